@@ -1,0 +1,184 @@
+"""Every parameter of the pipeline: name, type, range, unit, default and what it does.
+
+Files, flags, forms and the documentation are made from these models; nothing else lists parameters.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+SPECTRAL_TERMS = ("full", "half", "quarter", "l1")
+
+
+class Config(BaseModel):
+    """A frozen set of parameters that refuses unknown names and numbers that are not finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(Config):
+    """Which sounds, and how they are divided."""
+
+    path: str = Field("sounds", min_length=1, description="Folder of sounds (or one file), relative to the project.")
+    chunk_seconds: float = Field(1.0, ge=0.1, le=30.0, description="Length of a training chunk, in s.")
+    validation_fraction: float | Literal["auto"] = Field(
+        "auto", description="Share of the files that is held out, 0 to 0.9; auto: by the number of files."
+    )
+    speed_semitones: tuple[float, ...] = Field(
+        (-2.0, -1.0, 1.0, 2.0),
+        max_length=16,
+        description="Speed and pitch variants of each training file, in semitones, each between -24 and 24.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "DataConfig":
+        if self.validation_fraction != "auto" and not 0.0 <= self.validation_fraction <= 0.9:
+            raise ValueError("validation_fraction must lie between 0 and 0.9")
+        if any(not -24.0 <= value <= 24.0 or value == 0.0 for value in self.speed_semitones):
+            raise ValueError("each of speed_semitones must lie between -24 and 24 and not be 0")
+        return self
+
+
+class SpectrogramConfig(Config):
+    """The spectrogram that the models see: log of mel power above a floor."""
+
+    sample_rate: int = Field(48_000, ge=8_000, le=192_000, description="Sample rate that sounds are resampled to, in Hz.")
+    n_fft: int = Field(2048, ge=256, le=8192, description="Window length of the Fourier transform, in samples.")
+    hop_length: int = Field(512, ge=64, le=4096, description="Step between two frames, in samples.")
+    n_mels: int = Field(128, ge=16, le=256, multiple_of=16, description="Number of mel bins.")
+    floor_db: float = Field(
+        -20.0,
+        ge=-60.0,
+        le=20.0,
+        description="Mel power, in dB, below which the logarithm levels off: log1p(power / floor).",
+    )
+
+
+class RunConfig(Config):
+    """How the run as a whole is done."""
+
+    preset: Literal["tuned", "reference"] = Field(
+        "tuned", description="reference: the plain table by number of files; tuned: with what measurement shows better."
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the split, the weights, the augmentation and the sampling.")
+    device: Device = Field("auto", description="Where the models are trained; auto: CUDA, then MPS, then the CPU.")
+    precision: Precision = Field(
+        "auto", description="Arithmetic of the networks; auto: bf16 where the processor multiplies it natively, else fp32."
+    )
+    threads: int | Literal["auto"] = Field(
+        "auto", description="Threads of the CPU, 1 to 256; auto: one per core. Another number gives other bytes."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "RunConfig":
+        if self.threads != "auto" and not 1 <= self.threads <= 256:
+            raise ValueError("threads must lie between 1 and 256")
+        return self
+
+
+class TrainingConfig(Config):
+    """What the one training loop needs to know, whichever model it trains."""
+
+    epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training set.")
+    learning_rate: float = Field(1e-3, ge=1e-5, le=1e-2, description="Highest learning rate, after the warm-up.")
+    min_learning_rate: float = Field(1e-6, ge=1e-8, le=1e-3, description="Learning rate at the end of the cosine.")
+    warmup_fraction: float = Field(0.0, ge=0.0, le=0.5, description="Share of the steps in which the rate rises from 0.")
+    weight_decay: float = Field(0.01, ge=0.0, le=1.0, description="Decoupled weight decay of AdamW.")
+    gradient_clip: float = Field(1.0, ge=0.1, le=10.0, description="Largest norm of the gradient.")
+    batch_size: int = Field(32, ge=1, le=1024, description="Items in a step.")
+    early_stop_patience: int = Field(
+        0, ge=0, le=10_000, description="Epochs without a better held-out loss before the training ends; 0: never."
+    )
+    checkpoint_interval: int = Field(10, ge=1, le=10_000, description="Epochs between two checkpoints.")
+    max_checkpoints: int = Field(3, ge=1, le=1000, description="Newest checkpoints that are kept, beside the best model.")
+
+    @model_validator(mode="after")
+    def _check_rates(self) -> "TrainingConfig":
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError("min_learning_rate must not be above learning_rate")
+        return self
+
+
+class VQVAEConfig(TrainingConfig):
+    """The residual VQ-VAE and its training."""
+
+    codebook_dim: int = Field(128, ge=4, le=1024, description="Length of a code vector.")
+    codebook_size: int = Field(256, ge=2, le=4096, description="Codes in each level's codebook.")
+    num_quantizers: int = Field(3, ge=2, le=4, description="Residual levels: fewer is faster, more is finer detail.")
+    decay: float = Field(0.95, ge=0.0, lt=1.0, description="Decay of the codebooks' moving averages.")
+    commitment_weight: float = Field(0.25, ge=0.01, le=1.0, description="Weight of the commitment loss.")
+    threshold_ema_dead_code: float = Field(
+        2.0, ge=0.0, le=1000.0, description="A code used less than this (moving average of vectors a step) is replaced."
+    )
+    kmeans_iters: int = Field(10, ge=1, le=1000, description="Rounds of k-means that place the first codes.")
+    kmeans_chunks: int = Field(0, ge=0, le=100_000, description="Training chunks for k-means; 0: those of the first batch.")
+    dropout: float = Field(0.2, ge=0.0, lt=1.0, description="Share of channels dropped in each block.")
+    weight_full: float = Field(0.5, ge=0.0, le=0.9, description="Loss weight: squared error at full resolution.")
+    weight_half: float = Field(0.3, ge=0.0, le=0.9, description="Loss weight: squared error at half resolution.")
+    weight_quarter: float = Field(0.2, ge=0.0, le=0.9, description="Loss weight: squared error at quarter resolution.")
+    weight_l1: float = Field(0.0, ge=0.0, le=0.9, description="Loss weight: absolute error at full resolution.")
+    augmentation_expansion: int = Field(10, ge=1, le=1000, description="Times an epoch shows each training chunk.")
+    augmentation_strength: float = Field(
+        1.0, ge=0.0, le=2.0, description="Strength of noise, gain, shift, tilt and decay; 0 switches them off."
+    )
+    preview_interval: int = Field(20, ge=1, le=10_000, description="Epochs between two sets of previews.")
+    preview_count: int = Field(2, ge=0, le=16, description="Held-out sounds in a set of previews.")
+    num_workers: int = Field(0, ge=0, le=64, description="Processes that prepare batches; 0: the training itself does.")
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> "VQVAEConfig":
+        total = sum(self.spectral_weights.values())
+        if not 0.95 <= total <= 1.05:
+            raise ValueError(f"the spectral weights must sum to 0.95 to 1.05, not {total:g}")
+        return self
+
+    @property
+    def spectral_weights(self) -> dict[str, float]:
+        """Weight of each spectral loss term by its name; they sum to about 1."""
+        return {name: getattr(self, f"weight_{name}") for name in SPECTRAL_TERMS}
+
+
+class PriorConfig(TrainingConfig):
+    """The autoregressive prior over the codes, and its training."""
+
+    hidden: int = Field(256, ge=16, le=4096, multiple_of=8, description="Width of the transformer.")
+    layers: int = Field(4, ge=1, le=48, description="Transformer blocks.")
+    heads: int = Field(4, ge=1, le=64, description="Attention heads; they divide the width.")
+    dropout: float = Field(0.2, ge=0.0, lt=1.0, description="Dropout in the transformer.")
+    context: int = Field(2048, ge=64, le=65_536, description="Longest window of codes, in tokens.")
+    perplexity_threshold: float = Field(
+        3.0, ge=1.0, le=1000.0, description="Training perplexity below which the prior may have memorized."
+    )
+    memorization_patience: int = Field(
+        5, ge=1, le=1000, description="Epochs without a better held-out perplexity that count as no longer falling."
+    )
+    label_smoothing: float = Field(0.0, ge=0.0, le=0.5, description="Probability spread over all codes in the loss.")
+    token_noise: float = Field(0.0, ge=0.0, le=0.5, description="Share of input codes replaced by random ones in training.")
+    augmented_variants: bool = Field(True, description="Learn from the speed and pitch variants of the training files too.")
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "PriorConfig":
+        if self.hidden % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide hidden ({self.hidden})")
+        return self
+
+
+class MemorizationConfig(Config):
+    """The check for copies of training sounds."""
+
+    sounds: int = Field(8, ge=1, le=1000, description="Sounds generated for the check.")
+    seconds: float = Field(3.0, ge=0.5, le=60.0, description="Longest duration of a sound generated for the check, in s.")
+    temperature: float = Field(1.0, gt=0.0, le=10.0, description="Sampling temperature of the check.")
+
+
+class ModelConfig(Config):
+    """What the finished model is called and says of itself; no part of its weights."""
+
+    name: str = Field(
+        "model", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Name of the model and of its file."
+    )
+    description: str = Field("", max_length=2000, description="A sentence for people.")
+    tags: tuple[str, ...] = Field((), max_length=50, description="Words to find the model by.")

@@ -1,0 +1,145 @@
+"""Files that are replaced whole or not at all, canonical JSON, and content digests."""
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from distill.errors import ArtifactError, StorageError
+
+# The umask can only be read by setting it, which is not safe once threads run.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON text of a value: sorted keys, no blanks, UTF-8, numbers as Python's shortest repr.
+
+    Raises:
+        ValueError: a number is not finite (see `finite`).
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def finite(value: Any) -> Any:
+    """A copy of nested dicts and lists in which every number that is not finite is None."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def digest_json(value: Any) -> str:
+    """SHA-256 of the canonical JSON, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    with storage_errors(path, "read"), path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def storage_errors(path: Path, verb: str) -> Iterator[None]:
+    """Turn an OSError about `path` into one line for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot {verb} {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place, synced to disk, when the block ends well.
+
+    When the block raises, `path` is as it was and the temporary file is gone.
+
+    Raises:
+        StorageError: the folder or the file cannot be written (permissions, a full disk).
+    """
+    with storage_errors(path, "write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=f".tmp{path.suffix}")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o666 & ~_UMASK)
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file by `data`, whole or not at all.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file (sorted keys, indented), whole or not at all; numbers must be finite.
+
+    Raises:
+        StorageError: the file cannot be written.
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def read_json(path: Path, *, what: str, schema: int) -> dict[str, Any]:
+    """Read a JSON object of ours whose `schema` number is at most `schema`.
+
+    Raises:
+        StorageError: the file cannot be read.
+        ArtifactError: the file is not JSON, not an object, or of a newer schema.
+    """
+    with storage_errors(path, "read"):
+        data = path.read_bytes()
+    try:
+        value = json.loads(data, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise ArtifactError(f"{path} is not a readable {what}: {error}") from error
+    if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
+        raise ArtifactError(f"{path} is not a {what}: no schema number in it")
+    if value["schema"] > schema:
+        raise ArtifactError(
+            f"{path} is a {what} of schema {value['schema']}; this version reads up to {schema}: update distill"
+        )
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        # Some file systems cannot sync a folder; the replacement itself is still whole there.
+        if not path.is_dir():
+            raise
+    finally:
+        with suppress(OSError):
+            os.close(descriptor)

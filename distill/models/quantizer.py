@@ -1,0 +1,100 @@
+"""The residual vector quantizer between encoder and decoder."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from vector_quantize_pytorch import ResidualVQ
+
+from distill.models.health import Health, health_of_counts, usage_counts
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What the quantizer makes of a sequence of vectors.
+
+    `vectors` `[batch, seq, dim]` carry the gradient of the encoder's output, `indices` is
+    `[batch, seq, levels]`, `commitment` the unweighted commitment distance, averaged over levels.
+    """
+
+    vectors: Tensor
+    indices: Tensor
+    commitment: Tensor
+
+
+class QuantizerWrapper(nn.Module):
+    """`vector_quantize_pytorch.ResidualVQ` with k-means start, moving averages and dead-code reset.
+
+    The commitment distance means the same in training and in evaluation: the mean squared distance of
+    each level's residual to the code chosen for it (van den Oord et al. 2017, equation 3, third term).
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        codebook_size: int,
+        num_quantizers: int,
+        decay: float,
+        threshold_ema_dead_code: float,
+        kmeans_iters: int = 10,
+    ) -> None:
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.rvq = ResidualVQ(
+            dim=dim,
+            codebook_size=codebook_size,
+            num_quantizers=num_quantizers,
+            decay=decay,
+            threshold_ema_dead_code=threshold_ema_dead_code,
+            kmeans_init=True,
+            kmeans_iters=kmeans_iters,
+            # Applied once, by the loss; here only the plain distance is wanted.
+            commitment_weight=1.0,
+        )
+
+    @property
+    def initialised(self) -> bool:
+        """Whether k-means has placed the codes."""
+        return all(bool(layer._codebook.initted) for layer in self.rvq.layers)
+
+    @property
+    def codebooks(self) -> Tensor:
+        """The code vectors, `[levels, codebook_size, dim]`."""
+        return torch.stack([layer._codebook.embed[0] for layer in self.rvq.layers])
+
+    def forward(self, vectors: Tensor) -> Quantized:
+        """Quantize `[batch, seq, dim]`, in fp32 whatever the precision around it."""
+        with torch.autocast(vectors.device.type, enabled=False):
+            vectors = vectors.float()
+            output, indices, losses = self.rvq(vectors)
+            commitment = losses.mean() if self.training else self._commitment(vectors, indices)
+        return Quantized(output, indices, commitment)
+
+    def place_codes(self, vectors: Tensor) -> None:
+        """Place the codes by k-means on `[n, dim]` vectors, level by level on what the levels before leave over."""
+        residual = vectors.float()[None]
+        for layer in self.rvq.layers:
+            codebook = layer._codebook
+            codebook.init_embed_(residual)
+            nearest = torch.cdist(residual[0], codebook.embed[0], compute_mode="donot_use_mm_for_euclid_dist").argmin(-1)
+            residual = residual - codebook.embed[0][nearest][None]
+
+    def get_output_from_indices(self, indices: Tensor) -> Tensor:
+        """The sum over levels of the codes' vectors: `[batch, seq, levels]` gives `[batch, seq, dim]`."""
+        return torch.stack(self._codes(indices)).sum(0)
+
+    def get_codebook_utilization(self, indices: Tensor) -> Health:
+        """Utilization, perplexity and dead codes of each level over `[..., levels]` indices."""
+        return health_of_counts(usage_counts(indices.cpu().numpy(), self.codebook_size))
+
+    def _codes(self, indices: Tensor) -> list[Tensor]:
+        return [functional.embedding(level, book) for level, book in zip(indices.unbind(-1), self.codebooks, strict=True)]
+
+    def _commitment(self, vectors: Tensor, indices: Tensor) -> Tensor:
+        distances = []
+        for codes in self._codes(indices):
+            distances.append(functional.mse_loss(vectors, codes))
+            vectors = vectors - codes
+        return torch.stack(distances).mean()

@@ -1,0 +1,188 @@
+"""params.yaml: the sections of parameters as people write them, with `auto` for the adaptive settings."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, create_model
+
+from distill.configs import (
+    Config,
+    DataConfig,
+    MemorizationConfig,
+    ModelConfig,
+    PriorConfig,
+    RunConfig,
+    SpectrogramConfig,
+    VQVAEConfig,
+)
+from distill.errors import UsageError
+from distill.files import replacing, storage_errors
+
+SCHEMA = 1
+
+
+def _overridable(config: type[Config], name: str) -> type[Config]:
+    """The same parameters, each of which may also be `auto`, and is unless given."""
+    fields: dict[str, Any] = {}
+    for key, field in config.model_fields.items():
+        kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        fields[key] = (kind | Literal["auto"], Field("auto", description=field.description))
+    return create_model(name, __base__=Config, __doc__=config.__doc__, **fields)
+
+
+VQVAEParams = _overridable(VQVAEConfig, "VQVAEParams")
+PriorParams = _overridable(PriorConfig, "PriorParams")
+
+
+class Params(Config):
+    """All parameters of a run, as in params.yaml."""
+
+    schema_number: int = Field(SCHEMA, alias="schema", ge=1, le=SCHEMA)
+    data: DataConfig = DataConfig()
+    spectrogram: SpectrogramConfig = SpectrogramConfig()
+    run: RunConfig = RunConfig()
+    vqvae: VQVAEParams = VQVAEParams()  # type: ignore[valid-type]
+    prior: PriorParams = PriorParams()  # type: ignore[valid-type]
+    memorization: MemorizationConfig = MemorizationConfig()
+    model: ModelConfig = ModelConfig()
+
+
+def overrides(section: BaseModel) -> dict[str, Any]:
+    """The parameters of a section that are given, without those that are `auto`."""
+    return {key: value for key, value in section.model_dump(mode="json").items() if value != "auto"}
+
+
+def parse_params(values: Any, *, where: str) -> Params:
+    """Check nested values.
+
+    Raises:
+        UsageError: an unknown name (with the nearest known one), a value of the wrong type or out of range.
+    """
+    if not isinstance(values, dict):
+        raise UsageError(f"{where}: expected sections of parameters, found {type(values).__name__}")
+    if isinstance(values.get("schema"), int) and values["schema"] > SCHEMA:
+        raise UsageError(f"{where}: schema {values['schema']} is newer than {SCHEMA}: update distill")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {explain(error, Params)}") from error
+
+
+def resolve(config: type[Config], values: dict[str, Any], *, where: str) -> Any:
+    """Build a config from values that together must be valid.
+
+    Raises:
+        UsageError: they are not.
+    """
+    try:
+        return config.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {explain(error, config)}") from error
+
+
+def read_params(path: Path) -> Params:
+    """Read params.yaml.
+
+    Raises:
+        StorageError: it cannot be read.
+        UsageError: it is not YAML, or a parameter in it is wrong.
+    """
+    return parse_params(read_yaml(path), where=str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file with safe types only.
+
+    Raises:
+        StorageError: it cannot be read.
+        UsageError: it is not YAML.
+    """
+    with storage_errors(path, "read"):
+        data = path.read_bytes()
+    try:
+        return yaml.safe_load(data)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def write_params(path: Path, params: Params) -> None:
+    """Replace a params.yaml by these parameters, every one of them written out.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(
+            yaml.safe_dump(params.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True),
+            encoding="utf-8",
+        )
+
+
+def with_settings(params: Params, settings: Iterable[str]) -> Params:
+    """Apply settings of the form `section.key=value` (the value as in YAML).
+
+    Raises:
+        UsageError: a setting has another form, an unknown name, or a value that is wrong.
+    """
+    values = params.model_dump(mode="json", by_alias=True)
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot and key):
+            raise UsageError(f"--set {setting}: expected section.key=value, such as vqvae.dropout=0.1")
+        if not isinstance(values.get(section), dict):
+            sections = [each for each, value in values.items() if isinstance(value, dict)]
+            raise UsageError(f"--set {setting}: no section {section!r}{_nearest(section, sections)}")
+        try:
+            values[section][key] = _number(yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {setting}: {text!r} is not a value") from error
+    return parse_params(values, where="--set")
+
+
+def explain(error: ValidationError, config: type[BaseModel]) -> str:
+    """All complaints of a validation in one line, with the nearest name for an unknown one."""
+    lines: dict[str, None] = {}
+    for item in error.errors():
+        place = [str(part) for part in item["loc"]]
+        if item["type"] == "extra_forbidden":
+            known = _known_names(config, place[:-1])
+            lines[f"unknown parameter {'.'.join(place)}{_nearest(place[-1], known)}"] = None
+        elif item["type"] == "literal_error" and item["ctx"]["expected"] == "'auto'":
+            continue
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            name = ".".join(part for part in place if part not in ("constrained-int", "constrained-float"))
+            name = name.removesuffix(".float").removesuffix(".int").removesuffix(".bool").removesuffix(".str")
+            given = "" if isinstance(item["input"], dict) else f" (given: {item['input']!r})"
+            lines[f"{name}: {message}{given}" if name else message] = None
+    return "; ".join(lines)
+
+
+def _known_names(config: type[BaseModel], place: list[str]) -> list[str]:
+    for part in place:
+        field = config.model_fields.get(part)
+        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not inner:
+            return []
+        config = inner[0]
+    return [field.alias or name for name, field in config.model_fields.items()]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {match[0]}?" if match else f"; known: {', '.join(known)}"
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 (no point) as a word; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value) if any(digit.isdigit() for digit in value) else value
+        except ValueError:
+            return value
+    return value
