@@ -1,0 +1,1 @@
+"""Sounds and their spectrograms: read, write, resample, mel, augment, invert."""

@@ -1,0 +1,116 @@
+"""Log mel back to a waveform: an estimate of the magnitudes, then phases by fast Griffin-Lim."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill.audio.mel import MelTransform, mel_filters
+from distill.configs import SpectrogramConfig
+
+MOMENTUM = 0.99
+_MAGNITUDE_STEPS = 4
+_TINY = 1e-12
+
+
+@torch.no_grad()
+def griffin_lim(log_mel: Tensor, config: SpectrogramConfig, *, rounds: int = 32, seed: int = 0) -> Tensor:
+    """A waveform whose log mel is near the given one.
+
+    Phases follow Perraudin, Balazs and Soendergaard, "A fast Griffin-Lim algorithm" (2013), starting from random ones
+    that depend on `seed` alone, so that a sound comes out the same alone and in a batch.
+
+    Args:
+        log_mel: `[batch, n_mels, frames]`.
+        config: the spectrogram that it was made with.
+        rounds: number of projections.
+        seed: seed of the first phases.
+
+    Returns:
+        `[batch, (frames - 1) * hop_length]`, at the level of the log mel: the peak may lie above 1.
+    """
+    count, _, frames = log_mel.shape
+    generator = torch.Generator().manual_seed(seed)
+    angle = torch.rand(frames, config.n_fft // 2 + 1, generator=generator) * (2 * torch.pi)
+    start = torch.polar(torch.ones_like(angle), angle).to(log_mel.device)
+    overlap = _Overlap(config, frames, log_mel.device)
+    out = log_mel.new_empty(count, (frames - 1) * config.hop_length)
+    transform = MelTransform(config, log_mel.device)
+    # One sound after the other: its spectra then stay in the cache, and no sound feels its neighbours.
+    for index in range(count):
+        magnitude = linear_power(transform.to_power(log_mel[index]).T.contiguous(), config).sqrt_()
+        out[index] = _phases(magnitude, start, overlap, rounds)
+    return out
+
+
+def linear_power(mel_power: Tensor, config: SpectrogramConfig) -> Tensor:
+    """Power per Fourier bin `[frames, n_fft // 2 + 1]` whose mel power is near the given `[frames, n_mels]`, never below 0.
+
+    The pseudo-inverse, made positive, improved by a few multiplicative steps of non-negative least squares (Lee and
+    Seung, "Algorithms for non-negative matrix factorization", 2001, with the filter bank fixed).
+    """
+    filters, inverse, spread = (item.to(mel_power.device) for item in _inverse_filters(config))
+    spread_out = mel_power @ spread
+    power = torch.maximum(mel_power @ inverse, 0.05 * spread_out)
+    target = mel_power @ filters.T
+    for _ in range(_MAGNITUDE_STEPS):
+        power *= target / ((power @ filters) @ filters.T).add_(_TINY)
+    return power
+
+
+@lru_cache(maxsize=8)
+def _inverse_filters(config: SpectrogramConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """Filter bank `[bins, n_mels]`, its pseudo-inverse `[n_mels, bins]`, and each band spread evenly over its bins."""
+    filters = mel_filters(config)
+    spread = (filters / filters.sum(0, keepdim=True).square().clamp_min(_TINY)).T
+    return filters, torch.linalg.pinv(filters), spread.contiguous()
+
+
+class _Overlap:
+    """Windows of a waveform and their overlap-add, for one number of frames."""
+
+    def __init__(self, config: SpectrogramConfig, frames: int, device: torch.device) -> None:
+        self.n_fft, self.hop, self.frames = config.n_fft, config.hop_length, frames
+        self.window = torch.hann_window(config.n_fft, device=device)
+        self.pieces = -(-config.n_fft // config.hop_length)
+        self.length = (frames - 1) * config.hop_length
+        weight = self._add(self.window.square().expand(frames, -1))
+        self.weight = weight.clamp_min_(1e-8).reciprocal_()
+
+    def _add(self, windows: Tensor) -> Tensor:
+        """Sum of overlapping windows `[frames, n_fft]`, as rows of one hop: `[frames + pieces - 1, hop]`."""
+        out = windows.new_zeros(self.frames + self.pieces - 1, self.hop)
+        for piece in range(self.pieces):
+            part = windows[:, piece * self.hop : (piece + 1) * self.hop]
+            out[piece : piece + self.frames, : part.shape[1]] += part
+        return out
+
+    def waveform(self, spectrum: Tensor) -> Tensor:
+        """The waveform nearest to a spectrum `[frames, bins]`, with half a window before and after it."""
+        windows = torch.fft.irfft(spectrum, n=self.n_fft).mul_(self.window)
+        return self._add(windows).mul_(self.weight).flatten()
+
+    def spectrum(self, waveform: Tensor) -> Tensor:
+        """Spectrum `[frames, bins]` of a waveform as `waveform` returns it."""
+        return torch.fft.rfft(waveform.unfold(0, self.n_fft, self.hop)[: self.frames] * self.window)
+
+
+def _phases(magnitude: Tensor, start: Tensor, overlap: _Overlap, rounds: int) -> Tensor:
+    spectrum = start * magnitude
+    share = MOMENTUM / (1 + MOMENTUM)
+    before: Tensor | None = None
+    for _ in range(rounds):
+        rebuilt = overlap.spectrum(overlap.waveform(spectrum))
+        spectrum = rebuilt.clone() if before is None else torch.sub(rebuilt, before, alpha=share)
+        before = rebuilt
+        spectrum *= magnitude / _modulus(spectrum).add_(_TINY)
+    half = overlap.n_fft // 2
+    return overlap.waveform(spectrum)[half : half + overlap.length]
+
+
+def _modulus(spectrum: Tensor) -> Tensor:
+    """Absolute value of complex numbers; numpy's is ten times as fast as torch's on a processor."""
+    if spectrum.device.type != "cpu":
+        return spectrum.abs()
+    return torch.from_numpy(np.abs(spectrum.numpy()))
