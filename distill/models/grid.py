@@ -1,0 +1,43 @@
+"""Between spectrograms, the model's own order of codes and the code grid that people and the prior see."""
+
+import torch
+from torch import Tensor
+
+from distill.models.vqvae import STRIDE, ConvVQVAE
+
+
+def columns_of(frames: int) -> int:
+    """Columns of the code grid that hold a number of frames."""
+    return -(-frames // STRIDE)
+
+
+def indices_to_grid(indices: Tensor, bands: int) -> Tensor:
+    """`[batch, bands * columns, levels]`, the band changing slowest, to `[batch, columns, bands, levels]`."""
+    return indices.unflatten(1, (bands, -1)).transpose(1, 2)
+
+
+def grid_to_indices(grid: Tensor) -> Tensor:
+    """`[batch, columns, bands, levels]` to `[batch, bands * columns, levels]`, the band changing slowest."""
+    return grid.transpose(1, 2).flatten(1, 2)
+
+
+@torch.inference_mode()
+def encode_grid(vqvae: ConvVQVAE, log_mels: Tensor) -> Tensor:
+    """Code grids `[batch, columns, bands, levels]` of log-mel spectrograms `[batch, n_mels, frames]`.
+
+    Frames are padded with silence to whole columns. The model must be in evaluation mode.
+    """
+    encoded = vqvae.encode(log_mels[:, None])
+    _, indices, _ = vqvae.quantize(encoded)
+    return indices_to_grid(indices, encoded.shape[2])
+
+
+@torch.inference_mode()
+def decode_grid(vqvae: ConvVQVAE, grid: Tensor) -> Tensor:
+    """Log-mel spectrograms `[batch, 16 * bands, 16 * columns]` of code grids `[batch, columns, bands, levels]`.
+
+    The model must be in evaluation mode.
+    """
+    columns, bands = grid.shape[1:3]
+    vectors = vqvae.codes_to_embeddings(grid_to_indices(grid), (bands, columns))
+    return vqvae.decode(vectors, (STRIDE * bands, STRIDE * columns))[:, 0]

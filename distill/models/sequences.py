@@ -1,0 +1,134 @@
+"""From code grids to the batches of windows that the prior learns from and is measured on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from distill.models.prior import IGNORED
+
+Grid = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Columns of one sound's code grid.
+
+    Attributes:
+        grid: `[columns, bands, levels]`.
+        starts_file: whether the sound begins with the first column.
+        following: the code after the last one; None where the sound ends.
+        scored_from: first code whose prediction counts; those before it are there to be seen. Only at a true start
+            can the first code be predicted at all.
+    """
+
+    grid: Grid
+    starts_file: bool
+    following: int | None
+    scored_from: int
+
+    @property
+    def length(self) -> int:
+        """Number of codes."""
+        return self.grid.size
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows side by side, short ones filled up at the end.
+
+    Attributes:
+        tokens: codes, `[batch, n]`.
+        starts: whether a sound begins here, `[batch]`.
+        targets: what each slot should predict, `[batch, n + 1]`; IGNORED where nothing counts.
+    """
+
+    tokens: Tensor
+    starts: Tensor
+    targets: Tensor
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device."""
+        return Batch(self.tokens.to(device), self.starts.to(device), self.targets.to(device))
+
+
+def kept_columns(columns: int) -> int:
+    """How many of its newest columns a full window keeps when it moves on."""
+    return columns // 2
+
+
+def windows(grid: Grid, context_columns: int) -> list[Window]:
+    """Windows in which each code of a grid and its end count exactly once.
+
+    After the first window each code is predicted from at least half a window: the windows overlap as they do
+    when a sound is continued beyond the context.
+
+    Args:
+        grid: a whole sound, `[columns, bands, levels]`.
+        context_columns: most columns in a window, at least 2.
+    """
+    kept = kept_columns(context_columns)
+    last = min(context_columns, len(grid))
+    found = [_window(grid, 0, last)]
+    while last < len(grid):
+        first = last - kept
+        # The window before has predicted the first new code.
+        scored_from = kept * _column_tokens(grid) + 1
+        last = min(first + context_columns, len(grid))
+        found.append(replace(_window(grid, first, last), scored_from=scored_from))
+    return found
+
+
+def random_window(grid: Grid, context_columns: int, rng: np.random.Generator, *, crop: float = 0.2) -> Window:
+    """A random window of a grid; start and end of a long sound come as often as any part of it.
+
+    Args:
+        grid: a whole sound, `[columns, bands, levels]`.
+        context_columns: most columns in the window, at least 2.
+        rng: where the randomness comes from.
+        crop: how often a sound that would fit whole is given without its beginning. Without such windows a prior
+            of short sounds does not learn to go on after the beginning has left the context.
+    """
+    beyond = len(grid) - context_columns
+    if beyond > 0:
+        half = context_columns // 2
+        first = int(np.clip(rng.integers(-half, beyond + half + 1), 0, beyond))
+    else:
+        first = int(rng.integers(1, len(grid))) if rng.random() < crop and len(grid) > 1 else 0
+    return _window(grid, first, min(first + context_columns, len(grid)))
+
+
+def collate(chosen: Sequence[Window], *, codebook_size: int) -> Batch:
+    """Put windows into one batch, as long as the longest; what fills up the others changes nothing for them."""
+    longest = max(window.length for window in chosen)
+    tokens = np.zeros((len(chosen), longest), dtype=np.int64)
+    targets = np.full((len(chosen), longest + 1), IGNORED, dtype=np.int64)
+    for row, window in enumerate(chosen):
+        codes = window.grid.reshape(-1)
+        after = codebook_size if window.following is None else window.following
+        tokens[row, : len(codes)] = codes
+        targets[row, window.scored_from : len(codes) + 1] = np.append(codes, after)[window.scored_from :]
+    starts = np.array([window.starts_file for window in chosen])
+    return Batch(torch.from_numpy(tokens), torch.from_numpy(starts), torch.from_numpy(targets))
+
+
+def with_token_noise(batch: Batch, share: float, rng: np.random.Generator, *, codebook_size: int) -> Batch:
+    """The batch with a share of the codes that are seen replaced by random ones; what is predicted stays."""
+    if not share:
+        return batch
+    shape = tuple(batch.tokens.shape)
+    noise = torch.from_numpy(rng.integers(0, codebook_size, shape))
+    replaced = torch.from_numpy(rng.random(shape) < share)
+    return replace(batch, tokens=torch.where(replaced, noise, batch.tokens))
+
+
+def _window(grid: Grid, first: int, last: int) -> Window:
+    following = int(grid[last, 0, 0]) if last < len(grid) else None
+    return Window(grid[first:last], first == 0, following, 0 if first == 0 else 1)
+
+
+def _column_tokens(grid: Grid) -> int:
+    return grid.shape[1] * grid.shape[2]
