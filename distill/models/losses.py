@@ -28,3 +28,20 @@ def spectral_terms(reconstruction: Tensor, target: Tensor) -> dict[str, Tensor]:
 def total_loss(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """The weighted sum of the terms; a term without a weight does not count."""
     return torch.stack([weights[name] * term for name, term in terms.items() if weights.get(name, 0.0)]).sum()
+
+
+def log_spectral_distance(power: Tensor, target: Tensor, *, floor_db: float = -20.0) -> Tensor:
+    """Log-spectral distance of mel powers `[batch, n_mels, frames]` in dB, the mean over all active frames.
+
+    Both are clamped from below at `floor_db`; a frame's distance is the root mean square over its bins. A frame is
+    active when its energy in the target is above 10 and above 1e-5 of the item's loudest frame.
+
+    Returns:
+        `[2]`: the sum of the active frames' distances, and their number, so that batches add up.
+    """
+    floor = 10 ** (floor_db / 10)
+    difference = 10 * (power.double().clamp(min=floor).log10() - target.double().clamp(min=floor).log10())
+    distance = difference.square().mean(1).sqrt()
+    energy = target.double().sum(1)
+    active = (energy > 1e-5 * energy.amax(1, keepdim=True)) & (energy > 10)
+    return torch.stack([distance[active].sum(), active.sum().double()])

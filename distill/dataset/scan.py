@@ -1,0 +1,215 @@
+"""One verdict and one plain reason for every file of a source."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from distill.audio.sound import EXTENSIONS, SoundError, SoundReader
+from distill.dataset.walk import Found, find_files, ordered_map
+
+MIN_SECONDS = 0.01
+SILENCE_PEAK = 1e-4
+_CLIP_LEVEL = 0.985
+_CLIP_RUN = 8
+
+
+class Verdict(StrEnum):
+    """What became of a file; `OK` and `CLIPPED` are usable."""
+
+    OK = "ok"
+    CLIPPED = "clipped"
+    DUPLICATE = "duplicate"
+    UNREADABLE = "unreadable"
+    TRUNCATED = "truncated"
+    EMPTY = "empty"
+    SILENT = "silent"
+    TOO_SHORT = "too_short"
+    NOT_FINITE = "not_finite"
+    NOT_AUDIO = "not_audio"
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What is known of one file.
+
+    Attributes:
+        path: name below the source, POSIX, NFC.
+        verdict: one of `Verdict`.
+        reason: a plain sentence.
+        usable: whether it is trained on.
+        seconds: duration in s; 0 where it could not be decoded, like all that follow.
+        sample_rate: in Hz.
+        channels: number of channels.
+        subtype: libsndfile's name of the encoding, such as PCM_16.
+        peak: largest absolute sample.
+        loudness_db: root mean square over all channels, in dB below full scale.
+        clipped_samples: samples in flat tops at full scale.
+        content: SHA-256 of the decoded samples, their rate and channels.
+        warnings: sentences about a usable file.
+    """
+
+    path: str
+    verdict: Verdict
+    reason: str
+    usable: bool = False
+    seconds: float = 0.0
+    sample_rate: int = 0
+    channels: int = 0
+    subtype: str = ""
+    peak: float = 0.0
+    loudness_db: float = 0.0
+    clipped_samples: int = 0
+    content: str = ""
+    warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A file's report and, where it is usable, its mono mix float32 `[n]` at its own sample rate."""
+
+    report: FileReport
+    mono: np.ndarray | None = None
+
+
+def scan(
+    source: Path,
+    *,
+    min_seconds: float = MIN_SECONDS,
+    workers: int = 2,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[FileReport]:
+    """Judge every file below a folder, or one file; in the order of the names' bytes.
+
+    `on_progress` is told how many files are done, and of how many.
+
+    Raises:
+        DataError: there is no such folder or file.
+    """
+    files = find_files(source)
+    judged = (report for report, _ in resolve_duplicates(_examine_all(files, min_seconds, workers)))
+    reports = []
+    for report in judged:
+        reports.append(report)
+        if on_progress is not None:
+            on_progress(len(reports), len(files))
+    return reports
+
+
+def _examine_all(files: list[Found], min_seconds: float, workers: int) -> Iterator[tuple[FileReport, None]]:
+    def job(found: Found) -> tuple[FileReport, None]:
+        return examine(found, min_seconds).report, None
+
+    return ordered_map(job, files, workers)
+
+
+def resolve_duplicates[Extra](judged: Iterable[tuple[FileReport, Extra]]) -> Iterator[tuple[FileReport, Extra]]:
+    """Pass reports on; of usable ones with the same samples only the first stays usable, the others name it."""
+    first: dict[str, str] = {}
+    for report, extra in judged:
+        if report.usable:
+            same = first.setdefault(report.content, report.path)
+            if same != report.path:
+                report = replace(
+                    report,
+                    verdict=Verdict.DUPLICATE,
+                    reason=f"it holds the same samples as {same}, which is used",
+                    usable=False,
+                    warnings=(),
+                )
+        yield report, extra
+
+
+def examine(found: Found, min_seconds: float = MIN_SECONDS) -> Examined:
+    """Decode and judge one file; memory is needed for its mono mix and a block."""
+    name = found.name
+    if found.problem:
+        return Examined(FileReport(name, Verdict.UNREADABLE, found.problem))
+    suffix = found.path.suffix.lower()
+    if suffix not in EXTENSIONS:
+        known = ", ".join(EXTENSIONS)
+        return Examined(FileReport(name, Verdict.NOT_AUDIO, f"its extension is none of a sound's ({known})"))
+    try:
+        with SoundReader(found.path) as reader:
+            return _judge(name, reader, min_seconds)
+    except SoundError as error:
+        return Examined(FileReport(name, Verdict(error.problem), error.reason))
+
+
+def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
+    digest = hashlib.sha256(f"{reader.sample_rate}:{reader.channels}:".encode())
+    parts: list[np.ndarray] = []
+    count, peak, energy, clipped, is_finite = 0, 0.0, 0.0, 0, True
+    eight_bit = reader.subtype in ("PCM_U8", "PCM_S8")
+    for block in reader.blocks():
+        digest.update(block)
+        count += len(block)
+        top = max(float(block.max()), -float(block.min()))
+        if not math.isfinite(top):
+            is_finite = False
+        elif is_finite:
+            peak = max(peak, top)
+            energy += float(np.mean(np.square(block), dtype=np.float64)) * len(block)
+            if top >= _CLIP_LEVEL and not eight_bit:
+                clipped += _flat_tops(block)
+            parts.append(block.mean(axis=1) if reader.channels > 1 else block[:, 0].copy())
+    rms = math.sqrt(energy / count)
+    seconds = count / reader.sample_rate
+    report = FileReport(
+        path=name,
+        verdict=Verdict.OK,
+        reason="usable",
+        usable=True,
+        seconds=round(seconds, 6),
+        sample_rate=reader.sample_rate,
+        channels=reader.channels,
+        subtype=reader.subtype,
+        peak=round(peak, 6),
+        loudness_db=decibels(rms),
+        clipped_samples=clipped,
+        content=digest.hexdigest(),
+    )
+    if seconds < min_seconds:
+        said = f"{count} samples ({1000 * seconds:.3g} ms) are fewer than {1000 * min_seconds:g} ms"
+        return Examined(unusable(report, Verdict.TOO_SHORT, said))
+    if not is_finite:
+        silent = replace(report, peak=0.0, loudness_db=0.0)
+        return Examined(unusable(silent, Verdict.NOT_FINITE, "some samples are not numbers (NaN or infinite)"))
+    if peak < SILENCE_PEAK:
+        return Examined(unusable(report, Verdict.SILENT, "nothing in it is louder than -80 dB below full scale"))
+    mono = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if max(float(mono.max()), -float(mono.min())) < SILENCE_PEAK:
+        return Examined(unusable(report, Verdict.SILENT, "its channels cancel each other when mixed to mono"))
+    if clipped:
+        said = f"usable, but {clipped} samples lie in flat tops at full scale"
+        report = replace(report, verdict=Verdict.CLIPPED, reason=said, warnings=(said,))
+    return Examined(report, mono)
+
+
+def unusable(report: FileReport, verdict: Verdict, reason: str) -> FileReport:
+    """The same report with a verdict against the file."""
+    return replace(report, verdict=verdict, reason=reason, usable=False, warnings=())
+
+
+def decibels(level: float) -> float:
+    """A level relative to full scale in dB, two decimals, not below -200.
+
+    >>> decibels(0.5)
+    -6.02
+    """
+    return round(20 * math.log10(max(level, 1e-10)), 2)
+
+
+def _flat_tops(block: np.ndarray) -> int:
+    """Samples of `[frames, channels]` in runs of equal values at full scale, as a converter that clips leaves them."""
+    total = 0
+    for channel in block.T:
+        flat = (np.abs(channel[1:]) >= _CLIP_LEVEL) & (channel[1:] == channel[:-1])
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], flat, [False])).astype(np.int8)))
+        runs = edges[1::2] - edges[::2] + 1
+        total += int(runs[runs >= _CLIP_RUN].sum())
+    return total

@@ -1,0 +1,113 @@
+"""The files of a folder in one order, whatever the file system, with work on them spread over threads."""
+
+import os
+import stat
+import unicodedata
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from distill.errors import DataError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of a source: where it is, and its name below the source (POSIX, NFC); `problem` when it cannot be looked at."""
+
+    path: Path
+    name: str
+    problem: str = ""
+
+
+def find_files(source: Path) -> list[Found]:
+    """Every file below a folder, or the one file that `source` is, sorted by the bytes of its name.
+
+    Names that start with a dot are left out. Links are followed; a folder is entered once, under its own name rather
+    than a link's, so that a loop of links ends.
+
+    Raises:
+        DataError: there is no such folder or file.
+    """
+    if source.is_file():
+        return [Found(source, _name(source.name))]
+    if not source.is_dir():
+        raise DataError(f"{source}: no such folder or file; give the folder of your sounds")
+    found: list[Found] = []
+    seen: set[tuple[int, int]] = set()
+    folders: list[tuple[Path, str]] = [(source, "")]
+    links: list[tuple[Path, str]] = []
+    while folders or links:
+        # Linked folders wait until all true ones are known.
+        folder, prefix = folders.pop() if folders else links.pop(0)
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            found.append(Found(folder, prefix.rstrip("/") or ".", f"the folder cannot be listed: {error.strerror}"))
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path, name = Path(entry.path), prefix + _name(entry.name)
+            try:
+                kind = entry.stat().st_mode
+            except OSError as error:
+                found.append(Found(path, name, f"it cannot be opened: {error.strerror}"))
+                continue
+            if stat.S_ISDIR(kind):
+                (links if entry.is_symlink() else folders).append((path, name + "/"))
+            else:
+                found.append(Found(path, name))
+        links.sort(key=lambda item: item[1].encode())
+    return sorted(found, key=lambda item: (item.name.encode(), os.fsencode(item.path)))
+
+
+def _name(name: str) -> str:
+    """A file's name as text that any file can hold: NFC, bytes that are not UTF-8 written as escapes."""
+    return unicodedata.normalize("NFC", name.encode("utf-8", "backslashreplace").decode())
+
+
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Results in the order of the items, computed by so many threads, few of them waiting at any time.
+
+    Threads and not processes: decoding, resampling, hashing and Fourier transforms all release the interpreter's lock,
+    and a process would first spend seconds on importing torch.
+    """
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= 4 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextmanager
+def single_threaded_torch() -> Iterator[None]:
+    """Let torch use one thread for each call, so that results depend on no number of workers."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

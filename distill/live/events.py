@@ -1,0 +1,131 @@
+"""Events of a run and the listeners they go to."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distill.errors import DistillError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a stage."""
+
+    stage: str
+
+
+@dataclass(frozen=True)
+class StageStarted(Event):
+    """The stage begins; `config` holds its resolved parameters."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageFinished(Event):
+    """The stage is done; `report` is what it wrote to its report, `seconds` what it took."""
+
+    report: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """`done` of `total` units of work are behind us."""
+
+    done: int
+    total: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class TrainingStarted(Event):
+    """A training begins at `step` of `total_steps` (0 unless it resumes) with `steps_per_epoch` steps an epoch."""
+
+    step: int
+    total_steps: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    """A training step: its loss terms, the learning rate and, every few steps, the codebook health of its batch."""
+
+    step: int
+    epoch: int
+    terms: dict[str, float]
+    learning_rate: float
+    health: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class StepSkipped(Event):
+    """A step whose loss or gradient was not finite; `in_row` such steps have followed each other."""
+
+    step: int
+    in_row: int
+
+
+@dataclass(frozen=True)
+class EpochDone(Event):
+    """An epoch: `row` is its row in the history; times and speed are of this process alone.
+
+    `steps_per_second` counts training alone, `eta_seconds` is the rest of this training.
+    """
+
+    row: dict[str, Any]
+    health: dict[str, Any]
+    seconds: float
+    eta_seconds: float
+    steps_per_second: float
+
+
+@dataclass(frozen=True)
+class PreviewWritten(Event):
+    """Held-out originals and reconstructions were written to `files`."""
+
+    epoch: int
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class CheckpointSaved(Event):
+    """The state of the training at `step` is on disk."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Warned(Event):
+    """Something the user should know; `kind` groups warnings of one sort."""
+
+    kind: str
+    message: str
+
+
+Listener = Callable[[Event], None]
+
+
+class Listeners:
+    """Passes each event on to every listener.
+
+    A listener that fails is reported once and left out from then on: watching never ends a training.
+    """
+
+    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
+        self._listeners = list(listeners)
+
+    def __call__(self, event: Event) -> None:
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except DistillError:
+                raise
+            except Exception:
+                self._listeners.remove(listener)
+                logger.exception("%s failed and is left out from here on", type(listener).__name__)

@@ -1,0 +1,1 @@
+"""Checks whether a model gives back its training sounds instead of new ones."""

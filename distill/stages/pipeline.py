@@ -1,0 +1,39 @@
+"""Running stages: one by name, or all in their order within this process."""
+
+import importlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from distill.errors import UsageError
+from distill.live.events import StageFinished
+from distill.stages.versions import CODE_VERSIONS
+from distill.stages.workspace import Call
+
+STAGES = tuple(CODE_VERSIONS)
+
+
+def run_stage(name: str, call: Call) -> dict[str, Any]:
+    """Run one stage; its report.
+
+    Raises:
+        UsageError: there is no such stage.
+        DistillError: what the stage raises.
+    """
+    if name not in CODE_VERSIONS:
+        raise UsageError(f"there is no stage {name!r}; stages: {', '.join(STAGES)}")
+    call.stop.check()
+    # Late, so that a stage loads only what it needs: the first two need no quantizer, which takes seconds to load.
+    stage = importlib.import_module(f"distill.stages.{name}")
+    begun = time.monotonic()
+    report: dict[str, Any] = stage.run(call)
+    call.emit(StageFinished(name, report, time.monotonic() - begun))
+    return report
+
+
+def run_stages(call: Call, names: Sequence[str] = STAGES) -> dict[str, dict[str, Any]]:
+    """Run stages one after the other; their reports by name.
+
+    A training that was finished before with the same inputs gives its outputs again at once.
+    """
+    return {name: run_stage(name, call) for name in names}

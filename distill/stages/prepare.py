@@ -1,0 +1,37 @@
+"""Stage prepare: a folder of sounds becomes checked, split, normalised spectrograms on disk."""
+
+from typing import Any
+
+from distill.dataset.prepare import prepare as prepare_dataset
+from distill.live.events import Progress, Warned
+from distill.stages.workspace import Call, write_report
+
+STAGE = "prepare"
+
+
+def run(call: Call) -> dict[str, Any]:
+    """Read the sounds and write `prepared/` and the report.
+
+    Raises:
+        DataError: there is no usable sound.
+        Interrupted: somebody asked to stop.
+    """
+    workspace = call.workspace
+    params = workspace.params()
+
+    def progress(done: int, total: int) -> None:
+        call.stop.check()
+        call.emit(Progress(STAGE, done, total, "files"))
+
+    summary = prepare_dataset(
+        workspace.source(params),
+        workspace.prepared,
+        params.data,
+        params.spectrogram,
+        params.run.seed,
+        on_progress=progress,
+    )
+    for message in summary["warnings"]:
+        call.emit(Warned(STAGE, message, message))
+    names = ("files", "usable", "verdicts", "seconds", "train", "validation", "warnings", "digest")
+    return write_report(workspace, STAGE, {name: summary[name] for name in names if name in summary})

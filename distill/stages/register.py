@@ -1,0 +1,112 @@
+"""Stage register: the trained networks and the verdict become the finished model file and its card."""
+
+from typing import Any
+
+from distill.artifact.container import read_container
+from distill.artifact.manifest import Manifest, Memorization, Metadata, PriorArchitecture, PriorMetadata
+from distill.artifact.model_file import read_model, write_model
+from distill.dataset.store import PreparedDataset
+from distill.errors import ArtifactError
+from distill.files import write_bytes
+from distill.models.health import judge
+from distill.stages import lineage, train_prior
+from distill.stages.versions import CODE_VERSIONS
+from distill.stages.workspace import Call, read_config, read_report, write_report
+from distill.training.runtime import Runtime
+
+STAGE = "register"
+
+
+def run(call: Call) -> dict[str, Any]:
+    """Write `models/<name>.distill` and its card `models/<name>.md`.
+
+    Raises:
+        ArtifactError: the trained networks are damaged or do not belong together.
+    """
+    workspace = call.workspace
+    params = workspace.params()
+    model = read_model(workspace.vqvae)
+    prior = read_container(workspace.prior, format=train_prior.FORMAT, version=train_prior.VERSION)
+    if prior.document["vqvae_digest"] != model.digest:
+        raise ArtifactError(f"{workspace.prior} belongs to another VQ-VAE: run the stage train_prior again")
+    dataset = PreparedDataset(workspace.prepared)
+    check = read_report(workspace, "check_memorization")
+    values = read_config(workspace, train_prior.STAGE)
+    parameters = dict(model.manifest.lineage.parameters)
+    sections = {
+        **{key: parameters[key] for key in ("vqvae", "runtime", "preset") if key in parameters},
+        "prior": values["prior"],
+        "memorization": read_config(workspace, "check_memorization")["memorization"],
+    }
+    before = model.manifest.metadata
+    metadata = {
+        **before.model_dump(),
+        **lineage.dataset_facts(dataset),
+        "name": params.model.name,
+        "description": params.model.description,
+        "tags": params.model.tags,
+        "warnings": [*before.warnings, *prior.document["prior_metadata"]["memorization_warnings"]],
+    }
+    manifest = Manifest(
+        **{
+            **dict(model.manifest),
+            "metadata": Metadata(**metadata),
+            "prior_config": PriorArchitecture(**prior.document["prior_config"]),
+            "prior_metadata": PriorMetadata(**prior.document["prior_metadata"]),
+            "memorization": Memorization(**{key: check[key] for key in ("verdict", "reasons", "evidence")}),
+            "lineage": lineage.of_run(workspace, dataset, tuple(CODE_VERSIONS), sections, Runtime(**values["runtime"])),
+        }
+    )
+    digest = write_model(workspace.model(params.model.name), manifest, model.vqvae_state, prior.tensors)
+    write_bytes(workspace.model(params.model.name).with_suffix(".md"), _card(manifest, digest).encode())
+    return write_report(
+        workspace,
+        STAGE,
+        {
+            "model": f"models/{params.model.name}.distill",
+            "digest": digest,
+            "lineage": manifest.lineage.id,
+            "verdict": check["verdict"],
+        },
+    )
+
+
+def _card(manifest: Manifest, digest: str) -> str:
+    metadata, prior = manifest.metadata, manifest.prior_metadata
+    health = {
+        name: {"utilization": level.utilization or 0.0, "perplexity": level.perplexity or 0.0, "dead_codes": level.dead_codes}
+        for name, level in manifest.codebook_health_snapshot.items()
+    }
+    lines = [
+        f"# {metadata.name}",
+        "",
+        metadata.description or "A generative audio model.",
+        "",
+        f"- trained on {metadata.train_files} of {metadata.file_count} sounds from `{metadata.dataset}` "
+        f"({metadata.seconds or 0:.1f} s), {metadata.validation_files} held out",
+        f"- VQ-VAE: epoch {metadata.best_epoch} of {metadata.epochs}, held-out loss {metadata.best_val_loss}",
+        f"- codebooks: {judge(health).words}",  # type: ignore[arg-type]
+    ]
+    if prior is not None:
+        lines.append(
+            f"- prior: epoch {prior.best_epoch} of {prior.epochs}, "
+            f"held-out perplexity {prior.perplexity.validation}, training perplexity {prior.perplexity.train}"
+        )
+    if manifest.memorization is not None:
+        lines.append(f"- memorization check: {manifest.memorization.verdict}")
+        lines += [f"  - {reason}" for reason in manifest.memorization.reasons]
+    lines += [
+        "",
+        "| level | utilization | perplexity | dead codes |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {level['utilization']:.0%} | {level['perplexity']:.1f} | {level['dead_codes']} |"
+            for name, level in health.items()
+        ),
+        "",
+        *(f"- warning: {warning}" for warning in metadata.warnings),
+        "",
+        f"Weights `{digest}`  ",
+        f"Lineage `{manifest.lineage.id}`",
+    ]
+    return "\n".join(lines) + "\n"

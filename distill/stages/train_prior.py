@@ -1,0 +1,132 @@
+"""Stage train_prior: the frozen VQ-VAE's codes of whole sounds become a trained prior."""
+
+from typing import Any
+
+from distill.artifact.container import write_container
+from distill.artifact.manifest import PriorArchitecture, PriorHistory, PriorMetadata, TrainAndHeldOut
+from distill.artifact.model_file import read_model
+from distill.codec.load import build_networks
+from distill.configs import PriorConfig
+from distill.dataset.store import PreparedDataset
+from distill.live.events import StageStarted, Warned
+from distill.live.journal import read_journal, require_empty
+from distill.pictures import curves_png
+from distill.stages.versions import CODE_VERSIONS
+from distill.stages.workspace import Call, Workspace, read_config, section, state_key, write_history, write_report
+from distill.training.checkpoint import Checkpoints
+from distill.training.loop import Trained, train
+from distill.training.prior import MEMORIZATION, STAGE, PriorTask
+from distill.training.runtime import Runtime
+
+FORMAT = "distill_prior"
+VERSION = 1
+
+
+def run(call: Call) -> dict[str, Any]:
+    """Train, or go on with a training that was interrupted, and write what came of it.
+
+    Raises:
+        Interrupted: somebody asked to stop; the next call goes on.
+        TrainingError: the training cannot go on.
+        ArtifactError: the VQ-VAE's file cannot be used.
+        DataError: the stages before have not run.
+    """
+    workspace = call.workspace
+    values = read_config(workspace, STAGE)
+    config: PriorConfig = section(values, "prior", PriorConfig)
+    runtime = Runtime(**values["runtime"])
+    call.emit(StageStarted(STAGE, values))
+    require_empty(workspace.journal(STAGE))
+    dataset = PreparedDataset(workspace.prepared)
+    model = read_model(workspace.vqvae)
+    runtime.apply()
+    vqvae = build_networks(model, workspace.vqvae).vqvae
+    key = state_key(
+        CODE_VERSIONS[STAGE], values, dataset.digest, model.digest, read_journal(workspace.journal(STAGE))
+    )
+    task = PriorTask(dataset, vqvae, config, dataset.spectrogram.n_mels, runtime)
+    checkpoints = Checkpoints(workspace.state(STAGE, key), keep=config.max_checkpoints)
+    trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop)
+    architecture = PriorArchitecture(
+        hidden=config.hidden,
+        layers=config.layers,
+        heads=config.heads,
+        dropout=config.dropout,
+        codebook_size=task.model.codebook_size,
+        num_quantizers=task.model.num_quantizers,
+        bands=task.model.bands,
+        context=config.context,
+    )
+    metadata = _metadata(config, task.model.num_quantizers, trained)
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "prior_config": architecture.model_dump(mode="json"),
+        "prior_metadata": metadata.model_dump(mode="json"),
+        "vqvae_digest": model.digest,
+    }
+    digest = write_container(workspace.prior, trained.state, document)
+    write_history(workspace, STAGE, trained.history)
+    _plots(workspace, config, trained)
+    for kind, message in trained.warnings.items():
+        call.emit(Warned(STAGE, kind, message))
+    return write_report(workspace, STAGE, _report(values, config, trained, metadata, digest))
+
+
+def _metadata(config: PriorConfig, levels: int, trained: Trained) -> PriorMetadata:
+    rows = trained.history
+    best = rows[trained.best_epoch - 1]
+    return PriorMetadata(
+        epochs=len(rows),
+        best_epoch=trained.best_epoch,
+        perplexity=TrainAndHeldOut(train=best["train_perplexity"], validation=best["validation_perplexity"]),
+        perplexity_per_level={
+            f"level_{level}": TrainAndHeldOut(
+                train=best[f"train_perplexity_level_{level}"], validation=best[f"validation_perplexity_level_{level}"]
+            )
+            for level in range(levels)
+        },
+        perplexity_threshold=config.perplexity_threshold,
+        history=PriorHistory(
+            train_losses=[row["train_loss"] for row in rows],
+            val_losses=[row["validation_loss"] for row in rows],
+            train_perplexities=[row["train_perplexity"] for row in rows],
+            val_perplexities=[row["validation_perplexity"] for row in rows],
+        ),
+        memorization_warnings=_memorization_warnings(trained),
+    )
+
+
+def _memorization_warnings(trained: Trained) -> tuple[str, ...]:
+    return tuple(message for kind, message in trained.warnings.items() if kind == MEMORIZATION)
+
+
+def _report(
+    values: dict[str, Any], config: PriorConfig, trained: Trained, metadata: PriorMetadata, digest: str
+) -> dict[str, Any]:
+    best, last = trained.history[trained.best_epoch - 1], trained.history[-1]
+    shown = ("train_loss", "validation_loss", "train_perplexity", "validation_perplexity")
+    return {
+        "preset": values["preset"],
+        "epochs": last["epoch"],
+        "steps": trained.steps,
+        "skipped_steps": trained.skipped,
+        "best_epoch": trained.best_epoch,
+        "best": {key: best[key] for key in shown},
+        "final": {key: last[key] for key in shown},
+        "perplexity_per_level": metadata.model_dump(mode="json")["perplexity_per_level"],
+        "perplexity_threshold": config.perplexity_threshold,
+        "memorization_warnings": list(metadata.memorization_warnings),
+        "warnings": list(trained.warnings.values()),
+        "digest": digest,
+    }
+
+
+def _plots(workspace: Workspace, config: PriorConfig, trained: Trained) -> None:
+    rows = trained.history
+    curves = {
+        "training": [row["train_perplexity"] for row in rows],
+        "held-out": [row["validation_perplexity"] for row in rows],
+        f"memorization threshold ({config.perplexity_threshold:g})": [config.perplexity_threshold] * len(rows),
+    }
+    curves_png(workspace.plots(STAGE) / "perplexity.png", curves, "epoch", "perplexity", "prior")

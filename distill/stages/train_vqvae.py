@@ -1,0 +1,157 @@
+"""Stage train_vqvae: prepared sounds become a trained VQ-VAE, with its history, report, plots and previews."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.artifact.manifest import LossCurves, Manifest, Metadata, VQVAEArchitecture
+from distill.artifact.model_file import write_model
+from distill.configs import SpectrogramConfig, VQVAEConfig
+from distill.dataset.store import PreparedDataset
+from distill.files import replacing
+from distill.live.events import StageStarted, Warned
+from distill.live.journal import read_journal, require_empty
+from distill.models.health import health_of_counts, judge
+from distill.pictures import curves_png, usage_heatmap_png
+from distill.stages import lineage
+from distill.stages.versions import CODE_VERSIONS
+from distill.stages.workspace import Call, Workspace, read_config, section, state_key, write_history, write_report
+from distill.training.checkpoint import Checkpoints
+from distill.training.loop import Trained, train
+from distill.training.runtime import Runtime
+from distill.training.vqvae import STAGE, VQVAETask
+
+
+def run(call: Call) -> dict[str, Any]:
+    """Train, or go on with a training that was interrupted, and write what came of it.
+
+    Raises:
+        Interrupted: somebody asked to stop; the next call goes on.
+        TrainingError: the training cannot go on.
+        DataError: the stages before have not run.
+    """
+    workspace = call.workspace
+    values = read_config(workspace, STAGE)
+    config: VQVAEConfig = section(values, "vqvae", VQVAEConfig)
+    runtime = Runtime(**values["runtime"])
+    call.emit(StageStarted(STAGE, values))
+    require_empty(workspace.journal(STAGE))
+    dataset = PreparedDataset(workspace.prepared)
+    spectrogram = dataset.spectrogram
+    runtime.apply()
+    key = state_key(CODE_VERSIONS[STAGE], values, dataset.digest, read_journal(workspace.journal(STAGE)))
+    state = workspace.state(STAGE, key)
+    task = VQVAETask(dataset, config, spectrogram, runtime, state / "previews")
+    trained = train(
+        task, config, runtime, Checkpoints(state, keep=config.max_checkpoints), emit=call.emit, stop=call.stop
+    )
+    task.model.load_state_dict(trained.state)
+    counts = task.usage()
+    manifest = _manifest(workspace, values, config, dataset, spectrogram, runtime, trained, counts)
+    digest = write_model(workspace.vqvae, manifest, trained.state)
+    write_history(workspace, STAGE, trained.history)
+    _plots(workspace, trained, counts)
+    _publish_previews(state / "previews", workspace.previews)
+    for kind in trained.warnings:
+        call.emit(Warned(STAGE, kind, trained.warnings[kind]))
+    return write_report(workspace, STAGE, _report(values, config, trained, counts, digest))
+
+
+def _report(
+    values: dict[str, Any], config: VQVAEConfig, trained: Trained, counts: np.ndarray, digest: str
+) -> dict[str, Any]:
+    best, last = trained.history[trained.best_epoch - 1], trained.history[-1]
+    health = health_of_counts(counts)
+    verdict = judge(health)
+    return {
+        "preset": values["preset"],
+        "epochs": last["epoch"],
+        "steps": trained.steps,
+        "skipped_steps": trained.skipped,
+        "best_epoch": trained.best_epoch,
+        "best": {key: best[key] for key in ("train_loss", "validation_loss", "validation_lsd_db", "overfitting_gap")},
+        "final": {key: last[key] for key in ("train_loss", "validation_loss", "validation_lsd_db", "overfitting_gap")},
+        "terms": {name: best[f"validation_{name}"] for name in (*config.spectral_weights, "commitment")},
+        "codebook": health,
+        "health": {"light": verdict.light, "words": verdict.words},
+        "warnings": list(trained.warnings.values()),
+        "digest": digest,
+    }
+
+
+def _manifest(
+    workspace: Workspace,
+    values: dict[str, Any],
+    config: VQVAEConfig,
+    dataset: PreparedDataset,
+    spectrogram: SpectrogramConfig,
+    runtime: Runtime,
+    trained: Trained,
+    counts: np.ndarray,
+) -> Manifest:
+    rows = trained.history
+    best, last = rows[trained.best_epoch - 1], rows[-1]
+    spectral = config.spectral_weights
+    names = VQVAEArchitecture.model_fields.keys() & config.model_dump().keys()
+    return Manifest(
+        vqvae_config=VQVAEArchitecture(n_mels=spectrogram.n_mels, **{name: getattr(config, name) for name in names}),
+        spectrogram_config=spectrogram,
+        training_config=config.model_dump(mode="json"),
+        codebook_health_snapshot=health_of_counts(counts),
+        loss_curve_history=LossCurves(
+            train_losses=[row["train_loss"] for row in rows],
+            val_losses=[row["validation_loss"] for row in rows],
+            recon_losses=[sum(weight * row[f"train_{name}"] for name, weight in spectral.items()) for row in rows],
+            commit_losses=[row["train_commitment"] for row in rows],
+        ),
+        metadata=Metadata(
+            name="vqvae",
+            epochs=last["epoch"],
+            best_epoch=trained.best_epoch,
+            final_train_loss=last["train_loss"],
+            final_val_loss=last["validation_loss"],
+            best_train_loss=best["train_loss"],
+            best_val_loss=best["validation_loss"],
+            preset=values["preset"],
+            warnings=list(trained.warnings.values()),
+            **lineage.dataset_facts(dataset),
+        ),
+        lineage=lineage.of_run(
+            workspace,
+            dataset,
+            ("prepare", "configure", STAGE),
+            {name: values[name] for name in ("vqvae", "runtime", "preset")},
+            runtime,
+        ),
+    )
+
+
+def _plots(workspace: Workspace, trained: Trained, counts: np.ndarray) -> None:
+    import pandas as pd
+
+    rows, folder = trained.history, workspace.plots(STAGE)
+    curves = {
+        "training": [row["train_loss"] for row in rows],
+        "held-out": [row["validation_loss"] for row in rows],
+        "commitment (held-out)": [row["validation_commitment"] for row in rows],
+    }
+    curves_png(folder / "loss.png", curves, "epoch", "loss", "VQ-VAE")
+    usage_heatmap_png(folder / "codebook_usage.png", counts)
+    levels, codes = np.indices(counts.shape)
+    table = pd.DataFrame({"level": levels.ravel(), "code": codes.ravel(), "uses": counts.ravel()})
+    with replacing(folder / "codebook_usage.csv") as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _publish_previews(source: Path, target: Path) -> None:
+    """Copy the previews, which lie with the resumable state, to the tracked output."""
+    target.mkdir(parents=True, exist_ok=True)
+    names = {path.name for path in source.glob("epoch-*")} if source.is_dir() else set()
+    for path in target.iterdir():
+        if path.name not in names:
+            path.unlink()
+    for name in sorted(names):
+        with replacing(target / name) as temporary:
+            shutil.copyfile(source / name, temporary)

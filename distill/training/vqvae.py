@@ -1,0 +1,173 @@
+"""Training the VQ-VAE: its batches, loss, evaluation and previews."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill.audio.invert import griffin_lim
+from distill.audio.mel import MelTransform
+from distill.audio.sound import write_sound
+from distill.configs import SpectrogramConfig, VQVAEConfig
+from distill.dataset.loader import TrainingBatches
+from distill.dataset.store import PreparedDataset
+from distill.models.health import Health, health_of_counts, usage_counts, utilization_warnings
+from distill.models.losses import COMMITMENT, log_spectral_distance, spectral_terms, total_loss
+from distill.models.vqvae import ConvVQVAE
+from distill.pictures import spectrogram_png
+from distill.training.loop import Concern, Evaluation, StepLoss
+from distill.training.runtime import Runtime
+
+STAGE = "train_vqvae"
+PREVIEW_SECONDS = 4.0
+PREVIEW_PEAK = 10 ** (-1 / 20)
+
+
+def build_vqvae(config: VQVAEConfig) -> ConvVQVAE:
+    """An untrained VQ-VAE; its weights come from torch's generator."""
+    return ConvVQVAE(
+        codebook_dim=config.codebook_dim,
+        codebook_size=config.codebook_size,
+        num_quantizers=config.num_quantizers,
+        decay=config.decay,
+        commitment_weight=config.commitment_weight,
+        threshold_ema_dead_code=config.threshold_ema_dead_code,
+        dropout=config.dropout,
+        kmeans_iters=config.kmeans_iters,
+    )
+
+
+class VQVAETask:
+    """The VQ-VAE as the training loop wants it; see `distill.training.loop.Task`."""
+
+    stage = STAGE
+
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        config: VQVAEConfig,
+        spectrogram: SpectrogramConfig,
+        runtime: Runtime,
+        preview_folder: Path,
+    ) -> None:
+        self.dataset, self.config, self.spectrogram, self.runtime = dataset, config, spectrogram, runtime
+        self.preview_folder = preview_folder
+        self.mel = MelTransform(spectrogram)
+        self.weights = {**config.spectral_weights, COMMITMENT: config.commitment_weight}
+        self.source = TrainingBatches(
+            dataset,
+            batch_size=config.batch_size,
+            expansion=config.augmentation_expansion,
+            strength=config.augmentation_strength,
+            seed=runtime.seed,
+        )
+        self.steps_per_epoch = self.source.steps_per_epoch
+        self.model: ConvVQVAE = build_vqvae(config).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def start(self) -> None:
+        """Place the first codes by k-means over encodings of many chunks, unless the first batch is to do it."""
+        if not self.config.kmeans_chunks:
+            return
+        chunks: list[Tensor] = []
+        self.model.train()
+        for batch in self.source.iter_batches(0, 0, 0):
+            with torch.no_grad(), self.runtime.autocast():
+                chunks.append(self.model.encode(self._tensor(batch)).flatten(2).transpose(1, 2).flatten(0, 1))
+            if len(chunks) * self.config.batch_size >= self.config.kmeans_chunks:
+                break
+        self.model.quantizer.place_codes(torch.cat(chunks))
+
+    def batches(self, epoch: int, first_step: int) -> Iterator[np.ndarray]:
+        return self.source.iter_batches(epoch, first_step, self.config.num_workers)
+
+    def loss(self, batch: np.ndarray) -> StepLoss:
+        terms, indices, _ = self._terms(self._tensor(batch))
+        return StepLoss(total_loss(terms, self.weights), terms, indices)
+
+    def batch_health(self, indices: Tensor) -> Health:
+        return self.model.quantizer.get_codebook_utilization(indices)
+
+    def evaluate(self) -> Evaluation:
+        held_out = len(self.dataset.chunks("validation"))
+        train_count = len(self.dataset.chunks("train"))
+        shown = min(train_count, max(held_out, self.config.batch_size))
+        train, _, _ = self._evaluate("train", np.linspace(0, train_count - 1, shown).round().astype(int))
+        validation, counts, distance = self._evaluate("validation", np.arange(held_out))
+        health = health_of_counts(counts)
+        row: dict[str, Any] = {f"train_{name}": value for name, value in train.items()}
+        row |= {f"validation_{name}": value for name, value in validation.items()}
+        row["validation_lsd_db"] = distance
+        row |= {f"{level}_{key}": value for level, values in health.items() for key, value in values.items()}
+        return Evaluation(self._total(train), self._total(validation), row, health)
+
+    def usage(self) -> np.ndarray:
+        """How often the held-out set uses each code, `[levels, codebook_size]`."""
+        self.model.eval()
+        with torch.no_grad(), self.runtime.autocast():
+            return self._evaluate("validation", np.arange(len(self.dataset.chunks("validation"))))[1]
+
+    def preview(self, epoch: int) -> tuple[Path, ...]:
+        last = epoch == self.config.epochs
+        if not (last or epoch % self.config.preview_interval == 0):
+            return ()
+        files: list[Path] = []
+        segments = self.dataset.held_out_segments()[: self.config.preview_count]
+        frames = int(PREVIEW_SECONDS * self.spectrogram.sample_rate / self.spectrogram.hop_length)
+        for number, segment in enumerate(segments):
+            original = torch.from_numpy(self.dataset.segment(segment)[:, :frames])
+            reconstruction = self.model(original[None, None].to(self.runtime.device))[0][0, 0].float().cpu()
+            pair = torch.stack([original, reconstruction])
+            sounds = griffin_lim(pair, self.spectrogram, seed=self.runtime.seed).numpy()
+            stem = self.preview_folder / f"epoch-{epoch:06d}-{number}"
+            for name, sound in zip(("original", "reconstruction"), sounds, strict=True):
+                path = stem.with_name(f"{stem.name}-{name}.flac")
+                write_sound(path, sound * (PREVIEW_PEAK / max(PREVIEW_PEAK, np.abs(sound).max())), self.spectrogram.sample_rate)
+                files.append(path)
+            picture = stem.with_name(f"{stem.name}.png")
+            panels = {"held-out original": original.numpy(), f"reconstruction, epoch {epoch}": reconstruction.numpy()}
+            spectrogram_png(picture, panels, self.spectrogram)
+            files.append(picture)
+        return tuple(files)
+
+    def concerns(self, history: list[dict[str, Any]]) -> list[Concern]:
+        row = history[-1]
+        health: Health = {
+            f"level_{level}": {
+                "utilization": row[f"level_{level}_utilization"],
+                "perplexity": row[f"level_{level}_perplexity"],
+                "dead_codes": row[f"level_{level}_dead_codes"],
+            }
+            for level in range(self.config.num_quantizers)
+        }
+        return [Concern("utilization", message) for message in utilization_warnings(health)]
+
+    def _tensor(self, batch: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(batch)[:, None].to(self.runtime.device)
+        return tensor.contiguous(memory_format=torch.channels_last)
+
+    def _terms(self, mel: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        reconstruction, indices, commitment = self.model(mel)
+        return {**spectral_terms(reconstruction, mel), COMMITMENT: commitment}, indices, reconstruction
+
+    def _total(self, terms: dict[str, float]) -> float:
+        return sum(self.weights[name] * value for name, value in terms.items())
+
+    def _evaluate(self, split: str, chunks: np.ndarray) -> tuple[dict[str, float], np.ndarray, float]:
+        """Mean of each term over chunks, the codes' uses `[levels, codebook_size]`, the log-spectral distance in dB."""
+        sums: dict[str, float] = {}
+        counts = np.zeros((self.config.num_quantizers, self.config.codebook_size), dtype=np.int64)
+        distance = torch.zeros(2, dtype=torch.float64)
+        for begin in range(0, len(chunks), self.config.batch_size):
+            part = chunks[begin : begin + self.config.batch_size]
+            mel = self._tensor(self.dataset.clean_batch(split, part))
+            terms, indices, reconstruction = self._terms(mel)
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(value) * len(part)
+            counts += usage_counts(indices.cpu().numpy(), self.config.codebook_size)
+            power, target = (self.mel.to_power(each[:, 0].float().cpu()) for each in (reconstruction, mel))
+            distance += log_spectral_distance(power, target)
+        means = {name: value / max(1, len(chunks)) for name, value in sums.items()}
+        return means, counts, float(distance[0] / distance[1].clamp(min=1))
