@@ -1,0 +1,1 @@
+"""The files that hold weights: the container that models and checkpoints share, and the `.distill` model file."""

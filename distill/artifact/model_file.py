@@ -1,0 +1,165 @@
+"""The `.distill` model file: weights of the VQ-VAE, of the prior if there is one, and the manifest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill.artifact.container import read_container, read_document, write_container
+from distill.artifact.manifest import (
+    FORMAT,
+    VERSION,
+    Lineage,
+    Manifest,
+    PriorArchitecture,
+    PriorMetadata,
+    parse_manifest,
+)
+from distill.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import torch
+
+EXTENSION = ".distill"
+
+_VQVAE = "vqvae."
+_PRIOR = "prior."
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model in memory: what the file says and its state dicts, with tensors on the CPU."""
+
+    manifest: Manifest
+    vqvae_state: "dict[str, torch.Tensor]"
+    prior_state: "dict[str, torch.Tensor] | None"
+    digest: str
+
+
+def write_model(
+    path: Path,
+    manifest: Manifest,
+    vqvae_state: "Mapping[str, torch.Tensor]",
+    prior_state: "Mapping[str, torch.Tensor] | None" = None,
+) -> str:
+    """Write a model file, whole or not at all; equal inputs give equal bytes.
+
+    Args:
+        path: the file, which is replaced if it exists.
+        manifest: its `tensor_digest` and `minor` are filled in by the writing.
+        vqvae_state: state dict of ConvVQVAE.
+        prior_state: state dict of CodePrior, exactly when the manifest has a `prior_config`.
+
+    Returns:
+        The digest of the weights, which identifies the model whatever it is called.
+
+    Raises:
+        StorageError: the file cannot be written.
+        ValueError: manifest and weights do not belong together, or cannot be stored.
+    """
+    if (prior_state is None) != (manifest.prior_config is None):
+        raise ValueError("a prior_config in the manifest and the prior's weights belong together")
+    if not vqvae_state or (prior_state is not None and not prior_state):
+        raise ValueError("a model without weights cannot be stored")
+    tensors = {_VQVAE + name: tensor for name, tensor in vqvae_state.items()}
+    tensors |= {_PRIOR + name: tensor for name, tensor in (prior_state or {}).items()}
+    return write_container(path, tensors, manifest.document())
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read what a model file says of itself; the weights are not read and torch is not imported.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, foreign or of another version.
+        StorageError: the file is there and cannot be read.
+    """
+    return parse_manifest(read_document(path, format=FORMAT, version=VERSION), path)
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read a model file whole and check it against its digests.
+
+    Whether the weights fit the networks is for `check_state` to say, which needs the networks' shapes.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, foreign or of another version.
+        StorageError: the file is there and cannot be read.
+    """
+    container = read_container(path, format=FORMAT, version=VERSION)
+    manifest = parse_manifest(container.document, path)
+    vqvae_state = _with_prefix(container.tensors, _VQVAE)
+    prior_state = _with_prefix(container.tensors, _PRIOR)
+    if not vqvae_state:
+        raise ArtifactError(f"{path} holds no weights of a VQ-VAE: train the model again")
+    if bool(prior_state) != (manifest.prior_config is not None):
+        lacking = "a prior_config" if prior_state else "weights of the prior"
+        raise ArtifactError(f"{path} holds one half of a prior: {lacking} is missing; train the prior again")
+    return ModelFile(manifest, vqvae_state, prior_state or None, container.digest)
+
+
+def add_prior(
+    path: Path,
+    prior_state: "Mapping[str, torch.Tensor]",
+    *,
+    config: PriorArchitecture,
+    metadata: PriorMetadata,
+    lineage: Lineage | None = None,
+) -> str:
+    """Put a prior into a model file, in place of the one that it may have; the file is replaced whole.
+
+    A memorization verdict in the file is dropped: it was about another prior.
+
+    Args:
+        path: a model file.
+        prior_state: state dict of CodePrior.
+        config: what CodePrior was constructed with; it must fit the file's VQ-VAE.
+        metadata: how its training went.
+        lineage: what both networks now follow from; None keeps the file's.
+
+    Returns:
+        The digest of the file's weights.
+
+    Raises:
+        ArtifactError: the file cannot be used, or the prior is not one for its codes.
+        StorageError: the file cannot be read or written.
+    """
+    model = read_model(path)
+    changes = {"prior_config": config, "prior_metadata": metadata, "lineage": lineage or model.manifest.lineage}
+    # Validated anew, which model_copy would not do.
+    manifest = parse_manifest({**dict(model.manifest), **changes, "memorization": None}, path)
+    return write_model(path, manifest, model.vqvae_state, prior_state)
+
+
+def layout(state: "Mapping[str, torch.Tensor]") -> "dict[str, tuple[tuple[int, ...], torch.dtype]]":
+    """Shape and kind of number of each tensor of a state dict, which may be on the meta device."""
+    return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}
+
+
+def check_state(
+    expected: "Mapping[str, tuple[tuple[int, ...], torch.dtype]]", state: "Mapping[str, torch.Tensor]", path: Path
+) -> None:
+    """Check that weights from `path` are those that a network takes (see `layout`).
+
+    Raises:
+        ArtifactError: a tensor is missing, unknown, or has another shape or kind of number.
+    """
+    for name, (shape, kind) in expected.items():
+        if name not in state:
+            raise ArtifactError(f"{path} does not fit its own configuration: tensor {name} is missing")
+        found = state[name]
+        if tuple(found.shape) != tuple(shape):
+            raise ArtifactError(
+                f"{path} does not fit its own configuration: tensor {name} has the shape {list(found.shape)}, "
+                f"expected {list(shape)}"
+            )
+        if found.dtype != kind:
+            raise ArtifactError(
+                f"{path} does not fit its own configuration: tensor {name} holds {found.dtype}, expected {kind}"
+            )
+    unknown = sorted(set(state) - set(expected))
+    if unknown:
+        raise ArtifactError(f"{path} does not fit its own configuration: tensor {unknown[0]} is unknown")
+
+
+def _with_prefix(tensors: "Mapping[str, torch.Tensor]", prefix: str) -> "dict[str, torch.Tensor]":
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
