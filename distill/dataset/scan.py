@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,10 @@ MIN_SECONDS = 0.01
 SILENCE_PEAK = 1e-4
 _CLIP_LEVEL = 0.985
 _CLIP_RUN = 8
+# Beyond this, sums and squares of samples leave what float32 holds.
+_ABSURD = 1e15
+
+Extra = TypeVar("Extra")
 
 
 class Verdict(StrEnum):
@@ -107,7 +112,7 @@ def _examine_all(files: list[Found], min_seconds: float, workers: int) -> Iterat
     return ordered_map(job, files, workers)
 
 
-def resolve_duplicates[Extra](judged: Iterable[tuple[FileReport, Extra]]) -> Iterator[tuple[FileReport, Extra]]:
+def resolve_duplicates(judged: Iterable[tuple[FileReport, Extra]]) -> Iterator[tuple[FileReport, Extra]]:
     """Pass reports on; of usable ones with the same samples only the first stays usable, the others name it."""
     first: dict[str, str] = {}
     for report, extra in judged:
@@ -149,7 +154,7 @@ def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
         digest.update(block)
         count += len(block)
         top = max(float(block.max()), -float(block.min()))
-        if not math.isfinite(top):
+        if not top < _ABSURD:
             is_finite = False
         elif is_finite:
             peak = max(peak, top)
@@ -178,7 +183,7 @@ def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
         return Examined(unusable(report, Verdict.TOO_SHORT, said))
     if not is_finite:
         silent = replace(report, peak=0.0, loudness_db=0.0)
-        return Examined(unusable(silent, Verdict.NOT_FINITE, "some samples are not numbers (NaN or infinite)"))
+        return Examined(unusable(silent, Verdict.NOT_FINITE, "some samples are not finite numbers (NaN, infinite, or absurdly large)"))
     if peak < SILENCE_PEAK:
         return Examined(unusable(report, Verdict.SILENT, "nothing in it is louder than -80 dB below full scale"))
     mono = parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -1,0 +1,390 @@
+"""From a folder of sounds to spectrograms on disk, ready to train on."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from distill.audio.mel import MelTransform, chunk_frames
+from distill.audio.sound import resample
+from distill.configs import DataConfig, SpectrogramConfig
+from distill.dataset import layout
+from distill.dataset.layout import MelWriter, Segment, Summary
+from distill.dataset.scan import (
+    SILENCE_PEAK,
+    Examined,
+    FileReport,
+    Verdict,
+    decibels,
+    examine,
+    resolve_duplicates,
+    unusable,
+)
+from distill.dataset.split import TRAIN, VALIDATION, split_files, split_time
+from distill.dataset.walk import Found, find_files, ordered_map, single_threaded_torch
+from distill.errors import DataError
+from distill.files import canonical_json, digest_json, write_bytes, write_json
+
+FEW_FILES = 5
+_WITHOUT_SPLIT = "none"
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A usable file's spectrogram float16 `[frames, n_mels]`, its gain in dB and its envelope int8 `[2, points]`."""
+
+    mel: np.ndarray
+    gain_db: float
+    samples: int
+    envelope: np.ndarray
+
+
+@dataclass(frozen=True)
+class _File:
+    """A scanned file with what later steps need of it."""
+
+    found: Found
+    report: FileReport
+    samples: int = 0
+    first_frame: int = 0
+    frames: int = 0
+    gain_db: float = 0.0
+    envelope: np.ndarray | None = None
+
+
+def prepare(
+    source: Path,
+    out: Path,
+    data: DataConfig,
+    spectrogram: SpectrogramConfig,
+    seed: int,
+    *,
+    workers: int = 2,
+    on_progress: Progress | None = None,
+) -> Summary:
+    """Scan, split and transform the sounds of a folder (or one file) into the folder `out`.
+
+    Writes mels.npy, manifest.csv, segments.csv, summary.json and thumbnails.json, each whole; their bytes do not depend
+    on the number of workers. Memory is needed for a few files at a time, however many there are.
+
+    Args:
+        source: folder of sounds, or one file.
+        out: folder of the result.
+        data: which variants, chunks and held-out share.
+        spectrogram: the spectrogram to make.
+        seed: seed of the split.
+        workers: threads.
+        on_progress: told what is being done (`sounds` or `variants`), how many are done, and of how many.
+
+    Raises:
+        DataError: there is no such folder, or no usable sound in it.
+        StorageError: the result cannot be written.
+    """
+    found = find_files(source)
+    if not found:
+        raise DataError(f"{source}: the folder is empty; put your sounds into it")
+    worker = _Worker(MelTransform(spectrogram), spectrogram)
+    tell = on_progress or (lambda _what, _done, _count: None)
+    with single_threaded_torch(), layout.writing_mels(out / layout.MELS, spectrogram.n_mels) as writer:
+        files = _write_sounds(found, worker, writer, workers, tell)
+        usable = [index for index, file in enumerate(files) if file.report.usable]
+        if not usable:
+            raise DataError(_nothing_usable(source, files))
+        plan = _Plan(files, usable, data, spectrogram, seed)
+        segments = plan.segments
+        segments += _write_variants(files, segments, data.speed_semitones, worker, writer, workers, tell)
+    summary = plan.summary(source, writer.frames)
+    layout.write_table(out / layout.MANIFEST, plan.manifest(), layout.MANIFEST_COLUMNS)
+    columns = tuple(Segment.__dataclass_fields__)
+    layout.write_table(out / layout.SEGMENTS, [vars(segment) for segment in segments], columns)
+    write_bytes(out / layout.THUMBNAILS, canonical_json(_thumbnails(files)) + b"\n")
+    write_json(out / layout.SUMMARY, summary.as_dict())
+    return summary
+
+
+class _Worker:
+    """The work on one file, done in any thread."""
+
+    def __init__(self, transform: MelTransform, config: SpectrogramConfig) -> None:
+        self.transform = transform
+        self.config = config
+
+    def sound(self, found: Found) -> tuple[FileReport, _Prepared | None]:
+        """Judge a file and, where it is usable, make its spectrogram."""
+        examined = examine(found)
+        if examined.mono is None:
+            return examined.report, None
+        samples = resample(examined.mono, examined.report.sample_rate, self.config.sample_rate)
+        peak = _peak(samples)
+        if peak < SILENCE_PEAK:
+            said = f"nothing louder than -80 dB is left of it at {self.config.sample_rate} Hz"
+            return unusable(examined.report, Verdict.SILENT, said), None
+        samples = samples / np.float32(peak)
+        prepared = _Prepared(self._mel(samples), decibels(1 / peak), len(samples), _envelope(samples))
+        return examined.report, prepared
+
+    def variants(self, found: Found, part: "_Part", semitones: tuple[float, ...]) -> list[np.ndarray]:
+        """Spectrograms float16 `[frames, n_mels]` of a part of a file at other speeds, each with a peak of 1."""
+        examined: Examined = examine(found)
+        if examined.mono is None:
+            raise DataError(f"{found.path} changed while it was being prepared; start again")
+        rate = examined.report.sample_rate
+        mono = examined.mono[round(part.start * rate) : round(part.end * rate)]
+        mels = []
+        for value in semitones:
+            samples = resample(mono, rate * 2.0 ** (value / 12.0), self.config.sample_rate)
+            mels.append(self._mel(samples / np.float32(max(_peak(samples), SILENCE_PEAK))))
+        return mels
+
+    def _mel(self, samples: np.ndarray) -> np.ndarray:
+        power = self.transform.power_frames(torch.from_numpy(samples))
+        return self.transform.from_power(power).half().numpy()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """From where to where of a sound, in s."""
+
+    start: float
+    end: float
+
+
+def _write_sounds(
+    found: list[Found], worker: _Worker, writer: MelWriter, workers: int, tell: Progress
+) -> list[_File]:
+    files: list[_File] = []
+    for report, prepared in resolve_duplicates(ordered_map(worker.sound, found, workers)):
+        file = _File(found[len(files)], report)
+        if report.usable and prepared is not None:
+            first = writer.append(prepared.mel)
+            file = replace(
+                file,
+                samples=prepared.samples,
+                first_frame=first,
+                frames=len(prepared.mel),
+                gain_db=prepared.gain_db,
+                envelope=prepared.envelope,
+            )
+        files.append(file)
+        tell("sounds", len(files), len(found))
+    return files
+
+
+def _write_variants(
+    files: list[_File],
+    segments: list[Segment],
+    semitones: tuple[float, ...],
+    worker: _Worker,
+    writer: MelWriter,
+    workers: int,
+    tell: Progress,
+) -> list[Segment]:
+    """Speed variants of the training segments, and only of those."""
+    training = [segment for segment in segments if segment.split == TRAIN] if semitones else []
+
+    def job(segment: Segment) -> list[np.ndarray]:
+        file = files[segment.file]
+        hop_seconds = worker.config.hop_length / worker.config.sample_rate
+        end = math.inf if segment.at_end else segment.start_seconds + segment.frames * hop_seconds
+        part = _Part(segment.start_seconds, min(end, file.report.seconds))
+        return worker.variants(file.found, part, semitones)
+
+    made: list[Segment] = []
+    for done, (segment, mels) in enumerate(_with(training, ordered_map(job, training, workers)), start=1):
+        for value, mel in zip(semitones, mels, strict=True):
+            first = writer.append(mel)
+            made.append(replace(segment, semitones=value, first_frame=first, frames=len(mel)))
+        tell("variants", done, len(training))
+    return made
+
+
+def _with(items: list[Segment], results: Iterator[list[np.ndarray]]) -> Iterator[tuple[Segment, list[np.ndarray]]]:
+    return zip(items, results, strict=True)
+
+
+class _Plan:
+    """Which file is in which split, and every table that follows from it."""
+
+    def __init__(
+        self, files: list[_File], usable: list[int], data: DataConfig, spectrogram: SpectrogramConfig, seed: int
+    ) -> None:
+        self.files, self.usable, self.data, self.spectrogram, self.seed = files, usable, data, spectrogram, seed
+        self.chunk = chunk_frames(spectrogram, data.chunk_seconds)
+        self.split_by = "file"
+        self.segments = self._by_file() if len(usable) > 1 else self._single(usable[0])
+        self.splits: dict[int, list[Segment]] = {index: [] for index in usable}
+        for segment in self.segments:
+            self.splits[segment.file].append(segment)
+
+    def _by_file(self) -> list[Segment]:
+        splits = split_files(len(self.usable), self.data.validation_fraction, self.seed)
+        return [self._whole(index, split) for index, split in zip(self.usable, splits, strict=True)]
+
+    def _single(self, index: int) -> list[Segment]:
+        file = self.files[index]
+        parts = split_time(file.frames, self.chunk, self.data.validation_fraction)
+        if parts is None:
+            self.split_by = _WITHOUT_SPLIT
+            return [self._whole(index, TRAIN), self._whole(index, VALIDATION)]
+        self.split_by = "time"
+        train = replace(self._whole(index, TRAIN), frames=parts.train_end, at_end=False)
+        hop_seconds = self.spectrogram.hop_length / self.spectrogram.sample_rate
+        held_out = replace(
+            self._whole(index, VALIDATION),
+            first_frame=file.first_frame + parts.validation_start,
+            frames=file.frames - parts.validation_start,
+            start_seconds=round(parts.validation_start * hop_seconds, 6),
+            at_start=False,
+        )
+        return [train, held_out]
+
+    def _whole(self, index: int, split: str) -> Segment:
+        file = self.files[index]
+        return Segment(index, split, 0.0, file.first_frame, file.frames, 0.0, at_start=True, at_end=True)
+
+    def _chunks(self, segments: list[Segment]) -> int:
+        return sum(-(-segment.frames // self.chunk) for segment in segments)
+
+    def _seconds(self, segment: Segment) -> float:
+        """Seconds of sound in a segment; all of a file's segments and gaps add up to its duration."""
+        hop_seconds = self.spectrogram.hop_length / self.spectrogram.sample_rate
+        end = segment.start_seconds + segment.frames * hop_seconds
+        return (self.files[segment.file].report.seconds if segment.at_end else end) - segment.start_seconds
+
+    def _padded(self, segment: Segment) -> float:
+        """Seconds of silence behind a segment that is shorter than a chunk."""
+        return max(0.0, self.data.chunk_seconds - self._seconds(segment)) if segment.frames < self.chunk else 0.0
+
+    def manifest(self) -> list[dict[str, Any]]:
+        """One row a scanned file."""
+        rows = []
+        for index, file in enumerate(self.files):
+            segments = self.splits.get(index, [])
+            row = {key: value for key, value in vars(file.report).items() if key != "warnings"}
+            row.update(
+                verdict=str(file.report.verdict),
+                split="+".join(segment.split for segment in segments),
+                gain_db=file.gain_db,
+                chunks=self._chunks(segments),
+                padded_seconds=round(sum(map(self._padded, segments)), 6),
+                guard_seconds=round(self._guard(index), 6),
+                looped=False,
+            )
+            rows.append(row)
+        return rows
+
+    def _guard(self, index: int) -> float:
+        segments = self.splits.get(index, [])
+        if self.split_by != "time" or not segments:
+            return 0.0
+        return self.files[index].report.seconds - sum(map(self._seconds, segments))
+
+    def summary(self, source: Path, frames: int) -> Summary:
+        """The figures of the whole dataset."""
+        reports = [file.report for file in self.files]
+        used = [self.files[index].report for index in self.usable]
+        by_split = {name: [s for s in self.segments if s.split == name] for name in (TRAIN, VALIDATION)}
+        seconds = {name: sum(map(self._seconds, segments)) for name, segments in by_split.items()}
+        loudness = [report.loudness_db for report in used]
+        counts = Counter(str(report.verdict) for report in reports)
+        return Summary(
+            source=source.resolve().name,
+            digest=self._digest(),
+            counts={str(verdict): counts[verdict] for verdict in Verdict},
+            files=len(reports),
+            usable=len(used),
+            split_by=self.split_by,
+            train_files=len({segment.file for segment in by_split[TRAIN]}),
+            validation_files=len({segment.file for segment in by_split[VALIDATION]}),
+            train_chunks=self._chunks(by_split[TRAIN]),
+            validation_chunks=self._chunks(by_split[VALIDATION]),
+            seconds_total=round(sum(report.seconds for report in reports), 3),
+            seconds_used=round(sum(report.seconds for report in used), 3),
+            seconds_train=round(seconds[TRAIN], 3),
+            seconds_validation=round(seconds[VALIDATION], 3),
+            seconds_guard=round(sum(map(self._guard, self.usable)), 3),
+            seconds_padded=round(sum(map(self._padded, self.segments)), 3),
+            variants=list(self.data.speed_semitones),
+            frames=frames,
+            sample_rates=_histogram(report.sample_rate for report in used),
+            channels=_histogram(report.channels for report in used),
+            loudness_min=min(loudness),
+            loudness_median=round(median(loudness), 2),
+            loudness_max=max(loudness),
+            warnings=self._warnings(),
+            chunk_seconds=self.data.chunk_seconds,
+            spectrogram=self.spectrogram.model_dump(mode="json"),
+        )
+
+    def _digest(self) -> str:
+        """Names the data that models learn from: samples, split and how they were transformed."""
+        content = [
+            [self.files[segment.file].report.path, self.files[segment.file].report.content, segment.split]
+            for segment in self.segments
+        ]
+        data = self.data.model_dump(mode="json", exclude={"path"})
+        spectrogram = self.spectrogram.model_dump(mode="json")
+        return digest_json({"files": content, "data": data, "spectrogram": spectrogram, "seed": self.seed})
+
+    def _warnings(self) -> list[str]:
+        warnings = []
+        count = len(self.usable)
+        if count < FEW_FILES:
+            warnings.append(
+                f"only {count} usable {'sound' if count == 1 else 'sounds'}: expect a model that repeats them, "
+                f"and held-out figures that say little; {FEW_FILES} or more are needed for variety"
+            )
+        if self.split_by == _WITHOUT_SPLIT:
+            warnings.append(
+                "the only usable sound is too short to hold a part of it out: "
+                "validation runs on the training sound itself and cannot show overfitting"
+            )
+        left_out = Counter(str(file.report.verdict) for file in self.files if not file.report.usable)
+        if left_out:
+            warnings.append(f"{left_out.total()} of {len(self.files)} files are not used: {_listed(left_out)}")
+        clipped = sum(1 for index in self.usable if self.files[index].report.verdict is Verdict.CLIPPED)
+        if clipped:
+            warnings.append(f"{clipped} {'file is' if clipped == 1 else 'files are'} clipped, and used as they are")
+        return warnings
+
+
+def _nothing_usable(source: Path, files: list[_File]) -> str:
+    counts = Counter(str(file.report.verdict) for file in files)
+    return f"{source}: none of {len(files)} files is usable ({_listed(counts)})"
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(counts.items()))
+
+
+def _histogram(values: Iterator[int] | Any) -> dict[str, int]:
+    return {str(value): count for value, count in sorted(Counter(values).items())}
+
+
+def _thumbnails(files: list[_File]) -> dict[str, Any]:
+    shapes = {
+        file.report.path: {"min": file.envelope[0].tolist(), "max": file.envelope[1].tolist()}
+        for file in files
+        if file.envelope is not None
+    }
+    return {"schema": layout.SCHEMA, "points": layout.THUMBNAIL_POINTS, "files": shapes}
+
+
+def _peak(samples: np.ndarray) -> float:
+    return max(float(samples.max()), -float(samples.min())) if len(samples) else 0.0
+
+
+def _envelope(samples: np.ndarray) -> np.ndarray:
+    """Lowest and highest value of each of equal stretches of samples in -1 to 1, as int8 `[2, points]` in -127 to 127."""
+    points = layout.THUMBNAIL_POINTS
+    starts = np.minimum(np.arange(points) * len(samples) // points, len(samples) - 1)
+    ends = np.stack([np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)])
+    return np.clip(np.rint(ends * 127), -127, 127).astype(np.int8)

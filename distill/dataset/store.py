@@ -1,0 +1,179 @@
+"""A prepared dataset read back: tables in memory, spectrograms in one memory-mapped file."""
+
+import mmap
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from distill.audio.mel import chunk_frames
+from distill.configs import SpectrogramConfig
+from distill.dataset import layout
+from distill.dataset.layout import Segment
+from distill.errors import ArtifactError, DataError
+from distill.files import read_json, storage_errors
+
+# Pages of the file that were read count as the process's memory until they are given back.
+_RELEASE_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class ChunkTable:
+    """The chunks of a split: row of `segments`, first frame within the segment, and frames that are not padding."""
+
+    segment: np.ndarray
+    start: np.ndarray
+    frames: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.segment)
+
+
+class PreparedDataset:
+    """The folder that `prepare` wrote.
+
+    Attributes:
+        folder: where it is.
+        summary: summary.json as a dict.
+        manifest: one row a scanned file.
+        segments: one row a segment (see `layout.Segment`).
+        spectrogram: the spectrogram's settings.
+        chunk_frames: length of a chunk in frames.
+
+    Raises:
+        DataError: a file is missing, damaged, of a newer schema, or does not fit the others.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.summary = self._read_summary()
+        self.manifest = self._read_table(layout.MANIFEST, layout.MANIFEST_COLUMNS)
+        self.segments = self._read_table(layout.SEGMENTS, tuple(Segment.__dataclass_fields__))
+        try:
+            self.spectrogram = SpectrogramConfig.model_validate(self.summary["spectrogram"])
+            self.chunk_frames = chunk_frames(self.spectrogram, float(self.summary["chunk_seconds"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged(layout.SUMMARY, "its settings are not readable") from error
+        self._mels = self._map()
+        self._touched = 0
+        ends = self._column("first_frame") + self._column("frames")
+        if len(ends) == 0 or ends.max() > len(self._mels):
+            raise self._damaged(layout.MELS, "it is shorter than segments.csv says")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["folder"])  # type: ignore[misc]
+
+    def chunks(self, split: str) -> ChunkTable:
+        """Chunks of the sounds themselves (no variants) in `train` or `validation`, in the order of the segments.
+
+        A segment gives as many as cover it; the last of a long one is moved back to end with it, a short one is padded.
+        """
+        return self._tables[split]
+
+    def clean_batch(self, split: str, indices: Any) -> np.ndarray:
+        """Chunks as they are, log mel float32 `[batch, n_mels, chunk_frames]`, silence behind short ones."""
+        table = self._tables[split]
+        rows = [(int(table.segment[index]), int(table.start[index])) for index in indices]
+        return self.gather([segment for segment, _ in rows], [start for _, start in rows])
+
+    def gather(self, segments: list[int], starts: list[int]) -> np.ndarray:
+        """One chunk from each of the segments, log mel float32 `[batch, n_mels, chunk_frames]`.
+
+        A start may lie before the segment and a chunk may reach beyond its end; silence stands there.
+        """
+        first, frames = self._column("first_frame"), self._column("frames")
+        out = np.zeros((len(segments), self.chunk_frames, self.spectrogram.n_mels), np.float16)
+        for row, (segment, start) in enumerate(zip(segments, starts, strict=True)):
+            begin, end = max(0, start), min(int(frames[segment]), start + self.chunk_frames)
+            if end > begin:
+                source = int(first[segment])
+                out[row, begin - start : end - start] = self._mels[source + begin : source + end]
+        self._release(out.nbytes)
+        return np.ascontiguousarray(out.transpose(0, 2, 1), dtype=np.float32)
+
+    def segment(self, index: int) -> np.ndarray:
+        """The whole log mel of a row of `segments`, float32 `[n_mels, frames]`."""
+        first, frames = int(self._column("first_frame")[index]), int(self._column("frames")[index])
+        mel = np.ascontiguousarray(self._mels[first : first + frames].T, dtype=np.float32)
+        self._release(frames * self.spectrogram.n_mels * 2)
+        return mel
+
+    @cached_property
+    def _columns(self) -> dict[str, np.ndarray]:
+        return {name: self.segments[name].to_numpy() for name in self.segments.columns}
+
+    def _column(self, name: str) -> np.ndarray:
+        return self._columns[name]
+
+    @cached_property
+    def _tables(self) -> dict[str, ChunkTable]:
+        return {split: self._table(split) for split in ("train", "validation")}
+
+    def _table(self, split: str) -> ChunkTable:
+        chosen = np.flatnonzero((self._column("split") == split) & (self._column("semitones") == 0))
+        frames = self._column("frames")[chosen].astype(np.int64)
+        counts = -(-frames // self.chunk_frames)
+        order = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        length = np.repeat(frames, counts)
+        start = np.minimum(order * self.chunk_frames, np.maximum(length - self.chunk_frames, 0))
+        return ChunkTable(np.repeat(chosen, counts), start, np.minimum(length, self.chunk_frames))
+
+    def _map(self) -> np.ndarray:
+        path = self.folder / layout.MELS
+        self._require(path)
+        try:
+            with storage_errors(path, "read"), path.open("rb") as handle:
+                version = np.lib.format.read_magic(handle)
+                if version != (1, 0):
+                    raise ValueError(f"format version {version}")
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
+                start = handle.tell()
+                self._map_file = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+            if fortran or dtype != np.dtype("<f2") or len(shape) != 2 or shape[1] != self.spectrogram.n_mels:
+                raise ValueError("unexpected shape")
+            flat = np.frombuffer(self._map_file, dtype, shape[0] * shape[1], offset=start)
+        except ValueError as error:
+            raise self._damaged(layout.MELS, "it is cut or not a spectrogram file") from error
+        return flat.reshape(shape)
+
+    def _release(self, count: int) -> None:
+        self._touched += count
+        if self._touched >= _RELEASE_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._map_file.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
+
+    def _read_summary(self) -> dict[str, Any]:
+        path = self.folder / layout.SUMMARY
+        self._require(path)
+        try:
+            return read_json(path, what="summary of a prepared dataset", schema=layout.SCHEMA)
+        except ArtifactError as error:
+            raise DataError(str(error)) from error
+
+    def _read_table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+        path = self.folder / name
+        self._require(path)
+        text = ("path", "content", "verdict", "reason", "split", "subtype")
+        try:
+            table = pd.read_csv(path, keep_default_na=False, dtype={key: str for key in text if key in columns})
+        except (OSError, ValueError) as error:
+            raise self._damaged(name, "it is not a readable table") from error
+        missing = [column for column in columns if column not in table.columns]
+        if missing:
+            raise self._damaged(name, f"column {missing[0]} is missing")
+        return table
+
+    def _require(self, path: Path) -> None:
+        if not path.is_file():
+            raise DataError(f"{self.folder}: no {path.name} there, so it is not a prepared dataset; run prepare first")
+
+    def _damaged(self, name: str, why: str) -> DataError:
+        return DataError(f"{self.folder / name} is damaged: {why}; run prepare again")
+
+
