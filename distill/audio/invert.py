@@ -45,7 +45,7 @@ def griffin_lim(log_mel: Tensor, config: SpectrogramConfig, *, rounds: int = 32,
 
 
 def linear_power(mel_power: Tensor, config: SpectrogramConfig) -> Tensor:
-    """Power per Fourier bin `[frames, n_fft // 2 + 1]` whose mel power is near the given `[frames, n_mels]`, never below 0.
+    """Power per Fourier bin `[frames, n_fft // 2 + 1]` whose mel power is near the given `[frames, n_mels]`.
 
     The pseudo-inverse, made positive, improved by a few multiplicative steps of non-negative least squares (Lee and
     Seung, "Algorithms for non-negative matrix factorization", 2001, with the filter bank fixed).

@@ -45,7 +45,7 @@ class SoundError(DataError):
 
 @dataclass(frozen=True)
 class Sound:
-    """A decoded sound: samples float32 `[channels, n]` in -1 to 1, rate in Hz, libsndfile's subtype and format names."""
+    """A decoded sound: samples float32 `[channels, n]`, full scale 1, rate in Hz, libsndfile's subtype and format."""
 
     samples: np.ndarray
     sample_rate: int
@@ -219,7 +219,9 @@ def write_sound(path: Path, samples: np.ndarray, sample_rate: int, subtype: str 
     """
     kind = EXTENSIONS.get(path.suffix.lower())
     if kind is None:
-        raise UsageError(f"{path}: cannot write {path.suffix or 'a file without extension'}; known: {', '.join(EXTENSIONS)}")
+        raise UsageError(
+            f"{path}: cannot write {path.suffix or 'a file without extension'}; known: {', '.join(EXTENSIONS)}"
+        )
     subtype = subtype or soundfile.default_subtype(kind)
     if not soundfile.check_format(kind, subtype):
         known = ", ".join(soundfile.available_subtypes(kind))

@@ -34,7 +34,9 @@ def _unavailable_extension() -> ModuleType:
 
     def refuse(function: Callable[..., Any]) -> Callable[..., Any]:
         def refused(*_arguments: Any, **_options: Any) -> Any:
-            raise RuntimeError(f"{function.__name__} needs torchaudio's compiled extension, which cannot be loaded here")
+            raise RuntimeError(
+                f"{function.__name__} needs torchaudio's compiled extension, which cannot be loaded here"
+            )
 
         return refused
 

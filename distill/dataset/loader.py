@@ -1,6 +1,7 @@
 """Training batches that follow from seed, epoch and step alone, whoever computes them and in whatever order."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -130,7 +131,7 @@ class _EpochBatches(Dataset[np.ndarray]):
         return self._batches.batch(self._epoch, step)
 
 
-def _as_it_is(batch: np.ndarray) -> np.ndarray:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 

@@ -157,9 +157,7 @@ class _Part:
     end: float
 
 
-def _write_sounds(
-    found: list[Found], worker: _Worker, writer: MelWriter, workers: int, tell: Progress
-) -> list[_File]:
+def _write_sounds(found: list[Found], worker: _Worker, writer: MelWriter, workers: int, tell: Progress) -> list[_File]:
     files: list[_File] = []
     for report, prepared in resolve_duplicates(ordered_map(worker.sound, found, workers)):
         file = _File(found[len(files)], report)
@@ -383,7 +381,7 @@ def _peak(samples: np.ndarray) -> float:
 
 
 def _envelope(samples: np.ndarray) -> np.ndarray:
-    """Lowest and highest value of each of equal stretches of samples in -1 to 1, as int8 `[2, points]` in -127 to 127."""
+    """Lowest and highest value of each of equal stretches of samples, as int8 `[2, points]` in -127 to 127."""
     points = layout.THUMBNAIL_POINTS
     starts = np.minimum(np.arange(points) * len(samples) // points, len(samples) - 1)
     ends = np.stack([np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)])

@@ -151,7 +151,7 @@ def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
     count, peak, energy, clipped, is_finite = 0, 0.0, 0.0, 0, True
     eight_bit = reader.subtype in ("PCM_U8", "PCM_S8")
     for block in reader.blocks():
-        digest.update(block)
+        digest.update(block.data)
         count += len(block)
         top = max(float(block.max()), -float(block.min()))
         if not top < _ABSURD:
@@ -183,7 +183,11 @@ def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
         return Examined(unusable(report, Verdict.TOO_SHORT, said))
     if not is_finite:
         silent = replace(report, peak=0.0, loudness_db=0.0)
-        return Examined(unusable(silent, Verdict.NOT_FINITE, "some samples are not finite numbers (NaN, infinite, or absurdly large)"))
+        return Examined(
+            unusable(
+                silent, Verdict.NOT_FINITE, "some samples are not finite numbers (NaN, infinite, or absurdly large)"
+            )
+        )
     if peak < SILENCE_PEAK:
         return Examined(unusable(report, Verdict.SILENT, "nothing in it is louder than -80 dB below full scale"))
     mono = parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from distill.audio.mel import chunk_frames
 from distill.configs import SpectrogramConfig
@@ -95,7 +96,8 @@ class PreparedDataset:
                 source = int(first[segment])
                 out[row, begin - start : end - start] = self._mels[source + begin : source + end]
         self._release(out.nbytes)
-        return np.ascontiguousarray(out.transpose(0, 2, 1), dtype=np.float32)
+        # torch widens float16 several times as fast as numpy.
+        return torch.from_numpy(out).transpose(1, 2).contiguous().float().numpy()
 
     def segment(self, index: int) -> np.ndarray:
         """The whole log mel of a row of `segments`, float32 `[n_mels, frames]`."""
@@ -103,6 +105,32 @@ class PreparedDataset:
         mel = np.ascontiguousarray(self._mels[first : first + frames].T, dtype=np.float32)
         self._release(frames * self.spectrogram.n_mels * 2)
         return mel
+
+    @property
+    def name(self) -> str:
+        """Name of the folder that the sounds came from."""
+        return str(self.summary["source"])
+
+    @property
+    def digest(self) -> str:
+        """Digest of the sounds' content, the split and how they were transformed."""
+        return str(self.summary["digest"])
+
+    @property
+    def usable_files(self) -> int:
+        """Number of sounds that are used."""
+        return int(self.summary["usable"])
+
+    def segments_of(self, split: str, *, variants: bool = False) -> list[int]:
+        """Rows of `segments` in `train` or `validation`: the sounds themselves, or also their speed variants."""
+        chosen = self._column("split") == split
+        if not variants:
+            chosen = chosen & (self._column("semitones") == 0)
+        return [int(row) for row in np.flatnonzero(chosen)]
+
+    def segment_name(self, index: int) -> str:
+        """Path of the sound that a row of `segments` comes from, below the folder of sounds."""
+        return str(self.manifest["path"].iloc[int(self._column("file")[index])])
 
     @cached_property
     def _columns(self) -> dict[str, np.ndarray]:
@@ -175,5 +203,3 @@ class PreparedDataset:
 
     def _damaged(self, name: str, why: str) -> DataError:
         return DataError(f"{self.folder / name} is damaged: {why}; run prepare again")
-
-

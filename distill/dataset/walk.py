@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Found:
-    """A file of a source: where it is, and its name below the source (POSIX, NFC); `problem` when it cannot be looked at."""
+    """A file: where it is, its name below the source (POSIX, NFC), and why it cannot be looked at, if so."""
 
     path: Path
     name: str

@@ -1,0 +1,116 @@
+"""Pictures of spectrograms, codebook usage and curves, as PNG files whose bytes follow from the data alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from distill.configs import SpectrogramConfig
+from distill.files import replacing
+
+_DPI = 100
+_TICKS_HZ = (100, 500, 1000, 2000, 5000, 10_000, 20_000)
+
+
+def spectrogram_png(path: Path, log_mels: Mapping[str, np.ndarray], config: SpectrogramConfig) -> None:
+    """Draw log mels `[n_mels, frames]` side by side, by title, in s and Hz, with one scale of levels in dB.
+
+    Raises:
+        StorageError: the picture cannot be written.
+    """
+    levels = {title: _level_db(log_mel, config) for title, log_mel in log_mels.items()}
+    top = max((float(level.max()) for level in levels.values() if level.size), default=0.0)
+    figure = Figure(figsize=(4.2 * max(1, len(levels)) + 0.8, 3.6), dpi=_DPI, layout="constrained")
+    axes = figure.subplots(1, max(1, len(levels)), squeeze=False)[0]
+    image = None
+    for axis, (title, level) in zip(axes, levels.items(), strict=False):
+        seconds = level.shape[1] * config.hop_length / config.sample_rate
+        image = axis.imshow(
+            level,
+            origin="lower",
+            aspect="auto",
+            interpolation="nearest",
+            cmap="magma",
+            extent=(0.0, seconds, 0.0, float(config.n_mels)),
+            vmin=config.floor_db,
+            vmax=max(top, config.floor_db + 1.0),
+        )
+        ticks = [hertz for hertz in _TICKS_HZ if hertz <= config.sample_rate / 2]
+        axis.set_yticks([_mel_bin(hertz, config) for hertz in ticks], [_short(hertz) for hertz in ticks])
+        axis.set_title(title)
+        axis.set_xlabel("time (s)")
+    axes[0].set_ylabel("frequency (Hz)")
+    if image is not None:
+        figure.colorbar(image, ax=list(axes), label="mel power (dB)")
+    _save(path, figure)
+
+
+def usage_heatmap_png(path: Path, counts: np.ndarray) -> None:
+    """Draw how often each code of each level was used, counts `[levels, codebook_size]`; unused codes stay dark.
+
+    Raises:
+        StorageError: the picture cannot be written.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
+    figure = Figure(figsize=(9.0, 0.7 * len(counts) + 1.6), dpi=_DPI, layout="constrained")
+    axis = figure.subplots()
+    image = axis.imshow(100 * share, aspect="auto", interpolation="nearest", cmap="viridis", vmin=0.0)
+    axis.set_yticks(range(len(counts)), [f"level {level}" for level in range(len(counts))])
+    axis.set_xlabel("code")
+    used = [f"{int((row > 0).sum())}/{len(row)}" for row in counts]
+    axis.set_title(f"Codebook usage (used codes: {', '.join(used)})")
+    figure.colorbar(image, ax=axis, label="share (%)")
+    _save(path, figure)
+
+
+def curves_png(
+    path: Path, curves: Mapping[str, Sequence[float | None]], *, xlabel: str, ylabel: str, title: str
+) -> None:
+    """Draw named curves over 1, 2, 3, ...; values that are None or not finite leave a gap.
+
+    Raises:
+        StorageError: the picture cannot be written.
+    """
+    figure = Figure(figsize=(7.0, 4.0), dpi=_DPI, layout="constrained")
+    axis = figure.subplots()
+    for name, values in curves.items():
+        heights = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+        heights[~np.isfinite(heights)] = np.nan
+        marker = "o" if len(heights) == 1 else None
+        axis.plot(np.arange(1, len(heights) + 1), heights, label=name, linewidth=1.4, marker=marker)
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    axis.set_title(title)
+    axis.grid(alpha=0.3)
+    if curves:
+        axis.legend()
+    _save(path, figure)
+
+
+def _save(path: Path, figure: Figure) -> None:
+    # The object interface keeps no global list of figures; without Software the bytes name no version.
+    canvas = FigureCanvasAgg(figure)
+    with replacing(path) as temporary, temporary.open("wb") as handle:
+        canvas.print_png(handle, metadata={"Software": None}, pil_kwargs={})
+    figure.clear()
+
+
+def _level_db(log_mel: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
+    power = np.expm1(np.maximum(np.asarray(log_mel, dtype=np.float64), 0.0)) * 10.0 ** (config.floor_db / 10.0)
+    return 10.0 * np.log10(np.maximum(power, 10.0 ** (config.floor_db / 10.0)))
+
+
+def _mel_bin(hertz: float, config: SpectrogramConfig) -> float:
+    """Position of a frequency among the mel bins (HTK scale)."""
+    return float(_mel(hertz) / _mel(config.sample_rate / 2) * (config.n_mels + 1))
+
+
+def _mel(hertz: float) -> float:
+    return float(2595.0 * np.log10(1.0 + hertz / 700.0))
+
+
+def _short(hertz: int) -> str:
+    return f"{hertz // 1000}k" if hertz >= 1000 else str(hertz)
