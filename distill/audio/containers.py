@@ -27,15 +27,13 @@ class Inspection:
     """What the bytes of a file say.
 
     Attributes:
-        kind: `wav`, `aiff`, `ogg`, `mpeg` or `other`.
+        kind: `wav`, `aiff`, `flac`, `ogg`, `mpeg` or `other`.
         cut: a sentence about what is missing, or an empty string.
-        clean: False when a decoder would have to search for the next piece of sound (and may print about it).
         empty: the header is there and no sound follows.
     """
 
     kind: str
     cut: str = ""
-    clean: bool = True
     empty: bool = False
 
 
@@ -54,7 +52,7 @@ def inspect(path: Path) -> Inspection:
         if head[:4] == b"OggS":
             return _ogg(data)
         if head[:4] == b"fLaC":
-            return Inspection("other")
+            return Inspection("flac")
         return _mpeg(data)
 
 
@@ -136,24 +134,22 @@ def _mpeg(data: mmap.mmap) -> Inspection:
         return Inspection("other")
     first = _frame(data, position)
     assert first is not None
-    promised, clean = _promised_frames(data, position, first), position == start
-    count = 0
+    promised, count = _promised_frames(data, position, first), 0
     while position < end:
         frame = _frame(data, position)
         if frame is None or frame.stream != first.stream:
-            clean = False
             position = _next_frame(data, position, end, end)
             if position < 0:
                 break
             continue
         if position + frame.size > end:
-            return Inspection("mpeg", cut=f"it is cut inside its frame {count + 1}: the end is missing", clean=False)
+            return Inspection("mpeg", cut=f"it is cut inside its frame {count + 1}: the end is missing")
         position += frame.size
         count += 1
     # The frame with the counts is itself not counted by every encoder.
     if promised > count + 1:
-        return Inspection("mpeg", cut=f"the header promises {promised} frames, of which {count} are there", clean=False)
-    return Inspection("mpeg", clean=clean)
+        return Inspection("mpeg", cut=f"the header promises {promised} frames, of which {count} are there")
+    return Inspection("mpeg")
 
 
 def _without_tags(data: mmap.mmap) -> tuple[int, int]:

@@ -145,10 +145,8 @@ class SoundReader:
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:
-        """Keep the MPEG decoder's own messages off the terminal, where the bytes are such that it would print some."""
-        if self._inspection.kind in ("wav", "aiff", "ogg") or (
-            self._inspection.kind == "mpeg" and self._inspection.clean
-        ):
+        """Keep the MPEG decoder's own messages off the terminal."""
+        if self._inspection.kind in ("wav", "aiff", "flac", "ogg"):
             yield
         else:
             with _STDERR.closed():

@@ -99,12 +99,11 @@ def prepare(
         if not usable:
             raise DataError(_nothing_usable(source, files))
         plan = _Plan(files, usable, data, spectrogram, seed)
-        segments = plan.segments
-        segments += _write_variants(files, segments, data.speed_semitones, worker, writer, workers, tell)
+        variants = _write_variants(files, plan.segments, data.speed_semitones, worker, writer, workers, tell)
     summary = plan.summary(source, writer.frames)
     layout.write_table(out / layout.MANIFEST, plan.manifest(), layout.MANIFEST_COLUMNS)
     columns = tuple(Segment.__dataclass_fields__)
-    layout.write_table(out / layout.SEGMENTS, [vars(segment) for segment in segments], columns)
+    layout.write_table(out / layout.SEGMENTS, [vars(item) for item in plan.segments + variants], columns)
     write_bytes(out / layout.THUMBNAILS, canonical_json(_thumbnails(files)) + b"\n")
     write_json(out / layout.SUMMARY, summary.as_dict())
     return summary

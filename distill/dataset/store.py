@@ -60,6 +60,9 @@ class PreparedDataset:
             raise self._damaged(layout.SUMMARY, "its settings are not readable") from error
         self._mels = self._map()
         self._touched = 0
+        for name in ("first_frame", "frames", "file"):
+            if not np.issubdtype(self._column(name).dtype, np.integer):
+                raise self._damaged(layout.SEGMENTS, f"column {name} holds more than whole numbers")
         ends = self._column("first_frame") + self._column("frames")
         if len(ends) == 0 or ends.max() > len(self._mels):
             raise self._damaged(layout.MELS, "it is shorter than segments.csv says")

@@ -1,0 +1,154 @@
+"""The spectrogram, its inversion, and augmentation."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sounds_util import tone
+
+from distill.audio.augment import augment
+from distill.audio.invert import griffin_lim, linear_power
+from distill.audio.mel import MelTransform, chunk_frames, frames_of, mel_filters
+from distill.audio.torchaudio_import import import_torchaudio
+from distill.configs import SpectrogramConfig
+
+CONFIG = SpectrogramConfig()
+SMALL = SpectrogramConfig(sample_rate=16_000, n_fft=512, hop_length=160, n_mels=32)
+
+
+@pytest.mark.parametrize("config", [CONFIG, SMALL])
+def test_power_is_torchaudios(config: SpectrogramConfig) -> None:
+    torchaudio = import_torchaudio()
+    plain = torchaudio.transforms.MelSpectrogram(
+        config.sample_rate,
+        n_fft=config.n_fft,
+        hop_length=config.hop_length,
+        n_mels=config.n_mels,
+        power=2.0,
+        center=True,
+    )
+    samples = torch.randn(2, 3, 2 * config.sample_rate + 17, generator=torch.Generator().manual_seed(0))
+    power = MelTransform(config).power(samples)
+    expected = plain(samples)
+    assert power.shape == expected.shape
+    assert torch.allclose(power, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+
+
+@given(samples=st.integers(1, 5000))
+@settings(deadline=None, max_examples=30)
+def test_frames_of_any_length(samples: int) -> None:
+    log_mel = MelTransform(CONFIG).log_mel(torch.full((samples,), 0.1))
+    assert log_mel.shape == (128, frames_of(samples, CONFIG))
+    assert torch.isfinite(log_mel).all()
+
+
+def test_a_chunk_is_94_frames() -> None:
+    assert chunk_frames(CONFIG, 1.0) == 94
+    assert MelTransform(CONFIG).log_mel(torch.zeros(48_000)).shape == (128, 94)
+
+
+def test_silence_is_zero_and_log_mel_goes_back_to_power() -> None:
+    transform = MelTransform(CONFIG)
+    assert not transform.log_mel(torch.zeros(4800)).any()
+    power = transform.power(torch.from_numpy(tone(1.0, rate=48_000)))
+    back = transform.to_power(transform.from_power(power))
+    assert torch.allclose(back, power, rtol=1e-3, atol=1e-5)
+    assert not transform.to_power(torch.tensor([-1.0])).any()
+
+
+def test_torchaudio_is_imported_without_its_extension_in_a_fresh_process() -> None:
+    code = (
+        "from distill.audio.torchaudio_import import import_torchaudio\n"
+        "first = import_torchaudio()\nassert first is import_torchaudio()\n"
+        "import torchaudio\nassert torchaudio is first\nassert torchaudio.transforms.MelSpectrogram\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def _log_mels(count: int, seconds: float = 0.6) -> torch.Tensor:
+    waves = [tone(seconds, 150.0 * (index + 1), 48_000, 0.9) for index in range(count)]
+    return MelTransform(CONFIG).log_mel(torch.from_numpy(np.stack(waves)))
+
+
+def test_griffin_lim_keeps_the_spectrogram() -> None:
+    log_mel = _log_mels(2)
+    waves = griffin_lim(log_mel, CONFIG)
+    assert waves.shape == (2, (log_mel.shape[-1] - 1) * CONFIG.hop_length)
+    back = MelTransform(CONFIG).log_mel(waves)
+    assert float((back - log_mel).abs().mean()) < 0.25
+
+
+def test_more_rounds_come_nearer() -> None:
+    log_mel = _log_mels(1)
+    errors = [
+        float((MelTransform(CONFIG).log_mel(griffin_lim(log_mel, CONFIG, rounds=rounds)) - log_mel).square().mean())
+        for rounds in (0, 8, 32)
+    ]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_a_sound_is_inverted_the_same_alone_and_in_a_batch() -> None:
+    log_mels = _log_mels(3)
+    together = griffin_lim(log_mels, CONFIG, rounds=8, seed=3)
+    for index in range(3):
+        alone = griffin_lim(log_mels[index : index + 1], CONFIG, rounds=8, seed=3)[0]
+        assert torch.allclose(alone, together[index], atol=1e-4)
+    assert not torch.allclose(griffin_lim(log_mels[:1], CONFIG, rounds=8, seed=4), together[:1], atol=1e-2)
+
+
+def test_griffin_lim_with_windows_that_the_hop_does_not_divide() -> None:
+    samples = torch.from_numpy(tone(1.0, 440.0, 16_000, 0.9))
+    transform = MelTransform(SMALL)
+    log_mel = transform.log_mel(samples)[None]
+    back = transform.log_mel(griffin_lim(log_mel, SMALL)[0])
+    assert float((back - log_mel[0]).abs().mean()) < 0.7
+
+
+def test_inversion_draws_from_no_global_generator_and_bears_silence() -> None:
+    state = torch.get_rng_state()
+    waves = griffin_lim(torch.zeros(1, 128, 20), CONFIG)
+    assert torch.equal(state, torch.get_rng_state())
+    assert float(waves.abs().max()) < 1e-3
+    assert torch.isfinite(griffin_lim(torch.full((1, 128, 1), 3.0), CONFIG)).all()
+
+
+def test_linear_power_is_positive_and_gives_the_mel_power_back() -> None:
+    power = MelTransform(CONFIG).to_power(_log_mels(1)[0]).T.contiguous()
+    linear = linear_power(power, CONFIG)
+    assert float(linear.min()) >= 0.0
+    back = linear @ mel_filters(CONFIG)
+    filled = mel_filters(CONFIG).sum(0) > 0
+    error = (back - power)[:, filled].square().sum().sqrt() / power.square().sum().sqrt()
+    assert float(error) < 0.1
+
+
+def _generators(count: int, seed: int = 0) -> list[np.random.Generator]:
+    return [np.random.Generator(np.random.PCG64([seed, index])) for index in range(count)]
+
+
+def test_augmentation_changes_each_item_in_its_own_way_whatever_its_neighbours() -> None:
+    clean = np.repeat(_log_mels(1).numpy(), 16, axis=0)
+    made = augment(clean, _generators(16), 1.0, CONFIG)
+    assert made.shape == clean.shape
+    assert made.dtype == np.float32
+    assert np.isfinite(made).all()
+    assert made.min() >= 0
+    assert len({item.tobytes() for item in made}) == 16
+    again = augment(clean[:3], _generators(3), 1.0, CONFIG)
+    assert np.array_equal(again, made[:3])
+    assert np.array_equal(clean[0], clean[15])
+
+
+def test_augmentation_grows_with_strength_and_is_off_at_zero() -> None:
+    clean = np.repeat(_log_mels(1).numpy(), 64, axis=0)
+    distances = [np.abs(augment(clean, _generators(64), s, CONFIG) - clean).mean() for s in (0.0, 0.5, 1.0, 2.0)]
+    assert distances[0] == 0
+    assert distances[0] < distances[1] < distances[2] < distances[3]
+
+
+def test_augmentation_keeps_silence_silent() -> None:
+    assert not augment(np.zeros((8, 128, 94), np.float32), _generators(8), 2.0, CONFIG).any()

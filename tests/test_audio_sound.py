@@ -1,0 +1,188 @@
+"""Reading, writing and resampling of sound files."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from sounds_util import cut, noise, save, tone
+
+from distill.audio.sound import EXTENSIONS, Sound, SoundError, read_sound, resample, to_mono, write_sound
+from distill.errors import DataError, StorageError, UsageError
+
+
+@pytest.mark.parametrize("extension", sorted(EXTENSIONS))
+def test_a_written_sound_is_read_back(tmp_path: Path, extension: str) -> None:
+    stereo = np.stack([tone(0.5), tone(0.5, 300)])
+    path = tmp_path / f"a{extension.upper()}"
+    write_sound(path, stereo, 44_100)
+    sound = read_sound(path)
+    assert sound.sample_rate == 44_100
+    assert sound.format == EXTENSIONS[extension]
+    assert sound.samples.dtype == np.float32
+    assert sound.samples.shape == stereo.shape
+    tolerance = 0.1 if extension in (".ogg", ".mp3") else 1e-4
+    assert np.abs(sound.samples - stereo).max() < tolerance
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_every_bit_depth(tmp_path: Path, subtype: str) -> None:
+    samples = tone()
+    write_sound(tmp_path / "a.wav", samples, 44_100, subtype)
+    sound = read_sound(tmp_path / "a.wav")
+    assert sound.subtype == subtype
+    assert np.abs(sound.samples[0] - samples).max() < (0.01 if subtype == "PCM_U8" else 1e-4)
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 44_101, 48_000, 96_000, 192_000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_any_rate_and_channel_count_becomes_mono_at_the_rate_asked_for(
+    tmp_path: Path, rate: int, channels: int
+) -> None:
+    wave = tone(0.5, 440.0, rate)
+    save(tmp_path / "a.wav", np.stack([wave] * channels, axis=1), rate)
+    mono = to_mono(read_sound(tmp_path / "a.wav"), 48_000)
+    assert mono.dtype == np.float32
+    assert abs(len(mono) - 24_000) <= 1
+    spectrum = np.abs(np.fft.rfft(mono))
+    assert abs(np.argmax(spectrum) * 48_000 / len(mono) - 440.0) < 3.0
+
+
+def test_mono_is_the_mean_of_the_channels() -> None:
+    sound = Sound(np.stack([np.full(10, 0.5, np.float32), np.zeros(10, np.float32)]), 48_000, "FLOAT", "WAV")
+    assert np.allclose(to_mono(sound, 48_000), 0.25)
+
+
+def test_resampling_by_a_ratio_changes_pitch_and_length() -> None:
+    wave = tone(1.0, 440.0, 48_000)
+    octave = resample(wave, 2 * 48_000, 48_000)
+    assert len(octave) == 24_000
+    assert abs(np.argmax(np.abs(np.fft.rfft(octave))) * 48_000 / len(octave) - 880.0) < 3.0
+
+
+@pytest.mark.parametrize("extension", ["wav", "aiff", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_cut_file_is_refused(tmp_path: Path, extension: str, share: float) -> None:
+    path = cut(save(tmp_path / f"a.{extension}", noise(1.5)), share)
+    with pytest.raises(SoundError) as caught:
+        read_sound(path)
+    assert caught.value.problem == "truncated"
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("extension", ["wav", "aiff", "flac", "ogg", "mp3"])
+def test_any_prefix_of_a_file_raises_only_our_error(tmp_path: Path, extension: str) -> None:
+    data = save(tmp_path / f"a.{extension}", noise(0.4)).read_bytes()
+    for size in [*range(0, 80, 3), *range(80, len(data), len(data) // 20)]:
+        (tmp_path / f"a.{extension}").write_bytes(data[:size])
+        with pytest.raises(SoundError):
+            read_sound(tmp_path / f"a.{extension}")
+
+
+@pytest.mark.parametrize("extension", ["wav", "aiff", "flac", "ogg", "mp3"])
+def test_damaged_bytes_raise_only_our_error_and_print_nothing(tmp_path: Path, extension: str) -> None:
+    data = save(tmp_path / f"a.{extension}", noise(0.4)).read_bytes()
+    random = np.random.default_rng(1)
+    paths = []
+    for index in range(40):
+        damaged = bytearray(data)
+        for _ in range(index % 8 + 1):
+            start = int(random.integers(len(data))) if index % 2 else int(random.integers(min(200, len(data))))
+            damaged[start : start + 40] = random.bytes(len(damaged[start : start + 40]))
+        paths.append(tmp_path / f"{index}.{extension}")
+        paths[-1].write_bytes(damaged)
+    code = (
+        "import json, sys\nfrom pathlib import Path\nfrom distill.audio.sound import SoundError, read_sound\n"
+        "for path in json.load(sys.stdin):\n    try:\n        read_sound(Path(path))\n    except SoundError:\n        pass\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        input=json.dumps([str(path) for path in paths]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+
+
+def test_mp3_with_tags_and_junk_around_it_is_whole(tmp_path: Path) -> None:
+    data = save(tmp_path / "a.mp3", noise(0.5)).read_bytes()
+    tag = b"ID3\x04\x00\x00\x00\x00\x02\x00" + bytes(256)
+    (tmp_path / "tagged.mp3").write_bytes(tag + data + b"TAG" + bytes(125))
+    sound = read_sound(tmp_path / "tagged.mp3")
+    assert np.array_equal(sound.samples, read_sound(tmp_path / "a.mp3").samples)
+
+
+def test_a_wav_whose_recorder_left_the_size_open_is_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.wav", tone())
+    data = bytearray(path.read_bytes())
+    data[4:8] = data[40:44] = b"\xff" * 4
+    path.write_bytes(data)
+    assert read_sound(path).samples.shape == (1, len(tone()))
+
+
+def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    for name in ("pipe.wav", "absent.wav", "."):
+        with pytest.raises(DataError):
+            read_sound(tmp_path / name)
+
+
+def test_samples_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.wav", np.array([0.1, np.nan, 0.2] * 1000, np.float32), subtype="FLOAT")
+    with pytest.raises(SoundError, match="not numbers"):
+        read_sound(path)
+
+
+def test_wrong_wishes_for_a_file_are_usage_errors(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="known: .wav"):
+        write_sound(tmp_path / "a.xyz", tone(), 44_100)
+    with pytest.raises(UsageError, match="PCM_24"):
+        write_sound(tmp_path / "a.flac", tone(), 44_100, "FLOAT")
+    with pytest.raises(UsageError, match="12345"):
+        write_sound(tmp_path / "a.mp3", tone(), 12_345)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path = save(tmp_path / "a.wav", tone())
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for extension in ("wav", "flac", "ogg", "mp3", "aiff"):
+        target = path if extension == "wav" else tmp_path / f"b.{extension}"
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            with pytest.raises(StorageError):
+                write_sound(target, noise(3.0), 44_100)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_a_file_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "blocked").touch()
+    with pytest.raises(StorageError):
+        write_sound(tmp_path / "blocked" / "a.wav", tone(), 44_100)
+
+
+def test_pcm_and_flac_bytes_are_the_same_each_time(tmp_path: Path) -> None:
+    for name in ("a.wav", "a.flac"):
+        write_sound(tmp_path / name, tone(), 48_000, "PCM_16")
+        first = (tmp_path / name).read_bytes()
+        write_sound(tmp_path / name, tone(), 48_000, "PCM_16")
+        assert (tmp_path / name).read_bytes() == first
+
+
+def test_soundfile_agrees_with_our_reader(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.flac", np.stack([noise(7.0), noise(7.0, 1)], axis=1))
+    expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    assert np.array_equal(read_sound(path).samples, expected.T)

@@ -1,0 +1,165 @@
+"""Reading a prepared dataset, and the training batches made from it."""
+
+import json
+import pickle
+import random
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sounds_util import folder_of_tones, noise, save
+
+from distill.configs import DataConfig, SpectrogramConfig
+from distill.dataset.loader import TrainingBatches
+from distill.dataset.prepare import prepare
+from distill.dataset.store import PreparedDataset
+from distill.errors import DataError
+
+CONFIG = SpectrogramConfig()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten tones and two longer noises, with two variants each."""
+    root = tmp_path_factory.mktemp("dataset")
+    folder_of_tones(root / "in", 10, 0.5)
+    save(root / "in" / "long1.wav", noise(2.6, 1))
+    save(root / "in" / "long2.wav", noise(3.0, 2))
+    prepare(root / "in", root / "out", DataConfig(speed_semitones=(-2.0, 2.0)), CONFIG, 1)
+    return root / "out"
+
+
+def test_chunks_cover_every_frame_of_every_sound(folder: Path) -> None:
+    dataset = PreparedDataset(folder)
+    for split in ("train", "validation"):
+        table = dataset.chunks(split)
+        batch = dataset.clean_batch(split, range(len(table)))
+        assert batch.shape == (len(table), 128, 94)
+        assert batch.dtype == np.float32
+        assert len(table) == dataset.summary[f"{split}_chunks"]
+        for row in dataset.segments.index[(dataset.segments["split"] == split) & (dataset.segments["semitones"] == 0)]:
+            whole = dataset.segment(row)
+            covered = np.zeros(whole.shape[1], bool)
+            for index in np.flatnonzero(table.segment == row):
+                start, frames = int(table.start[index]), int(table.frames[index])
+                assert np.array_equal(batch[index][:, :frames], whole[:, start : start + frames])
+                assert not batch[index][:, frames:].any()
+                covered[start : start + frames] = True
+            assert covered.all()
+
+
+def test_an_epoch_shows_each_chunk_expansion_times_each_differently(folder: Path) -> None:
+    dataset = PreparedDataset(folder)
+    batches = TrainingBatches(dataset, batch_size=8, expansion=5, strength=1.0, seed=0)
+    chunks = len(dataset.chunks("train"))
+    assert batches.items_per_epoch == 5 * chunks
+    epoch = np.concatenate(list(batches.iter_batches(0)))
+    assert len(list(batches.iter_batches(0))) == batches.steps_per_epoch
+    assert epoch.shape == (5 * chunks, 128, 94)
+    assert len({item.tobytes() for item in epoch}) == 5 * chunks
+    order = batches._epoch_order(0)
+    assert Counter((order % chunks).tolist()) == dict.fromkeys(range(chunks), 5)
+    assert not np.array_equal(order, batches._epoch_order(1))
+
+
+def test_only_training_segments_are_shown(folder: Path) -> None:
+    dataset = PreparedDataset(folder)
+    batches = TrainingBatches(dataset, batch_size=8, expansion=40, strength=1.0, seed=0)
+    items = [batches._choose(item, np.random.default_rng(item)) for item in range(batches.items_per_epoch)]
+    shown = {segment for segment, _ in items}
+    assert shown == set(dataset.segments.index[dataset.segments["split"] == "train"])
+    frames = dataset.segments["frames"].to_numpy()
+    for segment, start in items:
+        assert -batches._lead <= start <= max(int(frames[segment]) - 94, batches._cut)
+
+
+def test_batches_follow_from_seed_epoch_and_step_alone(folder: Path) -> None:
+    dataset = PreparedDataset(folder)
+    made = TrainingBatches(dataset, batch_size=8, expansion=3, strength=1.0, seed=5)
+    again = TrainingBatches(PreparedDataset(folder), batch_size=8, expansion=3, strength=1.0, seed=5)
+    last = made.steps_per_epoch - 1
+    wanted = [(2, last), (0, 1), (2, 0), (0, 0)]
+    expected = {key: made.batch(*key) for key in wanted}
+    for key in reversed(wanted):
+        assert np.array_equal(again.batch(*key), expected[key])
+    other = TrainingBatches(dataset, batch_size=8, expansion=3, strength=1.0, seed=6)
+    assert not np.array_equal(other.batch(0, 0), expected[0, 0])
+    with pytest.raises(IndexError):
+        made.batch(0, last + 1)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_any_number_of_workers_gives_the_same_and_touches_no_global_state(folder: Path, workers: int) -> None:
+    batches = TrainingBatches(PreparedDataset(folder), batch_size=8, expansion=2, strength=1.0, seed=0)
+    states = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())
+    made = list(batches.iter_batches(1, start_step=1, num_workers=workers))
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert np.array_equal(states[1], np.random.get_state()[1])
+    assert states[2] == random.getstate()
+    assert len(made) == batches.steps_per_epoch - 1
+    for step, batch in enumerate(made, start=1):
+        assert isinstance(batch, np.ndarray)
+        assert np.array_equal(batch, batches.batch(1, step))
+
+
+def test_strength_zero_leaves_only_the_variants(folder: Path) -> None:
+    dataset = PreparedDataset(folder)
+    batches = TrainingBatches(dataset, batch_size=64, expansion=20, strength=0.0, seed=0)
+    distinct = {item.tobytes() for batch in batches.iter_batches(0) for item in batch}
+    assert len(distinct) <= 3 * len(dataset.chunks("train"))
+
+
+def test_a_dataset_travels_to_another_process(folder: Path) -> None:
+    dataset = PreparedDataset(folder)
+    copy = pickle.loads(pickle.dumps(dataset))  # noqa: S301
+    assert np.array_equal(copy.segment(1), dataset.segment(1))
+
+
+def test_a_batch_takes_milliseconds(folder: Path) -> None:
+    batches = TrainingBatches(PreparedDataset(folder), batch_size=32, expansion=10, strength=1.0, seed=0)
+    times = []
+    for step in range(2):
+        for _ in range(8):
+            start = time.process_time()
+            batches.batch(0, step)
+            times.append(time.process_time() - start)
+    # Several times what it takes, so that only a plain mistake fails.
+    assert min(times) < 0.03
+
+
+def test_pages_are_given_back(folder: Path) -> None:
+    dataset = PreparedDataset(folder)
+    first = dataset.clean_batch("train", range(8))
+    for _ in range(200):
+        dataset.clean_batch("train", range(8))
+    assert np.array_equal(first, dataset.clean_batch("train", range(8)))
+
+
+@pytest.mark.parametrize("name", ["mels.npy", "manifest.csv", "segments.csv", "summary.json"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "garbage"])
+def test_damaged_folders_are_refused_in_one_line(folder: Path, tmp_path: Path, name: str, damage: str) -> None:
+    shutil.copytree(folder, tmp_path / "out")
+    path = tmp_path / "out" / name
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes({"empty": b"", "cut": data[: len(data) // 3], "garbage": b"\xff\x00garbage\n" * 9}[damage])
+    if damage == "cut" and name == "manifest.csv":
+        return
+    with pytest.raises(DataError) as caught:
+        PreparedDataset(tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert "out" in str(caught.value)
+
+
+def test_a_newer_schema_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text()) | {"schema": 99}
+    (tmp_path / "out" / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(DataError, match="schema 99"):
+        PreparedDataset(tmp_path / "out")

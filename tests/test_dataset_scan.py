@@ -1,0 +1,152 @@
+"""Verdicts on files, whatever lies in a folder."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sounds_util import RATE, bad_folder, folder_of_tones, noise, save, tone
+
+from distill.dataset.scan import scan
+from distill.errors import DataError
+
+
+def test_everything_that_goes_wrong_gets_its_verdict_and_one_sentence(tmp_path: Path) -> None:
+    expected = bad_folder(tmp_path)
+    reports = {report.path: report for report in scan(tmp_path)}
+    assert {path: str(report.verdict) for path, report in reports.items()} == expected
+    for report in reports.values():
+        assert report.reason
+        assert "\n" not in report.reason
+        assert report.usable == (report.verdict in ("ok", "clipped"))
+        assert not report.usable or (report.seconds > 0 and len(report.content) == 64)
+    assert reports["clipped.wav"].warnings
+    assert "a good one.wav" in reports["same again.flac"].reason
+
+
+def test_reports_are_sorted_by_bytes_and_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
+    bad_folder(tmp_path)
+    folder_of_tones(tmp_path / "Zoo", 4)
+    folder_of_tones(tmp_path / "ähnlich", 3)
+    one = scan(tmp_path, workers=1)
+    assert [report.path.encode() for report in one] == sorted(report.path.encode() for report in one)
+    assert scan(tmp_path, workers=5) == one
+
+
+def test_nothing_is_printed_about_bad_files(tmp_path: Path) -> None:
+    bad_folder(tmp_path)
+    code = "import sys\nfrom pathlib import Path\nfrom distill.dataset.scan import scan\nscan(Path(sys.argv[1]))\n"
+    ran = subprocess.run([sys.executable, "-W", "error", "-c", code, tmp_path], capture_output=True, check=True)
+    assert ran.stdout == ran.stderr == b""
+
+
+def test_names_are_nfc_and_any_bytes_are_survived(tmp_path: Path) -> None:
+    save(tmp_path / "u\u0308ber den Wolken 🥁.WAV", tone())
+    save(Path(os.fsdecode(os.fsencode(tmp_path) + b"/broken\xff.wav")), noise())
+    paths = [report.path for report in scan(tmp_path)]
+    assert paths == ["broken\\udcff.wav", "über den Wolken 🥁.WAV"]
+    assert all(report.usable for report in scan(tmp_path))
+
+
+def test_200_nested_folders(tmp_path: Path) -> None:
+    folder = tmp_path
+    for _ in range(200):
+        folder = folder / "in"
+    save(folder / "deep.wav", tone())
+    [report] = scan(tmp_path)
+    assert report.usable
+    assert report.path.count("/") == 200
+
+
+def test_a_path_too_long_for_the_system_is_reported(tmp_path: Path) -> None:
+    back = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(tmp_path)
+        for _ in range(30):
+            os.mkdir("x" * 200)  # noqa: PTH102
+            os.chdir("x" * 200)
+    finally:
+        os.fchdir(back)
+        os.close(back)
+    save(tmp_path / "a.wav", tone())
+    verdicts = [str(report.verdict) for report in scan(tmp_path)]
+    assert verdicts == ["ok", "unreadable"]
+
+
+def test_links_loops_and_pipes(tmp_path: Path) -> None:
+    save(tmp_path / "b" / "real.wav", tone())
+    (tmp_path / "a_link.wav").symlink_to(tmp_path / "b" / "real.wav")
+    (tmp_path / "b" / "up").symlink_to(tmp_path)
+    (tmp_path / "a_folder").symlink_to(tmp_path / "b")
+    (tmp_path / "self.wav").symlink_to("self.wav")
+    (tmp_path / "gone.wav").symlink_to("nowhere.wav")
+    os.mkfifo(tmp_path / "pipe.wav")
+    verdicts = {report.path: str(report.verdict) for report in scan(tmp_path)}
+    assert verdicts == {
+        "a_link.wav": "ok",
+        "b/real.wav": "duplicate",
+        "gone.wav": "unreadable",
+        "pipe.wav": "unreadable",
+        "self.wav": "unreadable",
+    }
+
+
+def test_a_folder_behind_a_link_outside_is_searched(tmp_path: Path) -> None:
+    folder_of_tones(tmp_path / "elsewhere", 2)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "linked").symlink_to(tmp_path / "elsewhere")
+    assert [report.path for report in scan(tmp_path / "mine")] == ["linked/tone000.wav", "linked/tone001.wav"]
+
+
+def test_a_single_file_is_a_source_and_a_missing_one_is_not(tmp_path: Path) -> None:
+    path = save(tmp_path / "one.flac", tone())
+    [report] = scan(path)
+    assert (report.path, report.usable) == ("one.flac", True)
+    with pytest.raises(DataError, match="no such folder"):
+        scan(tmp_path / "nowhere")
+
+
+def test_figures_of_a_known_sound(tmp_path: Path) -> None:
+    wave = np.sin(np.arange(RATE) * 2 * np.pi * 441 / RATE).astype(np.float32)
+    save(tmp_path / "a.wav", np.stack([0.5 * wave, 0.5 * wave], axis=1), subtype="FLOAT")
+    [report] = scan(tmp_path)
+    assert report.seconds == 1.0
+    assert (report.sample_rate, report.channels, report.subtype) == (RATE, 2, "FLOAT")
+    assert report.peak == pytest.approx(0.5, abs=1e-4)
+    assert report.loudness_db == pytest.approx(-9.03, abs=0.02)
+    assert report.clipped_samples == 0
+
+
+def test_loud_is_not_clipped_and_content_is_rate_samples_and_channels(tmp_path: Path) -> None:
+    for frequency in (30, 100, 1000):
+        save(tmp_path / f"{frequency}.wav", np.sin(np.arange(RATE) * 2 * np.pi * frequency / RATE).astype(np.float32))
+    save(tmp_path / "faster.wav", np.sin(np.arange(RATE) * 2 * np.pi * 100 / RATE).astype(np.float32), 48_000)
+    reports = scan(tmp_path)
+    assert {str(report.verdict) for report in reports} == {"ok"}
+    assert len({report.content for report in reports}) == 4
+
+
+def test_enormous_floats_are_not_finite_and_large_ones_are_fine(tmp_path: Path) -> None:
+    save(tmp_path / "huge.wav", tone() * np.float32(1e30), subtype="FLOAT")
+    save(tmp_path / "large.wav", tone() * np.float32(30_000), subtype="FLOAT")
+    assert [str(report.verdict) for report in scan(tmp_path)] == ["not_finite", "ok"]
+
+
+def test_progress_counts_every_file(tmp_path: Path) -> None:
+    folder_of_tones(tmp_path, 5)
+    told: list[tuple[int, int]] = []
+    scan(tmp_path, on_progress=lambda done, count: told.append((done, count)))
+    assert told == [(index, 5) for index in range(1, 6)]
+
+
+def test_real_sounds() -> None:
+    folder = os.environ.get("DISTILL_TEST_AUDIO")
+    if not folder:
+        pytest.skip("DISTILL_TEST_AUDIO names no folder of real sounds")
+    for name in ("drums", "kit", "tabla"):
+        reports = scan(Path(folder) / name)
+        sounds = [report for report in reports if report.verdict != "not_audio"]
+        assert sounds
+        assert all(report.usable for report in sounds)
