@@ -247,7 +247,17 @@ def _require_length(path: Path, written: Path, frames: int, kind: str) -> None:
 
 def to_mono(sound: Sound, sample_rate: int) -> np.ndarray:
     """The mean of the channels at another sample rate (in Hz), float32 `[n]`."""
-    return resample(sound.samples.mean(axis=0, dtype=np.float32), sound.sample_rate, sample_rate)
+    return resample(mean_of_channels(sound.samples), sound.sample_rate, sample_rate)
+
+
+def mean_of_channels(samples: np.ndarray) -> np.ndarray:
+    """Mono float32 `[n]` of samples `[channels, n]`; a copy."""
+    mono = samples[0].astype(np.float32)
+    for channel in samples[1:]:
+        mono += channel
+    if len(samples) > 1:
+        mono /= np.float32(len(samples))
+    return mono
 
 
 def resample(samples: np.ndarray, source_rate: float, target_rate: float) -> np.ndarray:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from distill.audio.mel import chunk_frames
 from distill.configs import SpectrogramConfig
@@ -99,8 +98,7 @@ class PreparedDataset:
                 source = int(first[segment])
                 out[row, begin - start : end - start] = self._mels[source + begin : source + end]
         self._release(out.nbytes)
-        # torch widens float16 several times as fast as numpy.
-        return torch.from_numpy(out).transpose(1, 2).contiguous().float().numpy()
+        return np.ascontiguousarray(out.transpose(0, 2, 1), dtype=np.float32)
 
     def segment(self, index: int) -> np.ndarray:
         """The whole log mel of a row of `segments`, float32 `[n_mels, frames]`."""
