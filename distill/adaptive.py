@@ -1,5 +1,6 @@
 """Settings that follow from the number of files, and the presets."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,3 +106,71 @@ def validation_fraction(file_count: int) -> float:
 
 def _tier(file_count: int) -> Tier:
     return next(tier for tier in TIERS if file_count <= tier.most_files)
+
+
+# The preset `tuned` plans in optimizer steps, by tier as above: (most files, steps of the VQ-VAE, steps of the prior).
+TUNED_STEPS = ((20, 400, 400), (100, 900, 400), (float("inf"), 3000, 500))
+
+TUNED_VQVAE: dict[str, Any] = {
+    "dropout": 0.0,
+    "learning_rate": 3e-3,
+    "warmup_fraction": 0.05,
+    "decay": 0.95,
+    "kmeans_chunks": 64,
+    "weight_full": 0.3,
+    "weight_half": 0.2,
+    "weight_quarter": 0.1,
+    "weight_l1": 0.4,
+}
+# A code is dead when it gets less than this share of the vectors that an evenly used code would get.
+TUNED_DEAD_SHARE = 0.1
+
+TUNED_PRIOR: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "warmup_fraction": 0.05,
+    "early_stop_patience": 8,
+}
+
+
+def tuned_vqvae(
+    config: VQVAEConfig, *, file_count: int, train_chunks: int, chunk_vectors: int, given: dict[str, Any]
+) -> dict[str, Any]:
+    """What the preset `tuned` changes in the reference settings of the VQ-VAE.
+
+    Args:
+        config: the reference settings.
+        file_count: usable files.
+        train_chunks: chunks to learn from.
+        chunk_vectors: code positions of a chunk.
+        given: parameters that the user sets; the plan takes them into account.
+    """
+    values = {**config.model_dump(), **TUNED_VQVAE, **given}
+    steps = _tuned_steps(file_count)[0]
+    per_pass = train_chunks / values["batch_size"]
+    expansion = max(1, min(values["augmentation_expansion"], int(steps / per_pass)))
+    expansion = given.get("augmentation_expansion", expansion)
+    even_share = values["batch_size"] * chunk_vectors / values["codebook_size"]
+    return {
+        **TUNED_VQVAE,
+        "augmentation_expansion": expansion,
+        "epochs": max(1, round(steps / math.ceil(per_pass * expansion))),
+        "threshold_ema_dead_code": min(1000.0, TUNED_DEAD_SHARE * even_share),
+    }
+
+
+def tuned_prior(config: PriorConfig, *, file_count: int, sounds: int, given: dict[str, Any]) -> dict[str, Any]:
+    """What the preset `tuned` changes in the reference settings of the prior.
+
+    Args:
+        config: the reference settings.
+        file_count: usable files.
+        sounds: training sounds in an epoch, with their variants.
+        given: parameters that the user sets; the plan takes them into account.
+    """
+    values = {**config.model_dump(), **TUNED_PRIOR, **given}
+    steps = _tuned_steps(file_count)[1]
+    return {**TUNED_PRIOR, "epochs": max(1, round(steps / math.ceil(sounds / values["batch_size"])))}
+
+
+def _tuned_steps(file_count: int) -> tuple[int, int]:
+    return next((vqvae, prior) for most, vqvae, prior in TUNED_STEPS if file_count <= most)

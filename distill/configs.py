@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 
+# Mel bins and frames that one position of the code grid covers.
+STRIDE = 16
+
 SPECTRAL_TERMS = ("full", "half", "quarter", "l1")
 
 
@@ -45,10 +48,12 @@ class DataConfig(Config):
 class SpectrogramConfig(Config):
     """The spectrogram that the models see: log of mel power above a floor."""
 
-    sample_rate: int = Field(48_000, ge=8_000, le=192_000, description="Sample rate that sounds are resampled to, in Hz.")
+    sample_rate: int = Field(
+        48_000, ge=8_000, le=192_000, description="Sample rate that sounds are resampled to, in Hz."
+    )
     n_fft: int = Field(2048, ge=256, le=8192, description="Window length of the Fourier transform, in samples.")
     hop_length: int = Field(512, ge=64, le=4096, description="Step between two frames, in samples.")
-    n_mels: int = Field(128, ge=16, le=256, multiple_of=16, description="Number of mel bins.")
+    n_mels: int = Field(128, ge=16, le=256, multiple_of=STRIDE, description="Number of mel bins.")
     floor_db: float = Field(
         -20.0,
         ge=-60.0,
@@ -63,10 +68,13 @@ class RunConfig(Config):
     preset: Literal["tuned", "reference"] = Field(
         "tuned", description="reference: the plain table by number of files; tuned: with what measurement shows better."
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the split, the weights, the augmentation and the sampling.")
+    seed: int = Field(
+        0, ge=0, le=2**31 - 1, description="Seed of the split, the weights, the augmentation and the sampling."
+    )
     device: Device = Field("auto", description="Where the models are trained; auto: CUDA, then MPS, then the CPU.")
     precision: Precision = Field(
-        "auto", description="Arithmetic of the networks; auto: bf16 where the processor multiplies it natively, else fp32."
+        "auto",
+        description="Arithmetic of the networks; auto: bf16 where the processor multiplies it natively, else fp32.",
     )
     threads: int | Literal["auto"] = Field(
         "auto", description="Threads of the CPU, 1 to 256; auto: one per core. Another number gives other bytes."
@@ -85,7 +93,9 @@ class TrainingConfig(Config):
     epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training set.")
     learning_rate: float = Field(1e-3, ge=1e-5, le=1e-2, description="Highest learning rate, after the warm-up.")
     min_learning_rate: float = Field(1e-6, ge=1e-8, le=1e-3, description="Learning rate at the end of the cosine.")
-    warmup_fraction: float = Field(0.0, ge=0.0, le=0.5, description="Share of the steps in which the rate rises from 0.")
+    warmup_fraction: float = Field(
+        0.0, ge=0.0, le=0.5, description="Share of the steps in which the rate rises from 0."
+    )
     weight_decay: float = Field(0.01, ge=0.0, le=1.0, description="Decoupled weight decay of AdamW.")
     gradient_clip: float = Field(1.0, ge=0.1, le=10.0, description="Largest norm of the gradient.")
     batch_size: int = Field(32, ge=1, le=1024, description="Items in a step.")
@@ -93,7 +103,9 @@ class TrainingConfig(Config):
         0, ge=0, le=10_000, description="Epochs without a better held-out loss before the training ends; 0: never."
     )
     checkpoint_interval: int = Field(10, ge=1, le=10_000, description="Epochs between two checkpoints.")
-    max_checkpoints: int = Field(3, ge=1, le=1000, description="Newest checkpoints that are kept, beside the best model.")
+    max_checkpoints: int = Field(
+        3, ge=1, le=1000, description="Newest checkpoints that are kept, beside the best model."
+    )
 
     @model_validator(mode="after")
     def _check_rates(self) -> "TrainingConfig":
@@ -114,7 +126,9 @@ class VQVAEConfig(TrainingConfig):
         2.0, ge=0.0, le=1000.0, description="A code used less than this (moving average of vectors a step) is replaced."
     )
     kmeans_iters: int = Field(10, ge=1, le=1000, description="Rounds of k-means that place the first codes.")
-    kmeans_chunks: int = Field(0, ge=0, le=100_000, description="Training chunks for k-means; 0: those of the first batch.")
+    kmeans_chunks: int = Field(
+        0, ge=0, le=100_000, description="Training chunks for k-means; 0: those of the first batch."
+    )
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="Share of channels dropped in each block.")
     weight_full: float = Field(0.5, ge=0.0, le=0.9, description="Loss weight: squared error at full resolution.")
     weight_half: float = Field(0.3, ge=0.0, le=0.9, description="Loss weight: squared error at half resolution.")
@@ -156,8 +170,12 @@ class PriorConfig(TrainingConfig):
         5, ge=1, le=1000, description="Epochs without a better held-out perplexity that count as no longer falling."
     )
     label_smoothing: float = Field(0.0, ge=0.0, le=0.5, description="Probability spread over all codes in the loss.")
-    token_noise: float = Field(0.0, ge=0.0, le=0.5, description="Share of input codes replaced by random ones in training.")
-    augmented_variants: bool = Field(True, description="Learn from the speed and pitch variants of the training files too.")
+    token_noise: float = Field(
+        0.0, ge=0.0, le=0.5, description="Share of input codes replaced by random ones in training."
+    )
+    augmented_variants: bool = Field(
+        True, description="Learn from the speed and pitch variants of the training files too."
+    )
 
     @model_validator(mode="after")
     def _check_heads(self) -> "PriorConfig":
@@ -170,7 +188,9 @@ class MemorizationConfig(Config):
     """The check for copies of training sounds."""
 
     sounds: int = Field(8, ge=1, le=1000, description="Sounds generated for the check.")
-    seconds: float = Field(3.0, ge=0.5, le=60.0, description="Longest duration of a sound generated for the check, in s.")
+    seconds: float = Field(
+        3.0, ge=0.5, le=60.0, description="Longest duration of a sound generated for the check, in s."
+    )
     temperature: float = Field(1.0, gt=0.0, le=10.0, description="Sampling temperature of the check.")
 
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from distill.models.vqvae import STRIDE, ConvVQVAE
+from distill.configs import STRIDE
+from distill.models.vqvae import ConvVQVAE
 
 
 def columns_of(frames: int) -> int:

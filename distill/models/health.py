@@ -74,10 +74,10 @@ def judge(health: Mapping[str, LevelHealth]) -> Verdict:
     return Verdict("green", "Healthy")
 
 
-def utilization_warnings(health: Mapping[str, LevelHealth]) -> list[str]:
-    """A sentence for each level whose utilization is below 30 %."""
-    return [
-        f"{name}: only {level['utilization']:.0%} of the codes are used (below {WARNING_UTILIZATION:.0%})"
+def utilization_warnings(health: Mapping[str, LevelHealth]) -> dict[str, str]:
+    """A sentence for each level whose utilization is below 30 %, by level."""
+    return {
+        name: f"{name}: only {level['utilization']:.0%} of the codes are used (below {WARNING_UTILIZATION:.0%})"
         for name, level in health.items()
         if level["utilization"] < WARNING_UTILIZATION
-    ]
+    }

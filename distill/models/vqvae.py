@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.configs import STRIDE
 from distill.models.quantizer import QuantizerWrapper
 
-__all__ = ["STRIDE", "ConvVQVAE", "QuantizerWrapper", "VQDecoder", "VQEncoder"]
+__all__ = ["ConvVQVAE", "QuantizerWrapper", "VQDecoder", "VQEncoder"]
 
 CHANNELS = (1, 32, 64, 128, 256)
-STRIDE = 2 ** (len(CHANNELS) - 1)
 
 
 class VQEncoder(nn.Module):

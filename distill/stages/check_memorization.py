@@ -6,16 +6,16 @@ import numpy as np
 import torch
 
 from distill.artifact.container import read_container
+from distill.artifact.manifest import PriorArchitecture
 from distill.artifact.model_file import read_model
-from distill.codec.load import build_networks
-from distill.configs import MemorizationConfig
+from distill.codec.load import codec_of, filled_prior
+from distill.configs import STRIDE, MemorizationConfig
 from distill.dataset.store import PreparedDataset
 from distill.generation.sampling import SamplingConfig, sample_codes
 from distill.live.events import Progress, StageStarted, Warned
 from distill.memorization.runs import longest_shared_run
 from distill.memorization.verdict import judge_runs
 from distill.models.grid import columns_of, encode_grid
-from distill.models.vqvae import STRIDE
 from distill.stages import train_prior
 from distill.stages.workspace import Call, read_config, section, write_report
 from distill.training.prior import encode_segments
@@ -40,11 +40,9 @@ def run(call: Call) -> dict[str, Any]:
     dataset = PreparedDataset(workspace.prepared)
     model = read_model(workspace.vqvae)
     trained = read_container(workspace.prior, format=train_prior.FORMAT, version=train_prior.VERSION)
-    networks = build_networks(
-        model, workspace.vqvae, prior_config=trained.document["prior_config"], prior_state=trained.tensors
-    )
-    vqvae = networks.vqvae.to(runtime.device)
-    prior = networks.prior.to(runtime.device)
+    vqvae = codec_of(model, workspace.vqvae, runtime.device).vqvae
+    architecture = PriorArchitecture(**trained.document["prior_config"])
+    prior = filled_prior(architecture, trained.tensors, workspace.prior, runtime.device)
     names = [dataset.segment_name(segment) for segment in dataset.segments_of("train")]
     training = encode_segments(dataset, vqvae, dataset.segments_of("train"), runtime.device)
     held_out = encode_segments(dataset, vqvae, dataset.segments_of("validation"), runtime.device)

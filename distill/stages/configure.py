@@ -3,7 +3,7 @@
 from typing import Any
 
 from distill.adaptive import get_adaptive_prior_config, get_adaptive_vqvae_config, tuned_prior, tuned_vqvae
-from distill.configs import PriorConfig, VQVAEConfig
+from distill.configs import STRIDE, PriorConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
 from distill.params import overrides, resolve
 from distill.stages.workspace import Call, write_config, write_report
@@ -27,8 +27,17 @@ def run(call: Call) -> dict[str, Any]:
     prior = get_adaptive_prior_config(files).model_dump()
     vqvae_given, prior_given = overrides(params.vqvae), overrides(params.prior)
     if params.run.preset == "tuned":
-        vqvae |= tuned_vqvae(VQVAEConfig.model_validate(vqvae), train_chunks=chunks, given=vqvae_given)
-        prior |= tuned_prior(PriorConfig.model_validate(prior), train_seconds=dataset.train_seconds, given=prior_given)
+        columns, bands = -(-dataset.chunk_frames // STRIDE), dataset.spectrogram.n_mels // STRIDE
+        vqvae |= tuned_vqvae(
+            VQVAEConfig.model_validate(vqvae),
+            file_count=files,
+            train_chunks=chunks,
+            chunk_vectors=columns * bands,
+            given=vqvae_given,
+        )
+        variants = prior_given.get("augmented_variants", prior["augmented_variants"])
+        sounds = len(dataset.segments_of("train", variants=variants))
+        prior |= tuned_prior(PriorConfig.model_validate(prior), file_count=files, sounds=sounds, given=prior_given)
     vqvae = resolve(VQVAEConfig, vqvae | vqvae_given, where="params.yaml, section vqvae").model_dump(mode="json")
     prior = resolve(PriorConfig, prior | prior_given, where="params.yaml, section prior").model_dump(mode="json")
     runtime = vars(resolve_runtime(params.run))

@@ -12,14 +12,15 @@ from distill.training.runtime import Runtime, environment
 
 def dataset_facts(dataset: PreparedDataset) -> dict[str, Any]:
     """The fields of a model's metadata that describe its dataset."""
+    summary = dataset.summary
     return {
         "dataset": dataset.name,
         "file_count": dataset.usable_files,
-        "train_files": dataset.files("train"),
-        "validation_files": dataset.files("validation"),
-        "train_chunks": len(dataset.chunks("train")),
-        "validation_chunks": len(dataset.chunks("validation")),
-        "seconds": dataset.seconds,
+        "train_files": summary["train_files"],
+        "validation_files": summary["validation_files"],
+        "train_chunks": summary["train_chunks"],
+        "validation_chunks": summary["validation_chunks"],
+        "seconds": summary["seconds_used"],
     }
 
 

@@ -19,9 +19,9 @@ def run(call: Call) -> dict[str, Any]:
     workspace = call.workspace
     params = workspace.params()
 
-    def progress(done: int, total: int) -> None:
+    def progress(what: str, done: int, total: int) -> None:
         call.stop.check()
-        call.emit(Progress(STAGE, done, total, "files"))
+        call.emit(Progress(STAGE, done, total, what))
 
     summary = prepare_dataset(
         workspace.source(params),
@@ -31,7 +31,7 @@ def run(call: Call) -> dict[str, Any]:
         params.run.seed,
         on_progress=progress,
     )
-    for message in summary["warnings"]:
+    for message in summary.warnings:
         call.emit(Warned(STAGE, message, message))
-    names = ("files", "usable", "verdicts", "seconds", "train", "validation", "warnings", "digest")
-    return write_report(workspace, STAGE, {name: summary[name] for name in names if name in summary})
+    values = summary.as_dict()
+    return write_report(workspace, STAGE, {key: values[key] for key in values.keys() - {"spectrogram", "schema"}})

@@ -31,17 +31,18 @@ def run(call: Call) -> dict[str, Any]:
         raise ArtifactError(f"{workspace.prior} belongs to another VQ-VAE: run the stage train_prior again")
     dataset = PreparedDataset(workspace.prepared)
     check = read_report(workspace, "check_memorization")
-    values = read_config(workspace, train_prior.STAGE)
+    values = read_config(workspace, "train_prior")
     parameters = dict(model.manifest.lineage.parameters)
     sections = {
         **{key: parameters[key] for key in ("vqvae", "runtime", "preset") if key in parameters},
         "prior": values["prior"],
+        # The prior may be trained on other sounds than the VQ-VAE was.
+        "vqvae_lineage": model.manifest.lineage.id,
         "memorization": read_config(workspace, "check_memorization")["memorization"],
     }
     before = model.manifest.metadata
     metadata = {
         **before.model_dump(),
-        **lineage.dataset_facts(dataset),
         "name": params.model.name,
         "description": params.model.description,
         "tags": params.model.tags,
@@ -74,7 +75,11 @@ def run(call: Call) -> dict[str, Any]:
 def _card(manifest: Manifest, digest: str) -> str:
     metadata, prior = manifest.metadata, manifest.prior_metadata
     health = {
-        name: {"utilization": level.utilization or 0.0, "perplexity": level.perplexity or 0.0, "dead_codes": level.dead_codes}
+        name: {
+            "utilization": level.utilization or 0.0,
+            "perplexity": level.perplexity or 0.0,
+            "dead_codes": level.dead_codes,
+        }
         for name, level in manifest.codebook_health_snapshot.items()
     }
     lines = [

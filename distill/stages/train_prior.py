@@ -5,10 +5,10 @@ from typing import Any
 from distill.artifact.container import write_container
 from distill.artifact.manifest import PriorArchitecture, PriorHistory, PriorMetadata, TrainAndHeldOut
 from distill.artifact.model_file import read_model
-from distill.codec.load import build_networks
+from distill.codec.load import codec_of
 from distill.configs import PriorConfig
 from distill.dataset.store import PreparedDataset
-from distill.live.events import StageStarted, Warned
+from distill.live.events import StageStarted
 from distill.live.journal import read_journal, require_empty
 from distill.pictures import curves_png
 from distill.stages.versions import CODE_VERSIONS
@@ -40,10 +40,8 @@ def run(call: Call) -> dict[str, Any]:
     dataset = PreparedDataset(workspace.prepared)
     model = read_model(workspace.vqvae)
     runtime.apply()
-    vqvae = build_networks(model, workspace.vqvae).vqvae
-    key = state_key(
-        CODE_VERSIONS[STAGE], values, dataset.digest, model.digest, read_journal(workspace.journal(STAGE))
-    )
+    vqvae = codec_of(model, workspace.vqvae, runtime.device).vqvae
+    key = state_key(CODE_VERSIONS[STAGE], values, dataset.digest, model.digest, read_journal(workspace.journal(STAGE)))
     task = PriorTask(dataset, vqvae, config, dataset.spectrogram.n_mels, runtime)
     checkpoints = Checkpoints(workspace.state(STAGE, key), keep=config.max_checkpoints)
     trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop)
@@ -68,8 +66,6 @@ def run(call: Call) -> dict[str, Any]:
     digest = write_container(workspace.prior, trained.state, document)
     write_history(workspace, STAGE, trained.history)
     _plots(workspace, config, trained)
-    for kind, message in trained.warnings.items():
-        call.emit(Warned(STAGE, kind, message))
     return write_report(workspace, STAGE, _report(values, config, trained, metadata, digest))
 
 
@@ -129,4 +125,4 @@ def _plots(workspace: Workspace, config: PriorConfig, trained: Trained) -> None:
         "held-out": [row["validation_perplexity"] for row in rows],
         f"memorization threshold ({config.perplexity_threshold:g})": [config.perplexity_threshold] * len(rows),
     }
-    curves_png(workspace.plots(STAGE) / "perplexity.png", curves, "epoch", "perplexity", "prior")
+    curves_png(workspace.plots(STAGE) / "perplexity.png", curves, xlabel="epoch", ylabel="perplexity", title="Prior")

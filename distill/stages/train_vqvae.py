@@ -11,7 +11,7 @@ from distill.artifact.model_file import write_model
 from distill.configs import SpectrogramConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
 from distill.files import replacing
-from distill.live.events import StageStarted, Warned
+from distill.live.events import StageStarted
 from distill.live.journal import read_journal, require_empty
 from distill.models.health import health_of_counts, judge
 from distill.pictures import curves_png, usage_heatmap_png
@@ -54,8 +54,6 @@ def run(call: Call) -> dict[str, Any]:
     write_history(workspace, STAGE, trained.history)
     _plots(workspace, trained, counts)
     _publish_previews(state / "previews", workspace.previews)
-    for kind in trained.warnings:
-        call.emit(Warned(STAGE, kind, trained.warnings[kind]))
     return write_report(workspace, STAGE, _report(values, config, trained, counts, digest))
 
 
@@ -137,7 +135,7 @@ def _plots(workspace: Workspace, trained: Trained, counts: np.ndarray) -> None:
         "held-out": [row["validation_loss"] for row in rows],
         "commitment (held-out)": [row["validation_commitment"] for row in rows],
     }
-    curves_png(folder / "loss.png", curves, "epoch", "loss", "VQ-VAE")
+    curves_png(folder / "loss.png", curves, xlabel="epoch", ylabel="loss", title="VQ-VAE")
     usage_heatmap_png(folder / "codebook_usage.png", counts)
     levels, codes = np.indices(counts.shape)
     table = pd.DataFrame({"level": levels.ravel(), "code": codes.ravel(), "uses": counts.ravel()})

@@ -136,8 +136,11 @@ def write_history(workspace: Workspace, stage: str, rows: Sequence[Mapping[str, 
     """Write a history with a row an epoch as CSV; numbers as their shortest exact text."""
     import pandas as pd
 
+    # Rows that went through a checkpoint have lost their order of keys.
+    first = ("epoch", "step")
+    columns = [*first, *sorted({key for row in rows for key in row} - set(first))]
     with replacing(workspace.history(stage)) as temporary:
-        pd.DataFrame(list(rows)).to_csv(temporary, index=False, lineterminator="\n")
+        pd.DataFrame(list(rows), columns=columns).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def state_key(*parts: Any) -> str:

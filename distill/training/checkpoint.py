@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.artifact.container import read_container, write_container
+from distill.artifact.container import read_container, read_document, write_container
 from distill.errors import ArtifactError, StorageError
 from distill.files import storage_errors
 from distill.training.runtime import random_states, restore_random_states
@@ -140,8 +140,6 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
 
     def _best_epoch(self, path: Path) -> int:
-        from distill.artifact.container import read_document
-
         try:
             return int(read_document(path, format=FORMAT, version=VERSION)["position"]["best_epoch"])
         except ArtifactError:

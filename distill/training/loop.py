@@ -69,8 +69,11 @@ class Task(Protocol):
     """What a model brings to the loop. Evaluation and previews draw from no global generator."""
 
     stage: str
-    model: nn.Module
     steps_per_epoch: int
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, on its device."""
 
     def start(self) -> None:
         """Prepare an untrained model for its first step."""
@@ -96,7 +99,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome: the best epoch's weights, and the history with a row an epoch."""
+    """The outcome: the best epoch's weights, the history with a row an epoch, the warnings of the last epoch."""
 
     state: dict[str, Tensor]
     best_epoch: int
@@ -157,6 +160,7 @@ class _Loop:
         self.best: dict[str, Tensor] | None = None
         self.best_saved = 0
         self.saved_at = time.monotonic()
+        self.told: set[str] = set()
 
     def run(self) -> Trained:
         restored = self.checkpoints.restore(self.task.model, self.optimizer)
@@ -249,16 +253,18 @@ class _Loop:
             evaluation = self.task.evaluate()
             previews = self.task.preview(position.epoch)
         self.task.model.train()
-        row: dict[str, Any] = finite({
-            "epoch": position.epoch,
-            "step": position.step,
-            "train_loss": evaluation.train_loss,
-            "validation_loss": evaluation.validation_loss,
-            "overfitting_gap": _gap(evaluation),
-            **evaluation.row,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "skipped_steps": position.skipped,
-        })
+        row: dict[str, Any] = finite(
+            {
+                "epoch": position.epoch,
+                "step": position.step,
+                "train_loss": evaluation.train_loss,
+                "validation_loss": evaluation.validation_loss,
+                "overfitting_gap": _gap(evaluation),
+                **evaluation.row,
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "skipped_steps": position.skipped,
+            }
+        )
         position.history.append(row)
         if math.isfinite(evaluation.validation_loss) and (
             position.best_loss is None or evaluation.validation_loss < position.best_loss
@@ -267,10 +273,11 @@ class _Loop:
             self.best = {name: value.detach().clone() for name, value in self.task.model.state_dict().items()}
         concerns = self.task.concerns(position.history)
         row["warnings"] = "; ".join(concern.message for concern in concerns)
+        position.warnings = {concern.kind: concern.message for concern in concerns}
         for concern in concerns:
-            if concern.kind not in position.warnings:
+            if concern.kind not in self.told:
+                self.told.add(concern.kind)
                 self.emit(Warned(self.task.stage, concern.kind, concern.message))
-            position.warnings[concern.kind] = concern.message
         if previews:
             self.emit(PreviewWritten(self.task.stage, position.epoch, previews))
         waited = position.epoch - position.best_epoch

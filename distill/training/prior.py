@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.configs import PriorConfig
+from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.models.grid import encode_grid
 from distill.models.health import Health
-from distill.models.prior import CodePrior, negative_log_likelihood, prior_loss, sum_by_level
+from distill.models.prior import CodePrior, LevelSums, negative_log_likelihood, prior_loss, sum_by_level
 from distill.models.sequences import Batch, Grid, Window, collate, random_window, windows, with_token_noise
-from distill.models.vqvae import STRIDE, ConvVQVAE
+from distill.models.vqvae import ConvVQVAE
 from distill.training.loop import Concern, Evaluation, StepLoss
 from distill.training.runtime import Runtime
 
@@ -48,6 +49,51 @@ def encode_segments(dataset: PreparedDataset, vqvae: ConvVQVAE, segments: Sequen
     ]
 
 
+@dataclass(frozen=True)
+class _Sound:
+    """Codes of a stretch of a sound `[columns, bands, levels]`, and whether it begins and ends where the sound does."""
+
+    grid: Grid
+    at_start: bool
+    at_end: bool
+    original: bool
+
+    def windows(self, columns: int) -> list[Window]:
+        return [self._within(window) for window in windows(self._shown, columns)]
+
+    def random_window(self, columns: int, rng: np.random.Generator) -> Window:
+        return self._within(random_window(self._shown, columns, rng))
+
+    @property
+    def _shown(self) -> Grid:
+        """Where the sound goes on behind the stretch, its last column is only there to be predicted."""
+        return self.grid if self.at_end or len(self.grid) == 1 else self.grid[:-1]
+
+    def _within(self, window: Window) -> Window:
+        if not self.at_start and window.starts_file:
+            window = replace(window, starts_file=False, scored_from=max(1, window.scored_from))
+        if not self.at_end and window.following is None:
+            window = replace(window, following=int(self.grid[-1, 0, 0]))
+        return window
+
+
+def _sounds(
+    dataset: PreparedDataset, vqvae: ConvVQVAE, device: str, split: str, *, variants: bool = False
+) -> list[_Sound]:
+    rows = dataset.segments_of(split, variants=variants)
+    facts = dataset.segments.iloc[rows]
+    return [
+        _Sound(grid, bool(at_start), bool(at_end), semitones == 0)
+        for grid, at_start, at_end, semitones in zip(
+            encode_segments(dataset, vqvae, rows, device),
+            facts["at_start"],
+            facts["at_end"],
+            facts["semitones"],
+            strict=True,
+        )
+    ]
+
+
 class PriorTask:
     """The prior as the training loop wants it; see `distill.training.loop.Task`."""
 
@@ -59,20 +105,17 @@ class PriorTask:
         self.config, self.runtime = config, runtime
         self.codebook_size = vqvae.codebook_size
         self.model = build_prior(config, vqvae, n_mels).to(runtime.device)
-        columns = self.model.context_columns
-        originals = dataset.segments_of("train")
-        shown = dataset.segments_of("train", variants=config.augmented_variants)
         vqvae = vqvae.to(runtime.device).eval()
-        self.grids = encode_segments(dataset, vqvae, shown, runtime.device)
-        held_out = encode_segments(dataset, vqvae, dataset.segments_of("validation"), runtime.device)
-        self.validation = [window for grid in held_out for window in windows(grid, columns)]
-        clean = [grid for segment, grid in zip(shown, self.grids, strict=True) if segment in set(originals)]
-        train = [window for grid in clean for window in windows(grid, columns)]
-        count = min(len(train), max(len(self.validation), config.batch_size))
-        self.train = [train[index] for index in np.linspace(0, len(train) - 1, count).round().astype(int)]
+        self.sounds = _sounds(dataset, vqvae, runtime.device, "train", variants=config.augmented_variants)
+        held_out = _sounds(dataset, vqvae, runtime.device, "validation")
+        columns = self.model.context_columns
+        self.validation = [window for sound in held_out for window in sound.windows(columns)]
+        clean = [window for sound in self.sounds if sound.original for window in sound.windows(columns)]
+        count = min(len(clean), max(len(self.validation), config.batch_size))
+        self.train = [clean[index] for index in np.linspace(0, len(clean) - 1, count).round().astype(int)]
         # A long sound gives as many windows an epoch as it takes to cover it.
-        self.epoch_grids = [grid for grid in self.grids for _ in range(math.ceil(len(grid) / columns))]
-        self.steps_per_epoch = math.ceil(len(self.epoch_grids) / config.batch_size)
+        self.shown = [sound for sound in self.sounds for _ in range(math.ceil(len(sound.grid) / columns))]
+        self.steps_per_epoch = math.ceil(len(self.shown) / config.batch_size)
 
     def start(self) -> None:
         """Nothing to prepare."""
@@ -80,8 +123,8 @@ class PriorTask:
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self.runtime.seed, epoch])
         chosen = [
-            random_window(self.epoch_grids[index], self.model.context_columns, rng)
-            for index in rng.permutation(len(self.epoch_grids))
+            self.shown[index].random_window(self.model.context_columns, rng)
+            for index in rng.permutation(len(self.shown))
         ]
         bucket = BUCKET_BATCHES * self.config.batch_size
         groups: list[list[Window]] = []
@@ -108,12 +151,15 @@ class PriorTask:
         return {}
 
     def evaluate(self) -> Evaluation:
-        train_loss, train = self._evaluate(self.train)
-        validation_loss, validation = self._evaluate(self.validation)
-        row: dict[str, Any] = {"train_perplexity": _exp(train_loss), "validation_perplexity": _exp(validation_loss)}
-        for split, levels in (("train", train), ("validation", validation)):
-            row |= {f"{split}_perplexity_level_{level}": _exp(value) for level, value in enumerate(levels)}
-        return Evaluation(train_loss, validation_loss, row)
+        train, validation = self._evaluate(self.train), self._evaluate(self.validation)
+        row: dict[str, Any] = {
+            "train_perplexity": train.perplexity(),
+            "validation_perplexity": validation.perplexity(),
+        }
+        for split, sums in (("train", train), ("validation", validation)):
+            levels = sums.perplexity_per_level()
+            row |= {f"{split}_perplexity_level_{level}": value for level, value in enumerate(levels)}
+        return Evaluation(math.log(row["train_perplexity"]), math.log(row["validation_perplexity"]), row)
 
     def preview(self, epoch: int) -> tuple[Path, ...]:
         """The prior writes no previews."""
@@ -130,27 +176,22 @@ class PriorTask:
         return [
             Concern(
                 MEMORIZATION,
-                f"the prior begins to memorize: training perplexity {row['train_perplexity']:.2f} is below the threshold "
-                f"{threshold:g}, while held-out perplexity ({row['validation_perplexity']:.2f}) has not fallen for "
+                f"the prior begins to memorize: training perplexity {row['train_perplexity']:.2f} is below the "
+                f"threshold {threshold:g}, while held-out perplexity ({row['validation_perplexity']:.2f}) has not fallen for "
                 f"{waited} epochs; training stops and the best held-out prior is kept",
                 stop=True,
             )
         ]
 
-    def _evaluate(self, chosen: list[Window]) -> tuple[float, list[float]]:
-        """Mean negative log-likelihood a code, in nats, over all levels and by level."""
+    def _evaluate(self, chosen: list[Window]) -> LevelSums:
         levels = self.model.num_quantizers
-        sums, counts = torch.zeros(levels, dtype=torch.float64), torch.zeros(levels, dtype=torch.float64)
+        zeros = torch.zeros(levels, dtype=torch.float64)
+        sums = LevelSums(zeros, zeros)
         by_length = sorted(chosen, key=lambda window: window.length)
         for begin in range(0, len(by_length), self.config.batch_size):
             batch = collate(by_length[begin : begin + self.config.batch_size], codebook_size=self.codebook_size)
             batch = batch.to(self.runtime.device)
             nll = negative_log_likelihood(self.model(batch.tokens, batch.starts), batch.targets)
-            level_sums, level_counts = sum_by_level(nll, batch.targets, levels)
-            sums += level_sums.cpu()
-            counts += level_counts.cpu()
-        return float(sums.sum() / counts.sum()), (sums / counts.clamp(min=1)).tolist()
-
-
-def _exp(value: float) -> float:
-    return math.exp(min(value, 700.0))
+            part = sum_by_level(nll, batch.targets, levels)
+            sums += LevelSums(part.nll.cpu(), part.count.cpu())
+        return sums

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,6 @@ def restore_random_states(states: dict[str, Tensor]) -> None:
 
 def environment(runtime: Runtime) -> dict[str, Any]:
     """What besides code, data and parameters decides the bytes of a model."""
-    from importlib.metadata import version
-
     return {
         "torch": torch.__version__,
         "vector_quantize_pytorch": version("vector-quantize-pytorch"),

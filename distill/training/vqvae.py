@@ -114,7 +114,7 @@ class VQVAETask:
         if not (last or epoch % self.config.preview_interval == 0):
             return ()
         files: list[Path] = []
-        segments = self.dataset.held_out_segments()[: self.config.preview_count]
+        segments = self.dataset.segments_of("validation")[: self.config.preview_count]
         frames = int(PREVIEW_SECONDS * self.spectrogram.sample_rate / self.spectrogram.hop_length)
         for number, segment in enumerate(segments):
             original = torch.from_numpy(self.dataset.segment(segment)[:, :frames])
@@ -124,7 +124,9 @@ class VQVAETask:
             stem = self.preview_folder / f"epoch-{epoch:06d}-{number}"
             for name, sound in zip(("original", "reconstruction"), sounds, strict=True):
                 path = stem.with_name(f"{stem.name}-{name}.flac")
-                write_sound(path, sound * (PREVIEW_PEAK / max(PREVIEW_PEAK, np.abs(sound).max())), self.spectrogram.sample_rate)
+                write_sound(
+                    path, sound * (PREVIEW_PEAK / max(PREVIEW_PEAK, np.abs(sound).max())), self.spectrogram.sample_rate
+                )
                 files.append(path)
             picture = stem.with_name(f"{stem.name}.png")
             panels = {"held-out original": original.numpy(), f"reconstruction, epoch {epoch}": reconstruction.numpy()}
@@ -142,7 +144,7 @@ class VQVAETask:
             }
             for level in range(self.config.num_quantizers)
         }
-        return [Concern("utilization", message) for message in utilization_warnings(health)]
+        return [Concern(f"utilization_{level}", message) for level, message in utilization_warnings(health).items()]
 
     def _tensor(self, batch: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(batch)[:, None].to(self.runtime.device)

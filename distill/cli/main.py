@@ -1,0 +1,79 @@
+"""The entry point: commands, errors as one line, exit codes."""
+
+import logging
+import os
+import sys
+
+import typer
+
+from distill import __version__
+from distill.cli import dataset, generate, model, stage, train
+from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError
+
+# The tools underneath report home by default.
+QUIET_TOOLS = {
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_OFFLINE": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 interrupted (the same command goes on)."
+
+app = typer.Typer(
+    name="distill",
+    help="Train a generative audio model on a few sounds of your own.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("train-prior")(train.train_prior)
+app.command("generate")(generate.generate)
+app.command("stage")(stage.stage)
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(model.app, name="model")
+
+
+def _version(show: bool) -> None:
+    if show:
+        sys.stdout.write(f"distill {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command; what goes wrong becomes one line on stderr and an exit code."""
+    for name, value in QUIET_TOOLS.items():
+        os.environ.setdefault(name, value)
+    try:
+        app()
+    except DistillError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read the result has seen enough; Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILURE)
+    except MemoryError:
+        _fail("out of memory: use fewer or shorter sounds, or a smaller batch (--set vqvae.batch_size=8)", EXIT_FAILURE)
+    except Exception as error:
+        logging.getLogger("distill").debug("unexpected error", exc_info=error)
+        text = " ".join(str(error).split())
+        _fail(f"unexpected {type(error).__name__}: {text} (-v shows where; please report it)", EXIT_FAILURE)
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"distill: {message}\n")
+    sys.exit(code)

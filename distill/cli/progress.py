@@ -1,0 +1,134 @@
+"""Progress of a run on the terminal: bars and the health table where there is one, lines where there is none."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from distill.cli.console import health_table, stderr
+from distill.live.events import (
+    CheckpointSaved,
+    EpochDone,
+    Event,
+    StageFinished,
+    StepDone,
+    StepSkipped,
+    TrainingStarted,
+    Warned,
+)
+from distill.live.events import Progress as Advanced
+
+logger = logging.getLogger(__name__)
+
+TITLES = {
+    "prepare": "Prepare the sounds",
+    "configure": "Configure",
+    "train_vqvae": "Train the VQ-VAE",
+    "train_prior": "Train the prior",
+    "check_memorization": "Check for memorization",
+    "register": "Write the model",
+}
+# Without a terminal, an epoch's line is shown this many times a training.
+LINES = 10
+
+
+class TerminalListener:
+    """Shows events on stderr."""
+
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.tasks: dict[str, TaskID] = {}
+        self.health: dict[str, Any] = {}
+        self.shown = 0
+
+    def __call__(self, event: Event) -> None:
+        title = TITLES.get(event.stage, event.stage)
+        match event:
+            case Advanced():
+                self._move(event.stage, event.done, event.total)
+            case TrainingStarted():
+                self.shown = 0
+                if event.step:
+                    logger.info("%s: goes on from step %d of %d", title, event.step, event.total_steps)
+                self._move(event.stage, event.step, event.total_steps)
+            case StepDone():
+                self._move(event.stage, event.step)
+            case StepSkipped():
+                logger.warning("%s: step %d was not finite and is left out", title, event.step)
+            case EpochDone():
+                self._epoch(title, event)
+            case CheckpointSaved():
+                logger.debug("%s: saved at step %d", title, event.step)
+            case Warned():
+                logger.warning("%s: %s", title, event.message)
+            case StageFinished():
+                self._finish(title, event)
+
+    def _move(self, stage: str, done: int, total: int | None = None) -> None:
+        if stage not in self.tasks:
+            self.tasks[stage] = self.bars.add_task(TITLES.get(stage, stage), total=total, detail="")
+        self.bars.update(self.tasks[stage], completed=done, total=total)
+
+    def _epoch(self, title: str, event: EpochDone) -> None:
+        row = event.row
+        self.health = event.health
+        if "train_perplexity" in row:
+            figures = f"perplexity {_short(row['train_perplexity'])}, held-out {_short(row['validation_perplexity'])}"
+        else:
+            figures = (
+                f"loss {_short(row['train_loss'])}, held-out {_short(row['validation_loss'])}, "
+                f"distance {_short(row['validation_lsd_db'])} dB"
+            )
+        self.bars.update(self.tasks[event.stage], detail=figures)
+        part = int(LINES * row["step"] / max(1, self.bars.tasks[self.tasks[event.stage]].total or 1))
+        if not stderr.is_terminal and part != self.shown:
+            self.shown = part
+            logger.info(
+                "%s: epoch %d, %s, %.1f steps/s, %.0f s to go",
+                title,
+                row["epoch"],
+                figures,
+                event.steps_per_second,
+                event.eta_seconds,
+            )
+
+    def _finish(self, title: str, event: StageFinished) -> None:
+        if event.stage in self.tasks:
+            task = self.bars.tasks[self.tasks[event.stage]]
+            self.bars.update(task.id, completed=task.total)
+        logger.info("%s: done in %.1f s", title, event.seconds)
+        if "codebook" in event.report:
+            self.health = {}
+            stderr.print(health_table(event.report["codebook"], title=event.report["health"]["words"]))
+
+
+def _short(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3g}"
+
+
+@contextmanager
+def shown_progress() -> Iterator[TerminalListener]:
+    """A listener whose bars stand on the terminal while the block runs."""
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+        console=stderr,
+    )
+    listener = TerminalListener(bars)
+    if not stderr.is_terminal or stderr.quiet:
+        yield listener
+        return
+
+    class View:
+        def __rich__(self) -> Group:
+            return Group(bars, *([health_table(listener.health)] if listener.health else []))
+
+    with Live(View(), console=stderr, refresh_per_second=4):
+        yield listener

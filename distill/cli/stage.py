@@ -1,0 +1,37 @@
+"""`distill stage`: one stage of the pipeline, as dvc.yaml calls it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging
+from distill.cli.progress import shown_progress
+from distill.errors import UsageError
+from distill.live.events import Listeners
+from distill.live.stopping import stop_on_signals, stop_with_parent
+
+
+def stage(
+    name: Annotated[str, typer.Argument(help="Name of the stage.", show_default=False)],
+    workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Folder with params.yaml.")] = Path(),
+    code: Annotated[int | None, typer.Option("--code", help="Version of the stage's code that is expected.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run one stage of the pipeline in a workspace."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.stages.pipeline import run_stage
+    from distill.stages.versions import CODE_VERSIONS
+    from distill.stages.workspace import Call, Workspace
+
+    if code is not None and code != CODE_VERSIONS.get(name, code):
+        raise UsageError(
+            f"dvc.yaml asks for version {code} of the stage {name}, the installed code is version "
+            f"{CODE_VERSIONS[name]}: change the command in dvc.yaml, or install the code that belongs to it"
+        )
+    with stop_on_signals() as stop, shown_progress() as listener:
+        stop_with_parent(stop)
+        report = run_stage(name, Call(Workspace(workspace), Listeners([listener]), stop))
+    print_result([f"{workspace / 'reports' / f'{name}.json'}"], report, as_json=as_json)

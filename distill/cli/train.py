@@ -1,0 +1,152 @@
+"""`distill train` and `distill train-prior`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from distill.cli.console import Json, Quiet, Verbose, health_table, print_result, set_up_logging, stderr
+from distill.cli.progress import shown_progress
+from distill.live.events import Listeners
+from distill.live.stopping import stop_on_signals
+from distill.params import Params, with_settings
+
+Folder = Annotated[Path, typer.Argument(help="Folder of sounds, or one sound file.", show_default=False)]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Model file to write.")]
+Name = Annotated[str | None, typer.Option("--model-name", help="Name of the model. [default: folder and time]")]
+Preset = Annotated[str | None, typer.Option("--preset", help="tuned or reference.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training set.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other parameter; may be given several times."),
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh/--resume", help="Start anew, or go on where the same command stopped before.")
+]
+
+
+def train(
+    folder: Folder,
+    output: Output = None,
+    model_name: Name = None,
+    codebook_size: Annotated[int | None, typer.Option("--codebook-size", help="Codes in a codebook.")] = None,
+    rvq_levels: Annotated[int | None, typer.Option("--rvq-levels", help="Residual levels, 2 to 4.")] = None,
+    commitment_weight: Annotated[float | None, typer.Option(help="Weight of the commitment loss.")] = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    preset: Preset = None,
+    device: Device = None,
+    settings: Settings = None,
+    fresh: Fresh = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing model file.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a model on a folder of sounds.
+
+    An interrupted training goes on when the same command is given again.
+    """
+    set_up_logging(quiet=quiet, verbose=verbose)
+    params = _params(
+        {
+            "vqvae.codebook_size": codebook_size,
+            "vqvae.num_quantizers": rvq_levels,
+            "vqvae.commitment_weight": commitment_weight,
+            "vqvae.epochs": epochs,
+            "run.seed": seed,
+            "run.preset": preset,
+            "run.device": device,
+        },
+        settings,
+    )
+    from distill.stages.local import train_folder
+
+    with stop_on_signals() as stop, shown_progress() as listener:
+        outcome = train_folder(
+            folder,
+            params,
+            name=model_name,
+            output=output,
+            fresh=fresh,
+            force=force,
+            emit=Listeners([listener]),
+            stop=stop,
+        )
+    _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
+
+
+def train_prior(
+    model: Annotated[Path, typer.Argument(help="Model file whose codes the prior learns.", show_default=False)],
+    folder: Folder,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Model file to write. [default: MODEL itself, replaced whole]")
+    ] = None,
+    model_name: Annotated[str | None, typer.Option("--model-name", help="Another name for the model.")] = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    preset: Preset = None,
+    device: Device = None,
+    settings: Settings = None,
+    fresh: Fresh = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a prior for a model on a folder of sounds."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    params = _params({"prior.epochs": epochs, "run.seed": seed, "run.preset": preset, "run.device": device}, settings)
+    from distill.stages.local import train_prior_for
+
+    with stop_on_signals() as stop, shown_progress() as listener:
+        outcome = train_prior_for(
+            model,
+            folder,
+            params,
+            name=model_name,
+            output=output,
+            fresh=fresh,
+            emit=Listeners([listener]),
+            stop=stop,
+        )
+    _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
+
+
+def _params(flags: dict[str, Any], settings: list[str] | None) -> Params:
+    given = [f"{name}={value}" for name, value in flags.items() if value is not None]
+    return with_settings(Params(), [*given, *(settings or [])])
+
+
+def _summary(model: Path, workspace: Path, reports: dict[str, dict[str, Any]], *, as_json: bool) -> None:
+    vqvae, prior, check = reports.get("train_vqvae"), reports["train_prior"], reports["check_memorization"]
+    if vqvae is not None:
+        stderr.print(health_table(vqvae["codebook"], title=f"Codebooks: {vqvae['health']['words']}"))
+        best = vqvae["best"]
+        stderr.print(
+            f"VQ-VAE: best epoch {vqvae['best_epoch']} of {vqvae['epochs']}, training loss {best['train_loss']:.4g}, "
+            f"held-out loss {best['validation_loss']:.4g}, held-out distance {best['validation_lsd_db']:.2f} dB"
+        )
+    stderr.print(
+        f"Prior: best epoch {prior['best_epoch']} of {prior['epochs']}, "
+        f"training perplexity {prior['best']['train_perplexity']:.2f}, "
+        f"held-out perplexity {prior['best']['validation_perplexity']:.2f}"
+    )
+    stderr.print(f"Memorization: {check['verdict']}")
+    for reason in check["reasons"]:
+        stderr.print(f"  {reason}")
+    warnings = [warning for report in reports.values() for warning in report.get("warnings", ())]
+    for warning in warnings:
+        stderr.print(f"[yellow]Warning:[/yellow] {warning}")
+    values = {
+        "model": str(model),
+        "workspace": str(workspace),
+        "digest": reports["register"]["digest"],
+        "verdict": check["verdict"],
+        "memorization_warnings": prior["memorization_warnings"],
+        "warnings": warnings,
+        "reports": reports,
+    }
+    stderr.print("The model:")
+    print_result([str(model)], values, as_json=as_json)

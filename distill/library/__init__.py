@@ -1,0 +1,1 @@
+"""Datasets and models that are kept, versioned and found again."""

@@ -1,0 +1,163 @@
+"""Training from a folder of sounds in a workspace of its own, resumed by the same call."""
+
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from distill.artifact.container import digest_tensors
+from distill.artifact.manifest import parse_manifest
+from distill.artifact.model_file import EXTENSION, read_manifest, read_model, write_model
+from distill.configs import ModelConfig
+from distill.errors import DataError, DistillError, UsageError
+from distill.files import digest_json, replacing, storage_errors
+from distill.live.events import Listeners
+from distill.live.stopping import StopRequest
+from distill.params import Params, parse_params, read_params, write_params
+from distill.stages.pipeline import STAGES, run_stages
+from distill.stages.workspace import Call, Workspace, read_report
+
+RUNS = Path("runs")
+MODELS = Path("models")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training: the model file, the workspace it came from and the report of each stage."""
+
+    model: Path
+    workspace: Path
+    reports: dict[str, dict[str, Any]]
+
+
+def train_folder(
+    source: Path,
+    params: Params,
+    *,
+    name: str | None,
+    output: Path | None,
+    fresh: bool,
+    force: bool,
+    emit: Listeners,
+    stop: StopRequest,
+) -> Outcome:
+    """Train both models on a folder of sounds (or one file).
+
+    The workspace is `runs/<folder>-<key>`, where the key follows from the folder's path and the parameters: the same
+    call goes on where an earlier one stopped. `fresh` forgets what the earlier one did.
+
+    Raises:
+        DataError: there is no such folder, or no usable sound in it.
+        UsageError: the output is there already and is another model.
+        StorageError: something cannot be written.
+        Interrupted: somebody asked to stop.
+    """
+    source = _existing(source)
+    workspace, params = _open(source, params, name, key=_key(source, params), fresh=fresh)
+    target = output or MODELS / f"{params.model.name}{EXTENSION}"
+    _check_target(target, workspace, force)
+    reports = run_stages(Call(workspace, emit, stop))
+    return Outcome(_deliver(workspace, params, target), workspace.root, reports)
+
+
+def train_prior_for(
+    model_path: Path,
+    source: Path,
+    params: Params,
+    *,
+    name: str | None,
+    output: Path | None,
+    fresh: bool,
+    emit: Listeners,
+    stop: StopRequest,
+) -> Outcome:
+    """Train a prior on a folder of sounds for the VQ-VAE of a model file.
+
+    The model file is replaced whole by one with the new prior, unless `output` names another.
+
+    Raises:
+        ArtifactError: the model file cannot be used.
+        DataError, StorageError, Interrupted: as in `train_folder`.
+    """
+    source = _existing(source)
+    model = read_model(model_path)
+    values = params.model_dump(mode="json", by_alias=True)
+    values["spectrogram"] = model.manifest.spectrogram_config.model_dump(mode="json")
+    known = model.manifest.metadata
+    values["model"] = {"name": _file_name(known.name), "description": known.description, "tags": list(known.tags)}
+    params = parse_params(values, where=str(model_path))
+    digest = digest_tensors(model.vqvae_state)
+    workspace, params = _open(source, params, name or params.model.name, key=_key(source, params, digest), fresh=fresh)
+    _check_writable(output or model_path)
+    document = {**dict(model.manifest), "prior_config": None, "prior_metadata": None, "memorization": None}
+    write_model(workspace.vqvae, parse_manifest(document, model_path), model.vqvae_state)
+    call = Call(workspace, emit, stop)
+    reports = run_stages(call, [stage for stage in STAGES if stage != "train_vqvae"])
+    return Outcome(_deliver(workspace, params, output or model_path), workspace.root, reports)
+
+
+def _existing(source: Path) -> Path:
+    if not source.exists():
+        raise DataError(f"{source}: no such folder of sounds")
+    return source.resolve()
+
+
+def _key(source: Path, params: Params, *more: str) -> str:
+    values = params.model_dump(mode="json", by_alias=True)
+    del values["model"], values["data"]["path"]
+    return digest_json([str(source), values, *more])[:8]
+
+
+def _open(source: Path, params: Params, name: str | None, *, key: str, fresh: bool) -> tuple[Workspace, Params]:
+    """The workspace for these inputs, with its params.yaml; a model's name is given once and then kept."""
+    folder = _file_name(source.stem)
+    workspace = Workspace(RUNS / f"{folder}-{key}")
+    if fresh and workspace.root.exists():
+        with storage_errors(workspace.root, "remove"):
+            shutil.rmtree(workspace.root)
+    if name is None and workspace.params_file.is_file():
+        name = read_params(workspace.params_file).model.name
+    if name is None:
+        name = f"{folder}-{datetime.now():%Y%m%d-%H%M%S}"
+    values = params.model_dump(mode="json", by_alias=True)
+    values["data"]["path"] = str(source)
+    values["model"]["name"] = name
+    params = parse_params(values, where="--model-name")
+    write_params(workspace.params_file, params)
+    return workspace, params
+
+
+def _file_name(text: str) -> str:
+    """A text as a model's name: what may not stand there becomes a dash."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:60]
+    return name or ModelConfig().name
+
+
+def _check_target(target: Path, workspace: Workspace, force: bool) -> None:
+    _check_writable(target)
+    if force or not target.exists():
+        return
+    try:
+        mine = read_report(workspace, "register")["digest"] == read_manifest(target).tensor_digest
+    except DistillError:
+        mine = False
+    if not mine:
+        raise UsageError(f"{target} is there already and is another file: choose another name, or add --force")
+
+
+def _check_writable(target: Path) -> None:
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder: name a file, such as {target / 'model.distill'}")
+    with storage_errors(target.parent, "write into"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+
+
+def _deliver(workspace: Workspace, params: Params, target: Path) -> Path:
+    with replacing(target) as temporary:
+        shutil.copyfile(workspace.model(params.model.name), temporary)
+    return target
