@@ -6,9 +6,8 @@ import numpy as np
 import torch
 
 from distill.artifact.container import read_container
-from distill.artifact.manifest import PriorArchitecture
 from distill.artifact.model_file import read_model
-from distill.codec.load import codec_of, filled_prior
+from distill.codec.load import build_networks
 from distill.configs import STRIDE, MemorizationConfig
 from distill.dataset.store import PreparedDataset
 from distill.generation.sampling import SamplingConfig, sample_codes
@@ -40,9 +39,10 @@ def run(call: Call) -> dict[str, Any]:
     dataset = PreparedDataset(workspace.prepared)
     model = read_model(workspace.vqvae)
     trained = read_container(workspace.prior, format=train_prior.FORMAT, version=train_prior.VERSION)
-    vqvae = codec_of(model, workspace.vqvae, runtime.device).vqvae
-    architecture = PriorArchitecture(**trained.document["prior_config"])
-    prior = filled_prior(architecture, trained.tensors, workspace.prior, runtime.device)
+    networks = build_networks(
+        model, workspace.prior, prior_config=trained.document["prior_config"], prior_state=trained.tensors
+    )
+    vqvae, prior = networks.vqvae.to(runtime.device), networks.prior.to(runtime.device)
     names = [dataset.segment_name(segment) for segment in dataset.segments_of("train")]
     training = encode_segments(dataset, vqvae, dataset.segments_of("train"), runtime.device)
     held_out = encode_segments(dataset, vqvae, dataset.segments_of("validation"), runtime.device)
@@ -55,7 +55,6 @@ def run(call: Call) -> dict[str, Any]:
         seeds=[runtime.seed + index for index in range(config.sounds)],
         config=SamplingConfig(temperature=config.temperature),
         natural=True,
-        device=runtime.device,
     )
     silence = encode_grid(vqvae, torch.zeros(1, spectrogram.n_mels, STRIDE, device=runtime.device))[0, 0].cpu().numpy()
     runs = []

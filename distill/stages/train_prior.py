@@ -5,7 +5,7 @@ from typing import Any
 from distill.artifact.container import write_container
 from distill.artifact.manifest import PriorArchitecture, PriorHistory, PriorMetadata, TrainAndHeldOut
 from distill.artifact.model_file import read_model
-from distill.codec.load import codec_of
+from distill.codec.load import build_networks
 from distill.configs import PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.live.events import StageStarted
@@ -40,7 +40,7 @@ def run(call: Call) -> dict[str, Any]:
     dataset = PreparedDataset(workspace.prepared)
     model = read_model(workspace.vqvae)
     runtime.apply()
-    vqvae = codec_of(model, workspace.vqvae, runtime.device).vqvae
+    vqvae = build_networks(model, workspace.vqvae).vqvae
     key = state_key(CODE_VERSIONS[STAGE], values, dataset.digest, model.digest, read_journal(workspace.journal(STAGE)))
     task = PriorTask(dataset, vqvae, config, dataset.spectrogram.n_mels, runtime)
     checkpoints = Checkpoints(workspace.state(STAGE, key), keep=config.max_checkpoints)

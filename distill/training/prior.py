@@ -14,7 +14,7 @@ from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.models.grid import encode_grid
 from distill.models.health import Health
-from distill.models.prior import CodePrior, LevelSums, negative_log_likelihood, prior_loss, sum_by_level
+from distill.models.prior import CodePrior, negative_log_likelihood, prior_loss, sum_by_level
 from distill.models.sequences import Batch, Grid, Window, collate, random_window, windows, with_token_noise
 from distill.models.vqvae import ConvVQVAE
 from distill.training.loop import Concern, Evaluation, StepLoss
@@ -152,14 +152,10 @@ class PriorTask:
 
     def evaluate(self) -> Evaluation:
         train, validation = self._evaluate(self.train), self._evaluate(self.validation)
-        row: dict[str, Any] = {
-            "train_perplexity": train.perplexity(),
-            "validation_perplexity": validation.perplexity(),
-        }
-        for split, sums in (("train", train), ("validation", validation)):
-            levels = sums.perplexity_per_level()
-            row |= {f"{split}_perplexity_level_{level}": value for level, value in enumerate(levels)}
-        return Evaluation(math.log(row["train_perplexity"]), math.log(row["validation_perplexity"]), row)
+        row: dict[str, Any] = {"train_perplexity": train.total, "validation_perplexity": validation.total}
+        for split, perplexity in (("train", train), ("validation", validation)):
+            row |= {f"{split}_perplexity_level_{level}": value for level, value in enumerate(perplexity.by_level)}
+        return Evaluation(math.log(train.total), math.log(validation.total), row)
 
     def preview(self, epoch: int) -> tuple[Path, ...]:
         """The prior writes no previews."""
@@ -183,15 +179,23 @@ class PriorTask:
             )
         ]
 
-    def _evaluate(self, chosen: list[Window]) -> LevelSums:
+    def _evaluate(self, chosen: list[Window]) -> "_Perplexity":
         levels = self.model.num_quantizers
-        zeros = torch.zeros(levels, dtype=torch.float64)
-        sums = LevelSums(zeros, zeros)
+        sums, counts = torch.zeros(levels, dtype=torch.float64), torch.zeros(levels, dtype=torch.float64)
         by_length = sorted(chosen, key=lambda window: window.length)
         for begin in range(0, len(by_length), self.config.batch_size):
             batch = collate(by_length[begin : begin + self.config.batch_size], codebook_size=self.codebook_size)
             batch = batch.to(self.runtime.device)
             nll = negative_log_likelihood(self.model(batch.tokens, batch.starts), batch.targets)
-            part = sum_by_level(nll, batch.targets, levels)
-            sums += LevelSums(part.nll.cpu(), part.count.cpu())
-        return sums
+            level_sums, level_counts = sum_by_level(nll, batch.targets, levels)
+            sums += level_sums.cpu()
+            counts += level_counts.cpu()
+        return _Perplexity(float((sums.sum() / counts.sum()).exp()), (sums / counts).exp().tolist())
+
+
+@dataclass(frozen=True)
+class _Perplexity:
+    """Exponential of the mean negative log-likelihood of a code: of all levels together, and of each."""
+
+    total: float
+    by_level: list[float]
