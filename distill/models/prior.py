@@ -1,7 +1,6 @@
 """The prior: a decoder-only transformer over the code grids of whole sounds."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -200,31 +199,13 @@ def prior_loss(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0)
     return (1 - label_smoothing) * loss + label_smoothing * spread
 
 
-@dataclass(frozen=True)
-class LevelSums:
-    """Sum of -log p and number of targets that count, each `[levels]` in float64; sums of batches add up."""
+def sum_by_level(nll: Tensor, targets: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    """Sum of `nll` and number of targets that count, each `[levels]` in float64, from `[batch, slots]`.
 
-    nll: Tensor
-    count: Tensor
-
-    def __add__(self, other: "LevelSums") -> "LevelSums":
-        return LevelSums(self.nll + other.nll, self.count + other.count)
-
-    def perplexity(self) -> float:
-        """exp of the mean -log p over all levels together."""
-        return float(torch.exp(self.nll.sum() / self.count.sum()))
-
-    def perplexity_per_level(self) -> list[float]:
-        """exp of the mean -log p of each level."""
-        return torch.exp(self.nll / self.count).tolist()
-
-
-def sum_by_level(nll: Tensor, targets: Tensor, levels: int) -> LevelSums:
-    """Sums by level of `nll` `[batch, slots]` where `targets`, of the same shape, count.
-
-    The end counts to level 0, in whose place it comes.
+    Perplexity is exp(sum / number), of a level or of all together; those of several batches add up. The end counts to
+    level 0, in whose place it comes.
     """
     beyond = -targets.shape[1] % levels
     scored = functional.pad(targets != IGNORED, (0, beyond)).double()
     sums = functional.pad(nll.detach().double(), (0, beyond)) * scored
-    return LevelSums(*(value.unflatten(1, (-1, levels)).sum((0, 1)) for value in (sums, scored)))
+    return sums.unflatten(1, (-1, levels)).sum((0, 1)), scored.unflatten(1, (-1, levels)).sum((0, 1))

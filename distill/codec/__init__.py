@@ -1,0 +1,1 @@
+"""A trained model in use: sounds to code grids and back."""

@@ -1,0 +1,116 @@
+"""A trained VQ-VAE in use: sound to log mel to code grid, and back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from distill.audio.mel import MelTransform
+from distill.configs import STRIDE, SpectrogramConfig
+from distill.dataset.scan import SILENCE_PEAK
+from distill.errors import ArtifactError, DataError
+from distill.models.grid import columns_of, decode_grid, encode_grid
+from distill.models.vqvae import ConvVQVAE
+
+Grid = npt.NDArray[np.int64]
+Samples = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """Samples `[n]` with a peak of 1, and the gain in dB that brought them there."""
+
+    samples: Samples
+    gain_db: float
+
+
+def normalise(samples: Samples) -> Normalised:
+    """Scale a whole sound `[n]` to a peak of 1, the level that the models know.
+
+    Raises:
+        DataError: the sound is silent.
+    """
+    peak = float(np.max(np.abs(samples), initial=0.0))
+    if peak < SILENCE_PEAK:
+        raise DataError("the sound is silent: there is nothing to encode")
+    return Normalised((samples / np.float32(peak)).astype(np.float32), -20.0 * float(np.log10(peak)))
+
+
+class Codec:
+    """A model's two directions between sound and codes.
+
+    Args:
+        vqvae: the network; it is put into evaluation mode on `device`.
+        spectrogram: the spectrogram that it was trained on.
+        device: where to compute.
+    """
+
+    def __init__(self, vqvae: ConvVQVAE, spectrogram: SpectrogramConfig, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.vqvae = vqvae.to(self.device).eval()
+        self.spectrogram = spectrogram
+        self.mel = MelTransform(spectrogram, self.device)
+
+    @property
+    def bands(self) -> int:
+        """Rows of the code grid."""
+        return self.spectrogram.n_mels // STRIDE
+
+    @property
+    def levels(self) -> int:
+        """Codes at a position of the grid."""
+        return self.vqvae.num_quantizers
+
+    @property
+    def codebook_size(self) -> int:
+        """Codes in each level's codebook."""
+        return self.vqvae.codebook_size
+
+    @property
+    def column_samples(self) -> int:
+        """Samples from one column of the grid to the next."""
+        return STRIDE * self.spectrogram.hop_length
+
+    def samples_of(self, seconds: float) -> int:
+        """Samples of a duration in s."""
+        return round(seconds * self.spectrogram.sample_rate)
+
+    def columns_of(self, samples: int) -> int:
+        """Columns of the grid from which so many samples can be made."""
+        return columns_of(1 - (-samples // self.spectrogram.hop_length))
+
+    def encode(self, samples: Samples) -> Grid:
+        """Code grid `[columns, bands, levels]` of a whole sound `[n]` at the model's sample rate, peak 1."""
+        waveform = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).to(self.device)
+        return encode_grid(self.vqvae, self.mel.log_mel(waveform)[None])[0].cpu().numpy()
+
+    def decode_log_mel(self, grid: Grid) -> Samples:
+        """Log mel `[n_mels, 16 * columns]` of a code grid `[columns, bands, levels]`.
+
+        Raises:
+            DataError: the grid does not fit the model.
+            ArtifactError: the model's weights give numbers that are not finite.
+        """
+        return self.decode_log_mels([grid])[0]
+
+    def decode_log_mels(self, grids: Sequence[Grid]) -> Samples:
+        """Log mels `[batch, n_mels, 16 * columns]` of code grids of equal length; see `decode_log_mel`."""
+        for grid in grids:
+            self._check_grid(grid)
+        log_mels = decode_grid(self.vqvae, torch.from_numpy(np.stack(grids)).to(self.device)).cpu().numpy()
+        if not np.isfinite(log_mels).all():
+            raise ArtifactError("the decoder gives numbers that are not finite: its weights are damaged, train again")
+        return log_mels
+
+    def _check_grid(self, grid: Grid) -> None:
+        shape, size = [self.bands, self.levels], self.codebook_size
+        if grid.ndim != 3 or list(grid.shape[1:]) != shape or not len(grid):
+            raise DataError(
+                f"a code grid of shape {list(grid.shape)} does not fit the model: it takes columns of {shape} codes"
+            )
+        if grid.min() < 0 or grid.max() >= size:
+            raise DataError(
+                f"the code grid holds codes from {grid.min()} to {grid.max()}; the model has 0 to {size - 1}"
+            )

@@ -1,0 +1,104 @@
+"""From a model file to networks that are ready for use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from distill.artifact.manifest import PriorArchitecture
+from distill.artifact.model_file import ModelFile, check_state, layout, read_model
+from distill.codec.codec import Codec
+from distill.errors import ArtifactError
+from distill.models.prior import CodePrior
+from distill.models.vqvae import ConvVQVAE
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of a model on the CPU, in evaluation mode; `optional_prior` is None where there is no prior."""
+
+    vqvae: ConvVQVAE
+    optional_prior: CodePrior | None
+    path: Path
+
+    @property
+    def prior(self) -> CodePrior:
+        """The prior.
+
+        Raises:
+            ArtifactError: the model has none.
+        """
+        if self.optional_prior is None:
+            raise ArtifactError(f"{self.path} has no prior: train one with distill train-prior")
+        return self.optional_prior
+
+
+def build_networks(
+    model: ModelFile,
+    path: Path,
+    *,
+    prior_config: PriorArchitecture | Mapping[str, Any] | None = None,
+    prior_state: Mapping[str, Tensor] | None = None,
+) -> Networks:
+    """Networks with the weights of a model.
+
+    Args:
+        model: what was read.
+        path: where it was read from, for messages.
+        prior_config: what a prior from elsewhere was constructed with; by default the model's own prior is taken.
+        prior_state: the weights that go with it.
+
+    Raises:
+        ArtifactError: weights do not fit their configuration, or the prior is not one for the model's codes.
+    """
+    if prior_config is None:
+        prior_config, prior_state = model.manifest.prior_config, model.prior_state
+    vqvae = ConvVQVAE(**model.manifest.vqvae_config.arguments())
+    _fill(vqvae, model.vqvae_state, path)
+    prior = None if prior_config is None else _prior(model, prior_config, prior_state or {}, path)
+    return Networks(vqvae.eval(), prior, path)
+
+
+def load_codec(path: Path, device: torch.device | str = "cpu") -> Codec:
+    """The codec of a `.distill` file.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, foreign, or its weights do not fit its configuration.
+        StorageError: the file is there and cannot be read.
+    """
+    model = read_model(path)
+    return Codec(build_networks(model, path).vqvae, model.manifest.spectrogram_config, device)
+
+
+def load_prior(path: Path, device: torch.device | str = "cpu") -> CodePrior:
+    """The prior of a `.distill` file, in evaluation mode.
+
+    Raises:
+        ArtifactError: as `load_codec`, or the model has no prior.
+        StorageError: the file is there and cannot be read.
+    """
+    return build_networks(read_model(path), path).prior.to(device)
+
+
+def _prior(
+    model: ModelFile, config: PriorArchitecture | Mapping[str, Any], state: Mapping[str, Tensor], path: Path
+) -> CodePrior:
+    try:
+        architecture = PriorArchitecture.model_validate(config)
+    except ValidationError as error:
+        raise ArtifactError(f"{path}: the prior's configuration cannot be used; train the prior again") from error
+    prior = CodePrior(**architecture.arguments())
+    vqvae = model.manifest.vqvae_config
+    if (prior.codebook_size, prior.num_quantizers) != (vqvae.codebook_size, vqvae.num_quantizers):
+        raise ArtifactError(f"{path}: the prior was trained on the codes of another model; train the prior again")
+    _fill(prior, state, path)
+    return prior.eval()
+
+
+def _fill(network: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    check_state(layout(network.state_dict()), state, path)
+    network.load_state_dict(state)

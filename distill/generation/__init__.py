@@ -1,0 +1,1 @@
+"""New code grids from a prior, and new sounds from them."""

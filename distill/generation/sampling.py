@@ -1,0 +1,196 @@
+"""Drawing code grids from a prior."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from distill.errors import ArtifactError, UsageError
+from distill.models.incremental import CodeReader
+from distill.models.prior import CodePrior
+from distill.models.sequences import kept_columns
+
+# A matrix product of fp32 rows gives other last bits with another number of rows. Every batch has so many, filled up
+# with rows that nobody looks at, so that a sound has the same codes alone and among others.
+ROWS = 8
+
+Grid = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How the next code is chosen.
+
+    Attributes:
+        temperature: above 1 for more surprise, below 1 for less; 0 always takes the likeliest code.
+        top_k: only the k likeliest codes can come; 0: all.
+        top_p: only the likeliest codes that together have this probability can come; 1: all.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise UsageError(f"the temperature must be 0 or more, not {self.temperature}")
+        if self.top_k < 0:
+            raise UsageError(f"top-k must be 0 (all codes) or more, not {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top-p must be above 0 and at most 1, not {self.top_p}")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether chance plays no part."""
+        return self.temperature == 0 or self.top_k == 1
+
+
+def sample_codes(
+    prior: CodePrior,
+    *,
+    columns: int,
+    seeds: Sequence[int],
+    config: SamplingConfig | None = None,
+    natural: bool = False,
+    device: torch.device | str | None = None,
+) -> list[Grid]:
+    """Draw a code grid for each seed.
+
+    A grid follows from the prior, its seed and the settings alone, whatever else is drawn with it. Beyond the
+    longest window of the training the oldest half of the window is forgotten and the rest goes on.
+
+    Args:
+        prior: in evaluation mode.
+        columns: length of the grids; with `natural` the greatest length.
+        seeds: one for each grid, 0 or more.
+        config: how codes are chosen; by default as the prior says.
+        natural: end a sound where the prior ends it.
+        device: the prior is moved there; by default it stays where it is.
+
+    Returns:
+        For each seed a grid `[columns, bands, levels]`.
+
+    Raises:
+        UsageError: there is nothing to draw, or a seed is negative.
+        ArtifactError: the prior's weights give numbers that are not finite.
+    """
+    if columns < 1:
+        raise UsageError(f"a sound must have 1 column of codes or more, not {columns}")
+    if any(seed < 0 for seed in seeds):
+        raise UsageError(f"a seed must be 0 or more, not {min(seeds)}")
+    if prior.training:
+        raise ValueError("a prior in training mode would sample with dropout")
+    if device is not None:
+        prior = prior.to(device)
+    grids: list[Grid] = []
+    remaining = iter(seeds)
+    while batch := list(islice(remaining, ROWS)):
+        grids += _Round(prior, batch, config or SamplingConfig(), natural).run(columns)
+    return grids
+
+
+def choose(logits: Floats, uniform: Floats, config: SamplingConfig) -> npt.NDArray[np.int64]:
+    """One code for each row: by inversion of the cumulated probabilities.
+
+    Args:
+        logits: `[rows, codes]`, -inf for what cannot come.
+        uniform: a number of [0, 1) for each row.
+        config: temperature, top-k and top-p, applied in this order.
+
+    Returns:
+        `[rows]`.
+    """
+    if config.greedy:
+        return logits.argmax(-1)
+    p = np.exp((logits - logits.max(-1, keepdims=True)) / config.temperature)
+    if 0 < config.top_k < p.shape[-1] or config.top_p < 1:
+        p = _likeliest(p, config)
+    cumulated = p.cumsum(-1)
+    total = cumulated[:, -1]
+    # Rounding must not carry the product up to the total, beyond the last code that can come.
+    aim = np.minimum(uniform * total, np.nextafter(total, 0))
+    return (cumulated <= aim[:, None]).sum(-1)
+
+
+def _likeliest(p: Floats, config: SamplingConfig) -> Floats:
+    """The probabilities, 0 outside top-k and top-p; of equal ones the lower code counts as likelier."""
+    order = np.argsort(-p, axis=-1, kind="stable")
+    ranked = np.take_along_axis(p, order, -1)
+    if config.top_k:
+        ranked[:, config.top_k :] = 0
+    before = ranked.cumsum(-1) - ranked
+    ranked[before >= config.top_p * ranked.sum(-1, keepdims=True)] = 0
+    kept = np.zeros_like(p)
+    np.put_along_axis(kept, order, ranked, -1)
+    return kept
+
+
+class _Round:
+    """A batch of ROWS sounds that are drawn side by side, code by code."""
+
+    def __init__(self, prior: CodePrior, seeds: list[int], config: SamplingConfig, natural: bool) -> None:
+        self.prior = prior
+        self.config = config
+        self.natural = natural
+        self.sounds = len(seeds)
+        self.device = prior.head.weight.device
+        self.generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
+        self.uniform = np.zeros((ROWS, prior.column_tokens))
+        # The embeddings of columns that the training never reached mean nothing.
+        trained = int(prior.trained_columns) or prior.context_columns
+        self.window = min(max(trained, 2), prior.context_columns)
+
+    def run(self, columns: int) -> list[Grid]:
+        """Draw `columns` columns, or fewer where the sounds end by themselves."""
+        prior, per_column = self.prior, self.prior.column_tokens
+        reader = CodeReader(prior, ROWS, min(self.window, columns))
+        codes = np.zeros((ROWS, columns * per_column), dtype=np.int64)
+        lengths = np.full(self.sounds, columns)
+        held = 0
+        logits = reader.start(self._tensor(codes[:, :0]), at_start=True)
+        for column in range(columns):
+            if held == self.window:
+                held = kept_columns(self.window)
+                recent = codes[:, (column - held) * per_column : column * per_column]
+                logits = reader.start(self._tensor(recent), at_start=False)
+            for row, generator in enumerate(self.generators):
+                self.uniform[row] = generator.random(per_column)
+            for place in range(per_column):
+                values = self._values(logits)
+                if place == 0 and column and self.natural:
+                    chosen = choose(values, self.uniform[:, 0], self.config)[: self.sounds]
+                    lengths[(chosen == prior.end) & (lengths > column)] = column
+                    if lengths.max() <= column:
+                        return self._grids(codes, lengths)
+                # Rows that have ended go on, for the shape's sake, with codes that nobody will hear.
+                chosen = choose(values[:, : prior.end], self.uniform[:, place], self.config)
+                slot = column * per_column + place
+                codes[:, slot] = chosen
+                last = place == per_column - 1
+                if not last or (held + 1 < self.window and column + 1 < columns):
+                    logits = reader.step(self._tensor(chosen))
+            held += 1
+        return self._grids(codes, lengths)
+
+    def _values(self, logits: torch.Tensor) -> Floats:
+        values = logits.cpu().numpy().astype(np.float64)
+        # The end's -inf is expected; a NaN or an infinity among the codes makes the largest one not finite.
+        if not np.isfinite(values[:, : self.prior.end].sum()):
+            raise ArtifactError("the prior gives numbers that are not finite: its weights are damaged, train it again")
+        return values
+
+    def _tensor(self, codes: npt.NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(codes).to(self.device)
+
+    def _grids(self, codes: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> list[Grid]:
+        shape = (-1, self.prior.bands, self.prior.num_quantizers)
+        per_column = self.prior.column_tokens
+        return [codes[row, : length * per_column].reshape(shape).copy() for row, length in enumerate(lengths)]

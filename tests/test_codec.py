@@ -1,0 +1,146 @@
+"""A model in use: sound to codes and back, and loading it from a file."""
+
+from pathlib import Path
+from typing import Any
+
+import artifact_example
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_example import BANDS, LEVELS, SIZE, codec, prior, vqvae, write_example
+
+from distill.artifact.model_file import read_model, write_model
+from distill.audio.mel import frames_of
+from distill.codec.codec import normalise
+from distill.codec.load import build_networks, load_codec, load_prior
+from distill.errors import ArtifactError, DataError
+from distill.models.grid import columns_of, decode_grid, encode_grid, grid_to_indices, indices_to_grid
+
+
+def noise(samples: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, samples).astype(np.float32)
+
+
+def test_the_grid_is_time_band_level() -> None:
+    bands, columns, levels = 3, 5, 2
+    indices = torch.arange(bands * columns * levels).view(1, bands * columns, levels)
+    grid = indices_to_grid(indices, bands)
+    assert grid.shape == (1, columns, bands, levels)
+    for band in range(bands):
+        for column in range(columns):
+            assert torch.equal(grid[0, column, band], indices[0, band * columns + column])
+    assert torch.equal(grid_to_indices(grid), indices)
+
+
+@pytest.mark.parametrize("samples", [1, 511, 8192, 48_000, 100_001])
+def test_encoding_gives_the_codes_of_the_network_for_the_whole_sound(samples: int) -> None:
+    model = codec()
+    grid = model.encode(noise(samples))
+    assert grid.shape == (columns_of(frames_of(samples, model.spectrogram)), BANDS, LEVELS)
+    assert grid.dtype == np.int64
+    log_mel = model.mel.log_mel(torch.from_numpy(noise(samples)))[None, None]
+    with torch.inference_mode():
+        reconstruction, indices, _ = model.vqvae(log_mel)
+    for column in range(len(grid)):
+        for band in range(BANDS):
+            assert grid[column, band].tolist() == indices[0, band * len(grid) + column].tolist()
+    decoded = model.decode_log_mel(grid)
+    assert decoded.shape == (128, 16 * len(grid))
+    np.testing.assert_allclose(decoded[:, : log_mel.shape[-1]], reconstruction[0, 0].numpy(), atol=1e-4)
+
+
+@settings(deadline=None, max_examples=30)
+@given(samples=st.integers(1, 200_000))
+def test_columns_suffice_for_the_samples_and_are_no_more_than_needed(samples: int) -> None:
+    model = codec()
+    columns = model.columns_of(samples)
+    hop = model.spectrogram.hop_length
+    assert (16 * columns - 1) * hop >= samples
+    assert columns == 1 or (16 * (columns - 1) - 1) * hop < samples
+
+
+def test_grids_of_equal_length_decode_together_as_alone() -> None:
+    model = codec()
+    grids = [np.random.default_rng(seed).integers(0, SIZE, (4, BANDS, LEVELS)) for seed in range(3)]
+    together = model.decode_log_mels(grids)
+    for grid, log_mel in zip(grids, together, strict=True):
+        np.testing.assert_allclose(model.decode_log_mel(grid), log_mel, atol=1e-5)
+    batch = torch.from_numpy(np.stack(grids))
+    assert torch.equal(decode_grid(model.vqvae, batch), torch.from_numpy(together))
+    assert encode_grid(model.vqvae, torch.from_numpy(together)).shape == batch.shape
+
+
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        (np.zeros((4, BANDS), np.int64), "does not fit the model"),
+        (np.zeros((4, LEVELS, BANDS), np.int64), "does not fit the model"),
+        (np.zeros((0, BANDS, LEVELS), np.int64), "does not fit the model"),
+        (np.full((4, BANDS, LEVELS), SIZE), f"codes from {SIZE} to {SIZE}; the model has 0 to {SIZE - 1}"),
+        (np.full((4, BANDS, LEVELS), -1), "codes from -1"),
+    ],
+)
+def test_a_grid_of_another_model_is_refused(grid: np.ndarray, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        codec().decode_log_mel(grid)
+
+
+def test_normalising_brings_the_peak_to_1_and_says_by_how_much() -> None:
+    quiet = normalise(0.25 * noise(1000) / np.abs(noise(1000)).max())
+    assert np.abs(quiet.samples).max() == pytest.approx(1.0)
+    assert quiet.samples.dtype == np.float32
+    assert quiet.gain_db == pytest.approx(12.04, abs=0.01)
+    for silent in (np.zeros(100, np.float32), np.zeros(0, np.float32)):
+        with pytest.raises(DataError, match="silent"):
+            normalise(silent)
+
+
+def test_a_model_file_gives_the_networks_that_were_written(tmp_path: Path) -> None:
+    path = write_example(tmp_path / "a.distill")
+    loaded, sound = load_codec(path), noise(20_000)
+    assert np.array_equal(loaded.encode(sound), codec().encode(sound))
+    assert not loaded.vqvae.training
+    from_file, original = load_prior(path), prior()
+    assert not from_file.training
+    for name, weight in original.state_dict().items():
+        assert torch.equal(from_file.state_dict()[name], weight), name
+
+
+def test_a_model_without_a_prior_says_what_to_do(tmp_path: Path) -> None:
+    path = write_example(tmp_path / "a.distill", with_prior=False)
+    load_codec(path)
+    with pytest.raises(ArtifactError, match=r"a\.distill has no prior: train one with distill train-prior"):
+        load_prior(path)
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    path = write_example(tmp_path / "a.distill")
+    model = read_model(path)
+    state: dict[str, Any] = dict(model.vqvae_state)
+    state["encoder.project.weight"] = torch.zeros(3, 3)
+    write_model(path, model.manifest, state, model.prior_state)
+    with pytest.raises(ArtifactError, match=r"encoder\.project\.weight has the shape \[3, 3\]"):
+        load_codec(path)
+    config = model.manifest.prior_config
+    assert config is not None
+    with pytest.raises(ArtifactError, match="codes of another model"):
+        build_networks(
+            model,
+            path,
+            prior_config={**config.model_dump(), "codebook_size": SIZE + 1},
+            prior_state=model.prior_state,
+        )
+    with pytest.raises(ArtifactError, match="configuration"):
+        build_networks(model, path, prior_config={"hidden": "wide"}, prior_state=model.prior_state)
+    with pytest.raises(ArtifactError, match="tensor trained_columns is missing"):
+        build_networks(model, path, prior_config=config, prior_state=artifact_example.prior_state())
+
+
+def test_damaged_weights_are_named_on_decoding() -> None:
+    model = codec(vqvae())
+    with torch.no_grad():
+        model.vqvae.decoder.project.bias[0] = torch.nan
+    with pytest.raises(ArtifactError, match="not finite"):
+        model.decode_log_mel(np.zeros((2, BANDS, LEVELS), np.int64))

@@ -1,0 +1,146 @@
+"""The prior: what may depend on what, and the way it reads code by code."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distill.errors import UsageError
+from distill.models.incremental import CodeReader
+from distill.models.prior import IGNORED, CodePrior, negative_log_likelihood, prior_loss, sum_by_level
+
+SIZE, LEVELS, BANDS = 16, 3, 4
+COLUMN = LEVELS * BANDS
+
+
+def prior(**changes: Any) -> CodePrior:
+    torch.manual_seed(0)
+    values: dict[str, Any] = {"codebook_size": SIZE, "num_quantizers": LEVELS, "bands": BANDS, "context": 8 * COLUMN}
+    model = CodePrior(32, 2, 4, 0.1, **{**values, **changes})
+    with torch.no_grad():
+        # Far from uniform, so that a wrong dependence shows.
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.2)
+    return model.eval()
+
+
+def codes(rows: int, count: int, seed: int = 1) -> torch.Tensor:
+    return torch.randint(0, SIZE, (rows, count), generator=torch.Generator().manual_seed(seed))
+
+
+@settings(deadline=None, max_examples=20)
+@given(place=st.integers(0, 3 * COLUMN - 1))
+def test_a_code_changes_no_logits_before_it_and_some_after(place: int) -> None:
+    model, tokens, starts = prior(), codes(1, 3 * COLUMN), torch.ones(1, dtype=torch.bool)
+    changed = tokens.clone()
+    changed[0, place] = (changed[0, place] + 1) % SIZE
+    before, after = (model(each, starts)[..., :SIZE] for each in (tokens, changed))
+    assert torch.equal(before[:, : place + 1], after[:, : place + 1])
+    assert not torch.equal(before[:, place + 1], after[:, place + 1])
+
+
+def test_true_starts_and_windows_within_are_told_apart() -> None:
+    model, tokens = prior(), codes(1, COLUMN).expand(2, -1)
+    logits = model(tokens, torch.tensor([True, False]))[..., :SIZE]
+    assert not torch.allclose(logits[0], logits[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [0, 1, COLUMN - 1, COLUMN, 2 * COLUMN + 5])
+def test_the_end_can_come_only_where_a_column_begins(count: int) -> None:
+    logits = prior()(codes(2, count), torch.ones(2, dtype=torch.bool))
+    assert logits.shape == (2, count + 1, SIZE + 1)
+    possible = torch.isfinite(logits)
+    assert possible[..., :SIZE].all()
+    assert possible[0, :, SIZE].tolist() == [slot % COLUMN == 0 for slot in range(count + 1)]
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+@pytest.mark.parametrize("given_codes", [0, 1, COLUMN, 3 * COLUMN + 2])
+def test_reading_code_by_code_gives_the_logits_of_the_whole(at_start: bool, given_codes: int) -> None:
+    model, tokens = prior(), codes(3, 8 * COLUMN)
+    whole = model(tokens, torch.full((3,), at_start))
+    reader = CodeReader(model, 3)
+    for _ in range(2):  # a reader can be started again
+        steps = [reader.start(tokens[:, :given_codes], at_start=at_start)]
+        steps += [reader.step(tokens[:, place]) for place in range(given_codes, tokens.shape[1])]
+        torch.testing.assert_close(torch.stack(steps, 1), whole[:, given_codes:], atol=1e-5, rtol=1e-5)
+
+
+def test_more_codes_than_the_context_are_refused() -> None:
+    with pytest.raises(ValueError, match="8 columns"):
+        prior()(codes(1, 8 * COLUMN + 1), torch.ones(1, dtype=torch.bool))
+    with pytest.raises(UsageError, match="two columns"):
+        prior(context=2 * COLUMN - 1)
+    with pytest.raises(UsageError, match="must divide"):
+        CodePrior(32, 2, 5, codebook_size=SIZE, num_quantizers=LEVELS, bands=BANDS)
+
+
+def test_an_untrained_prior_knows_nothing() -> None:
+    torch.manual_seed(3)
+    model = CodePrior(64, 2, 4, codebook_size=SIZE, num_quantizers=LEVELS, bands=BANDS, context=8 * COLUMN).eval()
+    tokens = codes(4, 4 * COLUMN)
+    logits = model(tokens, torch.ones(4, dtype=torch.bool))
+    targets = torch.cat([tokens, torch.full((4, 1), model.end)], 1)
+    assert prior_loss(logits, targets).item() == pytest.approx(math.log(SIZE), abs=0.1)
+
+
+def test_the_loss_counts_only_targets_that_count() -> None:
+    model, tokens = prior(), codes(2, COLUMN)
+    logits = model(tokens, torch.ones(2, dtype=torch.bool)).detach()
+    targets = torch.cat([tokens, torch.full((2, 1), model.end)], 1)
+    targets[1, 5:] = IGNORED
+    log_p = logits.double().log_softmax(-1)
+    slots = [(0, slot) for slot in range(COLUMN + 1)] + [(1, slot) for slot in range(5)]
+    plain = [-log_p[row, slot, targets[row, slot]].item() for row, slot in slots]
+    assert prior_loss(logits, targets).item() == pytest.approx(sum(plain) / len(plain), rel=1e-5)
+    sums, counts = sum_by_level(negative_log_likelihood(logits, targets), targets, LEVELS)
+    for level in range(LEVELS):
+        chosen = [value for value, (_, slot) in zip(plain, slots, strict=True) if slot % LEVELS == level]
+        assert counts[level] == len(chosen)
+        assert sums[level].item() == pytest.approx(sum(chosen), rel=1e-5)
+    smoothed = []
+    for value, (row, slot) in zip(plain, slots, strict=True):
+        possible = SIZE + (slot % COLUMN == 0)
+        smoothed.append(0.9 * value - 0.1 * log_p[row, slot, :possible].mean().item())
+    assert prior_loss(logits, targets, label_smoothing=0.1).item() == pytest.approx(
+        sum(smoothed) / len(smoothed), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_gradients_are_finite_and_reach_every_parameter_in_bf16(smoothing: float) -> None:
+    model = prior().train()
+    tokens = codes(4, 8 * COLUMN)
+    targets = torch.cat([tokens, torch.full((4, 1), model.end)], 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = prior_loss(model(tokens, torch.tensor([True, False] * 2)), targets, label_smoothing=smoothing)
+    assert loss.dtype == torch.float32
+    loss.backward()
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None, name
+        assert torch.isfinite(weight.grad).all(), name
+        assert weight.grad.abs().sum() > 0, name
+
+
+def test_only_training_remembers_the_longest_window() -> None:
+    model, starts = prior(), torch.ones(1, dtype=torch.bool)
+    model(codes(1, 5 * COLUMN), starts)
+    assert int(model.trained_columns) == 0
+    model.train()
+    model(codes(1, 3 * COLUMN), starts)
+    model(codes(1, 2 * COLUMN), starts)
+    assert int(model.state_dict()["trained_columns"]) == 3
+
+
+def test_everything_happens_on_the_device_of_its_inputs() -> None:
+    model = prior().to("meta")
+    tokens, starts = codes(2, COLUMN).to("meta"), torch.ones(2, dtype=torch.bool, device="meta")
+    logits = model(tokens, starts)
+    targets = torch.zeros(2, COLUMN + 1, dtype=torch.int64, device="meta")
+    assert logits.device.type == prior_loss(logits, targets).device.type == "meta"
+    reader = CodeReader(model, 2)
+    reader.start(tokens, at_start=True)
+    assert reader.step(tokens[:, 0]).device.type == "meta"
