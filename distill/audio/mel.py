@@ -11,6 +11,8 @@ from distill.configs import SpectrogramConfig
 
 # So many frames at a time that their windows and spectra stay in a core's cache.
 _BLOCK_FRAMES = 128
+# 170 dB above the floor: louder than any sound, and its power is still an fp32 number whose square is one.
+_MOST_LOG_MEL = 40.0
 
 
 def frames_of(samples: int, config: SpectrogramConfig) -> int:
@@ -93,5 +95,5 @@ class MelTransform:
         return torch.log1p(power / self.floor)
 
     def to_power(self, log_mel: Tensor) -> Tensor:
-        """Mel power of log mel, any shape; what a network put below 0 counts as 0."""
-        return torch.expm1(log_mel.clamp_min(0.0)) * self.floor
+        """Mel power of log mel, any shape; what a network put below 0 counts as 0, and far beyond sound as the limit."""
+        return torch.expm1(log_mel.clamp(0.0, _MOST_LOG_MEL)) * self.floor

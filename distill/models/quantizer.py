@@ -78,7 +78,9 @@ class QuantizerWrapper(nn.Module):
         for layer in self.rvq.layers:
             codebook = layer._codebook
             codebook.init_embed_(residual)
-            nearest = torch.cdist(residual[0], codebook.embed[0], compute_mode="donot_use_mm_for_euclid_dist").argmin(-1)
+            nearest = torch.cdist(residual[0], codebook.embed[0], compute_mode="donot_use_mm_for_euclid_dist").argmin(
+                -1
+            )
             residual = residual - codebook.embed[0][nearest][None]
 
     def get_output_from_indices(self, indices: Tensor) -> Tensor:
@@ -90,7 +92,9 @@ class QuantizerWrapper(nn.Module):
         return health_of_counts(usage_counts(indices.cpu().numpy(), self.codebook_size))
 
     def _codes(self, indices: Tensor) -> list[Tensor]:
-        return [functional.embedding(level, book) for level, book in zip(indices.unbind(-1), self.codebooks, strict=True)]
+        return [
+            functional.embedding(level, book) for level, book in zip(indices.unbind(-1), self.codebooks, strict=True)
+        ]
 
     def _commitment(self, vectors: Tensor, indices: Tensor) -> Tensor:
         distances = []

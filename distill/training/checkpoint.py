@@ -146,15 +146,21 @@ class Checkpoints:
             return 0
 
 
+@torch.no_grad()
 def _restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "random": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")
         groups[group][rest] = tensor
     model.load_state_dict(groups["model"])
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in groups["optimizer"].items():
         index, _, key = name.partition(".")
+        parameter = parameters[int(index)]
+        if tensor.shape == parameter.shape:
+            # The fused kernel walks through both in the order of their memory.
+            tensor = torch.empty_like(parameter).copy_(tensor)
         states.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
     restore_random_states(groups["random"])

@@ -222,8 +222,9 @@ class _Loop:
         position.step += 1
         position.step_in_epoch += 1
         if not bool(torch.isfinite(loss.total) & torch.isfinite(norm)):
-            for buffer, before in zip(model.buffers(), buffers, strict=True):
-                buffer.copy_(before)
+            with torch.no_grad():
+                for buffer, before in zip(model.buffers(), buffers, strict=True):
+                    buffer.copy_(before)
             self._skip()
             return
         self.optimizer.step()
@@ -253,7 +254,7 @@ class _Loop:
             evaluation = self.task.evaluate()
             previews = self.task.preview(position.epoch)
         self.task.model.train()
-        row: dict[str, Any] = finite(
+        row, not_finite = named_not_finite(
             {
                 "epoch": position.epoch,
                 "step": position.step,
@@ -272,6 +273,8 @@ class _Loop:
             position.best_loss, position.best_epoch = evaluation.validation_loss, position.epoch
             self.best = {name: value.detach().clone() for name, value in self.task.model.state_dict().items()}
         concerns = self.task.concerns(position.history)
+        if not_finite:
+            concerns.append(Concern("not_finite", f"not finite and left out: {', '.join(not_finite)}"))
         row["warnings"] = "; ".join(concern.message for concern in concerns)
         position.warnings = {concern.kind: concern.message for concern in concerns}
         for concern in concerns:
@@ -313,6 +316,12 @@ class _Loop:
             steps=position.step,
             skipped=position.skipped,
         )
+
+
+def named_not_finite(row: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The row with None for each number that is not finite, and the names of those."""
+    clean: dict[str, Any] = finite(row)
+    return clean, [name for name in row if row[name] is not None and clean[name] is None]
 
 
 def _gap(evaluation: Evaluation) -> float:

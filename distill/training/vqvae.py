@@ -124,9 +124,8 @@ class VQVAETask:
             stem = self.preview_folder / f"epoch-{epoch:06d}-{number}"
             for name, sound in zip(("original", "reconstruction"), sounds, strict=True):
                 path = stem.with_name(f"{stem.name}-{name}.flac")
-                write_sound(
-                    path, sound * (PREVIEW_PEAK / max(PREVIEW_PEAK, np.abs(sound).max())), self.spectrogram.sample_rate
-                )
+                gain = PREVIEW_PEAK / max(PREVIEW_PEAK, float(np.abs(sound).max()))
+                write_sound(path, sound * gain, self.spectrogram.sample_rate)
                 files.append(path)
             picture = stem.with_name(f"{stem.name}.png")
             panels = {"held-out original": original.numpy(), f"reconstruction, epoch {epoch}": reconstruction.numpy()}

@@ -1,0 +1,35 @@
+"""What every test runs under."""
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+import torch
+
+IN_CI = bool(os.environ.get("CI"))
+
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.load_profile("ci" if IN_CI else "local")
+
+# Children of the tests, too, compute on one thread: there are more of them than cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Stages set threads and deterministic algorithms for their process; no test inherits another's."""
+    torch.set_num_threads(1)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """In CI a skip is a failure where the means that it asks for are there."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail") and os.environ.get("DISTILL_TEST_AUDIO"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped although DISTILL_TEST_AUDIO is set"

@@ -1,0 +1,81 @@
+"""Files are replaced whole or not at all."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from distill.errors import ArtifactError, StorageError
+from distill.files import canonical_json, digest_file, finite, read_json, replacing, write_bytes, write_json
+
+
+def test_a_failed_replacement_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    write_bytes(path, b"before")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["file.bin"]
+
+
+def test_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+    """Outputs may be read-only links into a cache."""
+    cached = tmp_path / "cached"
+    cached.write_bytes(b"cached")
+    cached.chmod(0o444)
+    (tmp_path / "out").symlink_to(cached)
+    write_bytes(tmp_path / "out", b"new")
+    assert cached.read_bytes() == b"cached"
+    assert (tmp_path / "out").read_bytes() == b"new"
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) & 0o600 == 0o600
+
+
+def test_a_file_in_the_way_of_a_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "in the way").write_text("")
+    with pytest.raises(StorageError, match="in the way"):
+        write_bytes(tmp_path / "in the way" / "file", b"")
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Beyond the limit the kernel also sends a signal, which Python ignores.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"cannot write .*File too large"):
+            write_bytes(tmp_path / "big", bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == []
+
+
+def test_json_has_no_nan_and_one_text() -> None:
+    assert canonical_json({"b": 1, "a": [0.1, None]}) == b'{"a":[0.1,null],"b":1}'
+    assert finite({"a": [float("nan"), 1.0], "b": float("inf")}) == {"a": [None, 1.0], "b": None}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json(float("nan"))
+
+
+def test_a_newer_or_broken_json_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "values.json"
+    write_json(path, {"schema": 1, "x": 2})
+    assert read_json(path, what="thing", schema=1)["x"] == 2
+    for text, said in (
+        (json.dumps({"schema": 9}), "update distill"),
+        ("{", "not a readable thing"),
+        ("[]", "no schema number"),
+        ('{"schema": 1, "x": NaN}', "not a JSON number"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ArtifactError, match=said):
+            read_json(path, what="thing", schema=1)
+
+
+def test_equal_content_has_an_equal_digest(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_bytes(tmp_path / name, b"same")
+    assert digest_file(tmp_path / "one") == digest_file(tmp_path / "two")

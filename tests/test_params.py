@@ -1,0 +1,96 @@
+"""Parameters: ranges, nearest names, `auto`, settings from the command line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill.configs import PriorConfig, VQVAEConfig
+from distill.errors import UsageError
+from distill.params import Params, overrides, parse_params, read_params, with_settings, write_params
+
+
+def test_everything_is_automatic_by_default() -> None:
+    assert overrides(Params().vqvae) == {}
+    assert overrides(Params().prior) == {}
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("vqvae.dropot=0.1", "did you mean dropout?"),
+        ("vqave.dropout=0.1", "did you mean vqvae?"),
+        ("vqvae.dropout=1.5", "vqvae.dropout: Input should be less than 1"),
+        ("vqvae.dropout=much", "vqvae.dropout: Input should be a valid number"),
+        ("vqvae.learning_rate=.nan", "finite number"),
+        ("vqvae.num_quantizers=5", "less than or equal to 4"),
+        ("run.seed=-1", "greater than or equal to 0"),
+        ("run.threads=0", "threads must lie between 1 and 256"),
+        ("run.precision=fp8", "'auto', 'fp32' or 'bf16'"),
+        ("data.speed_semitones=[0]", "must lie between -24 and 24"),
+        ("model.name=../x", "pattern"),
+        ("dropout=0.1", "expected section.key=value"),
+        ("vqvae.dropout", "expected section.key=value"),
+        ("vqvae.dropout=[", "is not a value"),
+    ],
+)
+def test_a_wrong_setting_says_what_is_wrong(setting: str, said: str) -> None:
+    with pytest.raises(UsageError, match=".") as error:
+        with_settings(Params(), [setting])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_are_applied() -> None:
+    params = with_settings(Params(), ["vqvae.learning_rate=1e-3", "run.seed=7", "prior.epochs=auto"])
+    assert overrides(params.vqvae) == {"learning_rate": 1e-3}
+    assert params.run.seed == 7
+    assert overrides(params.prior) == {}
+
+
+@given(st.integers(0, 2**31 - 1), st.floats(0, 0.9), st.sampled_from([2, 3, 4, "auto"]))
+def test_parameters_round_trip_through_the_file(seed: int, dropout: float, levels: int | str) -> None:
+    values = {"run": {"seed": seed}, "vqvae": {"dropout": dropout, "num_quantizers": levels}}
+    params = parse_params(values, where="test")
+    text = yaml.safe_dump(params.model_dump(mode="json", by_alias=True))
+    assert parse_params(yaml.safe_load(text), where="test") == params
+
+
+def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:
+    params = with_settings(Params(), ["model.name=bells", "vqvae.epochs=3"])
+    write_params(tmp_path / "params.yaml", params)
+    assert read_params(tmp_path / "params.yaml") == params
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("schema: 2", "newer"),
+        ("vqvae: 3", "vqvae"),
+        ("a: [", "is not YAML"),
+        ("- 1", "expected sections"),
+        ("\x00", "is not YAML"),
+        ("extra: {}", "unknown parameter extra"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UsageError, match=said) as error:
+        read_params(tmp_path / "params.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_weights_must_sum_to_about_one() -> None:
+    with pytest.raises(ValueError, match="sum to"):
+        VQVAEConfig(weight_full=0.9, weight_half=0.3)
+    with pytest.raises(ValueError, match="must divide"):
+        PriorConfig(hidden=256, heads=3)
+
+
+@pytest.mark.parametrize("config", [VQVAEConfig, PriorConfig])
+def test_every_parameter_is_described(config: type[VQVAEConfig]) -> None:
+    for name, field in config.model_fields.items():
+        assert field.description, name
+        assert field.default is not None, name
