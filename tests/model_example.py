@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import artifact_example
 import torch
 
+import artifact_example
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import write_model
 from distill.codec.codec import Codec

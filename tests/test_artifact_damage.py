@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import pytest
 import torch
-from artifact_example import PRIOR, PRIOR_METADATA, equal, manifest, prior_state, vqvae_state
 
+from artifact_example import PRIOR, PRIOR_METADATA, equal, manifest, prior_state, vqvae_state
 from distill.artifact.model_file import read_manifest, read_model, write_model
 from distill.errors import ArtifactError
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sounds_util import tone
 
 from distill.audio.augment import augment
 from distill.audio.invert import griffin_lim, linear_power
 from distill.audio.mel import MelTransform, chunk_frames, frames_of, mel_filters
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import SpectrogramConfig
+from sounds_util import tone
 
 CONFIG = SpectrogramConfig()
 SMALL = SpectrogramConfig(sample_rate=16_000, n_fft=512, hop_length=160, n_mels=32)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from sounds_util import cut, noise, save, tone
 
 from distill.audio.sound import EXTENSIONS, Sound, SoundError, read_sound, resample, to_mono, write_sound
 from distill.errors import DataError, StorageError, UsageError
+from sounds_util import cut, noise, save, tone
 
 
 @pytest.mark.parametrize("extension", sorted(EXTENSIONS))

@@ -3,20 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-import artifact_example
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_example import BANDS, LEVELS, SIZE, codec, prior, vqvae, write_example
 
+import artifact_example
 from distill.artifact.model_file import read_model, write_model
 from distill.audio.mel import frames_of
 from distill.codec.codec import normalise
 from distill.codec.load import build_networks, load_codec, load_prior
 from distill.errors import ArtifactError, DataError
 from distill.models.grid import columns_of, decode_grid, encode_grid, grid_to_indices, indices_to_grid
+from model_example import BANDS, LEVELS, SIZE, codec, prior, vqvae, write_example
 
 
 def noise(samples: int) -> np.ndarray:

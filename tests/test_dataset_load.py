@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sounds_util import folder_of_tones, noise, save
 
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.loader import TrainingBatches
 from distill.dataset.prepare import prepare
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError
+from sounds_util import folder_of_tones, noise, save
 
 CONFIG = SpectrogramConfig()
 

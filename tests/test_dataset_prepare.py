@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sounds_util import bad_folder, folder_of_tones, noise, save, tone
 
 from distill.audio.mel import MelTransform
 from distill.audio.sound import read_sound, to_mono
@@ -19,6 +18,7 @@ from distill.dataset.prepare import prepare
 from distill.dataset.split import TRAIN, VALIDATION, split_files, split_time
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, DistillError, StorageError
+from sounds_util import bad_folder, folder_of_tones, noise, save, tone
 
 CONFIG = SpectrogramConfig()
 PLAIN = DataConfig(speed_semitones=())

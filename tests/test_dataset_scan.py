@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sounds_util import RATE, bad_folder, folder_of_tones, noise, save, tone
 
 from distill.dataset.scan import scan
 from distill.errors import DataError
+from sounds_util import RATE, bad_folder, folder_of_tones, noise, save, tone
 
 
 def test_everything_that_goes_wrong_gets_its_verdict_and_one_sentence(tmp_path: Path) -> None:

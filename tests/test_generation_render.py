@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from model_example import codec, prior, write_example
 
 from distill.audio.sound import read_sound
 from distill.errors import ArtifactError, StorageError, UsageError
 from distill.generation.render import GeneratedSound, Generator, generate, write_sounds
 from distill.generation.sampling import SamplingConfig
+from model_example import codec, prior, write_example
 
 
 @pytest.fixture(scope="module")

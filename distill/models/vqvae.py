@@ -1,6 +1,5 @@
 """A convolutional VQ-VAE with residual quantization over log-mel spectrograms."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
