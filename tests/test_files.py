@@ -1,7 +1,6 @@
 """Files are replaced whole or not at all."""
 
 import json
-import os
 import stat
 from pathlib import Path
 
@@ -14,11 +13,16 @@ from distill.files import canonical_json, digest_file, finite, read_json, replac
 def test_a_failed_replacement_leaves_everything_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     write_bytes(path, b"before")
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_bytes(b"half")
-        raise RuntimeError
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_bytes() == b"before"
-    assert os.listdir(tmp_path) == ["file.bin"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
@@ -50,7 +54,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
             write_bytes(tmp_path / "big", bytes(5000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_has_no_nan_and_one_text() -> None:

@@ -37,7 +37,7 @@ def test_everything_is_automatic_by_default() -> None:
     ],
 )
 def test_a_wrong_setting_says_what_is_wrong(setting: str, said: str) -> None:
-    with pytest.raises(UsageError, match=".") as error:
+    with pytest.raises(UsageError) as error:
         with_settings(Params(), [setting])
     assert said in str(error.value)
     assert "\n" not in str(error.value)

@@ -95,5 +95,5 @@ class MelTransform:
         return torch.log1p(power / self.floor)
 
     def to_power(self, log_mel: Tensor) -> Tensor:
-        """Mel power of log mel, any shape; what a network put below 0 counts as 0, and far beyond sound as the limit."""
+        """Mel power of log mel, any shape; below 0 it counts as 0, far beyond any sound as a limit."""
         return torch.expm1(log_mel.clamp(0.0, _MOST_LOG_MEL)) * self.floor

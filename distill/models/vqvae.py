@@ -17,7 +17,7 @@ class VQEncoder(nn.Module):
     def __init__(self, codebook_dim: int, dropout: float) -> None:
         super().__init__()
         blocks: list[nn.Module] = []
-        for inner, outer in zip(CHANNELS, CHANNELS[1:], strict=False):
+        for inner, outer in pairwise(CHANNELS):
             blocks.append(_block(nn.Conv2d(inner, outer, 3, stride=2, padding=1), outer, dropout))
         self.blocks = nn.Sequential(*blocks)
         self.project = nn.Conv2d(CHANNELS[-1], codebook_dim, 1)
@@ -32,12 +32,12 @@ class VQDecoder(nn.Module):
     def __init__(self, codebook_dim: int, dropout: float) -> None:
         super().__init__()
         self.project = nn.Conv2d(codebook_dim, CHANNELS[-1], 1)
-        widths = CHANNELS[::-1]
+        widths = CHANNELS[:0:-1]
         blocks: list[nn.Module] = []
-        for inner, outer in zip(widths[:-2], widths[1:-1], strict=True):
+        for inner, outer in pairwise(widths):
             blocks.append(_block(_upsample(inner, outer), outer, dropout))
         self.blocks = nn.Sequential(*blocks)
-        self.out = nn.Sequential(_upsample(widths[-2], 1), nn.Softplus())
+        self.out = nn.Sequential(_upsample(widths[-1], CHANNELS[0]), nn.Softplus())
 
     def forward(self, quantized: Tensor) -> Tensor:
         return self.out(self.blocks(self.project(quantized)))

@@ -48,16 +48,14 @@ def run(call: Call) -> dict[str, Any]:
         "tags": params.model.tags,
         "warnings": [*before.warnings, *prior.document["prior_metadata"]["memorization_warnings"]],
     }
-    manifest = Manifest(
-        **{
-            **dict(model.manifest),
-            "metadata": Metadata(**metadata),
-            "prior_config": PriorArchitecture(**prior.document["prior_config"]),
-            "prior_metadata": PriorMetadata(**prior.document["prior_metadata"]),
-            "memorization": Memorization(**{key: check[key] for key in ("verdict", "reasons", "evidence")}),
-            "lineage": lineage.of_run(workspace, dataset, tuple(CODE_VERSIONS), sections, Runtime(**values["runtime"])),
-        }
-    )
+    changes: dict[str, Any] = {
+        "metadata": Metadata(**metadata),
+        "prior_config": PriorArchitecture(**prior.document["prior_config"]),
+        "prior_metadata": PriorMetadata(**prior.document["prior_metadata"]),
+        "memorization": Memorization(**{key: check[key] for key in ("verdict", "reasons", "evidence")}),
+        "lineage": lineage.of_run(workspace, dataset, tuple(CODE_VERSIONS), sections, Runtime(**values["runtime"])),
+    }
+    manifest = Manifest(**{**dict(model.manifest), **changes})
     digest = write_model(workspace.model(params.model.name), manifest, model.vqvae_state, prior.tensors)
     write_bytes(workspace.model(params.model.name).with_suffix(".md"), _card(manifest, digest).encode())
     return write_report(

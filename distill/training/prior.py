@@ -173,8 +173,8 @@ class PriorTask:
             Concern(
                 MEMORIZATION,
                 f"the prior begins to memorize: training perplexity {row['train_perplexity']:.2f} is below the "
-                f"threshold {threshold:g}, while held-out perplexity ({row['validation_perplexity']:.2f}) has not fallen for "
-                f"{waited} epochs; training stops and the best held-out prior is kept",
+                f"threshold {threshold:g}, while held-out perplexity ({row['validation_perplexity']:.2f}) "
+                f"has not fallen for {waited} epochs; training stops and the best held-out prior is kept",
                 stop=True,
             )
         ]
