@@ -1,5 +1,7 @@
 """A convolutional VQ-VAE with residual quantization over log-mel spectrograms."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -32,21 +32,21 @@ def run(call: Call) -> dict[str, Any]:
     dataset = PreparedDataset(workspace.prepared)
     check = read_report(workspace, "check_memorization")
     values = read_config(workspace, "train_prior")
-    parameters = dict(model.manifest.lineage.parameters)
-    sections = {
-        **{key: parameters[key] for key in ("vqvae", "runtime", "preset") if key in parameters},
+    before = model.manifest.lineage.parameters
+    sections: dict[str, Any] = {
+        **{key: before[key] for key in ("vqvae", "runtime", "preset") if key in before},
         "prior": values["prior"],
         # The prior may be trained on other sounds than the VQ-VAE was.
         "vqvae_lineage": model.manifest.lineage.id,
         "memorization": read_config(workspace, "check_memorization")["memorization"],
     }
-    before = model.manifest.metadata
-    metadata = {
-        **before.model_dump(),
+    known = model.manifest.metadata
+    metadata: dict[str, Any] = {
+        **known.model_dump(),
         "name": params.model.name,
         "description": params.model.description,
         "tags": params.model.tags,
-        "warnings": [*before.warnings, *prior.document["prior_metadata"]["memorization_warnings"]],
+        "warnings": [*known.warnings, *prior.document["prior_metadata"]["memorization_warnings"]],
     }
     changes: dict[str, Any] = {
         "metadata": Metadata(**metadata),

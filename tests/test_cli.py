@@ -1,0 +1,189 @@
+"""The command as people call it: results, errors in one line, exit codes, options before and after arguments."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from distill.artifact.model_file import read_manifest
+from pipeline_util import TINY, bytes_of
+from sounds_util import folder_of_tones
+
+SETTINGS = [
+    f"--set={section}.{key}={json.dumps(value)}"
+    for section, values in TINY.items()
+    if section != "model"
+    for key, value in values.items()
+    if (section, key) not in {("vqvae", "epochs"), ("run", "device")}
+]
+
+
+def distill(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "distill", *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=250
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a model was trained."""
+    folder = tmp_path_factory.mktemp("cli")
+    folder_of_tones(folder / "my tönes", 6)
+    done = distill(
+        "train",
+        "--epochs",
+        "2",
+        "my tönes",
+        *SETTINGS,
+        "-o",
+        "out/bells.distill",
+        "--model-name",
+        "bells",
+        "--json",
+        cwd=folder,
+    )
+    (folder / "train.json").write_text(done.stdout)
+    (folder / "train.err").write_text(done.stderr)
+    return folder
+
+
+def test_train_says_where_the_model_is_and_how_it_went(trained: Path) -> None:
+    values = json.loads((trained / "train.json").read_text())
+    assert values["model"] == "out/bells.distill"
+    assert values["verdict"] in {"pass", "warn", "fail"}
+    assert values["memorization_warnings"] == []
+    assert values["reports"]["train_vqvae"]["epochs"] == 2
+    said = (trained / "train.err").read_text()
+    for words in ("level 0", "level 1", "level 2", "held-out", "perplexity", "Memorization"):
+        assert words in said
+    assert read_manifest(trained / "out" / "bells.distill").metadata.name == "bells"
+
+
+def test_the_same_command_goes_on_and_another_is_refused(trained: Path) -> None:
+    model = trained / "out" / "bells.distill"
+    before = model.read_bytes()
+    same = ["train", "my tönes", "--epochs", "2", *SETTINGS, "-o", "out/bells.distill", "--model-name", "bells"]
+    done = distill(*same, cwd=trained)
+    assert done.stdout == "out/bells.distill\n"
+    assert model.read_bytes() == before
+    other = distill("train", "my tönes", "--seed", "3", *SETTINGS, "-o", "out/bells.distill", cwd=trained, code=2)
+    assert "--force" in other.stderr
+    assert model.read_bytes() == before
+
+
+def test_generate(trained: Path) -> None:
+    done = distill(
+        "generate", "-n", "2", "out/bells.distill", "--duration", "0.4", "-o", "new", "--format", "flac", cwd=trained
+    )
+    paths = done.stdout.split("\n")[:-1]
+    assert len(paths) == 2
+    assert all((trained / path).is_file() for path in paths)
+    again = distill("generate", "out/bells.distill", "-n", "2", "-o", "new", "--format", "flac", cwd=trained, code=1)
+    assert "force" in again.stderr
+
+
+def test_train_prior_replaces_the_model_whole(trained: Path) -> None:
+    import shutil
+
+    shutil.copy(trained / "out" / "bells.distill", trained / "copy.distill")
+    before = read_manifest(trained / "copy.distill")
+    done = distill("train-prior", "copy.distill", "my tönes", "--epochs", "1", *SETTINGS, "--json", cwd=trained)
+    after = read_manifest(trained / "copy.distill")
+    assert json.loads(done.stdout)["model"] == "copy.distill"
+    assert after.prior_metadata is not None
+    assert after.prior_metadata.epochs == 1
+    assert after.vqvae_config == before.vqvae_config
+    assert after.metadata.best_val_loss == before.metadata.best_val_loss
+    assert after.tensor_digest != before.tensor_digest
+
+
+def test_model_info(trained: Path) -> None:
+    done = distill("model", "info", "out/bells.distill", "--json", cwd=trained)
+    assert json.loads(done.stdout)["metadata"]["name"] == "bells"
+    shown = distill("model", "info", "out/bells.distill", cwd=trained)
+    assert "level 2" in shown.stdout
+    (trained / "old.distill").write_bytes(b"PK\x03\x04 and so on")
+    refused = distill("model", "info", "old.distill", cwd=trained, code=1)
+    assert "version 1" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_dataset_check(trained: Path) -> None:
+    (trained / "my tönes" / "text.wav").write_text("no sound")
+    try:
+        done = distill("dataset", "check", "my tönes", "--json", "--report", "report.json", cwd=trained)
+    finally:
+        (trained / "my tönes" / "text.wav").unlink()
+    values = json.loads(done.stdout)
+    assert values["usable"] == 6
+    assert values["verdicts"] == {"ok": 6, "unreadable": 1}
+    assert json.loads((trained / "report.json").read_text())["usable"] == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["train", "nowhere"], 1, "no such folder"),
+        (["train", "empty"], 1, "empty"),
+        (["train"], 2, "Missing argument"),
+        (["train", "empty", "--epochs", "0"], 2, "vqvae.epochs"),
+        (["train", "empty", "--epochs", "x"], 2, "not a valid integer"),
+        (["train", "empty", "--preset", "best"], 2, "'tuned' or 'reference'"),
+        (["train", "empty", "--set", "vqvae.dropot=1"], 2, "did you mean dropout?"),
+        (["train", "empty", "--device", "cuda"], 2, "cuda is not available"),
+        (["train", "empty", "-o", "file/model.distill"], 1, "cannot write"),
+        (["generate", "nowhere.distill"], 1, "nowhere.distill"),
+        (["generate", "nowhere.distill", "--temperature", "-1"], 2, "temperature"),
+        (["model", "info", "empty"], 1, "empty"),
+        (["dataset", "add", "empty"], 2, "params.yaml"),
+        (["stage", "prepare"], 1, "params.yaml"),
+        (["stage", "nothing"], 2, "there is no stage"),
+        (["stage", "prepare", "--code", "99"], 2, "version 99"),
+    ],
+)
+def test_wrong_calls(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    if "cuda" in arguments:
+        folder_of_tones(tmp_path / "empty", 2)
+    done = distill(*arguments, cwd=tmp_path, code=code)
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert not list(tmp_path.rglob("*.distill"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_how_to_go_on(trained: Path, tmp_path: Path, number: signal.Signals) -> None:
+    folder_of_tones(tmp_path / "tones", 6)
+    command = ["train", "tones", "--epochs", "400", *SETTINGS, "--model-name", "bells"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "distill", *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("checkpoint-*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "the same command goes on" in said
+    assert not (tmp_path / "models" / "bells.distill").exists()
+
+
+def test_help_and_version_need_no_torch(tmp_path: Path) -> None:
+    script = "import sys\nfrom distill.cli.main import app\nassert not {'torch', 'pandas', 'mlflow'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+    done = distill("--help", cwd=tmp_path)
+    assert "Exit codes" in done.stdout
+    assert distill("--version", cwd=tmp_path).stdout.startswith("distill ")
+
+
+def test_nothing_is_written_where_nothing_was_asked(trained: Path) -> None:
+    assert {path.name for path in trained.iterdir()} >= {"my tönes", "out", "runs"}
+    assert bytes_of(trained / "my tönes").keys() == {f"tone{index:03}.wav" for index in range(6)}
