@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from distill.artifact.model_file import read_manifest
+from distill.cli.main import main
 from pipeline_util import TINY, bytes_of
 from sounds_util import folder_of_tones
 
@@ -18,7 +19,7 @@ SETTINGS = [
     for section, values in TINY.items()
     if section != "model"
     for key, value in values.items()
-    if (section, key) not in {("vqvae", "epochs"), ("run", "device")}
+    if (section, key) not in {("vqvae", "epochs"), ("prior", "epochs"), ("run", "device")}
 ]
 
 
@@ -42,6 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "2",
         "my tönes",
         *SETTINGS,
+        "--set=prior.epochs=2",
         "-o",
         "out/bells.distill",
         "--model-name",
@@ -69,7 +71,18 @@ def test_train_says_where_the_model_is_and_how_it_went(trained: Path) -> None:
 def test_the_same_command_goes_on_and_another_is_refused(trained: Path) -> None:
     model = trained / "out" / "bells.distill"
     before = model.read_bytes()
-    same = ["train", "my tönes", "--epochs", "2", *SETTINGS, "-o", "out/bells.distill", "--model-name", "bells"]
+    same = [
+        "train",
+        "my tönes",
+        "--epochs",
+        "2",
+        *SETTINGS,
+        "--set=prior.epochs=2",
+        "-o",
+        "out/bells.distill",
+        "--model-name",
+        "bells",
+    ]
     done = distill(*same, cwd=trained)
     assert done.stdout == "out/bells.distill\n"
     assert model.read_bytes() == before
@@ -134,7 +147,7 @@ def test_dataset_check(trained: Path) -> None:
         (["train", "empty"], 1, "empty"),
         (["train"], 2, "Missing argument"),
         (["train", "empty", "--epochs", "0"], 2, "vqvae.epochs"),
-        (["train", "empty", "--epochs", "x"], 2, "not a valid integer"),
+        (["train", "empty", "--epochs", "x"], 2, "Invalid value"),
         (["train", "empty", "--preset", "best"], 2, "'tuned' or 'reference'"),
         (["train", "empty", "--set", "vqvae.dropot=1"], 2, "did you mean dropout?"),
         (["train", "empty", "--device", "cuda"], 2, "cuda is not available"),
@@ -148,14 +161,27 @@ def test_dataset_check(trained: Path) -> None:
         (["stage", "prepare", "--code", "99"], 2, "version 99"),
     ],
 )
-def test_wrong_calls(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+def test_wrong_calls(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     if "cuda" in arguments:
         folder_of_tones(tmp_path / "empty", 2)
-    done = distill(*arguments, cwd=tmp_path, code=code)
-    assert said in done.stderr
-    assert done.stdout == ""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["distill", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capfd.readouterr()
+    assert ended.value.code == code, shown.err
+    assert said in " ".join(shown.err.split())
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
     assert not list(tmp_path.rglob("*.distill"))
 
 

@@ -32,8 +32,7 @@ class Runtime:
         Raises:
             UsageError: the device is not there.
         """
-        if not device_present(self.device):
-            raise UsageError(f"run.device: {self.device} is not available on this machine; use cpu or auto")
+        require_device(self.device)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_num_threads(self.threads)
         # Some CUDA and MPS kernels have no deterministic form; there only the CPU promises equal bytes.
@@ -42,10 +41,15 @@ class Runtime:
 
 
 def resolve_runtime(run: RunConfig) -> Runtime:
-    """Decide what `auto` stands for on this machine."""
+    """Decide what `auto` stands for on this machine.
+
+    Raises:
+        UsageError: a device is asked for that is not there.
+    """
     device = run.device
     if device == "auto":
         device = next(name for name in ("cuda", "mps", "cpu") if device_present(name))
+    require_device(device)
     precision = run.precision
     if precision == "auto":
         precision = "bf16" if native_bf16(device) else "fp32"
@@ -60,6 +64,16 @@ def device_present(name: str) -> bool:
     if name == "mps":
         return torch.backends.mps.is_available()
     return name == "cpu"
+
+
+def require_device(name: str) -> None:
+    """Make sure that a device is there.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not device_present(name):
+        raise UsageError(f"run.device: {name} is not available on this machine; use cpu or auto")
 
 
 def native_bf16(device: str) -> bool:

@@ -1,0 +1,153 @@
+"""`dvc repro` as people use it: builds, does nothing the second time, runs what changed, goes back in time."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from distill.stages.pipeline import STAGES
+from distill.stages.versions import CODE_VERSIONS
+from pipeline_util import TINY, bytes_of
+from sounds_util import folder_of_tones, save, tone
+
+PROJECT = Path(__file__).parents[1]
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "DVC_NO_ANALYTICS": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+}
+
+
+def call(*command: str, cwd: Path, code: int = 0) -> str:
+    done = subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=250)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def dvc(*arguments: str, cwd: Path, code: int = 0) -> str:
+    return call(sys.executable, "-m", "dvc", *arguments, cwd=cwd, code=code)
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    return call("git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments, cwd=cwd)
+
+
+def set_param(project: Path, section: str, key: str, value: object) -> None:
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values[section][key] = value
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+
+
+def ran(output: str) -> list[str]:
+    return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This project's own pipeline files over little sounds, under git, built once."""
+    root = tmp_path_factory.mktemp("dvc") / "project"
+    root.mkdir()
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(PROJECT / name, root)
+    for name in (".dvc/config", ".dvc/.gitignore", "journal/train_vqvae.jsonl", "journal/train_prior.jsonl"):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT / name, root / name)
+    folder_of_tones(root / "sounds", 6)
+    data = {"path": "sounds", **TINY["data"]}
+    values = {"schema": 1, **TINY, "data": data, "run": {"seed": 0, **TINY["run"]}, "spectrogram": {"floor_db": -20.0}}
+    (root / "params.yaml").write_text(yaml.safe_dump(values))
+    git("init", "-q", cwd=root)
+    assert ran(dvc("repro", cwd=root)) == list(STAGES)
+    git("add", "-A", cwd=root)
+    git("commit", "-qm", "first", cwd=root)
+    return root
+
+
+def test_a_second_repro_has_nothing_to_do(project: Path) -> None:
+    assert ran(dvc("repro", cwd=project)) == []
+    assert "up to date" in dvc("status", cwd=project)
+    assert git("status", "--porcelain", cwd=project) == ""
+
+
+def test_a_fresh_clone_builds_the_same_bytes(project: Path, tmp_path: Path) -> None:
+    git("clone", "-q", str(project), str(tmp_path / "clone"), cwd=tmp_path)
+    clone = tmp_path / "clone"
+    assert ran(dvc("repro", cwd=clone)) == list(STAGES)
+    assert git("status", "--porcelain", cwd=clone) == ""
+    assert "up to date" in dvc("status", cwd=clone)
+    models = {name: data for name, data in bytes_of(clone).items() if name.endswith(".distill")}
+    assert models == {name: data for name, data in bytes_of(project).items() if name.endswith(".distill")}
+
+
+def test_a_changed_prior_parameter_runs_the_prior_and_what_follows(project: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "changed"
+    shutil.copytree(project, clone, symlinks=True)
+    set_param(clone, "prior", "epochs", 2)
+    assert "prior.epochs" in dvc("params", "diff", cwd=clone)
+    assert ran(dvc("repro", cwd=clone)) == ["configure", "train_prior", "check_memorization", "register"]
+    shown = json.loads(dvc("metrics", "show", "--json", cwd=clone))
+    figures = shown[""]["data"]["reports/train_prior.json"]["data"]
+    assert figures["epochs"] == 2
+    assert "train_prior.json" in dvc("metrics", "diff", cwd=clone)
+    dvc("plots", "show", "-o", "plots_page", cwd=clone)
+    page = (clone / "plots_page" / "index.html").read_text()
+    assert "validation_perplexity" in page
+
+
+def test_a_dataset_is_versioned_and_can_go_back(project: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "versions"
+    shutil.copytree(project, clone, symlinks=True)
+    folder_of_tones(tmp_path / "bells", 5)
+    add = [sys.executable, "-m", "distill", "dataset", "add", str(tmp_path / "bells"), "--json"]
+    assert json.loads(call(*add, "-q", cwd=clone))["path"] == "data/bells"
+    assert yaml.safe_load((clone / "params.yaml").read_text())["data"]["path"] == "data/bells"
+    git("add", "-A", cwd=clone)
+    git("commit", "-qm", "five", cwd=clone)
+    assert "prepare" in ran(dvc("repro", "prepare", cwd=clone))
+    five = json.loads((clone / "prepared" / "summary.json").read_text())
+    git("add", "-A", cwd=clone)
+    git("commit", "-qm", "prepared", cwd=clone)
+
+    save(tmp_path / "bells" / "one more.wav", tone(0.5, 900))
+    call(*add, "-q", cwd=clone)
+    dvc("repro", "prepare", cwd=clone)
+    six = json.loads((clone / "prepared" / "summary.json").read_text())
+    assert (five["usable"], six["usable"]) == (5, 6)
+    git("add", "-A", cwd=clone)
+    git("commit", "-qm", "six", cwd=clone)
+
+    git("checkout", "-q", "HEAD~1", cwd=clone)
+    dvc("checkout", cwd=clone)
+    assert len(list((clone / "data" / "bells").iterdir())) == 5
+    assert json.loads((clone / "prepared" / "summary.json").read_text()) == five
+    assert ran(dvc("repro", "prepare", cwd=clone)) == []
+
+
+def test_a_failing_stage_leaves_the_last_good_lock(project: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "failing"
+    shutil.copytree(project, clone, symlinks=True)
+    before = (clone / "dvc.lock").read_bytes()
+    set_param(clone, "vqvae", "dropot", 0.1)
+    said = dvc("repro", cwd=clone, code=255)
+    assert "did you mean dropout?" in said
+    assert "Traceback" not in said
+    assert (clone / "dvc.lock").read_bytes() == before
+
+
+def test_dvc_yaml_asks_for_the_code_that_is_there() -> None:
+    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+    commands = {name: f"distill stage {name} --code {CODE_VERSIONS[name]}" for name in STAGES}
+    assert {name: stage["cmd"] for name, stage in stages.items()} == commands
+
+
+def test_the_projects_own_parameters_leave_nothing_to_the_machine() -> None:
+    run = yaml.safe_load((PROJECT / "params.yaml").read_text())["run"]
+    assert "auto" not in (run["device"], run["precision"], run["threads"])
+    assert (PROJECT / "journal" / "train_vqvae.jsonl").read_bytes() == b""
+    assert (PROJECT / "journal" / "train_prior.jsonl").read_bytes() == b""
