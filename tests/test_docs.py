@@ -96,8 +96,9 @@ def test_readme_names_every_command_and_its_help_every_option(command: tuple[str
 def test_every_parameter_on_a_page_exists(page: Path) -> None:
     sections = {name: field.annotation for name, field in Params.model_fields.items() if name != "schema_number"}
     known = {f"{name}.{key}" for name, config in sections.items() for key in config.model_fields}  # type: ignore[union-attr]
-    named = {word for line in code_of(page) for word in re.findall(rf"\b(?:{'|'.join(sections)})\.[a-z_]+\b", line)}
-    assert named <= known | {"model.distill", "prior.safetensors"}
+    pattern = rf"(?<![\w/])(?:{'|'.join(sections)})\.(?!distill\b)[a-z0-9_]+"
+    named = {word for line in code_of(page) for word in re.findall(pattern, line)}
+    assert named <= known
 
 
 @READ_BY_PEOPLE
@@ -119,9 +120,9 @@ def test_the_two_commands_of_the_readme_can_be_run() -> None:
     assert all(os.access(ROOT / script, os.X_OK) for script in scripts)
 
 
-def test_every_script_named_on_a_page_exists() -> None:
+def test_every_script_and_test_named_on_a_page_exists() -> None:
     for page in PAGES:
-        for script in re.findall(r"\bscripts/\w+\.\w+", page.read_text(encoding="utf-8")):
+        for script in re.findall(r"\b(?:scripts|tests)/\w+\.\w+", page.read_text(encoding="utf-8")):
             assert (ROOT / script).is_file(), f"{page.name}: {script}"
 
 
