@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from distill.artifact.container import read_container
 from distill.artifact.model_file import read_model
+from distill.artifact.prior_file import read_prior
 from distill.codec.load import build_networks
 from distill.configs import STRIDE, MemorizationConfig
 from distill.dataset.store import PreparedDataset
@@ -15,7 +15,6 @@ from distill.live.events import Progress, StageStarted, Warned
 from distill.memorization.runs import longest_shared_run
 from distill.memorization.verdict import judge_runs
 from distill.models.grid import columns_of, encode_grid
-from distill.stages import train_prior
 from distill.stages.workspace import Call, read_config, section, write_report
 from distill.training.prior import encode_segments
 from distill.training.runtime import Runtime
@@ -38,10 +37,8 @@ def run(call: Call) -> dict[str, Any]:
     runtime.apply()
     dataset = PreparedDataset(workspace.prepared)
     model = read_model(workspace.vqvae)
-    trained = read_container(workspace.prior, format=train_prior.FORMAT, version=train_prior.VERSION)
-    networks = build_networks(
-        model, workspace.prior, prior_config=trained.document["prior_config"], prior_state=trained.tensors
-    )
+    trained = read_prior(workspace.prior, vqvae_digest=model.digest)
+    networks = build_networks(model, workspace.prior, prior_config=trained.config, prior_state=trained.state)
     vqvae, prior = networks.vqvae.to(runtime.device), networks.prior.to(runtime.device)
     names = [dataset.segment_name(segment) for segment in dataset.segments_of("train")]
     training = encode_segments(dataset, vqvae, dataset.segments_of("train"), runtime.device)
@@ -63,7 +60,7 @@ def run(call: Call) -> dict[str, Any]:
         call.stop.check()
         runs.append(longest_shared_run(grid, training, silence))
         call.emit(Progress(STAGE, done, len(grids), "sounds"))
-    metadata = trained.document["prior_metadata"]
+    metadata = trained.metadata.model_dump(mode="json")
     verdict = judge_runs(
         runs[: len(generated)],
         runs[len(generated) :],

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from distill.artifact.container import read_container
-from distill.artifact.manifest import Manifest, Memorization, Metadata, PriorArchitecture, PriorMetadata
+from distill.artifact.manifest import Manifest, Memorization, Metadata
 from distill.artifact.model_file import read_model, write_model
+from distill.artifact.prior_file import read_prior
 from distill.dataset.store import PreparedDataset
-from distill.errors import ArtifactError
 from distill.files import write_bytes
 from distill.models.health import judge
-from distill.stages import lineage, train_prior
+from distill.stages import lineage
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, read_config, read_report, write_report
 from distill.training.runtime import Runtime
@@ -26,9 +25,7 @@ def run(call: Call) -> dict[str, Any]:
     workspace = call.workspace
     params = workspace.params()
     model = read_model(workspace.vqvae)
-    prior = read_container(workspace.prior, format=train_prior.FORMAT, version=train_prior.VERSION)
-    if prior.document["vqvae_digest"] != model.digest:
-        raise ArtifactError(f"{workspace.prior} belongs to another VQ-VAE: run the stage train_prior again")
+    prior = read_prior(workspace.prior, vqvae_digest=model.digest)
     dataset = PreparedDataset(workspace.prepared)
     check = read_report(workspace, "check_memorization")
     values = read_config(workspace, "train_prior")
@@ -46,17 +43,17 @@ def run(call: Call) -> dict[str, Any]:
         "name": params.model.name,
         "description": params.model.description,
         "tags": params.model.tags,
-        "warnings": [*known.warnings, *prior.document["prior_metadata"]["memorization_warnings"]],
+        "warnings": [*known.warnings, *prior.metadata.memorization_warnings],
     }
     changes: dict[str, Any] = {
         "metadata": Metadata(**metadata),
-        "prior_config": PriorArchitecture(**prior.document["prior_config"]),
-        "prior_metadata": PriorMetadata(**prior.document["prior_metadata"]),
+        "prior_config": prior.config,
+        "prior_metadata": prior.metadata,
         "memorization": Memorization(**{key: check[key] for key in ("verdict", "reasons", "evidence")}),
         "lineage": lineage.of_run(workspace, dataset, tuple(CODE_VERSIONS), sections, Runtime(**values["runtime"])),
     }
     manifest = Manifest(**{**dict(model.manifest), **changes})
-    digest = write_model(workspace.model(params.model.name), manifest, model.vqvae_state, prior.tensors)
+    digest = write_model(workspace.model(params.model.name), manifest, model.vqvae_state, prior.state)
     write_bytes(workspace.model(params.model.name).with_suffix(".md"), _card(manifest, digest).encode())
     return write_report(
         workspace,

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from distill.artifact.container import write_container
 from distill.artifact.manifest import PriorArchitecture, PriorHistory, PriorMetadata, TrainAndHeldOut
 from distill.artifact.model_file import read_model
+from distill.artifact.prior_file import PriorFile, write_prior
 from distill.codec.load import build_networks
 from distill.configs import PriorConfig
 from distill.dataset.store import PreparedDataset
@@ -17,9 +17,6 @@ from distill.training.checkpoint import Checkpoints
 from distill.training.loop import Trained, train
 from distill.training.prior import MEMORIZATION, STAGE, PriorTask
 from distill.training.runtime import Runtime
-
-FORMAT = "distill_prior"
-VERSION = 1
 
 
 def run(call: Call) -> dict[str, Any]:
@@ -56,14 +53,7 @@ def run(call: Call) -> dict[str, Any]:
         context=config.context,
     )
     metadata = _metadata(config, task.model.num_quantizers, trained)
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
-        "prior_config": architecture.model_dump(mode="json"),
-        "prior_metadata": metadata.model_dump(mode="json"),
-        "vqvae_digest": model.digest,
-    }
-    digest = write_container(workspace.prior, trained.state, document)
+    digest = write_prior(workspace.prior, PriorFile(architecture, metadata, model.digest, trained.state))
     write_history(workspace, STAGE, trained.history)
     _plots(workspace, config, trained)
     return write_report(workspace, STAGE, _report(values, config, trained, metadata, digest))
