@@ -1,7 +1,7 @@
 """`distill train` and `distill train-prior`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,7 +9,9 @@ from distill.cli.console import Json, Quiet, Verbose, health_table, print_result
 from distill.cli.progress import shown_progress
 from distill.live.events import Listeners
 from distill.live.stopping import stop_on_signals
-from distill.params import Params, with_settings
+
+if TYPE_CHECKING:
+    from distill.params import Params
 
 Folder = Annotated[Path, typer.Argument(help="Folder of sounds, or one sound file.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Model file to write.")]
@@ -114,7 +116,9 @@ def train_prior(
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
 
 
-def _params(flags: dict[str, Any], settings: list[str] | None) -> Params:
+def _params(flags: dict[str, Any], settings: list[str] | None) -> "Params":
+    from distill.params import Params, with_settings
+
     given = [f"{name}={value}" for name, value in flags.items() if value is not None]
     return with_settings(Params(), [*given, *(settings or [])])
 

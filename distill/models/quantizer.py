@@ -52,6 +52,9 @@ class QuantizerWrapper(nn.Module):
             kmeans_iters=kmeans_iters,
             # Applied once, by the loss; here only the plain distance is wanted.
             commitment_weight=1.0,
+            # Straight through: a training step is 6 % shorter than with the rotation trick, and the held-out
+            # distance after 150 steps on 20 drum sounds the same (5.10 and 5.06 dB, one seed each).
+            rotation_trick=False,
         )
 
     @property

@@ -53,7 +53,7 @@ def resolve_runtime(run: RunConfig) -> Runtime:
     precision = run.precision
     if precision == "auto":
         precision = "bf16" if native_bf16(device) else "fp32"
-    threads = run.threads if run.threads != "auto" else len(os.sched_getaffinity(0))
+    threads = run.threads if run.threads != "auto" else usable_cores()
     return Runtime(device=device, precision=precision, threads=threads, seed=run.seed)
 
 
@@ -64,6 +64,11 @@ def device_present(name: str) -> bool:
     if name == "mps":
         return torch.backends.mps.is_available()
     return name == "cpu"
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def require_device(name: str) -> None:
