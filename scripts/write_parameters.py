@@ -110,21 +110,20 @@ def _tuned() -> str:
             was = [code(value) for value in reference[name]]
             now = [PLANNED if value == PLANNED else code(value) for value in values]
             rows.append([f"`{section}.{name}`", _joined(was), _joined(now)])
-    steps = [
-        [tier, str(vqvae), str(prior)]
-        for tier, (_, vqvae, prior) in zip(_tier_names(), adaptive.TUNED_STEPS, strict=True)
-    ]
+    plans = (("VQ-VAE", adaptive.TUNED_VQVAE_STEPS), ("prior", adaptive.TUNED_PRIOR_STEPS))
+    steps = [[name, *(str(number) for number in plan)] for name, plan in plans]
     return (
         "## The preset `tuned`\n\n"
         "It starts from `reference` and changes these (values by number of files are divided by slashes):\n\n"
         f"{table(['parameter', '`reference`', '`tuned`'], rows)}\n"
         f"`{PLANNED}` values follow from the dataset:\n\n"
         "- `epochs`: as many as give the optimizer steps below.\n"
+        "- `prior.early_stop_patience`: a quarter of the epochs, at least 5.\n"
         "- `vqvae.augmentation_expansion`: the value of `reference`, or less where one epoch would take more than all "
         "the steps.\n"
         f"- `vqvae.threshold_ema_dead_code`: {adaptive.TUNED_DEAD_SHARE:g} of the vectors that each code would get in "
         "a step if all were used evenly; at most 1000.\n\n"
-        f"{table(['files', 'steps of the VQ-VAE', 'steps of the prior'], steps)}"
+        f"{table(['optimizer steps', 'a usable file', 'at least', 'at most'], steps)}"
     )
 
 
