@@ -1,4 +1,4 @@
-"""Fresh processes on two threads give one digest, in fp32 and in bf16: repeats inside one process would prove nothing."""
+"""Fresh processes on two threads give one digest, in fp32 and in bf16 (repeats in one process would prove nothing)."""
 
 import json
 import os
@@ -23,7 +23,7 @@ CHILD = textwrap.dedent(
         workspace = make_workspace(
             root,
             run={"precision": precision, "threads": 2},
-            vqvae={"codebook_size": 64, "codebook_dim": 128, "batch_size": 16, "augmentation_expansion": 8, "epochs": 2},
+            vqvae={"codebook_size": 64, "batch_size": 16, "augmentation_expansion": 8, "epochs": 2},
             prior={"hidden": 64, "layers": 2, "batch_size": 8},
         )
         report = run(workspace, "prepare", "configure", "train_vqvae")
