@@ -19,6 +19,8 @@ from distill.models.prior import CodePrior
 from distill.training.runtime import device_present
 
 PEAK_DB = -1.0
+# A sound that the model made much quieter than those it learned from is nearly silence; louder it would be hiss.
+MAX_GAIN_DB = 12.0
 MAX_SECONDS = 3600.0
 MAX_COUNT = 10_000
 MAX_SEED = 2**63 - 1
@@ -32,7 +34,7 @@ class GeneratedSound:
     """A new sound.
 
     Attributes:
-        samples: float32 `[n]`, with a peak of -1 dB; left as it is where the model made silence.
+        samples: float32 `[n]`, with a peak of -1 dB, or lower where that would take more than 12 dB of gain.
         sample_rate: in Hz.
         grid: the codes that it was made from, `[columns, bands, levels]`.
         seed: the seed that gives it again.
@@ -162,4 +164,5 @@ def _at_peak(waveform: Samples) -> Samples:
     peak = float(np.max(np.abs(waveform)))
     if peak < SILENCE_PEAK:
         return waveform
-    return (waveform * np.float32(10 ** (PEAK_DB / 20) / peak)).astype(np.float32)
+    gain = min(10 ** (PEAK_DB / 20) / peak, 10 ** (MAX_GAIN_DB / 20))
+    return (waveform * np.float32(gain)).astype(np.float32)
