@@ -9,7 +9,7 @@ import torch
 
 from distill.audio.sound import read_sound
 from distill.errors import ArtifactError, StorageError, UsageError
-from distill.generation.render import GeneratedSound, Generator, generate, write_sounds
+from distill.generation.render import GeneratedSound, Generator, _at_peak, generate, write_sounds
 from distill.generation.sampling import SamplingConfig
 from model_example import codec, prior, write_example
 
@@ -26,8 +26,14 @@ def test_a_sound_has_exactly_the_asked_duration_and_level(generator: Generator, 
     assert sound.samples.dtype == np.float32
     assert sound.sample_rate == 48_000
     assert sound.seed == 4
-    if seconds > 0.05:
-        assert 20 * np.log10(np.abs(sound.samples).max()) == pytest.approx(-1.0, abs=0.01)
+    assert 20 * np.log10(np.abs(sound.samples).max()) <= -0.99
+
+
+@pytest.mark.parametrize(("peak", "wanted"), [(5.0, 10 ** (-1 / 20)), (0.5, 10 ** (-1 / 20)), (0.01, 0.01 * 10**0.6)])
+def test_loud_sounds_come_to_minus_one_decibel_and_quiet_ones_stay_quiet(peak: float, wanted: float) -> None:
+    waveform = np.float32(peak) * np.sin(np.arange(1000, dtype=np.float32) / 10)
+    scale = float(np.abs(waveform).max()) / peak
+    assert np.abs(_at_peak(waveform)).max() == pytest.approx(wanted * (1 if peak > 0.1 else scale), rel=1e-3)
 
 
 def test_sound_i_of_a_batch_is_the_sound_of_its_own_seed(generator: Generator) -> None:
