@@ -15,6 +15,7 @@ hypothesis.settings.load_profile("ci" if IN_CI else "local")
 
 # Children of the tests, too, compute on one thread: there are more of them than cores.
 os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

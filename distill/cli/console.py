@@ -15,7 +15,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors and the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more of what happens.")]
 
-stderr = Console(stderr=True, highlight=False)
+# Where nobody looks at the width of a window, lines are not broken at 80 columns.
+PLAIN_WIDTH = 160
+
+stderr = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
+
+
+def stdout_console() -> Console:
+    """A console for tables on stdout."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 def set_up_logging(*, quiet: bool, verbose: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging
+from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ def check(
 ) -> None:
     """Judge every file: usable or not, and why."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from rich.console import Console
     from rich.table import Table
 
     from distill.dataset.scan import scan
@@ -50,7 +49,7 @@ def check(
                 f"{each.loudness_db:.1f}" if known else "",
                 each.reason,
             )
-        stdout = Console(highlight=False)
+        stdout = stdout_console()
         stdout.print(table)
         stdout.print(f"{values['usable']} of {values['files']} files are usable, {values['seconds']:.1f} s in all")
         for warning in values["warnings"]:

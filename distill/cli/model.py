@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.console import Json, health_table, print_result
+from distill.cli.console import Json, health_table, print_result, stdout_console
 
 app = typer.Typer(help="Look at models.", no_args_is_help=True)
 
@@ -21,7 +21,6 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Show what a model file says of itself, without reading its weights."""
-    from rich.console import Console
     from rich.table import Table
 
     from distill.artifact.model_file import read_manifest
@@ -59,7 +58,7 @@ def info(
     for name, value in rows.items():
         if value:
             table.add_row(name, value)
-    stdout = Console(highlight=False)
+    stdout = stdout_console()
     stdout.print(table)
     stdout.print(health_table(health))
 
