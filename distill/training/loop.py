@@ -250,8 +250,9 @@ class _Loop:
     def _evaluate(self) -> tuple[dict[str, Any], Health]:
         position, config = self.position, self.config
         self.task.model.eval()
-        with torch.no_grad(), self.runtime.autocast():
-            evaluation = self.task.evaluate()
+        with torch.no_grad():
+            with self.runtime.autocast():
+                evaluation = self.task.evaluate()
             previews = self.task.preview(position.epoch)
         self.task.model.train()
         row, not_finite = named_not_finite(

@@ -118,7 +118,9 @@ class VQVAETask:
         frames = int(PREVIEW_SECONDS * self.spectrogram.sample_rate / self.spectrogram.hop_length)
         for number, segment in enumerate(segments):
             original = torch.from_numpy(self.dataset.segment(segment)[:, :frames])
-            reconstruction = self.model(original[None, None].to(self.runtime.device))[0][0, 0].float().cpu()
+            # The networks alone compute in the run's precision, not what makes them audible.
+            with self.runtime.autocast():
+                reconstruction = self.model(original[None, None].to(self.runtime.device))[0][0, 0].float().cpu()
             pair = torch.stack([original, reconstruction])
             sounds = griffin_lim(pair, self.spectrogram, seed=self.runtime.seed).numpy()
             stem = self.preview_folder / f"epoch-{epoch:06d}-{number}"
