@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from distill.artifact.model_file import read_manifest
@@ -213,3 +214,28 @@ def test_help_and_version_need_no_torch(tmp_path: Path) -> None:
 def test_nothing_is_written_where_nothing_was_asked(trained: Path) -> None:
     assert {path.name for path in trained.iterdir()} >= {"my tönes", "out", "runs"}
     assert bytes_of(trained / "my tönes").keys() == {f"tone{index:03}.wav" for index in range(6)}
+
+
+def test_a_stage_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """A killed `dvc repro` leaves no training behind, and what the training did is saved."""
+    from pipeline_util import make_workspace, run
+
+    workspace = make_workspace(tmp_path, vqvae={"epochs": 4000})
+    run(workspace, "prepare", "configure")
+    script = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'distill', 'stage', 'train_vqvae', '-q'])\n"
+        "print(child.pid, flush=True)\n"
+        "child.wait()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("checkpoint-*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    psutil.wait_procs([child], timeout=30)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
