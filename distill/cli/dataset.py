@@ -1,16 +1,14 @@
 """`distill dataset`: check sounds, and put them under version control."""
 
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.errors import DataError
 
-if TYPE_CHECKING:
-    from distill.dataset.scan import FileReport
+BLOCKS = " ▁▂▃▄▅▆▇█"
 
 app = typer.Typer(help="Check and version sounds.", no_args_is_help=True)
 
@@ -27,17 +25,18 @@ def check(
     set_up_logging(quiet=quiet, verbose=verbose)
     from rich.table import Table
 
+    from distill.dataset.overview import overview
     from distill.dataset.scan import scan
     from distill.files import write_json
 
     reports = scan(folder)
-    values = _summary(folder, reports)
+    values = overview(folder.name, reports)
     if report is not None:
         write_json(report, {"schema": 1, **values})
     if as_json:
         print_result([], values, as_json=True)
     else:
-        table = Table("file", "verdict", "s", "Hz", "channels", "dB", "reason")
+        table = Table("file", "verdict", "s", "Hz", "channels", "dB", "waveform", "reason")
         for each in reports:
             known = each.seconds > 0
             table.add_row(
@@ -47,11 +46,18 @@ def check(
                 str(each.sample_rate) if known else "",
                 str(each.channels) if known else "",
                 f"{each.loudness_db:.1f}" if known else "",
+                _drawn(each.waveform),
                 each.reason,
             )
         stdout = stdout_console()
         stdout.print(table)
         stdout.print(f"{values['usable']} of {values['files']} files are usable, {values['seconds']:.1f} s in all")
+        if values["usable"]:
+            rates = ", ".join(f"{count} at {rate} Hz" for rate, count in values["sample_rates"].items())
+            channels = ", ".join(f"{count} with {number}" for number, count in values["channels"].items())
+            low, middle, high = (values["loudness_db"][key] for key in ("min", "median", "max"))
+            stdout.print(f"Sample rates: {rates}. Channels: {channels}.")
+            stdout.print(f"Loudness: {low:.1f} to {high:.1f} dB below full scale, median {middle:.1f}.")
         for warning in values["warnings"]:
             stdout.print(f"Warning: {warning}")
     if not values["usable"]:
@@ -76,21 +82,9 @@ def add(
     print_result([added.path, added.pointer], values, as_json=as_json)
 
 
-def _summary(folder: Path, reports: "list[FileReport]") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    used = [report for report in reports if report.usable]
-    warnings = [f"{report.path}: {warning}" for report in used for warning in report.warnings]
-    if len(used) < len(reports):
-        warnings.append(f"{len(reports) - len(used)} of {len(reports)} files are not used")
-    return {
-        "folder": folder.name,
-        "files": len(reports),
-        "usable": len(used),
-        "seconds": round(sum(report.seconds for report in used), 3),
-        "verdicts": dict(sorted(Counter(str(report.verdict) for report in reports).items())),
-        "sample_rates": {str(rate): n for rate, n in sorted(Counter(report.sample_rate for report in used).items())},
-        "channels": {str(count): n for count, n in sorted(Counter(report.channels for report in used).items())},
-        "warnings": warnings,
-        "reports": [asdict(report) for report in reports],
-    }
+def _drawn(waveform: tuple[int, ...], width: int = 16) -> str:
+    """A waveform's thumbnail as a row of blocks."""
+    step = max(1, len(waveform) // width)
+    return "".join(
+        BLOCKS[max(waveform[i : i + step]) * (len(BLOCKS) - 1) // 100] for i in range(0, len(waveform), step)
+    )

@@ -14,6 +14,7 @@ from distill.audio.sound import EXTENSIONS, SoundError, SoundReader, mean_of_cha
 from distill.dataset.walk import Found, find_files, ordered_map
 
 MIN_SECONDS = 0.01
+THUMBNAIL_POINTS = 64
 SILENCE_PEAK = 1e-4
 _CLIP_LEVEL = 0.985
 _CLIP_RUN = 8
@@ -55,6 +56,8 @@ class FileReport:
         loudness_db: root mean square over all channels, in dB below full scale.
         clipped_samples: samples in flat tops at full scale.
         content: SHA-256 of the decoded samples, their rate and channels.
+        waveform: thumbnail of a usable file: the peak of each of THUMBNAIL_POINTS equal stretches, 0 to 100 % of the
+            file's own peak.
         warnings: sentences about a usable file.
     """
 
@@ -70,6 +73,7 @@ class FileReport:
     loudness_db: float = 0.0
     clipped_samples: int = 0
     content: str = ""
+    waveform: tuple[int, ...] = field(default=())
     warnings: tuple[str, ...] = field(default=())
 
 
@@ -195,10 +199,17 @@ def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
     mono = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if max(float(mono.max()), -float(mono.min())) < SILENCE_PEAK:
         return Examined(unusable(report, Verdict.SILENT, "its channels cancel each other when mixed to mono"))
+    report = replace(report, waveform=_waveform(mono))
     if clipped:
         said = f"usable, but {clipped} samples lie in flat tops at full scale"
         report = replace(report, verdict=Verdict.CLIPPED, reason=said, warnings=(said,))
     return Examined(report, mono)
+
+
+def _waveform(mono: np.ndarray) -> tuple[int, ...]:
+    starts = np.minimum(np.arange(THUMBNAIL_POINTS) * len(mono) // THUMBNAIL_POINTS, len(mono) - 1)
+    peaks = np.maximum(np.maximum.reduceat(mono, starts), -np.minimum.reduceat(mono, starts))
+    return tuple(np.rint(100 * peaks / peaks.max()).astype(int).tolist())
 
 
 def unusable(report: FileReport, verdict: Verdict, reason: str) -> FileReport:

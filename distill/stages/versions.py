@@ -2,7 +2,7 @@
 
 CODE_VERSIONS = {
     "prepare": 1,
-    "configure": 1,
+    "configure": 2,
     "train_vqvae": 1,
     "train_prior": 1,
     "check_memorization": 1,
