@@ -26,7 +26,7 @@ def fingerprints() -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
     for stage, version in CODE_VERSIONS.items():
         module = f"distill.stages.{stage}"
-        modules = sorted({module, *graph.find_upstream_modules(module)} - {"distill", "distill.stages.versions"})
+        modules = sorted({"distill", module, *graph.find_upstream_modules(module)} - {"distill.stages.versions"})
         digest = hashlib.sha256()
         for name in modules:
             digest.update(f"{name}\n{_code(name)}\n".encode())
@@ -35,7 +35,7 @@ def fingerprints() -> dict[str, dict[str, object]]:
 
 
 def _code(module: str) -> str:
-    """The module's syntax tree without docstrings and comments."""
+    """The module's syntax tree without docstrings, comments and the package's version."""
     spec = importlib.util.find_spec(module)
     assert spec is not None
     assert spec.origin is not None
@@ -43,7 +43,12 @@ def _code(module: str) -> str:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False):
             node.body = node.body[1:]
+    tree.body = [node for node in tree.body if not _sets_version(node)]
     return ast.dump(tree)
+
+
+def _sets_version(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__"
 
 
 if __name__ == "__main__":
