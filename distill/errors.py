@@ -36,6 +36,10 @@ class StorageError(DistillError):
     """A file or folder that cannot be read or written: permissions, a full disk, a lock that is held."""
 
 
+class TrackingError(DistillError):
+    """The record of runs (MLflow) that cannot be reached, read or written."""
+
+
 class Interrupted(DistillError):
     """The user asked to stop (SIGINT or SIGTERM); what was done so far is saved."""
 

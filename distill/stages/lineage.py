@@ -4,9 +4,10 @@ import platform
 from typing import Any
 
 from distill.artifact.manifest import Environment, Lineage
+from distill.artifact.model_file import read_manifest
 from distill.dataset.store import PreparedDataset
 from distill.stages.versions import CODE_VERSIONS
-from distill.stages.workspace import Workspace
+from distill.stages.workspace import Workspace, read_config
 from distill.training.runtime import Runtime, environment
 
 
@@ -24,10 +25,45 @@ def dataset_facts(dataset: PreparedDataset) -> dict[str, Any]:
     }
 
 
-def of_run(
+def of_vqvae(workspace: Workspace, dataset: PreparedDataset, values: dict[str, Any]) -> Lineage:
+    """The lineage of the VQ-VAE that the resolved parameters `values` of its training give."""
+    sections = {name: values[name] for name in ("vqvae", "runtime", "preset")}
+    return _lineage(workspace, dataset, ("prepare", "configure", "train_vqvae"), sections, Runtime(**values["runtime"]))
+
+
+def of_model(workspace: Workspace, dataset: PreparedDataset, vqvae: Lineage) -> Lineage:
+    """The lineage of the finished model around a VQ-VAE, which may have been trained on other sounds."""
+    values = read_config(workspace, "train_prior")
+    before = vqvae.parameters
+    sections: dict[str, Any] = {
+        **{name: before[name] for name in ("vqvae", "runtime", "preset") if name in before},
+        "prior": values["prior"],
+        "vqvae_lineage": vqvae.id,
+        "memorization": read_config(workspace, "check_memorization")["memorization"],
+    }
+    return _lineage(workspace, dataset, tuple(CODE_VERSIONS), sections, Runtime(**values["runtime"]))
+
+
+def planned(workspace: Workspace, *, vqvae_trained: bool) -> Lineage:
+    """The lineage that the finished model of a configured workspace will have.
+
+    With `vqvae_trained` the VQ-VAE that lies in the workspace counts, else the one that its parameters ask for.
+
+    Raises:
+        DataError: the stages prepare and configure have not run.
+        ArtifactError: a file of the workspace is damaged.
+    """
+    dataset = PreparedDataset(workspace.prepared)
+    if vqvae_trained:
+        vqvae = read_manifest(workspace.vqvae).lineage
+    else:
+        vqvae = of_vqvae(workspace, dataset, read_config(workspace, "train_vqvae"))
+    return of_model(workspace, dataset, vqvae)
+
+
+def _lineage(
     workspace: Workspace, dataset: PreparedDataset, stages: tuple[str, ...], sections: dict[str, Any], runtime: Runtime
 ) -> Lineage:
-    """The lineage of what `stages` made with the resolved parameters in `sections`."""
     params = workspace.params()
     parameters = {
         "data": {**params.data.model_dump(mode="json"), "path": dataset.name},

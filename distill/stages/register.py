@@ -9,9 +9,7 @@ from distill.dataset.store import PreparedDataset
 from distill.files import write_bytes
 from distill.models.health import judge
 from distill.stages import lineage
-from distill.stages.versions import CODE_VERSIONS
-from distill.stages.workspace import Call, read_config, read_report, write_report
-from distill.training.runtime import Runtime
+from distill.stages.workspace import Call, read_report, write_report
 
 STAGE = "register"
 
@@ -28,15 +26,6 @@ def run(call: Call) -> dict[str, Any]:
     prior = read_prior(workspace.prior, vqvae_digest=model.digest)
     dataset = PreparedDataset(workspace.prepared)
     check = read_report(workspace, "check_memorization")
-    values = read_config(workspace, "train_prior")
-    before = model.manifest.lineage.parameters
-    sections: dict[str, Any] = {
-        **{key: before[key] for key in ("vqvae", "runtime", "preset") if key in before},
-        "prior": values["prior"],
-        # The prior may be trained on other sounds than the VQ-VAE was.
-        "vqvae_lineage": model.manifest.lineage.id,
-        "memorization": read_config(workspace, "check_memorization")["memorization"],
-    }
     known = model.manifest.metadata
     metadata: dict[str, Any] = {
         **known.model_dump(),
@@ -50,7 +39,7 @@ def run(call: Call) -> dict[str, Any]:
         "prior_config": prior.config,
         "prior_metadata": prior.metadata,
         "memorization": Memorization(**{key: check[key] for key in ("verdict", "reasons", "evidence")}),
-        "lineage": lineage.of_run(workspace, dataset, tuple(CODE_VERSIONS), sections, Runtime(**values["runtime"])),
+        "lineage": lineage.of_model(workspace, dataset, model.manifest.lineage),
     }
     manifest = Manifest(**{**dict(model.manifest), **changes})
     digest = write_model(workspace.model(params.model.name), manifest, model.vqvae_state, prior.state)

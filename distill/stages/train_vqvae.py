@@ -49,7 +49,7 @@ def run(call: Call) -> dict[str, Any]:
     )
     task.model.load_state_dict(trained.state)
     counts = task.usage()
-    manifest = _manifest(workspace, values, config, dataset, spectrogram, runtime, trained, counts)
+    manifest = _manifest(workspace, values, config, dataset, spectrogram, trained, counts)
     digest = write_model(workspace.vqvae, manifest, trained.state)
     write_history(workspace, STAGE, trained.history)
     _plots(workspace, trained, counts)
@@ -85,7 +85,6 @@ def _manifest(
     config: VQVAEConfig,
     dataset: PreparedDataset,
     spectrogram: SpectrogramConfig,
-    runtime: Runtime,
     trained: Trained,
     counts: np.ndarray,
 ) -> Manifest:
@@ -116,13 +115,7 @@ def _manifest(
             warnings=list(trained.warnings.values()),
             **lineage.dataset_facts(dataset),
         ),
-        lineage=lineage.of_run(
-            workspace,
-            dataset,
-            ("prepare", "configure", STAGE),
-            {name: values[name] for name in ("vqvae", "runtime", "preset")},
-            runtime,
-        ),
+        lineage=lineage.of_vqvae(workspace, dataset, values),
     )
 
 

@@ -1,0 +1,49 @@
+"""What git says of a project: its commit, and whether anything that decides a model differs from it."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill.errors import StorageError
+
+# Whatever else changes in a project, such as its lock, its models and its reports, follows from these.
+SOURCES = ("distill", "flows", "pyproject.toml", "constraints.txt", "params.yaml", "dvc.yaml", "*.dvc", "journal")
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """The commit that is checked out (None outside of git) and whether code, parameters or data differ from it."""
+
+    commit: str | None
+    dirty: bool
+
+
+def source_state(project: Path, data: str | None = None) -> SourceState:
+    """The state of a project's sources; `data` names a folder of sounds, relative to it, that git tracks itself."""
+    done = _git(project, "rev-parse", "HEAD")
+    if done.returncode:
+        return SourceState(None, dirty=True)
+    tracked = [*SOURCES, *([data] if data and not Path(data).is_absolute() and ".." not in Path(data).parts else [])]
+    changed = _git(project, "status", "--porcelain", "--untracked-files=normal", "--", *tracked)
+    return SourceState(done.stdout.strip(), dirty=bool(changed.returncode or changed.stdout.strip()))
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What a git command prints.
+
+    Raises:
+        StorageError: git is not there or the command failed.
+    """
+    done = _git(folder, *arguments)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["it gave no reason"]
+        raise StorageError(f"git {arguments[0]} failed in {folder}: {lines[-1].removeprefix('fatal: ')}")
+    return done.stdout
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["git", *arguments]
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, 127, "", "git is not installed")

@@ -1,0 +1,71 @@
+"""Finding projects, what git says of them, and the lineage that a workspace's model will have."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from distill.artifact.model_file import read_manifest
+from distill.errors import UsageError
+from distill.projects.git import SourceState, source_state
+from distill.projects.project import find_project, mark_workspace, project_of
+from distill.stages import lineage
+from distill.stages.pipeline import STAGES
+from pipeline_util import make_workspace, run
+
+
+def git(*arguments: str, cwd: Path) -> None:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    subprocess.run(["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / ".dvc").mkdir()
+    for name in ("params.yaml", "dvc.yaml", "sounds/a.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1\n")
+    return tmp_path
+
+
+def test_a_project_is_found_from_below_and_through_a_workspace(project: Path) -> None:
+    workspace = project / "runs" / "one"
+    (workspace / ".dvc").mkdir(parents=True)
+    (workspace / "params.yaml").write_text("")
+    mark_workspace(workspace, project)
+    assert find_project(project / "sounds") == project
+    assert find_project(workspace) == project
+    assert project_of(workspace) == project
+
+
+def test_outside_of_a_project_one_line_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"params\.yaml and \.dvc"):
+        find_project(tmp_path)
+
+
+def test_dirty_counts_sources_and_never_outputs(project: Path) -> None:
+    assert source_state(project) == SourceState(None, dirty=True)
+    git("init", "-q", cwd=project)
+    git("add", "-A", cwd=project)
+    git("commit", "-qm", "first", cwd=project)
+    state = source_state(project, "sounds")
+    assert state.commit is not None
+    assert not state.dirty
+    (project / "dvc.lock").write_text("x")
+    (project / "models").mkdir()
+    (project / "models" / "m.distill").write_text("x")
+    assert not source_state(project, "sounds").dirty
+    (project / "sounds" / "a.wav").write_text("2\n")
+    assert source_state(project, "sounds").dirty
+    assert not source_state(project).dirty
+    (project / "params.yaml").write_text("2\n")
+    assert source_state(project).dirty
+
+
+def test_the_planned_lineage_is_the_one_that_the_model_carries(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    run(workspace, "prepare", "configure")
+    before = lineage.planned(workspace, vqvae_trained=False)
+    run(workspace, *STAGES[2:])
+    assert read_manifest(workspace.model("tiny")).lineage == before
+    assert lineage.planned(workspace, vqvae_trained=True) == before
