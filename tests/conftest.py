@@ -17,6 +17,9 @@ hypothesis.settings.load_profile("ci" if IN_CI else "local")
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
+# Recording takes seconds a process; the tests that are about it switch it on.
+os.environ["DISTILL_TRACKING"] = "off"
+
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:

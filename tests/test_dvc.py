@@ -129,6 +129,19 @@ def test_a_dataset_is_versioned_and_can_go_back(project: Path, tmp_path: Path) -
     assert ran(dvc("repro", "prepare", cwd=clone)) == []
 
 
+def test_a_folder_as_remote_brings_everything_to_another_clone(project: Path, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(project, here, symlinks=True)
+    dvc("remote", "add", "-d", "team", str(tmp_path / "remote"), cwd=here)
+    git("commit", "-qam", "remote", cwd=here)
+    dvc("push", cwd=here)
+    git("clone", "-q", str(here), str(there), cwd=tmp_path)
+    dvc("pull", cwd=there)
+    assert "up to date" in dvc("status", cwd=there)
+    assert ran(dvc("repro", cwd=there)) == []
+    assert (there / "models" / "tiny.distill").read_bytes() == (here / "models" / "tiny.distill").read_bytes()
+
+
 def test_a_failing_stage_leaves_the_last_good_lock(project: Path, tmp_path: Path) -> None:
     clone = tmp_path / "failing"
     shutil.copytree(project, clone, symlinks=True)

@@ -1,8 +1,6 @@
 """Putting a folder of sounds under version control with DVC."""
 
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +9,9 @@ from ruamel.yaml.error import YAMLError
 
 from distill.dataset.scan import scan
 from distill.dataset.walk import find_files
-from distill.errors import DataError, StorageError, UsageError
+from distill.errors import DataError, UsageError
 from distill.files import replacing, storage_errors
+from distill.projects.command import dvc
 
 DATA = Path("data")
 
@@ -51,7 +50,7 @@ def add_dataset(source: Path, project: Path, name: str | None = None) -> AddedDa
     if source.resolve() != target.resolve():
         _copy(source, target)
     relative = (DATA / name).as_posix()
-    _dvc(project, "add", relative)
+    dvc(project, "add", relative)
     _point_params(project / "params.yaml", relative)
     return AddedDataset(relative, f"{relative}.dvc", usable)
 
@@ -73,15 +72,6 @@ def _copy(source: Path, target: Path) -> None:
             fresh.replace(target)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _dvc(project: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = next((line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")), "it gave no reason")
-        raise StorageError(f"dvc {' '.join(arguments)} failed: {reason}")
 
 
 def _point_params(path: Path, relative: str) -> None:

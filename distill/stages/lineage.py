@@ -76,5 +76,10 @@ def _lineage(
         data_digest=dataset.digest,
         parameters=parameters,
         seed=runtime.seed,
-        environment=Environment(python=platform.python_version(), **environment(runtime)),
+        environment=environment_of(runtime),
     )
+
+
+def environment_of(runtime: Runtime) -> Environment:
+    """The environment settings of a run in this process."""
+    return Environment(python=platform.python_version(), **environment(runtime))
