@@ -109,7 +109,7 @@ def _tier(file_count: int) -> Tier:
 
 
 # The preset `tuned` plans in optimizer steps: so many a file, within limits (least, most).
-TUNED_VQVAE_STEPS = (10, 240, 3000)
+TUNED_VQVAE_STEPS = (10, 225, 3000)
 TUNED_PRIOR_STEPS = (6, 200, 1500)
 
 # Distances are held-out log-spectral ones in dB, both powers clamped at -20 dB (LSD-20 of benchmarks/quality.py),

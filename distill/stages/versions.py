@@ -2,7 +2,7 @@
 
 CODE_VERSIONS = {
     "prepare": 2,
-    "configure": 2,
+    "configure": 3,
     "train_vqvae": 2,
     "train_prior": 2,
     "check_memorization": 2,
