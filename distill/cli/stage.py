@@ -25,13 +25,15 @@ def stage(
     from distill.stages.pipeline import run_stage
     from distill.stages.versions import CODE_VERSIONS
     from distill.stages.workspace import Call, Workspace
+    from distill.tracking.listener import tracked
 
     if code is not None and code != CODE_VERSIONS.get(name, code):
         raise UsageError(
             f"dvc.yaml asks for version {code} of the stage {name}, the installed code is version "
             f"{CODE_VERSIONS[name]}: change the command in dvc.yaml, or install the code that belongs to it"
         )
-    with stop_on_signals() as stop, shown_progress() as listener:
+    folder = Workspace(workspace)
+    with stop_on_signals() as stop, shown_progress() as shown, tracked(folder) as recorder:
         stop_with_parent(stop)
-        report = run_stage(name, Call(Workspace(workspace), Listeners([listener]), stop))
+        report = run_stage(name, Call(folder, Listeners([shown, recorder]), stop))
     print_result([f"{workspace / 'reports' / f'{name}.json'}"], report, as_json=as_json)

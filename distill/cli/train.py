@@ -65,6 +65,7 @@ def train(
         settings,
     )
     from distill.stages.local import train_folder
+    from distill.tracking.listener import tracked
 
     with stop_on_signals() as stop, shown_progress() as listener:
         outcome = train_folder(
@@ -75,6 +76,7 @@ def train(
             fresh=fresh,
             force=force,
             emit=Listeners([listener]),
+            watch=tracked,
             stop=stop,
         )
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
@@ -101,6 +103,7 @@ def train_prior(
     set_up_logging(quiet=quiet, verbose=verbose)
     params = _params({"prior.epochs": epochs, "run.seed": seed, "run.preset": preset, "run.device": device}, settings)
     from distill.stages.local import train_prior_for
+    from distill.tracking.listener import tracked
 
     with stop_on_signals() as stop, shown_progress() as listener:
         outcome = train_prior_for(
@@ -111,6 +114,7 @@ def train_prior(
             output=output,
             fresh=fresh,
             emit=Listeners([listener]),
+            watch=tracked,
             stop=stop,
         )
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)

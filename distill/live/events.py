@@ -120,6 +120,10 @@ class Listeners:
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
         self._listeners = list(listeners)
 
+    def with_listener(self, listener: Listener) -> "Listeners":
+        """The same listeners and one more."""
+        return Listeners([*self._listeners, listener])
+
     def __call__(self, event: Event) -> None:
         for listener in list(self._listeners):
             try:

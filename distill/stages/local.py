@@ -3,6 +3,8 @@
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +16,14 @@ from distill.artifact.model_file import EXTENSION, read_manifest, read_model, wr
 from distill.configs import ModelConfig
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import digest_json, replacing, storage_errors
-from distill.live.events import Listeners
+from distill.live.events import Listener, Listeners
 from distill.live.stopping import StopRequest
 from distill.params import Params, parse_params, read_params, write_params
 from distill.stages.pipeline import STAGES, run_stages
 from distill.stages.workspace import Call, Workspace, read_report
+
+# Gives a listener for what runs in a workspace, as long as it runs.
+Watch = Callable[[Workspace], AbstractContextManager[Listener]]
 
 RUNS = Path("runs")
 MODELS = Path("models")
@@ -42,12 +47,14 @@ def train_folder(
     fresh: bool,
     force: bool,
     emit: Listeners,
+    watch: Watch,
     stop: StopRequest,
 ) -> Outcome:
     """Train both models on a folder of sounds (or one file).
 
     The workspace is `runs/<folder>-<key>`, where the key follows from the folder's path and the parameters: the same
-    call goes on where an earlier one stopped. `fresh` forgets what the earlier one did.
+    call goes on where an earlier one stopped. `fresh` forgets what the earlier one did. `watch` gives one more listener
+    once the workspace is known.
 
     Raises:
         DataError: there is no such folder, or no usable sound in it.
@@ -59,7 +66,8 @@ def train_folder(
     workspace, params = _open(source, params, name, key=_key(source, params), fresh=fresh)
     target = output or MODELS / f"{params.model.name}{EXTENSION}"
     _check_target(target, workspace, force)
-    reports = run_stages(Call(workspace, emit, stop))
+    with watch(workspace) as watcher:
+        reports = run_stages(Call(workspace, emit.with_listener(watcher), stop))
     return Outcome(_deliver(workspace, params, target), workspace.root, reports)
 
 
@@ -72,6 +80,7 @@ def train_prior_for(
     output: Path | None,
     fresh: bool,
     emit: Listeners,
+    watch: Watch,
     stop: StopRequest,
 ) -> Outcome:
     """Train a prior on a folder of sounds for the VQ-VAE of a model file.
@@ -94,8 +103,9 @@ def train_prior_for(
     _check_writable(output or model_path)
     document = {**dict(model.manifest), "prior_config": None, "prior_metadata": None, "memorization": None}
     write_model(workspace.vqvae, parse_manifest(document, model_path), model.vqvae_state)
-    call = Call(workspace, emit, stop)
-    reports = run_stages(call, [stage for stage in STAGES if stage != "train_vqvae"])
+    with watch(workspace) as watcher:
+        call = Call(workspace, emit.with_listener(watcher), stop)
+        reports = run_stages(call, [stage for stage in STAGES if stage != "train_vqvae"])
     return Outcome(_deliver(workspace, params, output or model_path), workspace.root, reports)
 
 

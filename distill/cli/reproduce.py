@@ -1,0 +1,46 @@
+"""`distill reproduce`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stderr
+from distill.errors import EXIT_FAILURE
+from distill.live.stopping import stop_on_signals
+
+
+def reproduce(
+    model: Annotated[
+        str, typer.Argument(help="Model file, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False)
+    ],
+    project: Annotated[Path, typer.Option("--project", help="Project folder.")] = Path(),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Build a recorded model again from its commit, data and settings, and say whether it is identical.
+
+    Exit code 1 when it is not.
+    """
+    set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.library.reproduce import reproduce as rebuild
+    from distill.projects.project import find_project
+
+    with stop_on_signals() as stop:
+        rebuilt = rebuild(model, find_project(project), stop=stop, tell=stderr.print)
+    if rebuilt.identical:
+        lines = [f"identical: {rebuilt.digest}"]
+    else:
+        lines = [f"different from the stage {rebuilt.stage} on", *rebuilt.reasons]
+    values = {
+        "identical": rebuilt.identical,
+        "digest": rebuilt.digest,
+        "stage": rebuilt.stage,
+        "reasons": list(rebuilt.reasons),
+        "commit": rebuilt.commit,
+        "run_id": rebuilt.run_id,
+    }
+    print_result(lines, values, as_json=as_json)
+    if not rebuilt.identical:
+        raise typer.Exit(EXIT_FAILURE)

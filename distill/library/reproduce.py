@@ -1,0 +1,229 @@
+"""Building a recorded model again from its commit, data, parameters and environment settings, and comparing the two."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distill.artifact.manifest import Environment, Manifest
+from distill.artifact.model_file import read_manifest
+from distill.errors import DataError, Interrupted, StorageError, TrackingError
+from distill.files import storage_errors
+from distill.library.registry import resolve
+from distill.live.stopping import StopRequest
+from distill.params import read_yaml
+from distill.projects.command import dvc
+from distill.projects.git import git
+from distill.stages.workspace import Workspace, read_report
+from distill.tracking.lookup import RecordedRun, find_runs, recorded_files
+
+Tell = Callable[[str], None]
+
+POLL_SECONDS = 0.2
+STOP_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """How a rebuilt model compares: `stage` is the first that gave something else (None: identical), `reasons` why."""
+
+    digest: str
+    identical: bool
+    stage: str | None
+    reasons: tuple[str, ...]
+    commit: str
+    run_id: str
+
+
+def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -> Rebuilt:
+    """Build a model again, in a temporary worktree of the commit it came from, with that commit's code.
+
+    Each stage's report holds the digests of what the stage made; the first report that differs names the stage.
+
+    Args:
+        reference: a model file, or NAME/VERSION or NAME@ALIAS in the registry.
+        project: the project folder, under git.
+        stop: asked to stop, the running stage ends and everything temporary is removed.
+        tell: told what is being done, a line each.
+
+    Raises:
+        TrackingError: there is no record of how the model was made.
+        DataError: the sounds are not there any more.
+        StorageError: git, DVC or a stage failed.
+        Interrupted: somebody asked to stop.
+    """
+    manifest = read_manifest(resolve(reference, project))
+    run = _recorded(manifest, project)
+    commit = run.tags.get("distill.commit")
+    if not commit:
+        raise TrackingError(f"run {run.run_id} was not made in a git repository: which code made the model is unknown")
+    with recorded_files(project, run.run_id, "params.yaml", "reports") as record, _worktree(project, commit) as root:
+        tell(f"commit {commit[:12]} in {root}")
+        params = _with_environment(read_yaml(record / "params.yaml"), manifest.lineage.environment)
+        _fetch_data(project, root, str(params.get("data", {}).get("path", "sounds")), tell)
+        with storage_errors(root, "write into"):
+            (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        environment = _environment(root)
+        _check_code(root, environment)
+        recorded = Workspace(record)
+        for stage, command in _commands(root):
+            tell(f"{stage}: {command}")
+            _run(command, root, environment, stop)
+            if read_report(Workspace(root), stage) != read_report(recorded, stage):
+                return Rebuilt(
+                    digest=manifest.tensor_digest,
+                    identical=False,
+                    stage=stage,
+                    reasons=_reasons(manifest, run),
+                    commit=commit,
+                    run_id=run.run_id,
+                )
+    return Rebuilt(manifest.tensor_digest, True, None, (), commit, run.run_id)
+
+
+def _recorded(manifest: Manifest, project: Path) -> RecordedRun:
+    """The newest finished run with the model's lineage, one from a clean tree before others."""
+    runs = [run for run in find_runs(project, manifest.lineage.id) if run.tags.get("distill.digest")]
+    if not runs:
+        raise TrackingError(
+            f"no finished run with the lineage {manifest.lineage.id[:12]} is recorded here: "
+            "the model was made elsewhere, or its record is gone (distill tracking sync may complete it)"
+        )
+    return min(runs, key=lambda run: run.tags.get("distill.dirty") == "true")
+
+
+@contextmanager
+def _worktree(project: Path, commit: str) -> Iterator[Path]:
+    """The project's folder in a temporary worktree of a commit."""
+    below = git(project, "rev-parse", "--show-prefix").strip()
+    try:
+        git(project, "cat-file", "-e", f"{commit}^{{commit}}")
+    except StorageError as error:
+        raise StorageError(f"commit {commit} is not in this repository: git fetch it first") from error
+    folder = Path(tempfile.mkdtemp(prefix="distill-rebuild-"))
+    try:
+        git(project, "worktree", "add", "--detach", "--force", str(folder / "tree"), commit)
+        yield folder / "tree" / below
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        git(project, "worktree", "prune")
+
+
+def _with_environment(params: dict[str, Any], environment: Environment) -> dict[str, Any]:
+    """The parameters with everything that was left to the machine as it was then."""
+    settings = {name: getattr(environment, name) for name in ("device", "precision", "threads")}
+    return {**params, "run": {**params.get("run", {}), **settings}}
+
+
+def _fetch_data(project: Path, root: Path, path: str, tell: Tell) -> None:
+    target = root / path
+    if target.exists():
+        return
+    pointer = target.with_name(f"{target.name}.dvc")
+    if not pointer.is_file():
+        raise DataError(
+            f"{path}: neither the sounds nor a {pointer.name} is in the commit: the data were not versioned"
+        )
+    tell(f"fetching {path} from DVC")
+    cache = dvc(project, "cache", "dir").strip()
+    local = project / ".dvc" / "config.local"
+    if local.is_file():
+        with storage_errors(root, "write into"):
+            shutil.copyfile(local, root / ".dvc" / "config.local")
+    dvc(root, "cache", "dir", "--local", cache)
+    relative = pointer.relative_to(root).as_posix()
+    try:
+        dvc(root, "checkout", relative)
+    except StorageError:
+        try:
+            dvc(root, "pull", relative)
+        except StorageError as error:
+            raise DataError(
+                f"the sounds of {path} are neither in DVC's cache nor on a remote: dvc pull where they are ({error})"
+            ) from error
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """The environment of the stages: the commit's own code before what is installed, nothing recorded."""
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "DISTILL_TRACKING": "off",
+    }
+
+
+def _check_code(root: Path, environment: Mapping[str, str]) -> None:
+    """Make sure that Python finds the commit's code first."""
+    if not (root / "distill" / "__init__.py").is_file():
+        raise StorageError(f"the commit holds no code of distill ({root / 'distill'}): it cannot be run again from it")
+    code = "import distill; print(distill.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    if not Path(done.stdout.strip() or "/").is_relative_to(root):
+        raise StorageError(
+            f"Python finds {done.stdout.strip() or 'no distill'} before the code of the commit in {root}"
+        )
+
+
+def _commands(root: Path) -> list[tuple[str, str]]:
+    """The stages of the commit's dvc.yaml in their order, each with its command."""
+    stages = read_yaml(root / "dvc.yaml").get("stages", {})
+    return [(name, str(stage["cmd"])) for name, stage in stages.items()]
+
+
+def _run(command: str, root: Path, environment: Mapping[str, str], stop: StopRequest) -> None:
+    stop.check()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        child = subprocess.Popen(
+            command.split(), cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+        )
+        try:
+            while True:
+                try:
+                    code = child.wait(timeout=POLL_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    if stop.asked:
+                        raise Interrupted("interrupted; nothing was kept") from None
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                try:
+                    child.wait(timeout=STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+        if code:
+            said.seek(0)
+            lines = [line for line in said.read().splitlines() if line.strip()] or ["it gave no reason"]
+            raise StorageError(f"{command} failed in the rebuilt tree: {lines[-1].removeprefix('distill: ')}")
+
+
+def _environment_here(manifest: Manifest) -> dict[str, Any]:
+    """What the lineage of a model made here, with the same settings, would say of the environment."""
+    from distill.stages.lineage import environment_of
+    from distill.training.runtime import Runtime
+
+    then = manifest.lineage.environment
+    runtime = Runtime(device=then.device, precision=then.precision, threads=then.threads, seed=manifest.lineage.seed)
+    return environment_of(runtime).model_dump(mode="json")
+
+
+def _reasons(manifest: Manifest, run: RecordedRun) -> tuple[str, ...]:
+    """What is known to be different, in words."""
+    here = _environment_here(manifest)
+    then = manifest.lineage.environment.model_dump(mode="json")
+    reasons = [f"{name} was {then[name]} then and is {here[name]} now" for name in then if then[name] != here[name]]
+    if run.tags.get("distill.dirty") == "true":
+        reasons.append("the tree held changes that were in no commit")
+    return tuple(reasons) or ("no known difference: the same code gave something else here",)

@@ -1,0 +1,126 @@
+"""Where runs are recorded: one address, and MLflow's client on it with errors of one line."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill.errors import DistillError, TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ADDRESS = "MLFLOW_TRACKING_URI"
+EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
+SWITCH = "DISTILL_TRACKING"
+
+# MLflow reads these when it is imported. A server that is away must not hold up a training for minutes.
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def tracking_on() -> bool:
+    """Whether runs are recorded; `DISTILL_TRACKING=off` switches it off."""
+    return os.environ.get(SWITCH, "on").lower() not in {"off", "0", "false", "no"}
+
+
+def tracking_address(project: Path) -> str:
+    """The address that everything is recorded at: MLFLOW_TRACKING_URI, or a database in the project."""
+    return os.environ.get(ADDRESS) or f"sqlite:///{project.resolve() / 'mlflow.db'}"
+
+
+def artifact_location(project: Path) -> str | None:
+    """Where recorded files go: into the project, unless a server decides."""
+    if tracking_address(project).startswith(("http://", "https://", "databricks")):
+        return None
+    return (project.resolve() / "mlartifacts").as_uri()
+
+
+def experiment_name() -> str:
+    """The experiment that runs belong to."""
+    return os.environ.get(EXPERIMENT) or "distill"
+
+
+def set_up_mlflow() -> None:
+    """Settings of MLflow that must stand before it is imported."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    # It tells of every step of making a database.
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def client_of(project: Path) -> "MlflowClient":
+    """MLflow's client on the project's address.
+
+    Raises:
+        TrackingError: the address cannot be used: no server there, a database that is locked, damaged, not writable
+            or of a newer version.
+    """
+    set_up_mlflow()
+    with tracking_errors(project):
+        from mlflow import MlflowClient
+
+        address = tracking_address(project)
+        return MlflowClient(tracking_uri=address, registry_uri=address)
+
+
+def experiment_of(client: "MlflowClient", project: Path) -> str:
+    """The id of the experiment, which is made where it is missing.
+
+    Raises:
+        TrackingError: as in `client_of`.
+    """
+    from mlflow.exceptions import MlflowException
+
+    name = experiment_name()
+    with tracking_errors(project):
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(client.create_experiment(name, artifact_location=artifact_location(project)))
+            except MlflowException:
+                # Somebody else may have made it in the meantime.
+                found = client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+    if found.lifecycle_stage != "active":
+        raise TrackingError(f"the experiment {name!r} at {tracking_address(project)} is deleted: restore it in MLflow")
+    return str(found.experiment_id)
+
+
+@contextmanager
+def tracking_errors(project: Path) -> Iterator[None]:
+    """Turn whatever MLflow, its database or its connection complain about into one line."""
+    try:
+        yield
+    except (DistillError, KeyboardInterrupt, SystemExit):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise TrackingError(f"cannot use the record of runs at {tracking_address(project)}: {_reason(said)}") from error
+
+
+def _reason(said: str) -> str:
+    known = {
+        "out-of-date database schema": "its database is of another version of MLflow: run mlflow db upgrade on it, "
+        "or update MLflow",
+        "Can't locate revision": "its database is of a newer version of MLflow: update MLflow",
+        "database is locked": "its database is locked by another program: wait for that, and try again",
+        "readonly database": "its database cannot be written",
+        "unable to open database file": "its database cannot be opened",
+        "Connection refused": "nothing answers there: start the server, or unset MLFLOW_TRACKING_URI",
+        "Max retries exceeded": "nothing answers there: start the server, or unset MLFLOW_TRACKING_URI",
+        "disk is full": "the disk is full",
+        "No space left": "the disk is full",
+    }
+    return next((words for sign, words in known.items() if sign in said), said[:300])

@@ -1,0 +1,202 @@
+"""What a workspace has to tell of its run: parameters, metrics, tags and files, free of MLflow."""
+
+import json
+import platform
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.adaptive import validation_fraction
+from distill.dataset.store import PreparedDataset
+from distill.errors import DistillError
+from distill.files import digest_json
+from distill.params import Params, overrides
+from distill.projects.git import source_state
+from distill.projects.project import project_of
+from distill.stages.pipeline import STAGES
+from distill.stages.workspace import Workspace, read_config, read_report
+
+# The stages with a history, and the group that their metrics form in MLflow's page.
+GROUPS = {"train_vqvae": "vqvae", "train_prior": "prior"}
+
+_NOT_METRICS = {"epoch", "warnings"}
+_HEALTH = ("utilization", "perplexity", "dead_codes")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure at an epoch."""
+
+    name: str
+    value: float
+    epoch: int
+
+
+def metrics_of_row(stage: str, row: dict[str, Any]) -> list[Metric]:
+    """The metrics of an epoch's row of a history; missing figures are left out."""
+    found = []
+    for column, value in row.items():
+        if column in _NOT_METRICS or isinstance(value, str) or value is None or value != value:
+            continue
+        found.append(Metric(metric_name(stage, column), float(value), int(row["epoch"])))
+    return found
+
+
+def metric_name(stage: str, column: str) -> str:
+    """The metric that a history's column is recorded as.
+
+    >>> metric_name("train_vqvae", "level_0_dead_codes")
+    'codebook/level_0/dead_codes'
+    >>> metric_name("train_prior", "train_loss")
+    'prior/train_loss'
+    """
+    level, _, figure = column.removeprefix("level_").partition("_")
+    if column.startswith("level_") and figure in _HEALTH:
+        return f"codebook/level_{level}/{figure}"
+    return f"{GROUPS[stage]}/{column}"
+
+
+def read_history(workspace: Workspace, stage: str) -> list[dict[str, Any]]:
+    """The rows of a stage's history, an epoch each; none when it has not run."""
+    path = workspace.history(stage)
+    if not path.is_file():
+        return []
+    import pandas as pd
+
+    return [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]
+
+
+def report_digest(workspace: Workspace, stage: str) -> str | None:
+    """Digest of a stage's report; None when there is none."""
+    try:
+        return digest_json(read_report(workspace, stage))
+    except DistillError:
+        return None
+
+
+def run_name(params: Params, dataset: str) -> str:
+    """A name that says dataset and settings: everything that differs from the defaults, but for the machine's.
+
+    >>> run_name(Params(), "kit")
+    'kit'
+    """
+    return " ".join([dataset, *(f"{key.partition('.')[2]}={value}" for key, value in settings_of(params).items())])
+
+
+def settings_of(params: Params) -> dict[str, str]:
+    """The parameters that differ from the defaults, but for those of the machine and the names, as `section.key`."""
+    default = Params()
+    found: dict[str, Any] = {f"vqvae.{key}": value for key, value in overrides(params.vqvae).items()}
+    found |= {f"prior.{key}": value for key, value in overrides(params.prior).items()}
+    for name, left_out in (("run", {"device", "precision", "threads"}), ("data", {"path"}), ("spectrogram", set())):
+        section, usual = getattr(params, name), getattr(default, name)
+        for key, value in section.model_dump(mode="json").items():
+            if key not in left_out and value != usual.model_dump(mode="json")[key]:
+                found[f"{name}.{key}"] = value
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
+
+
+def parameters_of(workspace: Workspace) -> dict[str, str]:
+    """All resolved parameters as `section.key`."""
+    params = workspace.params()
+    sections: dict[str, Any] = {
+        "data": {**params.data.model_dump(mode="json"), "validation_fraction": _held_out(workspace, params)},
+        "spectrogram": params.spectrogram.model_dump(mode="json"),
+        "run": {"preset": params.run.preset},
+    }
+    for stage, name in (("train_vqvae", "vqvae"), ("train_prior", "prior"), ("check_memorization", "memorization")):
+        config = read_config(workspace, stage)
+        sections[name] = config[name]
+        sections["run"] |= config["runtime"]
+    return {
+        f"{section}.{key}": value if isinstance(value, str) else json.dumps(value)
+        for section, values in sections.items()
+        for key, value in values.items()
+    }
+
+
+def tags_at_start(workspace: Workspace, *, started_by: str, lineage: str) -> dict[str, str]:
+    """What is known of a run before it trains."""
+    params = workspace.params()
+    dataset = PreparedDataset(workspace.prepared)
+    source = source_state(project_of(workspace.root), params.data.path)
+    return {
+        "distill.lineage": lineage,
+        "distill.started_by": started_by,
+        "distill.commit": source.commit or "",
+        "distill.dirty": "true" if source.dirty else "false",
+        "distill.host": socket.gethostname(),
+        "distill.python": platform.python_version(),
+        "distill.dataset": dataset.name,
+        "distill.data_digest": dataset.digest,
+        "distill.workspace": str(workspace.root.resolve()),
+        "distill.settings": json.dumps(settings_of(params), sort_keys=True),
+    }
+
+
+def tags_at_end(workspace: Workspace) -> dict[str, str]:
+    """What the reports say: verdict, health, digest, warnings."""
+    register, check = read_report(workspace, "register"), read_report(workspace, "check_memorization")
+    tags = {
+        "distill.digest": register["digest"],
+        "distill.lineage": register["lineage"],
+        "distill.model": register["model"],
+        "distill.verdict": check["verdict"],
+        "distill.verdict.reasons": "; ".join(check["reasons"]),
+    }
+    for stage in STAGES:
+        digest = report_digest(workspace, stage)
+        if digest:
+            tags[f"distill.report.{stage}"] = digest
+    for stage in GROUPS:
+        report = _report(workspace, stage)
+        if "health" in report:
+            tags["distill.health"] = f"{report['health']['light']}: {report['health']['words']}"
+        for number, warning in enumerate(report.get("warnings", ()), start=1):
+            tags[f"distill.warning.{stage}.{number}"] = warning
+    return tags
+
+
+def summary_of(workspace: Workspace) -> dict[str, float]:
+    """The few figures that runs are compared by, in one group: the best epoch's quality and use of the codebooks."""
+    vqvae, prior = _report(workspace, "train_vqvae"), read_report(workspace, "train_prior")
+    found: dict[str, Any] = {"best/prior_perplexity": prior["best"]["validation_perplexity"]}
+    if vqvae:
+        size = read_config(workspace, "train_vqvae")["vqvae"]["codebook_size"]
+        levels = list(vqvae["codebook"].values())
+        found |= {
+            "best/lsd_db": vqvae["best"]["validation_lsd_db"],
+            "best/vqvae_loss": vqvae["best"]["validation_loss"],
+            "best/codebook_utilization_lowest": min(level["utilization"] for level in levels),
+            "best/codebook_perplexity_share": sum(level["perplexity"] for level in levels) / size / len(levels),
+            "best/codebook_dead_codes": sum(level["dead_codes"] for level in levels),
+        }
+    return {key: float(value) for key, value in found.items() if value is not None and value == value}
+
+
+def files_of(workspace: Workspace) -> Iterator[tuple[Path, str]]:
+    """The files to keep with a run, each with its folder there; of the previews only the last epoch's."""
+    root = workspace.root
+    names = ["params.yaml", "dvc.lock", "config/*.json", "reports/*.json", "history/*.csv", "plots/**/*", "models/*.md"]
+    for name in names:
+        for path in sorted(root.glob(name)):
+            if path.is_file():
+                folder = path.parent.relative_to(root).as_posix()
+                yield path, "" if folder == "." else folder
+    previews = sorted(workspace.previews.glob("epoch-*"))
+    last = previews[-1].name.split("-")[1] if previews else ""
+    for path in previews:
+        if path.name.split("-")[1] == last:
+            yield path, "previews"
+
+
+def _held_out(workspace: Workspace, params: Params) -> float:
+    given = params.data.validation_fraction
+    return validation_fraction(PreparedDataset(workspace.prepared).usable_files) if given == "auto" else given
+
+
+def _report(workspace: Workspace, stage: str) -> dict[str, Any]:
+    path = workspace.report(stage)
+    return read_report(workspace, stage) if path.is_file() else {}

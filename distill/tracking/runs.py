@@ -1,0 +1,283 @@
+"""One MLflow run a model: opened by whoever starts, found again by each stage, completed from the workspace's files."""
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.dataset.store import PreparedDataset
+from distill.errors import TrackingError
+from distill.files import read_json, write_json
+from distill.projects.project import project_of
+from distill.stages.workspace import Workspace
+from distill.tracking import content
+from distill.tracking.address import (
+    client_of,
+    experiment_of,
+    tracking_address,
+    tracking_errors,
+    tracking_on,
+)
+from distill.tracking.content import GROUPS, Metric
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+SCHEMA = 1
+THIS_RUN = "this run"
+# MLflow takes so many of each in one call.
+_MOST_METRICS, _MOST_PARAMS, _MOST_TAGS = 1000, 100, 100
+_LONGEST_TAG = 5000
+_LONGEST_DIGEST = 36
+
+
+@dataclass(frozen=True)
+class State:
+    """Which run a workspace records to; `lineage` is None until the workspace is configured."""
+
+    address: str
+    run_id: str
+    lineage: str | None
+    started_by: str
+
+
+def read_state(workspace: Workspace) -> State | None:
+    """The workspace's note about its run.
+
+    Raises:
+        ArtifactError: the note is damaged or of a newer schema.
+    """
+    path = _state_file(workspace)
+    if not path.is_file():
+        return None
+    values = read_json(path, what="note about a recorded run", schema=SCHEMA)
+    return State(values["address"], values["run_id"], values["lineage"], values["started_by"])
+
+
+def run_of(workspace: Workspace) -> str | None:
+    """The id of the run that the workspace recorded to last."""
+    state = read_state(workspace)
+    return state.run_id if state else None
+
+
+def open_run(workspace: Workspace, *, started_by: str, name: str, tags: Mapping[str, str] | None = None) -> str | None:
+    """Make a run for a workspace whose stages have yet to start; None, with a warning, where it cannot be recorded."""
+    if not tracking_on():
+        return None
+    project = project_of(workspace.root)
+    try:
+        client = client_of(project)
+        run_id = _create(client, project, name, {"distill.started_by": started_by, **(tags or {})})
+    except TrackingError as error:
+        logger.warning("%s; the training is recorded afterwards with distill tracking sync", error)
+        return None
+    _write_state(workspace, State(tracking_address(project), run_id, None, started_by))
+    return run_id
+
+
+def join_run(client: "MlflowClient", workspace: Workspace, *, lineage: str, started_by: str) -> str:
+    """The run of the workspace's model: the one that is open for this lineage, else a new one.
+
+    Raises:
+        TrackingError: it cannot be recorded.
+    """
+    project = project_of(workspace.root)
+    address, state = tracking_address(project), read_state(workspace)
+    tags = content.tags_at_start(workspace, started_by=state.started_by if state else started_by, lineage=lineage)
+    with tracking_errors(project):
+        if state and state.address == address and state.lineage in (None, lineage) and _open(client, state.run_id):
+            run_id = state.run_id
+            client.update_run(run_id, status="RUNNING")
+            _set_tags(client, run_id, tags)
+        else:
+            tags["distill.started_by"] = started_by
+            name = content.run_name(workspace.params(), PreparedDataset(workspace.prepared).name)
+            run_id = _create(client, project, name, tags)
+    _write_state(workspace, State(address, run_id, lineage, tags["distill.started_by"]))
+    return run_id
+
+
+def complete(workspace: Workspace, *, started_by: str = "sync") -> str:
+    """Fill in whatever the run of a finished workspace lacks, from the workspace's files, and close it; its id.
+
+    A second call changes nothing.
+
+    Raises:
+        TrackingError: it cannot be recorded.
+        StorageError: the workspace is not finished.
+    """
+    at_end = content.tags_at_end(workspace)
+    project = project_of(workspace.root)
+    client = client_of(project)
+    state = read_state(workspace)
+    lineage = at_end["distill.lineage"]
+    if state and state.lineage == lineage and state.address == tracking_address(project) and _exists(client, state):
+        run_id = state.run_id
+    else:
+        run_id = join_run(client, workspace, lineage=lineage, started_by=started_by)
+    with tracking_errors(project):
+        for stage in GROUPS:
+            fill_metrics(client, run_id, workspace, stage)
+        now = _now()
+        summary = content.summary_of(workspace)
+        known = client.get_run(run_id)
+        missing = {name: value for name, value in summary.items() if known.data.metrics.get(name) != value}
+        _log_metrics(client, run_id, [Metric(name, value, 0) for name, value in missing.items()], now)
+        _log_params(client, run_id, content.parameters_of(workspace), known.data.params)
+        _log_dataset(client, run_id, workspace, known)
+        origins = _origins(client, project, run_id, at_end, known.data.tags)
+        card = workspace.model(workspace.params().model.name).with_suffix(".md")
+        note = {"mlflow.note.content": card.read_text(encoding="utf-8")} if card.is_file() else {}
+        _set_tags(client, run_id, {**at_end, **origins, **note})
+        for path, folder in content.files_of(workspace):
+            client.log_artifact(run_id, str(path), folder or None)
+        if known.info.status != "FINISHED":
+            client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def fill_metrics(client: "MlflowClient", run_id: str, workspace: Workspace, stage: str) -> None:
+    """Record the epochs of a stage's history that the run has not yet; none twice."""
+    rows = content.read_history(workspace, stage)
+    if not rows:
+        return
+    known = recorded_epochs(client, run_id, stage)
+    metrics = [m for row in rows if int(row["epoch"]) not in known for m in content.metrics_of_row(stage, row)]
+    _log_metrics(client, run_id, metrics, _now())
+
+
+def recorded_epochs(client: "MlflowClient", run_id: str, stage: str) -> set[int]:
+    """The epochs of a stage that the run has."""
+    # Every row has this figure, and what belongs to an epoch is recorded in one call.
+    return {metric.step for metric in client.get_metric_history(run_id, f"{GROUPS[stage]}/step")}
+
+
+def log_epoch(
+    client: "MlflowClient", run_id: str, stage: str, row: Mapping[str, Any], more: Mapping[str, float]
+) -> None:
+    """Record an epoch's row and what was measured beside it (times, memory)."""
+    metrics = content.metrics_of_row(stage, dict(row))
+    metrics += [Metric(f"{GROUPS[stage]}/{name}", value, int(row["epoch"])) for name, value in more.items()]
+    _log_metrics(client, run_id, metrics, _now())
+
+
+def mark_origin(client: "MlflowClient", run_id: str, stage: str) -> None:
+    """Note that a stage really ran in this run."""
+    client.set_tag(run_id, f"distill.origin.{stage}", THIS_RUN)
+
+
+def end_run(client: "MlflowClient", run_id: str, status: str) -> None:
+    """Close a run that did not finish: KILLED or FAILED."""
+    client.set_terminated(run_id, status)
+
+
+def _origins(
+    client: "MlflowClient", project: Path, run_id: str, at_end: Mapping[str, str], tags: Mapping[str, str]
+) -> dict[str, str]:
+    """Where the stages came from that did not run in this run: another run with the same report, or the cache."""
+    found = {}
+    for stage in GROUPS:
+        if tags.get(f"distill.origin.{stage}"):
+            continue
+        digest = at_end.get(f"distill.report.{stage}")
+        runs = client.search_runs(
+            [experiment_of(client, project)],
+            filter_string=f"tags.`distill.report.{stage}` = '{digest}' "
+            f"and tags.`distill.origin.{stage}` = '{THIS_RUN}'",
+            order_by=["attributes.start_time ASC"],
+            max_results=1,
+        )
+        others = [run.info.run_id for run in runs if run.info.run_id != run_id]
+        found[f"distill.origin.{stage}"] = f"cache of run {others[0]}" if others else "cache"
+    return found
+
+
+def _create(client: "MlflowClient", project: Path, name: str, tags: Mapping[str, str]) -> str:
+    with tracking_errors(project):
+        experiment = experiment_of(client, project)
+        run = client.create_run(experiment, run_name=name, tags=_short(tags))
+        return str(run.info.run_id)
+
+
+def _open(client: "MlflowClient", run_id: str) -> bool:
+    """Whether a run is there and has not finished."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        info = client.get_run(run_id).info
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return info.lifecycle_stage == "active" and info.status != "FINISHED"
+
+
+def _exists(client: "MlflowClient", state: State) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(state.run_id).info.lifecycle_stage == "active")
+    except MlflowException:
+        return False
+
+
+def _log_metrics(client: "MlflowClient", run_id: str, metrics: Iterable[Metric], now: int) -> None:
+    from mlflow.entities import Metric as Recorded
+
+    recorded = [Recorded(metric.name, metric.value, now, metric.epoch) for metric in metrics]
+    for start in range(0, len(recorded), _MOST_METRICS):
+        client.log_batch(run_id, metrics=recorded[start : start + _MOST_METRICS])
+
+
+def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, str], known: Mapping[str, str]) -> None:
+    from mlflow.entities import Param
+
+    missing = [Param(name, value) for name, value in params.items() if name not in known]
+    for start in range(0, len(missing), _MOST_PARAMS):
+        client.log_batch(run_id, params=missing[start : start + _MOST_PARAMS])
+
+
+def _log_dataset(client: "MlflowClient", run_id: str, workspace: Workspace, known: Any) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    if known.inputs and known.inputs.dataset_inputs:
+        return
+    prepared = PreparedDataset(workspace.prepared)
+    source = {"path": workspace.params().data.path, "digest": prepared.digest}
+    dataset = Dataset(
+        name=prepared.name,
+        digest=prepared.digest[:_LONGEST_DIGEST],
+        source_type="distill",
+        source=json.dumps(source),
+        profile=json.dumps({key: prepared.summary[key] for key in sorted(prepared.summary) if key != "schema"})[:16000],
+    )
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def _set_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> None:
+    from mlflow.entities import RunTag
+
+    recorded = [RunTag(name, value) for name, value in _short(tags).items()]
+    for start in range(0, len(recorded), _MOST_TAGS):
+        client.log_batch(run_id, tags=recorded[start : start + _MOST_TAGS])
+
+
+def _short(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: value[:_LONGEST_TAG] for name, value in tags.items()}
+
+
+def _state_file(workspace: Workspace) -> Path:
+    return workspace.root / ".distill" / "tracking.json"
+
+
+def _write_state(workspace: Workspace, state: State) -> None:
+    write_json(_state_file(workspace), {"schema": SCHEMA, **asdict(state)})
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,144 @@
+"""`distill reproduce`: a recorded model built again from its commit, in a project that holds its own code."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline_util import TINY
+from sounds_util import folder_of_tones, save, tone
+
+PROJECT = Path(__file__).parents[1]
+
+
+def call(project: Path, *command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(project),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "DVC_NO_ANALYTICS": "1",
+        "DISTILL_TRACKING": "on",
+    }
+    done = subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=250
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def distill(project: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    return call(project, sys.executable, "-m", "distill", *arguments, code=code)
+
+
+def commit(project: Path, message: str) -> None:
+    call(project, "git", "add", "-A")
+    call(project, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", message)
+
+
+def reproduced(project: Path, reference: str, code: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(distill(project, "reproduce", reference, "--json", code=code).stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with its own code, little sounds versioned by DVC, and a model that `dvc repro` built."""
+    root = tmp_path_factory.mktemp("reproduce") / "project"
+    root.mkdir()
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
+        shutil.copy(PROJECT / name, root)
+    for name in (".dvc/config", ".dvc/.gitignore", "journal/train_vqvae.jsonl", "journal/train_prior.jsonl"):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT / name, root / name)
+    shutil.copytree(PROJECT / "distill", root / "distill", ignore=shutil.ignore_patterns("__pycache__"))
+    values = {"schema": 1, **TINY, "run": {"seed": 0, **TINY["run"]}, "spectrogram": {"floor_db": -20.0}}
+    (root / "params.yaml").write_text(yaml.safe_dump(values))
+    folder_of_tones(root.parent / "tones", 6)
+    call(root, "git", "init", "-q")
+    distill(root, "dataset", "add", str(root.parent / "tones"))
+    commit(root, "first")
+    call(root, "dvc", "repro")
+    commit(root, "built")
+    return root
+
+
+def test_a_model_is_built_again_although_sounds_and_parameters_have_changed_since(
+    project: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.distill"
+    shutil.copy(project / "models" / "tiny.distill", kept)
+    before = (project / "params.yaml").read_text()
+    save(project / "data" / "tones" / "more.wav", tone(0.5, 700.0))
+    (project / "params.yaml").write_text(before.replace("seed: 0", "seed: 1"))
+    try:
+        found = reproduced(project, str(kept))
+    finally:
+        (project / "params.yaml").write_text(before)
+        (project / "data" / "tones" / "more.wav").unlink()
+    assert found["identical"] is True
+    assert found["stage"] is None
+    assert call(project, "git", "worktree", "list").stdout.count("\n") == 1
+
+
+def test_sounds_that_are_gone_are_one_line(project: Path) -> None:
+    cache = project / ".dvc" / "cache"
+    cache.rename(project / ".dvc" / "gone")
+    try:
+        said = distill(project, "reproduce", "models/tiny.distill", code=1).stderr
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
+        (project / ".dvc" / "gone").rename(cache)
+    assert "neither in DVC's cache nor on a remote" in said
+    assert "Traceback" not in said
+
+
+def test_sounds_come_from_a_remote(project: Path, tmp_path: Path) -> None:
+    call(project, "dvc", "remote", "add", "--local", "-d", "team", str(tmp_path / "remote"))
+    call(project, "dvc", "push", "-q", "data/tones.dvc")
+    cache = project / ".dvc" / "cache"
+    cache.rename(project / ".dvc" / "gone")
+    try:
+        found = reproduced(project, "models/tiny.distill")
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
+        (project / ".dvc" / "gone").rename(cache)
+        call(project, "dvc", "remote", "remove", "--local", "team")
+    assert found["identical"] is True
+
+
+def test_code_that_was_in_no_commit_shows_in_the_first_stage_that_differs(project: Path) -> None:
+    source = project / "distill" / "models" / "losses.py"
+    before = source.read_text()
+    source.write_text(
+        before + "\n_spectral_terms = spectral_terms\n\n\ndef spectral_terms(*args, **kwargs):  # type: ignore\n"
+        "    return {k: v * 1.5 for k, v in _spectral_terms(*args, **kwargs).items()}\n"
+    )
+    try:
+        # What the training would resume from, and find finished, does not know of the change.
+        shutil.rmtree(project / ".distill" / "state")
+        call(project, "dvc", "repro", "-f", "-s", "train_vqvae")
+        call(project, "dvc", "repro")
+    finally:
+        source.write_text(before)
+    found = reproduced(project, "models/tiny.distill", code=1)
+    assert found["identical"] is False
+    assert found["stage"] == "train_vqvae"
+    assert any("in no commit" in reason for reason in found["reasons"])
+
+
+def test_a_model_without_a_record_is_one_line(project: Path, tmp_path: Path) -> None:
+    record = project / "mlflow.db"
+    record.rename(tmp_path / "mlflow.db")
+    try:
+        said = distill(project, "reproduce", "models/tiny.distill", code=1).stderr
+    finally:
+        (tmp_path / "mlflow.db").replace(record)
+    assert "is recorded here" in said
+    assert "Traceback" not in said

@@ -1,0 +1,261 @@
+"""The record of runs: one run a model, complete however the training went, and never in its way."""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from distill.errors import TrackingError
+from distill.projects.project import mark_workspace
+from distill.stages.pipeline import STAGES
+from distill.stages.workspace import Workspace, read_report
+from distill.tracking import content, runs
+from distill.tracking.address import client_of
+from distill.tracking.lookup import find_runs
+from pipeline_util import make_workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow", "ignore::FutureWarning:mlflow")
+
+
+def distill(*arguments: str, cwd: Path, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run(
+        [sys.executable, "-m", "distill", *arguments],
+        cwd=cwd,
+        env={**environment, "DISTILL_TRACKING": "on", **more},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
+    assert code is None or done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def run_stages(workspace: Workspace, *stages: str, **more: str) -> str:
+    return "".join(distill("stage", stage, cwd=workspace.root, **more).stderr for stage in stages)
+
+
+def recorded(client: "MlflowClient") -> "list[Run]":
+    experiment = client.get_experiment_by_name("distill")
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+def curve(client: "MlflowClient", run: "Run", name: str) -> dict[int, float]:
+    points = client.get_metric_history(run.info.run_id, name)
+    assert len({point.step for point in points}) == len(points), f"{name} has an epoch twice"
+    return {point.step: point.value for point in points}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A project in which every stage ran once, each in a process of its own."""
+    root = tmp_path_factory.mktemp("tracking")
+    workspace = make_workspace(root, vqvae={"num_quantizers": 2})
+    (root / ".dvc").mkdir()
+    run_stages(workspace, *STAGES, DVC_ROOT=str(root))
+    return workspace
+
+
+def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:
+    client = client_of(project.root)
+    (run,) = recorded(client)
+    assert run.info.status == "FINISHED"
+    assert "num_quantizers=2" in run.info.run_name
+    params, tags = run.data.params, run.data.tags
+    assert params["vqvae.num_quantizers"] == "2"
+    assert params["prior.hidden"] == "16"
+    assert params["run.threads"] == "1"
+    assert "auto" not in params.values()
+    for stage in ("train_vqvae", "train_prior"):
+        for row in content.read_history(project, stage):
+            for metric in content.metrics_of_row(stage, row):
+                assert curve(client, run, metric.name)[metric.epoch] == metric.value
+        group = content.GROUPS[stage]
+        assert set(curve(client, run, f"{group}/epoch_seconds")) == set(curve(client, run, f"{group}/train_loss"))
+        assert min(curve(client, run, f"{group}/memory_mb").values()) > 50
+        assert tags[f"distill.origin.{stage}"] == "this run"
+    for level in range(2):
+        for figure in ("utilization", "perplexity", "dead_codes"):
+            assert len(curve(client, run, f"codebook/level_{level}/{figure}")) == 3
+    register = read_report(project, "register")
+    assert tags["distill.started_by"] == "dvc"
+    assert tags["distill.digest"] == register["digest"]
+    assert tags["distill.lineage"] == register["lineage"]
+    assert tags["distill.verdict"] == register["verdict"]
+    warnings = read_report(project, "train_vqvae")["warnings"]
+    assert [tags[f"distill.warning.train_vqvae.{n + 1}"] for n in range(len(warnings))] == warnings
+    assert run.inputs.dataset_inputs[0].dataset.name == "sounds"
+    files = {
+        item.path
+        for folder in ("", "plots/train_vqvae", "reports", "previews")
+        for item in client.list_artifacts(run.info.run_id, folder or None)
+    }
+    assert {"params.yaml", "plots/train_vqvae/loss.png", "plots/train_vqvae/codebook_usage.png"} <= files
+    assert {f"reports/{stage}.json" for stage in STAGES} <= files
+    assert any(name.endswith(".flac") for name in files)
+    assert [found.run_id for found in find_runs(project.root, register["lineage"])] == [run.info.run_id]
+
+
+def test_completing_twice_changes_nothing(project: Workspace) -> None:
+    client = client_of(project.root)
+    before = recorded(client)[0].to_dictionary()
+    said = json.loads(distill("tracking", "sync", "--json", cwd=project.root).stdout)
+    assert said["run_id"] == before["info"]["run_id"]
+    assert recorded(client)[0].to_dictionary() == before
+
+
+def test_a_stage_from_the_cache_is_filled_in_and_says_where_it_came_from(project: Workspace) -> None:
+    client = client_of(project.root)
+    first = recorded(client)[0]
+    params = project.params_file.read_text()
+    project.params_file.write_text(params.replace("hidden: 16", "hidden: 32"))
+    try:
+        run_stages(project, "configure", "train_prior", "check_memorization", "register")
+    finally:
+        project.params_file.write_text(params)
+    second = next(run for run in recorded(client) if run.info.run_id != first.info.run_id)
+    assert second.data.tags["distill.origin.train_vqvae"] == f"cache of run {first.info.run_id}"
+    assert second.data.tags["distill.origin.train_prior"] == "this run"
+    assert second.data.tags["distill.started_by"] == "cli"
+    for name in ("vqvae/validation_loss", "codebook/level_0/utilization"):
+        assert curve(client, second, name) == curve(client, first, name)
+    assert "vqvae/epoch_seconds" not in second.data.metrics
+    assert "prior/epoch_seconds" in second.data.metrics
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_killed_training_goes_on_in_its_run_with_no_epoch_twice(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, vqvae={"epochs": 60})
+    (tmp_path / ".dvc").mkdir()
+    run_stages(workspace, "prepare", "configure")
+    state = tmp_path / ".distill" / "state" / "train_vqvae"
+    child = subprocess.Popen(
+        [sys.executable, "-m", "distill", "stage", "train_vqvae", "-q"],
+        cwd=tmp_path,
+        env={**os.environ, "DISTILL_TRACKING": "on"},
+    )
+    try:
+        wait_for(lambda: list(state.glob("*/*")) and (tmp_path / ".distill" / "tracking.json").exists())
+        time.sleep(0.5)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    run_stages(workspace, *STAGES[2:])
+    client = client_of(tmp_path)
+    (run,) = recorded(client)
+    assert run.info.status == "FINISHED"
+    assert set(curve(client, run, "vqvae/validation_loss")) == set(range(1, 61))
+
+
+def test_distill_train_records_the_same_as_the_stages(project: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("schema: 1\n")
+    (tmp_path / ".dvc").mkdir()
+    settings = []
+    for section, values in (("vqvae", project.params().vqvae), ("prior", project.params().prior)):
+        settings += [
+            f"{section}.{key}={value}" for key, value in values.model_dump(mode="json").items() if value != "auto"
+        ]
+    settings += ["data.chunk_seconds=0.35", "data.speed_semitones=[2.0]", "run.threads=1", "run.precision=fp32"]
+    settings += ["run.device=cpu", "memorization.sounds=2", "memorization.seconds=0.5"]
+    flags = [item for setting in settings for item in ("--set", setting)]
+    distill("train", str(project.root / "sounds"), "-q", "--model-name", "tiny", *flags, cwd=tmp_path)
+    client, other = client_of(tmp_path), client_of(project.root)
+    (run,) = recorded(client)
+    first = min(recorded(other), key=lambda each: each.info.start_time)
+    assert run.data.tags["distill.started_by"] == "cli"
+    assert run.data.tags["distill.digest"] == first.data.tags["distill.digest"]
+    timed = ("epoch_seconds", "steps_per_second", "memory_mb")
+    for name in first.data.metrics:
+        if not name.endswith(timed):
+            assert curve(client, run, name) == curve(other, first, name)
+    assert {k: v for k, v in run.data.params.items() if k != "data.path"} == {
+        k: v for k, v in first.data.params.items() if k != "data.path"
+    }
+
+
+def test_a_server_that_is_away_loses_nothing(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, vqvae={"epochs": 2}, prior={"epochs": 2})
+    (tmp_path / ".dvc").mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    said = run_stages(workspace, *STAGES, MLFLOW_TRACKING_URI=away)
+    assert "nothing answers there" in said
+    assert workspace.model("tiny").is_file()
+    failed = distill("tracking", "sync", cwd=tmp_path, code=1, MLFLOW_TRACKING_URI=away).stderr
+    assert "nothing answers there" in failed
+    distill("tracking", "sync", cwd=tmp_path)
+    client = client_of(tmp_path)
+    (run,) = recorded(client)
+    assert run.info.status == "FINISHED"
+    assert set(curve(client, run, "vqvae/validation_loss")) == {1, 2}
+    assert "vqvae/epoch_seconds" not in run.data.metrics
+
+
+def test_nothing_is_recorded_when_it_is_off(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, vqvae={"epochs": 1}, prior={"epochs": 1})
+    run_stages(workspace, *STAGES, DISTILL_TRACKING="off")
+    assert not (tmp_path / "mlflow.db").exists()
+    assert not (tmp_path / ".distill" / "tracking.json").exists()
+
+
+def test_a_workspace_without_a_finished_run_is_one_line(tmp_path: Path) -> None:
+    said = distill("tracking", "sync", cwd=tmp_path, code=1).stderr
+    assert said.count("\n") == 1
+
+
+def test_a_run_opened_before_the_stages_is_adopted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISTILL_TRACKING")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "work").mkdir()
+    workspace = make_workspace(tmp_path / "work", vqvae={"epochs": 1}, prior={"epochs": 1})
+    mark_workspace(workspace.root, tmp_path / "project")
+    opened = runs.open_run(workspace, started_by="prefect", name="one", tags={"flow": "x"})
+    run_stages(workspace, *STAGES)
+    (run,) = recorded(client_of(tmp_path / "project"))
+    assert run.info.run_id == opened == runs.run_of(workspace)
+    assert run.data.tags["distill.started_by"] == "prefect"
+    assert run.info.run_name == "one"
+    assert run.info.status == "FINISHED"
+
+
+def broken(kind: str, root: Path) -> None:
+    if kind == "a folder in its place":
+        (root / "mlflow.db").mkdir()
+    elif kind == "no database":
+        (root / "mlflow.db").write_text("this is no database, and long enough not to be taken for an empty one" * 20)
+    else:
+        client_of(root).search_experiments()
+        with sqlite3.connect(root / "mlflow.db") as connection:
+            connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+
+
+@pytest.mark.parametrize("kind", ["a folder in its place", "no database", "a newer version"])
+def test_a_database_that_cannot_be_used_is_one_line(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    broken(kind, tmp_path)
+    with pytest.raises(TrackingError, match="cannot use the record of runs") as failed:
+        find_runs(tmp_path, "0" * 64)
+    assert "\n" not in str(failed.value)
