@@ -124,6 +124,9 @@ class Metadata(Part):
     final_val_loss: Number = Field(None, description="Held-out loss of the last epoch.")
     best_train_loss: Number = Field(None, description="Training loss of the best epoch.")
     best_val_loss: Number = Field(None, description="Held-out loss of the best epoch.")
+    best_val_lsd_db: Number = Field(
+        None, description="Held-out log-spectral distance of the best epoch, in dB; comparable between parameters."
+    )
     tags: tuple[str, ...] = Field((), description="Words to find the model by.")
     preset: str = Field("", description="Preset that the parameters come from.")
     warnings: tuple[str, ...] = Field((), description="What went less than well, a line each.")

@@ -1,36 +1,43 @@
-"""`distill model`: what a model file says of itself."""
+"""`distill model`: model files and the registry."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, health_table, print_result, stdout_console
+from distill.cli.console import Json, Quiet, Verbose, health_table, print_result, set_up_logging, stderr, stdout_console
+from distill.errors import UsageError
 
-app = typer.Typer(help="Look at models.", no_args_is_help=True)
+Reference = Annotated[
+    str, typer.Argument(help="Model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry.", show_default=False)
+]
+Project = Annotated[Path, typer.Option("--project", help="Project folder.")]
+Force = Annotated[bool, typer.Option("--force", help="Do it in spite of what speaks against it.")]
+FilesOnly = Annotated[bool, typer.Option("--files-only", help="Leave the registry out, which takes seconds to ask.")]
 
-
-@app.callback()
-def _model() -> None:
-    pass
+app = typer.Typer(help="Models: files and the registry.", no_args_is_help=True)
 
 
 @app.command()
 def info(
-    model: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
+    model: Reference,
+    project: Project = Path(),
+    run: Annotated[bool, typer.Option("--run", help="Also show the recorded run that made it.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a model file says of itself, without reading its weights."""
+    """Show what a model says of itself, without reading its weights."""
     from rich.table import Table
 
     from distill.artifact.model_file import read_manifest
     from distill.models.health import Health, judge
 
-    manifest = read_manifest(model)
+    path = _path(model, project)
+    manifest = read_manifest(path)
     document = manifest.document()
     health: Health = document["codebook_health_snapshot"]
+    recorded = _runs(project, manifest.lineage.id) if run else []
     if as_json:
-        print_result([], document, as_json=True)
+        print_result([], {**document, **({"runs": recorded} if run else {})}, as_json=True)
         return
     metadata, lineage, prior = manifest.metadata, manifest.lineage, manifest.prior_metadata
     table = Table(show_header=False, box=None)
@@ -42,7 +49,8 @@ def info(
         "data digest": lineage.data_digest,
         "preset": metadata.preset,
         "VQ-VAE": f"epoch {metadata.best_epoch} of {metadata.epochs}, "
-        f"training loss {_figure(metadata.best_train_loss)}, held-out loss {_figure(metadata.best_val_loss)}",
+        f"training loss {_figure(metadata.best_train_loss)}, held-out loss {_figure(metadata.best_val_loss)}, "
+        f"held-out distance {_figure(metadata.best_val_lsd_db)} dB",
         "prior": "none"
         if prior is None
         else f"epoch {prior.best_epoch} of {prior.epochs}, training perplexity {_figure(prior.perplexity.train)}, "
@@ -55,6 +63,12 @@ def info(
         "weights": manifest.tensor_digest,
         "lineage": lineage.id,
     }
+    for each in recorded:
+        dirty = ", with changes that were in no commit" if each["dirty"] else ""
+        rows[f"run {each['run_id'][:8]}"] = (
+            f"{each['started']} to {each['ended']} on {each['host']}, started by {each['started_by']}, "
+            f"commit {each['commit'][:12] or 'none'}{dirty}"
+        )
     for name, value in rows.items():
         if value:
             table.add_row(name, value)
@@ -63,5 +77,209 @@ def info(
     stdout.print(health_table(health))
 
 
+@app.command("list")
+def list_models(
+    sort: Annotated[str, typer.Option(help="name, distance, loss, dataset or sounds.")] = "name",
+    verdict: Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
+    files_only: FilesOnly = False,
+    project: Project = Path(),
+    as_json: Json = False,
+) -> None:
+    """List the models of a project: files and registered versions, the same weights once."""
+    _show([], sort, verdict, dataset, files_only, project, as_json)
+
+
+@app.command()
+def search(
+    words: Annotated[list[str], typer.Argument(help="Words in name, description, dataset, tags or aliases.")],
+    sort: Annotated[str, typer.Option(help="name, distance, loss, dataset or sounds.")] = "name",
+    verdict: Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
+    files_only: FilesOnly = False,
+    project: Project = Path(),
+    as_json: Json = False,
+) -> None:
+    """List the models that hold all the words."""
+    _show(words, sort, verdict, dataset, files_only, project, as_json)
+
+
+@app.command()
+def compare(
+    models: Annotated[list[str], typer.Argument(help="Two or more files or references.", show_default=False)],
+    project: Project = Path(),
+    as_json: Json = False,
+) -> None:
+    """Show in what models differ: figures, parameters, environment."""
+    from rich.table import Table
+
+    from distill.library.catalogue import compare as differences
+
+    rows = differences(models, _project(project))
+    if as_json:
+        print_result([], rows, as_json=True)
+        return
+    table = Table("", *models)
+    for name, values in rows.items():
+        table.add_row(name, *(_shown(values[model]) for model in models))
+    stdout_console().print(table if rows else "They do not differ.")
+
+
+@app.command()
+def register(
+    model: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
+    name: Annotated[str | None, typer.Option("--name", help="Name in the registry. [default: the model's]")] = None,
+    project: Project = Path(),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Register a model file as a candidate; the same weights are registered once."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.library.registry import register as put
+
+    version = put(model, _project(project), name=name)
+    values = {**vars(version), "aliases": list(version.aliases), "reference": version.reference}
+    told = "" if version.created else " (it was there already)"
+    print_result([f"{version.reference}{told}"], values, as_json=as_json)
+
+
+@app.command()
+def promote(
+    model: Annotated[str, typer.Argument(help="NAME/VERSION, NAME@ALIAS or NAME.", show_default=False)],
+    force: Force = False,
+    project: Project = Path(),
+    as_json: Json = False,
+) -> None:
+    """Make a registered version the champion, if it memorized nothing and is not worse than the champion."""
+    from distill.library.promotion import promote as make_champion
+
+    version = make_champion(model, _project(project), force=force)
+    values = {**vars(version), "aliases": list(version.aliases), "reference": version.reference}
+    print_result([f"{version.name}@champion is {version.reference}"], values, as_json=as_json)
+
+
+@app.command()
+def export(
+    model: Reference,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", show_default=False)],
+    force: Force = False,
+    project: Project = Path(),
+    as_json: Json = False,
+) -> None:
+    """Copy a model to a file."""
+    from distill.library.catalogue import export as copy
+
+    path = copy(model, output, _project(project), force=force)
+    print_result([str(path)], {"path": str(path)}, as_json=as_json)
+
+
+@app.command("import")
+def import_model(
+    file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
+    name: Annotated[str | None, typer.Option("--name", help="Name of the file in models/.")] = None,
+    force: Force = False,
+    project: Project = Path(),
+    as_json: Json = False,
+) -> None:
+    """Check a model file whole and copy it to models/."""
+    from distill.library.catalogue import import_file
+
+    path = import_file(file, _project(project), name=name, force=force)
+    print_result([str(path)], {"path": str(path)}, as_json=as_json)
+
+
+@app.command()
+def delete(
+    model: Annotated[str, typer.Argument(help="Model file, or NAME/VERSION.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Force = False,
+    project: Project = Path(),
+    as_json: Json = False,
+) -> None:
+    """Remove a model file, or a version from the registry."""
+    from distill.library.catalogue import delete as remove
+
+    if not yes and not typer.confirm(f"Delete {model} for good?", err=True):
+        raise UsageError("nothing was deleted")
+    removed = remove(model, _project(project), force=force)
+    print_result([f"deleted {removed}"], {"deleted": removed}, as_json=as_json)
+
+
+def _project(given: Path) -> Path:
+    from distill.projects.project import project_of
+
+    return project_of(given)
+
+
+def _path(reference: str, project: Path) -> Path:
+    """A file at once; what is none is looked up in the registry, which takes a while to load."""
+    path = Path(reference)
+    if path.exists() or path.suffix == ".distill":
+        return path
+    from distill.library.registry import resolve
+
+    return resolve(reference, _project(project))
+
+
+def _runs(project: Path, lineage: str) -> list[dict[str, Any]]:
+    from distill.tracking.lookup import find_runs
+
+    return [
+        {
+            "run_id": run.run_id,
+            "name": run.name,
+            "status": run.status,
+            "started": run.started,
+            "ended": run.ended,
+            "host": run.tags.get("distill.host", ""),
+            "started_by": run.tags.get("distill.started_by", ""),
+            "commit": run.tags.get("distill.commit", ""),
+            "dirty": run.tags.get("distill.dirty") == "true",
+        }
+        for run in find_runs(_project(project), lineage)
+    ]
+
+
+def _show(
+    words: list[str],
+    sort: str,
+    verdict: str | None,
+    dataset: str | None,
+    files_only: bool,
+    project: Path,
+    as_json: bool,
+) -> None:
+    from rich.table import Table
+
+    from distill.library.catalogue import catalogue, chosen
+
+    entries, unreadable = catalogue(_project(project), registry=not files_only)
+    shown = [entry.summary() for entry in chosen(entries, words=words, verdict=verdict, dataset=dataset, sort=sort)]
+    for each in unreadable:
+        stderr.print(f"[yellow]Left out:[/yellow] {each.reason}")
+    if as_json:
+        print_result([], {"models": shown, "unreadable": [vars(each) for each in unreadable]}, as_json=True)
+        return
+    table = Table("name", "dataset", "codes", "distance dB", "perplexity", "codebooks", "memorization", "where")
+    for row in shown:
+        registered = [*row["registered"], *(f"@{alias}" for alias in row["aliases"])]
+        table.add_row(
+            row["name"],
+            f"{row['dataset']} ({row['sounds']})",
+            f"{row['levels']} x {row['codebook_size']}",
+            _figure(row["held_out_distance_db"]),
+            _figure(row["held_out_perplexity"]),
+            row["health"],
+            row["verdict"],
+            "\n".join([*row["files"], " ".join(registered)]).strip(),
+        )
+    stdout_console().print(table if shown else "No models.")
+
+
 def _figure(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
+
+
+def _shown(value: Any) -> str:
+    return _figure(value) if isinstance(value, float) else str(value)

@@ -111,6 +111,7 @@ def _manifest(
             final_val_loss=last["validation_loss"],
             best_train_loss=best["train_loss"],
             best_val_loss=best["validation_loss"],
+            best_val_lsd_db=best["validation_lsd_db"],
             preset=values["preset"],
             warnings=list(trained.warnings.values()),
             **lineage.dataset_facts(dataset),

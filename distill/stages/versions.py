@@ -3,7 +3,7 @@
 CODE_VERSIONS = {
     "prepare": 2,
     "configure": 3,
-    "train_vqvae": 2,
+    "train_vqvae": 3,
     "train_prior": 2,
     "check_memorization": 2,
     "register": 1,
