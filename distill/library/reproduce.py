@@ -15,12 +15,13 @@ import yaml
 
 from distill.artifact.manifest import Environment, Manifest
 from distill.artifact.model_file import read_manifest
-from distill.errors import DataError, Interrupted, StorageError, TrackingError
+from distill.errors import Interrupted, StorageError, TrackingError
 from distill.files import storage_errors
 from distill.library.registry import resolve
 from distill.live.stopping import StopRequest
 from distill.params import read_yaml
 from distill.projects.command import dvc
+from distill.projects.data import check_out
 from distill.projects.git import git
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking.lookup import RecordedRun, find_runs, recorded_files
@@ -124,31 +125,16 @@ def _with_environment(params: dict[str, Any], environment: Environment) -> dict[
 
 
 def _fetch_data(project: Path, root: Path, path: str, tell: Tell) -> None:
-    target = root / path
-    if target.exists():
-        return
-    pointer = target.with_name(f"{target.name}.dvc")
-    if not pointer.is_file():
-        raise DataError(
-            f"{path}: neither the sounds nor a {pointer.name} is in the commit: the data were not versioned"
-        )
-    tell(f"fetching {path} from DVC")
-    cache = dvc(project, "cache", "dir").strip()
-    local = project / ".dvc" / "config.local"
-    if local.is_file():
-        with storage_errors(root, "write into"):
-            shutil.copyfile(local, root / ".dvc" / "config.local")
-    dvc(root, "cache", "dir", "--local", cache)
-    relative = pointer.relative_to(root).as_posix()
-    try:
-        dvc(root, "checkout", relative)
-    except StorageError:
-        try:
-            dvc(root, "pull", relative)
-        except StorageError as error:
-            raise DataError(
-                f"the sounds of {path} are neither in DVC's cache nor on a remote: dvc pull where they are ({error})"
-            ) from error
+    """The sounds of the commit, from the project's cache or its remote."""
+    if not (root / path).exists():
+        tell(f"fetching {path} from DVC")
+        cache = dvc(project, "cache", "dir").strip()
+        local = project / ".dvc" / "config.local"
+        if local.is_file():
+            with storage_errors(root, "write into"):
+                shutil.copyfile(local, root / ".dvc" / "config.local")
+        dvc(root, "cache", "dir", "--local", cache)
+    check_out(root, path, remote=True)
 
 
 def _environment(root: Path) -> dict[str, str]:

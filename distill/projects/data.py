@@ -1,0 +1,36 @@
+"""The sounds of a project: under git, or behind a pointer file of DVC."""
+
+from pathlib import Path
+
+from distill.errors import DataError, StorageError
+from distill.projects.command import dvc
+
+
+def check_out(root: Path, path: str, *, remote: bool = False) -> Path:
+    """The sounds that `data.path` names, brought from DVC's cache where only their pointer is there.
+
+    Args:
+        root: the project folder.
+        path: relative to it, or absolute.
+        remote: also ask DVC's remote, which may be on the network.
+
+    Raises:
+        DataError: they are nowhere.
+    """
+    target = root / path
+    if target.exists():
+        return target
+    pointer = target.with_name(f"{target.name}.dvc")
+    if not pointer.is_file():
+        raise DataError(f"{target}: no such sounds, and no {pointer.name} of DVC beside them")
+    relative = pointer.relative_to(root).as_posix()
+    try:
+        dvc(root, "checkout", relative)
+    except StorageError as error:
+        if not remote:
+            raise DataError(f"the sounds of {path} are not in DVC's cache: run dvc pull {relative}") from error
+        try:
+            dvc(root, "pull", relative)
+        except StorageError as failed:
+            raise DataError(f"the sounds of {path} are neither in DVC's cache nor on a remote ({failed})") from failed
+    return target

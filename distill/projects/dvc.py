@@ -1,0 +1,126 @@
+"""Running one stage through DVC in a process group that ends when its owner does."""
+
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from distill.errors import DataError, DistillError, Interrupted, StorageError
+
+POLL_SECONDS = 0.5
+_EXITED = re.compile(r"exited with (-?\d+)")
+# What an orderly failing stage exits with; anything else is a crash.
+_ORDERLY = {1, 2, 3}
+_INTERRUPTED = 3
+
+_running: set["subprocess.Popen[str]"] = set()
+
+
+class StageCrashed(DistillError):
+    """A stage that died without saying why (killed, out of memory), or that found DVC busy: trying again may help."""
+
+
+def run_stage(
+    root: Path,
+    stage: str,
+    *,
+    environment: dict[str, str],
+    on_line: Callable[[str], None],
+    on_wait: Callable[[], None],
+) -> bool:
+    """Bring one stage of a workspace up to date; whether it ran, rather than being taken from the cache.
+
+    Whatever interrupts the caller, or kills its process, ends the stage too.
+
+    Args:
+        root: the workspace, a DVC project.
+        stage: its name in dvc.yaml.
+        environment: variables for the stage, besides those of this process.
+        on_line: told each line that DVC and the stage print.
+        on_wait: called about twice a second meanwhile.
+
+    Raises:
+        StageCrashed: it died, or DVC was busy.
+        Interrupted: it was asked to stop.
+        DistillError: the stage's own complaint.
+    """
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    guard = [sys.executable, "-m", "distill.projects.guard"]
+    command = [sys.executable, "-m", "dvc", "--cd", str(root), "repro", "--single-item", stage]
+    process = subprocess.Popen(
+        [*guard, *command],
+        env={**os.environ, **environment, "PATH": _path()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    _running.add(process)
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.put(line.rstrip())
+        lines.put(None)
+
+    threading.Thread(target=read, name=f"read-{stage}", daemon=True).start()
+    said: list[str] = []
+    try:
+        while True:
+            try:
+                line = lines.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                on_wait()
+                continue
+            if line is None:
+                break
+            if line:
+                said.append(line)
+                on_line(line)
+        code = process.wait()
+    finally:
+        _stop(process)
+    if code:
+        raise _failure(stage, said)
+    return any(line.startswith(f"Running stage '{stage}'") for line in said)
+
+
+def stop_running() -> None:
+    """End every stage that this process runs."""
+    for process in list(_running):
+        _stop(process)
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin is not None
+    with suppress(OSError):
+        process.stdin.close()
+    process.wait()
+    _running.discard(process)
+
+
+def _path() -> str:
+    """The running interpreter's folder first, so that DVC finds the `distill` that belongs to it."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+def _failure(stage: str, said: list[str]) -> DistillError:
+    own = next((line.removeprefix("distill: ") for line in reversed(said) if line.startswith("distill: ")), None)
+    error = next((line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")), None)
+    match = next(filter(None, map(_EXITED.search, said)), None)
+    code = int(match[1]) if match else None
+    if own is not None and code in _ORDERLY:
+        return Interrupted(own) if code == _INTERRUPTED else DistillError(own)
+    if error and "missing data" in error.lower():
+        return DataError(f"{stage}: {error}")
+    if error and ("lock" in error.lower() or "busy" in error.lower()):
+        return StageCrashed(f"{stage}: another DVC works in this workspace: {error}")
+    if code is not None:
+        return StageCrashed(f"{stage} ended with exit code {code} and said nothing; out of memory?")
+    return StorageError(f"dvc failed at {stage}: {error or (said[-1] if said else 'it gave no reason')}")
