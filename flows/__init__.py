@@ -1,1 +1,1 @@
-"""Prefect flows over the stages of the pipeline."""
+"""Prefect flows over the stages of the pipeline; used from a project folder."""

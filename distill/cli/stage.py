@@ -22,6 +22,7 @@ def stage(
 ) -> None:
     """Run one stage of the pipeline in a workspace."""
     set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.live.status import StatusListener
     from distill.stages.pipeline import run_stage
     from distill.stages.versions import CODE_VERSIONS
     from distill.stages.workspace import Call, Workspace
@@ -35,5 +36,5 @@ def stage(
     folder = Workspace(workspace)
     with stop_on_signals() as stop, shown_progress() as shown, tracked(folder) as recorder:
         stop_with_parent(stop)
-        report = run_stage(name, Call(folder, Listeners([shown, recorder]), stop))
+        report = run_stage(name, Call(folder, Listeners([shown, StatusListener(workspace), recorder]), stop))
     print_result([f"{workspace / 'reports' / f'{name}.json'}"], report, as_json=as_json)

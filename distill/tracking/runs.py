@@ -66,13 +66,22 @@ def run_of(workspace: Workspace) -> str | None:
 
 
 def open_run(workspace: Workspace, *, started_by: str, name: str, tags: Mapping[str, str] | None = None) -> str | None:
-    """Make a run for a workspace whose stages have yet to start; None, with a warning, where it cannot be recorded."""
+    """Make a run for a workspace before its stages, or take up the one that was interrupted there; its id.
+
+    None, with a warning, where it cannot be recorded.
+    """
     if not tracking_on():
         return None
     project = project_of(workspace.root)
+    tags = {"distill.started_by": started_by, **(tags or {})}
     try:
-        client = client_of(project)
-        run_id = _create(client, project, name, {"distill.started_by": started_by, **(tags or {})})
+        client, state = client_of(project), read_state(workspace)
+        with tracking_errors(project):
+            if state and state.address == tracking_address(project) and _open(client, state.run_id):
+                client.update_run(state.run_id, status="RUNNING")
+                _set_tags(client, state.run_id, tags)
+                return state.run_id
+        run_id = _create(client, project, name, tags)
     except TrackingError as error:
         logger.warning("%s; the training is recorded afterwards with distill tracking sync", error)
         return None

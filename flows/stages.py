@@ -1,0 +1,149 @@
+"""The stages of the pipeline as Prefect tasks, each run through DVC in a process of its own."""
+
+import base64
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+
+from distill.live.status import read_status, status_file
+from distill.projects.dvc import StageCrashed
+from distill.projects.dvc import run_stage as run_through_dvc
+from distill.stages.workspace import Workspace, read_report
+
+TITLES = {
+    "prepare": "Prepare the sounds",
+    "configure": "Configure",
+    "train_vqvae": "Train the VQ-VAE",
+    "train_prior": "Train the prior",
+    "check_memorization": "Check for memorization",
+    "register": "Write the model",
+}
+TIMEOUTS = {
+    "prepare": timedelta(hours=6),
+    "configure": timedelta(minutes=10),
+    "train_vqvae": timedelta(days=3),
+    "train_prior": timedelta(days=3),
+    "check_memorization": timedelta(hours=6),
+    "register": timedelta(minutes=30),
+}
+RETRIES = 2
+RETRY_SECONDS = 5.0
+
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def may_help(_task: object, _run: object, state: Any) -> bool:
+    """Whether trying again may help: after a crash, never after a stage's own complaint."""
+    return isinstance(state.result(raise_on_failure=False), (StageCrashed, OSError))
+
+
+def run_stage(root: Path, stage: str, environment: dict[str, str]) -> dict[str, Any]:
+    """Bring a stage up to date, as a task under a name that a user understands; its report."""
+    named = _run_stage.with_options(name=TITLES[stage], timeout_seconds=TIMEOUTS[stage].total_seconds())
+    report: dict[str, Any] = named(str(root), stage, environment)
+    return report
+
+
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=may_help,
+    log_prints=False,
+)
+def _run_stage(root: str, stage: str, environment: dict[str, str]) -> dict[str, Any]:
+    workspace = Workspace(Path(root))
+    logger = get_run_logger()
+    status_file(workspace.root, stage).unlink(missing_ok=True)
+    progress = _Progress(workspace.root, stage)
+
+    def on_line(line: str) -> None:
+        text = _TERMINAL_CODES.sub("", line).strip()
+        if text:
+            logger.info(text)
+
+    ran = run_through_dvc(workspace.root, stage, environment=environment, on_line=on_line, on_wait=progress.update)
+    progress.finish()
+    logger.info("%s: %s", TITLES[stage], "done" if ran else "taken from DVC's cache")
+    report = read_report(workspace, stage)
+    show = _SHOWN.get(stage)
+    if show is not None:
+        show(workspace, report)
+    return report
+
+
+class _Progress:
+    """A progress bar in Prefect's page, fed by the stage's status file."""
+
+    def __init__(self, root: Path, stage: str) -> None:
+        self.root, self.stage = root, stage
+        self.artifact: UUID | None = None
+        self.shown = 0.0
+
+    def update(self) -> None:
+        """Show where the stage stands, if that changed by a per cent or more."""
+        status = read_status(self.root, self.stage)
+        if not status or not status.get("total"):
+            return
+        share = 100.0 * status["done"] / status["total"]
+        if share - self.shown >= 1.0:
+            self._show(share)
+
+    def finish(self) -> None:
+        """Fill the bar."""
+        if self.artifact is not None:
+            self._show(100.0)
+
+    def _show(self, share: float) -> None:
+        self.shown = share
+        if self.artifact is None:
+            made = create_progress_artifact(
+                progress=share, key=f"{self.stage.replace('_', '-')}-progress", description=TITLES[self.stage]
+            )
+            self.artifact = cast(UUID, made)
+        else:
+            update_progress_artifact(self.artifact, progress=share)
+
+
+def _show_training(workspace: Workspace, report: dict[str, Any]) -> None:
+    rows = [
+        {
+            "level": name,
+            "utilization": f"{level['utilization']:.0%}",
+            "perplexity": round(level["perplexity"], 1),
+            "dead codes": level["dead_codes"],
+        }
+        for name, level in report["codebook"].items()
+    ]
+    create_table_artifact(rows, key="codebook-health", description=f"Codebooks: {report['health']['words']}")
+    picture = workspace.plots("train_vqvae") / "codebook_usage.png"
+    create_image_artifact(_data_url(picture), key="codebook-usage", description="How often each code is used")
+
+
+def _show_verdict(_workspace: Workspace, report: dict[str, Any]) -> None:
+    lines = [f"# Memorization: {report['verdict']}", "", *(f"- {reason}" for reason in report["reasons"])]
+    create_markdown_artifact("\n".join(lines), key="memorization-verdict", description=report["verdict"])
+
+
+_SHOWN: dict[str, Callable[[Workspace, dict[str, Any]], None]] = {
+    "train_vqvae": _show_training,
+    "check_memorization": _show_verdict,
+}
+
+
+def _data_url(picture: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode('ascii')}"

@@ -1,0 +1,152 @@
+"""The training flow: from sounds to a recorded, registered model."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from distill.configs import DataConfig, MemorizationConfig, ModelConfig, RunConfig, SpectrogramConfig
+from distill.errors import TrackingError
+from distill.library.registry import RegisteredVersion
+from distill.library.registry import register as put_into_registry
+from distill.params import PriorParams, VQVAEParams
+from distill.projects.dvc import stop_running
+from distill.projects.project import find_project
+from distill.projects.workspaces import RunWorkspace, locked, open_workspace, publish, with_overrides
+from distill.stages.pipeline import STAGES
+from distill.tracking.address import artifact_location, tracking_address, tracking_on
+from distill.tracking.content import run_name
+from distill.tracking.runs import complete, open_run, run_of
+from flows.lifeline import end_with_worker
+from flows.parameters import SECTIONS, given, title_of
+from flows.stages import run_stage
+
+
+def _name() -> str:
+    sections = {
+        name: model.model_validate(flow_run.parameters[name] or {})
+        for name, model in SECTIONS.items()
+        if isinstance(flow_run.parameters.get(name), dict)
+    }
+    sections |= {
+        name: value for name, value in flow_run.parameters.items() if isinstance(value, tuple(SECTIONS.values()))
+    }
+    overrides = given(sections)
+    sounds = Path(with_overrides(find_project(), overrides).data.path).stem
+    return f"{sounds} {title_of(overrides)}".strip()
+
+
+@flow(name="train", flow_run_name=_name, validate_parameters=True, persist_result=False)
+def train(
+    data: DataConfig | None = None,
+    spectrogram: SpectrogramConfig | None = None,
+    run: RunConfig | None = None,
+    vqvae: VQVAEParams | None = None,  # type: ignore[valid-type]
+    prior: PriorParams | None = None,  # type: ignore[valid-type]
+    memorization: MemorizationConfig | None = None,
+    model: ModelConfig | None = None,
+) -> dict[str, Any]:
+    """Train a model in a workspace of its own, record and register it.
+
+    What is given takes the place of params.yaml. With the project's own parameters the result is published: `dvc repro`
+    has nothing left to do then.
+
+    Returns:
+        `model` (path), `workspace`, `digest`, `verdict`, `run_id`, `version` (in the registry), `published`.
+
+    Raises:
+        DistillError: parameters, sounds or files that cannot be used.
+    """
+    end_with_worker()
+    logger = get_run_logger()
+    project = find_project()
+    overrides = given(
+        {
+            "data": data,
+            "spectrogram": spectrogram,
+            "run": run,
+            "vqvae": vqvae,
+            "prior": prior,
+            "memorization": memorization,
+            "model": model,
+        }
+    )
+    opened = open_workspace(project, overrides)
+    logger.info("workspace %s", opened.root)
+    try:
+        with locked(opened, lambda: logger.info("another run works with these parameters: waiting for it")):
+            return _run(project, opened, overrides)
+    finally:
+        stop_running()
+
+
+def _run(project: Path, opened: RunWorkspace, overrides: dict[str, Any]) -> dict[str, Any]:
+    params = opened.workspace.params()
+    sounds = Path(params.data.path).stem
+    tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.flow_run_name": str(flow_run.name or "")}
+    run_id = open_run(opened.workspace, started_by="prefect", name=run_name(params, sounds), tags=tags)
+    environment = {"DISTILL_STARTED_BY": "prefect", "MLFLOW_TRACKING_URI": tracking_address(project)}
+    reports = {stage: run_stage(opened.root, stage, environment) for stage in STAGES}
+    path = opened.workspace.model(params.model.name)
+    why_not = publish_run(opened)
+    if why_not is None:
+        path = project / path.relative_to(opened.root)
+    version = record(opened, path) if tracking_on() else None
+    _show(project, opened, path, version)
+    return {
+        "model": str(path),
+        "workspace": str(opened.root),
+        "digest": reports["register"]["digest"],
+        "verdict": reports["check_memorization"]["verdict"],
+        "distance_db": reports["train_vqvae"]["best"]["validation_lsd_db"],
+        "perplexity": reports["train_prior"]["best"]["validation_perplexity"],
+        "utilization": min(level["utilization"] for level in reports["train_vqvae"]["codebook"].values()),
+        "settings": title_of(overrides),
+        "run_id": run_of(opened.workspace) or run_id,
+        "version": version.reference if version else None,
+        "published": why_not is None,
+    }
+
+
+@task(name="Publish", cache_policy=NO_CACHE, persist_result=False)
+def publish_run(opened: RunWorkspace) -> str | None:
+    """Make the run the project's own where it fits; None, or why it is not."""
+    why_not = publish(opened)
+    logger = get_run_logger()
+    if why_not is None:
+        logger.info("published: dvc repro has nothing to do")
+    else:
+        logger.info("the run stays in %s: %s", opened.root, why_not)
+    return why_not
+
+
+@task(name="Register the model", cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5)
+def record(opened: RunWorkspace, path: Path) -> RegisteredVersion | None:
+    """Complete the record of the run and register its model; a record that is away only costs a warning."""
+    logger = get_run_logger()
+    try:
+        run_id = complete(opened.workspace, started_by="prefect")
+        version = put_into_registry(path, opened.project, run_id=run_id)
+    except TrackingError as error:
+        logger.warning("%s; later: distill tracking sync %s, distill model register %s", error, opened.root, path)
+        return None
+    logger.info("%s %s", version.reference, "registered" if version.created else "was registered before")
+    return version
+
+
+def _show(project: Path, opened: RunWorkspace, path: Path, version: RegisteredVersion | None) -> None:
+    run_id, address = run_of(opened.workspace), tracking_address(project)
+    lines = [f"- model: [{path}]({path.as_uri()})"]
+    if version is not None:
+        lines.append(f"- registered as **{version.reference}**")
+    if run_id is not None and artifact_location(project) is None:
+        lines.append(f"- [MLflow run]({address}/#/experiments/runs/{run_id})")
+    elif run_id is not None:
+        lines.append(
+            f"- MLflow run `{run_id}` in `{address}`: [its page](http://127.0.0.1:5000/#/runs/{run_id}), "
+            "which `distill tracking open` serves"
+        )
+    create_markdown_artifact("\n".join(lines), key="model", description="The model, its run and its version")
