@@ -1,17 +1,20 @@
 """The generation flow: new sounds from a model file or a registered model."""
 
-from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
 from pydantic import Field
 
+from distill.errors import DistillError
 from distill.generation.render import generate as render
 from distill.generation.render import write_sounds
 from distill.generation.sampling import SamplingConfig
 from distill.library.registry import resolve
 from distill.projects.project import find_project
 from flows.lifeline import end_with_worker
+from flows.stages import failed
 
 
 @flow(name="generate", flow_run_name="{count} sounds from {model}", validate_parameters=True, persist_result=False)
@@ -26,7 +29,7 @@ def generate(
     format: str = Field("wav", pattern="^(wav|flac|ogg|mp3)$"),
     output: str = "generated",
     force: bool = False,
-) -> list[str]:
+) -> list[str] | State[Any]:
     """Make new sounds.
 
     Args:
@@ -49,10 +52,13 @@ def generate(
     """
     end_with_worker()
     project = find_project()
-    path = resolve(model, project)
-    config = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
-    sounds = render(path, count=count, seconds=seconds, seed=seed, config=config)
-    files = write_sounds(project / output, sounds, stem=Path(path).stem, format=format, force=force)
+    try:
+        path = resolve(model, project)
+        config = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
+        sounds = render(path, count=count, seconds=seconds, seed=seed, config=config)
+        files = write_sounds(project / output, sounds, stem=path.stem, format=format, force=force)
+    except DistillError as error:
+        return failed(error)
     get_run_logger().info("%d sounds in %s", len(files), project / output)
     lines = [f"- [{file.name}]({file.as_uri()})" for file in files]
     create_markdown_artifact("\n".join(lines), key="sounds", description=f"{len(files)} sounds from {model}")

@@ -17,7 +17,10 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
 
+from distill.errors import DistillError
 from distill.live.status import read_status, status_file
 from distill.projects.dvc import StageCrashed
 from distill.projects.dvc import run_stage as run_through_dvc
@@ -50,11 +53,15 @@ def may_help(_task: object, _run: object, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), (StageCrashed, OSError))
 
 
+def failed(error: DistillError) -> State[Any]:
+    """A failure as its one line, where raising it would show a traceback."""
+    return Failed(message=str(error), data=error)
+
+
 def run_stage(root: Path, stage: str, environment: dict[str, str]) -> dict[str, Any]:
     """Bring a stage up to date, as a task under a name that a user understands; its report."""
     named = _run_stage.with_options(name=TITLES[stage], timeout_seconds=TIMEOUTS[stage].total_seconds())
-    report: dict[str, Any] = named(str(root), stage, environment)
-    return report
+    return cast(dict[str, Any], named(str(root), stage, environment))
 
 
 @task(
@@ -65,7 +72,7 @@ def run_stage(root: Path, stage: str, environment: dict[str, str]) -> dict[str, 
     retry_condition_fn=may_help,
     log_prints=False,
 )
-def _run_stage(root: str, stage: str, environment: dict[str, str]) -> dict[str, Any]:
+def _run_stage(root: str, stage: str, environment: dict[str, str]) -> dict[str, Any] | State[Any]:
     workspace = Workspace(Path(root))
     logger = get_run_logger()
     status_file(workspace.root, stage).unlink(missing_ok=True)
@@ -76,7 +83,12 @@ def _run_stage(root: str, stage: str, environment: dict[str, str]) -> dict[str, 
         if text:
             logger.info(text)
 
-    ran = run_through_dvc(workspace.root, stage, environment=environment, on_line=on_line, on_wait=progress.update)
+    try:
+        ran = run_through_dvc(workspace.root, stage, environment=environment, on_line=on_line, on_wait=progress.update)
+    except StageCrashed:
+        raise
+    except DistillError as error:
+        return failed(error)
     progress.finish()
     logger.info("%s: %s", TITLES[stage], "done" if ran else "taken from DVC's cache")
     report = read_report(workspace, stage)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.futures import wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import JsonValue
@@ -16,6 +17,7 @@ from distill.projects.project import find_project
 from distill.projects.workspaces import with_overrides
 from flows.lifeline import end_with_worker
 from flows.parameters import title_of
+from flows.stages import failed
 from flows.train import train
 
 Settings = dict[str, list[JsonValue]]
@@ -23,7 +25,9 @@ COLUMNS = ("settings", "distance_db", "utilization", "perplexity", "verdict", "v
 
 
 @flow(name="sweep", validate_parameters=True, persist_result=False)
-def sweep(settings: Settings, workers: int = 1, runner: Literal["threads", "dask"] = "threads") -> list[dict[str, Any]]:
+def sweep(
+    settings: Settings, workers: int = 1, runner: Literal["threads", "dask"] = "threads"
+) -> list[dict[str, Any]] | State[Any]:
     """Train every combination of settings.
 
     Args:
@@ -39,16 +43,20 @@ def sweep(settings: Settings, workers: int = 1, runner: Literal["threads", "dask
         DistillError: every combination failed.
     """
     end_with_worker()
-    combinations = combine(settings)
-    for overrides in combinations:
-        with_overrides(find_project(), overrides)
-    rows: list[dict[str, Any]] = _run_all.with_options(task_runner=task_runner(runner, workers))(combinations)
+    try:
+        combinations = combine(settings)
+        for overrides in combinations:
+            with_overrides(find_project(), overrides)
+        runs = task_runner(runner, workers)
+    except DistillError as error:
+        return failed(error)
+    rows: list[dict[str, Any]] = _run_all.with_options(task_runner=runs)(combinations)
     rows.sort(key=lambda row: (row.get("distance_db") is None, row.get("distance_db") or 0.0))
     create_table_artifact(
         [{name: row.get(name, row.get("error", "")) for name in COLUMNS} for row in rows], key="sweep"
     )
     if all("error" in row for row in rows):
-        raise DistillError(f"every combination failed: {rows[0]['error']}")
+        return failed(DistillError(f"every combination failed: {rows[0]['error']}"))
     return rows
 
 

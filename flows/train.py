@@ -6,10 +6,11 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from distill.configs import DataConfig, MemorizationConfig, ModelConfig, RunConfig, SpectrogramConfig
-from distill.errors import TrackingError
+from distill.errors import DistillError, TrackingError
 from distill.library.registry import RegisteredVersion
 from distill.library.registry import register as put_into_registry
 from distill.params import PriorParams, VQVAEParams
@@ -22,7 +23,7 @@ from distill.tracking.content import run_name
 from distill.tracking.runs import complete, open_run, run_of
 from flows.lifeline import end_with_worker
 from flows.parameters import SECTIONS, given, title_of
-from flows.stages import run_stage
+from flows.stages import failed, run_stage
 
 
 def _name() -> str:
@@ -48,7 +49,7 @@ def train(
     prior: PriorParams | None = None,  # type: ignore[valid-type]
     memorization: MemorizationConfig | None = None,
     model: ModelConfig | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any] | State[Any]:
     """Train a model in a workspace of its own, record and register it.
 
     What is given takes the place of params.yaml. With the project's own parameters the result is published: `dvc repro`
@@ -58,7 +59,7 @@ def train(
         `model` (path), `workspace`, `digest`, `verdict`, `run_id`, `version` (in the registry), `published`.
 
     Raises:
-        DistillError: parameters, sounds or files that cannot be used.
+        DistillError: parameters, sounds or files that cannot be used (the flow fails with its line).
     """
     end_with_worker()
     logger = get_run_logger()
@@ -74,11 +75,13 @@ def train(
             "model": model,
         }
     )
-    opened = open_workspace(project, overrides)
-    logger.info("workspace %s", opened.root)
     try:
+        opened = open_workspace(project, overrides)
+        logger.info("workspace %s", opened.root)
         with locked(opened, lambda: logger.info("another run works with these parameters: waiting for it")):
             return _run(project, opened, overrides)
+    except DistillError as error:
+        return failed(error)
     finally:
         stop_running()
 

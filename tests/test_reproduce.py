@@ -1,45 +1,14 @@
 """`distill reproduce`: a recorded model built again from its commit, in a project that holds its own code."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from pipeline_util import TINY
+from project_util import call, commit, distill, make_project
 from sounds_util import folder_of_tones, save, tone
-
-PROJECT = Path(__file__).parents[1]
-
-
-def call(project: Path, *command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(project),
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "DVC_NO_ANALYTICS": "1",
-        "DISTILL_TRACKING": "on",
-    }
-    done = subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=250
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
-
-
-def distill(project: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    return call(project, sys.executable, "-m", "distill", *arguments, code=code)
-
-
-def commit(project: Path, message: str) -> None:
-    call(project, "git", "add", "-A")
-    call(project, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", message)
 
 
 def reproduced(project: Path, reference: str, code: int = 0) -> dict[str, Any]:
@@ -50,18 +19,8 @@ def reproduced(project: Path, reference: str, code: int = 0) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone with its own code, little sounds versioned by DVC, and a model that `dvc repro` built."""
-    root = tmp_path_factory.mktemp("reproduce") / "project"
-    root.mkdir()
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
-        shutil.copy(PROJECT / name, root)
-    for name in (".dvc/config", ".dvc/.gitignore", "journal/train_vqvae.jsonl", "journal/train_prior.jsonl"):
-        (root / name).parent.mkdir(exist_ok=True)
-        shutil.copy(PROJECT / name, root / name)
-    shutil.copytree(PROJECT / "distill", root / "distill", ignore=shutil.ignore_patterns("__pycache__"))
-    values = {"schema": 1, **TINY, "run": {"seed": 0, **TINY["run"]}, "spectrogram": {"floor_db": -20.0}}
-    (root / "params.yaml").write_text(yaml.safe_dump(values))
+    root = make_project(tmp_path_factory.mktemp("reproduce") / "project")
     folder_of_tones(root.parent / "tones", 6)
-    call(root, "git", "init", "-q")
     distill(root, "dataset", "add", str(root.parent / "tones"))
     commit(root, "first")
     call(root, "dvc", "repro")
@@ -99,6 +58,7 @@ def test_sounds_that_are_gone_are_one_line(project: Path) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_sounds_come_from_a_remote(project: Path, tmp_path: Path) -> None:
     call(project, "dvc", "remote", "add", "--local", "-d", "team", str(tmp_path / "remote"))
     call(project, "dvc", "push", "-q", "data/tones.dvc")
@@ -113,6 +73,7 @@ def test_sounds_come_from_a_remote(project: Path, tmp_path: Path) -> None:
     assert found["identical"] is True
 
 
+@pytest.mark.slow
 def test_code_that_was_in_no_commit_shows_in_the_first_stage_that_differs(project: Path) -> None:
     source = project / "distill" / "models" / "losses.py"
     before = source.read_text()

@@ -91,11 +91,12 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
 
 
 def _recorded(manifest: Manifest, project: Path) -> RecordedRun:
-    """The newest finished run with the model's lineage, one from a clean tree before others."""
-    runs = [run for run in find_runs(project, manifest.lineage.id) if run.tags.get("distill.digest")]
+    """The newest run that made these weights, one from a clean tree before others."""
+    found = find_runs(project, manifest.lineage.id)
+    runs = [run for run in found if run.tags.get("distill.digest") == manifest.tensor_digest]
     if not runs:
         raise TrackingError(
-            f"no finished run with the lineage {manifest.lineage.id[:12]} is recorded here: "
+            f"no finished run of lineage {manifest.lineage.id[:12]} with these weights is recorded here: "
             "the model was made elsewhere, or its record is gone (distill tracking sync may complete it)"
         )
     return min(runs, key=lambda run: run.tags.get("distill.dirty") == "true")

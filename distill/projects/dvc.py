@@ -65,8 +65,9 @@ def run_stage(
 
     def read() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line.rstrip())
+        with process.stdout as output:
+            for line in output:
+                lines.put(line.rstrip())
         lines.put(None)
 
     threading.Thread(target=read, name=f"read-{stage}", daemon=True).start()

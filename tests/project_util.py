@@ -1,0 +1,77 @@
+"""A small project folder with the pipeline's own files, under git."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline_util import TINY
+from sounds_util import folder_of_tones
+
+PROJECT = Path(__file__).parents[1]
+FILES = (
+    "dvc.yaml",
+    "prefect.yaml",
+    ".dvcignore",
+    ".gitignore",
+    "pyproject.toml",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    "journal/train_vqvae.jsonl",
+    "journal/train_prior.jsonl",
+)
+
+
+def call(project: Path, *command: str, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a project whose own code comes first."""
+    inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment = {
+        **inherited,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(project),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "DVC_NO_ANALYTICS": "1",
+        "DISTILL_TRACKING": "on",
+        **more,
+    }
+    done = subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=280
+    )
+    assert code is None or done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def distill(project: Path, *arguments: str, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run the `distill` command of a project."""
+    return call(project, sys.executable, "-m", "distill", *arguments, code=code, **more)
+
+
+def commit(project: Path, message: str) -> None:
+    """Commit everything."""
+    call(project, "git", "add", "-A")
+    call(project, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", message)
+
+
+def make_project(root: Path, **changes: dict[str, Any]) -> Path:
+    """A project with its own code, little sounds and the parameters of TINY, with `changes` by section."""
+    root.mkdir(parents=True)
+    for name in FILES:
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT / name, root / name)
+    for name in ("distill", "flows"):
+        shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    folder_of_tones(root / "sounds", 6)
+    values: dict[str, Any] = {name: dict(section) for name, section in TINY.items()}
+    values["data"]["path"] = "sounds"
+    values["run"]["seed"] = 0
+    values["spectrogram"] = {"floor_db": -20.0}
+    for name, section in changes.items():
+        values[name] = {**values.get(name, {}), **section}
+    (root / "params.yaml").write_text(yaml.safe_dump({"schema": 1, **values}))
+    call(root, "git", "init", "-q")
+    commit(root, "first")
+    return root
