@@ -24,6 +24,8 @@ from distill.errors import DistillError
 from distill.live.status import read_status, status_file
 from distill.projects.dvc import StageCrashed
 from distill.projects.dvc import run_stage as run_through_dvc
+from distill.projects.sharing import taking_turns
+from distill.projects.workspaces import RunWorkspace
 from distill.stages.workspace import Workspace, read_report
 
 TITLES = {
@@ -45,6 +47,9 @@ TIMEOUTS = {
 RETRIES = 2
 RETRY_SECONDS = 5.0
 
+# What DVC says at every stage, whatever happens.
+NOISE = ("is empty.", "Use `dvc push`", "Updating lock file", "Generating lock file")
+
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -58,10 +63,13 @@ def failed(error: DistillError) -> State[Any]:
     return Failed(message=str(error), data=error)
 
 
-def run_stage(root: Path, stage: str, environment: dict[str, str]) -> dict[str, Any]:
-    """Bring a stage up to date, as a task under a name that a user understands; its report."""
-    named = _run_stage.with_options(name=TITLES[stage], timeout_seconds=TIMEOUTS[stage].total_seconds())
-    return cast(dict[str, Any], named(str(root), stage, environment))
+def run_stage(opened: RunWorkspace, stage: str, environment: dict[str, str], held: int) -> dict[str, Any]:
+    """Bring a stage up to date, as a task under a name that a user understands; its report.
+
+    `held` is the descriptor of the workspace's lock.
+    """
+    named = _run_stage.with_options(name=TITLES[stage])
+    return cast(dict[str, Any], named(opened, stage, environment, held))
 
 
 @task(
@@ -72,19 +80,29 @@ def run_stage(root: Path, stage: str, environment: dict[str, str]) -> dict[str, 
     retry_condition_fn=may_help,
     log_prints=False,
 )
-def _run_stage(root: str, stage: str, environment: dict[str, str]) -> dict[str, Any] | State[Any]:
-    workspace = Workspace(Path(root))
+def _run_stage(opened: RunWorkspace, stage: str, environment: dict[str, str], held: int) -> dict[str, Any] | State[Any]:
+    workspace = opened.workspace
     logger = get_run_logger()
     status_file(workspace.root, stage).unlink(missing_ok=True)
     progress = _Progress(workspace.root, stage)
 
     def on_line(line: str) -> None:
         text = _TERMINAL_CODES.sub("", line).strip()
-        if text:
+        if text and not any(words in text for words in NOISE):
             logger.info(text)
 
     try:
-        ran = run_through_dvc(workspace.root, stage, environment=environment, on_line=on_line, on_wait=progress.update)
+        with taking_turns(opened, stage, lambda: logger.info("another run does the same: waiting for its result")):
+            ran = run_through_dvc(
+                opened.root,
+                stage,
+                environment=environment,
+                on_line=on_line,
+                on_wait=progress.update,
+                held=held,
+                # Prefect's own limit cannot end a stage in a sweep's thread.
+                limit_seconds=TIMEOUTS[stage].total_seconds(),
+            )
     except StageCrashed:
         raise
     except DistillError as error:

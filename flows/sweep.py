@@ -1,6 +1,7 @@
 """The sweep flow: every combination of some settings, each a training flow of its own, compared at the end."""
 
 import itertools
+import logging
 from typing import Any, Literal
 
 from prefect import flow, get_run_logger, task
@@ -12,7 +13,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import JsonValue
 
 from distill.errors import DistillError, UsageError
-from distill.projects.dvc import stop_running
+from distill.projects.dvc import reopen, stop_running
 from distill.projects.project import find_project
 from distill.projects.workspaces import with_overrides
 from flows.lifeline import end_with_worker
@@ -94,6 +95,8 @@ def task_runner(name: str, workers: int) -> TaskRunner[Any]:
         from prefect_dask import DaskTaskRunner  # type: ignore[attr-defined]
     except ImportError as error:
         raise UsageError("Dask is not installed: pip install 'distill[dask]'") from error
+    # It tells of every connection.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     local = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     return DaskTaskRunner(cluster_kwargs={**local, "host": "127.0.0.1"})
 
@@ -101,11 +104,14 @@ def task_runner(name: str, workers: int) -> TaskRunner[Any]:
 @flow(name="combinations", validate_parameters=False, persist_result=False)
 def _run_all(combinations: list[dict[str, dict[str, JsonValue]]]) -> list[dict[str, Any]]:
     logger = get_run_logger()
+    reopen()
     try:
         futures = [_train.submit(overrides) for overrides in combinations]
         wait(futures)
-    finally:
+    except BaseException:
+        # Cancelling reaches this thread alone; the trainings are in others.
         stop_running()
+        raise
     rows = []
     for overrides, future in zip(combinations, futures, strict=True):
         result = future.result(raise_on_failure=False)

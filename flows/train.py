@@ -9,12 +9,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from distill.configs import DataConfig, MemorizationConfig, ModelConfig, RunConfig, SpectrogramConfig
+from distill.configs import MemorizationConfig, ModelConfig, SpectrogramConfig
 from distill.errors import DistillError, TrackingError
 from distill.library.registry import RegisteredVersion
 from distill.library.registry import register as put_into_registry
 from distill.params import PriorParams, VQVAEParams
-from distill.projects.dvc import stop_running
 from distill.projects.project import find_project
 from distill.projects.workspaces import RunWorkspace, locked, open_workspace, publish, with_overrides
 from distill.stages.pipeline import STAGES
@@ -22,7 +21,7 @@ from distill.tracking.address import artifact_location, tracking_address, tracki
 from distill.tracking.content import run_name
 from distill.tracking.runs import complete, open_run, run_of
 from flows.lifeline import end_with_worker
-from flows.parameters import SECTIONS, given, title_of
+from flows.parameters import SECTIONS, DataParams, RunParams, given, title_of
 from flows.stages import failed, run_stage
 
 
@@ -42,9 +41,9 @@ def _name() -> str:
 
 @flow(name="train", flow_run_name=_name, validate_parameters=True, persist_result=False)
 def train(
-    data: DataConfig | None = None,
+    data: DataParams | None = None,
     spectrogram: SpectrogramConfig | None = None,
-    run: RunConfig | None = None,
+    run: RunParams | None = None,
     vqvae: VQVAEParams | None = None,  # type: ignore[valid-type]
     prior: PriorParams | None = None,  # type: ignore[valid-type]
     memorization: MemorizationConfig | None = None,
@@ -78,21 +77,19 @@ def train(
     try:
         opened = open_workspace(project, overrides)
         logger.info("workspace %s", opened.root)
-        with locked(opened, lambda: logger.info("another run works with these parameters: waiting for it")):
-            return _run(project, opened, overrides)
+        with locked(opened, lambda: logger.info("another run works with these parameters: waiting for it")) as held:
+            return _run(project, opened, overrides, held)
     except DistillError as error:
         return failed(error)
-    finally:
-        stop_running()
 
 
-def _run(project: Path, opened: RunWorkspace, overrides: dict[str, Any]) -> dict[str, Any]:
+def _run(project: Path, opened: RunWorkspace, overrides: dict[str, Any], held: int) -> dict[str, Any]:
     params = opened.workspace.params()
     sounds = Path(params.data.path).stem
     tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.flow_run_name": str(flow_run.name or "")}
     run_id = open_run(opened.workspace, started_by="prefect", name=run_name(params, sounds), tags=tags)
     environment = {"DISTILL_STARTED_BY": "prefect", "MLFLOW_TRACKING_URI": tracking_address(project)}
-    reports = {stage: run_stage(opened.root, stage, environment) for stage in STAGES}
+    reports = {stage: run_stage(opened, stage, environment, held) for stage in STAGES}
     path = opened.workspace.model(params.model.name)
     why_not = publish_run(opened)
     if why_not is None:

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,6 @@ from distill.errors import StorageError, UsageError
 
 POOL = "distill"
 START_SECONDS = 90.0
-STOP_SECONDS = 15.0
 POLL_SECONDS = 0.2
 
 Project = Annotated[Path, typer.Option("--project", help="Project folder.")]
@@ -65,6 +65,7 @@ def sweep(
 
 def serve_flows(
     port: Annotated[int, typer.Option(help="Port of Prefect's page and API.", min=1, max=65535)] = 4200,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve Prefect's page too.")] = True,
     project: Project = Path(),
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -83,6 +84,9 @@ def serve_flows(
         **os.environ,
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"{address}/api",
+        "PREFECT_SERVER_UI_ENABLED": str(page).lower(),
+        # Kept in memory, a place that a run held would stay taken after a restart.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
@@ -106,7 +110,7 @@ def serve_flows(
             _running(["worker", "start", "--pool", POOL, "--name", "distill"], environment, folder, shown)
         )
         lines = [
-            f"page:  {address}",
+            *([f"page:  {address}"] if page else []),
             f"use:   export PREFECT_API_URL={address}/api",
             "       prefect deployment run 'train/local' --watch",
         ]
@@ -125,32 +129,27 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-class _running:  # noqa: N801 - used as a function
-    """A Prefect command that runs as long as the block does."""
-
-    def __init__(self, arguments: list[str], environment: dict[str, str], folder: Path, shown: Any) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *arguments],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=shown,
-            stderr=shown,
-            # Ctrl-C is passed on in order: the worker first, then the server.
-            start_new_session=True,
-        )
-
-    def __enter__(self) -> "subprocess.Popen[bytes]":
-        return self.process
-
-    def __exit__(self, *_error: object) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+@contextmanager
+def _running(
+    arguments: list[str], environment: dict[str, str], folder: Path, shown: Any
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A Prefect command that runs as long as the block does, and no longer than this process, however that ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "distill.projects.guard", sys.executable, "-m", "prefect", *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=shown,
+        stderr=shown,
+        # Ctrl-C is passed on in order: the worker first, then the server.
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        process.wait()
 
 
 def _wait_until_up(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -6,11 +6,12 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from distill.errors import DataError, DistillError, Interrupted, StorageError
+from distill.errors import DataError, DistillError, Interrupted, StorageError, TrainingError
 
 POLL_SECONDS = 0.5
 _EXITED = re.compile(r"exited with (-?\d+)")
@@ -19,6 +20,7 @@ _ORDERLY = {1, 2, 3}
 _INTERRUPTED = 3
 
 _running: set["subprocess.Popen[str]"] = set()
+_closed = threading.Event()
 
 
 class StageCrashed(DistillError):
@@ -32,6 +34,8 @@ def run_stage(
     environment: dict[str, str],
     on_line: Callable[[str], None],
     on_wait: Callable[[], None],
+    held: int | None = None,
+    limit_seconds: float | None = None,
 ) -> bool:
     """Bring one stage of a workspace up to date; whether it ran, rather than being taken from the cache.
 
@@ -43,12 +47,17 @@ def run_stage(
         environment: variables for the stage, besides those of this process.
         on_line: told each line that DVC and the stage print.
         on_wait: called about twice a second meanwhile.
+        held: descriptor of the workspace's lock (see `locked`), which the stage holds on to until it has ended, even
+            when the caller is killed before.
+        limit_seconds: how long it may take.
 
     Raises:
         StageCrashed: it died, or DVC was busy.
-        Interrupted: it was asked to stop.
+        TrainingError: it took longer than it may.
+        Interrupted: it was asked to stop, or this process runs no more stages.
         DistillError: the stage's own complaint.
     """
+    require_open()
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     guard = [sys.executable, "-m", "distill.projects.guard"]
     command = [sys.executable, "-m", "dvc", "--cd", str(root), "repro", "--single-item", stage]
@@ -60,6 +69,9 @@ def run_stage(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        # Whoever kills the caller's process group must not kill the one that cleans up after it.
+        start_new_session=True,
+        pass_fds=() if held is None else (held,),
     )
     _running.add(process)
 
@@ -72,8 +84,11 @@ def run_stage(
 
     threading.Thread(target=read, name=f"read-{stage}", daemon=True).start()
     said: list[str] = []
+    begun = time.monotonic()
     try:
         while True:
+            if limit_seconds is not None and time.monotonic() - begun > limit_seconds:
+                raise TrainingError(f"{stage} took longer than {limit_seconds:g} s and was ended; the same run goes on")
             try:
                 line = lines.get(timeout=POLL_SECONDS)
             except queue.Empty:
@@ -93,9 +108,25 @@ def run_stage(
 
 
 def stop_running() -> None:
-    """End every stage that this process runs."""
+    """End every stage that this process runs, whichever thread waits for it; `reopen` allows new ones."""
+    _closed.set()
     for process in list(_running):
         _stop(process)
+
+
+def reopen() -> None:
+    """Allow stages again after `stop_running`."""
+    _closed.clear()
+
+
+def require_open() -> None:
+    """Make sure that this process still runs stages.
+
+    Raises:
+        Interrupted: `stop_running` was called.
+    """
+    if _closed.is_set():
+        raise Interrupted("interrupted")
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:

@@ -1,6 +1,5 @@
 """A run's own DVC project inside a project: made, locked while it is used, and published back when it fits."""
 
-import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from distill.files import digest_json, storage_errors, write_bytes
 from distill.params import Params, parse_params, read_yaml
 from distill.projects.command import dvc
 from distill.projects.data import check_out
+from distill.projects.locks import lock
 from distill.projects.project import mark_workspace
 from distill.stages.workspace import Workspace
 
@@ -73,14 +73,17 @@ def open_workspace(project: Path, overrides: Overrides) -> RunWorkspace:
 
 
 @contextmanager
-def locked(workspace: RunWorkspace, on_wait: Callable[[], None]) -> Iterator[None]:
+def locked(workspace: RunWorkspace, on_wait: Callable[[], None]) -> Iterator[int]:
     """Use a workspace alone: whoever comes second waits, told once by `on_wait`; the system frees what a dead one held.
+
+    Gives the descriptor of the lock, for `run_stage`: a stage that outlives a killed caller for a moment keeps it.
 
     Raises:
         StorageError: the lock cannot be made.
+        Interrupted: this process runs no more stages.
     """
-    with _lock(workspace.root / ".distill" / "run.lock", on_wait):
-        yield
+    with lock(workspace.root / ".distill" / "run.lock", on_wait) as descriptor:
+        yield descriptor
 
 
 def publish(workspace: RunWorkspace) -> str | None:
@@ -92,7 +95,7 @@ def publish(workspace: RunWorkspace) -> str | None:
     if not workspace.own:
         return "its parameters are not those of params.yaml"
     root, project = workspace.root, workspace.project
-    with _lock(project / ".distill" / "publish.lock", lambda: None):
+    with lock(project / ".distill" / "publish.lock", lambda: None):
         for name in ("params.yaml", *COPIED):
             if _bytes(project / name) != _bytes(root / name):
                 return f"{name} has changed since"
@@ -161,17 +164,3 @@ def _write_if_changed(path: Path, data: bytes) -> None:
 
 def _bytes(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
-
-
-@contextmanager
-def _lock(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    with storage_errors(path, "lock"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a")
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_wait()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
