@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -9,17 +10,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from distill.errors import TrackingError
+from distill.live.events import Listeners
+from distill.live.stopping import StopRequest
 from distill.projects.project import mark_workspace
-from distill.stages.pipeline import STAGES
-from distill.stages.workspace import Workspace, read_report
-from distill.tracking import content, runs
+from distill.stages.pipeline import STAGES, run_stage
+from distill.stages.workspace import Call, Workspace, read_report
+from distill.tracking import address, content, runs
 from distill.tracking.address import client_of
+from distill.tracking.listener import tracked
 from distill.tracking.lookup import find_runs
 from pipeline_util import make_workspace
 
@@ -27,7 +32,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow", "ignore::FutureWarning:mlflow")
+# MLflow warns of what it uses of other packages.
+pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:.*type hint.*:UserWarning")
 
 
 def distill(*arguments: str, cwd: Path, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
@@ -46,8 +52,16 @@ def distill(*arguments: str, cwd: Path, code: int | None = 0, **more: str) -> su
     return done
 
 
-def run_stages(workspace: Workspace, *stages: str, **more: str) -> str:
-    return "".join(distill("stage", stage, cwd=workspace.root, **more).stderr for stage in stages)
+def run_stages(workspace: Workspace, *stages: str, **environment: str) -> None:
+    """Run stages in this process, each recorded as `distill stage` does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DISTILL_TRACKING", raising=False)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        for stage in stages:
+            with tracked(workspace) as recorder:
+                run_stage(stage, Call(workspace, Listeners([recorder]), StopRequest()))
 
 
 def recorded(client: "MlflowClient") -> "list[Run]":
@@ -146,7 +160,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
 
 
 def test_a_killed_training_goes_on_in_its_run_with_no_epoch_twice(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path, vqvae={"epochs": 60})
+    workspace = make_workspace(tmp_path, vqvae={"epochs": 20})
     (tmp_path / ".dvc").mkdir()
     run_stages(workspace, "prepare", "configure")
     state = tmp_path / ".distill" / "state" / "train_vqvae"
@@ -165,7 +179,7 @@ def test_a_killed_training_goes_on_in_its_run_with_no_epoch_twice(tmp_path: Path
     client = client_of(tmp_path)
     (run,) = recorded(client)
     assert run.info.status == "FINISHED"
-    assert set(curve(client, run, "vqvae/validation_loss")) == set(range(1, 61))
+    assert set(curve(client, run, "vqvae/validation_loss")) == set(range(1, 21))
 
 
 def test_distill_train_records_the_same_as_the_stages(project: Workspace, tmp_path: Path) -> None:
@@ -194,14 +208,15 @@ def test_distill_train_records_the_same_as_the_stages(project: Workspace, tmp_pa
     }
 
 
-def test_a_server_that_is_away_loses_nothing(tmp_path: Path) -> None:
+def test_a_server_that_is_away_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     workspace = make_workspace(tmp_path, vqvae={"epochs": 2}, prior={"epochs": 2})
     (tmp_path / ".dvc").mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         away = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    said = run_stages(workspace, *STAGES, MLFLOW_TRACKING_URI=away)
-    assert "nothing answers there" in said
+    with caplog.at_level("WARNING", logger="distill"):
+        run_stages(workspace, *STAGES, MLFLOW_TRACKING_URI=away)
+    assert "nothing answers there" in caplog.text
     assert workspace.model("tiny").is_file()
     failed = distill("tracking", "sync", cwd=tmp_path, code=1, MLFLOW_TRACKING_URI=away).stderr
     assert "nothing answers there" in failed
@@ -215,7 +230,7 @@ def test_a_server_that_is_away_loses_nothing(tmp_path: Path) -> None:
 
 def test_nothing_is_recorded_when_it_is_off(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, vqvae={"epochs": 1}, prior={"epochs": 1})
-    run_stages(workspace, *STAGES, DISTILL_TRACKING="off")
+    run_stages(workspace, "prepare", "configure", "train_vqvae", DISTILL_TRACKING="off")
     assert not (tmp_path / "mlflow.db").exists()
     assert not (tmp_path / ".distill" / "tracking.json").exists()
 
@@ -226,7 +241,7 @@ def test_a_workspace_without_a_finished_run_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_run_opened_before_the_stages_is_adopted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DISTILL_TRACKING")
+    monkeypatch.delenv("DISTILL_TRACKING", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "project").mkdir()
     (tmp_path / "work").mkdir()
@@ -241,21 +256,42 @@ def test_a_run_opened_before_the_stages_is_adopted(tmp_path: Path, monkeypatch: 
     assert run.info.status == "FINISHED"
 
 
-def broken(kind: str, root: Path) -> None:
+def broken(kind: str, root: Path, other: Path) -> None:
+    target = root / "mlflow.db"
     if kind == "a folder in its place":
-        (root / "mlflow.db").mkdir()
+        target.mkdir()
     elif kind == "no database":
-        (root / "mlflow.db").write_text("this is no database, and long enough not to be taken for an empty one" * 20)
+        target.write_text("this is no database, and long enough not to be taken for an empty one" * 20)
     else:
-        client_of(root).search_experiments()
-        with sqlite3.connect(root / "mlflow.db") as connection:
+        # MLflow remembers, within a process, that it has seen a database.
+        client_of(other).search_experiments()
+        shutil.copy(other / "mlflow.db", target)
+        with closing(sqlite3.connect(target)) as connection, connection:
             connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
 
 
-@pytest.mark.parametrize("kind", ["a folder in its place", "no database", "a newer version"])
-def test_a_database_that_cannot_be_used_is_one_line(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("a folder in its place", "cannot be opened"),
+        ("no database", "it is no database"),
+        ("a newer version", "version of MLflow"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_line(
+    kind: str, said: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    broken(kind, tmp_path)
-    with pytest.raises(TrackingError, match="cannot use the record of runs") as failed:
+    broken(kind, tmp_path, tmp_path_factory.mktemp("other"))
+    with pytest.raises(TrackingError, match=said) as failed:
         find_runs(tmp_path, "0" * 64)
     assert "\n" not in str(failed.value)
+
+
+def test_a_locked_database_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(address, "LOCK_SECONDS", 0.2)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TrackingError, match="locked by another program"):
+            find_runs(tmp_path, "0" * 64)

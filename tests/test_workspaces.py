@@ -60,7 +60,7 @@ def test_other_parameters_have_another_workspace_and_share_what_is_equal(project
     first, other = open_workspace(project, {}), open_workspace(project, {"prior": {"hidden": 32}})
     assert first.root != other.root
     assert open_workspace(project, {"prior": {"hidden": 32}}).root == other.root
-    assert stages(other, *STAGES) == [False, True, False, True, True, True]
+    assert stages(other, "prepare", "configure", "train_vqvae") == [False, True, False]
     assert publish(other) is not None
     assert "up to date" in call(project, "dvc", "status").stdout
 

@@ -18,6 +18,8 @@ from distill.errors import StorageError, UsageError
 
 POOL = "distill"
 START_SECONDS = 90.0
+# A worker that ends sooner would end again.
+WORKER_SECONDS = 10.0
 POLL_SECONDS = 0.2
 
 Project = Annotated[Path, typer.Option("--project", help="Project folder.")]
@@ -106,9 +108,8 @@ def serve_flows(
             ["deploy", "--all", "--no-prompt"],
         ):
             _call(command, environment, folder)
-        worker = stack.enter_context(
-            _running(["worker", "start", "--pool", POOL, "--name", "distill"], environment, folder, shown)
-        )
+        work = ["worker", "start", "--pool", POOL, "--name", "distill"]
+        worker, started = stack.enter_context(_running(work, environment, folder, shown)), time.monotonic()
         lines = [
             *([f"page:  {address}"] if page else []),
             f"use:   export PREFECT_API_URL={address}/api",
@@ -117,10 +118,15 @@ def serve_flows(
         print_result(lines, {}, as_json=False)
         stderr.print("Ctrl-C ends it.")
         try:
-            while server.poll() is None and worker.poll() is None:
+            while server.poll() is None:
                 time.sleep(POLL_SECONDS)
-            ended = "server" if server.poll() is not None else "worker"
-            raise StorageError(f"Prefect's {ended} ended by itself: see {home / 'serve.log'}")
+                if worker.poll() is None:
+                    continue
+                if time.monotonic() - started < WORKER_SECONDS:
+                    raise StorageError(f"Prefect's worker ended by itself: see {home / 'serve.log'}")
+                stderr.print("The worker ended; starting another.")
+                worker, started = stack.enter_context(_running(work, environment, folder, shown)), time.monotonic()
+            raise StorageError(f"Prefect's server ended by itself: see {home / 'serve.log'}")
         except KeyboardInterrupt:
             stderr.print("Stopping.")
 

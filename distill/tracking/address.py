@@ -2,8 +2,9 @@
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 ADDRESS = "MLFLOW_TRACKING_URI"
 EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 SWITCH = "DISTILL_TRACKING"
+LOCK_SECONDS = 5.0
 
 # MLflow reads these when it is imported. A server that is away must not hold up a training for minutes.
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -67,10 +69,11 @@ def client_of(project: Path) -> "MlflowClient":
             or of a newer version.
     """
     set_up_mlflow()
+    address = tracking_address(project)
     with tracking_errors(project):
+        _check_database(address)
         from mlflow import MlflowClient
 
-        address = tracking_address(project)
         return MlflowClient(tracking_uri=address, registry_uri=address)
 
 
@@ -110,6 +113,16 @@ def tracking_errors(project: Path) -> Iterator[None]:
         raise TrackingError(f"cannot use the record of runs at {tracking_address(project)}: {_reason(said)}") from error
 
 
+def _check_database(address: str) -> None:
+    """Raise at once what MLflow would find out after trying for minutes."""
+    path = Path(address.removeprefix("sqlite:///"))
+    if not address.startswith("sqlite:///") or not path.exists():
+        return
+    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+
+
 def _reason(said: str) -> str:
     known = {
         "out-of-date database schema": "its database is of another version of MLflow: run mlflow db upgrade on it, "
@@ -120,6 +133,7 @@ def _reason(said: str) -> str:
         "unable to open database file": "its database cannot be opened",
         "Connection refused": "nothing answers there: start the server, or unset MLFLOW_TRACKING_URI",
         "Max retries exceeded": "nothing answers there: start the server, or unset MLFLOW_TRACKING_URI",
+        "file is not a database": "it is no database",
         "disk is full": "the disk is full",
         "No space left": "the disk is full",
     }
