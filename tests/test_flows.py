@@ -1,0 +1,154 @@
+"""The flows: what they take, what they refuse, and whole runs against Prefect's own server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import psutil
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from distill.artifact.model_file import read_manifest
+from distill.errors import UsageError
+from project_util import PROJECT, call, distill, make_project
+
+# Prefect's imports, on this Python.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::pydantic.warnings.PydanticDeprecatedSince20"
+)
+
+
+def test_only_what_is_given_takes_the_place_of_the_projects_parameters() -> None:
+    from flows.parameters import SECTIONS, given, title_of
+
+    sections = dict.fromkeys(SECTIONS)
+    assert given(sections) == {}
+    vqvae = SECTIONS["vqvae"].model_validate({"num_quantizers": 2})
+    assert given({**sections, "vqvae": vqvae}) == {"vqvae": {"num_quantizers": 2}}
+    assert title_of({"vqvae": {"num_quantizers": 2}}) == "num_quantizers=2"
+    for wrong in ({"num_quantisers": 2}, {"num_quantizers": 9}):
+        with pytest.raises(ValidationError):
+            SECTIONS["vqvae"].model_validate(wrong)
+
+
+def test_a_sweep_is_every_combination_and_refuses_what_is_no_setting() -> None:
+    from flows.sweep import combine
+
+    found = combine({"vqvae.num_quantizers": [2, 3], "run.seed": [0, 1]})
+    assert len(found) == 4
+    assert found[1] == {"vqvae": {"num_quantizers": 2}, "run": {"seed": 1}}
+    for wrong in ({"seed": [1]}, {"run.seed": []}, {"a.b.c": [1]}):
+        with pytest.raises(UsageError, match="section.key"):
+            combine(wrong)
+
+
+def test_every_deployment_names_a_flow_that_is_there() -> None:
+    deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
+    for deployment in deployments:
+        path, name = deployment["entrypoint"].split(":")
+        assert f"def {name}(" in (PROJECT / path).read_text()
+        assert deployment["schedules"] == []
+        assert deployment["concurrency_limit"]["limit"] >= 1
+
+
+def test_flows_outside_of_the_repository_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / "params.yaml").write_text("schema: 1\n")
+    said = call(tmp_path, sys.executable, "-m", "distill", "sweep", "run.seed=0,1", code=2, PYTHONPATH="").stderr
+    assert "flows/ and prefect.yaml" in said
+    assert "Traceback" not in said
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    return found
+
+
+def in_project(project: Path) -> list[psutil.Process]:
+    """Processes of stages in a project."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "stage" in words and process.info["cmdline"] and str(project) in str(process.environ().get("DVC_ROOT", "")):
+            found.append(process)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+class TestServer:
+    """Everything on a server that `distill serve-flows` started."""
+
+    @pytest.fixture(scope="class")
+    def project(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return make_project(tmp_path_factory.mktemp("flows") / "project")
+
+    @pytest.fixture(scope="class")
+    def server(self, project: Path) -> "Iterator[tuple[subprocess.Popen[str], dict[str, str]]]":
+        address = "http://127.0.0.1:42731"
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(project),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DISTILL_TRACKING": "on",
+        }
+        command = [sys.executable, "-m", "distill", "serve-flows", "--port", "42731"]
+        process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert address in process.stdout.readline()
+        yield process, {"PREFECT_API_URL": f"{address}/api"}
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        with pytest.raises(OSError):
+            urlopen(f"{address}/api/health", timeout=2)
+
+    def run(self, project: Path, api: dict[str, str], *arguments: str, code: int | None = 0) -> str:
+        done = call(project, sys.executable, "-m", "prefect", "deployment", "run", *arguments, code=code, **api)
+        return done.stdout + done.stderr
+
+    def test_a_deployment_runs_and_is_published_and_recorded(self, project: Path, server: Any) -> None:
+        self.run(project, server[1], "train/local", "--watch")
+        assert "up to date" in call(project, "dvc", "status").stdout
+        listed = json.loads(distill(project, "model", "list", "--json").stdout)["models"]
+        (model,) = [entry for entry in listed if "tiny/1" in entry["registered"]]
+        assert str(project / "models" / "tiny.distill") in model["files"]
+        manifest = read_manifest(project / "models" / "tiny.distill")
+        info = json.loads(distill(project, "model", "info", "tiny/1", "--run", "--json").stdout)
+        assert info["runs"][0]["started_by"] == "prefect"
+        assert info["lineage"]["id"] == manifest.lineage.id
+
+    def test_a_mistake_is_refused_before_there_is_a_run(self, project: Path, server: Any) -> None:
+        for wrong in ('vqvae={"num_quantisers": 2}', 'vqvae={"num_quantizers": 99}', "vqva={}"):
+            said = self.run(project, server[1], "train/local", "--param", wrong, code=1)
+            assert "Traceback" not in said
+
+    def test_a_cancelled_run_stops_within_seconds_and_leaves_nothing(self, project: Path, server: Any) -> None:
+        long = 'vqvae={"epochs": 2000, "checkpoint_interval": 1}'
+        said = self.run(project, server[1], "train/local", "--param", long)
+        wait_for(lambda: in_project(project))
+        identity = next(word.rsplit("/", 1)[1] for word in said.split() if "/runs/flow-run/" in word)
+        call(project, sys.executable, "-m", "prefect", "flow-run", "cancel", identity, **server[1])
+        begun = time.monotonic()
+        wait_for(lambda: not in_project(project), seconds=30)
+        assert time.monotonic() - begun < 30
+
+    def test_a_killed_worker_leaves_nothing_running(self, project: Path, server: Any) -> None:
+        long = 'vqvae={"epochs": 2001, "checkpoint_interval": 1}'
+        self.run(project, server[1], "train/local", "--param", long)
+        wait_for(lambda: in_project(project))
+        workers = [p for p in psutil.Process(server[0].pid).children() if "worker" in p.cmdline()]
+        for worker in workers:
+            worker.kill()
+        wait_for(lambda: not in_project(project), seconds=30)
+        assert server[0].wait(60) == 1
