@@ -1,25 +1,22 @@
 """The training flow: from sounds to a recorded, registered model."""
 
+import importlib
+import threading
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from distill.configs import MemorizationConfig, ModelConfig, SpectrogramConfig
-from distill.errors import DistillError, TrackingError
-from distill.library.registry import RegisteredVersion
-from distill.library.registry import register as put_into_registry
+from distill.errors import DistillError
 from distill.params import PriorParams, VQVAEParams
 from distill.projects.project import find_project
 from distill.projects.workspaces import RunWorkspace, locked, open_workspace, publish, with_overrides
 from distill.stages.pipeline import STAGES
-from distill.tracking.address import artifact_location, tracking_address, tracking_on
-from distill.tracking.content import run_name
-from distill.tracking.runs import complete, open_run, run_of
+from distill.tracking.address import tracking_address, tracking_on
 from flows.lifeline import end_with_worker
 from flows.parameters import SECTIONS, DataParams, RunParams, given, title_of
 from flows.stages import failed, run_stage
@@ -84,18 +81,22 @@ def train(
 
 
 def _run(project: Path, opened: RunWorkspace, overrides: dict[str, Any], held: int) -> dict[str, Any]:
-    params = opened.workspace.params()
-    sounds = Path(params.data.path).stem
-    tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.flow_run_name": str(flow_run.name or "")}
-    run_id = open_run(opened.workspace, started_by="prefect", name=run_name(params, sounds), tags=tags)
+    # Loaded beside the first stages, and needed first when a training starts.
+    threading.Thread(target=importlib.import_module, args=("flows.recording",), daemon=True).start()
     environment = {"DISTILL_STARTED_BY": "prefect", "MLFLOW_TRACKING_URI": tracking_address(project)}
-    reports = {stage: run_stage(opened, stage, environment, held) for stage in STAGES}
-    path = opened.workspace.model(params.model.name)
+    reports = {}
+    for stage in STAGES:
+        if stage == "train_vqvae":
+            from flows import recording
+
+            recording.open_run(opened)
+        reports[stage] = run_stage(opened, stage, environment, held)
+    path = opened.workspace.model(opened.workspace.params().model.name)
     why_not = publish_run(opened)
     if why_not is None:
         path = project / path.relative_to(opened.root)
-    version = record(opened, path) if tracking_on() else None
-    _show(project, opened, path, version)
+    version = recording.record(opened, path) if tracking_on() else None
+    recording.show(opened, path, version)
     return {
         "model": str(path),
         "workspace": str(opened.root),
@@ -105,7 +106,7 @@ def _run(project: Path, opened: RunWorkspace, overrides: dict[str, Any], held: i
         "perplexity": reports["train_prior"]["best"]["validation_perplexity"],
         "utilization": min(level["utilization"] for level in reports["train_vqvae"]["codebook"].values()),
         "settings": title_of(overrides),
-        "run_id": run_of(opened.workspace) or run_id,
+        "run_id": recording.runs.run_of(opened.workspace),
         "version": version.reference if version else None,
         "published": why_not is None,
     }
@@ -121,32 +122,3 @@ def publish_run(opened: RunWorkspace) -> str | None:
     else:
         logger.info("the run stays in %s: %s", opened.root, why_not)
     return why_not
-
-
-@task(name="Register the model", cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5)
-def record(opened: RunWorkspace, path: Path) -> RegisteredVersion | None:
-    """Complete the record of the run and register its model; a record that is away only costs a warning."""
-    logger = get_run_logger()
-    try:
-        run_id = complete(opened.workspace, started_by="prefect")
-        version = put_into_registry(path, opened.project, run_id=run_id)
-    except TrackingError as error:
-        logger.warning("%s; later: distill tracking sync %s, distill model register %s", error, opened.root, path)
-        return None
-    logger.info("%s %s", version.reference, "registered" if version.created else "was registered before")
-    return version
-
-
-def _show(project: Path, opened: RunWorkspace, path: Path, version: RegisteredVersion | None) -> None:
-    run_id, address = run_of(opened.workspace), tracking_address(project)
-    lines = [f"- model: [{path}]({path.as_uri()})"]
-    if version is not None:
-        lines.append(f"- registered as **{version.reference}**")
-    if run_id is not None and artifact_location(project) is None:
-        lines.append(f"- [MLflow run]({address}/#/experiments/runs/{run_id})")
-    elif run_id is not None:
-        lines.append(
-            f"- MLflow run `{run_id}` in `{address}`: [its page](http://127.0.0.1:5000/#/runs/{run_id}), "
-            "which `distill tracking open` serves"
-        )
-    create_markdown_artifact("\n".join(lines), key="model", description="The model, its run and its version")

@@ -123,8 +123,6 @@ def _initialize(root: Path, project: Path) -> None:
     if (root / ".dvc" / "config").is_file():
         return
     cache = dvc(project, "cache", "dir").strip()
-    root.mkdir(parents=True, exist_ok=True)
-    dvc(root, "init", "--no-scm", "--quiet", "--force")
     mark_workspace(root, project)
     config = f"[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n[cache]\n    dir = {cache}\n"
     write_bytes(root / ".dvc" / "config", config.encode())
