@@ -129,6 +129,7 @@ def test_a_dataset_is_versioned_and_can_go_back(project: Path, tmp_path: Path) -
     assert ran(dvc("repro", "prepare", cwd=clone)) == []
 
 
+@pytest.mark.slow
 def test_a_folder_as_remote_brings_everything_to_another_clone(project: Path, tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     shutil.copytree(project, here, symlinks=True)

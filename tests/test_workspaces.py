@@ -132,7 +132,8 @@ def training_processes(root: Path) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_owner_leaves_nothing_running_and_the_next_one_ends_with_the_same_bytes(
     number: signal.Signals, project: Path, tmp_path: Path
 ) -> None:

@@ -25,8 +25,7 @@ class ServedModel(PythonModel):
         """Read the `.distill` file among the artifacts."""
         self.generator = Generator.load(Path(context.artifacts["model"]), "auto")
 
-    # MLflow would take type hints here for a schema of its own, beside the signature.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """A data frame with `seed`, `sample_rate` in Hz, `seconds`, and `audio`: a WAV file as base64 text.
 
         Args:
@@ -42,9 +41,9 @@ class ServedModel(PythonModel):
             raise UsageError(
                 f"the columns must be seed and any of {', '.join(DEFAULTS)}, not {list(model_input.columns)}"
             )
-        return pd.DataFrame([self._row(row) for row in model_input.to_dict("records")])
+        return pd.DataFrame([self._row(row) for _, row in model_input.iterrows()])
 
-    def _row(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _row(self, row: pd.Series) -> dict[str, Any]:
         given = {name: row[name] for name in DEFAULTS if row.get(name) is not None and row[name] == row[name]}
         values = {**DEFAULTS, **given}
         config = SamplingConfig(
