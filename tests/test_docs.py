@@ -27,7 +27,8 @@ READ_BY_PEOPLE = pytest.mark.parametrize("page", PAGES, ids=[page.name for page 
 
 def commands_of(group: Any, words: tuple[str, ...] = ()) -> dict[tuple[str, ...], set[str]]:
     """The options of every command, by its words."""
-    options = {option for each in group.params for option in (*each.opts, *each.secondary_opts)} | {"-h", "--help"}
+    given = {option for each in group.params for option in (*each.opts, *each.secondary_opts)}
+    options = {option for option in given if option.startswith("-")} | {"-h", "--help"}
     found = {words: options}
     for name, command in getattr(group, "commands", {}).items():
         found |= commands_of(command, (*words, name))
