@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from distill.errors import TrackingError
+from distill.errors import DataError, TrackingError
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
 from distill.projects.project import mark_workspace
@@ -27,6 +27,7 @@ from distill.tracking.address import client_of
 from distill.tracking.listener import tracked
 from distill.tracking.lookup import find_runs
 from pipeline_util import make_workspace
+from pipeline_util import run as pipeline_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -128,7 +129,7 @@ def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:
 def test_completing_twice_changes_nothing(project: Workspace) -> None:
     client = client_of(project.root)
     before = recorded(client)[0].to_dictionary()
-    said = json.loads(distill("tracking", "sync", "--json", cwd=project.root).stdout)
+    (said,) = json.loads(distill("tracking", "sync", "--json", cwd=project.root).stdout)["runs"]
     assert said["run_id"] == before["info"]["run_id"]
     assert recorded(client)[0].to_dictionary() == before
 
@@ -150,6 +151,62 @@ def test_a_stage_from_the_cache_is_filled_in_and_says_where_it_came_from(project
         assert curve(client, second, name) == curve(client, first, name)
     assert "vqvae/epoch_seconds" not in second.data.metrics
     assert "prior/epoch_seconds" in second.data.metrics
+    # The first model again, all of it from the cache: it has its run already.
+    run_stages(project, "configure", DISTILL_TRACKING="off")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DISTILL_TRACKING", raising=False)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        pipeline_run(project, "train_prior", "check_memorization", "register")
+        assert runs.complete(project, started_by="cli") == first.info.run_id
+    assert len(recorded(client)) == 2
+
+
+def test_the_same_training_again_makes_no_second_run(project: Workspace) -> None:
+    client = client_of(project.root)
+    before = len(recorded(client))
+    run_stages(project, *STAGES[2:])
+    assert len(recorded(client)) == before
+
+
+def test_a_stage_that_fails_ends_the_run_that_was_opened_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISTILL_TRACKING", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / ".dvc").mkdir()
+    workspace = make_workspace(tmp_path)
+    runs.open_run(workspace, started_by="prefect", name="one")
+    with pytest.raises(DataError):
+        run_stages(workspace, "train_vqvae")
+    (run,) = recorded(client_of(tmp_path))
+    assert run.info.status == "FAILED"
+
+
+def test_a_run_that_will_not_be_finished_any_more_is_closed(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    workspace = make_workspace(tmp_path, vqvae={"epochs": 1}, prior={"epochs": 1})
+    run_stages(workspace, "prepare", "configure", "train_vqvae")
+    params = workspace.params_file.read_text()
+    workspace.params_file.write_text(params.replace("codebook_size: 8", "codebook_size: 16"))
+    run_stages(workspace, "configure", "train_vqvae")
+    later, earlier = recorded(client_of(tmp_path))
+    assert (earlier.info.status, later.info.status) == ("KILLED", "RUNNING")
+
+
+def test_a_prior_for_a_given_model_is_recorded_with_that_models_parameters(project: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("schema: 1\n")
+    (tmp_path / ".dvc").mkdir()
+    prior = project.params().prior.model_dump(mode="json")
+    settings = [f"prior.{key}={value}" for key, value in prior.items() if value != "auto"]
+    settings += ["data.chunk_seconds=0.35", "run.threads=1", "run.precision=fp32", "memorization.sounds=2"]
+    flags = [item for setting in [*settings, "memorization.seconds=0.5"] for item in ("--set", setting)]
+    model = project.model("tiny")
+    distill("train-prior", str(model), str(project.root / "sounds"), "-o", "new.distill", "-q", *flags, cwd=tmp_path)
+    (run,) = recorded(client_of(tmp_path))
+    assert run.info.status == "FINISHED"
+    assert run.data.params["vqvae.codebook_size"] == "8"
+    assert run.data.tags["distill.origin.train_vqvae"] == "the given model"
+    assert "prior/validation_perplexity" in run.data.metrics
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
@@ -159,6 +216,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_in_its_run_with_no_epoch_twice(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, vqvae={"epochs": 20})
     (tmp_path / ".dvc").mkdir()
@@ -215,7 +273,7 @@ def test_a_server_that_is_away_loses_nothing(tmp_path: Path, caplog: pytest.LogC
         probe.bind(("127.0.0.1", 0))
         away = f"http://127.0.0.1:{probe.getsockname()[1]}"
     with caplog.at_level("WARNING", logger="distill"):
-        run_stages(workspace, *STAGES, MLFLOW_TRACKING_URI=away)
+        run_stages(workspace, *STAGES, MLFLOW_TRACKING_URI=away, DVC_ROOT=str(tmp_path))
     assert "nothing answers there" in caplog.text
     assert workspace.model("tiny").is_file()
     failed = distill("tracking", "sync", cwd=tmp_path, code=1, MLFLOW_TRACKING_URI=away).stderr
@@ -224,8 +282,12 @@ def test_a_server_that_is_away_loses_nothing(tmp_path: Path, caplog: pytest.LogC
     client = client_of(tmp_path)
     (run,) = recorded(client)
     assert run.info.status == "FINISHED"
-    assert set(curve(client, run, "vqvae/validation_loss")) == {1, 2}
-    assert "vqvae/epoch_seconds" not in run.data.metrics
+    for group in ("vqvae", "prior"):
+        assert set(curve(client, run, f"{group}/validation_loss")) == {1, 2}
+        # What no file of the stages tells is not lost either.
+        assert set(curve(client, run, f"{group}/epoch_seconds")) == {1, 2}
+        assert run.data.tags[f"distill.origin.train_{group}"] == "this run"
+    assert run.data.tags["distill.started_by"] == "dvc"
 
 
 def test_nothing_is_recorded_when_it_is_off(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 ADDRESS = "MLFLOW_TRACKING_URI"
 EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 SWITCH = "DISTILL_TRACKING"
+SQLITE = "sqlite:///"
 LOCK_SECONDS = 5.0
 
 # MLflow reads these when it is imported. A server that is away must not hold up a training for minutes.
@@ -37,8 +39,21 @@ def tracking_on() -> bool:
 
 
 def tracking_address(project: Path) -> str:
-    """The address that everything is recorded at: MLFLOW_TRACKING_URI, or a database in the project."""
-    return os.environ.get(ADDRESS) or f"sqlite:///{project.resolve() / 'mlflow.db'}"
+    """The address that everything is recorded at: MLFLOW_TRACKING_URI, or a database in the project.
+
+    A database at a relative path lies in the project, wherever a stage runs.
+    """
+    given = os.environ.get(ADDRESS) or f"{SQLITE}mlflow.db"
+    return f"{SQLITE}{project.resolve() / given.removeprefix(SQLITE)}" if given.startswith(SQLITE) else given
+
+
+def shown(address: str) -> str:
+    """An address without the password in it.
+
+    >>> shown("https://me:secret@runs.example.org")
+    'https://me:...@runs.example.org'
+    """
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:...@", address)
 
 
 def artifact_location(project: Path) -> str | None:
@@ -97,7 +112,9 @@ def experiment_of(client: "MlflowClient", project: Path) -> str:
                 if found is None:
                     raise
     if found.lifecycle_stage != "active":
-        raise TrackingError(f"the experiment {name!r} at {tracking_address(project)} is deleted: restore it in MLflow")
+        raise TrackingError(
+            f"the experiment {name!r} at {shown(tracking_address(project))} is deleted: restore it in MLflow"
+        )
     return str(found.experiment_id)
 
 
@@ -109,14 +126,15 @@ def tracking_errors(project: Path) -> Iterator[None]:
     except (DistillError, KeyboardInterrupt, SystemExit):
         raise
     except Exception as error:
-        said = " ".join(str(error).split())
-        raise TrackingError(f"cannot use the record of runs at {tracking_address(project)}: {_reason(said)}") from error
+        address = tracking_address(project)
+        said = _reason(" ".join(str(error).split()).replace(address, shown(address)))
+        raise TrackingError(f"cannot use the record of runs at {shown(address)}: {said}") from error
 
 
 def _check_database(address: str) -> None:
     """Raise at once what MLflow would find out after trying for minutes."""
-    path = Path(address.removeprefix("sqlite:///"))
-    if not address.startswith("sqlite:///") or not path.exists():
+    path = Path(address.removeprefix(SQLITE))
+    if not address.startswith(SQLITE) or not path.exists():
         return
     with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
         connection.execute("BEGIN IMMEDIATE")

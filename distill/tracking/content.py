@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.adaptive import validation_fraction
+from distill.artifact.model_file import read_manifest
 from distill.dataset.store import PreparedDataset
 from distill.errors import DistillError
 from distill.files import digest_json
@@ -99,7 +100,7 @@ def settings_of(params: Params) -> dict[str, str]:
 
 
 def parameters_of(workspace: Workspace) -> dict[str, str]:
-    """All resolved parameters as `section.key`."""
+    """All resolved parameters as `section.key`, with the versions and settings that the model was made under."""
     params = workspace.params()
     sections: dict[str, Any] = {
         "data": {**params.data.model_dump(mode="json"), "validation_fraction": _held_out(workspace, params)},
@@ -110,11 +111,20 @@ def parameters_of(workspace: Workspace) -> dict[str, str]:
         config = read_config(workspace, stage)
         sections[name] = config[name]
         sections["run"] |= config["runtime"]
+    model = read_manifest(workspace.model(params.model.name))
+    # A prior that was trained for a given model has the VQ-VAE of that model, not of these parameters.
+    sections["vqvae"] = model.training_config
+    sections["environment"] = model.lineage.environment.model_dump(mode="json")
     return {
         f"{section}.{key}": value if isinstance(value, str) else json.dumps(value)
         for section, values in sections.items()
         for key, value in values.items()
     }
+
+
+def folder_of(workspace: Workspace) -> str:
+    """The folder of a workspace as runs name it."""
+    return str(workspace.root.resolve())
 
 
 def tags_at_start(workspace: Workspace, *, started_by: str, lineage: str) -> dict[str, str]:
@@ -131,7 +141,7 @@ def tags_at_start(workspace: Workspace, *, started_by: str, lineage: str) -> dic
         "distill.python": platform.python_version(),
         "distill.dataset": dataset.name,
         "distill.data_digest": dataset.digest,
-        "distill.workspace": str(workspace.root.resolve()),
+        "distill.workspace": folder_of(workspace),
         "distill.settings": json.dumps(settings_of(params), sort_keys=True),
     }
 

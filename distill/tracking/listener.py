@@ -8,16 +8,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from distill.errors import DistillError, Interrupted
-from distill.live.events import EpochDone, Event, Listener, StageFinished, StageStarted
+from distill.live.events import EpochDone, Event, Listener, StageFinished, TrainingStarted
 from distill.projects.project import project_of
 from distill.stages import lineage
 from distill.stages.workspace import Workspace
 from distill.tracking import runs
 from distill.tracking.address import client_of, tracking_on
 from distill.tracking.content import GROUPS
+from distill.tracking.measured import note_epoch, note_start
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,74 +58,97 @@ class _Recorder:
         self.queue: queue.SimpleQueue[Event | str | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
         self.client: MlflowClient | None = None
+        # Of the training that is going on.
+        self.stage = ""
+        self.lineage = ""
         self.run_id: str | None = None
-        self.known: dict[str, set[int]] = {}
+        self.known: set[int] = set()
         self.seconds = 0.0
+        self.measured: dict[str, float] = {}
+        self.away = False
+        self.warned = False
 
     def __call__(self, event: Event) -> None:
-        trains = isinstance(event, (StageStarted, EpochDone)) and event.stage in GROUPS
-        if trains or (isinstance(event, StageFinished) and event.stage in (*GROUPS, "register")):
-            if self.thread is None:
-                self.thread = threading.Thread(target=self._work, name="tracking", daemon=True)
-                self.thread.start()
-            self.queue.put(event)
+        # A training that was finished before gives its outputs again and trains nothing.
+        trains = isinstance(event, TrainingStarted) and event.step < event.total_steps
+        ended = isinstance(event, StageFinished) and event.stage in (*GROUPS, "register")
+        if trains or ended or isinstance(event, EpochDone):
+            self._put(event)
 
     def close(self, status: str | None) -> None:
         """Wait until everything is recorded; a run that did not finish gets a status."""
+        if status is not None and (self.thread or runs.has_run(self.workspace)):
+            self._put(status)
         if self.thread is None:
             return
-        if status is not None:
-            self.queue.put(status)
         self.queue.put(None)
         self.thread.join(CLOSE_SECONDS)
         if self.thread.is_alive():
             logger.warning("the record of runs does not answer; distill tracking sync catches up later")
 
+    def _put(self, item: Event | str) -> None:
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+            self.thread.start()
+        self.queue.put(item)
+
     def _work(self) -> None:
-        try:
-            while (item := self.queue.get()) is not None:
-                self._record(item)
-        except DistillError as error:
-            logger.warning("%s; the training goes on, and distill tracking sync catches up later", error)
-        except Exception as error:
-            text = " ".join(str(error).split())[:300]
-            logger.warning("the training is not recorded (%s); distill tracking sync catches up later", text)
-            logger.debug("recording failed", exc_info=error)
+        while (item := self.queue.get()) is not None:
+            try:
+                self._note(item)
+                # What a server missed is filled in at the end of the stage: trying each epoch would only fall behind.
+                if not (self.away and isinstance(item, EpochDone)):
+                    self._record(item)
+                    self.away = False
+            except Exception as error:
+                self.away = True
+                text = " ".join(str(error).split())[:300]
+                logger.debug("recording failed", exc_info=error)
+                if not self.warned:
+                    self.warned = True
+                    said = text if isinstance(error, DistillError) else f"the training is not recorded ({text})"
+                    logger.warning("%s; the training goes on, and distill tracking sync catches up later", said)
+
+    def _note(self, item: Event | str) -> None:
+        """Keep in the workspace what no file of the stages tells, and what is needed to find the run."""
+        match item:
+            case TrainingStarted():
+                self.stage, self.run_id, self.seconds = "", None, 0.0
+                self.lineage = lineage.planned(self.workspace, vqvae_trained=item.stage != "train_vqvae").id
+                self.stage = item.stage
+                note_start(self.workspace, item.stage, lineage=self.lineage, started_by=started_by())
+            case EpochDone():
+                self.measured = {
+                    "epoch_seconds": item.seconds - self.seconds,
+                    "steps_per_second": item.steps_per_second,
+                    "memory_mb": _peak_memory_mb(),
+                }
+                self.seconds = item.seconds
+                note_epoch(self.workspace, item.stage, item.row["epoch"], self.measured)
 
     def _record(self, item: Event | str) -> None:
         if self.client is None:
             self.client = client_of(project_of(self.workspace.root))
         match item:
             case str():
-                if self.run_id:
-                    runs.end_run(self.client, self.run_id, item)
-            case StageStarted():
-                self._join(item.stage)
-            case EpochDone():
-                self._epoch(item)
+                runs.end_run(self.client, self.workspace, item)
+            case TrainingStarted():
+                self._join()
+            case EpochDone() if self.run_id and item.row["epoch"] not in self.known:
+                runs.log_epoch(self.client, self.run_id, item.stage, {**item.row, **self.measured})
             case StageFinished(stage="register"):
-                self.run_id = runs.complete(self.workspace, started_by=started_by())
-            case StageFinished() if self.run_id:
-                runs.fill_metrics(self.client, self.run_id, self.workspace, item.stage)
+                runs.complete(self.workspace, started_by=started_by())
+            case StageFinished() if item.stage == self.stage:
+                run_id = self.run_id or self._join()
+                runs.fill_metrics(self.client, run_id, self.workspace, item.stage, self.lineage)
 
-    def _join(self, stage: str) -> None:
+    def _join(self) -> str:
         assert self.client is not None
-        planned = lineage.planned(self.workspace, vqvae_trained=stage != "train_vqvae")
-        self.run_id = runs.join_run(self.client, self.workspace, lineage=planned.id, started_by=started_by())
-        runs.mark_origin(self.client, self.run_id, stage)
-        self.known[stage] = runs.recorded_epochs(self.client, self.run_id, stage)
-        self.seconds = 0.0
-
-    def _epoch(self, event: EpochDone) -> None:
-        if self.run_id is None or self.client is None or event.row["epoch"] in self.known[event.stage]:
-            return
-        more: dict[str, Any] = {
-            "epoch_seconds": event.seconds - self.seconds,
-            "steps_per_second": event.steps_per_second,
-            "memory_mb": _peak_memory_mb(),
-        }
-        self.seconds = event.seconds
-        runs.log_epoch(self.client, self.run_id, event.stage, event.row, more)
+        run_id = runs.join_run(self.client, self.workspace, lineage=self.lineage, started_by=started_by())
+        runs.mark_origin(self.client, run_id, self.stage)
+        self.known = runs.recorded_epochs(self.client, run_id, self.stage)
+        self.run_id = run_id
+        return run_id
 
 
 def _peak_memory_mb() -> float:

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,14 @@ from distill.tracking import content
 from distill.tracking.address import (
     client_of,
     experiment_of,
+    shown,
     tracking_address,
     tracking_errors,
     tracking_on,
 )
 from distill.tracking.content import GROUPS, Metric
+from distill.tracking.lookup import find_runs
+from distill.tracking.measured import read_measured
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 THIS_RUN = "this run"
+STARTED_BY = "distill.started_by"
+UNFINISHED = {"RUNNING", "SCHEDULED", "KILLED", "FAILED"}
 # MLflow takes so many of each in one call.
 _MOST_METRICS, _MOST_PARAMS, _MOST_TAGS = 1000, 100, 100
 _LONGEST_TAG = 5000
@@ -38,7 +43,10 @@ _LONGEST_DIGEST = 36
 
 @dataclass(frozen=True)
 class State:
-    """Which run a workspace records to; `lineage` is None until the workspace is configured."""
+    """Which run a workspace records to; `lineage` is None until its training begins.
+
+    `address` is the one of the record, without a password.
+    """
 
     address: str
     run_id: str
@@ -73,11 +81,11 @@ def open_run(workspace: Workspace, *, started_by: str, name: str, tags: Mapping[
     if not tracking_on():
         return None
     project = project_of(workspace.root)
-    tags = {"distill.started_by": started_by, **(tags or {})}
+    tags = {STARTED_BY: started_by, **(tags or {})}
     try:
         client, state = client_of(project), read_state(workspace)
         with tracking_errors(project):
-            if state and state.address == tracking_address(project) and _open(client, state.run_id):
+            if state and state.address == _place(project) and _status(client, state.run_id) in UNFINISHED:
                 client.update_run(state.run_id, status="RUNNING")
                 _set_tags(client, state.run_id, tags)
                 return state.run_id
@@ -85,7 +93,7 @@ def open_run(workspace: Workspace, *, started_by: str, name: str, tags: Mapping[
     except TrackingError as error:
         logger.warning("%s; the training is recorded afterwards with distill tracking sync", error)
         return None
-    _write_state(workspace, State(tracking_address(project), run_id, None, started_by))
+    _write_state(workspace, State(_place(project), run_id, None, started_by))
     return run_id
 
 
@@ -96,25 +104,30 @@ def join_run(client: "MlflowClient", workspace: Workspace, *, lineage: str, star
         TrackingError: it cannot be recorded.
     """
     project = project_of(workspace.root)
-    address, state = tracking_address(project), read_state(workspace)
-    tags = content.tags_at_start(workspace, started_by=state.started_by if state else started_by, lineage=lineage)
+    address, state = _place(project), read_state(workspace)
+    if state and state.address != address:
+        state = None
     with tracking_errors(project):
-        if state and state.address == address and state.lineage in (None, lineage) and _open(client, state.run_id):
-            run_id = state.run_id
+        status = _status(client, state.run_id) if state else None
+        if state and status in UNFINISHED and state.lineage in (None, lineage):
+            run_id, started_by = state.run_id, state.started_by
             client.update_run(run_id, status="RUNNING")
-            _set_tags(client, run_id, tags)
+            _set_tags(client, run_id, content.tags_at_start(workspace, started_by=started_by, lineage=lineage))
         else:
-            tags["distill.started_by"] = started_by
+            if state and status == "RUNNING":
+                # Its model will not be made any more: data or parameters changed.
+                client.set_terminated(state.run_id, "KILLED")
+            tags = content.tags_at_start(workspace, started_by=started_by, lineage=lineage)
             name = content.run_name(workspace.params(), PreparedDataset(workspace.prepared).name)
             run_id = _create(client, project, name, tags)
-    _write_state(workspace, State(address, run_id, lineage, tags["distill.started_by"]))
+    _write_state(workspace, State(address, run_id, lineage, started_by))
     return run_id
 
 
-def complete(workspace: Workspace, *, started_by: str = "sync") -> str:
+def complete(workspace: Workspace, *, started_by: str) -> str:
     """Fill in whatever the run of a finished workspace lacks, from the workspace's files, and close it; its id.
 
-    A second call changes nothing.
+    A second call changes nothing. `started_by` counts where nobody noted what started the training.
 
     Raises:
         TrackingError: it cannot be recorded.
@@ -123,23 +136,18 @@ def complete(workspace: Workspace, *, started_by: str = "sync") -> str:
     at_end = content.tags_at_end(workspace)
     project = project_of(workspace.root)
     client = client_of(project)
-    state = read_state(workspace)
     lineage = at_end["distill.lineage"]
-    if state and state.lineage == lineage and state.address == tracking_address(project) and _exists(client, state):
-        run_id = state.run_id
-    else:
-        run_id = join_run(client, workspace, lineage=lineage, started_by=started_by)
+    run_id = _run_to_complete(client, project, workspace, lineage, started_by)
     with tracking_errors(project):
         for stage in GROUPS:
-            fill_metrics(client, run_id, workspace, stage)
-        now = _now()
+            fill_metrics(client, run_id, workspace, stage, lineage)
         summary = content.summary_of(workspace)
         known = client.get_run(run_id)
         missing = {name: value for name, value in summary.items() if known.data.metrics.get(name) != value}
-        _log_metrics(client, run_id, [Metric(name, value, 0) for name, value in missing.items()], now)
+        _log_metrics(client, run_id, [Metric(name, value, 0) for name, value in missing.items()])
         _log_params(client, run_id, content.parameters_of(workspace), known.data.params)
         _log_dataset(client, run_id, workspace, known)
-        origins = _origins(client, project, run_id, at_end, known.data.tags)
+        origins = _origins(client, project, run_id, workspace, at_end, known.data.tags)
         card = workspace.model(workspace.params().model.name).with_suffix(".md")
         note = {"mlflow.note.content": card.read_text(encoding="utf-8")} if card.is_file() else {}
         _set_tags(client, run_id, {**at_end, **origins, **note})
@@ -150,14 +158,24 @@ def complete(workspace: Workspace, *, started_by: str = "sync") -> str:
     return run_id
 
 
-def fill_metrics(client: "MlflowClient", run_id: str, workspace: Workspace, stage: str) -> None:
-    """Record the epochs of a stage's history that the run has not yet; none twice."""
+def fill_metrics(client: "MlflowClient", run_id: str, workspace: Workspace, stage: str, lineage: str) -> None:
+    """Record the epochs of a stage's history that the run has not yet, with what was measured of them; none twice."""
     rows = content.read_history(workspace, stage)
     if not rows:
         return
     known = recorded_epochs(client, run_id, stage)
-    metrics = [m for row in rows if int(row["epoch"]) not in known for m in content.metrics_of_row(stage, row)]
-    _log_metrics(client, run_id, metrics, _now())
+    measured = read_measured(workspace, stage, lineage)
+    epochs = measured.epochs if measured else {}
+    batch: list[Metric] = []
+    for row in rows:
+        if (epoch := int(row["epoch"])) not in known:
+            metrics = content.metrics_of_row(stage, {**row, **epochs.get(epoch, {})})
+            # An epoch's figures go out in one call: either all of them are there or none.
+            if len(batch) + len(metrics) > _MOST_METRICS:
+                _log_metrics(client, run_id, batch)
+                batch = []
+            batch += metrics
+    _log_metrics(client, run_id, batch)
 
 
 def recorded_epochs(client: "MlflowClient", run_id: str, stage: str) -> set[int]:
@@ -166,13 +184,9 @@ def recorded_epochs(client: "MlflowClient", run_id: str, stage: str) -> set[int]
     return {metric.step for metric in client.get_metric_history(run_id, f"{GROUPS[stage]}/step")}
 
 
-def log_epoch(
-    client: "MlflowClient", run_id: str, stage: str, row: Mapping[str, Any], more: Mapping[str, float]
-) -> None:
-    """Record an epoch's row and what was measured beside it (times, memory)."""
-    metrics = content.metrics_of_row(stage, dict(row))
-    metrics += [Metric(f"{GROUPS[stage]}/{name}", value, int(row["epoch"])) for name, value in more.items()]
-    _log_metrics(client, run_id, metrics, _now())
+def log_epoch(client: "MlflowClient", run_id: str, stage: str, row: Mapping[str, Any]) -> None:
+    """Record an epoch's row, with what was measured beside it (times, memory)."""
+    _log_metrics(client, run_id, content.metrics_of_row(stage, dict(row)))
 
 
 def mark_origin(client: "MlflowClient", run_id: str, stage: str) -> None:
@@ -180,29 +194,67 @@ def mark_origin(client: "MlflowClient", run_id: str, stage: str) -> None:
     client.set_tag(run_id, f"distill.origin.{stage}", THIS_RUN)
 
 
-def end_run(client: "MlflowClient", run_id: str, status: str) -> None:
-    """Close a run that did not finish: KILLED or FAILED."""
-    client.set_terminated(run_id, status)
+def end_run(client: "MlflowClient", workspace: Workspace, status: str) -> None:
+    """Close the workspace's run, if it still counts as running: as KILLED or FAILED."""
+    project, state = project_of(workspace.root), read_state(workspace)
+    if state is None or state.address != _place(project):
+        return
+    with tracking_errors(project):
+        if _status(client, state.run_id) == "RUNNING":
+            client.set_terminated(state.run_id, status)
+
+
+def has_run(workspace: Workspace) -> bool:
+    """Whether the workspace has recorded to a run, whatever became of it."""
+    return _state_file(workspace).is_file()
+
+
+def _run_to_complete(client: "MlflowClient", project: Path, workspace: Workspace, lineage: str, started_by: str) -> str:
+    """The workspace's own run; else one that its model was recorded in before; else a new one."""
+    state = read_state(workspace)
+    mine = state if state and state.address == _place(project) else None
+    with tracking_errors(project):
+        status = _status(client, mine.run_id) if mine else None
+    if mine and status and mine.lineage == lineage:
+        return mine.run_id
+    trained = [found for stage in GROUPS if (found := read_measured(workspace, stage, lineage))]
+    opened = mine is not None and mine.lineage is None and status in UNFINISHED
+    for run in () if opened else find_runs(project, lineage):
+        here = run.tags.get("distill.workspace") == content.folder_of(workspace)
+        # What was trained in several places is several runs; what was trained nowhere else is none.
+        if run.status == "FINISHED" and (here or not trained):
+            _write_state(workspace, State(_place(project), run.run_id, lineage, run.tags.get(STARTED_BY, started_by)))
+            return run.run_id
+    return join_run(client, workspace, lineage=lineage, started_by=trained[0].started_by if trained else started_by)
 
 
 def _origins(
-    client: "MlflowClient", project: Path, run_id: str, at_end: Mapping[str, str], tags: Mapping[str, str]
+    client: "MlflowClient",
+    project: Path,
+    run_id: str,
+    workspace: Workspace,
+    at_end: Mapping[str, str],
+    tags: Mapping[str, str],
 ) -> dict[str, str]:
-    """Where the stages came from that did not run in this run: another run with the same report, or the cache."""
+    """Where each stage came from: this run, another run with the same report, DVC's cache, or a given model."""
     found = {}
     for stage in GROUPS:
-        if tags.get(f"distill.origin.{stage}"):
+        name, digest = f"distill.origin.{stage}", at_end.get(f"distill.report.{stage}")
+        if name in tags:
             continue
-        digest = at_end.get(f"distill.report.{stage}")
-        runs = client.search_runs(
-            [experiment_of(client, project)],
-            filter_string=f"tags.`distill.report.{stage}` = '{digest}' "
-            f"and tags.`distill.origin.{stage}` = '{THIS_RUN}'",
-            order_by=["attributes.start_time ASC"],
-            max_results=1,
-        )
-        others = [run.info.run_id for run in runs if run.info.run_id != run_id]
-        found[f"distill.origin.{stage}"] = f"cache of run {others[0]}" if others else "cache"
+        if digest is None:
+            found[name] = "the given model"
+        elif read_measured(workspace, stage, at_end["distill.lineage"]):
+            found[name] = THIS_RUN
+        else:
+            runs = client.search_runs(
+                [experiment_of(client, project)],
+                filter_string=f"tags.`distill.report.{stage}` = '{digest}' and tags.`{name}` = '{THIS_RUN}'",
+                order_by=["attributes.start_time ASC"],
+                max_results=2,
+            )
+            others = [run.info.run_id for run in runs if run.info.run_id != run_id]
+            found[name] = f"cache of run {others[0]}" if others else "cache"
     return found
 
 
@@ -213,34 +265,25 @@ def _create(client: "MlflowClient", project: Path, name: str, tags: Mapping[str,
         return str(run.info.run_id)
 
 
-def _open(client: "MlflowClient", run_id: str) -> bool:
-    """Whether a run is there and has not finished."""
+def _status(client: "MlflowClient", run_id: str) -> str | None:
+    """The status of a run; None when it is not there any more."""
     from mlflow.exceptions import MlflowException
 
     try:
         info = client.get_run(run_id).info
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
+            return None
         raise
-    return info.lifecycle_stage == "active" and info.status != "FINISHED"
+    return str(info.status) if info.lifecycle_stage == "active" else None
 
 
-def _exists(client: "MlflowClient", state: State) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return bool(client.get_run(state.run_id).info.lifecycle_stage == "active")
-    except MlflowException:
-        return False
-
-
-def _log_metrics(client: "MlflowClient", run_id: str, metrics: Iterable[Metric], now: int) -> None:
+def _log_metrics(client: "MlflowClient", run_id: str, metrics: Sequence[Metric]) -> None:
     from mlflow.entities import Metric as Recorded
 
-    recorded = [Recorded(metric.name, metric.value, now, metric.epoch) for metric in metrics]
-    for start in range(0, len(recorded), _MOST_METRICS):
-        client.log_batch(run_id, metrics=recorded[start : start + _MOST_METRICS])
+    if metrics:
+        now = int(time.time() * 1000)
+        client.log_batch(run_id, metrics=[Recorded(each.name, each.value, now, each.epoch) for each in metrics])
 
 
 def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, str], known: Mapping[str, str]) -> None:
@@ -288,5 +331,5 @@ def _write_state(workspace: Workspace, state: State) -> None:
     write_json(_state_file(workspace), {"schema": SCHEMA, **asdict(state)})
 
 
-def _now() -> int:
-    return int(time.time() * 1000)
+def _place(project: Path) -> str:
+    return shown(tracking_address(project))

@@ -1,0 +1,65 @@
+"""MLflow's own page, served on the record of runs as long as somebody wants to see it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from distill.errors import TrackingError
+from distill.tracking.address import artifact_location, set_up_mlflow, tracking_address
+
+START_SECONDS = 90.0
+POLL_SECONDS = 0.2
+
+
+def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Callable[[str], None]) -> None:
+    """Serve the page until somebody interrupts; `on_up` is told its URL once it answers.
+
+    `output` is where the server's own lines go, as for `subprocess`. The server ends with this process, however that
+    ends.
+
+    Raises:
+        TrackingError: the server does not start, or ended by itself.
+    """
+    set_up_mlflow()
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_address(project)]
+    command += ["--default-artifact-root", artifact_location(project) or "", "--workers", "1"]
+    command += ["--host", host, "--port", str(port)]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "distill.projects.guard", *command],
+        # Its jobs are for language models, and take 0.7 GB.
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
+        # Ctrl-C reaches it through its standard input, which closes.
+        start_new_session=True,
+    )
+    assert server.stdin is not None
+    try:
+        url = f"http://{host}:{port}"
+        _wait_until_up(f"{url}/health", server)
+        on_up(url)
+        while server.poll() is None:
+            time.sleep(POLL_SECONDS)
+        raise TrackingError("MLflow's server ended by itself: distill tracking open -v shows what it says")
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.stdin.close()
+        server.wait()
+
+
+def _wait_until_up(url: str, server: "subprocess.Popen[bytes]") -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            with urlopen(url, timeout=5):
+                return
+        except (URLError, OSError):
+            time.sleep(POLL_SECONDS)
+    raise TrackingError("MLflow's server did not start: distill tracking open -v shows what it says")
