@@ -1,5 +1,7 @@
 """A flow's run in MLflow and its model in the registry; what this needs takes seconds to load."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prefect import get_run_logger, task
@@ -7,20 +9,40 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from distill.errors import DistillError
+from distill.errors import DistillError, Interrupted
 from distill.library.registry import RegisteredVersion
 from distill.library.registry import register as put_into_registry
 from distill.projects.workspaces import RunWorkspace
+from distill.stages.lineage import planned
+from distill.stages.workspace import read_report
 from distill.tracking import runs
-from distill.tracking.address import artifact_location, tracking_address
+from distill.tracking.address import artifact_location, client_of, tracking_address
 from distill.tracking.content import run_name
 
 
-def open_run(opened: RunWorkspace) -> None:
-    """Make the run of a workspace known before it trains, or take up the one that was interrupted."""
+@contextmanager
+def opened_run(opened: RunWorkspace) -> Iterator[None]:
+    """The run of a configured workspace while it trains: a new one, or the one that was interrupted or finished."""
+    if _finished(opened):
+        yield
+        return
     params = opened.workspace.params()
+    name = run_name(params, Path(params.data.path).stem)
     tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.flow_run_name": str(flow_run.name or "")}
-    runs.open_run(opened.workspace, started_by="prefect", name=run_name(params, Path(params.data.path).stem), tags=tags)
+    runs.open_run(opened.workspace, started_by="prefect", name=name, tags=tags)
+    try:
+        yield
+    except BaseException as error:
+        # A stage closes its own run; one that is stopped between two stages would count as running for ever.
+        failed = isinstance(error, Exception) and not isinstance(error, Interrupted)
+        with suppress(DistillError):
+            runs.end_run(client_of(opened.project), opened.workspace, "FAILED" if failed else "KILLED")
+        raise
+
+
+def run_of(opened: RunWorkspace) -> str | None:
+    """The id of the workspace's run."""
+    return runs.run_of(opened.workspace)
 
 
 @task(name="Register the model", cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5)
@@ -39,7 +61,7 @@ def record(opened: RunWorkspace, path: Path) -> RegisteredVersion | None:
 
 def show(opened: RunWorkspace, path: Path, version: RegisteredVersion | None) -> None:
     """Link the model, its run and its version in Prefect's page."""
-    run_id, address = runs.run_of(opened.workspace), tracking_address(opened.project)
+    run_id, address = run_of(opened), tracking_address(opened.project)
     lines = [f"- model: [{path}]({path.as_uri()})"]
     if version is not None:
         lines.append(f"- registered as **{version.reference}**")
@@ -51,3 +73,12 @@ def show(opened: RunWorkspace, path: Path, version: RegisteredVersion | None) ->
             "which `distill tracking open` serves"
         )
     create_markdown_artifact("\n".join(lines), key="model", description="The model, its run and its version")
+
+
+def _finished(opened: RunWorkspace) -> bool:
+    """Whether the model that the configured workspace asks for lies in it and has a run."""
+    try:
+        made = read_report(opened.workspace, "register")["lineage"]
+        return run_of(opened) is not None and made == planned(opened.workspace, vqvae_trained=False).id
+    except DistillError:
+        return False

@@ -67,9 +67,14 @@ def run_stage(opened: RunWorkspace, stage: str, environment: dict[str, str], hel
     """Bring a stage up to date, as a task under a name that a user understands; its report.
 
     `held` is the descriptor of the workspace's lock.
+
+    Raises:
+        DistillError: the stage's complaint.
     """
     named = _run_stage.with_options(name=TITLES[stage])
-    return cast(dict[str, Any], named(opened, stage, environment, held))
+    # Called plainly, a task gives back the failed state that it returned as if it were its result.
+    state = named(opened, stage, environment, held, return_state=True)
+    return cast(dict[str, Any], state.result())
 
 
 @task(

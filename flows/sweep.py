@@ -2,13 +2,15 @@
 
 import itertools
 import logging
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import wait
+from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import JsonValue
 
@@ -25,7 +27,13 @@ Settings = dict[str, list[JsonValue]]
 COLUMNS = ("settings", "distance_db", "utilization", "perplexity", "verdict", "version", "model")
 
 
-@flow(name="sweep", validate_parameters=True, persist_result=False)
+def _name() -> str:
+    sounds = Path(with_overrides(find_project(), {}).data.path).stem
+    settings: Settings = flow_run.parameters["settings"]
+    return " ".join([sounds, *(f"{name}={','.join(map(str, values))}" for name, values in settings.items())])
+
+
+@flow(name="sweep", flow_run_name=_name, validate_parameters=True, persist_result=False)
 def sweep(
     settings: Settings, workers: int = 1, runner: Literal["threads", "dask"] = "threads"
 ) -> list[dict[str, Any]] | State[Any]:
@@ -101,20 +109,20 @@ def task_runner(name: str, workers: int) -> TaskRunner[Any]:
     return DaskTaskRunner(cluster_kwargs={**local, "host": "127.0.0.1"})
 
 
-@flow(name="combinations", validate_parameters=False, persist_result=False)
+@flow(name="combinations", flow_run_name="combinations", validate_parameters=False, persist_result=False)
 def _run_all(combinations: list[dict[str, dict[str, JsonValue]]]) -> list[dict[str, Any]]:
     logger = get_run_logger()
     reopen()
     try:
-        futures = [_train.submit(overrides) for overrides in combinations]
+        futures = [_train.submit(overrides, title_of(overrides)) for overrides in combinations]
         wait(futures)
     except BaseException:
         # Cancelling reaches this thread alone; the trainings are in others.
         stop_running()
         raise
-    rows = []
+    rows: list[dict[str, Any]] = []
     for overrides, future in zip(combinations, futures, strict=True):
-        result = future.result(raise_on_failure=False)
+        result: Any = future.result(raise_on_failure=False)
         if isinstance(result, BaseException):
             logger.error("%s failed: %s", title_of(overrides), result)
             result = {"settings": title_of(overrides), "error": str(result)}
@@ -122,7 +130,9 @@ def _run_all(combinations: list[dict[str, dict[str, JsonValue]]]) -> list[dict[s
     return rows
 
 
-@task(name="Train", task_run_name="Train {overrides}", cache_policy=NO_CACHE, persist_result=False)
-def _train(overrides: dict[str, dict[str, JsonValue]]) -> dict[str, Any]:
-    result: dict[str, Any] = train(**overrides)  # type: ignore[call-overload]
-    return result
+@task(name="Train", task_run_name="Train {title}", cache_policy=NO_CACHE, persist_result=False)
+def _train(overrides: dict[str, dict[str, JsonValue]], title: str) -> dict[str, Any] | State[Any]:
+    state: State[Any] = train(**overrides, return_state=True)
+    if not state.is_completed():
+        return failed(DistillError(state.message or f"{title} failed"))
+    return cast(dict[str, Any], state.result())

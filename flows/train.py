@@ -9,9 +9,10 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
 from distill.configs import MemorizationConfig, ModelConfig, SpectrogramConfig
-from distill.errors import DistillError
+from distill.errors import DistillError, Interrupted
 from distill.params import PriorParams, VQVAEParams
 from distill.projects.project import find_project
 from distill.projects.workspaces import RunWorkspace, locked, open_workspace, publish, with_overrides
@@ -76,6 +77,8 @@ def train(
         logger.info("workspace %s", opened.root)
         with locked(opened, lambda: logger.info("another run works with these parameters: waiting for it")) as held:
             return _run(project, opened, overrides, held)
+    except Interrupted as error:
+        return Cancelled(message=str(error))
     except DistillError as error:
         return failed(error)
 
@@ -84,13 +87,12 @@ def _run(project: Path, opened: RunWorkspace, overrides: dict[str, Any], held: i
     # Loaded beside the first stages, and needed first when a training starts.
     threading.Thread(target=importlib.import_module, args=("flows.recording",), daemon=True).start()
     environment = {"DISTILL_STARTED_BY": "prefect", "MLFLOW_TRACKING_URI": tracking_address(project)}
-    reports = {}
-    for stage in STAGES:
-        if stage == "train_vqvae":
-            from flows import recording
+    first = STAGES.index("train_vqvae")
+    reports = {stage: run_stage(opened, stage, environment, held) for stage in STAGES[:first]}
+    from flows import recording
 
-            recording.open_run(opened)
-        reports[stage] = run_stage(opened, stage, environment, held)
+    with recording.opened_run(opened):
+        reports |= {stage: run_stage(opened, stage, environment, held) for stage in STAGES[first:]}
     path = opened.workspace.model(opened.workspace.params().model.name)
     why_not = publish_run(opened)
     if why_not is None:
@@ -106,7 +108,7 @@ def _run(project: Path, opened: RunWorkspace, overrides: dict[str, Any], held: i
         "perplexity": reports["train_prior"]["best"]["validation_perplexity"],
         "utilization": min(level["utilization"] for level in reports["train_vqvae"]["codebook"].values()),
         "settings": title_of(overrides),
-        "run_id": recording.runs.run_of(opened.workspace),
+        "run_id": recording.run_of(opened),
         "version": version.reference if version else None,
         "published": why_not is None,
     }

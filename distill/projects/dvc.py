@@ -147,6 +147,9 @@ def _failure(stage: str, said: list[str]) -> DistillError:
     error = next((line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")), None)
     match = next(filter(None, map(_EXITED.search, said)), None)
     code = int(match[1]) if match else None
+    if own is not None and code is None:
+        # DVC ended at the same request to stop and could not say what its stage ended with.
+        return Interrupted(own)
     if own is not None and code in _ORDERLY:
         return Interrupted(own) if code == _INTERRUPTED else DistillError(own)
     if error and "missing data" in error.lower():

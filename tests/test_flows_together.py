@@ -1,0 +1,104 @@
+"""Runs beside each other: turns at equal work, stopping all of a process, and a flow that ends at the first mistake."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill.errors import Interrupted
+from distill.projects.dvc import reopen, run_stage, stop_running
+from distill.projects.locks import lock
+from distill.projects.sharing import inputs_of, taking_turns
+from distill.projects.workspaces import open_workspace
+from project_util import make_project
+
+# Prefect's imports, and the server that its harness starts, on this Python.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::pydantic.warnings.PydanticDeprecatedSince20", "ignore::ResourceWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_project(tmp_path_factory.mktemp("together") / "project")
+
+
+@pytest.fixture
+def stopped() -> Iterator[None]:
+    stop_running()
+    yield
+    reopen()
+
+
+def test_runs_share_the_stages_whose_inputs_are_equal(project: Path) -> None:
+    first = open_workspace(project, {})
+    prior, seed = open_workspace(project, {"prior": {"hidden": 32}}), open_workspace(project, {"run": {"seed": 5}})
+    assert inputs_of(first.root, "prepare") == inputs_of(prior.root, "prepare")
+    assert inputs_of(first.root, "configure") != inputs_of(prior.root, "configure")
+    assert inputs_of(first.root, "prepare") != inputs_of(seed.root, "prepare")
+
+
+def test_equal_work_is_done_by_one_at_a_time_and_other_work_beside_it(project: Path) -> None:
+    first = open_workspace(project, {})
+    prior, seed = open_workspace(project, {"prior": {"hidden": 32}}), open_workspace(project, {"run": {"seed": 5}})
+    order: list[str] = []
+
+    def second() -> None:
+        with taking_turns(prior, "prepare", lambda: order.append("waits")):
+            order.append("second")
+
+    with taking_turns(first, "prepare", lambda: None):
+        with taking_turns(seed, "prepare", lambda: order.append("never")):
+            pass
+        thread = threading.Thread(target=second)
+        thread.start()
+        while not order:
+            time.sleep(0.01)
+        order.append("first ends")
+    thread.join()
+    assert order == ["waits", "first ends", "second"]
+
+
+def test_a_stopped_process_starts_no_stage(project: Path, stopped: None) -> None:
+    with pytest.raises(Interrupted):
+        run_stage(project, "prepare", environment={}, on_line=lambda _line: None, on_wait=lambda: None)
+
+
+def test_stopping_wakes_whoever_waits_for_a_lock(tmp_path: Path) -> None:
+    ended: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            with lock(tmp_path / "a.lock", lambda: None):
+                pass
+        except Interrupted as error:
+            ended.append(error)
+
+    with lock(tmp_path / "a.lock", lambda: None):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        time.sleep(0.3)
+        stop_running()
+        thread.join(10)
+        reopen()
+    assert len(ended) == 1
+
+
+def test_a_flow_stops_at_the_first_mistake_and_says_it_in_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.testing.utilities import prefect_test_harness
+
+    monkeypatch.chdir(project)
+    (project / "empty").mkdir()
+    with prefect_test_harness(server_startup_timeout=60):
+        from flows.train import train
+
+        state: Any = train(data={"path": "empty"}, return_state=True)  # type: ignore[call-overload]
+    assert state.is_failed()
+    assert state.message == "empty: the folder is empty; put your sounds into it"
+    (workspace,) = (path for path in (project / "runs").iterdir() if path.name.startswith("empty-"))
+    assert not (workspace / "config").exists()
