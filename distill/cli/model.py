@@ -1,12 +1,18 @@
 """`distill model`: model files and the registry."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from distill.cli.console import Json, Quiet, Verbose, health_table, print_result, set_up_logging, stderr, stdout_console
 from distill.errors import UsageError
+
+if TYPE_CHECKING:
+    from distill.artifact.manifest import Manifest
+    from distill.library.registry import RegisteredVersion
+
+SORTS = "name, distance, loss, perplexity, dataset or sounds."
 
 Reference = Annotated[
     str, typer.Argument(help="Model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry.", show_default=False)
@@ -14,6 +20,9 @@ Reference = Annotated[
 Project = Annotated[Path, typer.Option("--project", help="Project folder.")]
 Force = Annotated[bool, typer.Option("--force", help="Do it in spite of what speaks against it.")]
 FilesOnly = Annotated[bool, typer.Option("--files-only", help="Leave the registry out, which takes seconds to ask.")]
+Folders = Annotated[
+    list[Path] | None, typer.Option("--folder", help="Another folder with model files; may be repeated.")
+]
 
 app = typer.Typer(help="Models: files and the registry.", no_args_is_help=True)
 
@@ -27,22 +36,29 @@ def info(
 ) -> None:
     """Show what a model says of itself, without reading its weights."""
     from rich.table import Table
+    from rich.text import Text
 
     from distill.artifact.model_file import read_manifest
-    from distill.models.health import Health, judge
 
-    path = _path(model, project)
-    manifest = read_manifest(path)
+    path = Path(model)
+    # A file is read at once; the registry takes seconds to load.
+    version = None if path.is_file() or path.suffix == ".distill" else _version(model, project)
+    manifest = read_manifest(path) if version is None else _registered_manifest(version, project)
     document = manifest.document()
-    health: Health = document["codebook_health_snapshot"]
-    recorded = _runs(project, manifest.lineage.id) if run else []
+    recorded = _runs(project, manifest.lineage.id) if run or version is not None else None
     if as_json:
-        print_result([], {**document, **({"runs": recorded} if run else {})}, as_json=True)
+        more: dict[str, Any] = {} if recorded is None else {"runs": recorded}
+        if version is not None:
+            more["registered"] = _values(version)
+        print_result([], {**document, **more}, as_json=True)
         return
+    from distill.library.describe import health_of, light_of
+
     metadata, lineage, prior = manifest.metadata, manifest.lineage, manifest.prior_metadata
     table = Table(show_header=False, box=None)
     rows = {
         "name": metadata.name,
+        "registered": "" if version is None else _with_aliases(version),
         "description": metadata.description,
         "dataset": f"{metadata.dataset}: {metadata.file_count} sounds, {metadata.seconds or 0:.1f} s, "
         f"{metadata.train_files} to learn from, {metadata.validation_files} held out",
@@ -50,7 +66,7 @@ def info(
         "preset": metadata.preset,
         "VQ-VAE": f"epoch {metadata.best_epoch} of {metadata.epochs}, "
         f"training loss {_figure(metadata.best_train_loss)}, held-out loss {_figure(metadata.best_val_loss)}, "
-        f"held-out distance {_figure(metadata.best_val_lsd_db)} dB",
+        f"held-out distance {_figure(metadata.best_val_lsd_db, ' dB')}",
         "prior": "none"
         if prior is None
         else f"epoch {prior.best_epoch} of {prior.epochs}, training perplexity {_figure(prior.perplexity.train)}, "
@@ -58,50 +74,52 @@ def info(
         "memorization": "not checked"
         if manifest.memorization is None
         else f"{manifest.memorization.verdict}: {'; '.join(manifest.memorization.reasons)}",
-        "codebooks": judge(health).words,
+        "codebooks": light_of(manifest).words,
         "warnings": "\n".join(metadata.warnings),
         "weights": manifest.tensor_digest,
         "lineage": lineage.id,
     }
-    for each in recorded:
+    for each in recorded or ():
         dirty = ", with changes that were in no commit" if each["dirty"] else ""
         rows[f"run {each['run_id'][:8]}"] = (
-            f"{each['started']} to {each['ended']} on {each['host']}, started by {each['started_by']}, "
-            f"commit {each['commit'][:12] or 'none'}{dirty}"
+            f"{each['started']} to {each['ended'] or 'now'} on {each['host'] or 'an unknown host'}, "
+            f"started by {each['started_by']}, commit {each['commit'][:12] or 'none'}{dirty}"
         )
     for name, value in rows.items():
         if value:
-            table.add_row(name, value)
+            table.add_row(name, Text(value))
     stdout = stdout_console()
     stdout.print(table)
-    stdout.print(health_table(health))
+    stdout.print(health_table(health_of(manifest)))
 
 
 @app.command("list")
 def list_models(
-    sort: Annotated[str, typer.Option(help="name, distance, loss, dataset or sounds.")] = "name",
+    sort: Annotated[str, typer.Option(help=SORTS)] = "name",
     verdict: Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
     files_only: FilesOnly = False,
+    folder: Folders = None,
     project: Project = Path(),
     as_json: Json = False,
 ) -> None:
     """List the models of a project: files and registered versions, the same weights once."""
-    _show([], sort, verdict, dataset, files_only, project, as_json)
+    _show([], sort, verdict, dataset, files_only, folder or [], project, as_json)
 
 
 @app.command()
 def search(
     words: Annotated[list[str], typer.Argument(help="Words in name, description, dataset, tags or aliases.")],
-    sort: Annotated[str, typer.Option(help="name, distance, loss, dataset or sounds.")] = "name",
+    sort: Annotated[str, typer.Option(help=SORTS)] = "name",
     verdict: Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
     files_only: FilesOnly = False,
+    folder: Folders = None,
     project: Project = Path(),
     as_json: Json = False,
 ) -> None:
     """List the models that hold all the words."""
-    _show(words, sort, verdict, dataset, files_only, project, as_json)
+    _show(words, sort, verdict, dataset, files_only, folder or [], project, as_json)
 
 
 @app.command()
@@ -111,6 +129,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Show in what models differ: figures, parameters, environment."""
+    from rich.markup import escape
     from rich.table import Table
 
     from distill.library.catalogue import compare as differences
@@ -119,9 +138,9 @@ def compare(
     if as_json:
         print_result([], rows, as_json=True)
         return
-    table = Table("", *models)
+    table = Table("", *map(escape, models))
     for name, values in rows.items():
-        table.add_row(name, *(_shown(values[model]) for model in models))
+        table.add_row(name, *(escape(_shown(values[model])) for model in models))
     stdout_console().print(table if rows else "They do not differ.")
 
 
@@ -139,9 +158,8 @@ def register(
     from distill.library.registry import register as put
 
     version = put(model, _project(project), name=name)
-    values = {**vars(version), "aliases": list(version.aliases), "reference": version.reference}
     told = "" if version.created else " (it was there already)"
-    print_result([f"{version.reference}{told}"], values, as_json=as_json)
+    print_result([f"{version.reference}{told}"], _values(version), as_json=as_json)
 
 
 @app.command()
@@ -155,8 +173,7 @@ def promote(
     from distill.library.promotion import promote as make_champion
 
     version = make_champion(model, _project(project), force=force)
-    values = {**vars(version), "aliases": list(version.aliases), "reference": version.reference}
-    print_result([f"{version.name}@champion is {version.reference}"], values, as_json=as_json)
+    print_result([f"{version.name}@champion is {version.reference}"], _values(version), as_json=as_json)
 
 
 @app.command()
@@ -198,12 +215,24 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Remove a model file, or a version from the registry."""
+    from distill.library.catalogue import deletable
     from distill.library.catalogue import delete as remove
 
-    if not yes and not typer.confirm(f"Delete {model} for good?", err=True):
-        raise UsageError("nothing was deleted")
-    removed = remove(model, _project(project), force=force)
+    root = _project(project)
+    if not yes:
+        found = deletable(model, root, force=force)
+        _ask(f"Delete {found if isinstance(found, Path) else _with_aliases(found)} for good?")
+    removed = remove(model, root, force=force)
     print_result([f"deleted {removed}"], {"deleted": removed}, as_json=as_json)
+
+
+def _ask(question: str) -> None:
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        raise UsageError("nothing was deleted: there was no answer; --yes does not ask") from None
+    if not agreed:
+        raise UsageError("nothing was deleted")
 
 
 def _project(given: Path) -> Path:
@@ -212,14 +241,29 @@ def _project(given: Path) -> Path:
     return project_of(given)
 
 
-def _path(reference: str, project: Path) -> Path:
-    """A file at once; what is none is looked up in the registry, which takes a while to load."""
-    path = Path(reference)
-    if path.exists() or path.suffix == ".distill":
-        return path
-    from distill.library.registry import resolve
+def _version(reference: str, project: Path) -> "RegisteredVersion":
+    from distill.library.registry import find_version
 
-    return resolve(reference, _project(project))
+    return find_version(reference, _project(project))
+
+
+def _registered_manifest(version: "RegisteredVersion", project: Path) -> "Manifest":
+    from distill.library.registry import manifest_of
+
+    return manifest_of(version, _project(project))
+
+
+def _values(version: "RegisteredVersion") -> dict[str, Any]:
+    return {**vars(version), "aliases": list(version.aliases), "reference": version.reference}
+
+
+def _with_aliases(version: "RegisteredVersion") -> str:
+    return " ".join([version.reference, *(f"@{alias}" for alias in version.aliases)])
+
+
+def _relative(file: str, project: Path) -> str:
+    path, root = Path(file).resolve(), project.resolve()
+    return str(path.relative_to(root)) if path.is_relative_to(root) else file
 
 
 def _runs(project: Path, lineage: str) -> list[dict[str, Any]]:
@@ -247,24 +291,27 @@ def _show(
     verdict: str | None,
     dataset: str | None,
     files_only: bool,
+    folders: list[Path],
     project: Path,
     as_json: bool,
 ) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from distill.library.catalogue import catalogue, chosen
 
-    entries, unreadable = catalogue(_project(project), registry=not files_only)
+    root = _project(project)
+    entries, unreadable = catalogue(root, registry=not files_only, folders=folders)
     shown = [entry.summary() for entry in chosen(entries, words=words, verdict=verdict, dataset=dataset, sort=sort)]
     for each in unreadable:
-        stderr.print(f"[yellow]Left out:[/yellow] {each.reason}")
+        stderr.print(f"[yellow]Left out:[/yellow] {escape(each.reason)}")
     if as_json:
         print_result([], {"models": shown, "unreadable": [vars(each) for each in unreadable]}, as_json=True)
         return
     table = Table("name", "dataset", "codes", "distance dB", "perplexity", "codebooks", "memorization", "where")
     for row in shown:
         registered = [*row["registered"], *(f"@{alias}" for alias in row["aliases"])]
-        table.add_row(
+        cells = (
             row["name"],
             f"{row['dataset']} ({row['sounds']})",
             f"{row['levels']} x {row['codebook_size']}",
@@ -272,13 +319,14 @@ def _show(
             _figure(row["held_out_perplexity"]),
             row["health"],
             row["verdict"],
-            "\n".join([*row["files"], " ".join(registered)]).strip(),
+            "\n".join([*(_relative(file, root) for file in row["files"]), " ".join(registered)]).strip(),
         )
+        table.add_row(*map(escape, cells))
     stdout_console().print(table if shown else "No models.")
 
 
-def _figure(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4g}"
+def _figure(value: float | None, unit: str = "") -> str:
+    return "unknown" if value is None else f"{value:.4g}{unit}"
 
 
 def _shown(value: Any) -> str:

@@ -8,25 +8,29 @@ from typing import Any
 
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model
-from distill.errors import DistillError, StorageError, UsageError
-from distill.files import replacing, storage_errors
+from distill.errors import DistillError, StorageError, TrackingError, UsageError
+from distill.files import digest_file, replacing, storage_errors
+from distill.library.checks import checked
+from distill.library.describe import NOT_CHECKED, health_of, light_of, verdict_of
 from distill.library.registry import (
     CHAMPION,
     RegisteredVersion,
+    check_name,
     delete_version,
-    file_of,
     find_version,
+    is_file_reference,
     manifest_of,
     resolve,
     versions,
 )
-from distill.models.health import Health, judge
 
-PLACES = ("models/*", "runs/*/models/*")
+PLACES = ("models", "runs/*/models")
+VERDICTS = ("pass", "warn", "fail", NOT_CHECKED)
 SORTS: dict[str, Callable[["Entry"], Any]] = {
     "name": lambda entry: entry.manifest.metadata.name,
     "distance": lambda entry: _last_if_none(entry.manifest.metadata.best_val_lsd_db),
     "loss": lambda entry: _last_if_none(entry.manifest.metadata.best_val_loss),
+    "perplexity": lambda entry: _last_if_none(_perplexity(entry.manifest)),
     "dataset": lambda entry: entry.manifest.metadata.dataset,
     "sounds": lambda entry: -entry.manifest.metadata.file_count,
 }
@@ -40,36 +44,13 @@ class Entry:
     files: list[Path] = field(default_factory=list)
     registered: list[RegisteredVersion] = field(default_factory=list)
 
-    @property
-    def verdict(self) -> str:
-        """Memorization verdict, or that there is none."""
-        return self.manifest.memorization.verdict if self.manifest.memorization else "not checked"
-
-    @property
-    def health(self) -> Health:
-        """Codebook health by level."""
-        return self.manifest.document()["codebook_health_snapshot"]
-
     def summary(self) -> dict[str, Any]:
         """What a list shows of the model."""
-        metadata, prior = self.manifest.metadata, self.manifest.prior_metadata
-        light = judge(self.health)
+        light = light_of(self.manifest)
         return {
-            "name": metadata.name,
-            "description": metadata.description,
-            "dataset": metadata.dataset,
-            "sounds": metadata.file_count,
-            "tags": list(metadata.tags),
-            "levels": self.manifest.vqvae_config.num_quantizers,
-            "codebook_size": self.manifest.vqvae_config.codebook_size,
-            "held_out_distance_db": metadata.best_val_lsd_db,
-            "held_out_loss": metadata.best_val_loss,
-            "held_out_perplexity": prior.perplexity.validation if prior else None,
+            **_figures(self.manifest),
+            "description": self.manifest.metadata.description,
             "light": light.light,
-            "health": light.words,
-            "verdict": self.verdict,
-            "digest": self.manifest.tensor_digest,
-            "lineage": self.manifest.lineage.id,
             "files": [str(path) for path in self.files],
             "registered": [version.reference for version in self.registered],
             "aliases": sorted({alias for version in self.registered for alias in version.aliases}),
@@ -78,35 +59,47 @@ class Entry:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file or a registered version that cannot be read, and why."""
+    """A file, a registered version or a whole registry that cannot be read, and why."""
 
     place: str
     reason: str
 
 
-def catalogue(project: Path, *, registry: bool = True) -> tuple[list[Entry], list[Unreadable]]:
-    """Every model of a project, the same weights listed once, and what cannot be read.
+def catalogue(
+    project: Path, *, registry: bool = True, folders: Sequence[Path] = ()
+) -> tuple[list[Entry], list[Unreadable]]:
+    """Every model of a project, each listed once with all its places, and what cannot be read.
+
+    Args:
+        project: the project, with files in `models/` and `runs/*/models/`.
+        registry: whether to ask the registry, too.
+        folders: more folders with model files.
 
     Raises:
-        TrackingError: the registry cannot be used.
+        UsageError: one of the folders is not there.
     """
-    entries: dict[str, Entry] = {}
+    entries: dict[tuple[str, str], Entry] = {}
     unreadable = []
-    for pattern in PLACES:
-        for path in sorted(project.glob(f"{pattern}{EXTENSION}")):
-            try:
-                manifest = read_manifest(path)
-            except DistillError as error:
-                unreadable.append(Unreadable(str(path), str(error)))
-                continue
-            entries.setdefault(manifest.tensor_digest, Entry(manifest)).files.append(path)
-    for version in versions(project) if registry else []:
+
+    def entry_of(manifest: Manifest) -> Entry:
+        # The same weights may have been checked twice, with another verdict.
+        return entries.setdefault((manifest.tensor_digest, manifest.lineage.id), Entry(manifest))
+
+    for path in _files(project, folders):
         try:
-            manifest = manifest_of(version, project)
+            entry_of(read_manifest(path)).files.append(path)
         except DistillError as error:
-            unreadable.append(Unreadable(version.reference, str(error)))
-            continue
-        entries.setdefault(manifest.tensor_digest, Entry(manifest)).registered.append(version)
+            unreadable.append(Unreadable(str(path), str(error)))
+    try:
+        registered = versions(project) if registry else []
+    except TrackingError as error:
+        registered = []
+        unreadable.append(Unreadable("registry", str(error)))
+    for version in registered:
+        try:
+            entry_of(manifest_of(version, project)).registered.append(version)
+        except DistillError as error:
+            unreadable.append(Unreadable(version.reference, f"{version.reference}: {error}"))
     return list(entries.values()), unreadable
 
 
@@ -121,22 +114,24 @@ def chosen(
     """The entries that hold all words (in name, description, dataset, tags or aliases) and pass the filters, sorted.
 
     Raises:
-        UsageError: there is no such order.
+        UsageError: there is no such order or verdict.
     """
     if sort not in SORTS:
         raise UsageError(f"--sort {sort}: choose one of {', '.join(SORTS)}")
+    if verdict not in (None, *VERDICTS):
+        raise UsageError(f"--verdict {verdict}: choose one of {', '.join(VERDICTS)}")
     found = [
         entry
         for entry in entries
-        if all(word.lower() in _text(entry) for word in words)
-        and verdict in (None, entry.verdict)
+        if all(word.casefold() in _text(entry) for word in words)
+        and verdict in (None, verdict_of(entry.manifest))
         and dataset in (None, entry.manifest.metadata.dataset)
     ]
     return sorted(found, key=lambda entry: (SORTS[sort](entry), entry.manifest.tensor_digest))
 
 
 def compare(references: Sequence[str], project: Path) -> dict[str, dict[str, Any]]:
-    """What differs between models: rows of figures and of parameters, each with the value of every model.
+    """What differs between models: rows of figures, parameters and origins, each with the value of every model.
 
     Raises:
         UsageError: fewer than two models, or one that is not there.
@@ -144,18 +139,21 @@ def compare(references: Sequence[str], project: Path) -> dict[str, dict[str, Any
     """
     if len(references) < 2:
         raise UsageError("name at least two models to compare")
-    entries = {reference: Entry(read_manifest(resolve(reference, project))) for reference in references}
     rows: dict[str, dict[str, Any]] = {}
-    for reference, entry in entries.items():
-        shown = entry.summary()
-        figures = {key: shown[key] for key in shown if key not in ("files", "registered", "aliases", "description")}
-        for level, health in entry.health.items():
-            figures |= {f"{level}.{name}": value for name, value in health.items()}
-        environment = entry.manifest.lineage.environment.model_dump(mode="json")
+    for reference in references:
+        if is_file_reference(reference):
+            manifest = read_manifest(Path(reference))
+        else:
+            manifest = manifest_of(find_version(reference, project), project)
+        lineage = manifest.lineage
+        levels = {level: dict(health) for level, health in health_of(manifest).items()}
         for name, value in {
-            **figures,
-            **_flat(entry.manifest.lineage.parameters),
-            **{f"environment.{key}": item for key, item in environment.items()},
+            **_figures(manifest),
+            **_flat(levels),
+            **_flat(lineage.parameters),
+            "data_digest": lineage.data_digest,
+            **_flat(lineage.code_versions, "code"),
+            **_flat(lineage.environment.model_dump(mode="json"), "environment"),
         }.items():
             rows.setdefault(name, {})[reference] = value
     values = {name: {reference: row.get(reference) for reference in references} for name, row in rows.items()}
@@ -176,8 +174,7 @@ def export(reference: str, target: Path, project: Path, *, force: bool = False) 
         target = target / source.name
     if target.exists() and not force:
         raise UsageError(f"{target} is there already: choose another file, or add --force")
-    with replacing(target) as temporary, storage_errors(source, "read"):
-        shutil.copyfile(source, temporary)
+    _copy(source, target)
     return target
 
 
@@ -185,22 +182,38 @@ def import_file(source: Path, project: Path, *, name: str | None = None, force: 
     """Copy a model file, checked whole, to `models/` of a project.
 
     Raises:
-        UsageError: the name cannot be a file's, or another model has it.
+        UsageError: the name cannot be a model's, or another file has it.
         ArtifactError: the file cannot be used.
         StorageError: it cannot be read or written.
     """
-    model = read_model(source)
-    name = name or model.manifest.metadata.name
-    if Path(name).name != name or name.startswith("."):
-        raise UsageError(f"{name!r} cannot be a model's name: letters, digits, dots and dashes")
-    target = project / "models" / f"{name}{EXTENSION}"
+    manifest = checked(source)
+    target = project / "models" / f"{check_name(name or manifest.metadata.name)}{EXTENSION}"
     if target.exists() and not force:
-        if read_manifest(target).tensor_digest == model.manifest.tensor_digest:
+        if target.is_file() and digest_file(target) == digest_file(source):
             return target
         raise UsageError(f"{target} is another model: choose a name with --name, or add --force")
-    with replacing(target) as temporary, storage_errors(source, "read"):
-        shutil.copyfile(source, temporary)
+    _copy(source, target)
     return target
+
+
+def deletable(reference: str, project: Path, *, force: bool = False) -> Path | RegisteredVersion:
+    """The model file or the registered version that a reference means, if it may be deleted.
+
+    Raises:
+        UsageError: there is no such model, or it is the champion and `force` is not given.
+        ArtifactError: the file is no model file.
+        TrackingError: the registry cannot be used.
+    """
+    if is_file_reference(reference):
+        read_manifest(Path(reference))
+        return Path(reference)
+    if "/" not in reference and "@" not in reference:
+        newest = find_version(reference, project)
+        raise UsageError(f"{reference}: name one version, such as {newest.reference}")
+    version = find_version(reference, project)
+    if CHAMPION in version.aliases and not force:
+        raise UsageError(f"{version.reference} is the champion: promote another first, or add --force")
+    return version
 
 
 def delete(reference: str, project: Path, *, force: bool = False) -> str:
@@ -208,39 +221,66 @@ def delete(reference: str, project: Path, *, force: bool = False) -> str:
 
     Raises:
         UsageError: there is no such model, or it is the champion and `force` is not given.
+        ArtifactError: the file is no model file.
         StorageError: the file cannot be removed.
         TrackingError: the registry cannot be used.
     """
-    path = Path(reference)
-    if path.suffix == EXTENSION:
-        if not path.is_file():
-            raise UsageError(f"{path}: no such model file")
-        read_manifest(path)
-        with storage_errors(path, "remove"):
-            path.unlink()
-        return str(path)
-    if "/" not in reference and "@" not in reference:
-        raise UsageError(f"{reference}: name one version, such as {reference}/1")
-    version = find_version(reference, project)
-    if CHAMPION in version.aliases and not force:
-        raise UsageError(f"{version.reference} is the champion: promote another first, or add --force")
-    file = file_of(version, project)
-    delete_version(version, project)
-    folder = next((parent for parent in file.parents if parent.name == "artifacts"), None)
-    if folder is not None and project.resolve() in folder.resolve().parents:
-        try:
-            shutil.rmtree(folder.parent)
-        except OSError as error:
-            raise StorageError(
-                f"{version.reference} is out of the registry, but {folder.parent} stays: {error}"
-            ) from error
-    return version.reference
+    found = deletable(reference, project, force=force)
+    if isinstance(found, Path):
+        with storage_errors(found, "remove"):
+            found.unlink()
+        return str(found)
+    delete_version(found, project)
+    return found.reference
+
+
+def _files(project: Path, folders: Sequence[Path]) -> list[Path]:
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is no folder: name one with model files")
+    places = [place for pattern in PLACES for place in sorted(project.glob(pattern))]
+    found = [path for place in [*places, *folders] for path in sorted(place.glob(f"*{EXTENSION}"))]
+    return list({path.parent.resolve() / path.name: path for path in reversed(found)}.values())[::-1]
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as temporary:
+        with storage_errors(target, "write"):
+            shutil.copyfile(source, temporary)
+        if digest_file(temporary) != digest_file(source):
+            raise StorageError(f"{source} changed while it was copied to {target}: try again")
+
+
+def _figures(manifest: Manifest) -> dict[str, Any]:
+    metadata = manifest.metadata
+    return {
+        "name": metadata.name,
+        "dataset": metadata.dataset,
+        "sounds": metadata.file_count,
+        "tags": list(metadata.tags),
+        "levels": manifest.vqvae_config.num_quantizers,
+        "codebook_size": manifest.vqvae_config.codebook_size,
+        "held_out_distance_db": metadata.best_val_lsd_db,
+        "held_out_loss": metadata.best_val_loss,
+        "training_loss": metadata.best_train_loss,
+        "held_out_perplexity": _perplexity(manifest),
+        "health": light_of(manifest).words,
+        "verdict": verdict_of(manifest),
+        "digest": manifest.tensor_digest,
+        "lineage": manifest.lineage.id,
+    }
+
+
+def _perplexity(manifest: Manifest) -> float | None:
+    prior = manifest.prior_metadata
+    return prior.perplexity.validation if prior else None
 
 
 def _text(entry: Entry) -> str:
     metadata = entry.manifest.metadata
-    aliases = [alias for version in entry.registered for alias in version.aliases]
-    return " ".join([metadata.name, metadata.description, metadata.dataset, *metadata.tags, *aliases]).lower()
+    known = [version.name for version in entry.registered]
+    known += [alias for version in entry.registered for alias in version.aliases]
+    return " ".join([metadata.name, metadata.description, metadata.dataset, *metadata.tags, *known]).casefold()
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -4,8 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from distill.artifact.manifest import Manifest
+from distill.artifact.model_file import read_manifest
+from distill.configs import SPECTRAL_TERMS
 from distill.errors import UsageError
-from distill.library.registry import CHAMPION, RegisteredVersion, find_version, manifest_of, set_alias, versions
+from distill.library.checks import checked
+from distill.library.registry import (
+    CHAMPION,
+    RegisteredVersion,
+    file_of,
+    find_version,
+    is_file_reference,
+    registry_lock,
+    set_alias,
+    versions,
+)
 
 PASS, FAIL = "pass", "fail"
 
@@ -20,15 +32,21 @@ def promote(reference: str, project: Path, *, force: bool = False) -> Registered
         ArtifactError: the registered file is damaged.
         TrackingError: the registry cannot be used.
     """
-    version = find_version(reference, project)
-    manifest = manifest_of(version, project)
-    verdict = manifest.memorization
-    if verdict is not None and verdict.verdict == FAIL:
-        raise UsageError(f"{version.reference} is not promoted, it memorized its sounds: {'; '.join(verdict.reasons)}")
-    if not force:
-        for reason in objections(version, manifest, project):
-            raise UsageError(f"{version.reference} is not promoted, {reason} (--force overrules this)")
-    set_alias(version, CHAMPION, project)
+    if is_file_reference(reference):
+        raise UsageError(f"{reference} is a file: put it into the registry with distill model register, then promote")
+    with registry_lock(project):
+        version = find_version(reference, project)
+        # The file itself, to the last weight: a champion is what others rely on.
+        manifest = checked(file_of(version, project), generates=True)
+        verdict = manifest.memorization
+        if verdict is not None and verdict.verdict == FAIL:
+            raise UsageError(
+                f"{version.reference} is not promoted, it memorized its sounds: {'; '.join(verdict.reasons)}"
+            )
+        found = [] if force else objections(version, manifest, project)
+        if found:
+            raise UsageError(f"{version.reference} is not promoted: {'; '.join(found)} (--force overrules this)")
+        set_alias(version, CHAMPION, project)
     return replace(version, aliases=tuple(sorted({*version.aliases, CHAMPION})))
 
 
@@ -43,19 +61,43 @@ def objections(version: RegisteredVersion, manifest: Manifest, project: Path) ->
     champion = next((each for each in versions(project, version.name) if CHAMPION in each.aliases), None)
     if champion is None or champion.version == version.version:
         return found
-    best = manifest_of(champion, project)
-    if best.lineage.data_digest != manifest.lineage.data_digest:
-        found.append(f"it was trained on other sounds than the champion {champion.reference}: they do not compare")
-        return found
-    pairs = [("held-out distance in dB", manifest.metadata.best_val_lsd_db, best.metadata.best_val_lsd_db)]
-    if manifest.prior_metadata and best.prior_metadata and _codes(manifest) == _codes(best):
+    best = read_manifest(file_of(champion, project))
+    return found + [f"{reason} (champion: {champion.reference})" for reason in worse(manifest, best)]
+
+
+def worse(manifest: Manifest, champion: Manifest) -> list[str]:
+    """In what a model is worse than the champion on held-out sounds, or why the two do not compare."""
+    if _sounds(manifest) != _sounds(champion):
+        return ["it was trained on other sounds than the champion, or they were prepared otherwise: no figure compares"]
+    mine, known = manifest.metadata, champion.metadata
+    pairs = []
+    if mine.best_val_lsd_db is not None and known.best_val_lsd_db is not None:
+        pairs.append(("held-out distance in dB", mine.best_val_lsd_db, known.best_val_lsd_db))
+    elif _loss(manifest) == _loss(champion) and mine.best_val_loss is not None and known.best_val_loss is not None:
+        # Losses compare only where they are sums of the same terms.
+        pairs.append(("held-out loss", mine.best_val_loss, known.best_val_loss))
+    else:
+        return ["its held-out quality or the champion's is not known: no figure compares"]
+    if manifest.prior_metadata and champion.prior_metadata and _codes(manifest) == _codes(champion):
         # Perplexities compare only between priors of the same codes.
-        perplexities = (manifest.prior_metadata.perplexity.validation, best.prior_metadata.perplexity.validation)
-        pairs.append(("held-out perplexity", *perplexities))
-    for what, mine, other in pairs:
-        if mine is not None and other is not None and mine > other:
-            found.append(f"its {what} is {mine:.4g}, the champion's ({champion.reference}) is {other:.4g}")
-    return found
+        perplexity, other = manifest.prior_metadata.perplexity.validation, champion.prior_metadata.perplexity.validation
+        if perplexity is not None and other is not None:
+            pairs.append(("held-out perplexity", perplexity, other))
+    return [
+        f"its {what} is {value:.4g}, the champion's is {other:.4g}" for what, value, other in pairs if value > other
+    ]
+
+
+def _sounds(manifest: Manifest) -> object:
+    """What the figures were measured on; the VQ-VAE of a model may have been trained on other sounds than its prior."""
+    known = manifest.metadata
+    vqvae = (known.dataset, known.file_count, known.train_chunks, known.validation_chunks, known.seconds)
+    return manifest.lineage.data_digest, vqvae
+
+
+def _loss(manifest: Manifest) -> object:
+    config = manifest.training_config
+    return {name: config.get(name) for name in ("commitment_weight", *(f"weight_{term}" for term in SPECTRAL_TERMS))}
 
 
 def _codes(manifest: Manifest) -> object:

@@ -1,39 +1,41 @@
 """The registry of models: each a name with versions, a version the `.distill` file and what MLflow needs to run it."""
 
 import difflib
-import fcntl
+import logging
 import re
-import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
 
-from distill import __version__
+from pydantic import ValidationError
+
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model
+from distill.configs import ModelConfig
 from distill.errors import ArtifactError, UsageError
-from distill.files import digest_json, storage_errors
-from distill.models.health import judge
-from distill.tracking.address import client_of, experiment_of, tracking_errors
+from distill.library.checks import checked
+from distill.library.describe import DIGEST, description_of, tags_of
+from distill.library.packaging import package
+from distill.library.stored import is_lost, place_of, remove_stored, stored_file, stored_manifest
+from distill.projects.locks import lock
+from distill.tracking.address import SQLITE, client_of, experiment_of, tracking_address, tracking_errors
 from distill.tracking.lookup import LINEAGE, find_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-_DIGEST = "distill.digest"
-_FOLDER = "registered"
-_REFERENCE = re.compile(r"^(?P<name>[^/@:]+)(?:/(?P<version>[0-9]+)|@(?P<alias>[A-Za-z][A-Za-z0-9_-]*))?$")
+_REFERENCE = re.compile(r"(?P<name>[^/@:]+)(?:/(?P<version>[0-9]+)|@(?P<alias>[A-Za-z][A-Za-z0-9_-]*))?")
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """A version in the registry; `created` says whether this call made it."""
+    """A version in the registry; `source` is where it lies, `created` says whether this call made it."""
 
     name: str
     version: int
@@ -41,6 +43,7 @@ class RegisteredVersion:
     lineage: str
     run_id: str | None
     aliases: tuple[str, ...]
+    source: str
     created: bool = False
 
     @property
@@ -61,19 +64,25 @@ def register(model: Path, project: Path, *, run_id: str | None = None, name: str
         name: name in the registry; by default the model's own.
 
     Raises:
-        ArtifactError, StorageError: the file cannot be used.
+        ArtifactError, StorageError: the file cannot be used, or has no prior.
         UsageError: the name cannot be one.
         TrackingError: the registry cannot be used; nothing is registered then.
     """
     manifest = read_model(model).manifest
-    name = name or manifest.metadata.name
-    _check_name(name)
+    name = check_name(name or manifest.metadata.name)
     client = client_of(project)
-    with _lock(project), tracking_errors(project):
-        for known in versions(project, name):
+    with registry_lock(project), tracking_errors(project):
+        of_name = versions(project, name)
+        for known in of_name:
             if (known.digest, known.lineage) == (manifest.tensor_digest, manifest.lineage.id):
+                if is_lost(known.source) and known.run_id:
+                    _store(client, known.run_id, model, manifest, name)
+                if known is of_name[0] and not any(CANDIDATE in each.aliases for each in of_name):
+                    client.set_registered_model_alias(name, CANDIDATE, str(known.version))
+                    known = replace(known, aliases=tuple(sorted({*known.aliases, CANDIDATE})))
                 return known
-        return _register(client, project, model, manifest, name, run_id or _run_of(client, project, manifest, name))
+        checked(model, generates=True)
+        return _register(client, project, model, manifest, name, run_id)
 
 
 def versions(project: Path, name: str | None = None) -> list[RegisteredVersion]:
@@ -82,19 +91,32 @@ def versions(project: Path, name: str | None = None) -> list[RegisteredVersion]:
     Raises:
         TrackingError: the registry cannot be used.
     """
+    address = tracking_address(project)
+    if address.startswith(SQLITE) and not Path(address.removeprefix(SQLITE)).exists():
+        # Looking makes no database.
+        return []
     client = client_of(project)
     with tracking_errors(project):
-        found = []
-        for model in _pages(client.search_registered_models):
-            if name is not None and model.name != name:
-                continue
-            by_version: dict[int, list[str]] = {}
+        wanted = None if name is None else f"name = '{check_name(name)}'"
+        aliases: dict[tuple[str, str], list[str]] = {}
+        # Versions that are searched for come without their aliases.
+        for model in _pages(client.search_registered_models, filter_string=wanted):
             for alias, version in model.aliases.items():
-                by_version.setdefault(int(version), []).append(alias)
-            for each in _pages(client.search_model_versions, filter_string=f"name = '{model.name}'"):
-                aliases = tuple(sorted(by_version.get(int(each.version), ())))
-                digest, lineage = each.tags.get(_DIGEST, ""), each.tags.get(LINEAGE, "")
-                found.append(RegisteredVersion(model.name, int(each.version), digest, lineage, each.run_id, aliases))
+                aliases.setdefault((model.name, str(version)), []).append(alias)
+        found = [
+            RegisteredVersion(
+                name=each.name,
+                version=int(each.version),
+                digest=each.tags[DIGEST],
+                lineage=each.tags.get(LINEAGE, ""),
+                run_id=each.run_id,
+                aliases=tuple(sorted(aliases.get((each.name, str(each.version)), ()))),
+                source=each.source,
+            )
+            for each in _pages(client.search_model_versions, filter_string=wanted)
+            # A team's server may hold models of other kinds.
+            if DIGEST in each.tags
+        ]
     return sorted(found, key=lambda version: (version.name, -version.version))
 
 
@@ -105,7 +127,7 @@ def find_version(reference: str, project: Path) -> RegisteredVersion:
         UsageError: it is no such reference, or there is no such version.
         TrackingError: the registry cannot be used.
     """
-    match = _REFERENCE.match(reference)
+    match = _REFERENCE.fullmatch(reference)
     if match is None:
         raise UsageError(f"{reference!r} is neither a model file nor NAME/VERSION, NAME@ALIAS or NAME of the registry")
     known = versions(project)
@@ -127,6 +149,12 @@ def find_version(reference: str, project: Path) -> RegisteredVersion:
     return chosen[0]
 
 
+def is_file_reference(reference: str) -> bool:
+    """Whether a reference means a file, there or not, rather than something in the registry."""
+    path = Path(reference)
+    return path.is_file() or path.suffix == EXTENSION
+
+
 def resolve(reference: str, project: Path) -> Path:
     """The `.distill` file that a path or a reference to the registry means; one on a server is fetched first.
 
@@ -135,9 +163,8 @@ def resolve(reference: str, project: Path) -> Path:
         ArtifactError: the registered version holds no model file.
         TrackingError: the registry cannot be used.
     """
-    path = Path(reference)
-    if path.is_file() or path.suffix == EXTENSION:
-        return path
+    if is_file_reference(reference):
+        return Path(reference)
     return file_of(find_version(reference, project), project)
 
 
@@ -145,25 +172,24 @@ def file_of(version: RegisteredVersion, project: Path) -> Path:
     """The `.distill` file of a registered version; one on a server is fetched into the project first.
 
     Raises:
-        ArtifactError: the version holds no model file.
+        ArtifactError: the version holds no model file, is damaged, or is not the one that was registered.
         TrackingError: the registry cannot be used.
     """
-    client = client_of(project)
-    with tracking_errors(project):
-        source = client.get_model_version_download_uri(version.name, str(version.version))
-        parsed = urlparse(source)
-        if parsed.scheme in ("", "file"):
-            folder = Path(unquote(parsed.path))
-        else:
-            from mlflow.artifacts import download_artifacts
+    path = stored_file(version.source, project)
+    _check_same(version, read_manifest(path))
+    return path
 
-            folder = project / ".distill" / "registry" / (version.digest or version.reference.replace("/", "-"))
-            if not list(folder.glob(f"**/*{EXTENSION}")):
-                download_artifacts(source, dst_path=str(folder), tracking_uri=client.tracking_uri)
-    files = sorted(folder.glob(f"**/artifacts/*{EXTENSION}"))
-    if not files:
-        raise ArtifactError(f"{version.reference} holds no model file in {folder}: register it again")
-    return files[0]
+
+def manifest_of(version: RegisteredVersion, project: Path) -> Manifest:
+    """What a registered model says of itself.
+
+    Raises:
+        ArtifactError: the file is lost, damaged, or is not the one that was registered.
+        TrackingError: the registry cannot be used.
+    """
+    manifest = stored_manifest(version.source, project)
+    _check_same(version, manifest)
+    return manifest
 
 
 def set_alias(version: RegisteredVersion, alias: str, project: Path) -> None:
@@ -178,137 +204,100 @@ def set_alias(version: RegisteredVersion, alias: str, project: Path) -> None:
 
 
 def delete_version(version: RegisteredVersion, project: Path) -> None:
-    """Remove a version from the registry, and its name with the last of them.
+    """Remove a version and its files from the registry, and its name with the last of them.
 
     Raises:
-        TrackingError: the registry cannot be used.
+        TrackingError: the registry cannot be used; or its storage: the version is out of the registry then.
     """
     client = client_of(project)
-    with _lock(project), tracking_errors(project):
+    with registry_lock(project), tracking_errors(project):
         client.delete_model_version(version.name, str(version.version))
-        if not versions(project, version.name):
+        if not any(True for _ in _pages(client.search_model_versions, filter_string=f"name = '{version.name}'")):
             client.delete_registered_model(version.name)
+        remove_stored(version.source, project)
+
+
+def registry_lock(project: Path) -> AbstractContextManager[Any]:
+    """One writer at a time among the processes of this machine."""
+    path = project / ".distill" / "registry.lock"
+    return lock(path, lambda: _logger.info("waiting for another program that changes the registry"))
+
+
+def check_name(name: str) -> str:
+    """The name, if it can be a model's.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    try:
+        return ModelConfig(name=name).name
+    except ValidationError:
+        raise UsageError(
+            f"{name!r} cannot be a model's name (letters, digits, . _ - and at most 100 of them): give one with --name"
+        ) from None
 
 
 def _register(
-    client: "MlflowClient", project: Path, model: Path, manifest: Manifest, name: str, run_id: str
+    client: "MlflowClient", project: Path, model: Path, manifest: Manifest, name: str, run_id: str | None
 ) -> RegisteredVersion:
-    with tempfile.TemporaryDirectory(prefix="distill-register-") as temporary:
-        folder = Path(temporary) / _FOLDER
-        _save(model, manifest, folder)
-        place = f"{_FOLDER}/{name}-{digest_json([manifest.tensor_digest, manifest.lineage.id])[:16]}"
-        client.log_artifacts(run_id, str(folder), place)
-    first = not any(known.name == name for known in _pages(client.search_registered_models))
-    if first:
-        client.create_registered_model(name, description=manifest.metadata.description)
-    made = None
-    try:
+    with ExitStack() as undo:
+        run_id = run_id or _run_of(client, project, manifest, name, undo)
+        source = f"{client.get_run(run_id).info.artifact_uri}/{place_of(name, manifest)}"
+        _undo(undo, remove_stored, source, project)
+        _store(client, run_id, model, manifest, name)
+        if not any(known.name == name for known in _pages(client.search_registered_models)):
+            client.create_registered_model(name, description=manifest.metadata.description)
+            _undo(undo, client.delete_registered_model, name)
         made = client.create_model_version(
-            name,
-            source=f"{client.get_run(run_id).info.artifact_uri}/{place}",
-            run_id=run_id,
-            tags=_tags(manifest),
-            description=_description(manifest),
+            name, source=source, run_id=run_id, tags=tags_of(manifest), description=description_of(manifest)
         )
+        _undo(undo, client.delete_model_version, name, made.version)
         client.set_registered_model_alias(name, CANDIDATE, made.version)
-    except BaseException:
-        with suppress(Exception):
-            if made is not None:
-                client.delete_model_version(name, made.version)
-        with suppress(Exception):
-            if first:
-                client.delete_registered_model(name)
-        raise
+        undo.pop_all()
     digest, lineage = manifest.tensor_digest, manifest.lineage.id
-    return RegisteredVersion(name, int(made.version), digest, lineage, run_id, (CANDIDATE,), created=True)
+    return RegisteredVersion(name, int(made.version), digest, lineage, run_id, (CANDIDATE,), source, created=True)
 
 
-def _save(model: Path, manifest: Manifest, folder: Path) -> None:
-    # The name of the file in the registry is the model's, whatever it was called here.
-    named = folder.parent / f"{manifest.metadata.name}{EXTENSION}"
-    shutil.copyfile(model, named)
-    with warnings.catch_warnings():
-        # MLflow warns of its own type hints, and of a model without any.
-        warnings.simplefilter("ignore")
-        import mlflow.pyfunc
-        import pandas as pd
-        from mlflow.models import ModelSignature
-        from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+def _undo(undo: ExitStack, act: Callable[..., object], *arguments: object) -> None:
+    """Do something when what follows fails; what fails then, too, hides nothing of the reason."""
 
-        inputs: list[ColSpec | TensorSpec] = [
-            ColSpec(DataType.long, "seed"),
-            ColSpec(DataType.double, "seconds", required=False),
-            ColSpec(DataType.double, "temperature", required=False),
-            ColSpec(DataType.long, "top_k", required=False),
-            ColSpec(DataType.double, "top_p", required=False),
-        ]
-        outputs: list[ColSpec | TensorSpec] = [
-            ColSpec(DataType.long, "seed"),
-            ColSpec(DataType.long, "sample_rate"),
-            ColSpec(DataType.double, "seconds"),
-            ColSpec(DataType.string, "audio"),
-        ]
-        torch = manifest.lineage.environment.torch.partition("+")[0]
-        mlflow.pyfunc.save_model(
-            folder,
-            python_model=str(Path(__file__).with_name("served.py")),
-            artifacts={"model": str(named)},
-            signature=ModelSignature(Schema(inputs), Schema(outputs)),
-            input_example=pd.DataFrame([{"seed": 0, "seconds": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0}]),
-            # Named, so that MLflow does not run the model in order to find them.
-            pip_requirements=[f"distill=={__version__}", f"torch=={torch}"],
-            metadata={"digest": manifest.tensor_digest, "lineage": manifest.lineage.id},
-        )
+    def quietly() -> None:
+        with suppress(Exception):
+            act(*arguments)
+
+    undo.callback(quietly)
 
 
-def _tags(manifest: Manifest) -> dict[str, str]:
-    verdict = manifest.memorization
-    health: Any = {
-        name: {"utilization": level.utilization or 0.0, "perplexity": level.perplexity or 0.0, "dead_codes": 0}
-        for name, level in manifest.codebook_health_snapshot.items()
-    }
-    judged = judge(health)
-    return {
-        _DIGEST: manifest.tensor_digest,
-        LINEAGE: manifest.lineage.id,
-        "distill.verdict": verdict.verdict if verdict else "not checked",
-        "distill.health": f"{judged.light}: {judged.words}",
-        "distill.dataset": manifest.metadata.dataset,
-        "distill.preset": manifest.metadata.preset,
-    }
+def _store(client: "MlflowClient", run_id: str, model: Path, manifest: Manifest, name: str) -> None:
+    place = place_of(name, manifest)
+    with tempfile.TemporaryDirectory(prefix="distill-register-") as temporary:
+        folder = Path(temporary) / "model"
+        package(model, manifest, folder)
+        client.log_artifacts(run_id, str(folder), place)
 
 
-def _description(manifest: Manifest) -> str:
-    metadata, verdict = manifest.metadata, manifest.memorization
-    lines = [
-        metadata.description,
-        f"Trained on {metadata.train_files} of {metadata.file_count} sounds from {metadata.dataset}; "
-        f"{len(manifest.codebook_health_snapshot)} levels of {manifest.vqvae_config.codebook_size} codes.",
-        f"Held-out loss {metadata.best_val_loss}.",
-        f"Memorization: {verdict.verdict}. {' '.join(verdict.reasons)}" if verdict else "Memorization: not checked.",
-        *metadata.warnings,
-    ]
-    return "\n\n".join(line for line in lines if line)
-
-
-def _run_of(client: "MlflowClient", project: Path, manifest: Manifest, name: str) -> str:
-    """The newest run with the file's lineage, or a new one for a file that was made elsewhere."""
+def _run_of(client: "MlflowClient", project: Path, manifest: Manifest, name: str, undo: ExitStack) -> str:
+    """The newest finished run with the file's lineage, else the newest; a new one for a file from elsewhere."""
     found = find_runs(project, manifest.lineage.id)
     if found:
-        return found[0].run_id
+        return min(found, key=lambda run: run.status != "FINISHED").run_id
     tags = {
         LINEAGE: manifest.lineage.id,
         "distill.started_by": "import",
         "distill.dataset": manifest.metadata.dataset,
     }
     run = client.create_run(experiment_of(client, project), run_name=f"{name} (registered from a file)", tags=tags)
+    _undo(undo, client.delete_run, run.info.run_id)
     client.set_terminated(run.info.run_id, "FINISHED")
     return str(run.info.run_id)
 
 
-def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise UsageError(f"{name!r} cannot be a model's name: letters, digits, dots and dashes, at most 64")
+def _check_same(version: RegisteredVersion, manifest: Manifest) -> None:
+    if (version.digest, version.lineage) != (manifest.tensor_digest, manifest.lineage.id):
+        raise ArtifactError(
+            f"what lies at {version.source} is not the model that was registered as {version.reference}: "
+            "delete the version and register the model again"
+        )
 
 
 def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
@@ -319,28 +308,3 @@ def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
         token = page.token
         if not token:
             return
-
-
-@contextmanager
-def _lock(project: Path) -> Iterator[None]:
-    """One writer at a time among the processes of this machine."""
-    path = project / ".distill" / "registry.lock"
-    with storage_errors(path, "lock"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-
-
-def manifest_of(version: RegisteredVersion, project: Path) -> Manifest:
-    """What the registered file says of itself.
-
-    Raises:
-        ArtifactError: the file is damaged, or is not the one that was registered.
-        TrackingError: the registry cannot be used.
-    """
-    path = file_of(version, project)
-    manifest = read_manifest(path)
-    if version.digest and manifest.tensor_digest != version.digest:
-        raise ArtifactError(f"{path} is not the file that was registered as {version.reference}: its weights differ")
-    return manifest

@@ -2,18 +2,24 @@
 
 import base64
 import tempfile
+from collections.abc import Hashable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel  # type: ignore[attr-defined]
 
 from distill.errors import UsageError
-from distill.generation.render import Generator, generate, write_sounds
+from distill.generation.render import GeneratedSound, Generator, generate, write_sounds
 from distill.generation.sampling import SamplingConfig
 
 DEFAULTS = {"seconds": 3.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+OUTPUT = ("seed", "sample_rate", "seconds", "audio")
+
+Row = dict[str, Any]
 
 
 class ServedModel(PythonModel):
@@ -22,8 +28,9 @@ class ServedModel(PythonModel):
     generator: Generator
 
     def load_context(self, context: Any) -> None:
-        """Read the `.distill` file among the artifacts."""
-        self.generator = Generator.load(Path(context.artifacts["model"]), "auto")
+        """Read the `.distill` file among the artifacts, onto the device that the model's configuration names."""
+        device = (context.model_config or {}).get("device", "cpu")
+        self.generator = Generator.load(Path(context.artifacts["model"]), device)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """A data frame with `seed`, `sample_rate` in Hz, `seconds`, and `audio`: a WAV file as base64 text.
@@ -34,31 +41,67 @@ class ServedModel(PythonModel):
             params: of no use here.
 
         Raises:
-            UsageError: a column is missing or unknown, or a value is out of its range.
+            MlflowException: a column is missing or unknown, or a value is out of its range; a server answers 400.
         """
         unknown = set(model_input.columns) - {"seed", *DEFAULTS}
         if unknown or "seed" not in model_input.columns:
-            raise UsageError(
-                f"the columns must be seed and any of {', '.join(DEFAULTS)}, not {list(model_input.columns)}"
-            )
-        return pd.DataFrame([self._row(row) for _, row in model_input.iterrows()])
+            columns = [str(name) for name in model_input.columns]
+            raise _refused(f"the columns must be seed and any of {', '.join(DEFAULTS)}, not {', '.join(columns)}")
+        rows = [_complete(row) for row in model_input.to_dict("records")]
+        made = []
+        for first, together in _batches(rows):
+            try:
+                made += self._sounds(together)
+            except UsageError as error:
+                raise _refused(f"row {first + 1}: {error}") from error
+        return pd.DataFrame(made, columns=list(OUTPUT))
 
-    def _row(self, row: pd.Series) -> dict[str, Any]:
-        given = {name: row[name] for name in DEFAULTS if row.get(name) is not None and row[name] == row[name]}
-        values = {**DEFAULTS, **given}
+    def _sounds(self, rows: list[Row]) -> list[Row]:
+        first = rows[0]
         config = SamplingConfig(
-            temperature=float(values["temperature"]), top_k=int(values["top_k"]), top_p=float(values["top_p"])
+            temperature=float(first["temperature"]), top_k=int(first["top_k"]), top_p=float(first["top_p"])
         )
-        (sound,) = generate(self.generator, seconds=float(values["seconds"]), seed=int(row["seed"]), config=config)
-        with tempfile.TemporaryDirectory() as folder:
-            (path,) = write_sounds(Path(folder), [sound], stem="sound")
-            audio = base64.b64encode(path.read_bytes()).decode("ascii")
-        return {
-            "seed": sound.seed,
-            "sample_rate": sound.sample_rate,
-            "seconds": len(sound.samples) / sound.sample_rate,
-            "audio": audio,
-        }
+        sounds = generate(
+            self.generator, count=len(rows), seconds=float(first["seconds"]), seed=first["seed"], config=config
+        )
+        return [
+            {
+                "seed": sound.seed,
+                "sample_rate": sound.sample_rate,
+                "seconds": len(sound.samples) / sound.sample_rate,
+                "audio": _audio(sound),
+            }
+            for sound in sounds
+        ]
+
+
+def _complete(row: Mapping[Hashable, Any]) -> Row:
+    """A row with a value for every setting; what is missing in some rows only is not a number in a data frame."""
+    given = {name: row[name] for name in DEFAULTS if row.get(name) is not None and row[name] == row[name]}
+    return {"seed": int(row["seed"]), **DEFAULTS, **given}
+
+
+def _batches(rows: list[Row]) -> Iterator[tuple[int, list[Row]]]:
+    """Neighbours with the same settings and seeds in sequence, which are made at once; each with its first index."""
+
+    def kind(indexed: tuple[int, Row]) -> tuple[Any, ...]:
+        index, row = indexed
+        return row["seed"] - index, *(row[name] for name in DEFAULTS)
+
+    for _, group in groupby(enumerate(rows), kind):
+        together = list(group)
+        yield together[0][0], [row for _, row in together]
+
+
+def _audio(sound: GeneratedSound) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        (path,) = write_sounds(Path(folder), [sound], stem="sound")
+        return base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _refused(said: str) -> MlflowException:
+    # Of other exceptions a server tells only that something went wrong.
+    return MlflowException.invalid_parameter_value(said)
 
 
 set_model(ServedModel())

@@ -1,0 +1,62 @@
+"""A model file as MLflow keeps it: code around the file, signature, example, requirements; nothing pickled."""
+
+import shutil
+import warnings
+from pathlib import Path
+
+from distill import __version__
+from distill.artifact.manifest import Manifest
+from distill.artifact.model_file import EXTENSION
+from distill.files import write_json
+
+# Beside the file, so that a list need not fetch the weights from a server.
+MANIFEST = "manifest.json"
+MANIFEST_SCHEMA = 1
+
+
+def package(model: Path, manifest: Manifest, folder: Path) -> None:
+    """Make a folder that MLflow loads and serves.
+
+    Args:
+        model: the `.distill` file, which is copied.
+        manifest: what it says of itself.
+        folder: the folder to make.
+    """
+    # The name of the file in the registry is the model's, whatever it was called here.
+    named = folder.parent / f"{manifest.metadata.name}{EXTENSION}"
+    shutil.copyfile(model, named)
+    with warnings.catch_warnings():
+        # MLflow uses what other packages will remove.
+        warnings.simplefilter("ignore")
+        import mlflow.pyfunc
+        import pandas as pd
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+        inputs: list[ColSpec | TensorSpec] = [
+            ColSpec(DataType.long, "seed"),
+            ColSpec(DataType.double, "seconds", required=False),
+            ColSpec(DataType.double, "temperature", required=False),
+            ColSpec(DataType.long, "top_k", required=False),
+            ColSpec(DataType.double, "top_p", required=False),
+        ]
+        outputs: list[ColSpec | TensorSpec] = [
+            ColSpec(DataType.long, "seed"),
+            ColSpec(DataType.long, "sample_rate"),
+            ColSpec(DataType.double, "seconds"),
+            ColSpec(DataType.string, "audio"),
+        ]
+        torch = manifest.lineage.environment.torch.partition("+")[0]
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(Path(__file__).with_name("served.py")),
+            artifacts={"model": str(named)},
+            # The sounds of a seed are those of `distill generate` on the same kind of device.
+            model_config={"device": "cpu"},
+            signature=ModelSignature(Schema(inputs), Schema(outputs)),
+            input_example=pd.DataFrame([{"seed": 0, "seconds": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0}]),
+            # Named, so that MLflow does not run the model in order to find them.
+            pip_requirements=[f"distill=={__version__}", f"torch=={torch}"],
+            metadata={"digest": manifest.tensor_digest, "lineage": manifest.lineage.id},
+        )
+    write_json(folder / MANIFEST, {"schema": MANIFEST_SCHEMA, "manifest": manifest.document()})

@@ -1,0 +1,115 @@
+"""What lies in the registry's storage, on this machine or on a server: the model file, and what it says of itself."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from distill.artifact.manifest import Manifest, parse_manifest
+from distill.artifact.model_file import EXTENSION, read_manifest
+from distill.errors import ArtifactError
+from distill.files import digest_json, read_json, storage_errors
+from distill.library.packaging import MANIFEST, MANIFEST_SCHEMA
+from distill.tracking.address import set_up_mlflow, tracking_address, tracking_errors
+
+FOLDER = "registered"
+
+
+def place_of(name: str, manifest: Manifest) -> str:
+    """Where a model lies among the artifacts of its run."""
+    return f"{FOLDER}/{name}-{digest_json([manifest.tensor_digest, manifest.lineage.id])[:16]}"
+
+
+def stored_file(source: str, project: Path) -> Path:
+    """The `.distill` file at an address of the registry's storage; one on a server is fetched into the project, once.
+
+    Raises:
+        ArtifactError: there is no model file.
+        TrackingError: the storage cannot be reached.
+    """
+    folder = _folder_here(source)
+    if folder is None:
+        folder = _copy(source, project)
+        if not folder.is_dir():
+            _fetch(source, folder, project)
+    found = sorted(folder.glob(f"**/artifacts/*{EXTENSION}"))
+    if not found:
+        raise ArtifactError(f"there is no model file in {folder}: register it again")
+    return found[0]
+
+
+def stored_manifest(source: str, project: Path) -> Manifest:
+    """What a model in the registry's storage says of itself; of one on a server no weights are fetched.
+
+    Raises:
+        ArtifactError: there is no model file, or it is damaged.
+        TrackingError: the storage cannot be reached.
+    """
+    if _folder_here(source) is not None or _copy(source, project).is_dir():
+        return read_manifest(stored_file(source, project))
+    path = _copy(source, project).with_suffix(".json")
+    if not path.is_file():
+        _fetch(f"{source}/{MANIFEST}", path, project)
+    document = read_json(path, what="description of a registered model", schema=MANIFEST_SCHEMA)
+    return parse_manifest(document["manifest"], path)
+
+
+def is_lost(source: str) -> bool:
+    """Whether a model should lie on this machine and does not, or is damaged."""
+    folder = _folder_here(source)
+    if folder is None:
+        return False
+    try:
+        for path in folder.glob(f"artifacts/*{EXTENSION}"):
+            read_manifest(path)
+            return False
+    except ArtifactError:
+        pass
+    return True
+
+
+def remove_stored(source: str, project: Path) -> None:
+    """Remove a model from the registry's storage, and what was fetched of it.
+
+    Raises:
+        TrackingError: it cannot be removed.
+    """
+    copy = _copy(source, project)
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.with_suffix(".json").unlink(missing_ok=True)
+    # An address that somebody changed may lead to anything.
+    if Path(urlparse(source).path).parent.name != FOLDER:
+        return
+    set_up_mlflow()
+    with tracking_errors(project):
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        get_artifact_repository(source, tracking_uri=tracking_address(project)).delete_artifacts()
+
+
+def _folder_here(source: str) -> Path | None:
+    """The folder, for an address on this machine."""
+    parsed = urlparse(source)
+    return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None
+
+
+def _copy(source: str, project: Path) -> Path:
+    return project / ".distill" / "registry" / digest_json(source)[:32]
+
+
+def _fetch(source: str, target: Path, project: Path) -> None:
+    """Fetch a file or a folder, whole or not at all."""
+    set_up_mlflow()
+    with storage_errors(target, "write"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".fetch-"))
+    try:
+        with tracking_errors(project):
+            from mlflow.artifacts import download_artifacts
+
+            got = download_artifacts(source, dst_path=str(temporary), tracking_uri=tracking_address(project))
+        with storage_errors(target, "write"):
+            if not target.exists():
+                Path(got).rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
