@@ -1,60 +1,32 @@
-"""The registry: versions around model files, who may be champion, and sounds from what MLflow loads."""
+"""The registry: versions around model files, who may be champion, and what goes wrong in one line."""
 
-import base64
-import io
-import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
-import artifact_example
-import model_example
-from distill.artifact.manifest import Memorization
-from distill.artifact.model_file import write_model
-from distill.errors import DistillError, UsageError
-from distill.generation.render import generate
-from distill.generation.sampling import SamplingConfig
+from distill.errors import ArtifactError, DistillError, TrackingError, UsageError
 from distill.library import catalogue
 from distill.library.promotion import promote
-from distill.library.registry import CHAMPION, find_version, register, resolve, versions
-from distill.tracking.address import client_of, tracking_address
+from distill.library.registry import delete_version, find_version, register, resolve, versions
+from distill.tracking import address
+from distill.tracking.address import client_of, experiment_of
+from registry_util import make_folder, model_file
 
-# MLflow warns of its own type hints and of what it uses of other packages.
-pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:.*type hint.*:UserWarning")
-
-
-def model_file(
-    path: Path,
-    *,
-    verdict: str | None = "pass",
-    distance: float = 4.0,
-    weights: int = 0,
-    data: str = "ab",
-    lineage: str = "b",
-) -> Path:
-    """A model that works, with random weights."""
-    manifest = model_example.manifest()
-    metadata = manifest.metadata.model_copy(update={"name": path.stem, "best_val_lsd_db": distance})
-    check = None if verdict is None else Memorization.model_validate({"verdict": verdict, "reasons": ["a reason"]})
-    lineage = artifact_example.LINEAGE.model_copy(update={"data_digest": data * 32, "id": lineage * 64})
-    changed = manifest.model_copy(update={"metadata": metadata, "memorization": check, "lineage": lineage})
-    state = {name: value.clone() for name, value in model_example.vqvae().state_dict().items()}
-    next(iter(state.values())).view(-1)[0] += weights
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_model(path, changed, state, model_example.prior().state_dict())
-    return path
+# MLflow uses what SQLAlchemy will remove.
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -65,11 +37,13 @@ def _own_address(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a registered model."""
-    root = tmp_path_factory.mktemp("registry")
-    (root / ".dvc").mkdir()
-    (root / "params.yaml").write_text("schema: 1\n")
+    root = make_folder(tmp_path_factory.mktemp("registry") / "project")
     register(model_file(root / "models" / "bells.distill"), root)
     return root
+
+
+def stored_files(project: Path) -> set[Path]:
+    return {path for path in (project / "mlartifacts").rglob("*") if path.is_file()}
 
 
 def test_the_same_bytes_are_one_version_and_others_a_new_one(project: Path, tmp_path: Path) -> None:
@@ -82,6 +56,17 @@ def test_the_same_bytes_are_one_version_and_others_a_new_one(project: Path, tmp_
     assert other.version == first.version + 1
     assert find_version("bells@candidate", project).version == other.version
     assert resolve("bells/1", project).read_bytes() == (project / "models" / "bells.distill").read_bytes()
+
+
+def test_a_version_says_what_it_is_and_holds_nothing_pickled(project: Path) -> None:
+    version = client_of(project).get_model_version("bells", "1")
+    assert version.tags["distill.verdict"] == "pass"
+    assert version.tags["distill.health"] == "green: Healthy"
+    assert version.tags["distill.dataset"] == "Glöckchen 🔔"
+    assert "held-out distance in dB 4" in version.description
+    assert "Memorization: pass. a reason" in version.description
+    suffixes = {path.suffix for path in stored_files(project)}
+    assert suffixes == {".distill", ".json", ".py", ".txt", ".yaml", ""}
 
 
 def test_the_same_weights_with_another_history_are_a_version_of_their_own(project: Path, tmp_path: Path) -> None:
@@ -104,54 +89,29 @@ def test_two_processes_that_register_at_once_make_one_version(project: Path, tmp
     assert len(versions(project, "twice")) == 1
 
 
-def test_what_mlflow_loads_makes_the_sound_that_the_seed_means(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import mlflow.pyfunc
-    import pandas as pd
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_address(project))
-    mlflow.set_tracking_uri(tracking_address(project))
-    client_of(project).set_registered_model_alias("bells", CHAMPION, "1")
-    loaded = mlflow.pyfunc.load_model("models:/bells@champion")
-    made = loaded.predict(pd.DataFrame([{"seed": 3, "seconds": 0.7, "temperature": 0.8}, {"seed": 4, "seconds": 0.5}]))
-    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(made["audio"][0])), dtype="float32")
-    assert (rate, len(samples)) == (48_000, 33_600)
-    path = resolve("bells/1", project)
-    (expected,) = generate(path, seconds=0.7, seed=3, config=SamplingConfig(temperature=0.8))
-    assert np.max(np.abs(samples - expected.samples)) < 1e-6
-    assert list(made["seed"]) == [3, 4]
-    client_of(project).delete_registered_model_alias("bells", CHAMPION)
+def test_a_model_belongs_to_the_finished_run_that_made_it(project: Path, tmp_path: Path) -> None:
+    client = client_of(project)
+    made = []
+    for status in ("FINISHED", "KILLED"):
+        run = client.create_run(experiment_of(client, project), tags={"distill.lineage": "d" * 64})
+        client.set_terminated(run.info.run_id, status)
+        made.append(run.info.run_id)
+    version = register(model_file(tmp_path / "made.distill", lineage="d"), project)
+    assert version.run_id == made[0]
 
 
-@pytest.mark.slow
-def test_mlflow_models_serve_answers_over_http(project: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": tracking_address(project),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/bells/1", "--env-manager", "local"]
-    server = subprocess.Popen([*command, "--port", str(port), "--host", "127.0.0.1"], env=environment)
-    rows = {"dataframe_records": [{"seed": 3, "seconds": 0.5}]}
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations",
-        data=json.dumps(rows).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    try:
-        for _ in range(120):
-            try:
-                answer = json.loads(urllib.request.urlopen(request, timeout=60).read())
-                break
-            except OSError:
-                time.sleep(0.5)
-        samples, rate = soundfile.read(io.BytesIO(base64.b64decode(answer["predictions"][0]["audio"])))
-    finally:
-        server.terminate()
-        server.wait()
-    assert (rate, len(samples)) == (48_000, 24_000)
+def test_a_model_without_a_prior_is_not_registered(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="has no prior"):
+        register(model_file(tmp_path / "mute.distill", with_prior=False), project)
+    assert versions(project, "mute") == []
+
+
+def test_looking_makes_no_database(tmp_path: Path) -> None:
+    make_folder(tmp_path / "project")
+    assert versions(tmp_path / "project") == []
+    with pytest.raises(UsageError, match="nothing yet"):
+        find_version("bells", tmp_path / "project")
+    assert not (tmp_path / "project" / "mlflow.db").exists()
 
 
 def promoted(name: str, project: Path, folder: Path, *, force: bool = False, **kind: Any) -> str:
@@ -176,6 +136,15 @@ def test_only_what_memorized_nothing_and_is_not_worse_becomes_champion(project: 
     assert promoted("gate", project, tmp_path, distance=3.9, weights=9) == "promoted"
 
 
+def test_an_unknown_quality_compares_by_loss_or_not_at_all(project: Path, tmp_path: Path) -> None:
+    assert promoted("blind", project, tmp_path, distance=None, weights=1) == "promoted"
+    assert "not known" in promoted("blind", project, tmp_path, distance=3.0, weights=2)
+    known = {"distance": None, "best_val_loss": 0.5}
+    assert promoted("blind", project, tmp_path, weights=3, force=True, **known) == "promoted"
+    assert "loss is 0.6" in promoted("blind", project, tmp_path, weights=4, distance=None, best_val_loss=0.6)
+    assert promoted("blind", project, tmp_path, weights=5, distance=None, best_val_loss=0.4) == "promoted"
+
+
 def test_a_tag_that_somebody_edits_does_not_open_the_gate(project: Path, tmp_path: Path) -> None:
     version = register(model_file(tmp_path / "edited.distill", verdict="fail"), project)
     client_of(project).set_model_version_tag(version.name, str(version.version), "distill.verdict", "pass")
@@ -183,93 +152,89 @@ def test_a_tag_that_somebody_edits_does_not_open_the_gate(project: Path, tmp_pat
         promote(version.reference, project)
 
 
-def test_a_failure_leaves_nothing_registered(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_was_exchanged_or_damaged_is_no_champion(project: Path, tmp_path: Path) -> None:
+    version = register(model_file(tmp_path / "changed.distill", verdict="fail"), project)
+    stored = resolve(version.reference, project)
+    shutil.copy(model_file(tmp_path / "other" / "changed.distill", weights=1), stored)
+    with pytest.raises(ArtifactError, match="is not the model that was registered"):
+        promote(version.reference, project)
+    data = bytearray(model_file(tmp_path / "again" / "changed.distill").read_bytes())
+    data[-1] ^= 1
+    stored.write_bytes(data)
+    with pytest.raises(ArtifactError, match="damaged"):
+        promote(version.reference, project)
+
+
+def test_a_file_is_registered_before_it_is_promoted(project: Path) -> None:
+    with pytest.raises(UsageError, match="distill model register"):
+        promote(str(project / "models" / "bells.distill"), project)
+
+
+@pytest.mark.parametrize("step", ["set_registered_model_alias", "create_model_version", "log_artifacts"])
+def test_a_failure_leaves_nothing(step: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
     def fails(*_arguments: object, **_named: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", fails)
+    def runs() -> int:
+        return len(client_of(project).search_runs([experiment_of(client_of(project), project)]))
+
+    before = stored_files(project), runs()
+    monkeypatch.setattr(MlflowClient, step, fails)
     with pytest.raises(DistillError, match="disk is full"):
-        register(model_file(tmp_path / "half.distill"), project)
+        register(model_file(tmp_path / "half.distill", lineage="e"), project)
+    assert (stored_files(project), runs()) == before
     assert versions(project, "half") == []
-    with pytest.raises(UsageError, match="no registered model has this name"):
-        find_version("half", project)
+    assert not any(model.name == "half" for model in client_of(project).search_registered_models())
 
 
-def test_the_list_shows_the_same_weights_once_with_all_places(project: Path) -> None:
-    entries, unreadable = catalogue.catalogue(project)
-    assert unreadable == []
-    (bells,) = catalogue.chosen([entry for entry in entries if entry.files], words=["BELLS", "metal"])
-    assert bells.summary()["files"] == [str(project / "models" / "bells.distill")]
-    assert "bells/1" in bells.summary()["registered"]
-    assert catalogue.chosen(entries, words=["no such word"]) == []
-    distances = [entry.manifest.metadata.best_val_lsd_db for entry in catalogue.chosen(entries, sort="distance")]
-    assert distances == sorted(distances)
-    with pytest.raises(UsageError, match="choose one of"):
-        catalogue.chosen(entries, sort="color")
+def test_a_version_whose_file_is_lost_is_named_and_can_be_registered_again_or_deleted(
+    project: Path, tmp_path: Path
+) -> None:
+    path = model_file(tmp_path / "lost.distill")
+    version = register(path, project)
+    resolve(version.reference, project).unlink()
+    with pytest.raises(ArtifactError, match="no model file"):
+        resolve(version.reference, project)
+    _, unreadable = catalogue.catalogue(project)
+    assert "lost/1" in [each.place for each in unreadable]
+    assert register(path, project).version == version.version
+    assert resolve(version.reference, project).read_bytes() == path.read_bytes()
+    resolve(version.reference, project).unlink()
+    delete_version(version, project)
+    assert versions(project, "lost") == []
 
 
-def test_a_damaged_file_is_named_and_the_others_are_listed(project: Path) -> None:
-    broken = project / "models" / "broken.distill"
-    broken.write_bytes(b"nothing")
-    try:
-        entries, unreadable = catalogue.catalogue(project, registry=False)
-    finally:
-        broken.unlink()
-    assert [each.place for each in unreadable] == [str(broken)]
-    assert len(entries) == 1
+def test_an_interrupted_registration_is_completed(project: Path, tmp_path: Path) -> None:
+    path = model_file(tmp_path / "stopped.distill")
+    register(path, project)
+    client_of(project).delete_registered_model_alias("stopped", "candidate")
+    assert register(path, project).aliases == ("candidate",)
+    assert find_version("stopped@candidate", project).version == 1
 
 
-def test_comparing_shows_what_differs_and_nothing_else(project: Path, tmp_path: Path) -> None:
-    other = str(model_file(tmp_path / "other.distill", distance=3.0, weights=1))
-    rows = catalogue.compare(["bells/1", other], project)
-    assert rows["held_out_distance_db"] == {"bells/1": 4.0, other: 3.0}
-    assert "levels" not in rows
-    with pytest.raises(UsageError, match="two models"):
-        catalogue.compare([other], project)
-
-
-def test_export_and_import_keep_the_bytes_and_overwrite_nothing(project: Path, tmp_path: Path) -> None:
-    out = catalogue.export("bells/1", tmp_path / "out.distill", project)
-    assert out.read_bytes() == resolve("bells/1", project).read_bytes()
-    with pytest.raises(UsageError, match="--force"):
-        catalogue.export("bells/1", out, project)
-    other = model_file(tmp_path / "bells.distill", weights=3)
-    with pytest.raises(UsageError, match="another model"):
-        catalogue.import_file(other, project)
-    taken = catalogue.import_file(other, project, name="more-bells")
-    assert taken.read_bytes() == other.read_bytes()
-    taken.unlink()
-    for name in ("../up", ".hidden", "a/b"):
-        with pytest.raises(UsageError, match="cannot be a model's name"):
-            catalogue.import_file(other, project, name=name)
-    damaged = tmp_path / "damaged.distill"
-    shutil.copy(other, damaged)
-    data = bytearray(damaged.read_bytes())
-    data[-1] ^= 1
-    damaged.write_bytes(data)
-    with pytest.raises(DistillError):
-        catalogue.import_file(damaged, project, name="damaged")
-    assert not (project / "models" / "damaged.distill").exists()
-
-
-def test_deleting_takes_one_version_and_never_the_champion(project: Path, tmp_path: Path) -> None:
+def test_deleting_leaves_no_file_and_touches_no_other_folder(project: Path, tmp_path: Path) -> None:
     version = register(model_file(tmp_path / "gone.distill"), project)
-    promote(version.reference, project)
-    with pytest.raises(UsageError, match="champion"):
-        catalogue.delete("gone/1", project)
-    with pytest.raises(UsageError, match="one version"):
-        catalogue.delete("gone", project)
-    assert catalogue.delete("gone/1", project, force=True) == "gone/1"
-    assert versions(project, "gone") == []
-    path = model_file(tmp_path / "file.distill")
-    catalogue.delete(str(path), project)
-    assert not path.exists()
-    (tmp_path / "text.distill").write_text("my diary")
-    with pytest.raises(DistillError):
-        catalogue.delete(str(tmp_path / "text.distill"), project)
-    assert (tmp_path / "text.distill").exists()
+    folder = resolve(version.reference, project).parents[1]
+    delete_version(version, project)
+    assert not folder.exists()
+    client = client_of(project)
+    (tmp_path / "diary").mkdir()
+    client.create_registered_model("elsewhere")
+    client.create_model_version("elsewhere", source=(tmp_path / "diary").as_uri(), tags={"distill.digest": "a" * 64})
+    delete_version(find_version("elsewhere", project), project)
+    assert (tmp_path / "diary").exists()
+
+
+def test_models_of_other_kinds_are_left_alone(project: Path, tmp_path: Path) -> None:
+    client = client_of(project)
+    client.create_registered_model("it's not ours")
+    client.create_model_version("it's not ours", source=(tmp_path / "x").as_uri())
+    try:
+        assert "it's not ours" not in {version.name for version in versions(project)}
+    finally:
+        client.delete_registered_model("it's not ours")
 
 
 @pytest.mark.parametrize(
@@ -279,6 +244,8 @@ def test_deleting_takes_one_version_and_never_the_champion(project: Path, tmp_pa
         ("bells/99", "no such version"),
         ("bells@nobody", "no such version"),
         ("../bells/1", "neither a model file nor"),
+        ("bells/1\n", "neither a model file nor"),
+        ("bells'", "did you mean bells"),
         ("", "neither a model file nor"),
     ],
 )
@@ -286,3 +253,125 @@ def test_a_reference_to_nothing_is_one_line(reference: str, said: str, project: 
     with pytest.raises(UsageError, match=said) as failed:
         resolve(reference, project)
     assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize("name", ["../up", ".hidden", "a/b", "a b", "Glöckchen", "a'b", "a\n", "x" * 101])
+def test_a_name_that_cannot_be_one_is_refused(name: str, project: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be a model's name"):
+        register(project / "models" / "bells.distill", project, name=name)
+
+
+def test_a_server_that_is_away_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{probe.getsockname()[1]}")
+    with pytest.raises(TrackingError, match="nothing answers there"):
+        register(project / "models" / "bells.distill", project)
+    entries, unreadable = catalogue.catalogue(project)
+    assert [str(path) for entry in entries for path in entry.files] == [str(project / "models" / "bells.distill")]
+    assert [each.place for each in unreadable] == ["registry"]
+
+
+def test_a_database_that_cannot_be_used_is_one_line(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_folder(tmp_path / "other")
+    path = project / "models" / "bells.distill"
+    monkeypatch.setattr(address, "LOCK_SECONDS", 0.2)
+
+    shutil.copy(project / "mlflow.db", other / "mlflow.db")
+    with closing(sqlite3.connect(other / "mlflow.db")) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TrackingError, match="locked by another program"):
+            register(path, other)
+        connection.rollback()
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+        connection.commit()
+    with pytest.raises(TrackingError, match="version"):
+        register(path, other)
+
+    (other / "mlflow.db").write_text("my diary")
+    with pytest.raises(TrackingError, match="it is no database"):
+        register(path, other)
+    (other / "mlflow.db").unlink()
+    (other / "mlflow.db").mkdir()
+    with pytest.raises(TrackingError, match="cannot be opened"):
+        register(path, other)
+    assert not (other / "mlartifacts").exists()
+
+
+def test_storage_that_cannot_be_written_is_one_line_and_nothing_is_registered(project: Path, tmp_path: Path) -> None:
+    other = make_folder(tmp_path / "other")
+    shutil.copy(project / "mlflow.db", other / "mlflow.db")
+    client = client_of(other)
+    blocked = client.create_experiment("blocked", artifact_location=(other / "mlartifacts").as_uri())
+    run = client.create_run(blocked)
+    (other / "mlartifacts").write_text("in the way")
+    with pytest.raises(TrackingError) as failed:
+        register(model_file(tmp_path / "kept.distill"), other, run_id=run.info.run_id)
+    assert "\n" not in str(failed.value)
+    assert versions(other, "kept") == []
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    where = ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "kept")]
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            *where,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.mark.slow
+def test_a_server_keeps_models_as_files_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make_folder(tmp_path / "project")
+    path = model_file(tmp_path / "away.distill")
+    fetched = project / ".distill" / "registry"
+    with mlflow_server(tmp_path) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+        assert register(path, project).created
+        assert not register(path, project).created
+        (entry,), unreadable = catalogue.catalogue(project)
+        assert (entry.summary()["registered"], unreadable) == (["away/1"], [])
+        assert not list(fetched.rglob("*.distill"))
+        assert promote("away", project).aliases == ("candidate", "champion")
+        out = catalogue.export("away@champion", tmp_path / "out.distill", project)
+        assert out.read_bytes() == path.read_bytes()
+        catalogue.delete("away/1", project, force=True)
+        assert versions(project) == []
+        assert not list((tmp_path / "kept").rglob("*.distill"))
+        assert not list(fetched.iterdir())

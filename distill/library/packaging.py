@@ -14,13 +14,15 @@ MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1
 
 
-def package(model: Path, manifest: Manifest, folder: Path) -> None:
+def package(model: Path, manifest: Manifest, folder: Path, *, run_id: str, place: str) -> None:
     """Make a folder that MLflow loads and serves.
 
     Args:
         model: the `.distill` file, which is copied.
         manifest: what it says of itself.
         folder: the folder to make.
+        run_id: the run whose artifacts it will be among.
+        place: its path among them.
     """
     # The name of the file in the registry is the model's, whatever it was called here.
     named = folder.parent / f"{manifest.metadata.name}{EXTENSION}"
@@ -30,7 +32,7 @@ def package(model: Path, manifest: Manifest, folder: Path) -> None:
         warnings.simplefilter("ignore")
         import mlflow.pyfunc
         import pandas as pd
-        from mlflow.models import ModelSignature
+        from mlflow.models import Model, ModelSignature
         from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
         inputs: list[ColSpec | TensorSpec] = [
@@ -53,6 +55,7 @@ def package(model: Path, manifest: Manifest, folder: Path) -> None:
             artifacts={"model": str(named)},
             # The sounds of a seed are those of `distill generate` on the same kind of device.
             model_config={"device": "cpu"},
+            mlflow_model=Model(artifact_path=place, run_id=run_id),
             signature=ModelSignature(Schema(inputs), Schema(outputs)),
             input_example=pd.DataFrame([{"seed": 0, "seconds": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0}]),
             # Named, so that MLflow does not run the model in order to find them.

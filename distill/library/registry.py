@@ -272,7 +272,7 @@ def _store(client: "MlflowClient", run_id: str, model: Path, manifest: Manifest,
     place = place_of(name, manifest)
     with tempfile.TemporaryDirectory(prefix="distill-register-") as temporary:
         folder = Path(temporary) / "model"
-        package(model, manifest, folder)
+        package(model, manifest, folder, run_id=run_id, place=place)
         client.log_artifacts(run_id, str(folder), place)
 
 

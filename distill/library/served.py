@@ -37,16 +37,13 @@ class ServedModel(PythonModel):
 
         Args:
             context: of no use here.
-            model_input: data frame with `seed`, and `seconds`, `temperature`, `top_k`, `top_p` where they are given.
+            model_input: data frame as the signature says, which MLflow checks before: `seed`, and `seconds`,
+                `temperature`, `top_k`, `top_p` where they are given.
             params: of no use here.
 
         Raises:
-            MlflowException: a column is missing or unknown, or a value is out of its range; a server answers 400.
+            MlflowException: a value is out of its range; a server answers 400.
         """
-        unknown = set(model_input.columns) - {"seed", *DEFAULTS}
-        if unknown or "seed" not in model_input.columns:
-            columns = [str(name) for name in model_input.columns]
-            raise _refused(f"the columns must be seed and any of {', '.join(DEFAULTS)}, not {', '.join(columns)}")
         rows = [_complete(row) for row in model_input.to_dict("records")]
         made = []
         for first, together in _batches(rows):

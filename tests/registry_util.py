@@ -1,0 +1,40 @@
+"""Projects with small working models, for the tests of the library."""
+
+from pathlib import Path
+from typing import Any
+
+import artifact_example
+import model_example
+from distill.artifact.manifest import Memorization
+from distill.artifact.model_file import write_model
+
+
+def make_folder(root: Path) -> Path:
+    """What counts as a project, without anything in it."""
+    (root / ".dvc").mkdir(parents=True)
+    (root / "params.yaml").write_text("schema: 1\n")
+    return root
+
+
+def model_file(
+    path: Path,
+    *,
+    verdict: str | None = "pass",
+    distance: float | None = 4.0,
+    weights: int = 0,
+    data: str = "ab",
+    lineage: str = "b",
+    with_prior: bool = True,
+    **metadata: Any,
+) -> Path:
+    """A model that works, with random weights; `data` and `lineage` are repeated to digests."""
+    manifest = model_example.manifest(with_prior=with_prior)
+    known = manifest.metadata.model_copy(update={"name": path.stem, "best_val_lsd_db": distance, **metadata})
+    check = None if verdict is None else Memorization.model_validate({"verdict": verdict, "reasons": ["a reason"]})
+    origin = artifact_example.LINEAGE.model_copy(update={"data_digest": data * 32, "id": lineage * 64})
+    changed = manifest.model_copy(update={"metadata": known, "memorization": check, "lineage": origin})
+    state = {name: value.clone() for name, value in model_example.vqvae().state_dict().items()}
+    next(iter(state.values())).view(-1)[0] += weights
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_model(path, changed, state, model_example.prior().state_dict() if with_prior else None)
+    return path
