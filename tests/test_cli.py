@@ -155,7 +155,7 @@ def test_dataset_check(trained: Path) -> None:
         (["train", "empty", "-o", "file/model.distill"], 1, "cannot write"),
         (["generate", "nowhere.distill"], 1, "nowhere.distill"),
         (["generate", "nowhere.distill", "--temperature", "-1"], 2, "temperature"),
-        (["model", "info", "empty"], 1, "empty"),
+        (["model", "info", "empty"], 2, "no model file and no registered model"),
         (["dataset", "add", "empty"], 2, "params.yaml"),
         (["stage", "prepare"], 1, "params.yaml"),
         (["stage", "nothing"], 2, "there is no stage"),

@@ -6,6 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+import distill.arithmetic  # noqa: F401
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import SpectrogramConfig
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import distill.arithmetic  # noqa: F401
 from distill.errors import UsageError
 
 IGNORED = -100

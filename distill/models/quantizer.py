@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from vector_quantize_pytorch import ResidualVQ
 
+import distill.arithmetic  # noqa: F401
 from distill.models.health import Health, health_of_counts, usage_counts
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import distill.arithmetic  # noqa: F401
 from distill.configs import RunConfig
 from distill.errors import UsageError
 
