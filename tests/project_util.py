@@ -16,6 +16,7 @@ PROJECT = Path(__file__).parents[1]
 FILES = (
     "dvc.yaml",
     "prefect.yaml",
+    "prefect.toml",
     ".dvcignore",
     ".gitignore",
     "pyproject.toml",
