@@ -100,7 +100,7 @@ def task_runner(name: str, workers: int) -> TaskRunner[Any]:
     if name == "threads":
         return ThreadPoolTaskRunner(max_workers=workers)
     try:
-        from prefect_dask import DaskTaskRunner  # type: ignore[attr-defined]
+        from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise UsageError("Dask is not installed: pip install 'distill[dask]'") from error
     # It tells of every connection.
