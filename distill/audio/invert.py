@@ -1,5 +1,6 @@
 """Log mel back to a waveform: an estimate of the magnitudes, then phases by fast Griffin-Lim."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -10,38 +11,64 @@ from distill.audio.mel import MelTransform, mel_filters
 from distill.configs import SpectrogramConfig
 
 MOMENTUM = 0.99
+# A longer sound is made in pieces of so many frames (22 s at 48 kHz), each beginning with the end of the one before.
+PIECE_FRAMES = 2048
+# The last frames of a piece know nothing of what follows and are made again; some before them lead into the next piece.
+_REMADE_FRAMES, _LEAD_FRAMES = 8, 24
 _MAGNITUDE_STEPS = 4
 _TINY = 1e-12
 
 
 @torch.no_grad()
-def griffin_lim(log_mel: Tensor, config: SpectrogramConfig, *, rounds: int = 32, seed: int = 0) -> Tensor:
+def griffin_lim(
+    log_mel: Tensor, config: SpectrogramConfig, *, rounds: int = 32, seed: int = 0, known: Tensor | None = None
+) -> Tensor:
     """A waveform whose log mel is near the given one.
 
     Phases follow Perraudin, Balazs and Soendergaard, "A fast Griffin-Lim algorithm" (2013), starting from random ones
-    that depend on `seed` alone, so that a sound comes out the same alone and in a batch.
+    that depend on `seed` alone, so that a sound comes out the same alone and in a batch. Samples that are known are
+    put back in every round, so that what is new joins them in phase. Memory beside input and output does not grow with
+    the length.
 
     Args:
         log_mel: `[batch, n_mels, frames]`.
         config: the spectrogram that it was made with.
         rounds: number of projections.
         seed: seed of the first phases.
+        known: samples `[batch, (frames - 1) * hop_length]` at the log mel's level, NaN where they are to be found.
 
     Returns:
         `[batch, (frames - 1) * hop_length]`, at the level of the log mel: the peak may lie above 1.
     """
     count, _, frames = log_mel.shape
-    generator = torch.Generator().manual_seed(seed)
-    angle = torch.rand(frames, config.n_fft // 2 + 1, generator=generator) * (2 * torch.pi)
-    start = torch.polar(torch.ones_like(angle), angle).to(log_mel.device)
-    overlap = _Overlap(config, frames, log_mel.device)
-    out = log_mel.new_empty(count, (frames - 1) * config.hop_length)
+    hop = config.hop_length
+    if known is None:
+        known = log_mel.new_full((count, (frames - 1) * hop), torch.nan)
+    out = known.clone()
     transform = MelTransform(config, log_mel.device)
-    # One sound after the other: its spectra then stay in the cache, and no sound feels its neighbours.
-    for index in range(count):
-        magnitude = linear_power(transform.to_power(log_mel[index]).T.contiguous(), config).sqrt_()
-        out[index] = _phases(magnitude, start, overlap, rounds)
+    generator = torch.Generator().manual_seed(seed)
+    for first, last in _pieces(frames):
+        angle = torch.rand(last - first, config.n_fft // 2 + 1, generator=generator) * (2 * torch.pi)
+        start = torch.polar(torch.ones_like(angle), angle).to(log_mel.device)
+        overlap = _Overlap(config, last - first, log_mel.device)
+        # One sound after the other: its spectra then stay in the cache, and no sound feels its neighbours.
+        for index in range(count):
+            power = transform.to_power(log_mel[index, :, first:last]).T.contiguous()
+            held = out[index, first * hop : (last - 1) * hop]
+            if first:
+                lead = _LEAD_FRAMES * hop
+                held[lead:] = known[index, first * hop + lead : (last - 1) * hop]
+            held.copy_(_phases(linear_power(power, config).sqrt_(), start, overlap, rounds, held))
     return out
+
+
+def _pieces(frames: int) -> Iterator[tuple[int, int]]:
+    """First frame and the one after the last of each piece; they overlap by what is remade and what leads in."""
+    first = 0
+    while first + PIECE_FRAMES < frames:
+        yield first, first + PIECE_FRAMES
+        first += PIECE_FRAMES - _REMADE_FRAMES - _LEAD_FRAMES
+    yield first, frames
 
 
 def linear_power(mel_power: Tensor, config: SpectrogramConfig) -> Tensor:
@@ -99,20 +126,28 @@ class _Overlap:
         return torch.fft.rfft(torch.mul(pieces, self.window, out=self._windows))
 
 
-def _phases(magnitude: Tensor, start: Tensor, overlap: _Overlap, rounds: int) -> Tensor:
+def _phases(magnitude: Tensor, start: Tensor, overlap: _Overlap, rounds: int, held: Tensor) -> Tensor:
+    """The waveform of given magnitudes `[frames, bins]`, equal to `held` where that is a number."""
     spectrum = start * magnitude
     share = MOMENTUM / (1 + MOMENTUM)
+    half = overlap.n_fft // 2
+    is_held = ~held.isnan()
+    any_held = bool(is_held.any())
     before: Tensor | None = None
     for _ in range(rounds):
-        rebuilt = overlap.spectrum(overlap.waveform(spectrum))
+        waveform = overlap.waveform(spectrum)
+        if any_held:
+            inner = waveform[half : half + overlap.length]
+            torch.where(is_held, held, inner, out=inner)
+        rebuilt = overlap.spectrum(waveform)
         if before is None:
             spectrum.copy_(rebuilt)
         else:
             torch.sub(rebuilt, before, alpha=share, out=spectrum)
         before = rebuilt
         _set_modulus(spectrum, magnitude)
-    half = overlap.n_fft // 2
-    return overlap.waveform(spectrum)[half : half + overlap.length]
+    made = overlap.waveform(spectrum)[half : half + overlap.length]
+    return torch.where(is_held, held, made) if any_held else made
 
 
 def _set_modulus(spectrum: Tensor, magnitude: Tensor) -> None:

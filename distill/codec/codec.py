@@ -14,6 +14,11 @@ from distill.errors import ArtifactError, DataError
 from distill.models.grid import columns_of, decode_grid, encode_grid
 from distill.models.vqvae import ConvVQVAE
 
+# A long grid is decoded in pieces of so many columns: memory for the decoder's layers does not grow with the sound.
+PIECE_COLUMNS = 128
+# The decoder's four doublings by kernels of 3 see less than 2 columns to either side.
+CONTEXT_COLUMNS = 2
+
 Grid = npt.NDArray[np.int64]
 Samples = npt.NDArray[np.float32]
 
@@ -99,7 +104,15 @@ class Codec:
         """Log mels `[batch, n_mels, 16 * columns]` of code grids of equal length; see `decode_log_mel`."""
         for grid in grids:
             self._check_grid(grid)
-        log_mels = decode_grid(self.vqvae, torch.from_numpy(np.stack(grids)).to(self.device)).cpu().numpy()
+        stacked = np.stack(grids)
+        columns = stacked.shape[1]
+        log_mels = np.empty((len(grids), self.spectrogram.n_mels, STRIDE * columns), np.float32)
+        for first in range(0, columns, PIECE_COLUMNS):
+            last = min(first + PIECE_COLUMNS, columns)
+            begin, end = max(0, first - CONTEXT_COLUMNS), min(last + CONTEXT_COLUMNS, columns)
+            piece = decode_grid(self.vqvae, torch.from_numpy(stacked[:, begin:end]).to(self.device))
+            kept = piece[..., STRIDE * (first - begin) : STRIDE * (last - begin)]
+            log_mels[..., STRIDE * first : STRIDE * last] = kept.cpu().numpy()
         if not np.isfinite(log_mels).all():
             raise ArtifactError("the decoder gives numbers that are not finite: its weights are damaged, train again")
         return log_mels

@@ -18,6 +18,9 @@ from distill.models.sequences import kept_columns
 # with rows that nobody looks at, so that a sound has the same codes alone and among others.
 ROWS = 8
 
+# Marks a code that is to be drawn, in a grid of given ones.
+FREE = -1
+
 Grid = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -60,6 +63,8 @@ def sample_codes(
     seeds: Sequence[int],
     config: SamplingConfig | None = None,
     natural: bool = False,
+    given: Grid | None = None,
+    from_start: bool = True,
     device: torch.device | str | None = None,
 ) -> list[Grid]:
     """Draw a code grid for each seed.
@@ -72,16 +77,56 @@ def sample_codes(
         columns: length of the grids; with `natural` the greatest length.
         seeds: one for each grid, 0 or more.
         config: how codes are chosen; by default as the prior says.
-        natural: end a sound where the prior ends it.
+        natural: end a sound where the prior ends it, after what is given.
+        given: the first codes, `[n, bands, levels]`, FREE where they are to be drawn; n may be 0 to `columns`.
+        from_start: whether the first column is the sound's true beginning.
         device: the prior is moved there; by default it stays where it is.
 
     Returns:
-        For each seed a grid `[columns, bands, levels]`.
+        For each seed a grid `[columns, bands, levels]`, with what was given in it.
 
     Raises:
         UsageError: there is nothing to draw, or a seed is negative.
         ArtifactError: the prior's weights give numbers that are not finite.
     """
+    return [
+        drawn.grid
+        for drawn in draw_codes(
+            prior,
+            columns=columns,
+            seeds=seeds,
+            config=config,
+            natural=natural,
+            given=given,
+            from_start=from_start,
+            device=device,
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A grid `[columns, bands, levels]`, and the logarithm of the probability that the prior saw in its given codes.
+
+    Given codes before the first column with a free one do not count: they are the same for whatever is drawn.
+    """
+
+    grid: Grid
+    log_probability: float
+
+
+def draw_codes(
+    prior: CodePrior,
+    *,
+    columns: int,
+    seeds: Sequence[int],
+    config: SamplingConfig | None = None,
+    natural: bool = False,
+    given: Grid | None = None,
+    from_start: bool = True,
+    device: torch.device | str | None = None,
+) -> list[Drawn]:
+    """What `sample_codes` draws, with how well the given codes go with it; arguments and errors as there."""
     if columns < 1:
         raise UsageError(f"a sound must have 1 column of codes or more, not {columns}")
     if any(seed < 0 for seed in seeds):
@@ -90,11 +135,20 @@ def sample_codes(
         raise ValueError("a prior in training mode would sample with dropout")
     if device is not None:
         prior = prior.to(device)
-    grids: list[Grid] = []
+    fixed = np.full((columns, prior.bands, prior.num_quantizers), FREE)
+    if given is not None:
+        fixed[: len(given)] = given
+    drawn: list[Drawn] = []
     remaining = iter(seeds)
     while batch := list(islice(remaining, ROWS)):
-        grids += _Round(prior, batch, config or SamplingConfig(), natural).run(columns)
-    return grids
+        drawn += _Round(prior, batch, config or SamplingConfig(), natural).run(fixed, from_start)
+    return drawn
+
+
+def window_columns(prior: CodePrior) -> int:
+    """How many columns the prior reads at most: the embeddings of those that no training reached mean nothing."""
+    trained = int(prior.trained_columns) or prior.context_columns
+    return min(max(trained, 2), prior.context_columns)
 
 
 def choose(logits: Floats, uniform: Floats, config: SamplingConfig) -> npt.NDArray[np.int64]:
@@ -144,41 +198,51 @@ class _Round:
         self.device = prior.head.weight.device
         self.generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
         self.uniform = np.zeros((ROWS, prior.column_tokens))
-        # The embeddings of columns that the training never reached mean nothing.
-        trained = int(prior.trained_columns) or prior.context_columns
-        self.window = min(max(trained, 2), prior.context_columns)
+        self.window = window_columns(prior)
 
-    def run(self, columns: int) -> list[Grid]:
-        """Draw `columns` columns, or fewer where the sounds end by themselves."""
-        prior, per_column = self.prior, self.prior.column_tokens
+    def run(self, fixed: Grid, from_start: bool) -> list[Drawn]:
+        """Draw the FREE ones of `[columns, bands, levels]`, or fewer columns where the sounds end by themselves."""
+        prior, per_column, columns = self.prior, self.prior.column_tokens, len(fixed)
         reader = CodeReader(prior, ROWS, min(self.window, columns))
-        codes = np.zeros((ROWS, columns * per_column), dtype=np.int64)
-        lengths = np.full(self.sounds, columns)
-        held = 0
-        logits = reader.start(self._tensor(codes[:, :0]), at_start=True)
-        for column in range(columns):
+        wanted = fixed.reshape(-1)
+        free = np.flatnonzero(wanted == FREE)
+        if not free.size:
+            return [Drawn(fixed.copy(), 0.0) for _ in range(self.sounds)]
+        # What is given before the first free column is read at once.
+        begin, codes = int(free[0]) // per_column, np.tile(wanted, (ROWS, 1))
+        last_given = int(np.flatnonzero(wanted != FREE).max(initial=-1))
+        lengths, scores = np.full(self.sounds, columns), np.zeros(ROWS)
+        held = begin if begin < self.window else kept_columns(self.window)
+        logits = self._start(reader, codes, begin, held, from_start)
+        for column in range(begin, columns):
             if held == self.window:
                 held = kept_columns(self.window)
-                recent = codes[:, (column - held) * per_column : column * per_column]
-                logits = reader.start(self._tensor(recent), at_start=False)
+                logits = self._start(reader, codes, column, held, from_start)
             for row, generator in enumerate(self.generators):
                 self.uniform[row] = generator.random(per_column)
             for place in range(per_column):
                 values = self._values(logits)
-                if place == 0 and column and self.natural:
+                slot = column * per_column + place
+                if place == 0 and column and self.natural and slot > last_given:
                     chosen = choose(values, self.uniform[:, 0], self.config)[: self.sounds]
                     lengths[(chosen == prior.end) & (lengths > column)] = column
                     if lengths.max() <= column:
-                        return self._grids(codes, lengths)
-                # Rows that have ended go on, for the shape's sake, with codes that nobody will hear.
-                chosen = choose(values[:, : prior.end], self.uniform[:, place], self.config)
-                slot = column * per_column + place
-                codes[:, slot] = chosen
+                        return self._drawn(codes, lengths, scores)
+                if wanted[slot] == FREE:
+                    # Rows that have ended go on, for the shape's sake, with codes that nobody will hear.
+                    codes[:, slot] = choose(values[:, : prior.end], self.uniform[:, place], self.config)
+                else:
+                    scores += _log_probability(values[:, : prior.end], int(wanted[slot]))
                 last = place == per_column - 1
                 if not last or (held + 1 < self.window and column + 1 < columns):
-                    logits = reader.step(self._tensor(chosen))
+                    logits = reader.step(self._tensor(codes[:, slot]))
             held += 1
-        return self._grids(codes, lengths)
+        return self._drawn(codes, lengths, scores)
+
+    def _start(self, reader: CodeReader, codes: Grid, column: int, held: int, from_start: bool) -> torch.Tensor:
+        per_column = self.prior.column_tokens
+        recent = codes[:, (column - held) * per_column : column * per_column]
+        return reader.start(self._tensor(recent), at_start=from_start and held == column)
 
     def _values(self, logits: torch.Tensor) -> Floats:
         values = logits.cpu().numpy().astype(np.float64)
@@ -190,7 +254,15 @@ class _Round:
     def _tensor(self, codes: npt.NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(codes).to(self.device)
 
-    def _grids(self, codes: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> list[Grid]:
+    def _drawn(self, codes: Grid, lengths: npt.NDArray[np.int64], scores: Floats) -> list[Drawn]:
         shape = (-1, self.prior.bands, self.prior.num_quantizers)
         per_column = self.prior.column_tokens
-        return [codes[row, : length * per_column].reshape(shape).copy() for row, length in enumerate(lengths)]
+        return [
+            Drawn(codes[row, : length * per_column].reshape(shape).copy(), float(scores[row]))
+            for row, length in enumerate(lengths)
+        ]
+
+
+def _log_probability(logits: Floats, code: int) -> Floats:
+    highest = logits.max(-1)
+    return logits[:, code] - highest - np.log(np.exp(logits - highest[:, None]).sum(-1))

@@ -1,0 +1,195 @@
+"""Going on from a given sound, or renewing a part of it; what is given stays as it is, sample by sample."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from distill.audio.invert import griffin_lim
+from distill.audio.sound import Sound, resample, to_mono
+from distill.codec.codec import Grid, Samples, normalise
+from distill.errors import DataError, UsageError
+from distill.generation.inpainting import Region, inpaint
+from distill.generation.render import GeneratedSound, Generator
+from distill.generation.sampling import SamplingConfig, sample_codes, window_columns
+
+# So many columns of what is given, on each side, hold the phases of what is new.
+_JOINT_COLUMNS = 6
+# What is new may be louder than what is given, but it must not clip.
+_LOUDEST = 10 ** (-0.1 / 20)
+_RAMP_SECONDS = 0.02
+# A step that is left at a joint dies away so fast.
+_STEP_SECONDS = 0.001
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A given sound as the model knows it: mono at the model's rate with a peak of 1, and by what it was divided."""
+
+    samples: Samples
+    peak: float
+
+
+def continue_sound(
+    generator: Generator,
+    sound: Sound,
+    *,
+    seconds: float,
+    seed: int,
+    config: SamplingConfig | None = None,
+    natural: bool = False,
+) -> GeneratedSound:
+    """A sound followed by what the prior makes of it.
+
+    The prior hears as much of the end as its window holds. What is new has one channel, given to all channels of the
+    sound, and begins in phase with it.
+
+    Args:
+        generator: the model.
+        sound: what is given, at any sample rate.
+        seconds: duration of what is new; with `natural` the greatest duration.
+        seed: decides what is new, with the settings.
+        config: how codes are chosen.
+        natural: end where the prior ends the sound.
+
+    Returns:
+        Samples `[channels, n]` at the sound's own rate; the grid is that of what the prior heard and made.
+
+    Raises:
+        DataError: the sound is silent, or shorter than a column of codes.
+        UsageError: the duration is out of its range.
+        ArtifactError: the model's weights are damaged.
+    """
+    codec, given = generator.codec, _as_known(generator, sound)
+    wanted = codec.samples_of(seconds)
+    if wanted < 1:
+        raise UsageError(f"the duration must be above 0 s, not {seconds:g}")
+    # Columns are counted back from the end, where what is new begins.
+    heard = min(len(given.samples) // codec.column_samples, window_columns(generator.prior))
+    context = given.samples[len(given.samples) - heard * codec.column_samples :]
+    codes = codec.encode(context)[:heard]
+    [grid] = sample_codes(
+        generator.prior,
+        columns=heard + codec.columns_of(wanted),
+        seeds=[seed],
+        config=config,
+        natural=natural,
+        given=codes,
+        from_start=len(context) == len(given.samples),
+    )
+    lead = min(heard, _JOINT_COLUMNS)
+    known = context[(heard - lead) * codec.column_samples :]
+    made = _waveform(generator, grid[heard - lead :], [(0, known)])[: len(known) + wanted]
+    rate = codec.spectrogram.sample_rate
+    new = _as_given(made, sound, rate, given.peak)[:, round(len(known) * sound.sample_rate / rate) :]
+    new = _joined(_softened(new, sound, ends=False), sound, sound.samples[:, -1])
+    samples = np.concatenate([sound.samples, new], axis=1)
+    return GeneratedSound(samples, sound.sample_rate, grid, seed)
+
+
+def fill_sound(
+    generator: Generator,
+    sound: Sound,
+    *,
+    start: float,
+    end: float,
+    seed: int,
+    levels: tuple[int, ...] | None = None,
+    config: SamplingConfig | None = None,
+) -> GeneratedSound:
+    """A sound with a part renewed, so that it goes with what stands before and after it.
+
+    The part grows to whole columns of the code grid. Where only some levels are renewed, the others keep what the
+    sound had there. What is new has one channel, given to all channels of the sound.
+
+    Args:
+        generator: the model.
+        sound: what is given, at any sample rate.
+        start: where the part begins, in s.
+        end: where it ends, in s.
+        seed: decides what is new, with the settings.
+        levels: levels to renew, from 0; by default all.
+        config: how codes are chosen.
+
+    Returns:
+        Samples `[channels, n]` at the sound's own rate and of its length, and the whole grid.
+
+    Raises:
+        DataError: the sound is silent, or shorter than a column of codes.
+        UsageError: the part does not lie in the sound, or there is no such level.
+        ArtifactError: the model's weights are damaged.
+    """
+    codec, given = generator.codec, _as_known(generator, sound)
+    if not 0 <= start < end <= sound.seconds + 1e-6:
+        raise UsageError(f"{start:g} s to {end:g} s is no part of a sound of {sound.seconds:.3f} s")
+    grid, column = codec.encode(given.samples), codec.column_samples
+    first = codec.samples_of(start) // column
+    last = min(len(grid), -(-codec.samples_of(end) // column))
+    grid = inpaint(generator.prior, grid, Region(first, last, levels), seed=seed, config=config)
+    begin, stop = max(0, first - _JOINT_COLUMNS), min(len(grid), last + _JOINT_COLUMNS)
+    before = given.samples[begin * column : first * column]
+    after = given.samples[last * column : stop * column]
+    made = _waveform(generator, grid[begin:stop], [(0, before), ((last - begin) * column, after)])
+    made = made[: min(stop * column, len(given.samples)) - begin * column]
+    rate = codec.spectrogram.sample_rate
+    new = _as_given(made, sound, rate, given.peak)
+    samples = sound.samples.copy()
+    origin, at, to = (round(each * column * sound.sample_rate / rate) for each in (begin, first, last))
+    to = min(to, samples.shape[1], origin + new.shape[1])
+    part = _softened(new[:, at - origin : to - origin], sound, ends=to < samples.shape[1])
+    if at:
+        part = _joined(part, sound, samples[:, at - 1])
+    if to < samples.shape[1]:
+        part = _joined(part[:, ::-1], sound, samples[:, to])[:, ::-1]
+    samples[:, at:to] = part
+    return GeneratedSound(samples, sound.sample_rate, grid, seed)
+
+
+def _as_known(generator: Generator, sound: Sound) -> _Given:
+    codec = generator.codec
+    mono = to_mono(sound, codec.spectrogram.sample_rate)
+    normalised = normalise(mono)
+    if len(mono) < codec.column_samples:
+        least = codec.column_samples / codec.spectrogram.sample_rate
+        raise DataError(f"a sound of {sound.seconds:.3f} s is too short: give at least {least:.3f} s")
+    return _Given(normalised.samples, 10 ** (-normalised.gain_db / 20))
+
+
+def _waveform(generator: Generator, grid: Grid, given: list[tuple[int, Samples]]) -> Samples:
+    """The waveform of a grid, `[16 * hop_length * columns]`, with given samples in their places."""
+    codec = generator.codec
+    log_mel = torch.from_numpy(codec.decode_log_mel(grid))
+    # Frames stand at the middle of their windows: one more makes the last column whole.
+    log_mel = torch.cat([log_mel, log_mel[:, -1:]], dim=1)
+    known = np.full((1, (log_mel.shape[1] - 1) * codec.spectrogram.hop_length), np.nan, np.float32)
+    for at, samples in given:
+        known[0, at : at + len(samples)] = samples
+    made = griffin_lim(log_mel[None].to(codec.device), codec.spectrogram, known=torch.from_numpy(known))
+    return made[0].cpu().numpy()
+
+
+def _as_given(made: Samples, sound: Sound, rate: int, peak: float) -> npt.NDArray[np.float32]:
+    """What is new at the level and rate of the given sound, for each of its channels, `[channels, n]`."""
+    samples = resample(made, rate, sound.sample_rate) * np.float32(peak)
+    return np.tile(samples.astype(np.float32), (len(sound.samples), 1))
+
+
+def _softened(new: npt.NDArray[np.float32], sound: Sound, *, ends: bool) -> npt.NDArray[np.float32]:
+    """New samples `[channels, n]` that do not clip: quieter as a whole, but for the joints, which keep their level."""
+    limit = max(_LOUDEST, float(np.abs(sound.samples).max()))
+    loudest = float(np.abs(new).max(initial=0.0))
+    if loudest <= limit:
+        return new
+    ramp = min(round(_RAMP_SECONDS * sound.sample_rate), new.shape[1] // 2)
+    gain = np.full(new.shape[1], limit / loudest, np.float32)
+    gain[:ramp] = np.linspace(1.0, limit / loudest, ramp)
+    if ends:
+        gain[new.shape[1] - ramp :] = gain[:ramp][::-1]
+    return np.clip(new * gain, -limit, limit)
+
+
+def _joined(new: npt.NDArray[np.float32], sound: Sound, neighbour: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """New samples `[channels, n]` that begin where their neighbour `[channels]` is, not with a click."""
+    times = np.arange(new.shape[1], dtype=np.float32) / (_STEP_SECONDS * sound.sample_rate)
+    return new + (neighbour - new[:, 0])[:, None] * np.exp(-times)

@@ -1,0 +1,87 @@
+"""Renewing part of a code grid so that it goes with what stands on both sides of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.errors import UsageError
+from distill.generation.sampling import FREE, ROWS, Drawn, Grid, SamplingConfig, draw_codes
+from distill.models.prior import CodePrior
+
+# More candidates meet the right side better and take proportionally longer.
+CANDIDATES = 2 * ROWS
+# What follows the region by more than this hardly depends on it.
+RIGHT_COLUMNS = 6
+_MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Region:
+    """Columns `first` up to, and without, `last` of a grid, in some levels (from 0); None: in all."""
+
+    first: int
+    last: int
+    levels: tuple[int, ...] | None = None
+
+    def mask(self, grid: Grid) -> npt.NDArray[np.bool_]:
+        """True in the region, shape of the grid `[columns, bands, levels]`.
+
+        Raises:
+            UsageError: the region is empty or reaches beyond the grid.
+        """
+        columns, levels = len(grid), grid.shape[2]
+        if not 0 <= self.first < self.last <= columns:
+            raise UsageError(f"columns {self.first} to {self.last} are no region of a sound of {columns} columns")
+        chosen = range(levels) if self.levels is None else self.levels
+        if not chosen or any(not 0 <= level < levels for level in chosen):
+            raise UsageError(f"levels {list(chosen)} are no choice from the model's levels 0 to {levels - 1}")
+        found = np.zeros(grid.shape, dtype=bool)
+        found[self.first : self.last, :, list(chosen)] = True
+        return found
+
+
+def inpaint(
+    prior: CodePrior,
+    grid: Grid,
+    region: Region,
+    *,
+    seed: int,
+    config: SamplingConfig | None = None,
+    candidates: int = CANDIDATES,
+) -> Grid:
+    """Draw the codes of a region anew; all others stay.
+
+    The prior reads from left to right, so each candidate follows from what stands before it. Which of them fits what
+    stays within and after the region is decided by importance: one is drawn with the probability that the prior gives
+    to those codes (sampling-importance-resampling, Rubin 1988).
+
+    Args:
+        prior: in evaluation mode.
+        grid: a whole sound, `[columns, bands, levels]`.
+        region: what to renew.
+        seed: decides the result, with the settings.
+        config: how codes are chosen.
+        candidates: number of candidates.
+
+    Returns:
+        A grid of the same shape.
+
+    Raises:
+        UsageError: the region does not fit the grid, or the seed is negative.
+        ArtifactError: the prior's weights give numbers that are not finite.
+    """
+    given = np.where(region.mask(grid), FREE, grid)
+    if seed < 0:
+        raise UsageError(f"a seed must be 0 or more, not {seed}")
+    end = min(len(grid), region.last + RIGHT_COLUMNS)
+    generator = np.random.Generator(np.random.Philox(seed))
+    seeds = [int(each) for each in generator.integers(0, _MAX_SEED, candidates)]
+    drawn = draw_codes(prior, columns=end, seeds=seeds, config=config, given=given[:end])
+    return np.concatenate([_chosen(drawn, generator).grid, grid[end:]])
+
+
+def _chosen(drawn: list[Drawn], generator: np.random.Generator) -> Drawn:
+    scores = np.array([each.log_probability for each in drawn])
+    weights = np.exp(scores - scores.max())
+    return drawn[int(generator.choice(len(drawn), p=weights / weights.sum()))]
