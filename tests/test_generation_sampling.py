@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import model_example
 from distill.errors import DistillError, UsageError
-from distill.generation.sampling import SamplingConfig, choose, sample_codes
+from distill.generation.sampling import LevelSettings, SamplingConfig, choose, sample_codes
 from distill.models.prior import CodePrior
 
 SIZE, LEVELS, BANDS = 16, 3, 4
@@ -42,6 +43,14 @@ def test_a_sound_is_the_same_alone_and_among_others(natural: bool) -> None:
     assert len({grid.tobytes() for grid in together}) == len(seeds)
 
 
+def test_each_of_200_sounds_has_the_codes_of_the_one_made_alone() -> None:
+    model, seeds = model_example.prior(), range(1000, 1200)
+    config = SamplingConfig(temperature=(1.2, 0.9), top_p=0.98, min_p=0.01)
+    together = sample_codes(model, columns=2, seeds=seeds, config=config)
+    alone = [sample_codes(model, columns=2, seeds=[seed], config=config)[0] for seed in seeds]
+    assert equal(together, alone)
+
+
 @pytest.mark.parametrize("columns", [1, 7, 8, 9, 30])
 def test_the_asked_length_is_kept_within_and_beyond_the_window(columns: int) -> None:
     (grid,) = sample_codes(prior(end_bias=50.0), columns=columns, seeds=[3])
@@ -56,8 +65,16 @@ def test_a_longer_sound_begins_like_the_shorter_one() -> None:
     assert np.array_equal(short, long[:11])
 
 
-def test_sampling_follows_the_whole_network_read_again_for_each_code() -> None:
-    model, config = prior(), SamplingConfig(temperature=0.9, top_k=9, top_p=0.95)
+@pytest.mark.parametrize(
+    "config",
+    [
+        SamplingConfig(temperature=0.9, top_k=9, top_p=0.95, min_p=0.01),
+        SamplingConfig(temperature=(0.5, 1.0, 0.0), top_k=(3, 0, 9), top_p=(1.0, 0.8, 0.95), min_p=(0.0, 0.1, 0.2)),
+    ],
+    ids=["one for all", "by level"],
+)
+def test_sampling_follows_the_whole_network_read_again_for_each_code(config: SamplingConfig) -> None:
+    model = prior()
     (grid,) = sample_codes(model, columns=11, seeds=[7], config=config)
     uniform, codes = np.random.Generator(np.random.Philox(7)), list[int]()
     for place in range(11 * COLUMN):
@@ -65,7 +82,8 @@ def test_sampling_follows_the_whole_network_read_again_for_each_code() -> None:
         first = 0 if place < 8 * COLUMN else 4 * COLUMN
         window = torch.tensor([codes[first:]], dtype=torch.int64)
         logits = model(window, torch.tensor([first == 0]))[:, -1, :SIZE].detach().double().numpy()
-        codes.append(int(choose(logits, np.array([uniform.random()]), config)[0]))
+        level = place % LEVELS
+        codes.append(int(choose(logits, np.array([uniform.random()]), config.of_levels(LEVELS)[level])[0]))
     assert grid.reshape(-1).tolist() == codes
 
 
@@ -108,7 +126,7 @@ ROWS = st.lists(st.lists(st.floats(-20, 20, width=32), min_size=9, max_size=9), 
 @settings(deadline=None)
 @given(logits=ROWS, u=st.floats(0, 1, exclude_max=True), temperature=st.floats(0.05, 5), k=st.integers(0, 12))
 def test_choice_stays_within_top_k(logits: np.ndarray, u: float, temperature: float, k: int) -> None:
-    chosen = choose(logits, np.full(len(logits), u), SamplingConfig(temperature=temperature, top_k=k))
+    chosen = choose(logits, np.full(len(logits), u), LevelSettings(temperature=temperature, top_k=k))
     assert chosen.shape == (len(logits),)
     for row, code in zip(logits, chosen, strict=True):
         # Differences that the exponential rounds away do not count.
@@ -118,12 +136,38 @@ def test_choice_stays_within_top_k(logits: np.ndarray, u: float, temperature: fl
 @settings(deadline=None)
 @given(logits=ROWS, u=st.floats(0, 1, exclude_max=True), share=st.floats(0.01, 0.99))
 def test_choice_stays_within_top_p(logits: np.ndarray, u: float, share: float) -> None:
-    chosen = choose(logits, np.full(len(logits), u), SamplingConfig(top_p=share))
+    chosen = choose(logits, np.full(len(logits), u), LevelSettings(top_p=share))
     for row, code in zip(logits, chosen, strict=True):
         p = np.exp(row - row.max())
         p /= p.sum()
         # What is likelier than the chosen code does not reach the share by itself.
         assert p[p > p[code]].sum() < share + 1e-9
+
+
+@settings(deadline=None)
+@given(
+    shares=st.lists(st.lists(st.integers(0, 4), min_size=9, max_size=9), min_size=1, max_size=4),
+    u=st.floats(0, 1, exclude_max=True),
+    k=st.integers(0, 12),
+    share=st.sampled_from([0.3, 0.6, 0.9, 1.0]),
+    least=st.sampled_from([0.0, 0.3, 0.6]),
+)
+def test_choice_is_that_of_a_plain_search_also_among_equal_codes(
+    shares: list[list[int]], u: float, k: int, share: float, least: float
+) -> None:
+    weights = np.array(shares, dtype=np.float64)
+    weights[:, 4] = 5
+    with np.errstate(divide="ignore"):
+        chosen = choose(np.log(weights), np.full(len(weights), u), LevelSettings(top_k=k, top_p=share, min_p=least))
+    for row, code in zip(weights / 5, chosen, strict=True):
+        ranked = sorted(range(9), key=lambda index: (-row[index], index))[: k or 9]
+        total, before, kept = sum(row[index] for index in ranked), 0.0, []
+        for index in ranked:
+            if before < share * total + 1e-9 and row[index] >= least - 1e-9:
+                kept.append(index)
+            before += row[index]
+        assert code in kept
+        assert row[code] > 0
 
 
 def test_choice_has_the_probabilities_and_never_what_cannot_come() -> None:
@@ -132,15 +176,26 @@ def test_choice_has_the_probabilities_and_never_what_cannot_come() -> None:
     uniform = np.random.default_rng(0).random(20_000)
     uniform[:2] = 0.0, np.nextafter(1.0, 0.0)
     for config, wanted in (
-        (SamplingConfig(), [0, 0.5, 0.2, 0.3, 0]),
-        (SamplingConfig(temperature=0.5), [0, 25 / 38, 4 / 38, 9 / 38, 0]),
-        (SamplingConfig(top_k=2), [0, 5 / 8, 0, 3 / 8, 0]),
-        (SamplingConfig(top_k=999), [0, 0.5, 0.2, 0.3, 0]),
-        (SamplingConfig(top_p=0.6), [0, 5 / 8, 0, 3 / 8, 0]),
+        (LevelSettings(), [0, 0.5, 0.2, 0.3, 0]),
+        (LevelSettings(temperature=0.5), [0, 25 / 38, 4 / 38, 9 / 38, 0]),
+        (LevelSettings(top_k=2), [0, 5 / 8, 0, 3 / 8, 0]),
+        (LevelSettings(top_k=999), [0, 0.5, 0.2, 0.3, 0]),
+        (LevelSettings(top_p=0.6), [0, 5 / 8, 0, 3 / 8, 0]),
+        (LevelSettings(min_p=0.5), [0, 5 / 8, 0, 3 / 8, 0]),
+        (LevelSettings(min_p=0.3), [0, 0.5, 0.2, 0.3, 0]),
+        (LevelSettings(temperature=0.5, min_p=0.3), [0, 25 / 34, 0, 9 / 34, 0]),
+        (LevelSettings(min_p=1), [0, 1, 0, 0, 0]),
     ):
         share = np.bincount(choose(logits, uniform, config), minlength=5) / len(logits)
         assert share == pytest.approx(np.array(wanted), abs=0.01)
         assert share[0] == share[4] == 0
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 1e-9, 1e308])
+def test_extreme_temperatures_are_computed_without_a_warning(temperature: float) -> None:
+    logits = np.array([[0.0, 3.0, -np.inf, 2.9]])
+    chosen = choose(logits, np.array([0.5]), LevelSettings(temperature=temperature))
+    assert chosen[0] in ({1} if temperature < 1 else {0, 1, 3})
 
 
 @pytest.mark.parametrize(
@@ -151,11 +206,44 @@ def test_choice_has_the_probabilities_and_never_what_cannot_come() -> None:
         ({"top_k": -1}, "top-k"),
         ({"top_p": 0.0}, "top-p"),
         ({"top_p": 1.01}, "top-p must be above 0 and at most 1, not 1.01"),
+        ({"top_p": float("nan")}, "top-p"),
+        ({"min_p": -0.01}, "min-p must lie between 0 .* and 1, not -0.01"),
+        ({"min_p": 1.5}, "min-p"),
     ],
 )
 def test_settings_out_of_range_are_refused(values: dict[str, Any], words: str) -> None:
+    ((name, value),) = values.items()
+    for setting in (value, (value,), (SamplingConfig().of_levels(1)[0].__dict__[name], value), [value]):
+        with pytest.raises(UsageError, match=words):
+            SamplingConfig(**{name: setting})
+
+
+def test_settings_are_for_the_levels_that_the_model_has() -> None:
+    config = SamplingConfig(temperature=(0.5, 1.0, 2.0), top_k=4)
+    assert [each.temperature for each in config.of_levels(3)] == [0.5, 1.0, 2.0]
+    assert [each.top_k for each in config.of_levels(3)] == [4, 4, 4]
+    words = "the temperature has 3 values, and the model has 2 levels: give one value for all of them, or 2"
     with pytest.raises(UsageError, match=words):
-        SamplingConfig(**values)
+        config.of_levels(2)
+    with pytest.raises(UsageError, match="top-p has 1 values"):
+        sample_codes(prior(), columns=1, seeds=[0], config=SamplingConfig(top_p=(0.5,)))
+    with pytest.raises(UsageError, match="min-p has no value"):
+        SamplingConfig(min_p=())
+
+
+def test_equal_settings_for_each_level_are_those_for_all() -> None:
+    model, seeds = prior(), [3, 4]
+    one = SamplingConfig(temperature=0.8, top_k=7, top_p=0.9, min_p=0.02)
+    each = SamplingConfig((0.8,) * LEVELS, (7,) * LEVELS, (0.9,) * LEVELS, (0.02,) * LEVELS)
+    assert equal(*(sample_codes(model, columns=9, seeds=seeds, config=config) for config in (one, each)))
+
+
+def test_a_level_that_is_greedy_leaves_the_others_to_chance() -> None:
+    model = prior()
+    config = SamplingConfig(temperature=(0.0, 1.0, 1.0))
+    grids = sample_codes(model, columns=1, seeds=list(range(8)), config=config)
+    assert len({int(grid[0, 0, 0]) for grid in grids}) == 1
+    assert len({int(grid[0, 0, 1]) for grid in grids}) > 1
 
 
 def test_bad_requests_are_refused_in_one_line() -> None:

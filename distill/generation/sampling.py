@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +27,15 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
-    """How the next code is chosen.
+class LevelSettings:
+    """How the next code of a level is chosen.
 
     Attributes:
         temperature: above 1 for more surprise, below 1 for less; 0 always takes the likeliest code.
         top_k: only the k likeliest codes can come; 0: all.
         top_p: only the likeliest codes that together have this probability can come; 1: all.
+        min_p: only codes with at least this share of the likeliest one's probability can come; 0: all (Nguyen et al.,
+            "Turning up the heat: min-p sampling for creative and coherent LLM outputs", 2024).
 
     Raises:
         UsageError: a value is out of its range.
@@ -41,6 +44,7 @@ class SamplingConfig:
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    min_p: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -49,11 +53,60 @@ class SamplingConfig:
             raise UsageError(f"top-k must be 0 (all codes) or more, not {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top-p must be above 0 and at most 1, not {self.top_p}")
+        if not 0 <= self.min_p <= 1:
+            raise UsageError(f"min-p must lie between 0 (all codes) and 1, not {self.min_p}")
 
     @property
     def greedy(self) -> bool:
         """Whether chance plays no part."""
         return self.temperature == 0 or self.top_k == 1
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How codes are chosen: each setting is one value for all levels, or a tuple with one for each level.
+
+    The settings are those of `LevelSettings`.
+
+    Raises:
+        UsageError: a value is out of its range, or a setting has no value.
+    """
+
+    temperature: float | tuple[float, ...] = 1.0
+    top_k: int | tuple[int, ...] = 0
+    top_p: float | tuple[float, ...] = 1.0
+    min_p: float | tuple[float, ...] = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if isinstance(given, list):
+                object.__setattr__(self, field.name, tuple(given))
+            values = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+            if not values:
+                raise UsageError(f"{_words(field.name)} has no value: give one, or one for each level")
+            for value in values:
+                LevelSettings(**{field.name: value})
+
+    def of_levels(self, levels: int) -> tuple[LevelSettings, ...]:
+        """The settings of each level.
+
+        Raises:
+            UsageError: a setting has another number of values.
+        """
+        columns: dict[str, tuple[Any, ...]] = {}
+        for field in fields(self):
+            given = getattr(self, field.name)
+            values = given if isinstance(given, tuple) else (given,) * levels
+            if len(values) != levels:
+                raise UsageError(
+                    f"{_words(field.name)} has {len(values)} values, and the model has {levels} levels: "
+                    f"give one value for all of them, or {levels}"
+                )
+            columns[field.name] = values
+        return tuple(
+            LevelSettings(**{name: values[level] for name, values in columns.items()}) for level in range(levels)
+        )
 
 
 def sample_codes(
@@ -86,7 +139,7 @@ def sample_codes(
         For each seed a grid `[columns, bands, levels]`, with what was given in it.
 
     Raises:
-        UsageError: there is nothing to draw, or a seed is negative.
+        UsageError: there is nothing to draw, a seed is negative, or the settings are for another number of levels.
         ArtifactError: the prior's weights give numbers that are not finite.
     """
     return [
@@ -135,13 +188,14 @@ def draw_codes(
         raise ValueError("a prior in training mode would sample with dropout")
     if device is not None:
         prior = prior.to(device)
+    settings = (config or SamplingConfig()).of_levels(prior.num_quantizers)
     fixed = np.full((columns, prior.bands, prior.num_quantizers), FREE)
     if given is not None:
         fixed[: len(given)] = given
     drawn: list[Drawn] = []
     remaining = iter(seeds)
     while batch := list(islice(remaining, ROWS)):
-        drawn += _Round(prior, batch, config or SamplingConfig(), natural).run(fixed, from_start)
+        drawn += _Round(prior, batch, settings, natural).run(fixed, from_start)
     return drawn
 
 
@@ -151,22 +205,27 @@ def window_columns(prior: CodePrior) -> int:
     return min(max(trained, 2), prior.context_columns)
 
 
-def choose(logits: Floats, uniform: Floats, config: SamplingConfig) -> npt.NDArray[np.int64]:
+def choose(logits: Floats, uniform: Floats, settings: LevelSettings) -> npt.NDArray[np.int64]:
     """One code for each row: by inversion of the cumulated probabilities.
 
     Args:
         logits: `[rows, codes]`, -inf for what cannot come.
         uniform: a number of [0, 1) for each row.
-        config: temperature, top-k and top-p, applied in this order.
+        settings: temperature, top-k, top-p and min-p, applied in this order.
 
     Returns:
         `[rows]`.
     """
-    if config.greedy:
+    if settings.greedy:
         return logits.argmax(-1)
-    p = np.exp((logits - logits.max(-1, keepdims=True)) / config.temperature)
-    if 0 < config.top_k < p.shape[-1] or config.top_p < 1:
-        p = _likeliest(p, config)
+    # Near a temperature of 0 all but the likeliest become -inf, which is what is meant.
+    with np.errstate(over="ignore"):
+        p = np.exp((logits - logits.max(-1, keepdims=True)) / settings.temperature)
+    if 0 < settings.top_k < p.shape[-1] or settings.top_p < 1:
+        p[~_likeliest(p, settings)] = 0
+    if settings.min_p > 0:
+        # The likeliest code stands at 1.
+        p[p < settings.min_p] = 0
     cumulated = p.cumsum(-1)
     total = cumulated[:, -1]
     # Rounding must not carry the product up to the total, beyond the last code that can come.
@@ -174,25 +233,39 @@ def choose(logits: Floats, uniform: Floats, config: SamplingConfig) -> npt.NDArr
     return (cumulated <= aim[:, None]).sum(-1)
 
 
-def _likeliest(p: Floats, config: SamplingConfig) -> Floats:
-    """The probabilities, 0 outside top-k and top-p; of equal ones the lower code counts as likelier."""
-    order = np.argsort(-p, axis=-1, kind="stable")
-    ranked = np.take_along_axis(p, order, -1)
-    if config.top_k:
-        ranked[:, config.top_k :] = 0
-    before = ranked.cumsum(-1) - ranked
-    ranked[before >= config.top_p * ranked.sum(-1, keepdims=True)] = 0
-    kept = np.zeros_like(p)
-    np.put_along_axis(kept, order, ranked, -1)
-    return kept
+def _likeliest(p: Floats, settings: LevelSettings) -> npt.NDArray[np.bool_]:
+    """Which codes are within top-k and top-p; of equal probabilities the lower code counts as likelier.
+
+    The values alone are sorted, and compared with the least that stays: twice as fast as sorting the codes.
+    """
+    ranked = np.sort(p, axis=-1)[:, ::-1]
+    if settings.top_k:
+        ranked = ranked[:, : settings.top_k]
+    if settings.top_p < 1:
+        cumulated = ranked.cumsum(-1)
+        kept = (cumulated - ranked < settings.top_p * cumulated[:, -1:]).sum(-1, keepdims=True)
+    else:
+        kept = np.full((len(p), 1), ranked.shape[-1])
+    least = np.take_along_axis(ranked, kept - 1, -1)
+    within = p >= least
+    surplus = within.sum(-1, keepdims=True) - kept
+    if surplus.any():
+        equal = p == least
+        within &= ~equal | (equal.cumsum(-1) <= equal.sum(-1, keepdims=True) - surplus)
+    return within
+
+
+def _words(name: str) -> str:
+    """A setting's name as people say it."""
+    return f"the {name}" if name == "temperature" else name.replace("_", "-")
 
 
 class _Round:
     """A batch of ROWS sounds that are drawn side by side, code by code."""
 
-    def __init__(self, prior: CodePrior, seeds: list[int], config: SamplingConfig, natural: bool) -> None:
+    def __init__(self, prior: CodePrior, seeds: list[int], settings: Sequence[LevelSettings], natural: bool) -> None:
         self.prior = prior
-        self.config = config
+        self.settings = settings
         self.natural = natural
         self.sounds = len(seeds)
         self.device = prior.head.weight.device
@@ -224,13 +297,14 @@ class _Round:
                 values = self._values(logits)
                 slot = column * per_column + place
                 if place == 0 and column and self.natural and slot > last_given:
-                    chosen = choose(values, self.uniform[:, 0], self.config)[: self.sounds]
+                    chosen = choose(values, self.uniform[:, 0], self.settings[0])[: self.sounds]
                     lengths[(chosen == prior.end) & (lengths > column)] = column
                     if lengths.max() <= column:
                         return self._drawn(codes, lengths, scores)
                 if wanted[slot] == FREE:
                     # Rows that have ended go on, for the shape's sake, with codes that nobody will hear.
-                    codes[:, slot] = choose(values[:, : prior.end], self.uniform[:, place], self.config)
+                    settings = self.settings[place % prior.num_quantizers]
+                    codes[:, slot] = choose(values[:, : prior.end], self.uniform[:, place], settings)
                 else:
                     scores += _log_probability(values[:, : prior.end], int(wanted[slot]))
                 last = place == per_column - 1
