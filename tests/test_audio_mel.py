@@ -9,12 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill.audio import invert
 from distill.audio.augment import augment
 from distill.audio.invert import griffin_lim, linear_power
 from distill.audio.mel import MelTransform, chunk_frames, frames_of, mel_filters
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import SpectrogramConfig
-from sounds_util import tone
+from sounds_util import noise, tone
 
 CONFIG = SpectrogramConfig()
 SMALL = SpectrogramConfig(sample_rate=16_000, n_fft=512, hop_length=160, n_mels=32)
@@ -98,6 +99,40 @@ def test_a_sound_is_inverted_the_same_alone_and_in_a_batch() -> None:
         alone = griffin_lim(log_mels[index : index + 1], CONFIG, rounds=8, seed=3)[0]
         assert torch.allclose(alone, together[index], atol=1e-4)
     assert not torch.allclose(griffin_lim(log_mels[:1], CONFIG, rounds=8, seed=4), together[:1], atol=1e-2)
+
+
+def test_known_samples_stay_and_what_is_found_joins_them_in_phase() -> None:
+    wave = torch.from_numpy(tone(1.0, 330.0, 48_000, 0.9))
+    log_mel = MelTransform(CONFIG).log_mel(wave)[None]
+    length = (log_mel.shape[-1] - 1) * CONFIG.hop_length
+    known = wave[None, :length].clone()
+    known[:, 16_000:17_000] = torch.nan
+    made = griffin_lim(log_mel, CONFIG, known=known)[0]
+    assert torch.equal(made[:16_000], wave[:16_000])
+    assert torch.equal(made[17_000:], wave[17_000:length])
+    gap = slice(16_000, 17_000)
+    assert float((made[gap] - wave[gap]).norm() / wave[gap].norm()) < 0.3
+    free = griffin_lim(log_mel, CONFIG)[0]
+    assert float((free[gap] - wave[gap]).norm() / wave[gap].norm()) > 0.6
+
+
+def test_long_sounds_are_inverted_in_pieces_as_well_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    wave = torch.from_numpy(tone(3.0, 220.0, 48_000, 0.5) + noise(3.0, 1, 48_000, 0.1))
+    transform = MelTransform(CONFIG)
+    log_mel = transform.log_mel(wave)[None]
+
+    def errors() -> torch.Tensor:
+        made = griffin_lim(log_mel, CONFIG)
+        assert made.shape == (1, (log_mel.shape[-1] - 1) * CONFIG.hop_length)
+        return (transform.log_mel(made) - log_mel).abs().mean(1)[0]
+
+    whole = errors()
+    monkeypatch.setattr(invert, "PIECE_FRAMES", 64)
+    pieces = errors()
+    assert float(pieces.mean()) < 1.05 * float(whole.mean())
+    joints = [first + invert._LEAD_FRAMES for first, _ in invert._pieces(log_mel.shape[-1])][1:]
+    assert len(joints) > 5
+    assert float(pieces[joints].mean()) < float(whole.mean() + whole.std())
 
 
 def test_griffin_lim_with_windows_that_the_hop_does_not_divide() -> None:

@@ -72,6 +72,14 @@ def test_grids_of_equal_length_decode_together_as_alone() -> None:
     assert encode_grid(model.vqvae, torch.from_numpy(together)).shape == batch.shape
 
 
+@pytest.mark.parametrize("columns", [129, 300])
+def test_decoding_in_pieces_is_decoding_whole(columns: int) -> None:
+    model = codec()
+    grids = np.random.default_rng(0).integers(0, SIZE, (2, columns, BANDS, LEVELS))
+    whole = decode_grid(model.vqvae, torch.from_numpy(grids)).numpy()
+    np.testing.assert_allclose(model.decode_log_mels(list(grids)), whole, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("grid", "words"),
     [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import model_example
 from distill.errors import DistillError, UsageError
-from distill.generation.sampling import LevelSettings, SamplingConfig, choose, sample_codes
+from distill.generation.sampling import FREE, LevelSettings, SamplingConfig, choose, draw_codes, sample_codes
 from distill.models.prior import CodePrior
 
 SIZE, LEVELS, BANDS = 16, 3, 4
@@ -261,3 +261,55 @@ def test_damaged_weights_are_named(value: float) -> None:
     with pytest.raises(DistillError, match="not finite") as caught:
         sample_codes(model, columns=2, seeds=[1])
     assert "\n" not in str(caught.value)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 1000), share=st.floats(0.0, 1.0))
+def test_giving_codes_that_would_have_come_changes_nothing(seed: int, share: float) -> None:
+    model = prior()
+    (grid,) = sample_codes(model, columns=11, seeds=[seed])
+    hidden = np.random.default_rng(seed).random(grid.shape) < share
+    hidden[0, 0, 0] = True
+    (again,) = sample_codes(model, columns=11, seeds=[seed], given=np.where(hidden, FREE, grid))
+    assert np.array_equal(again, grid)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 1000), columns=st.integers(1, 20), data=st.data())
+def test_given_codes_stay_wherever_they_stand(seed: int, columns: int, data: st.DataObject) -> None:
+    length = data.draw(st.integers(0, columns))
+    shape = (length, BANDS, LEVELS)
+    numbers = np.random.default_rng(seed)
+    wanted = np.where(numbers.random(shape) < 0.5, numbers.integers(0, SIZE, shape), FREE)
+    for grid in sample_codes(prior(), columns=columns, seeds=[seed, seed + 1], given=wanted):
+        assert grid.shape == (columns, BANDS, LEVELS)
+        assert (grid >= 0).all()
+        assert np.array_equal(grid[:length][wanted != FREE], wanted[wanted != FREE])
+
+
+def test_a_natural_end_comes_only_after_what_is_given() -> None:
+    wanted = np.zeros((5, BANDS, LEVELS), np.int64)
+    (grid,) = sample_codes(prior(end_bias=50.0), columns=20, seeds=[3], given=wanted, natural=True)
+    assert np.array_equal(grid, wanted)
+
+
+def test_the_probability_of_given_codes_is_the_one_the_network_sees_in_them() -> None:
+    model = prior()
+    numbers = np.random.default_rng(0)
+    wanted = np.full((7, BANDS, LEVELS), FREE)
+    wanted[:3] = numbers.integers(0, SIZE, (3, BANDS, LEVELS))
+    wanted[4:, 1] = numbers.integers(0, SIZE, (3, LEVELS))
+    (drawn,) = draw_codes(model, columns=7, seeds=[5], given=wanted)
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(drawn.grid.reshape(1, -1)), torch.ones(1, dtype=torch.bool))[0, :-1, :SIZE]
+    slots = np.flatnonzero(wanted.reshape(-1) != FREE)
+    slots = slots[slots >= 3 * COLUMN]
+    log_p = logits.log_softmax(-1)[slots, torch.from_numpy(drawn.grid.reshape(-1)[slots])]
+    assert drawn.log_probability == pytest.approx(float(log_p.sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize("columns", [3, 20])
+def test_a_grid_given_whole_comes_back(columns: int) -> None:
+    wanted = np.random.default_rng(0).integers(0, SIZE, (columns, BANDS, LEVELS))
+    (drawn,) = draw_codes(prior(), columns=columns, seeds=[5], given=wanted)
+    assert np.array_equal(drawn.grid, wanted)

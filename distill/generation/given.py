@@ -11,7 +11,7 @@ from distill.audio.sound import Sound, resample, to_mono
 from distill.codec.codec import Grid, Samples, normalise
 from distill.errors import DataError, UsageError
 from distill.generation.inpainting import Region, inpaint
-from distill.generation.render import GeneratedSound, Generator
+from distill.generation.render import MAX_SECONDS, GeneratedSound, Generator
 from distill.generation.sampling import SamplingConfig, sample_codes, window_columns
 
 # So many columns of what is given, on each side, hold the phases of what is new.
@@ -62,9 +62,9 @@ def continue_sound(
         ArtifactError: the model's weights are damaged.
     """
     codec, given = generator.codec, _as_known(generator, sound)
-    wanted = codec.samples_of(seconds)
-    if wanted < 1:
-        raise UsageError(f"the duration must be above 0 s, not {seconds:g}")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise UsageError(f"the duration must be above 0 s and at most {MAX_SECONDS:g} s, not {seconds:g}")
+    wanted = max(1, codec.samples_of(seconds))
     # Columns are counted back from the end, where what is new begins.
     heard = min(len(given.samples) // codec.column_samples, window_columns(generator.prior))
     context = given.samples[len(given.samples) - heard * codec.column_samples :]

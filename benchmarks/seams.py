@@ -1,0 +1,110 @@
+"""Whether one hears where long sounds are put together: novelty at the joints against novelty everywhere.
+
+A long sound has joints where the prior's window moves on, where the decoder's pieces meet, and where the pieces of the
+mel inversion meet. Novelty at a place is how much changes there: between spectra (rise of the log mel from frame to
+frame, mean over bins) and in the waveform (greatest second difference in a frame, over the loudness around). A joint
+may be off by a frame, so each place counts with the greatest novelty of its neighbourhood. `share` is how many joints
+exceed the 95th percentile of all places; without seams it is 0.05 on average.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from output import Report, parser
+
+from distill.audio import invert
+from distill.audio.mel import MelTransform
+from distill.codec.codec import PIECE_COLUMNS
+from distill.configs import STRIDE, SpectrogramConfig
+from distill.generation.render import Generator, generate
+from distill.generation.sampling import window_columns
+from distill.models.prior import CodePrior
+from distill.models.sequences import kept_columns
+
+Values = npt.NDArray[np.float64]
+_QUANTILE = 0.95
+_AROUND = 2
+
+
+@dataclass(frozen=True)
+class Seams:
+    """Of so many joints, the mean percentile of their novelty among all places (0.5 without seams) and the share
+    beyond the 95th (0.05 without seams)."""
+
+    joints: int
+    percentile: float
+    share: float
+
+
+def joints(prior: CodePrior, frames: int) -> dict[str, list[int]]:
+    """Frames of a sound at which its parts meet, by the kind of joint."""
+    window = window_columns(prior)
+    columns = range(window, frames // STRIDE, window - kept_columns(window))
+    return {
+        "prior": [STRIDE * column for column in columns],
+        "decoder": list(range(STRIDE * PIECE_COLUMNS, frames, STRIDE * PIECE_COLUMNS)),
+        "inversion": [first + invert._LEAD_FRAMES for first, _ in invert._pieces(frames)][1:],
+    }
+
+
+def novelty(samples: npt.NDArray[np.float32], config: SpectrogramConfig) -> dict[str, Values]:
+    """How much changes at each frame of a sound `[n]`, in the spectrum and in the waveform: `[frames]` each."""
+    log_mel = MelTransform(config).log_mel(torch.from_numpy(samples)).numpy().astype(np.float64)
+    rise = np.diff(log_mel, axis=1, prepend=log_mel[:, :1]).clip(min=0).mean(0)
+    bend = np.abs(np.diff(samples.astype(np.float64), 2, prepend=0.0, append=0.0))
+    hop, frames = config.hop_length, log_mel.shape[1]
+    centred = np.pad(bend, (hop // 2, frames * hop - len(bend)))[: frames * hop].reshape(frames, hop)
+    loudness = np.sqrt(np.convolve((centred**2).mean(1), np.ones(9) / 9, "same")) + 1e-6
+    return {"spectrum": _greatest_around(rise), "waveform": _greatest_around(centred.max(1) / loudness)}
+
+
+def seams(values: Values, places: Sequence[int]) -> Seams:
+    """What the novelty `[frames]` at some places says of them."""
+    if not places:
+        return Seams(0, 0.5, 0.0)
+    ranks = np.searchsorted(np.sort(values), values[list(places)]) / len(values)
+    return Seams(len(places), float(ranks.mean()), float((ranks > _QUANTILE).mean()))
+
+
+def _greatest_around(values: Values) -> Values:
+    padded = np.pad(values, _AROUND, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * _AROUND + 1).max(-1)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("model", type=Path, help="a .distill file with a prior")
+    options.add_argument("--seconds", type=float, default=60.0)
+    options.add_argument("--count", type=int, default=8, help="sounds")
+    args = options.parse_args()
+    torch.set_num_threads(args.threads)
+    report, generator = Report(args), Generator.load(args.model)
+    config = generator.codec.spectrogram
+    found: dict[tuple[str, str], list[Seams]] = {}
+    for seed in range(1 if args.quick else args.count):
+        [sound] = generate(generator, seconds=args.seconds, seed=seed)
+        changes = novelty(sound.samples, config)
+        frames = len(changes["spectrum"])
+        for kind, places in joints(generator.prior, frames).items():
+            for name, values in changes.items():
+                found.setdefault((kind, name), []).append(seams(values, places))
+    rows: list[list[Any]] = [[*key, *_together(values).values()] for key, values in found.items()]
+    report.show(["joints of", "novelty of", "joints", "mean percentile", "share beyond 95th"], rows)
+
+
+def _together(values: Sequence[Seams]) -> Mapping[str, float]:
+    count = sum(each.joints for each in values)
+    return {
+        "joints": count,
+        "percentile": sum(each.joints * each.percentile for each in values) / max(count, 1),
+        "share": sum(each.joints * each.share for each in values) / max(count, 1),
+    }
+
+
+if __name__ == "__main__":
+    main()
