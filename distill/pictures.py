@@ -14,7 +14,9 @@ _DPI = 100
 _TICKS_HZ = (100, 500, 1000, 2000, 5000, 10_000, 20_000)
 
 
-def spectrogram_png(path: Path, log_mels: Mapping[str, np.ndarray], config: SpectrogramConfig) -> None:
+def spectrogram_png(
+    path: Path, log_mels: Mapping[str, np.ndarray], config: SpectrogramConfig, *, per_row: int = 4
+) -> None:
     """Draw log mels `[n_mels, frames]` side by side, by title, in s and Hz, with one scale of levels in dB.
 
     Raises:
@@ -22,9 +24,12 @@ def spectrogram_png(path: Path, log_mels: Mapping[str, np.ndarray], config: Spec
     """
     levels = {title: _level_db(log_mel, config) for title, log_mel in log_mels.items()}
     top = max((float(level.max()) for level in levels.values() if level.size), default=0.0)
-    figure = Figure(figsize=(4.2 * max(1, len(levels)) + 0.8, 3.6), dpi=_DPI, layout="constrained")
-    axes = figure.subplots(1, max(1, len(levels)), squeeze=False)[0]
+    columns, rows = max(1, min(per_row, len(levels))), max(1, -(-len(levels) // per_row))
+    figure = Figure(figsize=(4.2 * columns + 0.8, 3.6 * rows), dpi=_DPI, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
     image = None
+    for axis in axes[len(levels) :]:
+        axis.set_axis_off()
     for axis, (title, level) in zip(axes, levels.items(), strict=False):
         seconds = level.shape[1] * config.hop_length / config.sample_rate
         image = axis.imshow(
@@ -41,7 +46,8 @@ def spectrogram_png(path: Path, log_mels: Mapping[str, np.ndarray], config: Spec
         axis.set_yticks([_mel_bin(hertz, config) for hertz in ticks], [_short(hertz) for hertz in ticks])
         axis.set_title(title)
         axis.set_xlabel("time (s)")
-    axes[0].set_ylabel("frequency (Hz)")
+    for axis in axes[::columns]:
+        axis.set_ylabel("frequency (Hz)")
     if image is not None:
         figure.colorbar(image, ax=list(axes), label="mel power (dB)")
     _save(path, figure)
