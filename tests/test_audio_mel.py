@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.audio.augment import augment
-from distill.audio.invert import griffin_lim, linear_power
+from distill.audio.invert import PIECE_FRAMES, griffin_lim, griffin_lim_blocks, linear_power
 from distill.audio.mel import MelTransform, chunk_frames, frames_of, mel_filters
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import SpectrogramConfig
@@ -98,6 +98,14 @@ def test_a_sound_is_inverted_the_same_alone_and_in_a_batch() -> None:
         alone = griffin_lim(log_mels[index : index + 1], CONFIG, rounds=8, seed=3)[0]
         assert torch.allclose(alone, together[index], atol=1e-4)
     assert not torch.allclose(griffin_lim(log_mels[:1], CONFIG, rounds=8, seed=4), together[:1], atol=1e-2)
+
+
+@pytest.mark.parametrize("frames", [1, 40, PIECE_FRAMES, PIECE_FRAMES + 1, 2 * PIECE_FRAMES + 77])
+def test_blocks_are_the_whole_waveform(frames: int) -> None:
+    log_mel = _log_mels(1, (frames - 1) * CONFIG.hop_length / 48_000 + 1e-3)[..., :frames]
+    assert log_mel.shape[-1] == frames
+    blocks = list(griffin_lim_blocks(lambda first, last: log_mel[0, :, first:last], frames, CONFIG, rounds=2, seed=5))
+    assert torch.equal(torch.cat(blocks), griffin_lim(log_mel, CONFIG, rounds=2, seed=5)[0])
 
 
 def test_griffin_lim_with_windows_that_the_hop_does_not_divide() -> None:
