@@ -1,6 +1,6 @@
 """The generation flow: new sounds from a model file or a registered model."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -16,7 +16,11 @@ from distill.projects.project import find_project
 from flows.lifeline import end_with_worker
 from flows.stages import failed
 
-PerLevel = float | list[float]
+# One value, or one for each level.
+Temperature = Annotated[float, Field(ge=0, le=10)]
+TopK = Annotated[int, Field(ge=0)]
+TopP = Annotated[float, Field(gt=0, le=1)]
+MinP = Annotated[float, Field(ge=0, le=1)]
 
 
 @flow(name="generate", flow_run_name="{count} sounds from {model}", validate_parameters=True, persist_result=False)
@@ -25,10 +29,10 @@ def generate(
     count: int = Field(4, ge=1, le=10_000),
     seconds: float = Field(3.0, gt=0, le=3600),
     seed: int = Field(0, ge=0),
-    temperature: PerLevel = 1.0,
-    top_k: int | list[int] = 0,
-    top_p: PerLevel = 1.0,
-    min_p: PerLevel = 0.0,
+    temperature: Temperature | list[Temperature] = 1.0,
+    top_k: TopK | list[TopK] = 0,
+    top_p: TopP | list[TopP] = 1.0,
+    min_p: MinP | list[MinP] = 0.0,
     natural: bool = False,
     format: Literal["wav", "flac", "ogg", "mp3"] = "wav",
     sample_rate: Literal[44_100, 48_000, 96_000] | None = None,
