@@ -48,7 +48,7 @@ def joints(prior: CodePrior, frames: int) -> dict[str, list[int]]:
     return {
         "prior": [STRIDE * column for column in columns],
         "decoder": list(range(STRIDE * PIECE_COLUMNS, frames, STRIDE * PIECE_COLUMNS)),
-        "inversion": [first + invert._LEAD_FRAMES for first, _ in invert._pieces(frames)][1:],
+        "inversion": [first + invert._LEAD_FRAMES for first, _ in invert._bounds(frames)][1:],
     }
 
 

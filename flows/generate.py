@@ -1,6 +1,6 @@
 """The generation flow: new sounds from a model file or a registered model."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -8,13 +8,19 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from distill.errors import DistillError
-from distill.generation.render import generate as render
-from distill.generation.render import write_sounds
-from distill.generation.sampling import SamplingConfig
+from distill.generation.export import ExportSettings
+from distill.generation.production import Destination, produce
+from distill.generation.request import Request
 from distill.library.registry import resolve
 from distill.projects.project import find_project
 from flows.lifeline import end_with_worker
 from flows.stages import failed
+
+# One value, or one for each level.
+Temperature = Annotated[float, Field(ge=0, le=10)]
+TopK = Annotated[int, Field(ge=0)]
+TopP = Annotated[float, Field(gt=0, le=1)]
+MinP = Annotated[float, Field(ge=0, le=1)]
 
 
 @flow(name="generate", flow_run_name="{count} sounds from {model}", validate_parameters=True, persist_result=False)
@@ -23,10 +29,14 @@ def generate(
     count: int = Field(4, ge=1, le=10_000),
     seconds: float = Field(3.0, gt=0, le=3600),
     seed: int = Field(0, ge=0),
-    temperature: float = Field(1.0, ge=0, le=10),
-    top_k: int = Field(0, ge=0),
-    top_p: float = Field(1.0, gt=0, le=1),
-    format: str = Field("wav", pattern="^(wav|flac|ogg|mp3)$"),
+    temperature: Temperature | list[Temperature] = 1.0,
+    top_k: TopK | list[TopK] = 0,
+    top_p: TopP | list[TopP] = 1.0,
+    min_p: MinP | list[MinP] = 0.0,
+    natural: bool = False,
+    format: Literal["wav", "flac", "ogg", "mp3"] = "wav",
+    sample_rate: Literal[44_100, 48_000, 96_000] | None = None,
+    bits: Literal["16", "24", "32f"] | None = None,
     output: str = "generated",
     force: bool = False,
 ) -> list[str] | State[Any]:
@@ -35,12 +45,16 @@ def generate(
     Args:
         model: a `.distill` file, or NAME/VERSION or NAME@ALIAS in the registry.
         count: number of sounds.
-        seconds: duration of each, in s.
+        seconds: duration of each, in s; with `natural` the greatest.
         seed: seed of the first; each further sound has the next.
-        temperature: spread of the choice; 0: always the likeliest.
+        temperature: spread of the choice; 0: always the likeliest. This and the next three: one, or one for each level.
         top_k: choose among this many likeliest codes; 0: all.
         top_p: choose among the likeliest codes of this total probability.
+        min_p: leave out codes below this share of the likeliest one's probability.
+        natural: end a sound where the model ends it.
         format: wav, flac, ogg or mp3.
+        sample_rate: in Hz; by default the model's own.
+        bits: 16 with dither, 24, or 32f in wav; by default 24 where the format has bits.
         output: folder, relative to the project.
         force: replace existing files.
 
@@ -54,9 +68,11 @@ def generate(
     project = find_project()
     try:
         path = resolve(model, project)
-        config = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
-        sounds = render(path, count=count, seconds=seconds, seed=seed, config=config)
-        files = write_sounds(project / output, sounds, stem=path.stem, format=format, force=force)
+        request = Request(
+            seconds=seconds, natural=natural, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
+        )
+        destination = Destination(project / output, ExportSettings(format, sample_rate, bits), force=force)
+        files = [each.path for each in produce(path, request, destination, count=count, seed=seed)]
     except DistillError as error:
         return failed(error)
     get_run_logger().info("%d sounds in %s", len(files), project / output)

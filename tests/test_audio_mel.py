@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from distill.audio import invert
 from distill.audio.augment import augment
-from distill.audio.invert import griffin_lim, linear_power
+from distill.audio.invert import PIECE_FRAMES, griffin_lim, griffin_lim_blocks, linear_power
 from distill.audio.mel import MelTransform, chunk_frames, frames_of, mel_filters
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import SpectrogramConfig
@@ -130,9 +130,17 @@ def test_long_sounds_are_inverted_in_pieces_as_well_as_in_one(monkeypatch: pytes
     monkeypatch.setattr(invert, "PIECE_FRAMES", 64)
     pieces = errors()
     assert float(pieces.mean()) < 1.05 * float(whole.mean())
-    joints = [first + invert._LEAD_FRAMES for first, _ in invert._pieces(log_mel.shape[-1])][1:]
+    joints = [first + invert._LEAD_FRAMES for first, _ in invert._bounds(log_mel.shape[-1])][1:]
     assert len(joints) > 5
     assert float(pieces[joints].mean()) < float(whole.mean() + whole.std())
+
+
+@pytest.mark.parametrize("frames", [1, 40, PIECE_FRAMES, PIECE_FRAMES + 1, 2 * PIECE_FRAMES + 77])
+def test_blocks_are_the_whole_waveform(frames: int) -> None:
+    log_mel = _log_mels(1, (frames - 1) * CONFIG.hop_length / 48_000 + 1e-3)[..., :frames]
+    assert log_mel.shape[-1] == frames
+    blocks = list(griffin_lim_blocks(lambda first, last: log_mel[0, :, first:last], frames, CONFIG, rounds=2, seed=5))
+    assert torch.equal(torch.cat(blocks), griffin_lim(log_mel, CONFIG, rounds=2, seed=5)[0])
 
 
 def test_griffin_lim_with_windows_that_the_hop_does_not_divide() -> None:

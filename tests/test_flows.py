@@ -58,6 +58,32 @@ def test_a_server_knows_every_range_from_the_schema_alone() -> None:
             jsonschema.validate(wrong, schema)
 
 
+def test_the_generation_flow_takes_one_setting_or_one_for_each_level() -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    from flows.generate import generate
+
+    schema = parameter_schema(generate.fn).model_dump_for_openapi()
+    for right in (
+        {"temperature": 0.5},
+        {"temperature": [0.5, 1]},
+        {"top_k": [0, 3]},
+        {"bits": "16"},
+        {"natural": True},
+    ):
+        jsonschema.validate({"model": "a.distill", **right}, schema)
+    for wrong in (
+        {"temperature": [-1, 1]},
+        {"top_p": 2},
+        {"min_p": [0, 2]},
+        {"format": "opus"},
+        {"sample_rate": 8000},
+        {"bits": "8"},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"model": "a.distill", **wrong}, schema)
+
+
 def test_a_sweep_is_every_combination_and_refuses_what_is_no_setting() -> None:
     from flows.sweep import combine
 

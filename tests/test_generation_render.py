@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from distill.audio.sound import read_sound
-from distill.errors import ArtifactError, StorageError, UsageError
-from distill.generation.render import GeneratedSound, Generator, _at_peak, generate, write_sounds
+from distill.audio.invert import griffin_lim
+from distill.errors import ArtifactError, UsageError
+from distill.generation.render import Generator, generate, peak_gain, sample_grids, waveform_blocks
 from distill.generation.sampling import SamplingConfig
 from model_example import codec, prior, write_example
 
@@ -31,9 +31,7 @@ def test_a_sound_has_exactly_the_asked_duration_and_level(generator: Generator, 
 
 @pytest.mark.parametrize(("peak", "wanted"), [(5.0, 10 ** (-1 / 20)), (0.5, 10 ** (-1 / 20)), (0.01, 0.01 * 10**0.6)])
 def test_loud_sounds_come_to_minus_one_decibel_and_quiet_ones_stay_quiet(peak: float, wanted: float) -> None:
-    waveform = np.float32(peak) * np.sin(np.arange(1000, dtype=np.float32) / 10)
-    scale = float(np.abs(waveform).max()) / peak
-    assert np.abs(_at_peak(waveform)).max() == pytest.approx(wanted * (1 if peak > 0.1 else scale), rel=1e-3)
+    assert peak * peak_gain(peak) == pytest.approx(wanted)
 
 
 def test_sound_i_of_a_batch_is_the_sound_of_its_own_seed(generator: Generator) -> None:
@@ -44,6 +42,32 @@ def test_sound_i_of_a_batch_is_the_sound_of_its_own_seed(generator: Generator) -
         assert np.array_equal(alone.grid, sound.grid)
         assert np.array_equal(alone.samples, sound.samples)
     assert not np.array_equal(batch[0].grid, batch[1].grid)
+
+
+def test_200_sounds_are_those_of_their_own_seeds(generator: Generator) -> None:
+    config = SamplingConfig(temperature=(0.9, 1.2), top_p=(0.95, 1.0), min_p=0.01)
+    batch = dict(sample_grids(generator, range(7, 207), 4800, config=config, natural=False))
+    assert len({grid.tobytes() for grid in batch.values()}) > 150
+    for seed, grid in batch.items():
+        ((_, alone),) = sample_grids(generator, [seed], 4800, config=config, natural=False)
+        assert np.array_equal(alone, grid), seed
+    sounds = generate(generator, count=20, seconds=0.1, seed=7, config=config)
+    for sound in sounds:
+        assert np.array_equal(sound.grid, batch[sound.seed])
+        (alone,) = generate(generator, seconds=0.1, seed=sound.seed, config=config)
+        assert np.array_equal(alone.samples, sound.samples), sound.seed
+
+
+def test_a_long_waveform_in_blocks_is_the_one_made_whole(generator: Generator) -> None:
+    grid = np.random.default_rng(0).integers(0, generator.codec.codebook_size, (130, 8, 2))
+    blocks = list(waveform_blocks(generator, grid, 10**9))
+    assert len(blocks) > 1
+    whole = griffin_lim(torch.from_numpy(generator.codec.decode_log_mel(grid))[None], generator.codec.spectrogram)[0]
+    made = np.concatenate(blocks)
+    assert len(made) == len(whole)
+    assert np.abs(made - whole.numpy()).max() < 1e-3 * np.abs(made).max()
+    short = np.concatenate(list(waveform_blocks(generator, grid, 1_040_000)))
+    assert np.array_equal(short, made[:1_040_000])
 
 
 def test_natural_sounds_end_by_themselves_within_the_greatest_duration(generator: Generator) -> None:
@@ -101,43 +125,3 @@ def test_a_silent_sound_stays_silent() -> None:
         quiet.vqvae.decoder.out[0].weight.zero_()
     (sound,) = generate(Generator(quiet, prior()), seconds=0.3)
     assert np.abs(sound.samples).max() < 1e-4
-
-
-def example(seed: int) -> GeneratedSound:
-    samples = np.sin(np.arange(4800) * (0.05 + 0.01 * seed)).astype(np.float32) * np.float32(0.89)
-    return GeneratedSound(samples, 48_000, np.zeros((1, 8, 2), np.int64), seed)
-
-
-@pytest.mark.parametrize(("format", "exact"), [("wav", True), ("FLAC", True), ("ogg", False), (".mp3", False)])
-def test_sounds_are_written_in_each_format(tmp_path: Path, format: str, exact: bool) -> None:
-    sounds = [example(3), example(4)]
-    paths = write_sounds(tmp_path / "new", sounds, stem="bell", format=format)
-    suffix = format.lower().strip(".")
-    assert [path.name for path in paths] == [f"bell_0003.{suffix}", f"bell_0004.{suffix}"]
-    for path, sound in zip(paths, sounds, strict=True):
-        read = read_sound(path)
-        assert read.sample_rate == 48_000
-        if exact:
-            assert read.subtype == "PCM_24"
-            np.testing.assert_allclose(read.samples[0], sound.samples, atol=2.0**-23)
-
-
-def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
-    (path,) = write_sounds(tmp_path, [example(7)], stem="bell")
-    before = path.read_bytes()
-    with pytest.raises(StorageError, match=r"bell_0007\.wav exists.*--force"):
-        write_sounds(tmp_path, [example(6), example(7)], stem="bell")
-    assert path.read_bytes() == before
-    assert not (tmp_path / "bell_0006.wav").exists()
-    write_sounds(
-        tmp_path, [GeneratedSound(np.zeros(9, np.float32), 48_000, example(7).grid, 7)], stem="bell", force=True
-    )
-    assert path.read_bytes() != before
-
-
-def test_an_unknown_format_and_an_unusable_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown format opus; known: wav"):
-        write_sounds(tmp_path, [example(1)], stem="bell", format="opus")
-    (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(StorageError, match="file"):
-        write_sounds(tmp_path / "file", [example(1)], stem="bell")

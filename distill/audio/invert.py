@@ -1,6 +1,7 @@
 """Log mel back to a waveform: an estimate of the magnitudes, then phases by fast Griffin-Lim."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -45,30 +46,85 @@ def griffin_lim(
     if known is None:
         known = log_mel.new_full((count, (frames - 1) * hop), torch.nan)
     out = known.clone()
-    transform = MelTransform(config, log_mel.device)
-    generator = torch.Generator().manual_seed(seed)
-    for first, last in _pieces(frames):
-        angle = torch.rand(last - first, config.n_fft // 2 + 1, generator=generator) * (2 * torch.pi)
-        start = torch.polar(torch.ones_like(angle), angle).to(log_mel.device)
-        overlap = _Overlap(config, last - first, log_mel.device)
+    for piece in _pieces(frames, config, seed, log_mel.device):
+        first, last = piece.first, piece.last
         # One sound after the other: its spectra then stay in the cache, and no sound feels its neighbours.
         for index in range(count):
-            power = transform.to_power(log_mel[index, :, first:last]).T.contiguous()
             held = out[index, first * hop : (last - 1) * hop]
             if first:
                 lead = _LEAD_FRAMES * hop
                 held[lead:] = known[index, first * hop + lead : (last - 1) * hop]
-            held.copy_(_phases(linear_power(power, config).sqrt_(), start, overlap, rounds, held))
+            held.copy_(piece.waveform(log_mel[index, :, first:last], rounds, held))
     return out
 
 
-def _pieces(frames: int) -> Iterator[tuple[int, int]]:
+@torch.no_grad()
+def griffin_lim_blocks(
+    log_mel: Callable[[int, int], Tensor],
+    frames: int,
+    config: SpectrogramConfig,
+    *,
+    rounds: int = 32,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Iterator[Tensor]:
+    """The waveform that `griffin_lim` makes of one sound, block by block: a long one is nowhere as a whole.
+
+    Args:
+        log_mel: gives the log mel `[n_mels, last - first]` from one frame up to, and without, another.
+        frames: frames of the whole sound.
+        config: the spectrogram that it was made with.
+        rounds: number of projections.
+        seed: seed of the first phases.
+        device: where the log mel is.
+
+    Yields:
+        Blocks `[n]`, together `(frames - 1) * hop_length` samples.
+    """
+    hop, lead = config.hop_length, _LEAD_FRAMES * config.hop_length
+    ready = torch.empty(0, device=device)
+    for piece in _pieces(frames, config, seed, torch.device(device)):
+        held = torch.full(((piece.last - piece.first - 1) * hop,), torch.nan, device=device)
+        held[: len(ready)] = ready
+        made = piece.waveform(log_mel(piece.first, piece.last), rounds, held)
+        done = len(made) if piece.last == frames else (PIECE_FRAMES - _REMADE_FRAMES) * hop
+        yield made[len(ready) : done]
+        ready = made[done - lead : done]
+
+
+def _bounds(frames: int) -> Iterator[tuple[int, int]]:
     """First frame and the one after the last of each piece; they overlap by what is remade and what leads in."""
     first = 0
     while first + PIECE_FRAMES < frames:
         yield first, first + PIECE_FRAMES
         first += PIECE_FRAMES - _REMADE_FRAMES - _LEAD_FRAMES
     yield first, frames
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Frames `first` up to, and without, `last` of a sound, and the phases `[frames, bins]` that they start with."""
+
+    first: int
+    last: int
+    start: Tensor
+    transform: MelTransform
+    overlap: "_Overlap"
+
+    def waveform(self, log_mel: Tensor, rounds: int, held: Tensor) -> Tensor:
+        """`[(frames - 1) * hop_length]` of a log mel `[n_mels, frames]`, equal to `held` where that is a number."""
+        power = self.transform.to_power(log_mel).T.contiguous()
+        magnitude = linear_power(power, self.transform.config).sqrt_()
+        return _phases(magnitude, self.start, self.overlap, rounds, held)
+
+
+def _pieces(frames: int, config: SpectrogramConfig, seed: int, device: torch.device) -> Iterator[_Piece]:
+    transform = MelTransform(config, device)
+    generator = torch.Generator().manual_seed(seed)
+    for first, last in _bounds(frames):
+        angle = torch.rand(last - first, config.n_fft // 2 + 1, generator=generator) * (2 * torch.pi)
+        start = torch.polar(torch.ones_like(angle), angle).to(device)
+        yield _Piece(first, last, start, transform, _Overlap(config, last - first, device))
 
 
 def linear_power(mel_power: Tensor, config: SpectrogramConfig) -> Tensor:

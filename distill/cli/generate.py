@@ -1,43 +1,199 @@
 """`distill generate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging
+from distill.cli.progress import shown_progress
+from distill.errors import UsageError
+from distill.live.events import Progress
+
+if TYPE_CHECKING:
+    from distill.generation.production import Written
+
+DEFAULT_SECONDS = 3.0
+FROM_SIDECAR = frozenset({"model", "file", "output", "sidecar", "force", "device", "as_json", "quiet", "verbose"})
+
+PER_LEVEL = "one, or one for each level divided by commas"
 
 
 def generate(
-    model: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
+    context: typer.Context,
+    model: Annotated[
+        Path | None, typer.Argument(help="Model file; needless where a sidecar names it.", show_default=False)
+    ] = None,
     count: Annotated[int, typer.Option("-n", "--count", help="Number of sounds.")] = 1,
-    duration: Annotated[float, typer.Option("--duration", "-d", help="Duration of each sound, in s.")] = 3.0,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the sounds.")] = Path("generated"),
-    temperature: Annotated[float, typer.Option(help="Spread of the choice; 0: always the likeliest.")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Choose among this many likeliest codes; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(help="Choose among the likeliest codes of this total probability.")] = 1.0,
+    duration: Annotated[
+        float, typer.Option("--duration", "-d", help="Duration of each sound, or of what is new in it, in s.")
+    ] = DEFAULT_SECONDS,
+    natural: Annotated[
+        bool, typer.Option("--natural", help="End where the model ends the sound; the duration is then the greatest.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the first sound; each further sound has the next.")] = 0,
+    temperature: Annotated[str, typer.Option(help=f"Spread of the choice; 0: the likeliest; {PER_LEVEL}.")] = "1",
+    top_k: Annotated[str, typer.Option(help=f"Choose among so many likeliest codes; 0: all; {PER_LEVEL}.")] = "0",
+    top_p: Annotated[
+        str, typer.Option(help=f"Choose among the likeliest codes of this total probability; {PER_LEVEL}.")
+    ] = "1",
+    min_p: Annotated[
+        str, typer.Option(help=f"Leave out codes below this share of the likeliest one's probability; {PER_LEVEL}.")
+    ] = "0",
+    continued: Annotated[
+        Path | None, typer.Option("--continue", help="Go on from this sound; it stays as it is.", show_default=False)
+    ] = None,
+    fill: Annotated[
+        str | None,
+        typer.Option("--fill", metavar="START:END", help="Renew this part, in s, of --file.", show_default=False),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="The sound to fill; or where a sidecar's given sound is.", show_default=False),
+    ] = None,
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            "--levels", help="With --fill: renew only these levels, by name or number from 0.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the sounds.")] = Path("generated"),
     format: Annotated[str, typer.Option("--format", help="wav, flac, ogg or mp3.")] = "wav",
+    sample_rate: Annotated[
+        int | None,
+        typer.Option("--sample-rate", help="44100, 48000 or 96000 Hz; without it the sound's own.", show_default=False),
+    ] = None,
+    bits: Annotated[
+        str | None,
+        typer.Option("--bits", help="16 (with dither), 24 or 32f (wav); 24 without it.", show_default=False),
+    ] = None,
+    sidecar: Annotated[
+        bool,
+        typer.Option("--sidecar/--no-sidecar", help="Write a JSON file beside each sound, to make it again from."),
+    ] = True,
+    from_sidecar: Annotated[
+        Path | None, typer.Option("--from-sidecar", help="Make the sound of this JSON file again.", show_default=False)
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Generate new sounds."""
+    """Generate new sounds, go on from a sound, or renew a part of it."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.generation.render import generate as render
-    from distill.generation.render import write_sounds
-    from distill.generation.sampling import SamplingConfig
+    given = {name for name in context.params if _is_given(context, name)}
+    if from_sidecar is not None:
+        _refuse(given - FROM_SIDECAR - {"from_sidecar"}, context, "--from-sidecar says all that: leave {} out")
+        _remake(from_sidecar, model, file, output, sidecar, force, device if "device" in given else None, as_json)
+        return
+    if model is None:
+        raise UsageError("name a model file, or a sidecar with --from-sidecar")
+    if continued is not None and fill is not None:
+        raise UsageError("--continue and --fill cannot be done at once: fill first, then go on from the result")
+    if (fill is None) != (file is None):
+        raise UsageError("--fill START:END and --file FILE belong together")
+    if fill is None:
+        _refuse(given & {"levels"}, context, "{} needs --fill")
+    else:
+        _refuse(given & {"duration", "natural"}, context, "--fill has its duration from START:END: leave {} out")
+    from distill.generation.export import ExportSettings
+    from distill.generation.production import Destination, produce
+    from distill.generation.request import Request
 
-    config = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
-    sounds = render(model, count=count, seconds=duration, seed=seed, config=config, device=device)
-    paths = write_sounds(output, sounds, stem=model.stem, format=format, force=force)
-    values = {
-        "model": str(model),
-        "sounds": [
-            {"path": str(path), "seed": sound.seed, "seconds": len(sound.samples) / sound.sample_rate}
-            for path, sound in zip(paths, sounds, strict=True)
-        ],
+    settings = ExportSettings(format, sample_rate, bits)
+    numbers = {
+        "temperature": _per_level("--temperature", temperature, float),
+        "top_k": _per_level("--top-k", top_k, int),
+        "top_p": _per_level("--top-p", top_p, float),
+        "min_p": _per_level("--min-p", min_p, float),
     }
-    print_result([str(path) for path in paths], values, as_json=as_json)
+    if fill is not None:
+        start, end = _part(fill)
+        request = Request(action="fill", start=start, end=end, levels=_levels(levels, model), **numbers)
+    else:
+        action = "generate" if continued is None else "continue"
+        request = Request(action=action, seconds=duration, natural=natural, **numbers)
+    written = []
+    with shown_progress() as tell:
+        for each in produce(
+            model,
+            request,
+            Destination(output, settings, sidecar, force),
+            count=count,
+            seed=seed,
+            source=continued or file,
+            device=device,
+        ):
+            written.append(each)
+            tell(Progress("generate", len(written), count, "sounds"))
+    values = {"model": str(model), "sounds": [_values(each) for each in written]}
+    print_result([str(each.path) for each in written], values, as_json=as_json)
+
+
+def _remake(
+    path: Path,
+    model: Path | None,
+    file: Path | None,
+    output: Path,
+    sidecar: bool,
+    force: bool,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    from distill.generation.production import remake
+
+    done = remake(path, folder=output, model=model, source=file, sidecars=sidecar, force=force, device=device)
+    values = {"sidecar": str(path), "identical": done.identical, "sounds": [_values(done.written)]}
+    print_result([str(done.written.path)], values, as_json=as_json)
+
+
+def _values(written: "Written") -> dict[str, Any]:
+    exported = written.exported
+    return {
+        "path": str(written.path),
+        "sidecar": None if written.sidecar is None else str(written.sidecar),
+        "seed": written.seed,
+        "seconds": written.seconds,
+        "sample_rate": exported.sample_rate,
+        "gain_db": exported.gain_db,
+        "peak_db": exported.peak_db,
+    }
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
+
+
+def _refuse(names: set[str], context: typer.Context, words: str) -> None:
+    if names:
+        options = {each.name: max(each.opts, key=len) for each in context.command.params}
+        raise UsageError(words.format(", ".join(sorted(options[name] for name in names))))
+
+
+def _per_level(option: str, text: str, kind: type) -> Any:
+    """A number, or a tuple of them where there are commas."""
+    try:
+        numbers = tuple(kind(word) for word in text.split(","))
+    except ValueError as error:
+        what = "a whole number" if kind is int else "a number"
+        raise UsageError(f"{option} {text}: expected {what}, or one for each level divided by commas") from error
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _part(text: str) -> tuple[float, float]:
+    try:
+        start, end = map(float, text.split(":"))
+    except ValueError as error:
+        raise UsageError(f"--fill {text}: expected START:END in seconds, such as 0.5:1.25") from error
+    return start, end
+
+
+def _levels(text: str | None, model: Path) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    from distill.artifact.model_file import read_manifest
+    from distill.models.levels import parse_levels
+
+    return parse_levels(text, read_manifest(model).vqvae_config.num_quantizers)

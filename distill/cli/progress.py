@@ -31,6 +31,7 @@ TITLES = {
     "train_prior": "Train the prior",
     "check_memorization": "Check for memorization",
     "register": "Write the model",
+    "generate": "Generate",
 }
 # Without a terminal, an epoch's line is shown this many times a training.
 LINES = 10

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distill.artifact.model_file import read_model
-from distill.audio.invert import griffin_lim
-from distill.audio.sound import EXTENSIONS, write_sound
-from distill.codec.codec import Codec, Grid, Samples
+from distill.artifact.model_file import ModelFile, read_model
+from distill.audio.invert import griffin_lim_blocks
+from distill.codec.codec import CONTEXT_COLUMNS, Codec, Grid, Samples
 from distill.codec.load import build_networks
+from distill.configs import STRIDE
 from distill.dataset.scan import SILENCE_PEAK
-from distill.errors import StorageError, UsageError
+from distill.errors import ArtifactError, UsageError
 from distill.generation.sampling import ROWS, SamplingConfig, sample_codes
 from distill.models.prior import CodePrior
 from distill.training.runtime import device_present
@@ -25,18 +25,16 @@ MAX_SECONDS = 3600.0
 MAX_COUNT = 10_000
 MAX_SEED = 2**63 - 1
 
-# Encodings better than the format's default.
-_SUBTYPES = {".wav": "PCM_24", ".aif": "PCM_24", ".aiff": "PCM_24", ".flac": "PCM_24"}
-
 
 @dataclass(frozen=True)
 class GeneratedSound:
-    """A new sound.
+    """A new sound, or a given one with something new in it.
 
     Attributes:
-        samples: float32 `[n]`, with a peak of -1 dB, or lower where that would take more than 12 dB of gain.
+        samples: float32. A new sound is mono: `[n]`, with a peak of -1 dB, or lower where that would take more than
+            12 dB of gain. A sound that was given has the channels and the level that it had: `[channels, n]`.
         sample_rate: in Hz.
-        grid: the codes that it was made from, `[columns, bands, levels]`.
+        grid: the codes that it, or what is new in it, was made from, `[columns, bands, levels]`.
         seed: the seed that gives it again.
     """
 
@@ -45,20 +43,27 @@ class GeneratedSound:
     grid: Grid
     seed: int
 
+    @property
+    def seconds(self) -> float:
+        """Duration in s."""
+        return self.samples.shape[-1] / self.sample_rate
+
 
 @dataclass(frozen=True)
 class Generator:
-    """What it takes to make sounds: a codec and a prior on the same device."""
+    """What it takes to make sounds: a codec and a prior on the same device; the model's name and digest of weights."""
 
     codec: Codec
     prior: CodePrior
+    name: str = "model"
+    digest: str = ""
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Generator":
         """The generator of a `.distill` file.
 
         Raises:
-            ArtifactError: the file cannot be used, or has no prior.
+            ArtifactError: the file cannot be used, has no prior, or holds weights that are not finite.
             StorageError: the file is there and cannot be read.
             UsageError: the device is not present.
         """
@@ -66,7 +71,9 @@ class Generator:
         model = read_model(path)
         networks = build_networks(model, path)
         prior = networks.prior.to(device)
-        return cls(Codec(networks.vqvae, model.manifest.spectrogram_config, device), prior)
+        _require_finite(model, path)
+        codec = Codec(networks.vqvae, model.manifest.spectrogram_config, device)
+        return cls(codec, prior, model.manifest.metadata.name, model.digest)
 
 
 def generate(
@@ -95,38 +102,23 @@ def generate(
         ArtifactError: the file cannot be used, has no prior, or its weights are damaged.
         StorageError: the file cannot be read.
     """
-    _check(count, seconds, seed)
+    check_request(count=count, seconds=seconds, seed=seed)
     generator = model if isinstance(model, Generator) else Generator.load(model, device)
-    return list(_generate(generator, range(seed, seed + count), seconds, config, natural))
+    wanted = max(1, generator.codec.samples_of(seconds))
+    sounds = []
+    for each, grid in sample_grids(generator, range(seed, seed + count), wanted, config=config, natural=natural):
+        samples = np.concatenate(list(waveform_blocks(generator, grid, wanted)))
+        samples *= np.float32(peak_gain(float(np.max(np.abs(samples)))))
+        sounds.append(GeneratedSound(samples, generator.codec.spectrogram.sample_rate, grid, each))
+    return sounds
 
 
-def write_sounds(
-    folder: Path, sounds: Sequence[GeneratedSound], *, stem: str, format: str = "wav", force: bool = False
-) -> list[Path]:
-    """Write each sound as `STEM_SEED.FORMAT`, whole or not at all.
-
-    Returns:
-        The files, in the order of the sounds.
+def check_request(*, count: int, seconds: float, seed: int) -> None:
+    """Make sure that so many sounds of such a duration, with seeds from `seed` on, can be asked for.
 
     Raises:
-        UsageError: the format is unknown or cannot hold the sounds.
-        StorageError: a file exists (without `force`) or cannot be written.
+        UsageError: a number is out of its range.
     """
-    suffix = f".{format.lower().removeprefix('.')}"
-    if suffix not in EXTENSIONS:
-        known = ", ".join(extension[1:] for extension in EXTENSIONS)
-        raise UsageError(f"unknown format {format}; known: {known}")
-    paths = [folder / f"{stem}_{sound.seed:04d}{suffix}" for sound in sounds]
-    if not force:
-        for path in paths:
-            if path.exists() or path.is_symlink():
-                raise StorageError(f"{path} exists: choose another seed or folder, or replace it with --force")
-    for path, sound in zip(paths, sounds, strict=True):
-        write_sound(path, sound.samples, sound.sample_rate, _SUBTYPES.get(suffix))
-    return paths
-
-
-def _check(count: int, seconds: float, seed: int) -> None:
     if not 1 <= count <= MAX_COUNT:
         raise UsageError(f"the number of sounds must lie between 1 and {MAX_COUNT}, not {count}")
     if not 0 < seconds <= MAX_SECONDS:
@@ -143,26 +135,58 @@ def _present(device: str) -> str:
     return device
 
 
-def _generate(
-    generator: Generator, seeds: Sequence[int], seconds: float, config: SamplingConfig | None, natural: bool
-) -> Iterator[GeneratedSound]:
-    codec = generator.codec
-    wanted = max(1, codec.samples_of(seconds))
+def sample_grids(
+    generator: Generator, seeds: Sequence[int], samples: int, *, config: SamplingConfig | None, natural: bool
+) -> Iterator[tuple[int, Grid]]:
+    """Each seed with its code grid, from which `samples` can be made; a few are drawn at once, when the first is due.
+
+    Raises:
+        UsageError: the settings are for another number of levels.
+        ArtifactError: the prior's weights are damaged.
+    """
+    columns = generator.codec.columns_of(samples)
     for first in range(0, len(seeds), ROWS):
         chosen = seeds[first : first + ROWS]
-        grids = sample_codes(
-            generator.prior, columns=codec.columns_of(wanted), seeds=chosen, config=config, natural=natural
+        yield from zip(
+            chosen,
+            sample_codes(generator.prior, columns=columns, seeds=chosen, config=config, natural=natural),
+            strict=True,
         )
-        for seed, grid in zip(chosen, grids, strict=True):
-            # One by one: a convolution over a batch has other last bits than over a single sound.
-            log_mel = torch.from_numpy(codec.decode_log_mel(grid)).to(codec.device)
-            waveform = griffin_lim(log_mel[None], codec.spectrogram)[0].cpu().numpy()[:wanted]
-            yield GeneratedSound(_at_peak(waveform), codec.spectrogram.sample_rate, grid, seed)
 
 
-def _at_peak(waveform: Samples) -> Samples:
-    peak = float(np.max(np.abs(waveform)))
+def waveform_blocks(generator: Generator, grid: Grid, samples: int) -> Iterator[Samples]:
+    """The first `samples` of a grid's waveform, or all of them where it has fewer, in blocks `[n]`.
+
+    They have the level of the codes: the peak may lie above 1. A long sound is nowhere as a whole.
+
+    Raises:
+        ArtifactError: the decoder's weights are damaged.
+    """
+    codec = generator.codec
+
+    def log_mel(first: int, last: int) -> torch.Tensor:
+        begin = max(0, first // STRIDE - CONTEXT_COLUMNS)
+        end = min(len(grid), -(-last // STRIDE) + CONTEXT_COLUMNS)
+        frames = codec.decode_log_mel(grid[begin:end])[:, first - STRIDE * begin : last - STRIDE * begin]
+        return torch.from_numpy(np.ascontiguousarray(frames)).to(codec.device)
+
+    for block in griffin_lim_blocks(log_mel, STRIDE * len(grid), codec.spectrogram, device=codec.device):
+        yield block[:samples].cpu().numpy()
+        samples -= len(block)
+        if samples <= 0:
+            return
+
+
+def peak_gain(peak: float) -> float:
+    """The gain of a new sound with this peak: to -1 dB, but 12 dB at most, and none for silence."""
     if peak < SILENCE_PEAK:
-        return waveform
-    gain = min(10 ** (PEAK_DB / 20) / peak, 10 ** (MAX_GAIN_DB / 20))
-    return (waveform * np.float32(gain)).astype(np.float32)
+        return 1.0
+    return min(10 ** (PEAK_DB / 20) / peak, 10 ** (MAX_GAIN_DB / 20))
+
+
+def _require_finite(model: ModelFile, path: Path) -> None:
+    states = {"vqvae": model.vqvae_state, "prior": model.prior_state or {}}
+    for part, state in states.items():
+        for name, tensor in state.items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise ArtifactError(f"{path} is damaged: {part}.{name} is not finite in places; train it again")

@@ -13,7 +13,9 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel  # type: ignore[attr-defined]
 
 from distill.errors import UsageError
-from distill.generation.render import GeneratedSound, Generator, generate, write_sounds
+from distill.generation.export import ExportSettings, export
+from distill.generation.production import sound_tags
+from distill.generation.render import GeneratedSound, Generator, generate
 from distill.generation.sampling import SamplingConfig
 
 DEFAULTS = {"seconds": 3.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
@@ -65,8 +67,8 @@ class ServedModel(PythonModel):
             {
                 "seed": sound.seed,
                 "sample_rate": sound.sample_rate,
-                "seconds": len(sound.samples) / sound.sample_rate,
-                "audio": _audio(sound),
+                "seconds": sound.seconds,
+                "audio": _audio(self.generator, sound),
             }
             for sound in sounds
         ]
@@ -90,9 +92,20 @@ def _batches(rows: list[Row]) -> Iterator[tuple[int, list[Row]]]:
         yield together[0][0], [row for _, row in together]
 
 
-def _audio(sound: GeneratedSound) -> str:
+def _audio(generator: Generator, sound: GeneratedSound) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        (path,) = write_sounds(Path(folder), [sound], stem="sound")
+        path = Path(folder) / "sound.wav"
+        tags = sound_tags(generator, sound.seed)
+        # It has its level already.
+        export(
+            path,
+            [sound.samples],
+            sound.sample_rate,
+            settings=ExportSettings(),
+            tags=tags,
+            seed=sound.seed,
+            level_given=True,
+        )
         return base64.b64encode(path.read_bytes()).decode("ascii")
 
 

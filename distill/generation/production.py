@@ -1,0 +1,355 @@
+"""Sounds made and written one after the other, each with its sidecar, and made again from that."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from distill import __version__
+from distill.artifact.model_file import read_manifest
+from distill.audio.sound import BLOCK_FRAMES, Sound, read_sound
+from distill.errors import ArtifactError, DataError, StorageError, UsageError
+from distill.files import digest_file
+from distill.generation.export import Exported, ExportSettings, Frames, Tags, export
+from distill.generation.given import continue_sound, fill_sound
+from distill.generation.render import GeneratedSound, Generator, sample_grids, waveform_blocks
+from distill.generation.request import Request
+from distill.generation.sampling import window_columns
+from distill.generation.sidecar import (
+    Environment,
+    Sidecar,
+    WrittenSound,
+    export_part,
+    named_file,
+    read_sidecar,
+    sidecar_of,
+    write_sidecar,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where sounds go.
+
+    Attributes:
+        folder: made where it is missing.
+        settings: how they are written.
+        sidecars: whether each gets one.
+        force: whether files that exist are replaced.
+    """
+
+    folder: Path
+    settings: ExportSettings = field(default_factory=ExportSettings)
+    sidecars: bool = True
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Written:
+    """A sound on disk; `sidecar` is None where none was asked for."""
+
+    path: Path
+    sidecar: Path | None
+    seed: int
+    exported: Exported
+
+    @property
+    def seconds(self) -> float:
+        """Duration in s."""
+        return self.exported.frames / self.exported.sample_rate
+
+
+@dataclass(frozen=True)
+class Remade:
+    """A sound made again, and whether its samples are those that the sidecar was written for."""
+
+    written: Written
+    identical: bool
+
+
+def produce(
+    model: Path,
+    request: Request,
+    destination: Destination,
+    *,
+    count: int = 1,
+    seed: int = 0,
+    source: Path | None = None,
+    device: str = "cpu",
+) -> Iterator[Written]:
+    """Make sounds and write each as soon as it is there, as `STEM_SEED.FORMAT`.
+
+    STEM is the model's, or the given sound's with what was done to it. Everything that can be wrong with the call is
+    found before the first sound is made.
+
+    Args:
+        model: a `.distill` file with a prior.
+        request: what to make.
+        destination: where to.
+        count: number of sounds.
+        seed: seed of the first; each further one has the next.
+        source: the sound to continue or to fill.
+        device: auto, cpu, cuda or mps.
+
+    Returns:
+        The written sounds, each when it is there.
+
+    Raises:
+        UsageError: a number is out of its range, or the format cannot hold the sounds.
+        StorageError: a file exists (without `force`) or cannot be read or written.
+        ArtifactError: the model cannot be used.
+        DataError: the given sound cannot be used.
+    """
+    request.check(count=count, seed=seed)
+    if (source is None) != (request.action == "generate"):
+        raise UsageError("a sound to continue or to fill must be given, and only there")
+    stem = model.stem if source is None else f"{source.stem}_{request.action}"
+    suffix = destination.settings.format
+    paths = [destination.folder / f"{stem}_{each:04d}.{suffix}" for each in range(seed, seed + count)]
+    _require_free(paths, destination)
+    producer = _Producer.load(model, request, source, destination, device)
+    return producer.run(range(seed, seed + count), paths)
+
+
+def remake(
+    sidecar: Path,
+    *,
+    folder: Path,
+    model: Path | None = None,
+    source: Path | None = None,
+    sidecars: bool = True,
+    force: bool = False,
+    device: str | None = None,
+) -> Remade:
+    """Make the sound of a sidecar again, under its name and with its number of threads.
+
+    Args:
+        sidecar: the JSON file.
+        folder: where the sound goes.
+        model: the model's file; by default where the sidecar says.
+        source: the given sound's file; by default where the sidecar says.
+        sidecars: whether it gets a sidecar.
+        force: whether files that exist are replaced.
+        device: by default the one that the sound was made on.
+
+    Raises:
+        ArtifactError: the sidecar or the model cannot be used, or they do not belong together.
+        StorageError, DataError, UsageError: as `produce`.
+    """
+    said = read_sidecar(sidecar)
+    destination = Destination(folder, said.settings, sidecars, force)
+    path = folder / said.sound.file
+    _require_free([path], destination)
+    model = _found_model(sidecar, said, model)
+    source = _found_source(sidecar, said, source)
+    if source is not None and path.exists() and path.samefile(source):
+        raise UsageError(f"{path} is the given sound itself: choose another folder")
+    try:
+        with _threads(said.environment.threads):
+            producer = _Producer.load(model, said.request, source, destination, device or said.environment.device)
+            for difference in producer.environment.differences(said.environment):
+                logger.warning("The samples may differ from those of %s: %s", sidecar.name, difference)
+            [written] = producer.run([said.sound.seed], [path], index=said.sound.index)
+    except UsageError as error:
+        raise UsageError(f"{sidecar}: {error}") from error
+    identical = written.exported.samples_digest == said.sound.samples_digest
+    if not identical:
+        logger.warning("%s does not have the samples that %s was written for", path, sidecar.name)
+    return Remade(written, identical)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The sound to continue or to fill, where it lies, and the digest of its file."""
+
+    path: Path
+    digest: str
+    sound: Sound
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A sound that is being made: blocks `[n]` or `[n, channels]`, and what `export` wants to know of them."""
+
+    blocks: Iterable[Frames]
+    sample_rate: int
+    level_given: bool
+    frames: int | None
+
+
+@dataclass(frozen=True)
+class _Producer:
+    """A loaded model with a request; what it makes depends on the seed alone."""
+
+    model: Path
+    generator: Generator
+    request: Request
+    given: _Given | None
+    destination: Destination
+    environment: Environment
+
+    @classmethod
+    def load(
+        cls, model: Path, request: Request, source: Path | None, destination: Destination, device: str
+    ) -> "_Producer":
+        given = None if source is None else _Given(source, digest_file(source), read_sound(source))
+        generator = Generator.load(model, device)
+        request.config.of_levels(generator.codec.levels)
+        if given:
+            destination.settings.require_held(
+                destination.settings.sample_rate or given.sound.sample_rate, len(given.sound.samples)
+            )
+        environment = Environment.here(generator.codec.device.type)
+        return cls(model, generator, request, given, destination, environment)
+
+    def run(self, seeds: Sequence[int], paths: Sequence[Path], index: int = 0) -> Iterator[Written]:
+        """Make and write a sound a seed; `index` is the place of the first among those that are made together."""
+        self._say_what_is_heard()
+        for place, (seed, made) in enumerate(self._sounds(seeds)):
+            yield self._write(made, seed, paths[place], index + place)
+
+    def _sounds(self, seeds: Sequence[int]) -> Iterator[tuple[int, _Made]]:
+        if self.given is None:
+            yield from self._new_sounds(seeds)
+            return
+        for seed in seeds:
+            try:
+                sound = self._edited(self.given.sound, seed)
+            except DataError as error:
+                raise DataError(f"{self.given.path}: {error}") from error
+            frames = sound.samples.T
+            blocks = (frames[first : first + BLOCK_FRAMES] for first in range(0, len(frames), BLOCK_FRAMES))
+            yield seed, _Made(blocks, sound.sample_rate, level_given=True, frames=None)
+
+    def _new_sounds(self, seeds: Sequence[int]) -> Iterator[tuple[int, _Made]]:
+        request, codec = self.request, self.generator.codec
+        seconds, rate = request.seconds or 0.0, codec.spectrogram.sample_rate
+        wanted = max(1, codec.samples_of(seconds))
+        frames = None if request.natural else max(1, round(seconds * (self.destination.settings.sample_rate or rate)))
+        grids = sample_grids(self.generator, seeds, wanted, config=request.config, natural=request.natural)
+        for seed, grid in grids:
+            yield seed, _Made(waveform_blocks(self.generator, grid, wanted), rate, level_given=False, frames=frames)
+
+    def _edited(self, sound: Sound, seed: int) -> GeneratedSound:
+        request = self.request
+        if request.action == "continue":
+            return continue_sound(
+                self.generator,
+                sound,
+                seconds=request.seconds or 0.0,
+                seed=seed,
+                config=request.config,
+                natural=request.natural,
+            )
+        return fill_sound(
+            self.generator,
+            sound,
+            start=request.start or 0.0,
+            end=request.end or 0.0,
+            seed=seed,
+            levels=request.levels,
+            config=request.config,
+        )
+
+    def _say_what_is_heard(self) -> None:
+        if self.given is None or self.request.action != "continue":
+            return
+        codec = self.generator.codec
+        heard = window_columns(self.generator.prior) * codec.column_samples / codec.spectrogram.sample_rate
+        if self.given.sound.seconds > heard:
+            logger.info("%s is longer than the model's window: it hears the last %.1f s", self.given.path, heard)
+
+    def _write(self, made: _Made, seed: int, path: Path, index: int) -> Written:
+        generator, sidecar = self.generator, sidecar_of(path)
+        exported = export(
+            path,
+            made.blocks,
+            made.sample_rate,
+            settings=self.destination.settings,
+            tags=sound_tags(generator, seed, None if self.given is None else path.stem),
+            seed=seed,
+            level_given=made.level_given,
+            frames=made.frames,
+        )
+        if made.level_given and exported.gain_db:
+            logger.info("%s is %.2f dB softer than what was given, so that nothing clips", path, -exported.gain_db)
+        if not self.destination.sidecars:
+            # One from before would speak of another sound.
+            sidecar.unlink(missing_ok=True)
+            return Written(path, None, seed, exported)
+        sound = WrittenSound(file=path.name, seed=seed, index=index, **vars(exported))
+        given = None if self.given is None else named_file(self.given.path, self.given.digest, sidecar)
+        write_sidecar(
+            sidecar,
+            Sidecar(
+                sound=sound,
+                request=self.request,
+                export=export_part(self.destination.settings),
+                model_name=generator.name,
+                model_file=named_file(self.model, generator.digest, sidecar),
+                given_file=given,
+                environment=self.environment,
+            ),
+        )
+        return Written(path, sidecar, seed, exported)
+
+
+def sound_tags(generator: Generator, seed: int, title: str | None = None) -> Tags:
+    """The words within a sound's file; the title is by default that of a new sound."""
+    comment = f"model {generator.name} {generator.digest}, seed {seed}"
+    return Tags(title=title or f"{generator.name} {seed}", software=f"distill {__version__}", comment=comment)
+
+
+def _require_free(paths: Sequence[Path], destination: Destination) -> None:
+    if destination.force:
+        return
+    for sound in paths:
+        for path in (sound, sidecar_of(sound)):
+            if path.exists() or path.is_symlink():
+                raise StorageError(f"{path} exists: choose another seed or folder, or replace it with --force")
+
+
+def _found_model(sidecar: Path, said: Sidecar, model: Path | None) -> Path:
+    found = model or said.model_file.found(sidecar)
+    if model is None and not found.is_file():
+        raise ArtifactError(f"{found}, with which {sidecar} was made, is not there: name the model's file")
+    digest = read_manifest(found).tensor_digest
+    if digest != said.model_file.digest:
+        raise ArtifactError(
+            f"{sidecar} belongs to another model: it was made with {said.model_name} {said.model_file.digest}, "
+            f"and {found} is {digest}"
+        )
+    return found
+
+
+def _found_source(sidecar: Path, said: Sidecar, source: Path | None) -> Path | None:
+    if said.given_file is None:
+        if source is not None:
+            raise UsageError(f"{sidecar} was made without a given sound: leave {source} out")
+        return None
+    found = source or said.given_file.found(sidecar)
+    if source is None and not found.is_file():
+        raise DataError(f"{found}, which {sidecar} goes on from, is not there: name the file with --file")
+    digest = digest_file(found)
+    if digest != said.given_file.digest:
+        raise DataError(
+            f"{found} is not the sound that {sidecar} goes on from: "
+            f"its digest is {digest}, not {said.given_file.digest}"
+        )
+    return found
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads while the block runs: another number gives other last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

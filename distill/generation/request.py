@@ -1,0 +1,74 @@
+"""What is asked of a model: the settings of a new sound, a continued one or a filled one."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from distill.generation.render import check_request
+from distill.generation.sampling import SamplingConfig
+
+Action = Literal["generate", "continue", "fill"]
+
+
+class Request(BaseModel):
+    """Settings of one or several sounds; together with a model, a seed and a given sound they decide every sample.
+
+    Attributes:
+        action: a new sound, what follows a given one, or a part of a given one anew.
+        seconds: duration of what is new, in s; None where a part is filled.
+        natural: `seconds` is the greatest duration, and the sound ends where the prior ends it.
+        start: where the part to fill begins, in s.
+        end: where it ends, in s.
+        levels: levels to renew in the part, from 0; None: all.
+        temperature: one for all levels or one for each, as in `SamplingConfig`.
+        top_k: the same.
+        top_p: the same.
+        min_p: the same.
+
+    Raises:
+        pydantic.ValidationError: the settings do not belong together.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    action: Action = "generate"
+    seconds: float | None = None
+    natural: bool = False
+    start: float | None = None
+    end: float | None = None
+    levels: tuple[int, ...] | None = None
+    temperature: float | tuple[float, ...] = 1.0
+    top_k: int | tuple[int, ...] = 0
+    top_p: float | tuple[float, ...] = 1.0
+    min_p: float | tuple[float, ...] = 0.0
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> "Request":
+        fills = self.action == "fill"
+        if fills != (self.start is not None and self.end is not None) or (self.start is None) != (self.end is None):
+            raise ValueError("start and end are for filling a part, and both are needed there")
+        if fills and (self.seconds is not None or self.natural):
+            raise ValueError("a part that is filled has its duration from start and end")
+        if not fills and self.seconds is None:
+            raise ValueError("a duration is needed")
+        if not fills and self.levels is not None:
+            raise ValueError("levels are for filling a part")
+        return self
+
+    @property
+    def config(self) -> SamplingConfig:
+        """How codes are chosen.
+
+        Raises:
+            UsageError: a value is out of its range.
+        """
+        return SamplingConfig(self.temperature, self.top_k, self.top_p, self.min_p)
+
+    def check(self, *, count: int, seed: int) -> None:
+        """Make sure that so many sounds with seeds from `seed` on can be asked for; no model is needed for that.
+
+        Raises:
+            UsageError: a number is out of its range.
+        """
+        check_request(count=count, seconds=1.0 if self.seconds is None else self.seconds, seed=seed)
+        _ = self.config

@@ -1,0 +1,170 @@
+"""The JSON file beside a sound, which says everything that it takes to make the same samples again."""
+
+import os
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import soundfile
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from distill import __version__
+from distill.errors import ArtifactError, UsageError
+from distill.files import read_json, write_json
+from distill.generation.export import ExportSettings
+from distill.generation.request import Request
+from distill.generation.sampling import ROWS
+from distill.params import explain
+from distill.training.runtime import Runtime, environment
+
+SCHEMA = 1
+# The networks are used as they were trained, without autocast.
+PRECISION = "fp32"
+
+_Digest = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class NamedFile(_Part):
+    """A file by its path from the sidecar's folder, and by its digest."""
+
+    path: str
+    digest: str = _Digest
+
+    def found(self, sidecar: Path) -> Path:
+        """Where the file should be."""
+        return sidecar.parent / self.path
+
+
+class WrittenSound(_Part):
+    """The sound beside the sidecar: see `Exported`; `index` is its place among those that were made together."""
+
+    file: str = Field(pattern=r"^[^/\\]+\.[a-z0-9]+$")
+    seed: int
+    index: int = Field(ge=0)
+    sample_rate: int
+    channels: int
+    frames: int
+    bits: str
+    gain_db: float
+    peak_db: float | None
+    samples_digest: str = _Digest
+
+
+class Export(_Part):
+    """What was asked of the file: see `ExportSettings`."""
+
+    format: str
+    sample_rate: int | None
+    bits: str | None
+
+
+class Environment(_Part):
+    """What besides model, settings and seed decides the samples."""
+
+    distill: str
+    torch: str
+    vector_quantize_pytorch: str
+    numpy: str
+    soxr: str
+    libsndfile: str
+    processor: str
+    threads: int = Field(ge=1, le=1024)
+    precision: Literal["fp32"]
+    device: str
+    batch_rows: int
+
+    @classmethod
+    def here(cls, device: str) -> "Environment":
+        """That of this process."""
+        runtime = Runtime(device=device, precision=PRECISION, threads=torch.get_num_threads(), seed=0)
+        return cls(
+            distill=__version__,
+            numpy=version("numpy"),
+            soxr=version("soxr"),
+            libsndfile=soundfile.__libsndfile_version__,
+            batch_rows=ROWS,
+            **environment(runtime),
+        )
+
+    def differences(self, other: "Environment") -> list[str]:
+        """What differs, as `name: this and not that`."""
+        mine, theirs = self.model_dump(), other.model_dump()
+        return [f"{name}: {mine[name]}, not {theirs[name]}" for name in mine if mine[name] != theirs[name]]
+
+
+class Sidecar(_Part):
+    """The whole content; `schema` stands beside it in the file."""
+
+    sound: WrittenSound
+    request: Request
+    export: Export
+    model_name: str
+    model_file: NamedFile
+    given_file: NamedFile | None = None
+    environment: Environment
+
+    @property
+    def settings(self) -> ExportSettings:
+        """How the sound was written."""
+        return ExportSettings(**self.export.model_dump())
+
+
+def export_part(settings: ExportSettings) -> Export:
+    """What a sidecar says of export settings."""
+    return Export(**asdict(settings))
+
+
+def sidecar_of(sound: Path) -> Path:
+    """Where a sound's sidecar lies."""
+    return sound.with_name(f"{sound.name}.json")
+
+
+def named_file(path: Path, digest: str, sidecar: Path) -> NamedFile:
+    """A file as the sidecar names it."""
+    # The system follows links before it goes up by "..", so the way begins and ends in true folders.
+    path = Path(os.path.realpath(path.parent)) / path.name
+    try:
+        relative = os.path.relpath(path, os.path.realpath(sidecar.parent))
+    except ValueError:
+        # On Windows there is no way from one drive to another.
+        relative = str(path)
+    return NamedFile(path=Path(relative).as_posix(), digest=digest)
+
+
+def write_sidecar(path: Path, sidecar: Sidecar) -> None:
+    """Write a sidecar, whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    write_json(path, {"schema": SCHEMA, **sidecar.model_dump(mode="json")})
+
+
+def read_sidecar(path: Path) -> Sidecar:
+    """Read a sidecar and check everything that can be checked without the model.
+
+    Raises:
+        ArtifactError: it is no sidecar, of a newer schema, or says something that cannot be.
+        StorageError: it cannot be read.
+    """
+    values: dict[str, Any] = read_json(path, what="sidecar of a sound", schema=SCHEMA)
+    values.pop("schema")
+    try:
+        sidecar = Sidecar.model_validate(values)
+        sidecar.request.check(count=1, seed=sidecar.sound.seed)
+        settings = sidecar.settings
+    except ValidationError as error:
+        raise ArtifactError(f"{path} is no usable sidecar: {explain(error, Sidecar)}") from error
+    except UsageError as error:
+        raise ArtifactError(f"{path} is no usable sidecar: {error}") from error
+    if not sidecar.sound.file.endswith(f".{settings.format}"):
+        raise ArtifactError(f"{path} is no usable sidecar: {sidecar.sound.file} is not the name of a {settings.format}")
+    if (sidecar.given_file is None) != (sidecar.request.action == "generate"):
+        raise ArtifactError(f"{path} is no usable sidecar: given_file and request.action do not belong together")
+    return sidecar
