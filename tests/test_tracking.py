@@ -19,6 +19,7 @@ import pytest
 from distill.errors import DataError, TrackingError
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
+from distill.params import parse_params
 from distill.projects.project import mark_workspace
 from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, Workspace, read_report
@@ -84,6 +85,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     (root / ".dvc").mkdir()
     run_stages(workspace, *STAGES, DVC_ROOT=str(root))
     return workspace
+
+
+def test_the_name_of_a_run_begins_with_what_shapes_its_codes_and_is_never_ambiguous() -> None:
+    values = {"vqvae": {"epochs": 8, "num_quantizers": 4, "decay": 0.9}, "prior": {"epochs": 3}, "run": {"seed": 2}}
+    name = content.run_name(parse_params(values, where="here"), "kit")
+    assert name == "kit num_quantizers=4 vqvae.epochs=8 decay=0.9 prior.epochs=3 seed=2"
 
 
 def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from distill.adaptive import validation_fraction
 from distill.artifact.model_file import read_manifest
+from distill.configs import PriorConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
 from distill.errors import DistillError
 from distill.files import digest_json
@@ -22,6 +23,7 @@ from distill.stages.workspace import Workspace, read_config, read_report
 # The stages with a history, and the group that their metrics form in MLflow's page.
 GROUPS = {"train_vqvae": "vqvae", "train_prior": "prior"}
 
+_SHAPING = ("vqvae.num_quantizers", "vqvae.codebook_size", "vqvae.codebook_dim", "vqvae.commitment_weight")
 _NOT_METRICS = {"epoch", "warnings"}
 _HEALTH = ("utilization", "perplexity", "dead_codes")
 
@@ -80,10 +82,21 @@ def report_digest(workspace: Workspace, stage: str) -> str | None:
 def run_name(params: Params, dataset: str) -> str:
     """A name that says dataset and settings: everything that differs from the defaults, but for the machine's.
 
+    What shapes the codes comes first, because the page cuts long names.
+
     >>> run_name(Params(), "kit")
     'kit'
     """
-    return " ".join([dataset, *(f"{key.partition('.')[2]}={value}" for key, value in settings_of(params).items())])
+    settings = settings_of(params)
+    order = [*(key for key in _SHAPING if key in settings), *(key for key in settings if key not in _SHAPING)]
+    return " ".join([dataset, *(f"{_short_key(key)}={settings[key]}" for key in order)])
+
+
+def _short_key(key: str) -> str:
+    """Without the section, where no other section has such a key."""
+    section, _, name = key.partition(".")
+    both = name in VQVAEConfig.model_fields and name in PriorConfig.model_fields
+    return key if both and section in ("vqvae", "prior") else name
 
 
 def settings_of(params: Params) -> dict[str, str]:
@@ -179,9 +192,9 @@ def summary_of(workspace: Workspace) -> dict[str, float]:
         found |= {
             "best/lsd_db": vqvae["best"]["validation_lsd_db"],
             "best/vqvae_loss": vqvae["best"]["validation_loss"],
-            "best/codebook_utilization_lowest": min(level["utilization"] for level in levels),
-            "best/codebook_perplexity_share": sum(level["perplexity"] for level in levels) / size / len(levels),
-            "best/codebook_dead_codes": sum(level["dead_codes"] for level in levels),
+            "best/utilization_lowest": min(level["utilization"] for level in levels),
+            "best/perplexity_share": sum(level["perplexity"] for level in levels) / size / len(levels),
+            "best/dead_codes": sum(level["dead_codes"] for level in levels),
         }
     return {key: float(value) for key, value in found.items() if value is not None and value == value}
 
