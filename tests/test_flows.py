@@ -64,7 +64,13 @@ def test_the_generation_flow_takes_one_setting_or_one_for_each_level() -> None:
     from flows.generate import generate
 
     schema = parameter_schema(generate.fn).model_dump_for_openapi()
-    for right in ({"temperature": 0.5}, {"temperature": [0.5, 1]}, {"top_k": [0, 3]}, {"bits": "16"}, {"natural": True}):
+    for right in (
+        {"temperature": 0.5},
+        {"temperature": [0.5, 1]},
+        {"top_k": [0, 3]},
+        {"bits": "16"},
+        {"natural": True},
+    ):
         jsonschema.validate({"model": "a.distill", **right}, schema)
     for wrong in (
         {"temperature": [-1, 1]},
