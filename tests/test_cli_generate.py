@@ -103,6 +103,18 @@ def test_a_sound_and_its_sidecar(folder: Path, distill: Any) -> None:
         assert (read.sample_rate, read.samples.shape[1], read.subtype) == (44_100, round(SECONDS * 44_100), "PCM_24")
 
 
+def test_sounds_are_written_as_they_come_and_named_when_the_rest_fails(folder: Path, distill: Any) -> None:
+    sounds = produce(Path("bells.distill"), Request(seconds=0.2), Destination(folder / "new"), count=3)
+    assert not (folder / "new").exists()
+    first = next(sounds)
+    assert {path.name for path in (folder / "new").iterdir()} == {"bells_0000.wav", "bells_0000.wav.json"}
+    assert (first.path.name, first.seconds) == ("bells_0000.wav", pytest.approx(0.2))
+    (folder / "new" / "bells_0001.wav").mkdir()
+    done = distill("generate", "bells.distill", "-d", "0.2", "-n", "2", "-o", "new", "--force", code=1)
+    assert "cannot write new/bells_0001.wav" in done.err
+    assert done.out == "new/bells_0000.wav\n"
+
+
 def test_files_hold_what_the_library_makes(folder: Path, distill: Any) -> None:
     distill("generate", "bells.distill", "-d", str(SECONDS), "--bits", "32f", "--no-sidecar")
     (sound,) = generate(Path("bells.distill"), seconds=SECONDS)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -116,11 +117,21 @@ def test_tags_are_in_the_file(tmp_path: Path, format: str) -> None:
     assert format == "mp3" or tags["software"].startswith("distill")
 
 
-def test_a_sound_may_be_longer_than_what_is_kept_in_memory(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     block = tone(1.0, rate=48_000)
     settings = ExportSettings("flac", 44_100, "16")
-    done = export(tmp_path / "a.flac", (block for _ in range(120)), 48_000, settings=settings, tags=TAGS, seed=0)
-    assert done.frames == 120 * 44_100 == soundfile.info(tmp_path / "a.flac").frames
+    peaks = []
+    for seconds in (100, 200):
+        tracemalloc.start()
+        try:
+            blocks = (block for _ in range(seconds))
+            done = export(tmp_path / "a.flac", blocks, 48_000, settings=settings, tags=TAGS, seed=0)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        assert done.frames == seconds * 44_100 == soundfile.info(tmp_path / "a.flac").frames
+    # A second takes 176 kB.
+    assert peaks[1] < peaks[0] + 1_000_000
 
 
 @pytest.mark.parametrize(

@@ -114,21 +114,19 @@ def generate(
     else:
         action = "generate" if continued is None else "continue"
         request = Request(action=action, seconds=duration, natural=natural, **numbers)
-    written = []
-    with shown_progress() as tell:
-        for each in produce(
-            model,
-            request,
-            Destination(output, settings, sidecar, force),
-            count=count,
-            seed=seed,
-            source=continued or file,
-            device=device,
-        ):
-            written.append(each)
-            tell(Progress("generate", len(written), count, "sounds"))
-    values = {"model": str(model), "sounds": [_values(each) for each in written]}
-    print_result([str(each.path) for each in written], values, as_json=as_json)
+    destination = Destination(output, settings, sidecar, force)
+    written: list[Written] = []
+    sounds = produce(model, request, destination, count=count, seed=seed, source=continued or file, device=device)
+    try:
+        with shown_progress() as tell:
+            for each in sounds:
+                written.append(each)
+                tell(Progress("generate", len(written), count, "sounds"))
+    finally:
+        # What is on disk is named also where the rest could not be made.
+        if written:
+            values = {"model": str(model), "sounds": [_values(each) for each in written]}
+            print_result([str(each.path) for each in written], values, as_json=as_json)
 
 
 def _remake(
