@@ -90,7 +90,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def test_the_name_of_a_run_begins_with_what_shapes_its_codes_and_is_never_ambiguous() -> None:
     values = {"vqvae": {"epochs": 8, "num_quantizers": 4, "decay": 0.9}, "prior": {"epochs": 3}, "run": {"seed": 2}}
     name = content.run_name(parse_params(values, where="here"), "kit")
-    assert name == "kit num_quantizers=4 vqvae.epochs=8 decay=0.9 prior.epochs=3 seed=2"
+    assert name == "num_quantizers=4 vqvae.epochs=8 decay=0.9 prior.epochs=3 seed=2 on kit"
 
 
 def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:

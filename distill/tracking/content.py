@@ -82,14 +82,14 @@ def report_digest(workspace: Workspace, stage: str) -> str | None:
 def run_name(params: Params, dataset: str) -> str:
     """A name that says dataset and settings: everything that differs from the defaults, but for the machine's.
 
-    What shapes the codes comes first, because the page cuts long names.
+    What shapes the codes comes first and the dataset last, because the page cuts long names.
 
     >>> run_name(Params(), "kit")
     'kit'
     """
     settings = settings_of(params)
     order = [*(key for key in _SHAPING if key in settings), *(key for key in settings if key not in _SHAPING)]
-    return " ".join([dataset, *(f"{_short_key(key)}={settings[key]}" for key in order)])
+    return " on ".join(filter(None, [" ".join(f"{_short_key(key)}={settings[key]}" for key in order), dataset]))
 
 
 def _short_key(key: str) -> str:
