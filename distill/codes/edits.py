@@ -41,7 +41,7 @@ class SetCode(BaseEdit):
 
     kind: Literal["set"] = "set"
     selection: Selection
-    code: Code = Field(description="What the cells become.")
+    code: Annotated[Index, Field(ge=0)] = Field(description="What the cells become.")
 
     def apply(self, grid: CodeGrid) -> CodeGrid:
         _require_known(grid, self.code, self.code)

@@ -1,15 +1,21 @@
 """Which cells of a grid an edit is about."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from distill.codes.grid import CodeGrid, listed
 from distill.errors import UsageError
 
-Index = Annotated[int, Field(strict=True)]
+
+def _whole(value: Any) -> Any:
+    """numpy's whole numbers are as good as Python's; 1.0 and True are none."""
+    return int(value) if isinstance(value, np.integer) else value
+
+
+Index = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
 Cells = tuple[npt.NDArray[np.intp], ...]
 
 
