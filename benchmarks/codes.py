@@ -65,7 +65,9 @@ def edit_and_hear(model: CodesModel, columns: int, rounds: int) -> list[Any]:
         },
         rounds,
     )
-    apart, ours, whole = [], [], []
+    apart: list[float] = []
+    ours: list[float] = []
+    whole: list[float] = []
     transform = model.codec.mel
     for _ in range(min(rounds, 4)):
         after = next(edits).apply(grid)

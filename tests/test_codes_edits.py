@@ -145,7 +145,7 @@ def test_a_swap_leaves_out_what_is_frozen_in_either_grid() -> None:
 def test_grids_of_different_models_are_not_swapped_or_compared() -> None:
     one, two = grid(), grid(model=OTHER_IDENTITY)
     for do in (swap, difference):
-        with pytest.raises(ArtifactError, match="2{64}.*1{64}"):
+        with pytest.raises(ArtifactError, match=r"2{64}.*1{64}"):
             do(one, two)
 
 

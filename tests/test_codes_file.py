@@ -17,6 +17,8 @@ from distill.codes.selection import Selection
 from distill.errors import ArtifactError, DistillError, StorageError
 from model_example import BANDS, SIZE
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 def edited() -> History:
     history = History(grid(4)).do(SetCode(selection=Selection(columns=(1, 2)), code=3)).do(Freeze(levels=(1,)))
@@ -42,6 +44,11 @@ def test_the_document_says_what_it_is() -> None:
     assert document["history"]["position"] == 2
     assert [edit["kind"] for edit in document["history"]["edits"]] == ["set", "freeze", "rename"]
     assert json.loads(grid_text(History(grid())))["history"] is None
+
+
+def test_the_schema_in_the_docs_is_current() -> None:
+    committed = (ROOT / "docs" / "codes.schema.json").read_text(encoding="utf-8")
+    assert committed == schema_text(), "run python scripts/write_schema.py"
 
 
 def test_documents_follow_the_schema() -> None:

@@ -121,7 +121,7 @@ def test_a_grid_of_another_model_is_refused_with_both_digests() -> None:
         lambda: randomize(model(), foreign, seed=0),
         lambda: rerender(model(), render(model(), grid(2)), foreign),
     ):
-        with pytest.raises(ArtifactError, match="2{64}.*1{64}"):
+        with pytest.raises(ArtifactError, match=r"2{64}.*1{64}"):
             do()
     # Another prior gives the file another digest; the codes are the same.
     decode(model(), grid(2, model=replace(IDENTITY, digest="3" * 64)))

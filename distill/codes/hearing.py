@@ -15,8 +15,8 @@ from distill.errors import UsageError
 from distill.models.grid import SILENT
 
 MAX_ENTRY_COLUMNS = 64
-# So many columns of what was there, on each side, hold the phases of what is new.
-_JOINT_COLUMNS = 2
+# So many columns of what was there, on each side, hold the phases of what is new; two hold them no better.
+_JOINT_COLUMNS = 1
 # Entries that are decoded at once.
 _BATCH = 64
 
