@@ -37,8 +37,8 @@ from distill.models.vqvae import ConvVQVAE
 def main() -> None:
     options = parser(__doc__, rounds=12)
     options.add_argument("--model", type=Path, help="a .distill file")
-    options.add_argument("--columns", type=int, nargs="+", default=[12, 60, 240], help="lengths of the grids")
-    options.add_argument("--entries", type=int, default=96, help="entries of the codebooks that are rendered a turn")
+    options.add_argument("--columns", type=int, nargs="+", default=[12, 60], help="lengths of the grids")
+    options.add_argument("--entries", type=int, default=32, help="entries of the codebooks that are rendered a turn")
     args = options.parse_args()
     torch.set_num_threads(args.threads)
     report = Report(args)
