@@ -50,11 +50,13 @@ def spectrogram_png(
         axis.set_ylabel("frequency (Hz)")
     if image is not None:
         figure.colorbar(image, ax=list(axes), label="mel power (dB)")
-    _save(path, figure)
+    save_figure(path, figure)
 
 
-def usage_heatmap_png(path: Path, counts: np.ndarray) -> None:
+def usage_heatmap_png(path: Path, counts: np.ndarray, labels: Sequence[str] | None = None) -> None:
     """Draw how often each code of each level was used, counts `[levels, codebook_size]`; unused codes stay dark.
+
+    `labels` are what the levels are called; by default they are numbered.
 
     Raises:
         StorageError: the picture cannot be written.
@@ -64,12 +66,12 @@ def usage_heatmap_png(path: Path, counts: np.ndarray) -> None:
     figure = Figure(figsize=(9.0, 0.7 * len(counts) + 1.6), dpi=_DPI, layout="constrained")
     axis = figure.subplots()
     image = axis.imshow(100 * share, aspect="auto", interpolation="nearest", cmap="viridis", vmin=0.0)
-    axis.set_yticks(range(len(counts)), [f"level {level}" for level in range(len(counts))])
+    axis.set_yticks(range(len(counts)), labels or [f"level {level}" for level in range(len(counts))])
     axis.set_xlabel("code")
     used = [f"{int((row > 0).sum())}/{len(row)}" for row in counts]
     axis.set_title(f"Codebook usage (used codes: {', '.join(used)})")
     figure.colorbar(image, ax=axis, label="share (%)")
-    _save(path, figure)
+    save_figure(path, figure)
 
 
 def curves_png(
@@ -93,10 +95,15 @@ def curves_png(
     axis.grid(alpha=0.3)
     if curves:
         axis.legend()
-    _save(path, figure)
+    save_figure(path, figure)
 
 
-def _save(path: Path, figure: Figure) -> None:
+def save_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG, whole or not at all; the bytes follow from what is drawn. The figure is empty afterwards.
+
+    Raises:
+        StorageError: the picture cannot be written.
+    """
     # The object interface keeps no global list of figures; without Software the bytes name no version.
     canvas = FigureCanvasAgg(figure)
     with replacing(path) as temporary, temporary.open("wb") as handle:

@@ -1,11 +1,14 @@
-"""Write docs/distill-file.schema.json, the JSON schema of a model file's document, from the manifest's models."""
+"""Write the JSON schemas of a model file's document and of a grid of codes to docs/, from their pydantic models."""
 
 from pathlib import Path
 
-from distill.artifact.schema import schema_text
+from distill.artifact import schema as model_file
+from distill.codes import file as grid_file
 from distill.files import write_bytes
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "distill-file.schema.json"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+TEXTS = {"distill-file.schema.json": model_file.schema_text, "codes.schema.json": grid_file.schema_text}
 
 if __name__ == "__main__":
-    write_bytes(TARGET, schema_text().encode())
+    for name, text in TEXTS.items():
+        write_bytes(DOCS / name, text().encode())

@@ -22,6 +22,9 @@ from distill.files import replacing
 # Every format that is read and written, by extension in lower case, with the name that libsndfile has for it.
 EXTENSIONS = {".wav": "WAV", ".aif": "AIFF", ".aiff": "AIFF", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}
 
+# For sounds that are to be worked on: encodings better than libsndfile's default of the format.
+FINE_SUBTYPES = {".wav": "PCM_24", ".aif": "PCM_24", ".aiff": "PCM_24", ".flac": "PCM_24"}
+
 BLOCK_FRAMES = 1 << 18
 # A header can say that the length is not known; libsndfile then reports a number near the largest there is.
 _UNKNOWN_LENGTH = 1 << 48

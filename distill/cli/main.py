@@ -7,7 +7,7 @@ import sys
 import typer
 
 from distill import __version__
-from distill.cli import dataset, flows, generate, model, reproduce, stage, tracking, train
+from distill.cli import codes, dataset, encode, flows, generate, model, reproduce, stage, tracking, train
 from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError
 
 # The tools underneath report home by default.
@@ -34,10 +34,13 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("train-prior")(train.train_prior)
 app.command("generate")(generate.generate)
+app.command("encode")(encode.encode)
+app.command("decode")(encode.decode)
 app.command("reproduce")(reproduce.reproduce)
 app.command("stage")(stage.stage)
 app.command("sweep")(flows.sweep)
 app.command("serve-flows")(flows.serve_flows)
+app.add_typer(codes.app, name="codes")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(model.app, name="model")
 app.add_typer(tracking.app, name="tracking")

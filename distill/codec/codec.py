@@ -11,12 +11,12 @@ from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, DataError
-from distill.models.grid import columns_of, decode_grid, encode_grid
+from distill.models.grid import SILENT, columns_of, decode_grid, encode_grid
 from distill.models.vqvae import ConvVQVAE
 
-# A long grid is decoded in pieces of so many columns: memory for the decoder's layers does not grow with the sound.
+# What is long goes through the networks in pieces of so many columns: memory for their layers does not grow with it.
 PIECE_COLUMNS = 128
-# The decoder's four doublings by kernels of 3 see less than 2 columns to either side.
+# The decoder's four doublings by kernels of 3 see less than 2 columns to either side, the encoder's less than 1.
 CONTEXT_COLUMNS = 2
 
 Grid = npt.NDArray[np.int64]
@@ -89,7 +89,14 @@ class Codec:
     def encode(self, samples: Samples) -> Grid:
         """Code grid `[columns, bands, levels]` of a whole sound `[n]` at the model's sample rate, peak 1."""
         waveform = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).to(self.device)
-        return encode_grid(self.vqvae, self.mel.log_mel(waveform)[None])[0].cpu().numpy()
+        log_mel = self.mel.log_mel(waveform)[None]
+        columns = columns_of(log_mel.shape[-1])
+        pieces = []
+        for first in range(0, columns, PIECE_COLUMNS):
+            begin, end = max(0, first - CONTEXT_COLUMNS), first + PIECE_COLUMNS + CONTEXT_COLUMNS
+            piece = encode_grid(self.vqvae, log_mel[..., STRIDE * begin : STRIDE * end])[0]
+            pieces.append(piece[first - begin :][:PIECE_COLUMNS].cpu().numpy())
+        return np.concatenate(pieces)
 
     def decode_log_mel(self, grid: Grid) -> Samples:
         """Log mel `[n_mels, 16 * columns]` of a code grid `[columns, bands, levels]`.
@@ -100,30 +107,43 @@ class Codec:
         """
         return self.decode_log_mels([grid])[0]
 
-    def decode_log_mels(self, grids: Sequence[Grid]) -> Samples:
-        """Log mels `[batch, n_mels, 16 * columns]` of code grids of equal length; see `decode_log_mel`."""
+    def decode_log_mels(self, grids: Sequence[Grid], *, with_silence: bool = False) -> Samples:
+        """Log mels `[batch, n_mels, 16 * columns]` of code grids of equal length; see `decode_log_mel`.
+
+        `with_silence` allows `SILENT` (distill.models.grid) in the place of codes: the level adds nothing there.
+        """
         for grid in grids:
-            self._check_grid(grid)
+            self._check_grid(grid, SILENT if with_silence else 0)
         stacked = np.stack(grids)
         columns = stacked.shape[1]
         log_mels = np.empty((len(grids), self.spectrogram.n_mels, STRIDE * columns), np.float32)
         for first in range(0, columns, PIECE_COLUMNS):
             last = min(first + PIECE_COLUMNS, columns)
-            begin, end = max(0, first - CONTEXT_COLUMNS), min(last + CONTEXT_COLUMNS, columns)
-            piece = decode_grid(self.vqvae, torch.from_numpy(stacked[:, begin:end]).to(self.device))
-            kept = piece[..., STRIDE * (first - begin) : STRIDE * (last - begin)]
-            log_mels[..., STRIDE * first : STRIDE * last] = kept.cpu().numpy()
+            log_mels[..., STRIDE * first : STRIDE * last] = self._decode(stacked, first, last)
+        return log_mels
+
+    def decode_columns(self, grid: Grid, first: int, last: int) -> Samples:
+        """Columns `first` up to, and without, `last` of `decode_log_mel`, at the cost of these: `[n_mels, 16 * n]`."""
+        self._check_grid(grid, 0)
+        return self._decode(grid[None], first, last)[0]
+
+    def _decode(self, stacked: Grid, first: int, last: int) -> Samples:
+        """Log mels of columns `first` to `last` of code grids `[batch, columns, bands, levels]`, seen with context."""
+        begin, end = max(0, first - CONTEXT_COLUMNS), min(last + CONTEXT_COLUMNS, stacked.shape[1])
+        # A copy, as grids may be read-only, which torch does not know.
+        piece = decode_grid(self.vqvae, torch.from_numpy(stacked[:, begin:end].copy()).to(self.device))
+        log_mels: Samples = piece[..., STRIDE * (first - begin) : STRIDE * (last - begin)].cpu().numpy()
         if not np.isfinite(log_mels).all():
             raise ArtifactError("the decoder gives numbers that are not finite: its weights are damaged, train again")
         return log_mels
 
-    def _check_grid(self, grid: Grid) -> None:
+    def _check_grid(self, grid: Grid, lowest: int) -> None:
         shape, size = [self.bands, self.levels], self.codebook_size
         if grid.ndim != 3 or list(grid.shape[1:]) != shape or not len(grid):
             raise DataError(
                 f"a code grid of shape {list(grid.shape)} does not fit the model: it takes columns of {shape} codes"
             )
-        if grid.min() < 0 or grid.max() >= size:
+        if grid.min() < lowest or grid.max() >= size:
             raise DataError(
                 f"the code grid holds codes from {grid.min()} to {grid.max()}; the model has 0 to {size - 1}"
             )

@@ -18,11 +18,12 @@ _MAX_SEED = 2**63 - 1
 
 @dataclass(frozen=True)
 class Region:
-    """Columns `first` up to, and without, `last` of a grid, in some levels (from 0); None: in all."""
+    """Columns `first` up to, and without, `last` of a grid, in some levels and bands (from 0); None: in all."""
 
     first: int
     last: int
     levels: tuple[int, ...] | None = None
+    bands: tuple[int, ...] | None = None
 
     def mask(self, grid: Grid) -> npt.NDArray[np.bool_]:
         """True in the region, shape of the grid `[columns, bands, levels]`.
@@ -36,8 +37,11 @@ class Region:
         chosen = range(levels) if self.levels is None else self.levels
         if not chosen or any(not 0 <= level < levels for level in chosen):
             raise UsageError(f"levels {list(chosen)} are no choice from the model's levels 0 to {levels - 1}")
+        rows = range(grid.shape[1]) if self.bands is None else self.bands
+        if not rows or any(not 0 <= band < grid.shape[1] for band in rows):
+            raise UsageError(f"bands {list(rows)} are no choice from the model's bands 0 to {grid.shape[1] - 1}")
         found = np.zeros(grid.shape, dtype=bool)
-        found[self.first : self.last, :, list(chosen)] = True
+        found[np.ix_(range(self.first, self.last), rows, chosen)] = True
         return found
 
 

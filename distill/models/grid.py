@@ -6,6 +6,9 @@ from torch import Tensor
 from distill.configs import STRIDE
 from distill.models.vqvae import ConvVQVAE
 
+# In the place of a code: the level adds nothing there. Code 0, in contrast, is a sound like any other.
+SILENT = -1
+
 
 def columns_of(frames: int) -> int:
     """Columns of the code grid that hold a number of frames."""
@@ -37,8 +40,17 @@ def encode_grid(vqvae: ConvVQVAE, log_mels: Tensor) -> Tensor:
 def decode_grid(vqvae: ConvVQVAE, grid: Tensor) -> Tensor:
     """Log-mel spectrograms `[batch, 16 * bands, 16 * columns]` of code grids `[batch, columns, bands, levels]`.
 
-    The model must be in evaluation mode.
+    Where a level is SILENT, its part of the sum of code vectors is zero. The model must be in evaluation mode.
     """
     columns, bands = grid.shape[1:3]
-    vectors = vqvae.codes_to_embeddings(grid_to_indices(grid), (bands, columns))
-    return vqvae.decode(vectors, (STRIDE * bands, STRIDE * columns))[:, 0]
+    return vqvae.decode(_vectors(vqvae, grid), (STRIDE * bands, STRIDE * columns))[:, 0]
+
+
+def _vectors(vqvae: ConvVQVAE, grid: Tensor) -> Tensor:
+    """Sums of code vectors `[batch, codebook_dim, bands, columns]` of code grids `[batch, columns, bands, levels]`."""
+    heard = grid != SILENT
+    if heard.all():
+        return vqvae.codes_to_embeddings(grid_to_indices(grid), (grid.shape[2], grid.shape[1]))
+    books = vqvae.quantizer.codebooks
+    chosen = [book[codes] for book, codes in zip(books, grid.clamp(min=0).unbind(-1), strict=True)]
+    return (torch.stack(chosen, dim=3) * heard[..., None]).sum(3).permute(0, 3, 2, 1)

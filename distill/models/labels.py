@@ -1,21 +1,26 @@
-"""What the levels of a code are called: each refines what the ones before it left."""
+"""What people call the levels of the residual quantizer."""
 
 from distill.errors import UsageError
 
-_NAMES = {
+_LABELS = {
     2: ("Structure", "Detail"),
     3: ("Structure", "Timbre", "Detail"),
     4: ("Structure", "Timbre", "Texture", "Detail"),
 }
 
 
-def level_names(count: int) -> tuple[str, ...]:
-    """The names of a model's levels, the coarsest first.
+def level_labels(levels: int) -> tuple[str, ...]:
+    """A label for each of 2 to 4 levels, the coarsest first.
 
-    >>> level_names(3)
+    Raises:
+        ValueError: another number of levels, which no model has.
+
+    >>> level_labels(3)
     ('Structure', 'Timbre', 'Detail')
     """
-    return _NAMES.get(count) or tuple(f"Level {level}" for level in range(count))
+    if levels not in _LABELS:
+        raise ValueError(f"a model has 2 to 4 levels, not {levels}")
+    return _LABELS[levels]
 
 
 def parse_levels(text: str, count: int) -> tuple[int, ...]:
@@ -27,7 +32,7 @@ def parse_levels(text: str, count: int) -> tuple[int, ...]:
     Raises:
         UsageError: a name or number is no level of a model with `count` levels.
     """
-    names = [name.lower() for name in level_names(count)]
+    names = [name.lower() for name in level_labels(count)]
     found = set()
     for word in (part.strip().lower() for part in text.split(",")):
         if word in names:
@@ -35,6 +40,6 @@ def parse_levels(text: str, count: int) -> tuple[int, ...]:
         elif word.isdecimal() and int(word) < count:
             found.add(int(word))
         else:
-            known = ", ".join(f"{level} {name}" for level, name in enumerate(level_names(count)))
+            known = ", ".join(f"{level} {name}" for level, name in enumerate(level_labels(count)))
             raise UsageError(f"there is no level {word!r}; the model has {known}")
     return tuple(sorted(found))

@@ -1,0 +1,293 @@
+"""`distill codes`: grids of codes are edited."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from distill.cli import codes_shown as shown
+from distill.cli.console import Json, print_result
+from distill.cli.grids import (
+    At,
+    Bands,
+    Columns,
+    Device,
+    GridFile,
+    Levels,
+    Model,
+    Output,
+    Project,
+    Seconds,
+    level_of,
+    levels_of,
+    load_model,
+    selection_of,
+    span,
+    state,
+    write_edited,
+    write_moved,
+)
+from distill.errors import UsageError
+
+Other = Annotated[Path, typer.Argument(help="The other grid file.", show_default=False)]
+Steps = Annotated[int, typer.Option("--steps", "-n", help="Number of edits.")]
+
+app = typer.Typer(help="Codes by hand: look at grids, edit them, hear them.", no_args_is_help=True)
+app.command()(shown.show)
+app.command()(shown.preview)
+app.command()(shown.diff)
+
+
+@app.command("set")
+def set_codes(
+    grid: GridFile,
+    code: Annotated[int, typer.Argument(help="What the cells become.", show_default=False)],
+    columns: Columns = None,
+    seconds: Seconds = None,
+    bands: Bands = None,
+    levels: Levels = None,
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Set cells to a code."""
+    from distill.codes.edits import SetCode
+    from distill.codes.file import read_grid
+
+    if code < 0:
+        raise UsageError(f"there is no code {code}: codes begin at 0")
+    before = read_grid(grid)
+    chosen = selection_of(before.grid, columns, seconds, bands, levels)
+    write_edited(before, SetCode(selection=chosen, code=code), grid, output, as_json=as_json)
+
+
+@app.command()
+def swap(
+    grid: GridFile,
+    other: Other,
+    columns: Columns = None,
+    seconds: Seconds = None,
+    bands: Bands = None,
+    levels: Levels = None,
+    at: At = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Only take from the other grid, which stays as it is.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Exchange a region between two grids; where one of them ends, the region is cut to what both have."""
+    from distill.codes.exchange import swap as exchange
+    from distill.codes.file import read_grid, write_grid, write_grids
+
+    if grid.resolve() == other.resolve():
+        raise UsageError(f"{grid} is given twice: a swap takes two grids")
+    mine, theirs = read_grid(grid), read_grid(other)
+    chosen = selection_of(mine.grid, columns, seconds, bands, levels)
+    found = exchange(mine.grid, theirs.grid, chosen, at, names=(grid.name, other.name))
+    before, before_other = mine.grid, theirs.grid
+    mine = mine.do(found.edit)
+    if copy:
+        write_grid(grid, mine)
+    else:
+        theirs = theirs.do(found.other_edit)
+        write_grids(grid, mine, other, theirs)
+    words = found.edit.describe(before)
+    left_out = found.overlap.left_out
+    lines = [words, *([f"{left_out} selected columns have no counterpart and stay as they are"] if left_out else [])]
+    values: dict[str, Any] = {
+        **state(grid, before, mine),
+        "other": state(other, before_other, theirs),
+        "edit": "swap",
+        "words": words,
+        "swapped_columns": found.overlap.columns,
+        "left_out": left_out,
+    }
+    print_result([*lines, *(str(path) for path in ([grid] if copy else [grid, other]))], values, as_json=as_json)
+
+
+@app.command()
+def blend(
+    model: Model,
+    grid: GridFile,
+    other: Other,
+    weight: Annotated[float, typer.Option("--weight", "-w", help="Weight of the other grid: 0 to 1.")] = 0.5,
+    level_weight: Annotated[
+        list[str] | None,
+        typer.Option("--level-weight", help="Weight of one level, as in Detail=0.2; may be repeated."),
+    ] = None,
+    columns: Columns = None,
+    seconds: Seconds = None,
+    bands: Bands = None,
+    levels: Levels = None,
+    at: At = None,
+    output: Output = None,
+    device: Device = "cpu",
+    project: Project = Path(),
+    as_json: Json = False,
+) -> None:
+    """Move a grid towards another among the code vectors."""
+    from distill.codes.blend import blend as towards
+    from distill.codes.file import read_grid
+
+    mine, theirs = read_grid(grid), read_grid(other)
+    weights = [weight] * mine.grid.levels
+    for text in level_weight or ():
+        name, _, value = text.rpartition("=")
+        try:
+            weights[level_of(mine.grid, name)] = float(value)
+        except ValueError:
+            raise UsageError(f"--level-weight takes LEVEL=WEIGHT, not {text!r}") from None
+    chosen = selection_of(mine.grid, columns, seconds, bands, levels)
+    loaded = load_model(model, device, project)
+    found = towards(loaded, mine.grid, theirs.grid, weights, chosen, at, name=other.name)
+    write_edited(
+        mine,
+        found.edit,
+        grid,
+        output,
+        as_json=as_json,
+        weights=weights,
+        distance=found.edit.distance,
+        blended_columns=found.overlap.columns,
+        left_out=found.overlap.left_out,
+    )
+
+
+@app.command()
+def randomize(
+    model: Model,
+    grid: GridFile,
+    seed: Annotated[int, typer.Option(help="Decides what is drawn.")] = 0,
+    temperature: Annotated[float, typer.Option(help="Spread of the choice; 0: always the likeliest.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Choose among this many likeliest codes; 0: all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Choose among the likeliest codes of this total probability.")] = 1.0,
+    columns: Columns = None,
+    seconds: Seconds = None,
+    bands: Bands = None,
+    levels: Levels = None,
+    output: Output = None,
+    device: Device = "cpu",
+    project: Project = Path(),
+    as_json: Json = False,
+) -> None:
+    """Let the prior draw cells anew, so that they go with the others."""
+    from distill.codes.file import read_grid
+    from distill.codes.randomize import randomize as drawn
+    from distill.generation.sampling import SamplingConfig
+
+    before = read_grid(grid)
+    chosen = selection_of(before.grid, columns, seconds, bands, levels)
+    config = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
+    edit = drawn(load_model(model, device, project), before.grid, chosen, seed=seed, config=config)
+    write_edited(before, edit, grid, output, as_json=as_json, seed=seed)
+
+
+@app.command()
+def reverse(
+    grid: GridFile,
+    columns: Columns = None,
+    seconds: Seconds = None,
+    bands: Bands = None,
+    levels: Levels = None,
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Turn columns round in time."""
+    from distill.codes.edits import Reverse
+    from distill.codes.file import read_grid
+
+    before = read_grid(grid)
+    edit = Reverse(selection=selection_of(before.grid, columns, seconds, bands, levels))
+    write_edited(before, edit, grid, output, as_json=as_json)
+
+
+@app.command()
+def transpose(
+    grid: GridFile,
+    by: Annotated[int, typer.Option("--by", help="Columns; negative: earlier.", show_default=False)],
+    columns: Columns = None,
+    seconds: Seconds = None,
+    bands: Bands = None,
+    levels: Levels = None,
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Move columns in time; what leaves the selection at one end comes in at the other."""
+    from distill.codes.edits import Transpose
+    from distill.codes.file import read_grid
+
+    before = read_grid(grid)
+    edit = Transpose(selection=selection_of(before.grid, columns, seconds, bands, levels), columns=by)
+    write_edited(before, edit, grid, output, as_json=as_json)
+
+
+@app.command()
+def repeat(
+    grid: GridFile,
+    columns: Annotated[str, typer.Option("--columns", help="Column, or FIRST:END without END, from 0.")] = ":",
+    times: Annotated[int, typer.Option("--times", help="Number of copies.", min=1)] = 1,
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Put copies of columns behind them; the sound gets longer."""
+    from distill.codes.edits import Repeat
+    from distill.codes.file import read_grid
+
+    before = read_grid(grid)
+    edit = Repeat(columns=span(columns, len(before.grid), "--columns"), times=times)
+    write_edited(before, edit, grid, output, as_json=as_json)
+
+
+@app.command()
+def freeze(
+    grid: GridFile,
+    levels: Annotated[str, typer.Argument(help="Labels or numbers from 0, with commas.", show_default=False)],
+    off: Annotated[bool, typer.Option("--off", help="Let them be edited again.")] = False,
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Keep levels as they are, whatever is edited."""
+    from distill.codes.edits import Freeze, Unfreeze
+    from distill.codes.file import read_grid
+
+    before = read_grid(grid)
+    chosen = levels_of(before.grid, levels)
+    edit = Unfreeze(levels=chosen) if off else Freeze(levels=chosen)
+    write_edited(before, edit, grid, output, as_json=as_json)
+
+
+@app.command()
+def rename(
+    grid: GridFile,
+    level: Annotated[str, typer.Argument(help="Label or number from 0.", show_default=False)],
+    label: Annotated[str, typer.Argument(help="New label.", show_default=False)],
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Call a level otherwise."""
+    from distill.codes.edits import Rename
+    from distill.codes.file import read_grid
+
+    before = read_grid(grid)
+    write_edited(before, Rename(level=level_of(before.grid, level), label=label), grid, output, as_json=as_json)
+
+
+@app.command()
+def undo(grid: GridFile, steps: Steps = 1, output: Output = None, as_json: Json = False) -> None:
+    """Take edits back."""
+    from distill.codes.file import read_grid
+
+    before = read_grid(grid)
+    words = before.describe()
+    after = before.undo(steps)
+    lines = [f"undone: {words[number]}" for number in range(before.position - 1, after.position - 1, -1)]
+    write_moved(before, after, grid, output, as_json=as_json, lines=lines, words=lines)
+
+
+@app.command()
+def redo(grid: GridFile, steps: Steps = 1, output: Output = None, as_json: Json = False) -> None:
+    """Do edits again that were taken back."""
+    from distill.codes.file import read_grid
+
+    before = read_grid(grid)
+    words = before.describe()
+    after = before.redo(steps)
+    lines = [f"done again: {line}" for line in words[before.position : after.position]]
+    write_moved(before, after, grid, output, as_json=as_json, lines=lines, words=lines)

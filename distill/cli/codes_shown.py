@@ -1,0 +1,264 @@
+"""The commands that show grids and make codes audible."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
+from distill.cli.grids import (
+    Bands,
+    Columns,
+    Device,
+    Force,
+    GridFile,
+    Levels,
+    Model,
+    Project,
+    Seconds,
+    load_model,
+    require_free,
+    selection_of,
+    write_audio,
+)
+from distill.errors import UsageError
+
+if TYPE_CHECKING:
+    from distill.codec.codec import Samples
+    from distill.codes.model import CodesModel
+
+# As many as fit beside each other in most terminals.
+_SHOWN_COLUMNS = 24
+# An entry of a finer level alone is nearly silent; what was made this much louder is mostly the decoder's own floor.
+_MAX_GAIN_DB = 40.0
+
+Picture = Annotated[Path | None, typer.Option("--picture", help="Also draw it to this PNG file.")]
+
+
+def show(
+    grid: GridFile,
+    columns: Columns = None,
+    seconds: Seconds = None,
+    picture: Picture = None,
+    usage: Annotated[
+        Path | None, typer.Option("--usage", help="Also draw how often each code is used, as PNG.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a grid, its history and its codes."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from distill.codes.file import read_grid
+
+    history = read_grid(grid)
+    now, words = history.grid, history.describe()
+    found = selection_of(now, columns, seconds).model_copy(update={"levels": tuple(range(now.levels))})
+    first, last = found.columns or (0, len(now))
+    found.resolved(replace(now, frozen=()))
+    if picture is not None or usage is not None:
+        from distill.codes.pictures import grid_png, usage_png
+
+        if picture is not None:
+            grid_png(picture, now, grid.name)
+        if usage is not None:
+            usage_png(usage, now)
+    if as_json:
+        values = {
+            "grid": str(grid),
+            "model": vars(now.model),
+            "codebook_size": now.codebook_size,
+            "levels": list(now.labels),
+            "frozen": list(now.frozen),
+            "bands": [list(band) for band in now.bands_hz],
+            "seconds_per_column": now.seconds_per_column,
+            "seconds": now.seconds,
+            "source": None if now.source is None else vars(now.source),
+            "columns": len(now),
+            "first": first,
+            "codes": now.codes[first:last].tolist(),
+            "edits": words,
+            "done": history.position,
+        }
+        print_result([], values, as_json=True)
+        return
+    about = Table(show_header=False, box=None)
+    source = now.source
+    rows = {
+        "model": f"{now.model.name} (weights {now.model.digest})",
+        "source": "" if source is None else f"{source.name}, {source.seconds:.3f} s, gain {source.gain_db:+.1f} dB",
+        "grid": f"{len(now)} columns of {now.seconds_per_column:.4f} s ({now.seconds:.3f} s), {now.bands} bands, "
+        f"codes 0 to {now.codebook_size - 1}",
+        "levels": ", ".join(
+            f"{number} {label}{' (frozen)' if number in now.frozen else ''}" for number, label in enumerate(now.labels)
+        ),
+        "edits": f"{history.position} of {len(history.edits)} done" if history.edits else "none",
+    }
+    for name, value in rows.items():
+        if value:
+            about.add_row(name, Text(value))
+    stdout = stdout_console()
+    stdout.print(about)
+    for number, line in enumerate(words):
+        stdout.print(f"  {number + 1}. {line}{'' if number < history.position else '  (undone)'}", markup=False)
+    stop = min(last, first + _SHOWN_COLUMNS)
+    table = Table("", "Hz", *map(str, range(first, stop)))
+    for level, label in enumerate(now.labels):
+        for band in reversed(range(now.bands)):
+            low, high = now.bands_hz[band]
+            cells = map(str, now.codes[first:stop, band, level])
+            table.add_row(Text(f"{label} {band}"), f"{low:.0f} to {high:.0f}", *cells, end_section=band == 0)
+    stdout.print(table)
+    if stop < last:
+        stdout.print(f"{last - stop} more columns: --columns {stop}:{last} shows them")
+
+
+def preview(
+    model: Model,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Sound file; for entries also a folder.", show_default=False)
+    ],
+    grid: Annotated[Path | None, typer.Argument(help="Grid file; without it, the codebooks are heard.")] = None,
+    columns: Columns = None,
+    seconds: Seconds = None,
+    bands: Bands = None,
+    levels: Levels = None,
+    code: Annotated[
+        list[int] | None, typer.Option("--code", help="Entry of the codebooks; may be repeated. [default: all]")
+    ] = None,
+    length: Annotated[int, typer.Option("--length", help="Duration of an entry, in columns.")] = 2,
+    true_level: Annotated[
+        bool, typer.Option("--true-level", help="Leave the level as it is, in place of a peak of -1 dB.")
+    ] = False,
+    force: Force = False,
+    device: Device = "cpu",
+    project: Project = Path(),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Hear selected cells of a grid alone, or entries of the codebooks, all other levels being silent."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    if grid is None:
+        if columns is not None or seconds is not None:
+            raise UsageError("--columns and --seconds select cells of a grid: name a grid file, too")
+        loaded = load_model(model, device, project)
+        values = _preview_entries(loaded, output, levels, bands, code, length, true_level=true_level, force=force)
+    else:
+        if code:
+            raise UsageError("--code hears entries of the codebooks: leave the grid file out")
+        require_free(output, force=force)
+        from distill.codes.file import read_grid
+        from distill.codes.hearing import hear
+
+        codes = read_grid(grid).grid
+        loaded = load_model(model, device, project)
+        loaded.require(codes, str(grid))
+        samples = hear(loaded, codes, selection_of(codes, columns, seconds, bands, levels))
+        peak = _peak_db(samples)
+        write_audio(output, samples if true_level else _audible(samples), loaded.sample_rate)
+        values = {"path": str(output), "seconds": len(samples) / loaded.sample_rate, "peak_db": peak}
+    print_result([str(values["path"])], values, as_json=as_json)
+
+
+def diff(
+    grid: GridFile,
+    other: Annotated[Path, typer.Argument(help="The other grid file.", show_default=False)],
+    picture: Picture = None,
+    as_json: Json = False,
+) -> None:
+    """Show in what two grids of a model differ."""
+    from distill.codes.difference import difference
+    from distill.codes.file import read_grid
+
+    one, two = read_grid(grid).grid, read_grid(other).grid
+    found = difference(one, two)
+    if picture is not None:
+        from distill.codes.pictures import difference_png
+
+        difference_png(picture, one, two, f"{other.name} where it differs from {grid.name}")
+    cells = found.columns * one.bands
+    lines = [
+        f"{label}: {count} of {cells} codes differ ({count / cells:.0%})"
+        for label, count in zip(one.labels, found.by_level, strict=True)
+    ]
+    lines.append(f"{len(found.changed_columns)} of {found.columns} common columns differ")
+    if found.missing:
+        lines.append(f"{found.missing} more columns in {(grid if len(one) > len(two) else other).name}")
+    values: dict[str, Any] = {
+        "same": found.same,
+        "columns": found.columns,
+        "missing": found.missing,
+        "by_level": dict(zip(one.labels, found.by_level, strict=True)),
+        "changed_columns": list(found.changed_columns),
+        "changed_bands": list(found.changed_bands),
+    }
+    print_result(["the codes are the same"] if found.same else lines, values, as_json=as_json)
+
+
+def _preview_entries(
+    model: "CodesModel",
+    output: Path,
+    levels: str | None,
+    bands: str | None,
+    codes: list[int] | None,
+    length: int,
+    *,
+    true_level: bool,
+    force: bool,
+) -> dict[str, Any]:
+    """Entries of the codebooks in one file, one after the other, or each in a file of its own in a folder."""
+    import numpy as np
+
+    from distill.audio.sound import EXTENSIONS
+    from distill.codes.hearing import Entry, hear_entries
+    from distill.models.labels import level_labels
+
+    empty = model.grid(np.zeros((1, model.codec.bands, model.codec.levels), np.int64))
+    chosen = selection_of(empty, bands=bands, levels=levels).resolved(empty)
+    wanted = [
+        Entry(level, code)
+        for level in chosen.levels or ()
+        for code in (range(model.codec.codebook_size) if codes is None else codes)
+    ]
+    one_file = output.suffix.lower() in EXTENSIONS
+    labels = level_labels(model.codec.levels)
+    names = [f"{labels[entry.level].lower()}_{entry.code:04d}.wav" for entry in wanted]
+    for path in [output] if one_file else [output / name for name in names]:
+        require_free(path, force=force)
+    heard, peaks = [], []
+    for name, samples in zip(names, hear_entries(model, wanted, columns=length, bands=chosen.bands), strict=True):
+        peaks.append(_peak_db(samples))
+        audible = samples if true_level else _audible(samples)
+        if one_file:
+            heard.append(audible)
+        else:
+            write_audio(output / name, audible, model.sample_rate)
+    if one_file:
+        write_audio(output, np.concatenate(heard), model.sample_rate)
+    return {
+        "path": str(output),
+        "seconds_each": length * model.codec.column_samples / model.sample_rate,
+        "entries": [
+            {
+                "level": labels[entry.level],
+                "code": entry.code,
+                "peak_db": peak,
+                **({} if one_file else {"path": str(output / name)}),
+            }
+            for entry, peak, name in zip(wanted, peaks, names, strict=True)
+        ],
+    }
+
+
+def _peak_db(samples: "Samples") -> float:
+    import math
+
+    return round(20.0 * math.log10(max(float(abs(samples).max()), 1e-9)), 1)
+
+
+def _audible(samples: "Samples") -> "Samples":
+    from distill.codes.sound import PEAK_DB, scaled
+
+    return scaled(samples, min(PEAK_DB - _peak_db(samples), _MAX_GAIN_DB))

@@ -1,0 +1,102 @@
+"""`distill encode` and `distill decode`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging
+from distill.cli.grids import (
+    Device,
+    Force,
+    GridFile,
+    Levels,
+    Model,
+    Project,
+    load_model,
+    require_free,
+    selection_of,
+    write_audio,
+)
+
+
+def encode(
+    model: Model,
+    audio: Annotated[Path, typer.Argument(help="Sound file of any length.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Grid file to write.", show_default=False)],
+    force: Force = False,
+    device: Device = "cpu",
+    project: Project = Path(),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Encode a sound to a grid of codes."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    require_free(output, force=force)
+    from distill.codes.file import write_grid
+    from distill.codes.history import History
+    from distill.codes.sound import encode_file
+    from distill.models.health import health_of_counts, usage_counts
+
+    grid = encode_file(load_model(model, device, project), audio)
+    write_grid(output, History(grid))
+    values = {
+        "grid": str(output),
+        "model": vars(grid.model),
+        "columns": len(grid),
+        "bands": grid.bands,
+        "levels": list(grid.labels),
+        "seconds_per_column": grid.seconds_per_column,
+        "source": None if grid.source is None else vars(grid.source),
+        "usage": health_of_counts(usage_counts(grid.codes, grid.codebook_size)),
+    }
+    print_result([str(output)], values, as_json=as_json)
+
+
+def decode(
+    model: Model,
+    grid: GridFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Sound file to write.", show_default=False)],
+    levels: Levels = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Encode the sound again and say how many codes change.")
+    ] = False,
+    force: Force = False,
+    device: Device = "cpu",
+    project: Project = Path(),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Decode a grid of codes to a sound, at the level of the sound that was encoded; levels left out are silent."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    require_free(output, force=force)
+    from distill.codes.file import read_grid
+    from distill.codes.hearing import hear
+    from distill.codes.sound import as_source, round_trip
+    from distill.codes.sound import decode as decoded
+
+    codes = read_grid(grid).grid
+    loaded = load_model(model, device, project)
+    loaded.require(codes, str(grid))
+    heard = decoded(loaded, codes) if levels is None else hear(loaded, codes, selection_of(codes, levels=levels))
+    samples = as_source(loaded, codes, heard)
+    write_audio(output, samples, loaded.sample_rate)
+    found = round_trip(loaded, codes) if check else None
+    values = {
+        "path": str(output),
+        "seconds": len(samples) / loaded.sample_rate,
+        "sample_rate": loaded.sample_rate,
+        "round_trip": None if found is None else asdict(found),
+    }
+    lines = [str(output)]
+    if found is not None:
+        shares = zip(codes.labels, found.by_spectrogram, found.by_sound, strict=True)
+        lines += [
+            f"{label}: {drawn:.0%} of the codes change without the waveform, {heard:.0%} with it"
+            for label, drawn, heard in shares
+        ]
+        lines.append(f"distance of the code vectors: {found.distance:.0%} of their size")
+    print_result(lines, values, as_json=as_json)

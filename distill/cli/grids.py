@@ -1,0 +1,206 @@
+"""What the commands on grids share: naming cells, finding the model, reading and writing grids."""
+
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from distill.cli.console import print_result
+from distill.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from distill.codec.codec import Samples
+    from distill.codes.edits import Edit
+    from distill.codes.grid import CodeGrid
+    from distill.codes.history import History
+    from distill.codes.model import CodesModel
+    from distill.codes.selection import Selection
+
+Model = Annotated[
+    str, typer.Argument(help="Model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry.", show_default=False)
+]
+GridFile = Annotated[Path, typer.Argument(help="Grid file.", show_default=False)]
+Columns = Annotated[
+    str | None, typer.Option("--columns", help="Column, or FIRST:END without END, from 0. [default: all]")
+]
+Seconds = Annotated[
+    str | None, typer.Option("--seconds", help="FROM:TO in s, in place of --columns; grows to whole columns.")
+]
+Bands = Annotated[
+    str | None, typer.Option("--bands", help="Bands from 0 (the lowest), as in 0,2 or 0:4. [default: all]")
+]
+Levels = Annotated[
+    str | None, typer.Option("--levels", help="Labels or numbers from 0, with commas. [default: all not frozen]")
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write here and leave the grid file as it is.")]
+At = Annotated[
+    int | None, typer.Option("--at", help="Column of the other grid over the first selected one. [default: the same]")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Project = Annotated[Path, typer.Option("--project", help="Project folder, for models in the registry.")]
+
+
+def load_model(reference: str, device: str, project: Path) -> "CodesModel":
+    """The model that a path or a reference to the registry means."""
+    from distill.codes.model import CodesModel
+    from distill.training.runtime import device_present
+
+    if device == "auto":
+        device = next(name for name in ("cuda", "mps", "cpu") if device_present(name))
+    elif not device_present(device.partition(":")[0]):
+        raise UsageError(f"device {device} is not present here: use auto or cpu")
+    path = Path(reference)
+    # A file is read at once; the registry takes seconds to load.
+    if not path.is_file() and path.suffix != ".distill":
+        from distill.library.registry import resolve
+        from distill.projects.project import project_of
+
+        path = resolve(reference, project_of(project))
+    return CodesModel.load(path, device)
+
+
+def selection_of(
+    grid: "CodeGrid",
+    columns: str | None = None,
+    seconds: str | None = None,
+    bands: str | None = None,
+    levels: str | None = None,
+) -> "Selection":
+    """The cells that the options name.
+
+    Raises:
+        UsageError: an option cannot be read, or there is no such level.
+    """
+    from distill.codes.selection import Selection
+
+    if columns is not None and seconds is not None:
+        raise UsageError("give --columns or --seconds, not both")
+    chosen = None if columns is None else span(columns, len(grid), "--columns")
+    if seconds is not None:
+        chosen = _span_of_seconds(seconds, grid)
+    return Selection(
+        columns=chosen,
+        bands=None if bands is None else _bands(bands, grid.bands),
+        levels=None if levels is None else levels_of(grid, levels),
+    )
+
+
+def span(text: str, end: int, option: str) -> tuple[int, int]:
+    """The first number and the one after the last of `3`, `3:7`, `3:` or `:7`.
+
+    >>> span("3", 12, "--columns"), span("3:7", 12, "--columns"), span("3:", 12, "--columns")
+    ((3, 4), (3, 7), (3, 12))
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    match = re.fullmatch(r"(\d{0,9})(:?)(\d{0,9})", text.strip())
+    if match is None or not (match[1] or match[2]):
+        raise UsageError(f"{option} takes a number or FIRST:END, counted from 0, not {text!r}")
+    first = int(match[1] or 0)
+    return (first, int(match[3] or end)) if match[2] else (first, first + 1)
+
+
+def levels_of(grid: "CodeGrid", text: str) -> tuple[int, ...]:
+    """Levels of labels or numbers with commas between them.
+
+    Raises:
+        UsageError: there is no such level.
+    """
+    return tuple(level_of(grid, name.strip()) for name in text.split(",") if name.strip())
+
+
+def level_of(grid: "CodeGrid", name: str) -> int:
+    """The level of a label or number.
+
+    Raises:
+        UsageError: there is no such level.
+    """
+    level = grid.level_of(name)
+    if level is None:
+        known = ", ".join(f"{number} {label}" for number, label in enumerate(grid.labels))
+        raise UsageError(f"there is no level {name!r}: the levels are {known}")
+    return level
+
+
+def require_free(path: Path, *, force: bool) -> None:
+    """Check that a file may be written.
+
+    Raises:
+        StorageError: it exists.
+    """
+    if not force and (path.exists() or path.is_symlink()):
+        raise StorageError(f"{path} exists: choose another file, or replace it with --force")
+
+
+def write_audio(path: Path, samples: "Samples", sample_rate: int) -> None:
+    """Write a sound in the finer encoding of its format."""
+    from distill.audio.sound import FINE_SUBTYPES, write_sound
+
+    write_sound(path, samples, sample_rate, FINE_SUBTYPES.get(path.suffix.lower()))
+
+
+def write_edited(
+    before: "History", edit: "Edit", grid: Path, output: Path | None, *, as_json: bool, **values: Any
+) -> None:
+    """Do an edit, write the grid, and say what happened."""
+    history = before.do(edit)
+    said = edit.describe(before.grid)
+    write_moved(before, history, grid, output, as_json=as_json, lines=[said], edit=edit.kind, words=said, **values)
+
+
+def write_moved(
+    before: "History",
+    history: "History",
+    grid: Path,
+    output: Path | None,
+    *,
+    as_json: bool,
+    lines: list[str],
+    **values: Any,
+) -> None:
+    """Write a grid whose history went on or back, and say what happened."""
+    from distill.codes.file import write_grid
+
+    target = output or grid
+    if output is not None and output.resolve() != grid.resolve():
+        require_free(output, force=False)
+    write_grid(target, history)
+    told = state(target, before.grid, history)
+    cells = f"{told['changed']} cells changed, {told['columns']} columns, {told['done']} of {told['edits']} edits done"
+    print_result([*lines, f"{target}: {cells}"], {**told, **values}, as_json=as_json)
+
+
+def state(path: Path, before: "CodeGrid", history: "History") -> dict[str, Any]:
+    """What every edit tells of the grid afterwards."""
+    from distill.codes.difference import difference
+
+    return {
+        "grid": str(path),
+        "changed": sum(difference(before, history.grid).by_level),
+        "columns": len(history.grid),
+        "edits": len(history.edits),
+        "done": history.position,
+    }
+
+
+def _span_of_seconds(text: str, grid: "CodeGrid") -> tuple[int, int]:
+    first, colon, last = text.partition(":")
+    try:
+        begin = float(first) if first.strip() else 0.0
+        end = float(last) if last.strip() else grid.seconds
+    except ValueError:
+        begin = end = math.nan
+    if not colon or not 0.0 <= begin < end <= grid.seconds + 1e-6:
+        raise UsageError(f"--seconds takes FROM:TO within the {grid.seconds:.3f} s of the grid, not {text!r}")
+    column = grid.seconds_per_column
+    return int(begin / column + 1e-9), min(len(grid), math.ceil(end / column - 1e-9))
+
+
+def _bands(text: str, count: int) -> tuple[int, ...]:
+    if "," not in text:
+        return tuple(range(*span(text, count, "--bands")))
+    return tuple(band for part in text.split(",") if part.strip() for band in range(*span(part, count, "--bands")))

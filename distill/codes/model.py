@@ -1,0 +1,91 @@
+"""A model as far as codes by hand need it: its codec, who it is, and its prior if there is one."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from distill.artifact.container import digest_tensors
+from distill.artifact.model_file import read_model
+from distill.codec.codec import Codec
+from distill.codec.load import Networks, build_networks
+from distill.codes.grid import CodeGrid, Codes, ModelIdentity, Source
+from distill.configs import STRIDE, SpectrogramConfig
+from distill.files import digest_json
+from distill.models.labels import level_labels
+from distill.models.prior import CodePrior
+
+
+@dataclass(frozen=True)
+class CodesModel:
+    """A loaded model. One that is loaded serves any number of grids."""
+
+    codec: Codec
+    identity: ModelIdentity
+    networks: Networks
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu") -> "CodesModel":
+        """The model of a `.distill` file.
+
+        Raises:
+            ArtifactError: the file is missing, damaged, foreign, or its weights do not fit its configuration.
+            StorageError: the file is there and cannot be read.
+        """
+        model = read_model(path)
+        networks = build_networks(model, path)
+        spectrogram = model.manifest.spectrogram_config
+        codec_digest = digest_json([digest_tensors(model.vqvae_state), spectrogram.model_dump(mode="json")])
+        identity = ModelIdentity(model.manifest.metadata.name, model.digest, codec_digest)
+        return cls(Codec(networks.vqvae, spectrogram, device), identity, networks)
+
+    @property
+    def prior(self) -> CodePrior:
+        """The prior, on the codec's device.
+
+        Raises:
+            ArtifactError: the model has none.
+        """
+        return self.networks.prior.to(self.codec.device)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of decoded sounds, in Hz."""
+        return self.codec.spectrogram.sample_rate
+
+    def grid(self, codes: Codes, source: Source | None = None) -> CodeGrid:
+        """A grid of codes `[columns, bands, levels]` of this model.
+
+        Raises:
+            DataError: they do not fit the model.
+        """
+        return CodeGrid(
+            codes=codes,
+            model=self.identity,
+            codebook_size=self.codec.codebook_size,
+            labels=level_labels(self.codec.levels),
+            seconds_per_column=self.codec.column_samples / self.sample_rate,
+            bands_hz=_bands_hz(self.codec.spectrogram),
+            source=source,
+        )
+
+    def require(self, grid: CodeGrid, what: str = "the grid") -> None:
+        """Check that a grid belongs to this model.
+
+        Raises:
+            ArtifactError: it belongs to another, whose digest the message names beside this one's.
+            DataError: it claims to belong to this one and has other bands or levels.
+        """
+        self.identity.require(grid.model, what)
+        # Also refuses what somebody wrote into the file by hand.
+        self.grid(grid.codes)
+
+
+def _bands_hz(config: SpectrogramConfig) -> tuple[tuple[float, float], ...]:
+    """Where each band of the grid begins and ends, in Hz: half way up the filters at its edges (HTK mel scale)."""
+    top = 2595.0 * np.log10(1.0 + config.sample_rate / 2 / 700.0)
+    edges = (np.arange(0, config.n_mels + 1, STRIDE) + 0.5) * top / (config.n_mels + 1)
+    edges[[0, -1]] = 0.0, top
+    hertz = [round(float(each), 1) for each in 700.0 * (10.0 ** (edges / 2595.0) - 1.0)]
+    return tuple(pairwise(hertz))

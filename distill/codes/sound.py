@@ -1,0 +1,121 @@
+"""From sounds to grids and back, and how well that keeps the codes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from distill.audio.invert import griffin_lim
+from distill.audio.mel import frames_of
+from distill.audio.sound import Sound, read_sound, to_mono
+from distill.codec.codec import Codec, Samples, normalise
+from distill.codes.grid import CodeGrid, Codes, Source
+from distill.codes.model import CodesModel
+from distill.codes.vectors import codebooks, relative_distance, sum_of_vectors
+from distill.models.grid import columns_of, encode_grid
+
+PEAK_DB = -1.0
+_LOUDEST_DB = -0.1
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """How many codes change when what was decoded is encoded again.
+
+    Attributes:
+        by_spectrogram: share of the codes of each level, without making a waveform.
+        by_sound: the same by way of the waveform, normalised as every sound that is encoded.
+        distance: RMS distance, by way of the waveform, of the code vectors to those before, relative to their RMS size.
+    """
+
+    by_spectrogram: tuple[float, ...]
+    by_sound: tuple[float, ...]
+    distance: float
+
+
+def encode_file(model: CodesModel, path: Path) -> CodeGrid:
+    """The grid of a sound file of any length, normalised as in training: mono, at the model's rate, with a peak of 1.
+
+    Raises:
+        DataError: the file is not a sound that can be used, or it is silent.
+    """
+    return encode_sound(model, read_sound(path), path.name)
+
+
+def encode_sound(model: CodesModel, sound: Sound, name: str) -> CodeGrid:
+    """The grid of a sound; see `encode_file`.
+
+    Raises:
+        DataError: the sound is silent.
+    """
+    normalised = normalise(to_mono(sound, model.sample_rate))
+    seconds = len(normalised.samples) / model.sample_rate
+    return model.grid(model.codec.encode(normalised.samples), Source(name, seconds, normalised.gain_db))
+
+
+def decode(model: CodesModel, grid: CodeGrid) -> Samples:
+    """The sound of a grid at the model's own level, `[n]` with whole columns; it depends on the codes alone.
+
+    Raises:
+        ArtifactError: the grid belongs to another model, or the model's weights are damaged.
+    """
+    model.require(grid)
+    return waveform(model.codec, model.codec.decode_log_mel(grid.codes))
+
+
+def waveform(codec: Codec, log_mel: Samples, known: Samples | None = None) -> Samples:
+    """A waveform `[columns * column_samples]` of a log mel `[n_mels, 16 * columns]`.
+
+    `known` are samples of the same length that are kept as they are; NaN where they are to be found.
+    """
+    # Frames stand at the middle of their windows: one more makes the last column whole.
+    whole = torch.from_numpy(np.concatenate([log_mel, log_mel[:, -1:]], axis=1)).to(codec.device)
+    given = None if known is None else torch.from_numpy(known)[None].to(codec.device)
+    made: Samples = griffin_lim(whole[None], codec.spectrogram, known=given)[0].cpu().numpy()
+    return made
+
+
+def as_source(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samples:
+    """A decoded sound `[n]` at the level of the sound that was encoded, below clipping, and as long if it can be.
+
+    It keeps whole columns where edits changed their number. What was not made from a sound gets a peak of -1 dB.
+    """
+    source = grid.source
+    peak = float(np.max(np.abs(samples), initial=0.0))
+    if source is None:
+        return scaled(samples, PEAK_DB - _db(peak))
+    wanted = model.codec.samples_of(source.seconds)
+    if columns_of(frames_of(wanted, model.codec.spectrogram)) == len(grid):
+        samples = samples[:wanted]
+    return scaled(samples, min(-source.gain_db, _LOUDEST_DB - _db(peak)))
+
+
+def scaled(samples: Samples, gain_db: float) -> Samples:
+    """Samples with a gain in dB."""
+    return (samples * np.float32(10 ** (gain_db / 20))).astype(np.float32)
+
+
+def round_trip(model: CodesModel, grid: CodeGrid) -> RoundTrip:
+    """Encode what is decoded, and compare.
+
+    Raises:
+        ArtifactError: the grid belongs to another model, or the model's weights are damaged.
+        DataError: the grid decodes to silence.
+    """
+    model.require(grid)
+    codec, columns = model.codec, len(grid)
+    log_mel = codec.decode_log_mel(grid.codes)
+    seen = encode_grid(codec.vqvae, torch.from_numpy(log_mel)[None].to(codec.device))[0].cpu().numpy()
+    heard = codec.encode(normalise(waveform(codec, log_mel)).samples)[:columns]
+    books = codebooks(codec)
+    distance = relative_distance(sum_of_vectors(books, heard), sum_of_vectors(books, grid.codes))
+    return RoundTrip(_changed(grid.codes, seen), _changed(grid.codes, heard), distance)
+
+
+def _changed(before: Codes, after: Codes) -> tuple[float, ...]:
+    return tuple(np.mean(before != after, axis=(0, 1)).tolist())
+
+
+def _db(peak: float) -> float:
+    return 20.0 * float(np.log10(max(peak, 1e-9)))

@@ -1,0 +1,236 @@
+"""`distill encode`, `distill decode` and `distill codes`: results, files, errors in one line, exit codes."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from distill.cli.main import main
+from distill.codes.file import read_grid, write_grid
+from distill.codes.history import History
+from distill.codes.model import CodesModel
+from distill.codes.sound import encode_file
+from model_example import SIZE, write_example
+from sounds_util import noise, save, tone
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, two sounds and their grids, a.json and b.json."""
+    folder = tmp_path_factory.mktemp("codes")
+    model = CodesModel.load(write_example(folder / "bells.distill"))
+    for grid, path in (("a", save(folder / "ä tone.wav", tone(1.1))), ("b", save(folder / "noise.flac", noise(0.6)))):
+        write_grid(folder / f"{grid}.json", History(encode_file(model, path)))
+    return folder
+
+
+@pytest.fixture
+def distill(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in a copy of the folder; its JSON with --json, else what it printed, or its error."""
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, code: int = 0) -> Any:
+        monkeypatch.setattr(sys, "argv", ["distill", *arguments])
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        assert status == code, err
+        if code:
+            assert err.count("\n") == 1 or code == 2, err
+            return err
+        return json.loads(out) if "--json" in arguments else out
+
+    return run
+
+
+def test_encode_and_decode(distill: Run) -> None:
+    values = distill("encode", "bells.distill", "ä tone.wav", "--output", "c.json", "--json")
+    assert Path("c.json").read_bytes() == Path("a.json").read_bytes()
+    assert (values["columns"], values["bands"], values["levels"]) == (7, 8, ["Structure", "Detail"])
+    assert values["source"]["name"] == "ä tone.wav"
+    assert values["source"]["seconds"] == pytest.approx(1.1)
+    assert set(values["usage"]) == {"level_0", "level_1"}
+    assert distill("decode", "bells.distill", "a.json", "-o", "b.wav") == "b.wav\n"
+    heard = soundfile.info("b.wav")
+    assert (heard.samplerate, heard.frames, heard.subtype) == (48_000, 52_800, "PCM_24")
+    values = distill("decode", "bells.distill", "a.json", "-o", "c.flac", "--check", "--json")
+    assert len(values["round_trip"]["by_sound"]) == 2
+    assert "distance of the code vectors" in distill(
+        "decode", "bells.distill", "a.json", "-o", "c.flac", "--check", "--force"
+    )
+    distill("decode", "bells.distill", "a.json", "-o", "d.wav", "--levels", "structure")
+    assert soundfile.info("d.wav").frames == 52_800
+
+
+def test_nothing_is_replaced_without_force(distill: Run) -> None:
+    before = Path("a.json").read_bytes()
+    assert "--force" in distill("encode", "bells.distill", "noise.flac", "-o", "a.json", code=1)
+    Path("x.wav").touch()
+    assert "--force" in distill("decode", "bells.distill", "a.json", "-o", "x.wav", code=1)
+    assert "--force" in distill("codes", "set", "a.json", "1", "-o", "b.json", code=1)
+    assert Path("a.json").read_bytes() == before
+    distill("encode", "bells.distill", "noise.flac", "-o", "a.json", "--force")
+    assert Path("a.json").read_bytes() != before
+
+
+def test_every_edit_can_be_undone_and_done_again(distill: Run) -> None:
+    start, other = read_grid(Path("a.json")).grid, read_grid(Path("b.json")).grid
+    ends = []
+    for words in (
+        ("set", "a.json", "3", "--columns", "2", "--bands", "1", "--levels", "Detail"),
+        ("set", "a.json", "5", "--seconds", "0.2:0.5", "--bands", "0:2,5"),
+        ("swap", "a.json", "b.json", "--columns", "1:3", "--levels", "0"),
+        ("blend", "bells.distill", "a.json", "b.json", "--weight", "0.4", "--level-weight", "detail=1"),
+        ("randomize", "bells.distill", "a.json", "--columns", "3:4", "--seed", "3", "--top-k", "4"),
+        ("reverse", "a.json", "--columns", "2:"),
+        ("transpose", "a.json", "--by", "-1"),
+        ("repeat", "a.json", "--columns", ":2", "--times", "2"),
+        ("rename", "a.json", "Detail", "Shine"),
+        ("freeze", "a.json", "Structure,shine"),
+        ("freeze", "a.json", "0", "--off"),
+    ):
+        values = distill("codes", *words, "--json")
+        assert values["grid"] == "a.json"
+        ends.append(read_grid(Path("a.json")).grid)
+        assert values["edits"] == values["done"] == len(ends)
+        assert values["columns"] == len(ends[-1])
+    assert ends[-1].labels == ("Structure", "Shine")
+    assert ends[-1].frozen == (1,)
+    assert len(ends[-1]) == len(start) + 4
+    for grid in ends[-2::-1]:
+        distill("codes", "undo", "a.json")
+        assert read_grid(Path("a.json")).grid == grid
+    said = distill("codes", "undo", "a.json")
+    assert said.startswith("undone: set to 3: column 2; band 1; Detail\n")
+    assert read_grid(Path("a.json")).grid == start
+    assert "nothing to undo" in distill("codes", "undo", "a.json", code=2)
+    distill("codes", "redo", "a.json", "--steps", "11")
+    assert read_grid(Path("a.json")).grid == ends[-1]
+    assert "nothing to redo" in distill("codes", "redo", "a.json", code=2)
+    distill("codes", "undo", "b.json")
+    assert read_grid(Path("b.json")).grid == other
+
+
+def test_an_edit_can_be_written_elsewhere(distill: Run) -> None:
+    before = Path("a.json").read_bytes()
+    assert distill("codes", "reverse", "a.json", "-o", "c.json", "--json")["grid"] == "c.json"
+    assert Path("a.json").read_bytes() == before
+    assert np.array_equal(read_grid(Path("c.json")).grid.codes, read_grid(Path("a.json")).grid.codes[::-1])
+
+
+def test_swapping_says_what_grids_of_other_length_leave_out(distill: Run) -> None:
+    one, two = read_grid(Path("a.json")).grid, read_grid(Path("b.json")).grid
+    values = distill("codes", "swap", "a.json", "b.json", "--json")
+    assert (values["swapped_columns"], values["left_out"]) == (len(two), len(one) - len(two))
+    assert np.array_equal(read_grid(Path("a.json")).grid.codes[: len(two)], two.codes)
+    assert np.array_equal(read_grid(Path("b.json")).grid.codes, one.codes[: len(two)])
+    said = distill("codes", "swap", "a.json", "b.json")
+    assert f"{len(one) - len(two)} selected columns have no counterpart" in said
+    assert read_grid(Path("a.json")).grid == one
+    before = Path("b.json").read_bytes()
+    distill("codes", "swap", "a.json", "b.json", "--copy", "--columns", "0", "--at", "2")
+    assert Path("b.json").read_bytes() == before
+    assert np.array_equal(read_grid(Path("a.json")).grid.codes[0], two.codes[2])
+    assert "given twice" in distill("codes", "swap", "a.json", "./a.json", code=2)
+
+
+def test_show_and_diff(distill: Run) -> None:
+    distill("codes", "set", "a.json", "7", "--columns", "1")
+    values = distill("codes", "show", "a.json", "--picture", "p.png", "--usage", "u.png", "--json")
+    assert values["columns"] == 7
+    assert values["codes"] == read_grid(Path("a.json")).grid.codes.tolist()
+    assert values["edits"] == ["set to 7: column 1"]
+    assert distill("codes", "show", "a.json", "--columns", "2:4", "--json")["first"] == 2
+    said = distill("codes", "show", "a.json")
+    for words in ("bells", "ä tone.wav", "0 Structure, 1 Detail", "set to 7", "Structure 7"):
+        assert words in said
+    distill("codes", "repeat", "b.json", "--times", "9")
+    assert "more columns: --columns 24:" in distill("codes", "show", "b.json")
+    values = distill("codes", "diff", "a.json", "b.json", "--picture", "d.png", "--json")
+    assert values["missing"] > 0
+    assert not values["same"]
+    assert "Structure: " in distill("codes", "diff", "a.json", "b.json")
+    assert distill("codes", "diff", "a.json", "a.json") == "the codes are the same\n"
+    for name in ("p", "u", "d"):
+        assert Path(f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_preview(distill: Run) -> None:
+    values = distill("codes", "preview", "bells.distill", "--code", "3", "--length", "1", "-o", "entries", "--json")
+    assert [(each["level"], each["code"]) for each in values["entries"]] == [("Structure", 3), ("Detail", 3)]
+    assert all(soundfile.info(each["path"]).frames == 8192 for each in values["entries"])
+    distill("codes", "preview", "bells.distill", "--levels", "Detail", "--length", "1", "-o", "all.wav")
+    assert soundfile.info("all.wav").frames == SIZE * 8192
+    values = distill("codes", "preview", "bells.distill", "a.json", "--columns", "2:4", "-o", "two.wav", "--json")
+    assert values["seconds"] == pytest.approx(2 * 8192 / 48_000)
+    distill("codes", "preview", "bells.distill", "a.json", "--bands", "0", "-o", "band.wav", "--true-level")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("codes", "set", "a.json", str(SIZE)), 2, f"no code {SIZE}"),
+        (("codes", "set", "a.json", "--", "-3"), 2, "no code -3"),
+        (("codes", "set", "a.json", "1", "--columns", "7"), 2, "leaves the grid"),
+        (("codes", "set", "a.json", "1", "--columns", "5:5"), 2, "nothing is selected"),
+        (("codes", "set", "a.json", "1", "--columns", "x"), 2, "--columns takes a number or FIRST:END"),
+        (("codes", "set", "a.json", "1", "--seconds", "nan:1"), 2, "--seconds takes FROM:TO"),
+        (("codes", "set", "a.json", "1", "--seconds", "0:99"), 2, "--seconds takes FROM:TO"),
+        (("codes", "set", "a.json", "1", "--columns", "1", "--seconds", "0:1"), 2, "not both"),
+        (("codes", "set", "a.json", "1", "--levels", "Timbre"), 2, "levels are 0 Structure, 1 Detail"),
+        (("codes", "set", "a.json", "1", "--levels", ""), 2, "nothing is selected: no levels"),
+        (("codes", "set", "a.json", "1", "--bands", "9"), 2, "bands are 0 to 7, not 9"),
+        (("codes", "set", "missing.json", "1"), 1, "no such grid file"),
+        (("codes", "show", "bells.distill"), 1, "not a readable grid of codes"),
+        (("codes", "blend", "bells.distill", "a.json", "b.json", "-w", "nan"), 2, "a weight must be a number"),
+        (("codes", "blend", "bells.distill", "a.json", "b.json", "--level-weight", "x"), 2, "LEVEL=WEIGHT"),
+        (("codes", "swap", "a.json", "b.json", "--at", "9"), 2, "nothing is selected in the other grid"),
+        (("codes", "randomize", "bells.distill", "a.json", "--seed", "-1"), 2, "seed"),
+        (("codes", "rename", "a.json", "0", "2"), 2, "no number"),
+        (("codes", "freeze", "a.json", ""), 2, "no levels"),
+        (("codes", "undo", "a.json", "-n", "0"), 2, "1 or more"),
+        (("codes", "preview", "bells.distill", "--code", "99", "-o", "x.wav"), 2, "no code 99"),
+        (("codes", "preview", "bells.distill", "--columns", "1", "-o", "x.wav"), 2, "name a grid file"),
+        (("codes", "preview", "bells.distill", "a.json", "-o", "x.xyz"), 2, "cannot write .xyz"),
+        (("decode", "bells.distill", "a.json", "-o", "x.xyz"), 2, "cannot write .xyz"),
+        (("decode", "missing.distill", "a.json", "-o", "x.wav"), 1, "missing.distill"),
+        (("encode", "bells.distill", "a.json", "-o", "x.json"), 1, "not a sound"),
+        (("encode", "bells.distill", "missing.wav", "-o", "x.json"), 1, "missing.wav"),
+        (("encode", "bells.distill", "noise.flac", "-o", "x.json", "--device", "abacus"), 2, "abacus is not present"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_done_is_said_in_one_line(distill: Run, words: tuple[str, ...], status: int, said: str) -> None:
+    before = Path("a.json").read_bytes()
+    assert said in distill(*words, code=status)
+    assert Path("a.json").read_bytes() == before
+    assert not Path("x.wav").exists()
+
+
+def test_a_grid_of_another_model_is_refused_with_both_digests(distill: Run) -> None:
+    document = json.loads(Path("a.json").read_text())
+    own = document["model"]["digest"]
+    document["model"] |= {"digest": "2" * 64, "codec_digest": "b" * 64, "name": "drums"}
+    Path("foreign.json").write_text(json.dumps(document))
+    for words in (
+        ("decode", "bells.distill", "foreign.json", "-o", "x.wav"),
+        ("codes", "swap", "a.json", "foreign.json"),
+        ("codes", "blend", "bells.distill", "a.json", "foreign.json"),
+        ("codes", "diff", "a.json", "foreign.json"),
+        ("codes", "preview", "bells.distill", "foreign.json", "-o", "x.wav"),
+    ):
+        said = distill(*words, code=1)
+        assert own in said
+        assert "2" * 64 in said
