@@ -1,6 +1,6 @@
 """Log mel back to a waveform: an estimate of the magnitudes, then phases by fast Griffin-Lim."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -18,10 +18,20 @@ _REMADE_FRAMES, _LEAD_FRAMES = 8, 24
 _MAGNITUDE_STEPS = 4
 _TINY = 1e-12
 
+# From a log mel `[n_mels, frames]` to magnitudes `[frames, bins]` and phases to begin with, complex numbers of the same
+# shape and of modulus 1; None: random ones.
+Estimate = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+
 
 @torch.no_grad()
 def griffin_lim(
-    log_mel: Tensor, config: SpectrogramConfig, *, rounds: int = 32, seed: int = 0, known: Tensor | None = None
+    log_mel: Tensor,
+    config: SpectrogramConfig,
+    *,
+    rounds: int = 32,
+    seed: int = 0,
+    known: Tensor | None = None,
+    estimate: Estimate | None = None,
 ) -> Tensor:
     """A waveform whose log mel is near the given one.
 
@@ -36,6 +46,7 @@ def griffin_lim(
         rounds: number of projections.
         seed: seed of the first phases.
         known: samples `[batch, (frames - 1) * hop_length]` at the log mel's level, NaN where they are to be found.
+        estimate: where the magnitudes come from; by default from `linear_power`, with random phases.
 
     Returns:
         `[batch, (frames - 1) * hop_length]`, at the level of the log mel: the peak may lie above 1.
@@ -53,12 +64,16 @@ def griffin_lim(
         overlap = _Overlap(config, last - first, log_mel.device)
         # One sound after the other: its spectra then stay in the cache, and no sound feels its neighbours.
         for index in range(count):
-            power = transform.to_power(log_mel[index, :, first:last]).T.contiguous()
+            part = log_mel[index, :, first:last]
+            if estimate is None:
+                magnitude, phase = linear_power(transform.to_power(part).T.contiguous(), config).sqrt_(), None
+            else:
+                magnitude, phase = estimate(part)
             held = out[index, first * hop : (last - 1) * hop]
             if first:
                 lead = _LEAD_FRAMES * hop
                 held[lead:] = known[index, first * hop + lead : (last - 1) * hop]
-            held.copy_(_phases(linear_power(power, config).sqrt_(), start, overlap, rounds, held))
+            held.copy_(_phases(magnitude, start if phase is None else phase, overlap, rounds, held))
     return out
 
 

@@ -8,10 +8,11 @@ import numpy.typing as npt
 import torch
 
 from distill.audio.mel import MelTransform
-from distill.configs import STRIDE, SpectrogramConfig
+from distill.configs import STRIDE, Inverse, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, DataError
 from distill.models.grid import columns_of, decode_grid, encode_grid
+from distill.models.vocoder import Vocoder, invert
 from distill.models.vqvae import ConvVQVAE
 
 # A long grid is decoded in pieces of so many columns: memory for the decoder's layers does not grow with the sound.
@@ -50,13 +51,25 @@ class Codec:
         vqvae: the network; it is put into evaluation mode on `device`.
         spectrogram: the spectrogram that it was trained on.
         device: where to compute.
+        inverse: how log mels become sounds.
+        vocoder: the network that every inverse but griffin-lim needs.
     """
 
-    def __init__(self, vqvae: ConvVQVAE, spectrogram: SpectrogramConfig, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        vqvae: ConvVQVAE,
+        spectrogram: SpectrogramConfig,
+        device: torch.device | str = "cpu",
+        *,
+        inverse: Inverse = "griffin-lim",
+        vocoder: Vocoder | None = None,
+    ) -> None:
         self.device = torch.device(device)
         self.vqvae = vqvae.to(self.device).eval()
         self.spectrogram = spectrogram
         self.mel = MelTransform(spectrogram, self.device)
+        self.inverse: Inverse = inverse
+        self.vocoder = None if vocoder is None else vocoder.to(self.device).eval()
 
     @property
     def bands(self) -> int:
@@ -116,6 +129,18 @@ class Codec:
         if not np.isfinite(log_mels).all():
             raise ArtifactError("the decoder gives numbers that are not finite: its weights are damaged, train again")
         return log_mels
+
+    def waveform(self, log_mel: Samples) -> Samples:
+        """Samples `[hop_length * (frames - 1)]` of a log mel `[n_mels, frames]`, at its level, by the codec's inverse.
+
+        Raises:
+            ArtifactError: the vocoder's weights give numbers that are not finite.
+        """
+        given = torch.from_numpy(log_mel)[None].to(self.device)
+        made = invert(given, self.spectrogram, inverse=self.inverse, vocoder=self.vocoder)[0].cpu().numpy()
+        if not np.isfinite(made).all():
+            raise ArtifactError("the vocoder gives numbers that are not finite: its weights are damaged, train again")
+        return made
 
     def _check_grid(self, grid: Grid) -> None:
         shape, size = [self.bands, self.levels], self.codebook_size

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from distill.artifact.model_file import read_model
-from distill.audio.invert import griffin_lim
 from distill.audio.sound import EXTENSIONS, write_sound
 from distill.codec.codec import Codec, Grid, Samples
-from distill.codec.load import build_networks
+from distill.codec.load import build_networks, codec_of
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import StorageError, UsageError
 from distill.generation.sampling import ROWS, SamplingConfig, sample_codes
@@ -66,7 +64,7 @@ class Generator:
         model = read_model(path)
         networks = build_networks(model, path)
         prior = networks.prior.to(device)
-        return cls(Codec(networks.vqvae, model.manifest.spectrogram_config, device), prior)
+        return cls(codec_of(model, networks, device), prior)
 
 
 def generate(
@@ -155,8 +153,7 @@ def _generate(
         )
         for seed, grid in zip(chosen, grids, strict=True):
             # One by one: a convolution over a batch has other last bits than over a single sound.
-            log_mel = torch.from_numpy(codec.decode_log_mel(grid)).to(codec.device)
-            waveform = griffin_lim(log_mel[None], codec.spectrogram)[0].cpu().numpy()[:wanted]
+            waveform = codec.waveform(codec.decode_log_mel(grid))[:wanted]
             yield GeneratedSound(_at_peak(waveform), codec.spectrogram.sample_rate, grid, seed)
 
 

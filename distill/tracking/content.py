@@ -20,7 +20,7 @@ from distill.stages.pipeline import STAGES
 from distill.stages.workspace import Workspace, read_config, read_report
 
 # The stages with a history, and the group that their metrics form in MLflow's page.
-GROUPS = {"train_vqvae": "vqvae", "train_prior": "prior"}
+GROUPS = {"train_vqvae": "vqvae", "train_prior": "prior", "train_vocoder": "vocoder"}
 
 _NOT_METRICS = {"epoch", "warnings"}
 _HEALTH = ("utilization", "perplexity", "dead_codes")

@@ -1,0 +1,179 @@
+"""A small vocoder: from a log mel to the spectrum of a sound, and from there by the inverse Fourier transform.
+
+After Siuzdak, "Vocos: closing the gap between time-domain and Fourier-based neural vocoders" (2023): ConvNeXt blocks at
+the rate of the frames and a head that gives magnitudes and phases, so that nothing is upsampled. The magnitudes are
+corrections to those that `linear_power` finds without a network, with the same mel power.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from distill.audio.invert import griffin_lim, linear_power
+from distill.audio.mel import MelTransform, mel_filters
+from distill.configs import Inverse, SpectrogramConfig
+
+_KERNEL = 7
+# The network sees log mels brought near to a spread of 1.
+_LOG_MEL_SCALE, _LOG_MEL_SHIFT = 0.2, -0.5
+# Corrections to the power lie within this factor as a natural logarithm (17 dB).
+_MOST_CORRECTION = 4.0
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Magnitudes `[batch, frames, bins]` and phases, complex numbers of modulus 1 of the same shape."""
+
+    magnitude: Tensor
+    phase: Tensor
+
+
+class _Block(nn.Module):
+    """A ConvNeXt block over time: each channel by itself, then each frame by itself. `[batch, channels, frames]`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.over_time = nn.Conv1d(channels, channels, _KERNEL, padding=_KERNEL // 2, groups=channels)
+        self.norm = nn.LayerNorm(channels)
+        self.wide = nn.Linear(channels, 2 * channels)
+        self.narrow = nn.Linear(2 * channels, channels)
+        self.scale = nn.Parameter(torch.full((channels,), 0.3))
+
+    def forward(self, features: Tensor) -> Tensor:
+        each = self.norm(self.over_time(features).transpose(1, 2))
+        each = self.narrow(functional.gelu(self.wide(each)))
+        return features + (self.scale * each).transpose(1, 2)
+
+
+class Vocoder(nn.Module):
+    """Log mels `[batch, n_mels, frames]` to spectra and waveforms of any number of frames.
+
+    Untrained it gives, nearly, the magnitudes of `linear_power`.
+
+    Args:
+        hidden: width of the network.
+        blocks: ConvNeXt blocks; each sees 3 frames further to both sides.
+        spectrogram: what the log mels were made with.
+    """
+
+    def __init__(self, hidden: int, blocks: int, spectrogram: SpectrogramConfig) -> None:
+        super().__init__()
+        self.spectrogram = spectrogram
+        bins = spectrogram.n_fft // 2 + 1
+        self.enter = nn.Conv1d(spectrogram.n_mels, hidden, _KERNEL, padding=_KERNEL // 2)
+        self.blocks = nn.Sequential(*(_Block(hidden) for _ in range(blocks)))
+        self.norm = nn.LayerNorm(hidden)
+        self.magnitude = nn.Linear(hidden, bins)
+        self.phase = nn.Linear(hidden, 2 * bins)
+        nn.init.zeros_(self.magnitude.weight)
+        nn.init.zeros_(self.magnitude.bias)
+
+    def forward(self, log_mel: Tensor) -> Spectrum:
+        features = self.features(log_mel)
+        return Spectrum(self.magnitudes(log_mel, features), self.phases(features))
+
+    def features(self, log_mel: Tensor) -> Tensor:
+        """What both halves of the head see, `[batch, frames, hidden]`."""
+        entered = self.enter(log_mel * _LOG_MEL_SCALE + _LOG_MEL_SHIFT)
+        return self.norm(self.blocks(entered).transpose(1, 2))
+
+    def magnitudes(self, log_mel: Tensor, features: Tensor) -> Tensor:
+        """Magnitudes `[batch, frames, bins]`."""
+        correction = self.magnitude(features).float().clamp(-_MOST_CORRECTION, _MOST_CORRECTION)
+        with torch.autocast(log_mel.device.type, enabled=False):
+            with torch.no_grad():
+                mel_power = MelTransform(self.spectrogram, log_mel.device).to_power(log_mel).transpose(1, 2)
+                cheap = linear_power(mel_power.flatten(0, 1), self.spectrogram).unflatten(0, mel_power.shape[:2])
+            power = (cheap + _TINY) * correction.exp()
+            # The network says how a band's power lies in the band, the log mel how much of it there is.
+            filters = mel_filters(self.spectrogram).to(log_mel.device)
+            ratio = (mel_power + _TINY) / (power @ filters + _TINY)
+            heard = filters.sum(1)
+            power = power * torch.where(heard > 0, (ratio @ filters.T) / heard.clamp_min(_TINY), 1.0)
+            return (power + _TINY).sqrt()
+
+    def phases(self, features: Tensor) -> Tensor:
+        """Phases, complex `[batch, frames, bins]` of modulus 1.
+
+        They count from where a sine at the middle of each bin would stand, which turns by `hop_length / n_fft` of a
+        circle for each bin and frame.
+        """
+        real, imaginary = self.phase(features).float().chunk(2, dim=-1)
+        scale = (real.square() + imaginary.square() + _TINY).rsqrt()
+        turned = _turns(features.shape[1], self.spectrogram).to(features.device)
+        return torch.complex(real * scale, imaginary * scale) * turned
+
+
+def waveform_of(spectrum: Spectrum, config: SpectrogramConfig) -> Tensor:
+    """Waveforms `[batch, (frames - 1) * hop_length]` of spectra: inverse transform, window, overlap-add."""
+    windows = torch.fft.irfft(spectrum.magnitude * spectrum.phase, n=config.n_fft)
+    window = torch.hann_window(config.n_fft, device=windows.device)
+    frames = windows.shape[1]
+    added = _overlap_add(windows * window, config.hop_length)
+    weight = _overlap_add(window.square().expand(1, frames, -1), config.hop_length).clamp_min(1e-8)
+    half = config.n_fft // 2
+    return (added / weight)[:, half : half + (frames - 1) * config.hop_length]
+
+
+def _overlap_add(windows: Tensor, hop: int) -> Tensor:
+    """Sum of windows `[batch, frames, n_fft]` that begin a hop apart, `[batch, samples]`."""
+    pieces = -(-windows.shape[-1] // hop)
+    windows = functional.pad(windows, (0, pieces * hop - windows.shape[-1]))
+    parts = windows.unflatten(-1, (pieces, hop)).unbind(2)
+    rows = [functional.pad(part, (0, 0, piece, pieces - 1 - piece)) for piece, part in enumerate(parts)]
+    return torch.stack(rows).sum(0).flatten(1)
+
+
+@lru_cache(maxsize=8)
+def _turns(frames: int, config: SpectrogramConfig) -> Tensor:
+    """Phases of sines at the middles of the bins, complex `[frames, bins]`."""
+    bins = torch.arange(config.n_fft // 2 + 1)
+    steps = (torch.arange(frames)[:, None] * bins * config.hop_length) % config.n_fft
+    angle = steps * (2 * torch.pi / config.n_fft)
+    return torch.polar(torch.ones_like(angle), angle)
+
+
+@torch.no_grad()
+def invert(
+    log_mel: Tensor,
+    config: SpectrogramConfig,
+    *,
+    inverse: Inverse = "griffin-lim",
+    vocoder: Vocoder | None = None,
+    known: Tensor | None = None,
+) -> Tensor:
+    """Waveforms of log mels by one of the inverses; see `distill.audio.invert.griffin_lim`, whose pieces they share.
+
+    Args:
+        log_mel: `[batch, n_mels, frames]`.
+        config: the spectrogram that it was made with.
+        inverse: the way to go.
+        vocoder: in evaluation mode, on the log mel's device; every inverse but griffin-lim needs it.
+        known: samples `[batch, (frames - 1) * hop_length]` that are known, NaN elsewhere.
+
+    Returns:
+        `[batch, (frames - 1) * hop_length]`, at the level of the log mel.
+
+    Raises:
+        ValueError: a vocoder is needed and there is none.
+    """
+    if inverse == "griffin-lim":
+        return griffin_lim(log_mel, config, known=known)
+    if vocoder is None:
+        raise ValueError(f"the inverse {inverse} needs a vocoder")
+    network = vocoder
+
+    def magnitudes(part: Tensor) -> tuple[Tensor, Tensor | None]:
+        return network.magnitudes(part[None], network.features(part[None]))[0].contiguous(), None
+
+    def spectrum(part: Tensor) -> tuple[Tensor, Tensor | None]:
+        found = network(part[None])
+        return found.magnitude[0], found.phase[0]
+
+    if inverse == "vocoder":
+        return griffin_lim(log_mel, config, known=known, rounds=0, estimate=spectrum)
+    return griffin_lim(log_mel, config, known=known, estimate=magnitudes)
