@@ -11,6 +11,7 @@ from distill.audio.mel import MelTransform, mel_filters
 from distill.configs import SpectrogramConfig
 
 MOMENTUM = 0.99
+ROUNDS = 32
 # A longer sound is made in pieces of so many frames (22 s at 48 kHz), each beginning with the end of the one before.
 PIECE_FRAMES = 2048
 # The last frames of a piece know nothing of what follows and are made again; some before them lead into the next piece.
@@ -18,9 +19,9 @@ _REMADE_FRAMES, _LEAD_FRAMES = 8, 24
 _MAGNITUDE_STEPS = 4
 _TINY = 1e-12
 
-# From a log mel `[n_mels, frames]` to magnitudes `[frames, bins]` and phases to begin with, complex numbers of the same
-# shape and of modulus 1; None: random ones.
-Estimate = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+# From a log mel `[n_mels, frames]`, a first frame and the one after the last to magnitudes `[last - first, bins]` of
+# these frames and phases to begin with, complex numbers of the same shape and of modulus 1; None: random ones.
+Estimate = Callable[[Tensor, int, int], tuple[Tensor, Tensor | None]]
 
 
 @torch.no_grad()
@@ -28,7 +29,7 @@ def griffin_lim(
     log_mel: Tensor,
     config: SpectrogramConfig,
     *,
-    rounds: int = 32,
+    rounds: int = ROUNDS,
     seed: int = 0,
     known: Tensor | None = None,
     estimate: Estimate | None = None,
@@ -64,11 +65,11 @@ def griffin_lim(
         overlap = _Overlap(config, last - first, log_mel.device)
         # One sound after the other: its spectra then stay in the cache, and no sound feels its neighbours.
         for index in range(count):
-            part = log_mel[index, :, first:last]
             if estimate is None:
-                magnitude, phase = linear_power(transform.to_power(part).T.contiguous(), config).sqrt_(), None
+                power = transform.to_power(log_mel[index, :, first:last]).T.contiguous()
+                magnitude, phase = linear_power(power, config).sqrt_(), None
             else:
-                magnitude, phase = estimate(part)
+                magnitude, phase = estimate(log_mel[index], first, last)
             held = out[index, first * hop : (last - 1) * hop]
             if first:
                 lead = _LEAD_FRAMES * hop

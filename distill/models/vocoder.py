@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.audio.invert import griffin_lim, linear_power
+from distill.audio.invert import ROUNDS, griffin_lim, linear_power
 from distill.audio.mel import MelTransform, mel_filters
 from distill.configs import Inverse, SpectrogramConfig
 
@@ -96,15 +96,20 @@ class Vocoder(nn.Module):
             power = power * torch.where(heard > 0, (ratio @ filters.T) / heard.clamp_min(_TINY), 1.0)
             return (power + _TINY).sqrt()
 
-    def phases(self, features: Tensor) -> Tensor:
+    @property
+    def context(self) -> int:
+        """Frames to both sides that decide a frame."""
+        return _KERNEL // 2 * (1 + len(self.blocks))
+
+    def phases(self, features: Tensor, first: int = 0) -> Tensor:
         """Phases, complex `[batch, frames, bins]` of modulus 1.
 
         They count from where a sine at the middle of each bin would stand, which turns by `hop_length / n_fft` of a
-        circle for each bin and frame.
+        circle for each bin and frame; `first` is the number of the first frame.
         """
         real, imaginary = self.phase(features).float().chunk(2, dim=-1)
         scale = (real.square() + imaginary.square() + _TINY).rsqrt()
-        turned = _turns(features.shape[1], self.spectrogram).to(features.device)
+        turned = _turns(first, features.shape[1], self.spectrogram).to(features.device)
         return torch.complex(real * scale, imaginary * scale) * turned
 
 
@@ -129,10 +134,10 @@ def _overlap_add(windows: Tensor, hop: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _turns(frames: int, config: SpectrogramConfig) -> Tensor:
+def _turns(first: int, frames: int, config: SpectrogramConfig) -> Tensor:
     """Phases of sines at the middles of the bins, complex `[frames, bins]`."""
     bins = torch.arange(config.n_fft // 2 + 1)
-    steps = (torch.arange(frames)[:, None] * bins * config.hop_length) % config.n_fft
+    steps = (torch.arange(first, first + frames)[:, None] * bins * config.hop_length) % config.n_fft
     angle = steps * (2 * torch.pi / config.n_fft)
     return torch.polar(torch.ones_like(angle), angle)
 
@@ -165,15 +170,15 @@ def invert(
         return griffin_lim(log_mel, config, known=known)
     if vocoder is None:
         raise ValueError(f"the inverse {inverse} needs a vocoder")
-    network = vocoder
+    network, with_phases = vocoder, inverse == "vocoder"
 
-    def magnitudes(part: Tensor) -> tuple[Tensor, Tensor | None]:
-        return network.magnitudes(part[None], network.features(part[None]))[0].contiguous(), None
+    def estimate(whole: Tensor, first: int, last: int) -> tuple[Tensor, Tensor | None]:
+        # With all the frames that it sees a piece comes out as it would in the whole.
+        begin = max(0, first - network.context)
+        part = whole[None, :, begin : last + network.context]
+        kept = slice(first - begin, last - begin)
+        features = network.features(part)
+        magnitude = network.magnitudes(part, features)[0, kept].contiguous()
+        return magnitude, network.phases(features, begin)[0, kept].contiguous() if with_phases else None
 
-    def spectrum(part: Tensor) -> tuple[Tensor, Tensor | None]:
-        found = network(part[None])
-        return found.magnitude[0], found.phase[0]
-
-    if inverse == "vocoder":
-        return griffin_lim(log_mel, config, known=known, rounds=0, estimate=spectrum)
-    return griffin_lim(log_mel, config, known=known, estimate=magnitudes)
+    return griffin_lim(log_mel, config, known=known, rounds=0 if with_phases else ROUNDS, estimate=estimate)

@@ -61,9 +61,9 @@ class VocoderTask:
         # Of a long sound more is heard, but not in proportion: it may be one tone.
         weights = np.sqrt([max(1, len(sound)) for sound in train])
         self.shares = weights / weights.sum()
-        self.train, self.validation = [
-            self._stretches(sounds, None, EVALUATED, [runtime.seed, _EVALUATION_STREAM]) for sounds in (train, held_out)
-        ]
+        evaluated = [runtime.seed, _EVALUATION_STREAM]
+        self.train = self._stretches(train, None, EVALUATED, evaluated)
+        self.validation = self._stretches(held_out, None, EVALUATED, evaluated)
 
     def start(self) -> None:
         """Nothing to prepare."""
