@@ -91,7 +91,8 @@ def settings_of(params: Params) -> dict[str, str]:
     default = Params()
     found: dict[str, Any] = {f"vqvae.{key}": value for key, value in overrides(params.vqvae).items()}
     found |= {f"prior.{key}": value for key, value in overrides(params.prior).items()}
-    for name, left_out in (("run", {"device", "precision", "threads"}), ("data", {"path"}), ("spectrogram", set())):
+    others = {"run": {"device", "precision", "threads"}, "data": {"path"}, "spectrogram": set(), "vocoder": set()}
+    for name, left_out in others.items():
         section, usual = getattr(params, name), getattr(default, name)
         for key, value in section.model_dump(mode="json").items():
             if key not in left_out and value != usual.model_dump(mode="json")[key]:
@@ -111,6 +112,8 @@ def parameters_of(workspace: Workspace) -> dict[str, str]:
         config = read_config(workspace, stage)
         sections[name] = config[name]
         sections["run"] |= config["runtime"]
+    if params.vocoder.enabled:
+        sections["vocoder"] = params.vocoder.model_dump(mode="json")
     model = read_manifest(workspace.model(params.model.name))
     # A prior that was trained for a given model has the VQ-VAE of that model, not of these parameters.
     sections["vqvae"] = model.training_config
