@@ -146,7 +146,7 @@ def again(before: Workspace, root: Path, **changes: Any) -> Workspace:
             if "vocoder" in path.name:
                 continue
             (root / name / path.name).write_bytes(path.read_bytes())
-    return make_workspace(root, **({"vocoder": {**TINY, **changes}} if changes is not None else {}))
+    return make_workspace(root, vocoder={**TINY, **changes})
 
 
 @pytest.fixture(scope="module")
