@@ -14,6 +14,11 @@ Precision = Literal["auto", "fp32", "bf16"]
 STRIDE = 16
 
 SPECTRAL_TERMS = ("full", "half", "quarter", "l1")
+VOCODER_TERMS = ("convergence", "log_magnitude", "mel", "head")
+
+# How a log mel becomes a sound: cheap magnitudes and phases by Griffin-Lim; the vocoder's spectrum as it is; the
+# vocoder's magnitudes and phases by Griffin-Lim.
+Inverse = Literal["griffin-lim", "vocoder", "vocoder+griffin-lim"]
 
 
 class Config(BaseModel):
@@ -192,6 +197,51 @@ class MemorizationConfig(Config):
         3.0, ge=0.5, le=60.0, description="Longest duration of a sound generated for the check, in s."
     )
     temperature: float = Field(1.0, gt=0.0, le=10.0, description="Sampling temperature of the check.")
+
+
+class VocoderConfig(TrainingConfig):
+    """The optional network from log mel to sound, and its training."""
+
+    enabled: bool = Field(False, description="Train a vocoder and put it into the model's file; takes minutes.")
+    inverse: Inverse | Literal["auto"] = Field(
+        "auto", description="How the model's mels become sounds; auto: what is best on held-out sounds."
+    )
+    hidden: int = Field(192, ge=16, le=1024, multiple_of=8, description="Width of the network.")
+    blocks: int = Field(6, ge=1, le=24, description="ConvNeXt blocks.")
+    epochs: int = Field(20, ge=1, le=100_000, description="Epochs, each of steps_per_epoch steps.")
+    steps_per_epoch: int = Field(50, ge=1, le=100_000, description="Steps between two evaluations.")
+    batch_size: int = Field(8, ge=1, le=1024, description="Stretches of sound in a step.")
+    segment_frames: int = Field(
+        64, ge=STRIDE, le=1024, multiple_of=STRIDE, description="Length of a stretch, in frames."
+    )
+    learning_rate: float = Field(2e-3, ge=1e-5, le=1e-2, description="Highest learning rate, after the warm-up.")
+    warmup_fraction: float = Field(
+        0.05, ge=0.0, le=0.5, description="Share of the steps in which the rate rises from 0."
+    )
+    reconstructed_share: float = Field(
+        0.5, ge=0.0, le=1.0, description="Share of the stretches whose log mel has passed through the VQ-VAE."
+    )
+    weight_convergence: float = Field(
+        1.0, ge=0.0, le=10.0, description="Loss weight: spectral convergence of the sound, at three resolutions."
+    )
+    weight_log_magnitude: float = Field(
+        1.0, ge=0.0, le=10.0, description="Loss weight: log magnitudes of the sound, at three resolutions."
+    )
+    weight_mel: float = Field(0.5, ge=0.0, le=10.0, description="Loss weight: log mel of the sound.")
+    weight_head: float = Field(
+        1.0, ge=0.0, le=10.0, description="Loss weight: magnitudes before they become a sound; needs no phases."
+    )
+
+    @model_validator(mode="after")
+    def _check_any_weight(self) -> "VocoderConfig":
+        if not any(self.loss_weights.values()):
+            raise ValueError("one of the vocoder's loss weights must be above 0")
+        return self
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weight of each loss term by its name."""
+        return {name: getattr(self, f"weight_{name}") for name in VOCODER_TERMS}
 
 
 class ModelConfig(Config):

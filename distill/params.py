@@ -16,6 +16,7 @@ from distill.configs import (
     PriorConfig,
     RunConfig,
     SpectrogramConfig,
+    VocoderConfig,
     VQVAEConfig,
 )
 from distill.errors import UsageError
@@ -47,6 +48,7 @@ class Params(Config):
     vqvae: VQVAEParams = VQVAEParams()  # type: ignore[valid-type]
     prior: PriorParams = PriorParams()  # type: ignore[valid-type]
     memorization: MemorizationConfig = MemorizationConfig()
+    vocoder: VocoderConfig = VocoderConfig()
     model: ModelConfig = ModelConfig()
 
 

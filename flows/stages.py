@@ -34,6 +34,7 @@ TITLES = {
     "train_vqvae": "Train the VQ-VAE",
     "train_prior": "Train the prior",
     "check_memorization": "Check for memorization",
+    "train_vocoder": "Train the vocoder",
     "register": "Write the model",
 }
 TIMEOUTS = {
@@ -42,6 +43,7 @@ TIMEOUTS = {
     "train_vqvae": timedelta(days=3),
     "train_prior": timedelta(days=3),
     "check_memorization": timedelta(hours=6),
+    "train_vocoder": timedelta(days=1),
     "register": timedelta(minutes=30),
 }
 RETRIES = 2

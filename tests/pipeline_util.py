@@ -39,6 +39,7 @@ TINY: dict[str, dict[str, Any]] = {
         "token_noise": 0.1,
     },
     "memorization": {"sounds": 2, "seconds": 0.5},
+    "vocoder": {"enabled": False},
     "model": {"name": "tiny"},
 }
 

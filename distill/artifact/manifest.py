@@ -11,19 +11,29 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from distill.configs import Config, PriorConfig, SpectrogramConfig, VQVAEConfig
+from distill.configs import Config, Inverse, PriorConfig, SpectrogramConfig, VocoderConfig, VQVAEConfig
 from distill.errors import ArtifactError
 from distill.files import digest_json, finite
 
 FORMAT: Final = "distill_model"
 VERSION: Final = 2
-MINOR: Final = 0
+MINOR: Final = 1
+# The minor version of a file without a vocoder, whose keys are those of the first.
+_MINOR_WITHOUT_VOCODER = 0
 
 # Mel bins in a band of the code grid: the encoder halves the mel axis four times.
 _BAND = 16
 
 # These keys are left out of the document while they hold nothing.
-_OPTIONAL = ("prior_config", "prior_metadata", "memorization", "journal")
+_OPTIONAL = (
+    "prior_config",
+    "prior_metadata",
+    "memorization",
+    "journal",
+    "inverse",
+    "vocoder_config",
+    "vocoder_metadata",
+)
 
 Number = Annotated[float | None, Field(description="null: it was not finite, or is not known.")]
 Curve = tuple[float | None, ...]
@@ -83,6 +93,17 @@ class PriorArchitecture(Part):
     num_quantizers: int = _same_range(VQVAEConfig, "num_quantizers")
     bands: int = Field(ge=1, le=256, description="Rows of the code grid: 16 mel bins each.")
     context: int = _same_range(PriorConfig, "context")
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments by name."""
+        return self.model_dump()
+
+
+class VocoderArchitecture(Part):
+    """What Vocoder is constructed with, beside the spectrogram."""
+
+    hidden: int = _same_range(VocoderConfig, "hidden")
+    blocks: int = _same_range(VocoderConfig, "blocks")
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments by name."""
@@ -212,6 +233,28 @@ class PriorMetadata(Part):
     memorization_warnings: tuple[str, ...] = Field((), description="Each names both perplexities and the threshold.")
 
 
+class InverseQuality(Part):
+    """How near sounds made from log mels are to the true held-out ones; means over sounds, lower is better."""
+
+    spectral_convergence: Number = Field(None, description="Of magnitudes with windows of 2048, 1024 and 512.")
+    lsd_db: Number = Field(None, description="Log-spectral distance of the mel power, in dB.")
+
+
+class InverseFigures(Part):
+    """An inverse's quality from true log mels, its ceiling, and from those that have passed through the VQ-VAE."""
+
+    true_mel: InverseQuality = InverseQuality()
+    after_model: InverseQuality = InverseQuality()
+
+
+class VocoderMetadata(Part):
+    """How the training of the vocoder went, and how the ways from log mel to sound compare on held-out sounds."""
+
+    epochs: int = Field(0, ge=0, description="Epochs that the vocoder was trained.")
+    best_epoch: int = Field(0, ge=0, description="Epoch whose weights these are, the first being 1; 0: none.")
+    inverses: dict[str, InverseFigures] = Field({}, description="Figures of each inverse by its name.")
+
+
 class Memorization(Part):
     """Result of the check for copies of training sounds."""
 
@@ -225,7 +268,7 @@ class Manifest(Part):
 
     format: Literal["distill_model"] = FORMAT
     version: Literal[2] = VERSION
-    minor: int = Field(MINOR, ge=0, description="Later minor versions only add keys.")
+    minor: int = Field(0, ge=0, description="Later minor versions only add keys; 1: with a vocoder.")
     model_type: Literal["vqvae"] = "vqvae"
     tensor_digest: str = Field(
         "", pattern=r"^([0-9a-f]{64})?$", description="Digest of the weights; writing fills it in."
@@ -241,6 +284,9 @@ class Manifest(Part):
     prior_metadata: PriorMetadata | None = None
     memorization: Memorization | None = None
     journal: tuple[dict[str, JsonValue], ...] | None = Field(None, description="Live changes, in order of sequence.")
+    inverse: Inverse | None = Field(None, description="How log mels become sounds; null or absent: griffin-lim.")
+    vocoder_config: VocoderArchitecture | None = None
+    vocoder_metadata: VocoderMetadata | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -254,6 +300,10 @@ class Manifest(Part):
             raise ValueError(f"spectrogram_config.n_mels and vqvae_config.n_mels ({vqvae.n_mels}) must be equal")
         if (prior is None) != (self.prior_metadata is None):
             raise ValueError("prior_config and prior_metadata belong together")
+        if (self.vocoder_config is None) != (self.vocoder_metadata is None):
+            raise ValueError("vocoder_config and vocoder_metadata belong together")
+        if self.vocoder_config is None and self.inverse not in (None, "griffin-lim"):
+            raise ValueError(f"inverse is {self.inverse}, and there is no vocoder_config")
         if prior is None:
             return self
         if (prior.codebook_size, prior.num_quantizers) != (vqvae.codebook_size, vqvae.num_quantizers):
@@ -267,7 +317,7 @@ class Manifest(Part):
     def document(self) -> dict[str, Any]:
         """The JSON values that are written; optional keys without a value are left out."""
         values = self.model_dump(mode="json")
-        values["minor"] = MINOR
+        values["minor"] = _MINOR_WITHOUT_VOCODER if self.vocoder_config is None else MINOR
         return {key: value for key, value in values.items() if value is not None or key not in _OPTIONAL}
 
 

@@ -1,4 +1,4 @@
-"""The `.distill` model file: weights of the VQ-VAE, of the prior if there is one, and the manifest."""
+"""The `.distill` model file: weights of the VQ-VAE, of prior and vocoder if there are any, and the manifest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ EXTENSION = ".distill"
 
 _VQVAE = "vqvae."
 _PRIOR = "prior."
+_VOCODER = "vocoder."
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class ModelFile:
     vqvae_state: "dict[str, torch.Tensor]"
     prior_state: "dict[str, torch.Tensor] | None"
     digest: str
+    vocoder_state: "dict[str, torch.Tensor] | None" = None
 
 
 def write_model(
@@ -41,6 +43,7 @@ def write_model(
     manifest: Manifest,
     vqvae_state: "Mapping[str, torch.Tensor]",
     prior_state: "Mapping[str, torch.Tensor] | None" = None,
+    vocoder_state: "Mapping[str, torch.Tensor] | None" = None,
 ) -> str:
     """Write a model file, whole or not at all; equal inputs give equal bytes.
 
@@ -49,6 +52,7 @@ def write_model(
         manifest: its `tensor_digest` and `minor` are filled in by the writing.
         vqvae_state: state dict of ConvVQVAE.
         prior_state: state dict of CodePrior, exactly when the manifest has a `prior_config`.
+        vocoder_state: state dict of Vocoder, exactly when the manifest has a `vocoder_config`.
 
     Returns:
         The digest of the weights, which identifies the model whatever it is called.
@@ -59,10 +63,13 @@ def write_model(
     """
     if (prior_state is None) != (manifest.prior_config is None):
         raise ValueError("a prior_config in the manifest and the prior's weights belong together")
-    if not vqvae_state or (prior_state is not None and not prior_state):
+    if (vocoder_state is None) != (manifest.vocoder_config is None):
+        raise ValueError("a vocoder_config in the manifest and the vocoder's weights belong together")
+    if not vqvae_state or any(state is not None and not state for state in (prior_state, vocoder_state)):
         raise ValueError("a model without weights cannot be stored")
     tensors = {_VQVAE + name: tensor for name, tensor in vqvae_state.items()}
     tensors |= {_PRIOR + name: tensor for name, tensor in (prior_state or {}).items()}
+    tensors |= {_VOCODER + name: tensor for name, tensor in (vocoder_state or {}).items()}
     return write_container(path, tensors, manifest.document())
 
 
@@ -94,7 +101,11 @@ def read_model(path: Path) -> ModelFile:
     if bool(prior_state) != (manifest.prior_config is not None):
         lacking = "a prior_config" if prior_state else "weights of the prior"
         raise ArtifactError(f"{path} holds one half of a prior: {lacking} is missing; train the prior again")
-    return ModelFile(manifest, vqvae_state, prior_state or None, container.digest)
+    vocoder_state = _with_prefix(container.tensors, _VOCODER)
+    if bool(vocoder_state) != (manifest.vocoder_config is not None):
+        lacking = "a vocoder_config" if vocoder_state else "weights of the vocoder"
+        raise ArtifactError(f"{path} holds one half of a vocoder: {lacking} is missing; train the model again")
+    return ModelFile(manifest, vqvae_state, prior_state or None, container.digest, vocoder_state or None)
 
 
 def add_prior(
@@ -127,7 +138,7 @@ def add_prior(
     changes = {"prior_config": config, "prior_metadata": metadata, "lineage": lineage or model.manifest.lineage}
     # Validated anew, which model_copy would not do.
     manifest = parse_manifest({**dict(model.manifest), **changes, "memorization": None}, path)
-    return write_model(path, manifest, model.vqvae_state, prior_state)
+    return write_model(path, manifest, model.vqvae_state, prior_state, model.vocoder_state)
 
 
 def layout(state: "Mapping[str, torch.Tensor]") -> "dict[str, tuple[tuple[int, ...], torch.dtype]]":

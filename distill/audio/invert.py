@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from distill.audio.mel import MelTransform, mel_filters
 from distill.configs import SpectrogramConfig
 
 MOMENTUM = 0.99
+ROUNDS = 32
 # A longer sound is made in pieces of so many frames (22 s at 48 kHz), each beginning with the end of the one before.
 PIECE_FRAMES = 2048
 # The last frames of a piece know nothing of what follows and are made again; some before them lead into the next piece.
@@ -19,10 +21,29 @@ _REMADE_FRAMES, _LEAD_FRAMES = 8, 24
 _MAGNITUDE_STEPS = 4
 _TINY = 1e-12
 
+# The log mel `[n_mels, last - first]` of a sound from one frame up to, and without, another.
+LogMel = Callable[[int, int], Tensor]
+
+
+class Estimate(Protocol):
+    """What Griffin-Lim begins with."""
+
+    def __call__(self, log_mel: LogMel, frames: int, first: int, last: int) -> tuple[Tensor, Tensor | None]:
+        """Magnitudes `[last - first, bins]` of some frames of a sound, and their phases.
+
+        Phases are complex numbers of modulus 1 and the same shape; None stands for random ones.
+        """
+
 
 @torch.no_grad()
 def griffin_lim(
-    log_mel: Tensor, config: SpectrogramConfig, *, rounds: int = 32, seed: int = 0, known: Tensor | None = None
+    log_mel: Tensor,
+    config: SpectrogramConfig,
+    *,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+    known: Tensor | None = None,
+    estimate: Estimate | None = None,
 ) -> Tensor:
     """A waveform whose log mel is near the given one.
 
@@ -37,6 +58,7 @@ def griffin_lim(
         rounds: number of projections.
         seed: seed of the first phases.
         known: samples `[batch, (frames - 1) * hop_length]` at the log mel's level, NaN where they are to be found.
+        estimate: where the magnitudes come from; by default from `linear_power`, with random phases.
 
     Returns:
         `[batch, (frames - 1) * hop_length]`, at the level of the log mel: the peak may lie above 1.
@@ -54,28 +76,30 @@ def griffin_lim(
             if first:
                 lead = _LEAD_FRAMES * hop
                 held[lead:] = known[index, first * hop + lead : (last - 1) * hop]
-            held.copy_(piece.waveform(log_mel[index, :, first:last], rounds, held))
+            held.copy_(piece.waveform(_within(log_mel[index]), frames, estimate or _cheap(config), rounds, held))
     return out
 
 
 @torch.no_grad()
 def griffin_lim_blocks(
-    log_mel: Callable[[int, int], Tensor],
+    log_mel: LogMel,
     frames: int,
     config: SpectrogramConfig,
     *,
-    rounds: int = 32,
+    rounds: int = ROUNDS,
     seed: int = 0,
+    estimate: Estimate | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[Tensor]:
     """The waveform that `griffin_lim` makes of one sound, block by block: a long one is nowhere as a whole.
 
     Args:
-        log_mel: gives the log mel `[n_mels, last - first]` from one frame up to, and without, another.
+        log_mel: where the log mel comes from.
         frames: frames of the whole sound.
         config: the spectrogram that it was made with.
         rounds: number of projections.
         seed: seed of the first phases.
+        estimate: as for `griffin_lim`.
         device: where the log mel is.
 
     Yields:
@@ -86,7 +110,7 @@ def griffin_lim_blocks(
     for piece in _pieces(frames, config, seed, torch.device(device)):
         held = torch.full(((piece.last - piece.first - 1) * hop,), torch.nan, device=device)
         held[: len(ready)] = ready
-        made = piece.waveform(log_mel(piece.first, piece.last), rounds, held)
+        made = piece.waveform(log_mel, frames, estimate or _cheap(config), rounds, held)
         done = len(made) if piece.last == frames else (PIECE_FRAMES - _REMADE_FRAMES) * hop
         yield made[len(ready) : done]
         ready = made[done - lead : done]
@@ -108,23 +132,35 @@ class _Piece:
     first: int
     last: int
     start: Tensor
-    transform: MelTransform
     overlap: "_Overlap"
 
-    def waveform(self, log_mel: Tensor, rounds: int, held: Tensor) -> Tensor:
-        """`[(frames - 1) * hop_length]` of a log mel `[n_mels, frames]`, equal to `held` where that is a number."""
-        power = self.transform.to_power(log_mel).T.contiguous()
-        magnitude = linear_power(power, self.transform.config).sqrt_()
-        return _phases(magnitude, self.start, self.overlap, rounds, held)
+    def waveform(self, log_mel: LogMel, frames: int, estimate: Estimate, rounds: int, held: Tensor) -> Tensor:
+        """`[(last - first - 1) * hop_length]` of a sound, equal to `held` where that is a number."""
+        magnitude, phase = estimate(log_mel, frames, self.first, self.last)
+        return _phases(magnitude, self.start if phase is None else phase, self.overlap, rounds, held)
 
 
 def _pieces(frames: int, config: SpectrogramConfig, seed: int, device: torch.device) -> Iterator[_Piece]:
-    transform = MelTransform(config, device)
     generator = torch.Generator().manual_seed(seed)
     for first, last in _bounds(frames):
         angle = torch.rand(last - first, config.n_fft // 2 + 1, generator=generator) * (2 * torch.pi)
         start = torch.polar(torch.ones_like(angle), angle).to(device)
-        yield _Piece(first, last, start, transform, _Overlap(config, last - first, device))
+        yield _Piece(first, last, start, _Overlap(config, last - first, device))
+
+
+def _within(log_mel: Tensor) -> LogMel:
+    return lambda first, last: log_mel[:, first:last]
+
+
+def _cheap(config: SpectrogramConfig) -> Estimate:
+    """Magnitudes without a network, and random phases."""
+
+    def estimate(log_mel: LogMel, frames: int, first: int, last: int) -> tuple[Tensor, Tensor | None]:
+        given = log_mel(first, last)
+        power = MelTransform(config, given.device).to_power(given).T.contiguous()
+        return linear_power(power, config).sqrt_(), None
+
+    return estimate
 
 
 def linear_power(mel_power: Tensor, config: SpectrogramConfig) -> Tensor:

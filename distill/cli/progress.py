@@ -30,6 +30,7 @@ TITLES = {
     "train_vqvae": "Train the VQ-VAE",
     "train_prior": "Train the prior",
     "check_memorization": "Check for memorization",
+    "train_vocoder": "Train the vocoder",
     "register": "Write the model",
     "generate": "Generate",
 }

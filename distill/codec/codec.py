@@ -1,17 +1,19 @@
 """A trained VQ-VAE in use: sound to log mel to code grid, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from distill.audio.invert import LogMel, griffin_lim_blocks
 from distill.audio.mel import MelTransform
-from distill.configs import STRIDE, SpectrogramConfig
+from distill.configs import STRIDE, Inverse, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, DataError
 from distill.models.grid import SILENT, columns_of, decode_grid, encode_grid
+from distill.models.vocoder import Vocoder, inversion, invert
 from distill.models.vqvae import ConvVQVAE
 
 # What is long goes through the networks in pieces of so many columns: memory for their layers does not grow with it.
@@ -50,13 +52,25 @@ class Codec:
         vqvae: the network; it is put into evaluation mode on `device`.
         spectrogram: the spectrogram that it was trained on.
         device: where to compute.
+        inverse: how log mels become sounds.
+        vocoder: the network that every inverse but griffin-lim needs.
     """
 
-    def __init__(self, vqvae: ConvVQVAE, spectrogram: SpectrogramConfig, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        vqvae: ConvVQVAE,
+        spectrogram: SpectrogramConfig,
+        device: torch.device | str = "cpu",
+        *,
+        inverse: Inverse = "griffin-lim",
+        vocoder: Vocoder | None = None,
+    ) -> None:
         self.device = torch.device(device)
         self.vqvae = vqvae.to(self.device).eval()
         self.spectrogram = spectrogram
         self.mel = MelTransform(spectrogram, self.device)
+        self.inverse: Inverse = inverse
+        self.vocoder = None if vocoder is None else vocoder.to(self.device).eval()
 
     @property
     def bands(self) -> int:
@@ -137,6 +151,26 @@ class Codec:
             raise ArtifactError("the decoder gives numbers that are not finite: its weights are damaged, train again")
         return log_mels
 
+    def waveform(self, log_mel: Samples, known: Samples | None = None) -> Samples:
+        """Samples `[hop_length * (frames - 1)]` of a log mel `[n_mels, frames]`, at its level, by the codec's inverse.
+
+        `known` are samples of the same length that are kept as they are, NaN where they are to be found.
+
+        Raises:
+            ArtifactError: the vocoder's weights give numbers that are not finite.
+        """
+        mel = torch.from_numpy(log_mel)[None].to(self.device)
+        given = None if known is None else torch.from_numpy(known)[None].to(self.device)
+        return _finite(invert(mel, self.spectrogram, inverse=self.inverse, vocoder=self.vocoder, known=given)[0])
+
+    def waveform_blocks(self, log_mel: LogMel, frames: int) -> Iterator[Samples]:
+        """What `waveform` gives for a whole sound, block by block: a long one is nowhere as a whole."""
+        way = inversion(self.inverse, self.vocoder)
+        for block in griffin_lim_blocks(
+            log_mel, frames, self.spectrogram, rounds=way.rounds, estimate=way.estimate, device=self.device
+        ):
+            yield _finite(block)
+
     def _check_grid(self, grid: Grid, lowest: int) -> None:
         shape, size = [self.bands, self.levels], self.codebook_size
         if grid.ndim != 3 or list(grid.shape[1:]) != shape or not len(grid):
@@ -147,3 +181,10 @@ class Codec:
             raise DataError(
                 f"the code grid holds codes from {grid.min()} to {grid.max()}; the model has 0 to {size - 1}"
             )
+
+
+def _finite(made: torch.Tensor) -> Samples:
+    samples: Samples = made.cpu().numpy()
+    if not np.isfinite(samples).all():
+        raise ArtifactError("the vocoder gives numbers that are not finite: its weights are damaged, train again")
+    return samples

@@ -14,16 +14,18 @@ from distill.artifact.model_file import ModelFile, check_state, layout, read_mod
 from distill.codec.codec import Codec
 from distill.errors import ArtifactError
 from distill.models.prior import CodePrior
+from distill.models.vocoder import Vocoder
 from distill.models.vqvae import ConvVQVAE
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks of a model on the CPU, in evaluation mode; `optional_prior` is None where there is no prior."""
+    """The networks of a model on the CPU, in evaluation mode; None stands for what the model does not have."""
 
     vqvae: ConvVQVAE
     optional_prior: CodePrior | None
     path: Path
+    optional_vocoder: Vocoder | None = None
 
     @property
     def prior(self) -> CodePrior:
@@ -60,7 +62,18 @@ def build_networks(
     vqvae = ConvVQVAE(**model.manifest.vqvae_config.arguments())
     _fill(vqvae, model.vqvae_state, path)
     prior = None if prior_config is None else _prior(model, prior_config, prior_state or {}, path)
-    return Networks(vqvae.eval(), prior, path)
+    return Networks(vqvae.eval(), prior, path, _vocoder(model, path))
+
+
+def codec_of(model: ModelFile, networks: Networks, device: torch.device | str = "cpu") -> Codec:
+    """The codec of a model's networks, with the inverse that the model's file names."""
+    return Codec(
+        networks.vqvae,
+        model.manifest.spectrogram_config,
+        device,
+        inverse=model.manifest.inverse or "griffin-lim",
+        vocoder=networks.optional_vocoder,
+    )
 
 
 def load_codec(path: Path, device: torch.device | str = "cpu") -> Codec:
@@ -71,7 +84,7 @@ def load_codec(path: Path, device: torch.device | str = "cpu") -> Codec:
         StorageError: the file is there and cannot be read.
     """
     model = read_model(path)
-    return Codec(build_networks(model, path).vqvae, model.manifest.spectrogram_config, device)
+    return codec_of(model, build_networks(model, path), device)
 
 
 def load_prior(path: Path, device: torch.device | str = "cpu") -> CodePrior:
@@ -97,6 +110,15 @@ def _prior(
         raise ArtifactError(f"{path}: the prior was trained on the codes of another model; train the prior again")
     _fill(prior, state, path)
     return prior.eval()
+
+
+def _vocoder(model: ModelFile, path: Path) -> Vocoder | None:
+    config = model.manifest.vocoder_config
+    if config is None:
+        return None
+    vocoder = Vocoder(**config.arguments(), spectrogram=model.manifest.spectrogram_config)
+    _fill(vocoder, model.vocoder_state or {}, path)
+    return vocoder.eval()
 
 
 def _fill(network: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distill.audio.invert import griffin_lim
 from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono
 from distill.codec.codec import Codec, Samples, normalise
@@ -70,10 +69,7 @@ def waveform(codec: Codec, log_mel: Samples, known: Samples | None = None) -> Sa
     `known` are samples of the same length that are kept as they are; NaN where they are to be found.
     """
     # Frames stand at the middle of their windows: one more makes the last column whole.
-    whole = torch.from_numpy(np.concatenate([log_mel, log_mel[:, -1:]], axis=1)).to(codec.device)
-    given = None if known is None else torch.from_numpy(known)[None].to(codec.device)
-    made: Samples = griffin_lim(whole[None], codec.spectrogram, known=given)[0].cpu().numpy()
-    return made
+    return codec.waveform(np.concatenate([log_mel, log_mel[:, -1:]], axis=1), known)
 
 
 def as_source(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samples:

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from distill.audio.invert import griffin_lim
 from distill.audio.sound import Sound, resample, to_mono
 from distill.codec.codec import Grid, Samples, normalise
 from distill.errors import DataError, UsageError
@@ -159,14 +157,13 @@ def _as_known(generator: Generator, sound: Sound) -> _Given:
 def _waveform(generator: Generator, grid: Grid, given: list[tuple[int, Samples]]) -> Samples:
     """The waveform of a grid, `[16 * hop_length * columns]`, with given samples in their places."""
     codec = generator.codec
-    log_mel = torch.from_numpy(codec.decode_log_mel(grid))
+    log_mel = codec.decode_log_mel(grid)
     # Frames stand at the middle of their windows: one more makes the last column whole.
-    log_mel = torch.cat([log_mel, log_mel[:, -1:]], dim=1)
-    known = np.full((1, (log_mel.shape[1] - 1) * codec.spectrogram.hop_length), np.nan, np.float32)
+    log_mel = np.concatenate([log_mel, log_mel[:, -1:]], axis=1)
+    known = np.full((log_mel.shape[1] - 1) * codec.spectrogram.hop_length, np.nan, np.float32)
     for at, samples in given:
-        known[0, at : at + len(samples)] = samples
-    made = griffin_lim(log_mel[None].to(codec.device), codec.spectrogram, known=torch.from_numpy(known))
-    return made[0].cpu().numpy()
+        known[at : at + len(samples)] = samples
+    return codec.waveform(log_mel, known)
 
 
 def _as_given(made: Samples, sound: Sound, rate: int, peak: float) -> npt.NDArray[np.float32]:

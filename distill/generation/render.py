@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 from distill.artifact.model_file import ModelFile, read_model
-from distill.audio.invert import griffin_lim_blocks
 from distill.codec.codec import CONTEXT_COLUMNS, Codec, Grid, Samples
-from distill.codec.load import build_networks
+from distill.codec.load import build_networks, codec_of
 from distill.configs import STRIDE
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, UsageError
@@ -72,8 +71,7 @@ class Generator:
         networks = build_networks(model, path)
         prior = networks.prior.to(device)
         _require_finite(model, path)
-        codec = Codec(networks.vqvae, model.manifest.spectrogram_config, device)
-        return cls(codec, prior, model.manifest.metadata.name, model.digest)
+        return cls(codec_of(model, networks, device), prior, model.manifest.metadata.name, model.digest)
 
 
 def generate(
@@ -170,8 +168,8 @@ def waveform_blocks(generator: Generator, grid: Grid, samples: int) -> Iterator[
         frames = codec.decode_log_mel(grid[begin:end])[:, first - STRIDE * begin : last - STRIDE * begin]
         return torch.from_numpy(np.ascontiguousarray(frames)).to(codec.device)
 
-    for block in griffin_lim_blocks(log_mel, STRIDE * len(grid), codec.spectrogram, device=codec.device):
-        yield block[:samples].cpu().numpy()
+    for block in codec.waveform_blocks(log_mel, STRIDE * len(grid)):
+        yield block[:samples]
         samples -= len(block)
         if samples <= 0:
             return
@@ -185,7 +183,7 @@ def peak_gain(peak: float) -> float:
 
 
 def _require_finite(model: ModelFile, path: Path) -> None:
-    states = {"vqvae": model.vqvae_state, "prior": model.prior_state or {}}
+    states = {"vqvae": model.vqvae_state, "prior": model.prior_state or {}, "vocoder": model.vocoder_state or {}}
     for part, state in states.items():
         for name, tensor in state.items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

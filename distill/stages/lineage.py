@@ -32,7 +32,10 @@ def of_vqvae(workspace: Workspace, dataset: PreparedDataset, values: dict[str, A
 
 
 def of_model(workspace: Workspace, dataset: PreparedDataset, vqvae: Lineage) -> Lineage:
-    """The lineage of the finished model around a VQ-VAE, which may have been trained on other sounds."""
+    """The lineage of the finished model around a VQ-VAE, which may have been trained on other sounds.
+
+    A vocoder that is switched off leaves no trace in it.
+    """
     values = read_config(workspace, "train_prior")
     before = vqvae.parameters
     sections: dict[str, Any] = {
@@ -41,7 +44,13 @@ def of_model(workspace: Workspace, dataset: PreparedDataset, vqvae: Lineage) -> 
         "vqvae_lineage": vqvae.id,
         "memorization": read_config(workspace, "check_memorization")["memorization"],
     }
-    return _lineage(workspace, dataset, tuple(CODE_VERSIONS), sections, Runtime(**values["runtime"]))
+    stages = tuple(CODE_VERSIONS)
+    vocoder = workspace.params().vocoder
+    if vocoder.enabled:
+        sections["vocoder"] = vocoder.model_dump(mode="json")
+    else:
+        stages = tuple(stage for stage in stages if stage != "train_vocoder")
+    return _lineage(workspace, dataset, stages, sections, Runtime(**values["runtime"]))
 
 
 def planned(workspace: Workspace, *, vqvae_trained: bool) -> Lineage:

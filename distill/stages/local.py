@@ -102,6 +102,7 @@ def train_prior_for(
     workspace, params = _open(source, params, name or params.model.name, key=_key(source, params, digest), fresh=fresh)
     _check_writable(output or model_path)
     document = {**dict(model.manifest), "prior_config": None, "prior_metadata": None, "memorization": None}
+    document |= {"inverse": None, "vocoder_config": None, "vocoder_metadata": None}
     write_model(workspace.vqvae, parse_manifest(document, model_path), model.vqvae_state)
     with watch(workspace) as watcher:
         call = Call(workspace, emit.with_listener(watcher), stop)

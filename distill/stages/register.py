@@ -5,6 +5,7 @@ from typing import Any
 from distill.artifact.manifest import Manifest, Memorization, Metadata
 from distill.artifact.model_file import read_model, write_model
 from distill.artifact.prior_file import read_prior
+from distill.artifact.vocoder_file import read_vocoder
 from distill.dataset.store import PreparedDataset
 from distill.files import write_bytes
 from distill.models.health import judge
@@ -24,6 +25,7 @@ def run(call: Call) -> dict[str, Any]:
     params = workspace.params()
     model = read_model(workspace.vqvae)
     prior = read_prior(workspace.prior, vqvae_digest=model.digest)
+    vocoder = read_vocoder(workspace.vocoder, vqvae_digest=model.digest)
     dataset = PreparedDataset(workspace.prepared)
     check = read_report(workspace, "check_memorization")
     known = model.manifest.metadata
@@ -41,8 +43,11 @@ def run(call: Call) -> dict[str, Any]:
         "memorization": Memorization(**{key: check[key] for key in ("verdict", "reasons", "evidence")}),
         "lineage": lineage.of_model(workspace, dataset, model.manifest.lineage),
     }
+    if vocoder is not None:
+        changes |= {"inverse": vocoder.inverse, "vocoder_config": vocoder.config, "vocoder_metadata": vocoder.metadata}
     manifest = Manifest(**{**dict(model.manifest), **changes})
-    digest = write_model(workspace.model(params.model.name), manifest, model.vqvae_state, prior.state)
+    state = None if vocoder is None else vocoder.state
+    digest = write_model(workspace.model(params.model.name), manifest, model.vqvae_state, prior.state, state)
     write_bytes(workspace.model(params.model.name).with_suffix(".md"), _card(manifest, digest).encode())
     return write_report(
         workspace,
@@ -80,6 +85,11 @@ def _card(manifest: Manifest, digest: str) -> str:
         lines.append(
             f"- prior: epoch {prior.best_epoch} of {prior.epochs}, "
             f"held-out perplexity {prior.perplexity.validation}, training perplexity {prior.perplexity.train}"
+        )
+    if manifest.vocoder_metadata is not None:
+        trained = manifest.vocoder_metadata
+        lines.append(
+            f"- vocoder: epoch {trained.best_epoch} of {trained.epochs}; sounds are made by {manifest.inverse}"
         )
     if manifest.memorization is not None:
         lines.append(f"- memorization check: {manifest.memorization.verdict}")

@@ -6,5 +6,6 @@ CODE_VERSIONS = {
     "train_vqvae": 3,
     "train_prior": 2,
     "check_memorization": 2,
+    "train_vocoder": 1,
     "register": 1,
 }

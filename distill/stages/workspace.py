@@ -41,6 +41,11 @@ class Workspace:
         return self.root / "trained" / "prior.safetensors"
 
     @property
+    def vocoder(self) -> Path:
+        """The trained vocoder, or the word that there is none."""
+        return self.root / "trained" / "vocoder.safetensors"
+
+    @property
     def previews(self) -> Path:
         return self.root / "previews"
 

@@ -21,7 +21,7 @@ from distill.stages.pipeline import STAGES
 from distill.stages.workspace import Workspace, read_config, read_report
 
 # The stages with a history, and the group that their metrics form in MLflow's page.
-GROUPS = {"train_vqvae": "vqvae", "train_prior": "prior"}
+GROUPS = {"train_vqvae": "vqvae", "train_prior": "prior", "train_vocoder": "vocoder"}
 
 _SHAPING = ("vqvae.num_quantizers", "vqvae.codebook_size", "vqvae.codebook_dim", "vqvae.commitment_weight")
 _NOT_METRICS = {"epoch", "warnings"}
@@ -104,7 +104,8 @@ def settings_of(params: Params) -> dict[str, str]:
     default = Params()
     found: dict[str, Any] = {f"vqvae.{key}": value for key, value in overrides(params.vqvae).items()}
     found |= {f"prior.{key}": value for key, value in overrides(params.prior).items()}
-    for name, left_out in (("run", {"device", "precision", "threads"}), ("data", {"path"}), ("spectrogram", set())):
+    others = {"run": {"device", "precision", "threads"}, "data": {"path"}, "spectrogram": set(), "vocoder": set()}
+    for name, left_out in others.items():
         section, usual = getattr(params, name), getattr(default, name)
         for key, value in section.model_dump(mode="json").items():
             if key not in left_out and value != usual.model_dump(mode="json")[key]:
@@ -124,6 +125,8 @@ def parameters_of(workspace: Workspace) -> dict[str, str]:
         config = read_config(workspace, stage)
         sections[name] = config[name]
         sections["run"] |= config["runtime"]
+    if params.vocoder.enabled:
+        sections["vocoder"] = params.vocoder.model_dump(mode="json")
     model = read_manifest(workspace.model(params.model.name))
     # A prior that was trained for a given model has the VQ-VAE of that model, not of these parameters.
     sections["vqvae"] = model.training_config

@@ -1,0 +1,88 @@
+"""Stage train_vocoder, off by default: sounds and the VQ-VAE's reconstructions of them become a trained vocoder."""
+
+from typing import Any
+
+from distill.artifact.manifest import VocoderArchitecture, VocoderMetadata
+from distill.artifact.model_file import read_model
+from distill.artifact.vocoder_file import VocoderFile, write_vocoder
+from distill.configs import VocoderConfig
+from distill.dataset.store import PreparedDataset
+from distill.live.events import StageStarted
+from distill.stages.versions import CODE_VERSIONS
+from distill.stages.workspace import Call, Workspace, read_config, state_key, write_history, write_report
+
+STAGE = "train_vocoder"
+
+
+def run(call: Call) -> dict[str, Any]:
+    """Train a vocoder and decide which inverse the model uses; where it is switched off, say so and nothing else.
+
+    Raises:
+        Interrupted: somebody asked to stop; the next call goes on.
+        TrainingError: the training cannot go on.
+        ArtifactError: the VQ-VAE's file cannot be used.
+        DataError: the stages before have not run, or a sound has gone.
+    """
+    workspace = call.workspace
+    config = workspace.params().vocoder
+    call.emit(StageStarted(STAGE, {"vocoder": config.model_dump(mode="json")}))
+    if config.enabled:
+        return _train(call, config)
+    write_vocoder(workspace.vocoder, None)
+    write_history(workspace, STAGE, [])
+    return write_report(workspace, STAGE, {"enabled": False, "inverse": "griffin-lim"})
+
+
+def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
+    # Late, so that the stage takes no time where it is switched off.
+    from distill.codec.load import build_networks
+    from distill.dataset.waveforms import waveforms
+    from distill.training.checkpoint import Checkpoints
+    from distill.training.inverses import best_inverse, compare_inverses
+    from distill.training.loop import train
+    from distill.training.runtime import Runtime
+    from distill.training.vocoder import VocoderTask
+
+    workspace: Workspace = call.workspace
+    params = workspace.params()
+    runtime = Runtime(**read_config(workspace, "train_vqvae")["runtime"])
+    dataset = PreparedDataset(workspace.prepared)
+    model = read_model(workspace.vqvae)
+    runtime.apply()
+    vqvae = build_networks(model, workspace.vqvae).vqvae
+    source = workspace.source(params)
+    held_out = waveforms(dataset, source, "validation")
+    task = VocoderTask(
+        waveforms(dataset, source, "train", variants=True), held_out, vqvae, config, dataset.spectrogram, runtime
+    )
+    # Which inverse is taken in the end has no part in the training.
+    values = config.model_dump(mode="json", exclude={"inverse"})
+    key = state_key(CODE_VERSIONS[STAGE], values, vars(runtime), dataset.digest, model.digest)
+    checkpoints = Checkpoints(workspace.state(STAGE, key), keep=config.max_checkpoints)
+    trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop)
+    task.model.load_state_dict(trained.state)
+    figures = compare_inverses(held_out, task.vqvae, dataset.spectrogram, task.model.eval())
+    inverse = best_inverse(figures) if config.inverse == "auto" else config.inverse
+    metadata = VocoderMetadata.model_validate(
+        {"epochs": len(trained.history), "best_epoch": trained.best_epoch, "inverses": figures}
+    )
+    architecture = VocoderArchitecture(hidden=config.hidden, blocks=config.blocks)
+    digest = write_vocoder(workspace.vocoder, VocoderFile(architecture, metadata, inverse, model.digest, trained.state))
+    write_history(workspace, STAGE, trained.history)
+    best = trained.history[trained.best_epoch - 1]
+    return write_report(
+        workspace,
+        STAGE,
+        {
+            "enabled": True,
+            "inverse": inverse,
+            "epochs": len(trained.history),
+            "steps": trained.steps,
+            "skipped_steps": trained.skipped,
+            "best_epoch": trained.best_epoch,
+            "best": {name: best[name] for name in ("train_loss", "validation_loss")},
+            "inverses": metadata.model_dump(mode="json")["inverses"],
+            "warnings": list(trained.warnings.values()),
+            "digest": digest,
+        },
+    )

@@ -1,0 +1,154 @@
+"""Training the vocoder: its batches, loss and evaluation."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from distill.audio.mel import MelTransform, mel_filters
+from distill.configs import SpectrogramConfig, VocoderConfig
+from distill.models.health import Health
+from distill.models.losses import total_loss
+from distill.models.stft_losses import log_distance, multi_resolution, spectral_convergence
+from distill.models.vocoder import Spectrum, Vocoder, waveform_of
+from distill.models.vqvae import ConvVQVAE
+from distill.training.loop import Concern, Evaluation, StepLoss
+from distill.training.runtime import Runtime
+
+STAGE = "train_vocoder"
+
+# Stretches of each split that an evaluation hears.
+EVALUATED = 32
+GAIN_DB = (-12.0, 0.0)
+_BATCH_STREAM, _EVALUATION_STREAM = 0x0C0D, 0xE7A1
+
+
+class VocoderTask:
+    """The vocoder as the training loop wants it; see `distill.training.loop.Task`.
+
+    Args:
+        train: waveforms `[n]` to learn from, with a peak of 1.
+        held_out: waveforms to evaluate on.
+        vqvae: its reconstructions are a share of what the vocoder hears.
+        config: the vocoder and its training.
+        spectrogram: what log mels are made with.
+        runtime: where to compute; its seed decides everything random.
+    """
+
+    stage = STAGE
+
+    def __init__(
+        self,
+        train: Sequence[np.ndarray],
+        held_out: Sequence[np.ndarray],
+        vqvae: ConvVQVAE,
+        config: VocoderConfig,
+        spectrogram: SpectrogramConfig,
+        runtime: Runtime,
+    ) -> None:
+        self.config, self.spectrogram, self.runtime = config, spectrogram, runtime
+        self.steps_per_epoch = config.steps_per_epoch
+        self.model = Vocoder(config.hidden, config.blocks, spectrogram).to(runtime.device)
+        self.vqvae = vqvae.to(runtime.device).eval().requires_grad_(False)
+        self.mel = MelTransform(spectrogram, runtime.device)
+        self.filters = mel_filters(spectrogram).to(runtime.device)
+        self.samples = (config.segment_frames - 1) * spectrogram.hop_length
+        self.sounds = train
+        # Of a long sound more is heard, but not in proportion: it may be one tone.
+        weights = np.sqrt([max(1, len(sound)) for sound in train])
+        self.shares = weights / weights.sum()
+        evaluated = [runtime.seed, _EVALUATION_STREAM]
+        self.train = self._stretches(train, None, EVALUATED, evaluated)
+        self.validation = self._stretches(held_out, None, EVALUATED, evaluated)
+
+    def start(self) -> None:
+        """Nothing to prepare."""
+
+    def batches(self, epoch: int, first_step: int) -> Iterator[np.ndarray]:
+        for step in range(first_step, self.steps_per_epoch):
+            key = [self.runtime.seed, _BATCH_STREAM, epoch, step]
+            yield self._stretches(self.sounds, self.shares, self.config.batch_size, key)
+
+    def loss(self, batch: np.ndarray) -> StepLoss:
+        terms = self._terms(torch.from_numpy(batch).to(self.runtime.device))
+        return StepLoss(total_loss(terms, self.config.loss_weights), terms)
+
+    def batch_health(self, indices: Tensor) -> Health:
+        """The vocoder has no codebook."""
+        return {}
+
+    def evaluate(self) -> Evaluation:
+        train, validation = self._evaluate(self.train), self._evaluate(self.validation)
+        row: dict[str, Any] = {f"train_{name}": value for name, value in train.items()}
+        row |= {f"validation_{name}": value for name, value in validation.items()}
+        weights = self.config.loss_weights
+        sums = [sum(weights[name] * value for name, value in terms.items()) for terms in (train, validation)]
+        return Evaluation(sums[0], sums[1], row)
+
+    def preview(self, epoch: int) -> tuple[Path, ...]:
+        """The vocoder writes no previews."""
+        return ()
+
+    def concerns(self, history: list[dict[str, Any]]) -> list[Concern]:
+        return []
+
+    def _stretches(
+        self, sounds: Sequence[np.ndarray], shares: np.ndarray | None, count: int, key: list[int]
+    ) -> np.ndarray:
+        """Random stretches float32 `[count, samples]`, each at its own level and with its own sign."""
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+        out = np.zeros((count, self.samples), np.float32)
+        for row, index in enumerate(rng.choice(len(sounds), count, p=shares)):
+            sound = sounds[index]
+            # A stretch may begin a little before its sound, and end behind it.
+            start = int(rng.integers(-self.samples // 4, max(1, len(sound) - self.samples // 2)))
+            begin, end = max(0, start), min(len(sound), start + self.samples)
+            gain = 10.0 ** (rng.uniform(*GAIN_DB) / 20.0) * rng.choice((-1.0, 1.0))
+            out[row, begin - start : end - start] = sound[begin:end] * np.float32(gain)
+        return out
+
+    def _terms(self, waveforms: Tensor) -> dict[str, Tensor]:
+        """Loss terms of waveforms `[batch, samples]`, each a scalar."""
+        log_mel = self.mel.log_mel(waveforms)
+        reconstructed = round(self.config.reconstructed_share * len(log_mel))
+        if reconstructed:
+            with torch.no_grad():
+                decoded = self.vqvae(log_mel[:reconstructed, None])[0][:, 0].float()
+            log_mel = torch.cat([decoded, log_mel[reconstructed:]])
+        features = self.model.features(log_mel)
+        with torch.autocast(self.runtime.device, enabled=False):
+            magnitude = self.model.magnitudes(log_mel, features)
+            window = self.spectrogram.n_fft
+            wanted = self._magnitudes(waveforms)
+            head = spectral_convergence(magnitude, wanted).mean() + log_distance(magnitude, wanted, window)
+            weights = self.config.loss_weights
+            if not any(weights[name] for name in ("convergence", "log_magnitude", "mel")):
+                return {"head": head}
+            made = waveform_of(Spectrum(magnitude, self.model.phases(features)), self.spectrogram)
+            convergence, distance = multi_resolution(made, waveforms)
+            mel = functional.l1_loss(self._log_mel(self._magnitudes(made)), self._log_mel(wanted))
+            return {"convergence": convergence, "log_magnitude": distance, "mel": mel, "head": head}
+
+    def _magnitudes(self, waveforms: Tensor) -> Tensor:
+        """Magnitudes `[batch, frames, bins]` with the spectrogram's own windows."""
+        n_fft, hop = self.spectrogram.n_fft, self.spectrogram.hop_length
+        padded = functional.pad(waveforms, (n_fft // 2, n_fft // 2))
+        windows = padded.unfold(-1, n_fft, hop)
+        spectrum = torch.fft.rfft(windows * torch.hann_window(n_fft, device=waveforms.device))
+        return (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()
+
+    def _log_mel(self, found: Tensor) -> Tensor:
+        return self.mel.from_power(found.square() @ self.filters)
+
+    def _evaluate(self, stretches: np.ndarray) -> dict[str, float]:
+        """Mean of each term."""
+        sums: dict[str, float] = {}
+        for begin in range(0, len(stretches), self.config.batch_size):
+            part = torch.from_numpy(stretches[begin : begin + self.config.batch_size]).to(self.runtime.device)
+            for name, value in self._terms(part).items():
+                sums[name] = sums.get(name, 0.0) + float(value) * len(part)
+        return {name: value / len(stretches) for name, value in sums.items()}

@@ -1,0 +1,306 @@
+"""The vocoder: its spectra, its losses, its training, its place in the model file, and what is used without it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import artifact_example
+import model_example
+from distill.artifact.manifest import VocoderArchitecture, VocoderMetadata
+from distill.artifact.model_file import read_manifest, read_model, write_model
+from distill.artifact.vocoder_file import VocoderFile, read_vocoder, write_vocoder
+from distill.audio import invert as inversion
+from distill.audio.mel import MelTransform, mel_filters
+from distill.codec.load import load_codec
+from distill.configs import Inverse, SpectrogramConfig, VocoderConfig
+from distill.dataset.store import PreparedDataset
+from distill.dataset.waveforms import waveforms
+from distill.errors import ArtifactError, DataError, Interrupted, UsageError
+from distill.generation.render import generate
+from distill.live.events import Event, StepDone
+from distill.live.stopping import StopRequest
+from distill.models.stft_losses import magnitudes, multi_resolution, spectral_convergence
+from distill.models.vocoder import Spectrum, Vocoder, invert, waveform_of
+from distill.params import parse_params
+from distill.stages.workspace import Workspace
+from distill.training.inverses import INVERSES
+from pipeline_util import bytes_of, make_workspace, run
+from sounds_util import noise
+
+CONFIG = SpectrogramConfig()
+ODD = SpectrogramConfig(sample_rate=16_000, n_fft=512, hop_length=100, n_mels=32)
+TINY = {
+    "enabled": True,
+    "hidden": 16,
+    "blocks": 1,
+    "epochs": 2,
+    "steps_per_epoch": 3,
+    "batch_size": 4,
+    "segment_frames": 32,
+    "checkpoint_interval": 1,
+}
+BEFORE = ("prepare", "configure", "train_vqvae", "train_prior", "check_memorization")
+
+
+def vocoder(config: SpectrogramConfig = CONFIG) -> Vocoder:
+    """With corrections that are far from none."""
+    torch.manual_seed(3)
+    network = Vocoder(16, 2, config).eval()
+    with torch.no_grad():
+        network.magnitude.weight.normal_(0, 0.3)
+    return network
+
+
+def tone(samples: int, config: SpectrogramConfig = CONFIG) -> torch.Tensor:
+    """A sine with noise, `[1, samples]`."""
+    times = torch.arange(samples) / config.sample_rate
+    hiss = torch.rand(samples, generator=torch.Generator().manual_seed(5)) - 0.5
+    return (0.5 * torch.sin(2 * torch.pi * 700 * times) + 0.2 * hiss)[None]
+
+
+@pytest.mark.parametrize("config", [CONFIG, ODD], ids=["usual", "odd"])
+def test_a_sound_comes_back_from_its_own_spectrum(config: SpectrogramConfig) -> None:
+    sound = tone(40 * config.hop_length, config)
+    window = torch.hann_window(config.n_fft)
+    spectrum = torch.stft(sound, config.n_fft, config.hop_length, window=window, return_complex=True).transpose(1, 2)
+    magnitude = spectrum.abs()
+    back = waveform_of(Spectrum(magnitude, spectrum / magnitude.clamp_min(1e-12)), config)
+    assert back.shape == sound.shape
+    torch.testing.assert_close(back, sound, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("config", [CONFIG, ODD], ids=["usual", "odd"])
+def test_whatever_the_network_says_the_bands_keep_most_of_their_power(config: SpectrogramConfig) -> None:
+    sound = tone(40 * config.hop_length, config)
+    transform = MelTransform(config)
+    power = transform.power(sound)
+    with torch.no_grad():
+        spectrum = vocoder(config)(transform.from_power(power))
+    torch.testing.assert_close(spectrum.phase.abs(), torch.ones_like(spectrum.magnitude), atol=1e-3, rtol=0)
+    found = (spectrum.magnitude.square() @ mel_filters(config)).transpose(1, 2)
+    loud = power > 1
+    error = (10 * (found[loud] / power[loud]).log10()).abs()
+    assert error.mean() < 1.5
+
+
+def test_a_magnitude_loss_hears_no_sign_and_grows_with_the_error() -> None:
+    true = torch.stack([torch.from_numpy(noise(0.2, seed)).float() for seed in range(2)])
+    assert all(float(term) == pytest.approx(0, abs=1e-5) for term in multi_resolution(-true, true))
+    some, more = (multi_resolution(true + 10 * step * true.flip(0), true) for step in (0.01, 0.1))
+    assert all(0 < float(little) < float(much) for little, much in zip(some, more, strict=True))
+    found = magnitudes(true, 1024)
+    torch.testing.assert_close(spectral_convergence(found / 2, found), torch.full((2,), 0.5), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("inverse", INVERSES)
+def test_an_inverse_gives_the_same_sound_alone_in_a_batch_and_again(inverse: Inverse) -> None:
+    log_mels = MelTransform(CONFIG).log_mel(torch.cat([tone(9000), tone(9000).flip(1) * 0.3]))
+    network = vocoder()
+    together = invert(log_mels, CONFIG, inverse=inverse, vocoder=network)
+    assert together.shape == (2, 17 * 512)
+    for index in range(2):
+        alone = invert(log_mels[index : index + 1], CONFIG, inverse=inverse, vocoder=network)
+        assert torch.equal(alone[0], together[index])
+
+
+@pytest.mark.parametrize("inverse", INVERSES)
+def test_known_samples_stay(inverse: Inverse) -> None:
+    log_mel = MelTransform(CONFIG).log_mel(tone(9000))
+    known = torch.full((1, 17 * 512), torch.nan)
+    known[0, :3000] = tone(3000)[0]
+    made = invert(log_mel, CONFIG, inverse=inverse, vocoder=vocoder(), known=known)
+    assert torch.equal(made[0, :3000], known[0, :3000])
+    assert torch.isfinite(made).all()
+
+
+def test_the_vocoder_in_pieces_is_the_vocoder_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    log_mel = MelTransform(CONFIG).log_mel(tone(300 * 512))
+    network = vocoder()
+    whole = invert(log_mel, CONFIG, inverse="vocoder", vocoder=network)
+    monkeypatch.setattr(inversion, "PIECE_FRAMES", 128)
+    torch.testing.assert_close(invert(log_mel, CONFIG, inverse="vocoder", vocoder=network), whole, atol=1e-4, rtol=0)
+
+
+def test_an_inverse_that_needs_a_vocoder_says_so() -> None:
+    with pytest.raises(ValueError, match="needs a vocoder"):
+        invert(torch.zeros(1, 128, 4), CONFIG, inverse="vocoder")
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace in which all stages before the vocoder have run."""
+    workspace = make_workspace(tmp_path_factory.mktemp("vocoder"))
+    run(workspace, *BEFORE)
+    return workspace
+
+
+def again(before: Workspace, root: Path, **changes: Any) -> Workspace:
+    """A workspace with other parameters of the vocoder, and the outputs of the stages before it."""
+    root.mkdir()
+    for name in ("sounds", "prepared", "config", "reports", "trained"):
+        (root / name).mkdir()
+        for path in (before.root / name).iterdir():
+            if "vocoder" in path.name:
+                continue
+            (root / name / path.name).write_bytes(path.read_bytes())
+    return make_workspace(root, vocoder={**TINY, **changes})
+
+
+@pytest.fixture(scope="module")
+def trained(before: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = again(before, tmp_path_factory.mktemp("trained") / "w", inverse="vocoder")
+    run(workspace, "train_vocoder", "register")
+    return workspace
+
+
+def test_the_waveforms_are_those_that_the_spectrograms_were_made_of(before: Workspace) -> None:
+    dataset = PreparedDataset(before.prepared)
+    transform = MelTransform(dataset.spectrogram)
+    for split in ("train", "validation"):
+        variants = split == "train"
+        originals = dataset.segments_of(split)
+        rows = originals + sorted(set(dataset.segments_of(split, variants=variants)) - set(originals))
+        sounds = waveforms(dataset, before.root / "sounds", split, variants=variants)
+        assert len(sounds) == len(rows)
+        for row, sound in zip(rows, sounds, strict=True):
+            assert np.abs(sound).max() == pytest.approx(1)
+            np.testing.assert_allclose(transform.log_mel(torch.from_numpy(sound)), dataset.segment(row), atol=0.02)
+
+
+def test_waveforms_are_bounded_and_a_sound_that_has_gone_is_named(before: Workspace, tmp_path: Path) -> None:
+    dataset = PreparedDataset(before.prepared)
+    assert len(waveforms(dataset, before.root / "sounds", "train", most_seconds=0.01)) == 1
+    with pytest.raises(DataError, match="has gone"):
+        waveforms(dataset, tmp_path, "train")
+
+
+def test_switched_off_it_leaves_no_trace_in_the_model(before: Workspace) -> None:
+    report = run(before, "train_vocoder")
+    assert report == {"schema": 1, "enabled": False, "inverse": "griffin-lim"}
+    run(before, "register")
+    manifest = read_manifest(before.model("tiny"))
+    document = manifest.document()
+    assert document["minor"] == 0
+    assert not {"inverse", "vocoder_config", "vocoder_metadata"} & set(document)
+    assert "train_vocoder" not in manifest.lineage.code_versions
+    assert "vocoder" not in manifest.lineage.parameters
+    codec = load_codec(before.model("tiny"))
+    assert (codec.inverse, codec.vocoder) == ("griffin-lim", None)
+
+
+def test_the_model_file_holds_the_vocoder_and_uses_the_inverse_that_it_names(
+    before: Workspace, trained: Workspace
+) -> None:
+    run(before, "train_vocoder", "register")
+    model = read_model(trained.model("tiny"))
+    metadata = model.manifest.vocoder_metadata
+    assert metadata is not None
+    assert set(metadata.inverses) == set(INVERSES)
+    assert (model.manifest.inverse, model.manifest.document()["minor"]) == ("vocoder", 1)
+    assert model.manifest.lineage.parameters["vocoder"]["hidden"] == 16  # type: ignore[index,call-overload]
+    codec = load_codec(trained.model("tiny"))
+    log_mel = np.ascontiguousarray(PreparedDataset(before.prepared).segment(0))
+    expected = invert(torch.from_numpy(log_mel)[None], codec.spectrogram, inverse="vocoder", vocoder=codec.vocoder)
+    assert np.array_equal(codec.waveform(log_mel), expected[0].numpy())
+    [new], [old] = (generate(each.model("tiny"), seconds=0.5, seed=1) for each in (trained, before))
+    assert np.array_equal(new.grid, old.grid)
+    assert not np.array_equal(new.samples, old.samples)
+    assert "vocoder" in trained.model("tiny").with_suffix(".md").read_text()
+
+
+def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
+    before: Workspace, trained: Workspace, tmp_path: Path
+) -> None:
+    other, stop = again(before, tmp_path / "w", inverse="vocoder"), StopRequest()
+    events: list[Event] = []
+
+    class Stopping(list[Event]):
+        def append(self, event: Event) -> None:
+            super().append(event)
+            if isinstance(event, StepDone) and event.step == 4:
+                stop.ask()
+
+    events = Stopping()
+    with pytest.raises(Interrupted):
+        run(other, "train_vocoder", events=events, stop=stop)
+    assert not other.vocoder.exists()
+    run(other, "train_vocoder", "register")
+    first, second = bytes_of(trained.root), bytes_of(other.root)
+    names = [name for name in first if name.startswith(("trained", "history", "reports", "models"))]
+    assert all(first[name] == second[name] for name in names)
+
+
+def test_it_learns(before: Workspace, tmp_path: Path) -> None:
+    workspace = again(before, tmp_path / "w", epochs=3, steps_per_epoch=12, hidden=32, warmup_fraction=0.0)
+    events: list[Event] = []
+    run(workspace, "train_vocoder", events=events)
+    losses = [sum(event.terms.values()) for event in events if isinstance(event, StepDone)]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+
+
+def test_the_cheapest_loss_needs_no_phases(before: Workspace, tmp_path: Path) -> None:
+    none = {"weight_convergence": 0, "weight_log_magnitude": 0, "weight_mel": 0}
+    workspace = again(before, tmp_path / "w", epochs=1, steps_per_epoch=1, **none)
+    events: list[Event] = []
+    run(workspace, "train_vocoder", events=events)
+    assert next(event for event in events if isinstance(event, StepDone)).terms.keys() == {"head"}
+
+
+def test_no_weight_at_all_is_refused() -> None:
+    weights = {f"weight_{name}": 0 for name in ("convergence", "log_magnitude", "mel", "head")}
+    with pytest.raises(UsageError, match="loss weights"):
+        parse_params({"vocoder": weights}, where="params.yaml")
+
+
+def with_vocoder(path: Path, network: Vocoder) -> Path:
+    manifest = model_example.manifest(with_prior=False)
+    document = {
+        **dict(manifest),
+        "inverse": "vocoder",
+        "vocoder_config": VocoderArchitecture(hidden=16, blocks=2),
+        "vocoder_metadata": VocoderMetadata(),
+    }
+    state = model_example.vqvae().state_dict()
+    write_model(path, type(manifest).model_validate(document), state, None, network.state_dict())
+    return path
+
+
+def test_a_damaged_vocoder_is_named(tmp_path: Path) -> None:
+    network = vocoder()
+    with torch.no_grad():
+        network.magnitude.bias.fill_(torch.nan)
+    codec = load_codec(with_vocoder(tmp_path / "nan.distill", network))
+    with pytest.raises(ArtifactError, match="not finite"):
+        codec.waveform(np.ones((128, 16), np.float32))
+    with pytest.raises(ArtifactError, match="does not fit"):
+        load_codec(with_vocoder(tmp_path / "wide.distill", Vocoder(24, 2, CONFIG)))
+
+
+def test_weights_and_configuration_belong_together(tmp_path: Path) -> None:
+    state, plain = artifact_example.vqvae_state(), artifact_example.manifest()
+    with pytest.raises(ValueError, match="belong together"):
+        write_model(tmp_path / "m.distill", plain, state, None, {"a": torch.zeros(1)})
+    with pytest.raises(ValueError, match="no vocoder_config"):
+        artifact_example.manifest(inverse="vocoder")
+    with pytest.raises(ValueError, match="belong together"):
+        artifact_example.manifest(vocoder_config={"hidden": 16, "blocks": 1})
+
+
+def test_a_vocoder_of_another_vqvae_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "vocoder.safetensors"
+    config = VocoderArchitecture(hidden=16, blocks=2)
+    write_vocoder(path, VocoderFile(config, VocoderMetadata(), "vocoder", "ab" * 32, vocoder().state_dict()))
+    found = read_vocoder(path, vqvae_digest="ab" * 32)
+    assert found is not None
+    assert (found.config, found.inverse) == (config, "vocoder")
+    with pytest.raises(ArtifactError, match="another VQ-VAE"):
+        read_vocoder(path, vqvae_digest="cd" * 32)
+    write_vocoder(path, None)
+    assert read_vocoder(path, vqvae_digest="cd" * 32) is None
+
+
+def test_the_default_is_off() -> None:
+    assert not VocoderConfig().enabled
