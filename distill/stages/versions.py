@@ -5,6 +5,6 @@ CODE_VERSIONS = {
     "configure": 3,
     "train_vqvae": 3,
     "train_prior": 2,
-    "check_memorization": 2,
+    "check_memorization": 3,
     "register": 1,
 }
