@@ -7,7 +7,7 @@ import sys
 import typer
 
 from distill import __version__
-from distill.cli import dataset, flows, generate, model, reproduce, stage, tracking, train
+from distill.cli import check, dataset, flows, generate, model, reproduce, stage, tracking, train
 from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError
 
 # The tools underneath report home by default.
@@ -34,6 +34,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("train-prior")(train.train_prior)
 app.command("generate")(generate.generate)
+app.command("check")(check.check)
 app.command("reproduce")(reproduce.reproduce)
 app.command("stage")(stage.stage)
 app.command("sweep")(flows.sweep)
