@@ -24,7 +24,9 @@ USUAL_RUN = 0.75
 
 FAIL_CHANCE, WARN_CHANCE = 0.01, 0.05
 # Where no two of the known sounds are alike, a single flagged one is worth a warning, once enough are known to say so.
-SINGLE_CHANCE = 0.25
+SINGLE_CHANCE = 0.3
+# The evidence has them all.
+MOST_NAMED = 5
 # The rank test alone is a hint: a model that makes typical sounds comes nearer than held-out ones without copying.
 COPYING_RANK, COPYING_RATIO = -3.0, 0.5
 
@@ -95,12 +97,14 @@ def judge(
         verdict = "fail"
     elif chance < (WARN_CHANCE if alike else SINGLE_CHANCE) or drawn or memorization_warnings:
         verdict = "warn"
-    reasons = [_words_of(findings, index, limits) for index in flagged]
-    own = f"{alike} of {len(known)} of your own sounds come as near to a training sound"
-    if count and verdict == "pass":
-        reasons.append(f"{own}, so {count} of {total} generated ones may be chance: listen to them")
-    elif count:
-        reasons.append(f"{count} of {total} generated sounds are flagged; {own}")
+    reasons = []
+    if count:
+        own = f"{alike} of {len(known)} of your own sounds come as near to a training sound"
+        chances = "; that may be chance: listen to them" if verdict == "pass" else ""
+        reasons.append(f"{count} of {total} generated sounds may be copies, while {own}{chances}")
+        reasons += [_words_of(findings, index, limits) for index in flagged[:MOST_NAMED]]
+        if count > MOST_NAMED:
+            reasons.append(f"and {count - MOST_NAMED} more sounds")
     if drawn:
         reasons.append(
             f"as a set the generated sounds lie nearer to the training sounds than held-out ones do "
