@@ -1,13 +1,14 @@
 """Generators that copy or replay, for the tests of the memorization check."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 import model_example
-from distill.audio.sound import read_sound, to_mono
+from distill.audio.sound import SoundError, read_sound, to_mono
 from distill.codec.codec import Codec, normalise
 from distill.memorization.compare import CheckedSound, Findings, compare, log_mel_of
 from distill.memorization.of_model import silence_of
@@ -50,13 +51,14 @@ class Sounds:
     """The sounds of a folder at 48 kHz with a peak of 1, as the check sees them with the codec of the example model."""
 
     def __init__(self, folder: Path) -> None:
-        paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in (".wav", ".flac")]
         self.codec = model_example.codec()
-        self.samples = [normalise(to_mono(read_sound(path), RATE)).samples for path in paths]
-        self.checked = [
-            self.check(path.name, samples, file)
-            for file, (path, samples) in enumerate(zip(paths, self.samples, strict=True))
-        ]
+        usable = {}
+        for path in sorted(folder.iterdir()):
+            # Folders hold other files, and recordings that are cut.
+            with suppress(SoundError):
+                usable[path.name] = normalise(to_mono(read_sound(path), RATE)).samples
+        self.samples = list(usable.values())
+        self.checked = [self.check(name, samples, file) for file, (name, samples) in enumerate(usable.items())]
 
     def __len__(self) -> int:
         return len(self.checked)
