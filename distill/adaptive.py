@@ -14,6 +14,8 @@ class Tier:
     most_files: float
     vqvae: dict[str, Any]
     prior: dict[str, Any]
+    # The fewer sounds, the farther apart they lie, and the less their usual distance says of a copy's.
+    copy_tolerance: float
 
 
 TIERS = (
@@ -36,6 +38,7 @@ TIERS = (
             "learning_rate": 3e-4,
             "perplexity_threshold": 2.0,
         },
+        copy_tolerance=0.3,
     ),
     Tier(
         most_files=100,
@@ -56,6 +59,7 @@ TIERS = (
             "learning_rate": 1e-3,
             "perplexity_threshold": 3.0,
         },
+        copy_tolerance=0.4,
     ),
     Tier(
         most_files=float("inf"),
@@ -76,6 +80,7 @@ TIERS = (
             "learning_rate": 1e-3,
             "perplexity_threshold": 5.0,
         },
+        copy_tolerance=0.5,
     ),
 )
 
@@ -88,6 +93,11 @@ def get_adaptive_vqvae_config(file_count: int) -> VQVAEConfig:
 def get_adaptive_prior_config(file_count: int) -> PriorConfig:
     """The reference settings of the prior for a dataset of this many usable files."""
     return PriorConfig(batch_size=batch_size(file_count), **_tier(file_count).prior)
+
+
+def copy_tolerance(file_count: int) -> float:
+    """Share of the usual distance between unrelated sounds of a dataset below which a sound counts as a copy."""
+    return _tier(file_count).copy_tolerance
 
 
 def batch_size(file_count: int) -> int:

@@ -1,11 +1,13 @@
 """Pictures of spectrograms, codebook usage and curves, as PNG files whose bytes follow from the data alone."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 
 from distill.configs import SpectrogramConfig
 from distill.files import replacing
@@ -51,6 +53,31 @@ def spectrogram_png(
     if image is not None:
         figure.colorbar(image, ax=list(axes), label="mel power (dB)")
     save_figure(path, figure)
+
+
+def spectrogram_image(log_mel: np.ndarray, config: SpectrogramConfig, *, top_db: float) -> bytes:
+    """A PNG file of a log mel `[n_mels, frames]` without axes, a pixel a value, from the floor to `top_db`.
+
+    It is drawn in a hundredth of the time that a figure takes.
+    """
+    stream = BytesIO()
+    imsave(
+        stream,
+        _level_db(log_mel, config),
+        vmin=config.floor_db,
+        vmax=max(top_db, config.floor_db + 1.0),
+        cmap="magma",
+        origin="lower",
+        format="png",
+        metadata={"Software": None},  # type: ignore[dict-item]
+        pil_kwargs={},
+    )
+    return stream.getvalue()
+
+
+def top_level_db(log_mel: np.ndarray, config: SpectrogramConfig) -> float:
+    """The highest level in a log mel, in dB; that of the floor in an empty one."""
+    return float(_level_db(log_mel, config).max()) if np.size(log_mel) else config.floor_db
 
 
 def usage_heatmap_png(path: Path, counts: np.ndarray, labels: Sequence[str] | None = None) -> None:

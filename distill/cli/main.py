@@ -7,7 +7,7 @@ import sys
 import typer
 
 from distill import __version__
-from distill.cli import codes, dataset, encode, flows, generate, model, reproduce, stage, tracking, train
+from distill.cli import check, codes, dataset, encode, flows, generate, model, reproduce, stage, tracking, train
 from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError
 
 # The tools underneath report home by default.
@@ -36,6 +36,7 @@ app.command("train-prior")(train.train_prior)
 app.command("generate")(generate.generate)
 app.command("encode")(encode.encode)
 app.command("decode")(encode.decode)
+app.command("check")(check.check)
 app.command("reproduce")(reproduce.reproduce)
 app.command("stage")(stage.stage)
 app.command("sweep")(flows.sweep)

@@ -2,83 +2,252 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Literal
 
-from distill.memorization.runs import SharedRun
+import numpy as np
 
-# A run has to be at least this many columns (at 48 kHz: 0.34 s) before it can be called a copy.
+from distill.adaptive import copy_tolerance
+from distill.memorization.compare import Comparison, Findings
+from distill.memorization.nearness import WINDOW_SECONDS
+from distill.memorization.runs import NGRAM
+from distill.memorization.statistics import LEAST_SOUNDS, authenticity, chance_of, rank_statistic
+
+# A copy that was shifted in time, softened or made noisy comes this near; see docs/memorization.md for the figures.
+MOST_COPY_DISTANCE = 0.1
+# A run has to be at least this many columns (at 48 kHz: 0.34 s), or most of its sound, before it can be called a copy.
 LEAST_COLUMNS = 2
-# How much of a sound has to stand in one training sound before the sound is called a copy as a whole.
 WHOLE_COPY = 0.8
-MANY_FLAGGED = 0.25
-FEW_HELD_OUT = 8
+# And this much longer than most runs that unrelated sounds share.
+RUN_TOLERANCE = 1.5
+USUAL_RUN = 0.75
+
+FAIL_CHANCE, WARN_CHANCE = 0.01, 0.05
+# Where no two of the known sounds are alike, a single flagged one is worth a warning, once enough are known to say so.
+SINGLE_CHANCE = 0.3
+# The evidence has them all.
+MOST_NAMED = 5
+# The rank test alone is a hint: a model that makes typical sounds comes nearer than held-out ones without copying.
+COPYING_RANK, COPYING_RATIO = -3.0, 0.5
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """pass, warn or fail, with a plain reason each and the figures behind them."""
+    """pass, warn or fail, with a plain reason each and the figures behind them; `flagged` counts generated sounds."""
 
     verdict: Literal["pass", "warn", "fail"]
     reasons: tuple[str, ...]
     evidence: dict[str, Any]
+    flagged: tuple[int, ...]
+
+    def document(self) -> dict[str, Any]:
+        """What reports and models hold of it."""
+        return {"verdict": self.verdict, "reasons": list(self.reasons), "evidence": self.evidence}
 
 
-def judge_runs(
-    generated: Sequence[SharedRun],
-    held_out: Sequence[SharedRun],
+@dataclass(frozen=True)
+class _Limits:
+    """What counts as a copy: a distance below, or a run of codes above; and which sounds say so."""
+
+    distance: float
+    codes: float
+    measure: str
+    usual_distance: float
+
+    def copied(self, comparison: Comparison, column_codes: int) -> bool:
+        near, run = comparison.near, comparison.run
+        whole = run.share >= WHOLE_COPY and run.codes >= column_codes
+        return near.distance < self.distance or run.codes > self.codes or whole
+
+
+def judge(
+    findings: Findings,
     *,
-    column_codes: int,
-    training_names: Sequence[str],
-    perplexity: dict[str, Any],
-    memorization_warnings: Sequence[str],
+    file_count: int,
+    perplexity: dict[str, Any] | None = None,
+    memorization_warnings: Sequence[str] = (),
 ) -> Verdict:
-    """Judge generated sounds by the runs of codes they share with training sounds.
+    """Judge what generated sounds share with training sounds.
 
-    What held-out sounds share with training sounds by nature is the measure: a generated sound is flagged when its
-    longest run is longer than any of theirs and at least `LEAST_COLUMNS` columns of `column_codes` codes. A low
-    perplexity alone never fails a model.
+    A generated sound is flagged when it comes nearer to training sounds, or shares a longer run of codes with one, than
+    a copy would. Sounds that nobody generated set the measure, twice: their usual distances and runs give the limits,
+    and how many of them would be flagged as well (near duplicates) says how many flagged sounds mean nothing. A low
+    perplexity alone fails no model.
+
+    Args:
+        findings: the comparisons.
+        file_count: usable files of the dataset, which give its tier.
+        perplexity: figures of the prior's training, for the evidence.
+        memorization_warnings: what the watch on the prior's training said.
     """
-    threshold = max(LEAST_COLUMNS * column_codes, *(run.codes for run in held_out), 0)
-    flagged = [(index, run) for index, run in enumerate(generated) if run.codes > threshold]
-    copies = [(index, run) for index, run in flagged if run.share >= WHOLE_COPY]
-    reasons: list[str] = []
-    if copies or len(flagged) > MANY_FLAGGED * len(generated):
-        verdict: Literal["pass", "warn", "fail"] = "fail"
-    elif flagged or memorization_warnings:
+    limits = _limits(findings, file_count)
+    flagged = tuple(
+        index for index, each in enumerate(findings.generated) if limits.copied(each, findings.column_codes)
+    )
+    known = (*findings.held_out, *findings.peers)
+    alike = sum(limits.copied(each, findings.column_codes) for each in known)
+    count, total = len(flagged), len(findings.generated)
+    chance = chance_of(count, total, alike, len(known))
+    rank = rank_statistic(_distances(findings.generated), _distances(findings.held_out))
+    ratio = _ratio(findings)
+    drawn = rank is not None and rank < COPYING_RANK and ratio is not None and ratio < COPYING_RATIO
+
+    verdict: Literal["pass", "warn", "fail"] = "pass"
+    if count > 1 and chance < FAIL_CHANCE:
+        verdict = "fail"
+    elif chance < (WARN_CHANCE if alike else SINGLE_CHANCE) or drawn or memorization_warnings:
         verdict = "warn"
-    else:
-        verdict = "pass"
-    for index, run in flagged:
+    reasons = []
+    if count:
+        own = f"{alike} of {len(known)} of your own sounds come as near to a training sound"
+        chances = "; that may be chance: listen to them" if verdict == "pass" else ""
+        reasons.append(f"{count} of {total} generated sounds may be copies, while {own}{chances}")
+        reasons += [_words_of(findings, index, limits) for index in flagged[:MOST_NAMED]]
+        if count > MOST_NAMED:
+            reasons.append(f"and {count - MOST_NAMED} more sounds")
+    if drawn:
         reasons.append(
-            f"generated sound {index} repeats {run.codes} codes ({run.share:.0%} of it) of training sound "
-            f"{training_names[run.source]}; held-out sounds share at most {threshold}"
+            f"as a set the generated sounds lie nearer to the training sounds than held-out ones do "
+            f"(C_T {rank:.1f}, distances {ratio:.0%} of theirs)"
         )
     reasons += memorization_warnings
     if not reasons:
-        longest = max((run.codes for run in generated), default=0)
+        reasons.append(_all_clear(findings, limits))
+    if len(findings.held_out) < LEAST_SOUNDS:
         reasons.append(
-            f"no generated sound shares a longer run of codes with a training sound ({longest}) "
-            f"than held-out sounds do, or than {LEAST_COLUMNS} columns (together: {threshold})"
+            f"only {len(findings.held_out)} held-out sounds, too few for the rank test: training sounds compared "
+            f"with each other help to set the measure, {LEAST_SOUNDS} held-out sounds or more say more"
         )
-    if len(held_out) < FEW_HELD_OUT:
-        reasons.append(f"only {len(held_out)} held-out sounds set the measure: {FEW_HELD_OUT} or more say more")
     evidence = {
-        "perplexity": perplexity,
-        "code_runs": {
-            "threshold": threshold,
-            "column_codes": column_codes,
-            "generated": [_entry(run, training_names) for run in generated],
-            "held_out": [_entry(run, training_names) for run in held_out],
+        "perplexity": perplexity or {},
+        "flagged": list(flagged),
+        "chance": _rounded(chance),
+        "near_duplicates": {"flagged": alike, "sounds": len(known)},
+        "code_runs": {"threshold": _rounded(limits.codes), "column_codes": findings.column_codes},
+        "code_overlap": {
+            "ngram": NGRAM,
+            "generated": _median(each.overlap for each in findings.generated),
+            "held_out": _median(each.overlap for each in findings.held_out),
+        },
+        "distances": {
+            "threshold": _rounded(limits.distance),
+            "measure": limits.measure,
+            "usual": _rounded(limits.usual_distance),
+            "window_seconds": WINDOW_SECONDS,
+            "generated": _median(_distances(findings.generated)),
+            "held_out": _median(_distances(findings.held_out)),
+            "ratio": _rounded(ratio),
+        },
+        "rank_test": _rank_entry(findings, rank),
+        "authenticity": {
+            "generated": _rounded(_authentic(findings, findings.generated)),
+            "held_out": _rounded(_authentic(findings, findings.held_out)),
+        },
+        "generated": [_entry(findings, each, index in flagged) for index, each in enumerate(findings.generated)],
+        "held_out": [_entry(findings, each, limits.copied(each, findings.column_codes)) for each in findings.held_out],
+    }
+    return Verdict(verdict, tuple(reasons), evidence, flagged)
+
+
+def seconds_of(findings: Findings, frame: int) -> float:
+    """Where a frame of a log mel begins, in s."""
+    return frame * findings.spectrogram.hop_length / findings.spectrogram.sample_rate
+
+
+def _limits(findings: Findings, file_count: int) -> _Limits:
+    """Limits from the held-out sounds; training sounds beside other training sounds help out where they are few."""
+    few = len(findings.held_out) < LEAST_SOUNDS
+    measure = (*findings.held_out, *findings.peers) if few else findings.held_out
+    distances, runs = _distances(measure), [each.run.codes for each in measure]
+    usual = median(distances) if distances else MOST_COPY_DISTANCE / copy_tolerance(file_count)
+    long = float(np.quantile(runs, USUAL_RUN)) if runs else 0.0
+    return _Limits(
+        distance=min(MOST_COPY_DISTANCE, copy_tolerance(file_count) * usual),
+        codes=max(LEAST_COLUMNS * findings.column_codes, RUN_TOLERANCE * long),
+        measure="held-out and training sounds" if few else "held-out sounds",
+        usual_distance=usual,
+    )
+
+
+def _words_of(findings: Findings, index: int, limits: _Limits) -> str:
+    each = findings.generated[index]
+    near, run, name = each.near, each.run, each.sound.name
+    if near.distance < limits.distance and near.source is not None:
+        place = f"{findings.training[near.source].name} at {seconds_of(findings, near.source_frame):.2f} s"
+        more = "" if near.source_distance < limits.distance else ", and parts of others"
+        return (
+            f"{name} at {seconds_of(findings, near.frame):.2f} s comes as near as a copy to training sound "
+            f"{place}{more} "
+            f"(distance {near.distance:.3f}, limit {limits.distance:.3f}, usual {limits.usual_distance:.3f})"
+        )
+    column = findings.spectrogram.hop_length * 16 / findings.spectrogram.sample_rate
+    return (
+        f"{name} at {run.column * column:.2f} s repeats {run.codes} codes ({run.share:.0%} of it) of training sound "
+        f"{findings.training[run.source].name} at {run.source_column * column:.2f} s (limit {limits.codes:.0f})"
+    )
+
+
+def _all_clear(findings: Findings, limits: _Limits) -> str:
+    if not findings.generated:
+        return "nothing was generated"
+    nearest = min(_distances(findings.generated))
+    longest = max(each.run.codes for each in findings.generated)
+    return (
+        f"no generated sound comes as near to a training sound as a copy would: nearest distance {nearest:.3f} (limit "
+        f"{limits.distance:.3f}), longest shared run {longest} codes (limit {limits.codes:.0f})"
+    )
+
+
+def _distances(comparisons: Sequence[Comparison]) -> list[float]:
+    return [each.near.distance for each in comparisons]
+
+
+def _ratio(findings: Findings) -> float | None:
+    """Usual distance of generated sounds to training sounds, as a share of the held-out sounds'."""
+    if not findings.generated or not findings.held_out:
+        return None
+    usual = median(_distances(findings.held_out))
+    return median(_distances(findings.generated)) / usual if usual > 0 else None
+
+
+def _authentic(findings: Findings, comparisons: Sequence[Comparison]) -> float | None:
+    placed = [each for each in comparisons if each.near.source is not None]
+    files = [findings.training[each.near.source or 0].file for each in placed]
+    return authenticity(
+        [each.near.source_distance for each in placed], [findings.peer_distances[file] for file in files]
+    )
+
+
+def _rank_entry(findings: Findings, rank: float | None) -> dict[str, Any]:
+    sides = {"generated": len(findings.generated), "held_out": len(findings.held_out)}
+    said = "" if rank is not None else f"too few sounds: {LEAST_SOUNDS} on each side are needed"
+    return {"c_t": _rounded(rank), "sounds": sides, "said": said}
+
+
+def _entry(findings: Findings, each: Comparison, flagged: bool) -> dict[str, Any]:
+    near, run = each.near, each.run
+    return {
+        "name": each.sound.name,
+        "flagged": bool(flagged),
+        "distance": _rounded(near.distance),
+        "seconds": _rounded(seconds_of(findings, near.frame)),
+        "training_sound": None if near.source is None else findings.training[near.source].name,
+        "training_seconds": _rounded(seconds_of(findings, near.source_frame)),
+        "code_overlap": _rounded(each.overlap),
+        "code_run": {
+            "codes": run.codes,
+            "share": _rounded(run.share),
+            "training_sound": findings.training[run.source].name if run.codes else None,
+            "column": run.column,
+            "training_column": run.source_column,
         },
     }
-    return Verdict(verdict, tuple(reasons), evidence)
 
 
-def _entry(run: SharedRun, names: Sequence[str]) -> dict[str, Any]:
-    return {
-        "codes": run.codes,
-        "share": round(run.share, 6),
-        "training_sound": names[run.source] if run.codes else None,
-        "column": run.column,
-        "training_column": run.source_column,
-    }
+def _median(values: Any) -> float | None:
+    found = list(values)
+    return _rounded(median(found)) if found else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 6)

@@ -2,28 +2,24 @@
 
 from typing import Any
 
-import numpy as np
-import torch
-
 from distill.artifact.model_file import read_model
 from distill.artifact.prior_file import read_prior
+from distill.codec.codec import Codec
 from distill.codec.load import build_networks
-from distill.configs import STRIDE, MemorizationConfig
+from distill.configs import MemorizationConfig
 from distill.dataset.store import PreparedDataset
-from distill.generation.sampling import SamplingConfig, sample_codes
 from distill.live.events import Progress, StageStarted, Warned
-from distill.memorization.runs import longest_shared_run
-from distill.memorization.verdict import judge_runs
-from distill.models.grid import columns_of, encode_grid
+from distill.memorization.of_model import Asked, figures_of, findings_of, originals_of
+from distill.memorization.page import write_page
+from distill.memorization.verdict import judge
 from distill.stages.workspace import Call, read_config, section, write_report
-from distill.training.prior import encode_segments
 from distill.training.runtime import Runtime
 
 STAGE = "check_memorization"
 
 
 def run(call: Call) -> dict[str, Any]:
-    """Generate a seeded set of sounds, compare, and write the verdict with its reasons and evidence.
+    """Generate a seeded set of sounds, compare, and write the verdict with its reasons, evidence and page.
 
     Raises:
         ArtifactError: the trained networks cannot be used.
@@ -39,44 +35,22 @@ def run(call: Call) -> dict[str, Any]:
     model = read_model(workspace.vqvae)
     trained = read_prior(workspace.prior, vqvae_digest=model.digest)
     networks = build_networks(model, workspace.prior, prior_config=trained.config, prior_state=trained.state)
-    vqvae, prior = networks.vqvae.to(runtime.device), networks.prior.to(runtime.device)
-    names = [dataset.segment_name(segment) for segment in dataset.segments_of("train")]
-    training = encode_segments(dataset, vqvae, dataset.segments_of("train"), runtime.device)
-    held_out = encode_segments(dataset, vqvae, dataset.segments_of("validation"), runtime.device)
-    spectrogram = dataset.spectrogram
-    frames = int(config.seconds * spectrogram.sample_rate / spectrogram.hop_length)
-    call.stop.check()
-    generated = sample_codes(
-        prior,
-        columns=columns_of(frames),
-        seeds=[runtime.seed + index for index in range(config.sounds)],
-        config=SamplingConfig(temperature=config.temperature),
-        natural=True,
-    )
-    silence = encode_grid(vqvae, torch.zeros(1, spectrogram.n_mels, STRIDE, device=runtime.device))[0, 0].cpu().numpy()
-    runs = []
-    grids = [np.asarray(grid) for grid in (*generated, *held_out)]
-    for done, grid in enumerate(grids, start=1):
+    codec = Codec(networks.vqvae, dataset.spectrogram, runtime.device)
+
+    def tell(done: int, count: int) -> None:
         call.stop.check()
-        runs.append(longest_shared_run(grid, training, silence))
-        call.emit(Progress(STAGE, done, len(grids), "sounds"))
-    metadata = trained.metadata.model_dump(mode="json")
-    verdict = judge_runs(
-        runs[: len(generated)],
-        runs[len(generated) :],
-        column_codes=prior.column_tokens,
-        training_names=names,
-        perplexity={
-            **metadata["perplexity"],
-            "per_level": metadata["perplexity_per_level"],
-            "threshold": metadata["perplexity_threshold"],
-        },
-        memorization_warnings=metadata["memorization_warnings"],
+        call.emit(Progress(STAGE, done, count, "sounds"))
+
+    asked = Asked(config.sounds, config.seconds, config.temperature, runtime.seed)
+    findings = findings_of(codec, networks.prior.to(runtime.device), dataset, asked, tell=tell)
+    verdict = judge(
+        findings,
+        file_count=dataset.usable_files,
+        perplexity=figures_of(trained.metadata),
+        memorization_warnings=trained.metadata.memorization_warnings,
     )
     if verdict.verdict != "pass":
         call.emit(Warned(STAGE, verdict.verdict, "; ".join(verdict.reasons)))
-    return write_report(
-        workspace,
-        STAGE,
-        {"verdict": verdict.verdict, "reasons": list(verdict.reasons), "evidence": verdict.evidence},
-    )
+    call.stop.check()
+    write_page(workspace.page(STAGE), findings, verdict, title=dataset.name, training_log_mel=originals_of(dataset))
+    return write_report(workspace, STAGE, verdict.document())

@@ -5,7 +5,7 @@ CODE_VERSIONS = {
     "configure": 3,
     "train_vqvae": 3,
     "train_prior": 2,
-    "check_memorization": 2,
+    "check_memorization": 3,
     "train_vocoder": 1,
     "register": 1,
 }

@@ -60,6 +60,10 @@ class Workspace:
     def report(self, stage: str) -> Path:
         return self.root / "reports" / f"{stage}.json"
 
+    def page(self, stage: str) -> Path:
+        """What a stage has to show beside its report, to be opened in a browser."""
+        return self.root / "reports" / f"{stage}.html"
+
     def history(self, stage: str) -> Path:
         return self.root / "history" / f"{stage}.csv"
 

@@ -205,7 +205,7 @@ def summary_of(workspace: Workspace) -> dict[str, float]:
 def files_of(workspace: Workspace) -> Iterator[tuple[Path, str]]:
     """The files to keep with a run, each with its folder there; of the previews only the last epoch's."""
     root = workspace.root
-    names = ["params.yaml", "dvc.lock", "config/*.json", "reports/*.json", "history/*.csv", "plots/**/*", "models/*.md"]
+    names = ["params.yaml", "dvc.lock", "config/*.json", "reports/*", "history/*.csv", "plots/**/*", "models/*.md"]
     for name in names:
         for path in sorted(root.glob(name)):
             if path.is_file():

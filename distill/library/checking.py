@@ -1,0 +1,153 @@
+"""Checking a finished model for memorization, against the prepared sounds that it learned from."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.artifact.manifest import Manifest
+from distill.artifact.model_file import read_manifest, read_model
+from distill.codec.codec import Codec
+from distill.codec.load import build_networks
+from distill.configs import MemorizationConfig
+from distill.dataset.layout import SUMMARY
+from distill.dataset.store import PreparedDataset
+from distill.errors import DataError, DistillError, UsageError
+from distill.files import write_json
+from distill.library.registry import file_of, find_version, is_file_reference
+from distill.memorization.of_model import Asked, figures_of, findings_of, originals_of
+from distill.memorization.page import write_page
+from distill.memorization.verdict import Verdict, judge
+from distill.params import resolve
+from distill.training.runtime import Runtime
+
+SCHEMA = 1
+REPORT, PAGE = "report.json", "report.html"
+MOST_SEED = 2**31 - 1
+
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The verdict on a model, and where its report and its page are."""
+
+    verdict: Verdict
+    report: Path
+    page: Path
+
+
+def check(
+    reference: str,
+    project: Path,
+    *,
+    output: Path | None = None,
+    workspace: Path | None = None,
+    settings: dict[str, Any] | None = None,
+    seed: int | None = None,
+    device: str = "cpu",
+    tell: Tell = lambda _done, _count: None,
+) -> Checked:
+    """Generate sounds with a model, hold them against the sounds that it learned from, and write report and page.
+
+    Without other settings it does what the stage did: the same sounds and, where threads and precision of the training
+    are to be had, the same figures.
+
+    Args:
+        reference: a model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry.
+        project: the project folder.
+        output: folder for `report.json` and `report.html`; by default beside the model, or in `models/` of the project
+            for a registered one.
+        workspace: where the prepared sounds are; by default they are looked for around the model and in the project.
+        settings: `sounds`, `seconds` and `temperature`, by default those of the model's training.
+        seed: seed of the first sound, by default that of the training.
+        device: cpu, cuda or mps.
+        tell: told how many of how many sounds have been made ready; it may raise to end the check.
+
+    Raises:
+        UsageError: there is no such model or device, or a setting is out of its range.
+        ArtifactError: the model cannot be used, or has no prior.
+        DataError: the sounds that it learned from are not there.
+        StorageError: the result cannot be written.
+    """
+    path, folder = _place(reference, project)
+    manifest = read_manifest(path)
+    trained = manifest.lineage.parameters.get("memorization")
+    values = {**(trained if isinstance(trained, dict) else {}), **(settings or {})}
+    config: MemorizationConfig = resolve(MemorizationConfig, values, where="check")
+    seed = manifest.lineage.seed if seed is None else seed
+    if not 0 <= seed <= MOST_SEED:
+        raise UsageError(f"--seed {seed}: choose one from 0 to {MOST_SEED}")
+    environment = manifest.lineage.environment
+    Runtime(device, environment.precision, environment.threads, seed).apply()
+    model = read_model(path)
+    networks = build_networks(model, path)
+    prior = networks.prior.to(device)
+    dataset = find_dataset(manifest, path, project, workspace)
+    codec = Codec(networks.vqvae, manifest.spectrogram_config, device)
+    asked = Asked(config.sounds, config.seconds, config.temperature, seed)
+    findings = findings_of(codec, prior, dataset, asked, tell=tell)
+    known = manifest.prior_metadata
+    verdict = judge(
+        findings,
+        file_count=dataset.usable_files,
+        perplexity=None if known is None else figures_of(known),
+        memorization_warnings=() if known is None else known.memorization_warnings,
+    )
+    folder = output or folder
+    report, page = folder / REPORT, folder / PAGE
+    write_page(page, findings, verdict, title=manifest.metadata.name, training_log_mel=originals_of(dataset))
+    write_json(
+        report,
+        {
+            "schema": SCHEMA,
+            "model": manifest.metadata.name,
+            "digest": manifest.tensor_digest,
+            "lineage": manifest.lineage.id,
+            "settings": {**config.model_dump(mode="json"), "seed": seed},
+            **verdict.document(),
+        },
+    )
+    return Checked(verdict, report, page)
+
+
+def find_dataset(manifest: Manifest, path: Path, project: Path, workspace: Path | None = None) -> PreparedDataset:
+    """The prepared sounds that a model's prior learned from.
+
+    Raises:
+        DataError: they are not in `workspace` or, without it, around the model file or in the project.
+    """
+    wanted = manifest.lineage.data_digest
+    roots = [workspace] if workspace is not None else list(_roots(path, project))
+    for root in roots:
+        for folder in (root / "prepared", root):
+            if not (folder / SUMMARY).is_file():
+                continue
+            try:
+                dataset = PreparedDataset(folder)
+            except DistillError:
+                # A damaged one is no reason to overlook the next.
+                continue
+            if dataset.digest == wanted:
+                return dataset
+    searched = str(workspace) if workspace is not None else f"{project} and its runs"
+    raise DataError(
+        f"the prepared sounds that {manifest.metadata.name} learned from (data {wanted[:12]}) are not in {searched}: "
+        "name the workspace of its training with --workspace, or train it again"
+    )
+
+
+def _place(reference: str, project: Path) -> tuple[Path, Path]:
+    """The model file that a reference means, and the folder for what is found out about it."""
+    if is_file_reference(reference):
+        path = Path(reference)
+        return path, path.with_name(f"{path.stem}-check")
+    version = find_version(reference, project)
+    return file_of(version, project), project / "models" / f"{version.name}-{version.version}-check"
+
+
+def _roots(path: Path, project: Path) -> Iterator[Path]:
+    """Where the workspace of a model may be: around its file, the project, the project's runs."""
+    yield from path.resolve().parents[:2]
+    yield project
+    yield from sorted((project / "runs").glob("*"))
