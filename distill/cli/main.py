@@ -20,7 +20,7 @@ QUIET_TOOLS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
 
-EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 interrupted (the same command goes on)."
+EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 interrupted (a training goes on with the same command)."
 
 app = typer.Typer(
     name="distill",
