@@ -59,7 +59,7 @@ TIERS = (
             "learning_rate": 1e-3,
             "perplexity_threshold": 3.0,
         },
-        copy_tolerance=0.4,
+        copy_tolerance=0.35,
     ),
     Tier(
         most_files=float("inf"),
@@ -80,7 +80,7 @@ TIERS = (
             "learning_rate": 1e-3,
             "perplexity_threshold": 5.0,
         },
-        copy_tolerance=0.5,
+        copy_tolerance=0.4,
     ),
 )
 

@@ -15,10 +15,10 @@ from distill.memorization.statistics import LEAST_SOUNDS, authenticity, chance_o
 
 # A copy that was shifted in time, softened or made noisy comes this near; see docs/memorization.md for the figures.
 MOST_COPY_DISTANCE = 0.1
-# A run has to be at least this many columns (at 48 kHz: 0.34 s), or most of its sound, before it can be called a copy.
+# A run has to be at least this many columns (at 48 kHz: 0.34 s) before it can be called a copy.
 LEAST_COLUMNS = 2
+# And most of its sound, or this much longer than most runs that unrelated sounds share.
 WHOLE_COPY = 0.8
-# And this much longer than most runs that unrelated sounds share.
 RUN_TOLERANCE = 1.5
 USUAL_RUN = 0.75
 
@@ -56,7 +56,7 @@ class _Limits:
 
     def copied(self, comparison: Comparison, column_codes: int) -> bool:
         near, run = comparison.near, comparison.run
-        whole = run.share >= WHOLE_COPY and run.codes >= column_codes
+        whole = run.share >= WHOLE_COPY and run.codes >= LEAST_COLUMNS * column_codes
         return near.distance < self.distance or run.codes > self.codes or whole
 
 
