@@ -29,6 +29,7 @@ from distill.tracking.listener import tracked
 from distill.tracking.lookup import find_runs
 from pipeline_util import make_workspace
 from pipeline_util import run as pipeline_run
+from project_util import call, make_project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -271,6 +272,25 @@ def test_distill_train_records_the_same_as_the_stages(project: Workspace, tmp_pa
     assert {k: v for k, v in run.data.params.items() if k != "data.path"} == {
         k: v for k, v in first.data.params.items() if k != "data.path"
     }
+
+
+@pytest.mark.slow
+def test_a_flow_records_the_same_as_dvc_repro(tmp_path: Path) -> None:
+    by_dvc, by_flow = (make_project(tmp_path / name) for name in ("by_dvc", "by_flow"))
+    call(by_dvc, sys.executable, "-m", "dvc", "repro")
+    train = "from flows.train import train; train()"
+    call(by_flow, sys.executable, "-c", train, PREFECT_HOME=str(tmp_path / "prefect"))
+    client, other = client_of(by_dvc), client_of(by_flow)
+    (run,), (same,) = recorded(client), recorded(other)
+    assert (run.data.tags["distill.started_by"], same.data.tags["distill.started_by"]) == ("dvc", "prefect")
+    assert run.data.params == same.data.params
+    for name in ("distill.digest", "distill.lineage", "distill.health", "distill.verdict"):
+        assert run.data.tags[name] == same.data.tags[name]
+    assert set(run.data.metrics) == set(same.data.metrics)
+    for name in run.data.metrics:
+        if not name.endswith(("epoch_seconds", "steps_per_second", "memory_mb")):
+            assert curve(client, run, name) == curve(other, same, name)
+    assert "Data and pipelines are up to date" in call(by_flow, sys.executable, "-m", "dvc", "status").stdout
 
 
 def test_a_server_that_is_away_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
