@@ -31,7 +31,7 @@ from distill.codes.grid import CodeGrid
 from distill.codes.history import History
 from distill.codes.selection import EVERYTHING, Selection
 from distill.errors import ArtifactError, DataError, UsageError
-from distill.models.labels import level_labels
+from distill.models.labels import find_level, level_labels, parse_levels
 from model_example import BANDS, LEVELS, SIZE
 
 SOME = settings(max_examples=25)
@@ -270,14 +270,12 @@ def test_levels_have_names() -> None:
     for wrong in (0, 1, 5):
         with pytest.raises(ValueError, match="2 to 4 levels"):
             level_labels(wrong)
-    assert [grid().level_of(name) for name in ("structure", "DETAIL", "1", "2", "timbre", "")] == [
-        0,
-        1,
-        1,
-        None,
-        None,
-        None,
-    ]
+    labels = ("Structure", "Detail")
+    assert [find_level(name, labels) for name in ("structure", "DETAIL", "1")] == [0, 1, 1]
+    assert parse_levels("detail, 0,1", labels) == (0, 1)
+    for wrong in ("2", "timbre", "", "-1"):
+        with pytest.raises(UsageError, match="there is no level"):
+            find_level(wrong, labels)
 
 
 def test_the_difference_of_two_grids() -> None:

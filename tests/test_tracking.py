@@ -100,6 +100,8 @@ def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:
     assert run.info.status == "FINISHED"
     assert "num_quantizers=2" in run.info.run_name
     params, tags = run.data.params, run.data.tags
+    assert tags["distill.origin.train_vqvae"] == tags["distill.origin.train_prior"] == "this run"
+    assert "distill.origin.train_vocoder" not in tags
     assert params["vqvae.num_quantizers"] == "2"
     assert params["prior.hidden"] == "16"
     assert params["run.threads"] == "1"

@@ -18,8 +18,6 @@ from distill.cli.grids import (
     Output,
     Project,
     Seconds,
-    level_of,
-    levels_of,
     load_model,
     selection_of,
     span,
@@ -28,6 +26,7 @@ from distill.cli.grids import (
     write_moved,
 )
 from distill.errors import UsageError
+from distill.models.labels import find_level, parse_levels
 
 Other = Annotated[Path, typer.Argument(help="The other grid file.", show_default=False)]
 Steps = Annotated[int, typer.Option("--steps", "-n", help="Number of edits.")]
@@ -131,7 +130,7 @@ def blend(
     for text in level_weight or ():
         name, _, value = text.rpartition("=")
         try:
-            weights[level_of(mine.grid, name)] = float(value)
+            weights[find_level(name, mine.grid.labels)] = float(value)
         except ValueError:
             raise UsageError(f"--level-weight takes LEVEL=WEIGHT, not {text!r}") from None
     chosen = selection_of(mine.grid, columns, seconds, bands, levels)
@@ -248,7 +247,7 @@ def freeze(
     from distill.codes.file import read_grid
 
     before = read_grid(grid)
-    chosen = levels_of(before.grid, levels)
+    chosen = parse_levels(levels, before.grid.labels)
     edit = Unfreeze(levels=chosen) if off else Freeze(levels=chosen)
     write_edited(before, edit, grid, output, as_json=as_json)
 
@@ -266,7 +265,9 @@ def rename(
     from distill.codes.file import read_grid
 
     before = read_grid(grid)
-    write_edited(before, Rename(level=level_of(before.grid, level), label=label), grid, output, as_json=as_json)
+    write_edited(
+        before, Rename(level=find_level(level, before.grid.labels), label=label), grid, output, as_json=as_json
+    )
 
 
 @app.command()

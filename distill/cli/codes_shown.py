@@ -259,6 +259,7 @@ def _peak_db(samples: "Samples") -> float:
 
 
 def _audible(samples: "Samples") -> "Samples":
-    from distill.codes.sound import PEAK_DB, scaled
+    from distill.codes.sound import scaled
+    from distill.generation.render import PEAK_DB
 
     return scaled(samples, min(PEAK_DB - _peak_db(samples), _MAX_GAIN_DB))

@@ -9,6 +9,7 @@ import typer
 
 from distill.cli.console import print_result
 from distill.errors import StorageError, UsageError
+from distill.models.labels import parse_levels
 
 if TYPE_CHECKING:
     from distill.codec.codec import Samples
@@ -84,7 +85,7 @@ def selection_of(
     return Selection(
         columns=chosen,
         bands=None if bands is None else _bands(bands, grid.bands),
-        levels=None if levels is None else levels_of(grid, levels),
+        levels=None if levels is None else parse_levels(levels, grid.labels),
     )
 
 
@@ -102,28 +103,6 @@ def span(text: str, end: int, option: str) -> tuple[int, int]:
         raise UsageError(f"{option} takes a number or FIRST:END, counted from 0, not {text!r}")
     first = int(match[1] or 0)
     return (first, int(match[3] or end)) if match[2] else (first, first + 1)
-
-
-def levels_of(grid: "CodeGrid", text: str) -> tuple[int, ...]:
-    """Levels of labels or numbers with commas between them.
-
-    Raises:
-        UsageError: there is no such level.
-    """
-    return tuple(level_of(grid, name.strip()) for name in text.split(",") if name.strip())
-
-
-def level_of(grid: "CodeGrid", name: str) -> int:
-    """The level of a label or number.
-
-    Raises:
-        UsageError: there is no such level.
-    """
-    level = grid.level_of(name)
-    if level is None:
-        known = ", ".join(f"{number} {label}" for number, label in enumerate(grid.labels))
-        raise UsageError(f"there is no level {name!r}: the levels are {known}")
-    return level
 
 
 def require_free(path: Path, *, force: bool) -> None:

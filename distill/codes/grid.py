@@ -138,13 +138,6 @@ class CodeGrid:
         """
         return replace(self, codes=codes)
 
-    def level_of(self, name: str) -> int | None:
-        """The level with a label, whatever the case of its letters, or with a number from 0; None: there is none."""
-        lowered = [label.casefold() for label in self.labels]
-        if name.casefold() in lowered:
-            return lowered.index(name.casefold())
-        return int(name) if name.isdecimal() and int(name) < self.levels else None
-
     def _about(self) -> tuple[Any, ...]:
         return (
             self.model,

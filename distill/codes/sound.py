@@ -12,10 +12,8 @@ from distill.codec.codec import Codec, Samples, normalise
 from distill.codes.grid import CodeGrid, Codes, Source
 from distill.codes.model import CodesModel
 from distill.codes.vectors import codebooks, relative_distance, sum_of_vectors
+from distill.generation.render import LOUDEST_DB, PEAK_DB
 from distill.models.grid import columns_of, encode_grid
-
-PEAK_DB = -1.0
-_LOUDEST_DB = -0.1
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def as_source(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samples:
     wanted = model.codec.samples_of(source.seconds)
     if columns_of(frames_of(wanted, model.codec.spectrogram)) == len(grid):
         samples = samples[:wanted]
-    return scaled(samples, min(-source.gain_db, _LOUDEST_DB - _db(peak)))
+    return scaled(samples, min(-source.gain_db, LOUDEST_DB - _db(peak)))
 
 
 def scaled(samples: Samples, gain_db: float) -> Samples:

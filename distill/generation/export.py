@@ -19,12 +19,10 @@ from distill.audio.sound import BLOCK_FRAMES, SoundReader
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import StorageError, UsageError
 from distill.files import replacing, storage_errors
-from distill.generation.render import peak_gain
+from distill.generation.render import LOUDEST_DB, peak_gain
 
 SAMPLE_RATES = (44_100, 48_000, 96_000)
 BITS = ("16", "24", "32f")
-# Lossy coding moves peaks; decoders differ a little, so they must stay this far from full scale.
-_LOSSY_LIMIT = 10 ** (-0.1 / 20)
 # Beyond what the level demands, so that what coding and dither do to the softer sound finds room.
 _MARGIN = 10 ** (0.01 / 20)
 _TRIES = 20
@@ -291,7 +289,8 @@ def _encode(
         level = quantizer.level
     else:
         peak = _decoded_peak(path)
-        level = peak / _LOSSY_LIMIT
+        # Lossy coding moves peaks, and decoders differ a little.
+        level = peak / 10 ** (LOUDEST_DB / 20)
     _require_length(path, spool.frames)
     return level, peak, digest.hexdigest()
 

@@ -9,13 +9,11 @@ from distill.audio.sound import Sound, resample, to_mono
 from distill.codec.codec import Grid, Samples, normalise
 from distill.errors import DataError, UsageError
 from distill.generation.inpainting import Region, inpaint
-from distill.generation.render import MAX_SECONDS, GeneratedSound, Generator
+from distill.generation.render import LOUDEST_DB, GeneratedSound, Generator, check_request
 from distill.generation.sampling import SamplingConfig, sample_codes, window_columns
 
 # So many columns of what is given, on each side, hold the phases of what is new.
 _JOINT_COLUMNS = 6
-# What is new may be louder than what is given, but it must not clip.
-_LOUDEST = 10 ** (-0.1 / 20)
 _RAMP_SECONDS = 0.02
 # A step that is left at a joint dies away so fast.
 _STEP_SECONDS = 0.001
@@ -60,8 +58,7 @@ def continue_sound(
         ArtifactError: the model's weights are damaged.
     """
     codec, given = generator.codec, _as_known(generator, sound)
-    if not 0 < seconds <= MAX_SECONDS:
-        raise UsageError(f"the duration must be above 0 s and at most {MAX_SECONDS:g} s, not {seconds:g}")
+    check_request(count=1, seconds=seconds, seed=seed)
     wanted = max(1, codec.samples_of(seconds))
     # Columns are counted back from the end, where what is new begins.
     heard = min(len(given.samples) // codec.column_samples, window_columns(generator.prior))
@@ -174,7 +171,8 @@ def _as_given(made: Samples, sound: Sound, rate: int, peak: float) -> npt.NDArra
 
 def _softened(new: npt.NDArray[np.float32], sound: Sound, *, ends: bool) -> npt.NDArray[np.float32]:
     """New samples `[channels, n]` that do not clip: quieter as a whole, but for the joints, which keep their level."""
-    limit = max(_LOUDEST, float(np.abs(sound.samples).max()))
+    # What is new may be louder than what is given, but it must not clip.
+    limit = max(10 ** (LOUDEST_DB / 20), float(np.abs(sound.samples).max()))
     loudest = float(np.abs(new).max(initial=0.0))
     if loudest <= limit:
         return new

@@ -18,6 +18,8 @@ from distill.models.prior import CodePrior
 from distill.training.runtime import device_present
 
 PEAK_DB = -1.0
+# What may not be scaled further, or moves in lossy coding, stays below this.
+LOUDEST_DB = -0.1
 # A sound that the model made much quieter than those it learned from is nearly silence; louder it would be hiss.
 MAX_GAIN_DB = 12.0
 MAX_SECONDS = 3600.0

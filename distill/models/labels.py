@@ -1,5 +1,7 @@
 """What people call the levels of the residual quantizer."""
 
+from collections.abc import Sequence
+
 from distill.errors import UsageError
 
 _LABELS = {
@@ -23,23 +25,31 @@ def level_labels(levels: int) -> tuple[str, ...]:
     return _LABELS[levels]
 
 
-def parse_levels(text: str, count: int) -> tuple[int, ...]:
-    """Levels from 0, in order, of names in any case and numbers, divided by commas.
+def find_level(name: str, labels: Sequence[str]) -> int:
+    """The level with a label, whatever the case of its letters, or with a number from 0.
 
-    >>> parse_levels("detail, 0", 3)
+    >>> find_level("DETAIL", ("Structure", "Detail")), find_level("0", ("Structure", "Detail"))
+    (1, 0)
+
+    Raises:
+        UsageError: there is no such level.
+    """
+    lowered = [label.casefold() for label in labels]
+    if name.casefold() in lowered:
+        return lowered.index(name.casefold())
+    if name.isdecimal() and int(name) < len(labels):
+        return int(name)
+    known = ", ".join(f"{level} {label}" for level, label in enumerate(labels))
+    raise UsageError(f"there is no level {name!r}: the levels are {known}")
+
+
+def parse_levels(text: str, labels: Sequence[str]) -> tuple[int, ...]:
+    """Levels from 0, in order, of labels and numbers with commas between them; see `find_level`.
+
+    >>> parse_levels("detail, 0", ("Structure", "Timbre", "Detail"))
     (0, 2)
 
     Raises:
-        UsageError: a name or number is no level of a model with `count` levels.
+        UsageError: there is no such level.
     """
-    names = [name.lower() for name in level_labels(count)]
-    found = set()
-    for word in (part.strip().lower() for part in text.split(",")):
-        if word in names:
-            found.add(names.index(word))
-        elif word.isdecimal() and int(word) < count:
-            found.add(int(word))
-        else:
-            known = ", ".join(f"{level} {name}" for level, name in enumerate(level_labels(count)))
-            raise UsageError(f"there is no level {word!r}; the model has {known}")
-    return tuple(sorted(found))
+    return tuple(sorted({find_level(name.strip(), labels) for name in text.split(",")}))

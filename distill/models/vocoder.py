@@ -114,23 +114,10 @@ class Vocoder(nn.Module):
 
 
 def waveform_of(spectrum: Spectrum, config: SpectrogramConfig) -> Tensor:
-    """Waveforms `[batch, (frames - 1) * hop_length]` of spectra: inverse transform, window, overlap-add."""
-    windows = torch.fft.irfft(spectrum.magnitude * spectrum.phase, n=config.n_fft)
-    window = torch.hann_window(config.n_fft, device=windows.device)
-    frames = windows.shape[1]
-    added = _overlap_add(windows * window, config.hop_length)
-    weight = _overlap_add(window.square().expand(1, frames, -1), config.hop_length).clamp_min(1e-8)
-    half = config.n_fft // 2
-    return (added / weight)[:, half : half + (frames - 1) * config.hop_length]
-
-
-def _overlap_add(windows: Tensor, hop: int) -> Tensor:
-    """Sum of windows `[batch, frames, n_fft]` that begin a hop apart, `[batch, samples]`."""
-    pieces = -(-windows.shape[-1] // hop)
-    windows = functional.pad(windows, (0, pieces * hop - windows.shape[-1]))
-    parts = windows.unflatten(-1, (pieces, hop)).unbind(2)
-    rows = [functional.pad(part, (0, 0, piece, pieces - 1 - piece)) for piece, part in enumerate(parts)]
-    return torch.stack(rows).sum(0).flatten(1)
+    """Waveforms `[batch, (frames - 1) * hop_length]` of spectra."""
+    window = torch.hann_window(config.n_fft, device=spectrum.magnitude.device)
+    turned = (spectrum.magnitude * spectrum.phase).transpose(1, 2)
+    return torch.istft(turned, config.n_fft, config.hop_length, window=window, center=True)
 
 
 @lru_cache(maxsize=8)

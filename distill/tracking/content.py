@@ -3,7 +3,7 @@
 import json
 import platform
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,11 @@ def metric_name(stage: str, column: str) -> str:
     if column.startswith("level_") and figure in _HEALTH:
         return f"codebook/level_{level}/{figure}"
     return f"{GROUPS[stage]}/{column}"
+
+
+def trains(stage: str, report: Mapping[str, Any]) -> bool:
+    """Whether a stage with this report is a training, and switched on."""
+    return stage in GROUPS and bool(report.get("enabled", True))
 
 
 def read_history(workspace: Workspace, stage: str) -> list[dict[str, Any]]:

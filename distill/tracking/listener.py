@@ -15,9 +15,8 @@ from distill.live.events import EpochDone, Event, Listener, StageFinished, Train
 from distill.projects.project import project_of
 from distill.stages import lineage
 from distill.stages.workspace import Workspace
-from distill.tracking import runs
+from distill.tracking import content, runs
 from distill.tracking.address import client_of, tracking_on
-from distill.tracking.content import GROUPS
 from distill.tracking.measured import note_epoch, note_start
 
 if TYPE_CHECKING:
@@ -71,7 +70,9 @@ class _Recorder:
     def __call__(self, event: Event) -> None:
         # A training that was finished before gives its outputs again and trains nothing.
         trains = isinstance(event, TrainingStarted) and event.step < event.total_steps
-        ended = isinstance(event, StageFinished) and event.stage in (*GROUPS, "register")
+        ended = isinstance(event, StageFinished) and (
+            event.stage == "register" or content.trains(event.stage, event.report)
+        )
         if trains or ended or isinstance(event, EpochDone):
             self._put(event)
 

@@ -12,7 +12,7 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import TrackingError
 from distill.files import read_json, write_json
 from distill.projects.project import project_of
-from distill.stages.workspace import Workspace
+from distill.stages.workspace import Workspace, read_report
 from distill.tracking import content
 from distill.tracking.address import (
     client_of,
@@ -244,6 +244,8 @@ def _origins(
             continue
         if digest is None:
             found[name] = "the given model"
+        elif not content.trains(stage, read_report(workspace, stage)):
+            continue
         elif read_measured(workspace, stage, at_end["distill.lineage"]):
             found[name] = THIS_RUN
         else:
