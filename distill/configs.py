@@ -184,6 +184,18 @@ class PriorConfig(TrainingConfig):
         return self
 
 
+class LiveConfig(Config):
+    """What a running training heeds besides its own parameters; every training starts with these defaults."""
+
+    log_interval: int = Field(
+        20, ge=1, le=10_000, description="Steps between two readings of codebook health and layer activity."
+    )
+    validate_interval: int = Field(1, ge=1, le=10_000, description="Epochs between two evaluations.")
+    keep_interval: int = Field(
+        0, ge=0, le=10_000, description="Epochs between two checkpoints that are kept for good; 0: none."
+    )
+
+
 class MemorizationConfig(Config):
     """The check for copies of training sounds."""
 
