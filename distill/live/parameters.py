@@ -17,7 +17,6 @@ from distill.configs import Config, LiveConfig, PriorConfig, RunConfig, Training
 from distill.errors import UsageError
 from distill.params import explain
 
-
 _LIVE_DEFAULTS = LiveConfig()
 
 

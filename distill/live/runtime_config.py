@@ -53,9 +53,10 @@ class RuntimeConfigManager:
 
     def __init__(self, config_path: Path | str, base_config: TrainingConfig | Mapping[str, Any]) -> None:
         self.path = Path(config_path)
-        if isinstance(base_config, Mapping):
-            base_config = resolve(VQVAEConfig, dict(base_config), where="base_config")
-        self.base = Settings(base_config)
+        if isinstance(base_config, TrainingConfig):
+            self.base = Settings(base_config)
+        else:
+            self.base = Settings(resolve(VQVAEConfig, dict(base_config), where="base_config"))
         self._guard = threading.RLock()
         self._seen: tuple[bytes, Settings | None] = (b"", None)
         self._good = self.base
@@ -132,8 +133,7 @@ class RuntimeConfigManager:
             try:
                 self._good = self._parsed(data)
             except (ArtifactError, UsageError) as error:
-                logger.warning("a change of %s is not applied: %s", self.path, error)
-                self._tell(accepted=False, problem=str(error), changes={})
+                self.refuse(str(error))
                 return {}
             values = self._good.values()
             changes = difference(self._known, values)
@@ -236,8 +236,17 @@ class RuntimeConfigManager:
         except (TypeError, ValueError) as error:
             raise UsageError(f"a value that JSON cannot hold: {error}") from error
 
-    def _tell(self, *, accepted: bool, problem: str | None, changes: Changes) -> None:
-        values = {"schema": SCHEMA, "accepted": accepted, "problem": problem, "changes": changes}
+    def acknowledge(self, changes: Changes, step: int) -> None:
+        """Say in the status file that an edit took effect when the training had done `step` steps."""
+        self._tell(accepted=True, problem=None, changes=changes, step=step)
+
+    def refuse(self, problem: str) -> None:
+        """Say in the status file and the log why an edit is not applied."""
+        logger.warning("a change of %s is not applied: %s", self.path, problem)
+        self._tell(accepted=False, problem=problem, changes={})
+
+    def _tell(self, *, accepted: bool, problem: str | None, changes: Changes, step: int | None = None) -> None:
+        values = {"schema": SCHEMA, "accepted": accepted, "problem": problem, "step": step, "changes": changes}
         try:
             write_json(self.status_path, values)
         except StorageError as error:

@@ -17,6 +17,7 @@ from distill.configs import ModelConfig
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import digest_json, replacing, storage_errors
 from distill.live.events import Listener, Listeners
+from distill.live.status import StatusListener
 from distill.live.stopping import StopRequest
 from distill.params import Params, parse_params, read_params, write_params
 from distill.stages.pipeline import STAGES, run_stages
@@ -67,7 +68,7 @@ def train_folder(
     target = output or MODELS / f"{params.model.name}{EXTENSION}"
     _check_target(target, workspace, force)
     with watch(workspace) as watcher:
-        reports = run_stages(Call(workspace, emit.with_listener(watcher), stop))
+        reports = run_stages(Call(workspace, _heard(emit, watcher, workspace), stop))
     return Outcome(_deliver(workspace, params, target), workspace.root, reports)
 
 
@@ -104,9 +105,13 @@ def train_prior_for(
     document = {**dict(model.manifest), "prior_config": None, "prior_metadata": None, "memorization": None}
     write_model(workspace.vqvae, parse_manifest(document, model_path), model.vqvae_state)
     with watch(workspace) as watcher:
-        call = Call(workspace, emit.with_listener(watcher), stop)
+        call = Call(workspace, _heard(emit, watcher, workspace), stop)
         reports = run_stages(call, [stage for stage in STAGES if stage != "train_vqvae"])
     return Outcome(_deliver(workspace, params, output or model_path), workspace.root, reports)
+
+
+def _heard(emit: Listeners, watcher: Listener, workspace: Workspace) -> Listeners:
+    return emit.with_listener(watcher).with_listener(StatusListener(workspace.root))
 
 
 def _existing(source: Path) -> Path:

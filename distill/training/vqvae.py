@@ -56,7 +56,8 @@ class VQVAETask:
         self.dataset, self.config, self.spectrogram, self.runtime = dataset, config, spectrogram, runtime
         self.preview_folder = preview_folder
         self.mel = MelTransform(spectrogram)
-        self.weights = {**config.spectral_weights, COMMITMENT: config.commitment_weight}
+        # Evaluations keep to the weights of the start, so that epochs can be compared whatever changes.
+        self.start_weights = self.weights = _weights(config)
         self.source = TrainingBatches(
             dataset,
             batch_size=config.batch_size,
@@ -66,6 +67,13 @@ class VQVAETask:
         )
         self.steps_per_epoch = self.source.steps_per_epoch
         self.model: ConvVQVAE = build_vqvae(config).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def configure(self, config: VQVAEConfig) -> None:
+        """Take up what of the parameters may change while the training runs."""
+        self.config = config
+        self.weights = _weights(config)
+        self.source.strength = config.augmentation_strength
+        self.model.quantizer.configure(decay=config.decay, threshold_ema_dead_code=config.threshold_ema_dead_code)
 
     def start(self) -> None:
         """Place the first codes by k-means over encodings of many chunks, unless the first batch is to do it."""
@@ -156,7 +164,7 @@ class VQVAETask:
         return {**spectral_terms(reconstruction, mel), COMMITMENT: commitment}, indices, reconstruction
 
     def _total(self, terms: dict[str, float]) -> float:
-        return sum(self.weights[name] * value for name, value in terms.items())
+        return sum(self.start_weights[name] * value for name, value in terms.items())
 
     def _evaluate(self, split: str, chunks: np.ndarray) -> tuple[dict[str, float], np.ndarray, float]:
         """Mean of each term over chunks, the codes' uses `[levels, codebook_size]`, the log-spectral distance in dB."""
@@ -174,3 +182,7 @@ class VQVAETask:
             distance += log_spectral_distance(power, target)
         means = {name: value / max(1, len(chunks)) for name, value in sums.items()}
         return means, counts, float(distance[0] / distance[1].clamp(min=1))
+
+
+def _weights(config: VQVAEConfig) -> dict[str, float]:
+    return {**config.spectral_weights, COMMITMENT: config.commitment_weight}
