@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import re
+import runpy
 import subprocess
 import sys
 import threading
@@ -159,6 +161,7 @@ def test_a_broken_or_half_written_file_changes_nothing_until_it_is_whole(
         "schema": 1,
         "accepted": True,
         "problem": None,
+        "step": None,
         "changes": {"max_lr": [BASE.learning_rate, 1e-4]},
     }
 
@@ -283,3 +286,20 @@ def test_a_mapping_of_parameters_will_do(tmp_path: Path) -> None:
 def test_no_torch_is_loaded() -> None:
     code = "import sys, distill.live.runtime_config; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "RUNTIME_CONFIG.md"
+
+
+def test_the_tables_of_the_page_are_current() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "write_runtime_config.py"))
+    text = PAGE.read_text(encoding="utf-8")
+    assert script["with_tables"](text) == text, "run scripts/write_runtime_config.py"
+    assert all(f"| `{name}` |" in text for name in everything())
+
+
+def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    exec(compile(example, str(PAGE), "exec"), {})  # noqa: S102, it is ours

@@ -60,13 +60,7 @@ class Journal:
 
     def effective(self) -> list[Entry]:
         """The entries that count, without those that a rollback abandoned, in the order of their steps."""
-        kept: list[Entry] = []
-        for entry in self.entries():
-            if ROLLBACK in entry.change:
-                kept = [each for each in kept if each.seq <= entry.result["kept"]]
-            else:
-                kept.append(entry)
-        return kept
+        return effective(self.entries())
 
     def append(self, step: int, who: str, change: Mapping[str, Any], result: Mapping[str, Any]) -> Entry:
         """Add an entry, which is on the disk when this returns.
@@ -134,6 +128,36 @@ def in_sequence(entries: list[Entry], where: str) -> list[Entry]:
             raise ArtifactError(f"{where}: entry {entry.seq} of {entry.stage} stands behind {last[entry.stage]}")
         last[entry.stage] = entry.seq
     return entries
+
+
+def effective(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries of one training that count, without those that a rollback abandoned."""
+    kept: list[Entry] = []
+    for entry in entries:
+        if ROLLBACK in entry.change:
+            kept = [each for each in kept if each.seq <= entry.result["kept"]]
+        else:
+            kept.append(entry)
+    return kept
+
+
+def effective_by_stage(paths: Iterable[Path]) -> dict[str, list[dict[str, Any]]]:
+    """The entries that count in some journals, as model files carry them, by training.
+
+    Raises:
+        ArtifactError: a file is no journal, or two hold changes to the same training.
+        StorageError: a file is not there or cannot be read.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in paths:
+        if not path.is_file():
+            raise StorageError(f"cannot read {path}: no such file")
+        entries = read_entries(path)
+        for stage in dict.fromkeys(entry.stage for entry in entries):
+            if stage in found:
+                raise ArtifactError(f"{path} holds changes to {stage}, and so does a journal before it")
+            found[stage] = as_carried(effective(entry for entry in entries if entry.stage == stage))
+    return found
 
 
 def effects_of(entries: Iterable[Entry]) -> list[dict[str, Any]]:

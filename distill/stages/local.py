@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +17,7 @@ from distill.configs import ModelConfig
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import digest_json, replacing, storage_errors
 from distill.live.events import Listener, Listeners
+from distill.live.journal import Journal, effective_by_stage, parse_entry
 from distill.live.status import StatusListener
 from distill.live.stopping import StopRequest
 from distill.params import Params, parse_params, read_params, write_params
@@ -50,21 +51,30 @@ def train_folder(
     emit: Listeners,
     watch: Watch,
     stop: StopRequest,
+    replay: Sequence[Path] = (),
 ) -> Outcome:
     """Train both models on a folder of sounds (or one file).
 
     The workspace is `runs/<folder>-<key>`, where the key follows from the folder's path and the parameters: the same
     call goes on where an earlier one stopped. `fresh` forgets what the earlier one did. `watch` gives one more listener
-    once the workspace is known.
+    once the workspace is known. The changes in the journals of `replay` are made again, at their steps; such a training
+    has a workspace of its own.
 
     Raises:
+        ArtifactError: a journal cannot be read.
         DataError: there is no such folder, or no usable sound in it.
         UsageError: the output is there already and is another model.
         StorageError: something cannot be written.
         Interrupted: somebody asked to stop.
     """
     source = _existing(source)
-    workspace, params = _open(source, params, name, key=_key(source, params), fresh=fresh)
+    changes = effective_by_stage(replay)
+    key = _key(source, params, *([digest_json(changes)] if changes else []))
+    workspace, params = _open(source, params, name, key=key, fresh=fresh)
+    for stage, entries in changes.items():
+        journal = Journal(workspace.journal(stage), stage)
+        if not journal.entries():
+            journal.replace([parse_entry(entry, f"--replay, {stage}") for entry in entries])
     target = output or MODELS / f"{params.model.name}{EXTENSION}"
     _check_target(target, workspace, force)
     with watch(workspace) as watcher:

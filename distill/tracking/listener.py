@@ -11,7 +11,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from distill.errors import DistillError, Interrupted
-from distill.live.events import EpochDone, Event, Listener, StageFinished, TrainingStarted
+from distill.live.events import (
+    EpochDone,
+    Event,
+    LayerActivity,
+    Listener,
+    RolledBack,
+    StageFinished,
+    TrainingStarted,
+    Tuned,
+)
 from distill.projects.project import project_of
 from distill.stages import lineage
 from distill.stages.workspace import Workspace
@@ -72,7 +81,7 @@ class _Recorder:
         # A training that was finished before gives its outputs again and trains nothing.
         trains = isinstance(event, TrainingStarted) and event.step < event.total_steps
         ended = isinstance(event, StageFinished) and event.stage in (*GROUPS, "register")
-        if trains or ended or isinstance(event, EpochDone):
+        if trains or ended or isinstance(event, (EpochDone, Tuned, RolledBack, LayerActivity)):
             self._put(event)
 
     def close(self, status: str | None) -> None:
@@ -97,7 +106,7 @@ class _Recorder:
             try:
                 self._note(item)
                 # What a server missed is filled in at the end of the stage: trying each epoch would only fall behind.
-                if not (self.away and isinstance(item, EpochDone)):
+                if not (self.away and isinstance(item, (EpochDone, LayerActivity))):
                     self._record(item)
                     self.away = False
             except Exception as error:
@@ -117,6 +126,10 @@ class _Recorder:
                 self.lineage = lineage.planned(self.workspace, vqvae_trained=item.stage != "train_vqvae").id
                 self.stage = item.stage
                 note_start(self.workspace, item.stage, lineage=self.lineage, started_by=started_by())
+            case Tuned() | RolledBack() if self.stage:
+                before = self.lineage
+                self.lineage = lineage.planned(self.workspace, vqvae_trained=item.stage != "train_vqvae").id
+                runs.relabel(self.workspace, before, self.lineage)
             case EpochDone():
                 self.measured = {
                     "epoch_seconds": item.seconds - self.seconds,
@@ -134,6 +147,12 @@ class _Recorder:
                 runs.end_run(self.client, self.workspace, item)
             case TrainingStarted():
                 self._join()
+            case Tuned() if self.run_id:
+                runs.log_change(self.client, self.run_id, item.stage, item, self.lineage)
+            case RolledBack() if self.run_id:
+                runs.log_rollback(self.client, self.run_id, item.stage, item, self.lineage)
+            case LayerActivity() if self.run_id:
+                runs.log_activity(self.client, self.run_id, item)
             case EpochDone() if self.run_id and item.row["epoch"] not in self.known:
                 runs.log_epoch(self.client, self.run_id, item.stage, {**item.row, **self.measured})
             case StageFinished(stage="register"):
