@@ -85,6 +85,8 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
         assert "sum to 0.95 to 1.05" in complaint("tune", root, "weight_full=0.9", "max_lr=1e-3")
         assert "did you mean max_lr" in complaint("tune", root, "max_lrr=1e-3")
         assert "KEY=VALUE" in complaint("tune", root, "max_lr")
+        assert "valid number (given: 'NaN')" in complaint("tune", root, "gradient_clip=NaN")
+        assert "valid number" in complaint("tune", root, "gradient_clip=1e999")
         paused = call("pause", root)["step"]
         assert call("pause", root)["step"] == paused
         wait(lambda: call("list", root)["runs"][0]["state"] == "paused")

@@ -186,10 +186,12 @@ class RunFolder:
 def value_of(text: str) -> Any:
     """A value as it is typed: a number, or true and false, else the text itself.
 
-    >>> value_of("1e-4"), value_of("20"), value_of("fast")
-    (0.0001, 20, 'fast')
+    >>> value_of("1e-4"), value_of("20"), value_of("fast"), value_of("NaN")
+    (0.0001, 20, 'fast', 'NaN')
     """
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
     except ValueError:
         return text
+    return value
