@@ -32,6 +32,8 @@ def _tables() -> str:
 
 
 def _span(each: Parameter) -> str:
+    if each.low is None or each.high is None:
+        return "true or false"
     return f"{each.low:g} to {'below ' if each.below_high else ''}{each.high:g}"
 
 

@@ -83,13 +83,15 @@ def test_the_ranges_are_those_asked_for() -> None:
 def test_limits_hold_for_every_parameter(name: str) -> None:
     each = everything()[name]
     settings = Settings(PriorConfig()) if name not in tunable(VQVAEConfig) else Settings(BASE)
-    if name.startswith("weight_"):
+    if name.startswith("weight_") or each.type == "bool":
         return
     for limit in (each.low, each.high):
         assert limit is not None
         if not (limit == each.high and each.below_high):
             value = int(limit) if each.type == "int" else limit
-            pair = {"max_lr": max(float(limit), BASE.learning_rate)} if name == "min_lr" else {}
+            pair: dict[str, Any] = {"max_lr": max(float(limit), BASE.learning_rate)} if name == "min_lr" else {}
+            pair |= {"plateau_safety_threshold": 10_000} if name == "plateau_patience" else {}
+            pair |= {"plateau_patience": 1} if name == "plateau_safety_threshold" else {}
             assert settings.changed({name: value, **pair}).values()[name] == value
         beyond = limit - 1 if limit == each.low else limit + 1
         with pytest.raises(UsageError, match=name):

@@ -50,7 +50,7 @@ def list_runs(
         return
     from rich.table import Table
 
-    table = Table("run", "training", "state", "step", "epoch", "time left", "held-out loss", "health")
+    table = Table("run", "training", "state", "step", "epoch", "time left", "held-out loss", "mode", "health")
     for each in found:
         table.add_row(*(str("" if each[key] is None else each[key]) for key in _COLUMNS))
     stdout_console().print(table if found else "no training has run here")
@@ -247,7 +247,7 @@ def rollback(
     print_result([*lines, *_applied(answer)], values, as_json=as_json)
 
 
-_COLUMNS = ("run", "stage", "state", "progress", "epoch", "left", "loss", "health")
+_COLUMNS = ("run", "stage", "state", "progress", "epoch", "left", "loss", "mode", "health")
 
 
 def _described(root: Path, stage: str) -> dict[str, Any]:
@@ -275,6 +275,8 @@ def _described(root: Path, stage: str) -> dict[str, Any]:
         "left": None if eta is None else f"{eta / 60:.0f} min" if eta >= 60 else f"{eta:.0f} s",
         "loss": _shown(row.get("validation_loss")),
         "validation_loss": row.get("validation_loss"),
+        "mode": (status.get("plateau") or {}).get("mode"),
+        "plateau": status.get("plateau"),
         "health": _health(status.get("health")),
         "settings_file": str(folder.config_file),
     }

@@ -109,6 +109,14 @@ class LayerActivity(Event):
 
 
 @dataclass(frozen=True)
+class PlateauSeen(Event):
+    """What an evaluation says about a plateau, as `distill.live.controller.get_plateau_info` gives it."""
+
+    step: int
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Tuned(Event):
     """Entry `seq` of the journal took effect after `step` steps; `changes` has (old, new) by parameter."""
 

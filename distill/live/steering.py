@@ -114,6 +114,18 @@ class Steering:
                 return changed
             time.sleep(PAUSE_SECONDS)
 
+    def intervene(self, loop: Steerable, changes: Mapping[str, Any]) -> None:
+        """Put in force what the controller decided, through the journal as everything else.
+
+        While the journal is replayed nothing is done: what was decided then stands in it.
+        """
+        if self.replaying:
+            return
+        try:
+            self._tell_file(self._change(loop, changes, "controller"))
+        except UsageError as error:
+            logger.warning("the controller's change does not fit: %s", error)
+
     @property
     def replaying(self) -> bool:
         """Whether the journal has entries that are still to come."""

@@ -16,6 +16,7 @@ from distill.live.events import (
     Event,
     LayerActivity,
     Listener,
+    PlateauSeen,
     RolledBack,
     StageFinished,
     TrainingStarted,
@@ -81,7 +82,7 @@ class _Recorder:
         # A training that was finished before gives its outputs again and trains nothing.
         trains = isinstance(event, TrainingStarted) and event.step < event.total_steps
         ended = isinstance(event, StageFinished) and event.stage in (*GROUPS, "register")
-        if trains or ended or isinstance(event, (EpochDone, Tuned, RolledBack, LayerActivity)):
+        if trains or ended or isinstance(event, (EpochDone, Tuned, RolledBack, LayerActivity, PlateauSeen)):
             self._put(event)
 
     def close(self, status: str | None) -> None:
@@ -106,7 +107,7 @@ class _Recorder:
             try:
                 self._note(item)
                 # What a server missed is filled in at the end of the stage: trying each epoch would only fall behind.
-                if not (self.away and isinstance(item, (EpochDone, LayerActivity))):
+                if not (self.away and isinstance(item, (EpochDone, LayerActivity, PlateauSeen))):
                     self._record(item)
                     self.away = False
             except Exception as error:
@@ -151,6 +152,8 @@ class _Recorder:
                 runs.log_change(self.client, self.run_id, item.stage, item, self.lineage)
             case RolledBack() if self.run_id:
                 runs.log_rollback(self.client, self.run_id, item.stage, item, self.lineage)
+            case PlateauSeen() if self.run_id:
+                runs.log_plateau(self.client, self.run_id, item)
             case LayerActivity() if self.run_id:
                 runs.log_activity(self.client, self.run_id, item)
             case EpochDone() if self.run_id and item.row["epoch"] not in self.known:

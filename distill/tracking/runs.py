@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from distill.dataset.store import PreparedDataset
 from distill.errors import TrackingError
 from distill.files import read_json, write_json
-from distill.live.events import LayerActivity, RolledBack, Tuned
+from distill.live.controller import Mode
+from distill.live.events import LayerActivity, PlateauSeen, RolledBack, Tuned
 from distill.projects.project import project_of
 from distill.stages.workspace import Workspace
 from distill.tracking import content, measured
@@ -215,6 +216,12 @@ def log_rollback(client: "MlflowClient", run_id: str, stage: str, event: RolledB
     """Record that a training went back, and the lineage that follows."""
     words = f"step {event.step}: back to step {event.to}, {event.abandoned} changes no longer count"
     _set_tags(client, run_id, {f"distill.rollback.{stage}.{event.step}": words, "distill.lineage": lineage})
+
+
+def log_plateau(client: "MlflowClient", run_id: str, event: PlateauSeen) -> None:
+    """Record the counter of evaluations without improvement, and the controller's mode as its number (0: warm-up)."""
+    figures = {"plateau_counter": event.info["counter"], "mode": list(Mode).index(Mode(event.info["mode"]))}
+    _log_metrics(client, run_id, [Metric(f"tune/{name}", value, event.step) for name, value in figures.items()])
 
 
 def log_activity(client: "MlflowClient", run_id: str, event: LayerActivity) -> None:

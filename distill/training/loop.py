@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from distill.configs import LiveConfig, TrainingConfig
 from distill.errors import Interrupted, TrainingError
 from distill.files import finite
+from distill.live.controller import Measurement, State, get_plateau_info, observe
 from distill.live.events import (
     CheckpointSaved,
     EpochDone,
     LayerActivity,
     Listeners,
+    PlateauSeen,
     PreviewWritten,
     StepDone,
     StepSkipped,
@@ -52,13 +54,16 @@ class StepLoss:
 class Evaluation:
     """The model after an epoch, in evaluation mode, on clean training items and on all held-out ones.
 
-    Both losses are the same function of the same kind of items; `row` holds what else belongs to the history.
+    Both losses are the same function of the same kind of items; `row` holds what else belongs to the history. `quality`
+    is a held-out figure that no weight changes, better when lower; `high_frequencies` as in `controller.Measurement`.
     """
 
     train_loss: float
     validation_loss: float
     row: dict[str, Any]
     health: Health = field(default_factory=dict)
+    quality: float = math.nan
+    high_frequencies: float | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +187,7 @@ class _Loop:
         self.best_saved = 0
         self.saved_at = time.monotonic()
         self.told: set[str] = set()
+        self.controller = State()
         # Of this process alone; steps that were rolled back count.
         self.steps_here, self.training_seconds = 0, 0.0
 
@@ -189,6 +195,7 @@ class _Loop:
         restored = self.checkpoints.restore(self.task.model, self.optimizer, self._fits)
         self.position = restored or self.position
         self.best_saved = self.position.best_epoch
+        self.controller = State.restored(self.position.controller)
         self.emit(TrainingStarted(self.task.stage, self.step, self.total_steps, self.task.steps_per_epoch))
         if restored is None:
             self.task.start()
@@ -249,6 +256,7 @@ class _Loop:
         """Set everything to the checkpoint of a step, and forget later ones."""
         self.position = self.checkpoints.restore_step(step, self.task.model, self.optimizer)
         self.best, self.best_saved = None, self.position.best_epoch
+        self.controller = State.restored(self.position.controller)
 
     def _fits(self, position: Position) -> bool:
         return self.steering is None or self.steering.fits(position.step, position.effects)
@@ -276,7 +284,7 @@ class _Loop:
 
     def _step(self, batch: Any) -> None:
         position, model = self.position, self.task.model
-        rate = learning_rate(self.config, position.step, self.total_steps)
+        rate = learning_rate(self.config, position.step, self.total_steps) * self.controller.boost
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # Codebooks and running statistics change in the forward pass, before it is known to be finite.
@@ -354,6 +362,7 @@ class _Loop:
         ):
             position.best_loss, position.best_epoch = evaluation.validation_loss, position.epoch
             self.best = {name: value.detach().clone() for name, value in self.task.model.state_dict().items()}
+        self._watch_plateau(evaluation)
         concerns = self.task.concerns(position.history)
         if not_finite:
             concerns.append(Concern("not_finite", f"not finite and left out: {', '.join(not_finite)}"))
@@ -371,6 +380,18 @@ class _Loop:
         )
         return row, evaluation.health
 
+    def _watch_plateau(self, evaluation: Evaluation) -> None:
+        warmup = self.config.warmup_fraction * self.total_steps
+        seen = Measurement(
+            evaluation.validation_loss, evaluation.quality, evaluation.high_frequencies, self.step < warmup
+        )
+        values = self.steering.settings.values() if self.steering else {}
+        weights = {name: value for name, value in values.items() if name.startswith("weight_")}
+        self.controller, actions = observe(self.controller, seen, self.live, weights)
+        if self.steering and actions.changes:
+            self.steering.intervene(self, actions.changes)
+        self.emit(PlateauSeen(self.task.stage, self.step, finite(get_plateau_info(self.controller, self.live))))
+
     def _due(self) -> bool:
         regular = self.position.epoch % self.config.checkpoint_interval == 0
         return regular or self._regular_kind() == "kept" or self.stop.asked
@@ -383,6 +404,7 @@ class _Loop:
         position = self.position
         if self.steering:
             position.effects, position.settings = self.steering.effects(), self.steering.settings.values()
+        position.controller = self.controller.values()
         if self.best is not None and self.best_saved != position.best_epoch:
             self.checkpoints.save_best(self.best, position.best_epoch)
             self.best_saved = position.best_epoch

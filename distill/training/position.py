@@ -18,7 +18,7 @@ Kind = Literal["regular", "kept", "asked"]
 class Position:
     """Where a training stands, apart from tensors: all of it is plain JSON.
 
-    `effects` are those of the journal so far, `settings` what is in force.
+    `effects` are those of the journal so far, `settings` what is in force, `controller` what the controller remembers.
     """
 
     step: int = 0
@@ -33,6 +33,7 @@ class Position:
     warnings: dict[str, str] = field(default_factory=dict)
     effects: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    controller: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ class PriorTask:
         row: dict[str, Any] = {"train_perplexity": train.total, "validation_perplexity": validation.total}
         for split, perplexity in (("train", train), ("validation", validation)):
             row |= {f"{split}_perplexity_level_{level}": value for level, value in enumerate(perplexity.by_level)}
-        return Evaluation(math.log(train.total), math.log(validation.total), row)
+        return Evaluation(math.log(train.total), math.log(validation.total), row, quality=validation.total)
 
     def preview(self, epoch: int) -> tuple[Path, ...]:
         """The prior writes no previews."""

@@ -102,14 +102,14 @@ class VQVAETask:
         held_out = len(self.dataset.chunks("validation"))
         train_count = len(self.dataset.chunks("train"))
         shown = min(train_count, max(held_out, self.config.batch_size))
-        train, _, _ = self._evaluate("train", np.linspace(0, train_count - 1, shown).round().astype(int))
-        validation, counts, distance = self._evaluate("validation", np.arange(held_out))
+        train, *_ = self._evaluate("train", np.linspace(0, train_count - 1, shown).round().astype(int))
+        validation, counts, distance, high = self._evaluate("validation", np.arange(held_out))
         health = health_of_counts(counts)
         row: dict[str, Any] = {f"train_{name}": value for name, value in train.items()}
         row |= {f"validation_{name}": value for name, value in validation.items()}
         row["validation_lsd_db"] = distance
         row |= {f"{level}_{key}": value for level, values in health.items() for key, value in values.items()}
-        return Evaluation(self._total(train), self._total(validation), row, health)
+        return Evaluation(self._total(train), self._total(validation), row, health, distance, high)
 
     def usage(self) -> np.ndarray:
         """How often the held-out set uses each code, `[levels, codebook_size]`."""
@@ -166,11 +166,15 @@ class VQVAETask:
     def _total(self, terms: dict[str, float]) -> float:
         return sum(self.start_weights[name] * value for name, value in terms.items())
 
-    def _evaluate(self, split: str, chunks: np.ndarray) -> tuple[dict[str, float], np.ndarray, float]:
-        """Mean of each term over chunks, the codes' uses `[levels, codebook_size]`, the log-spectral distance in dB."""
+    def _evaluate(self, split: str, chunks: np.ndarray) -> tuple[dict[str, float], np.ndarray, float, float]:
+        """Mean of each term over chunks, the codes' uses `[levels, codebook_size]`, the log-spectral distance in dB.
+
+        Last comes the energy in the upper half of the mel bins, divided by the true one.
+        """
         sums: dict[str, float] = {}
         counts = np.zeros((self.config.num_quantizers, self.config.codebook_size), dtype=np.int64)
-        distance = torch.zeros(2, dtype=torch.float64)
+        distance, upper = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+        middle = self.spectrogram.n_mels // 2
         for begin in range(0, len(chunks), self.config.batch_size):
             part = chunks[begin : begin + self.config.batch_size]
             mel = self._tensor(self.dataset.clean_batch(split, part))
@@ -180,8 +184,9 @@ class VQVAETask:
             counts += usage_counts(indices.cpu().numpy(), self.config.codebook_size)
             power, target = (self.mel.to_power(each[:, 0].float().cpu()) for each in (reconstruction, mel))
             distance += log_spectral_distance(power, target)
+            upper += torch.stack([each[:, middle:].double().sum() for each in (power, target)])
         means = {name: value / max(1, len(chunks)) for name, value in sums.items()}
-        return means, counts, float(distance[0] / distance[1].clamp(min=1))
+        return means, counts, float(distance[0] / distance[1].clamp(min=1)), float(upper[0] / upper[1].clamp(min=1e-9))
 
 
 def _weights(config: VQVAEConfig) -> dict[str, float]:
