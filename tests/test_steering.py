@@ -261,6 +261,28 @@ def test_what_is_wrong_is_refused_and_changes_nothing(
     assert outputs(workspace) == outputs(plain[0])
 
 
+def test_a_run_folder_that_is_gone_or_blocked_does_not_end_the_training(
+    plain: tuple[Workspace, list[Event]], prepared: Workspace, tmp_path: Path
+) -> None:
+    workspace = copy(prepared, tmp_path / "run")
+    folder = RunFolder(workspace.root, STAGE)
+
+    def block() -> None:
+        folder.config_file.unlink()
+        folder.config_file.mkdir()
+
+    acts: dict[int, Act] = {
+        2: block,
+        4: (tune := Asked(folder, "tune", changes={"checkpoint_interval": 2})),
+        5: (wrong := Asked(folder, "rollback", to="soon", config_only=False)),
+        7: lambda: shutil.rmtree(folder.root),
+    }
+    train(workspace, acts)
+    assert tune.answer["changes"] == {"checkpoint_interval": [1, 2]}
+    assert isinstance(wrong.answer, UsageError)
+    assert weights(workspace) == weights(plain[0])
+
+
 def test_a_change_with_measurements_before_and_after(prepared: Workspace, tmp_path: Path) -> None:
     workspace = copy(prepared, tmp_path / "run")
     folder = RunFolder(workspace.root, STAGE)

@@ -105,8 +105,13 @@ class RunFolder:
 
     def pending(self) -> list[Request]:
         """What is asked, in the order of asking."""
+        try:
+            names = sorted(os.listdir(self._requests))  # noqa: PTH208, it is asked at every step
+        except OSError:
+            # Nobody can ask any more; that is no reason to end a training.
+            return []
         found = []
-        for name in sorted(os.listdir(self._requests)):  # noqa: PTH208, it is asked at every step
+        for name in names:
             path = self._requests / name
             if not name.endswith(".json") or name.startswith("."):
                 continue

@@ -81,7 +81,7 @@ class RuntimeConfigManager:
         with self._guard:
             try:
                 self._good = self._parsed(self._read())
-            except (ArtifactError, UsageError):
+            except (ArtifactError, UsageError, StorageError):
                 logger.debug("%s is not right; what it held before counts", self.path)
             return self._good
 
@@ -126,7 +126,14 @@ class RuntimeConfigManager:
         An edit that is wrong changes nothing; the reason goes to the status file and the log.
         """
         with self._guard:
-            data = self._read()
+            try:
+                data = self._read()
+            except StorageError as error:
+                # Told once; whoever put something else in the file's place hears of it.
+                if self._checked:
+                    self.refuse(str(error))
+                self._checked = b""
+                return {}
             if data == self._checked:
                 return {}
             self._checked = data

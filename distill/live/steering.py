@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from distill.configs import TrainingConfig
-from distill.errors import ArtifactError, DistillError, UsageError
+from distill.errors import ArtifactError, DistillError, StorageError, UsageError
 from distill.files import finite, read_json, write_json
 from distill.live.events import Listeners, Paused, RolledBack, Tuned, Validated
 from distill.live.folder import SCHEMA, Request, RunFolder
@@ -94,13 +94,16 @@ class Steering:
         self.settings = self.base
         for effect in effects:
             self.settings = self.settings.changed(effect["change"])
+        loop.apply(self.settings)
+        if self.manager is not None:
+            self._rewrite_file()
+            return
         self.manager = RuntimeConfigManager(self.folder.config_file, self.base.training)
         self.manager.reset(self.settings)
         if self.entries:
             logger.info(
                 "%s: %d live changes in %s are replayed", self.folder.stage, len(self.entries), self.journal.path
             )
-        loop.apply(self.settings)
 
     def act(self, loop: Steerable, stop: StopRequest) -> bool:
         """Replay what is due, take up what is asked, wait while paused; whether settings or position changed."""
@@ -147,7 +150,7 @@ class Steering:
             entry = self.entries[self.applied]
             self.applied += 1
             self._in_force(loop, self.settings.changed(entry.change), entry)
-            self._manager.reset(self.settings)
+            self._rewrite_file()
         return self.applied > before
 
     def _take_up_edit(self, loop: Steerable) -> bool:
@@ -158,25 +161,26 @@ class Steering:
             self._require_present()
         except UsageError as error:
             self._manager.refuse(str(error))
-            self._manager.reset(self.settings)
+            self._rewrite_file()
             return False
         who = self._manager.writer()
         self._manager.acknowledge(self._change(loop, {name: new for name, (_, new) in changes.items()}, who), loop.step)
         return True
 
     def _answer(self, request: Request, loop: Steerable, stop: StopRequest) -> bool:
-        step = loop.step
+        answer: dict[str, Any] = {"step": loop.step}
+        changed = False
         try:
             values, changed = self._do(request, loop, stop)
-        except UsageError as error:
-            self.folder.answer(request, refused=str(error))
-            return False
-        except DistillError as error:
-            # What cannot be written for somebody who asks must not end the training.
-            logger.warning("%s: %s", request.command, error)
-            self.folder.answer(request, refused=str(error))
-            return False
-        self.folder.answer(request, **finite({"step": step, **values}))
+            answer |= finite(values)
+        except (DistillError, KeyError, TypeError, ValueError) as error:
+            # What is asked wrongly, or cannot be written for whoever asks, must not end the training.
+            logger.info("%s is refused: %s", request.command, error)
+            answer["refused"] = str(error)
+        try:
+            self.folder.answer(request, **answer)
+        except StorageError as error:
+            logger.warning("%s", error)
         return changed
 
     def _do(self, request: Request, loop: Steerable, stop: StopRequest) -> tuple[dict[str, Any], bool]:
@@ -233,9 +237,16 @@ class Steering:
         if changes:
             try:
                 self._manager.update({name: new for name, (_, new) in changes.items()}, who="command")
-            except (ArtifactError, UsageError):
-                self._manager.reset(self.settings)
+            except (ArtifactError, UsageError, StorageError):
+                self._rewrite_file()
         return changes
+
+    def _rewrite_file(self) -> None:
+        """Let the file hold what is in force; where it cannot be written the training goes on without it."""
+        try:
+            self._manager.reset(self.settings)
+        except StorageError as error:
+            logger.warning("%s", error)
 
     def _in_force(self, loop: Steerable, settings: Settings, entry: Entry) -> None:
         changes = difference(self.settings.values(), settings.values())
