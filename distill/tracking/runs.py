@@ -206,7 +206,7 @@ def relabel(workspace: Workspace, before: str, after: str) -> None:
 def log_change(client: "MlflowClient", run_id: str, stage: str, event: Tuned, lineage: str) -> None:
     """Record a live change: the new values at its step, a line about it, and the lineage that follows."""
     numbers = {name: new for name, (_, new) in event.changes.items() if isinstance(new, (int, float))}
-    _log_metrics(client, run_id, [Metric(f"tune/{name}", float(new), event.step) for name, new in numbers.items()])
+    _log_metrics(client, run_id, [Metric(_tune(stage, name), float(new), event.step) for name, new in numbers.items()])
     words = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in event.changes.items())
     said = {f"distill.tune.{stage}.{event.seq}": f"step {event.step}: {words} ({event.who})"}
     _set_tags(client, run_id, {**said, "distill.lineage": lineage})
@@ -221,7 +221,14 @@ def log_rollback(client: "MlflowClient", run_id: str, stage: str, event: RolledB
 def log_plateau(client: "MlflowClient", run_id: str, event: PlateauSeen) -> None:
     """Record the counter of evaluations without improvement, and the controller's mode as its number (0: warm-up)."""
     figures = {"plateau_counter": event.info["counter"], "mode": list(Mode).index(Mode(event.info["mode"]))}
-    _log_metrics(client, run_id, [Metric(f"tune/{name}", value, event.step) for name, value in figures.items()])
+    _log_metrics(
+        client, run_id, [Metric(_tune(event.stage, name), value, event.step) for name, value in figures.items()]
+    )
+
+
+def _tune(stage: str, name: str) -> str:
+    """The metric of a figure that both trainings have; their steps would mix under one name."""
+    return f"tune/{name}" if stage == "train_vqvae" else f"tune/{GROUPS[stage]}/{name}"
 
 
 def log_activity(client: "MlflowClient", run_id: str, event: LayerActivity) -> None:
