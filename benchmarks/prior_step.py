@@ -23,7 +23,7 @@ from plain_prior import PlainPrior
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from distill.configs import TrainingConfig
+from distill.configs import PriorConfig, TrainingConfig
 from distill.generation.sampling import sample_codes
 from distill.models.health import Health
 from distill.models.prior import CodePrior, prior_loss
@@ -43,6 +43,9 @@ class RandomCodes:
 
     def __init__(self, model: CodePrior, batch_size: int, runtime: Runtime) -> None:
         self.model, self.batch_size, self.runtime = model, batch_size, runtime
+
+    def configure(self, config: PriorConfig) -> None:
+        pass
 
     def start(self) -> None:
         pass

@@ -189,6 +189,34 @@ class PriorConfig(TrainingConfig):
         return self
 
 
+class LiveConfig(Config):
+    """What a running training heeds besides its own parameters; every training starts with these defaults."""
+
+    log_interval: int = Field(
+        20, ge=1, le=10_000, description="Steps between two readings of codebook health and layer activity."
+    )
+    validate_interval: int = Field(1, ge=1, le=10_000, description="Epochs between two evaluations.")
+    keep_interval: int = Field(
+        0, ge=0, le=10_000, description="Epochs between two checkpoints that are kept for good; 0: none."
+    )
+    controller: bool = Field(False, description="Whether something is done about a plateau, or it is only shown.")
+    plateau_patience: int = Field(
+        8, ge=1, le=1000, description="Evaluations without enough improvement that count as a plateau."
+    )
+    plateau_safety_threshold: int = Field(
+        40, ge=2, le=10_000, description="Evaluations without enough improvement after which counting starts anew."
+    )
+    cooldown_duration: int = Field(
+        6, ge=1, le=1000, description="Evaluations after an intervention in which there is no other one."
+    )
+
+    @model_validator(mode="after")
+    def _check_plateau(self) -> "LiveConfig":
+        if self.plateau_safety_threshold <= self.plateau_patience:
+            raise ValueError("plateau_safety_threshold must be above plateau_patience")
+        return self
+
+
 class MemorizationConfig(Config):
     """The check for copies of training sounds."""
 

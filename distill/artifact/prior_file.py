@@ -1,9 +1,9 @@
 """A trained prior on its way into a model file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -20,12 +20,16 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class PriorFile:
-    """Weights of a prior, what it was constructed with, how its training went, and for which VQ-VAE it is."""
+    """Weights of a prior, what it was constructed with, how its training went, and for which VQ-VAE it is.
+
+    `journal` holds the live changes to its training.
+    """
 
     config: PriorArchitecture
     metadata: PriorMetadata
     vqvae_digest: str
     state: "Mapping[str, torch.Tensor]"
+    journal: Sequence[dict[str, Any]] = ()
 
 
 def write_prior(path: Path, prior: PriorFile) -> str:
@@ -41,6 +45,8 @@ def write_prior(path: Path, prior: PriorFile) -> str:
         "prior_metadata": prior.metadata.model_dump(mode="json"),
         "vqvae_digest": prior.vqvae_digest,
     }
+    if prior.journal:
+        document["journal"] = list(prior.journal)
     return write_container(path, prior.state, document)
 
 
@@ -60,4 +66,4 @@ def read_prior(path: Path, *, vqvae_digest: str) -> PriorFile:
         raise ArtifactError(f"{path} has a configuration that cannot be used: train the prior again") from error
     if document.get("vqvae_digest") != vqvae_digest:
         raise ArtifactError(f"{path} belongs to another VQ-VAE: run the stage train_prior again")
-    return PriorFile(config, metadata, vqvae_digest, container.tensors)
+    return PriorFile(config, metadata, vqvae_digest, container.tensors, document.get("journal", []))

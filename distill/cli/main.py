@@ -7,7 +7,7 @@ import sys
 import typer
 
 from distill import __version__
-from distill.cli import check, codes, dataset, encode, flows, generate, model, reproduce, stage, tracking, train
+from distill.cli import check, codes, dataset, encode, flows, generate, model, reproduce, run, stage, tracking, train
 from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError
 
 # The tools underneath report home by default.
@@ -44,6 +44,7 @@ app.command("serve-flows")(flows.serve_flows)
 app.add_typer(codes.app, name="codes")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(model.app, name="model")
+app.add_typer(run.app, name="run")
 app.add_typer(tracking.app, name="tracking")
 
 

@@ -43,6 +43,10 @@ def train(
     settings: Settings = None,
     fresh: Fresh = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing model file.")] = False,
+    replay: Annotated[
+        list[Path] | None,
+        typer.Option("--replay", metavar="JOURNAL", help="Make the live changes of a journal again; one a training."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -78,6 +82,7 @@ def train(
             emit=Listeners([listener]),
             watch=tracked,
             stop=stop,
+            replay=replay or (),
         )
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
 

@@ -18,6 +18,7 @@ from distill.artifact.model_file import read_manifest
 from distill.errors import Interrupted, StorageError, TrackingError
 from distill.files import storage_errors
 from distill.library.registry import resolve
+from distill.live.journal import Journal, parse_entry
 from distill.live.stopping import StopRequest
 from distill.params import read_yaml
 from distill.projects.command import dvc
@@ -72,6 +73,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
         _fetch_data(project, root, str(params.get("data", {}).get("path", "sounds")), tell)
         with storage_errors(root, "write into"):
             (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        _write_journals(root, manifest)
         environment = _environment(root)
         _check_code(root, environment)
         recorded = Workspace(record)
@@ -123,6 +125,13 @@ def _with_environment(params: dict[str, Any], environment: Environment) -> dict[
     """The parameters with everything that was left to the machine as it was then."""
     settings = {name: getattr(environment, name) for name in ("device", "precision", "threads")}
     return {**params, "run": {**params.get("run", {}), **settings}}
+
+
+def _write_journals(root: Path, manifest: Manifest) -> None:
+    """The live changes that the model carries, in place of those of the commit."""
+    entries = [parse_entry(dict(entry), "the model's journal") for entry in manifest.journal or ()]
+    for stage in ("train_vqvae", "train_prior"):
+        Journal(Workspace(root).journal(stage), stage).replace(entries)
 
 
 def _fetch_data(project: Path, root: Path, path: str, tell: Tell) -> None:

@@ -101,6 +101,58 @@ class CheckpointSaved(Event):
 
 
 @dataclass(frozen=True)
+class LayerActivity(Event):
+    """Mean absolute activation of each block of the network in one step, by the block's name."""
+
+    step: int
+    blocks: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PlateauSeen(Event):
+    """What an evaluation says about a plateau, as `distill.live.controller.get_plateau_info` gives it."""
+
+    step: int
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tuned(Event):
+    """Entry `seq` of the journal took effect after `step` steps; `changes` has (old, new) by parameter."""
+
+    step: int
+    seq: int
+    who: str
+    changes: dict[str, tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class RolledBack(Event):
+    """The training went back from `step` to step `to`; `abandoned` entries of the journal no longer count."""
+
+    step: int
+    to: int
+    abandoned: int
+
+
+@dataclass(frozen=True)
+class Validated(Event):
+    """Somebody asked for figures of the model as it is at `step`; they are kept under `name`."""
+
+    step: int
+    name: str
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Paused(Event):
+    """The training waits, or goes on when `paused` is false."""
+
+    step: int
+    paused: bool
+
+
+@dataclass(frozen=True)
 class Warned(Event):
     """Something the user should know; `kind` groups warnings of one sort."""
 

@@ -7,7 +7,17 @@ from typing import Any
 
 from distill.errors import DistillError
 from distill.files import finite, read_json, write_json
-from distill.live.events import EpochDone, Event, Progress, StageFinished, StepDone, TrainingStarted
+from distill.live.events import (
+    EpochDone,
+    Event,
+    Paused,
+    PlateauSeen,
+    Progress,
+    RolledBack,
+    StageFinished,
+    StepDone,
+    TrainingStarted,
+)
 
 SCHEMA = 1
 INTERVAL_SECONDS = 1.0
@@ -50,6 +60,14 @@ class StatusListener:
                 self.values |= {"done": event.step, "epoch": event.epoch}
             case EpochDone():
                 self.values |= {"eta_seconds": event.eta_seconds, "health": event.health, "row": event.row}
+            case PlateauSeen():
+                self.values |= {"plateau": event.info}
+            case Paused():
+                self.values |= {"state": "paused" if event.paused else "running"}
+                self.written = 0.0
+            case RolledBack():
+                self.values |= {"done": event.to}
+                self.written = 0.0
             case StageFinished():
                 self.values |= {"state": "finished"}
                 self.written = 0.0

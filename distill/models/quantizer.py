@@ -76,6 +76,12 @@ class QuantizerWrapper(nn.Module):
             commitment = losses.mean() if self.training else self._commitment(vectors, indices)
         return Quantized(output, indices, commitment)
 
+    def configure(self, *, decay: float, threshold_ema_dead_code: float) -> None:
+        """Go on with another decay of the moving averages and another threshold of dead codes."""
+        for layer in self.rvq.layers:
+            layer._codebook.decay = decay
+            layer._codebook.threshold_ema_dead_code = threshold_ema_dead_code
+
     def place_codes(self, vectors: Tensor) -> None:
         """Place the codes by k-means on `[n, dim]` vectors, level by level on what the levels before leave over."""
         residual = vectors.float()[None]

@@ -63,7 +63,7 @@ def open_workspace(project: Path, overrides: Overrides) -> RunWorkspace:
     with storage_errors(root, "write into"):
         _initialize(root, project)
         for name in COPIED:
-            if (project / name).is_file():
+            if (project / name).is_file() and not _goes_on(project / name, root / name):
                 _copy(project / name, root / name)
         own = not overrides or params == with_overrides(project, {})
         data = (project / "params.yaml").read_bytes() if own else _dumped(_merged(project, overrides))
@@ -149,6 +149,12 @@ def _link(target: Path, sounds: Path) -> None:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     target.symlink_to(sounds.resolve(), target_is_directory=True)
+
+
+def _goes_on(journal: Path, here: Path) -> bool:
+    """Whether a journal in a workspace holds what the project's holds, and live changes after that."""
+    known = _bytes(here)
+    return journal.suffix == ".jsonl" and known is not None and known.startswith(_bytes(journal) or b"")
 
 
 def _copy(source: Path, target: Path) -> None:

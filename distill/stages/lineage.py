@@ -1,11 +1,13 @@
 """What a model follows from: code versions, data, parameters and environment settings."""
 
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 from distill.artifact.manifest import Environment, Lineage
 from distill.artifact.model_file import read_manifest
 from distill.dataset.store import PreparedDataset
+from distill.live.journal import Journal, as_carried
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Workspace, read_config
 from distill.training.runtime import Runtime, environment
@@ -25,16 +27,20 @@ def dataset_facts(dataset: PreparedDataset) -> dict[str, Any]:
     }
 
 
-def of_vqvae(workspace: Workspace, dataset: PreparedDataset, values: dict[str, Any]) -> Lineage:
-    """The lineage of the VQ-VAE that the resolved parameters `values` of its training give."""
-    sections = {name: values[name] for name in ("vqvae", "runtime", "preset")}
+def of_vqvae(
+    workspace: Workspace, dataset: PreparedDataset, values: dict[str, Any], journal: Sequence[dict[str, Any]]
+) -> Lineage:
+    """The lineage of the VQ-VAE that the resolved parameters `values` of its training and a journal give."""
+    sections = {name: values[name] for name in ("vqvae", "runtime", "preset")} | _changes("vqvae", journal)
     return _lineage(workspace, dataset, ("prepare", "configure", "train_vqvae"), sections, Runtime(**values["runtime"]))
 
 
-def of_model(workspace: Workspace, dataset: PreparedDataset, vqvae: Lineage) -> Lineage:
+def of_model(
+    workspace: Workspace, dataset: PreparedDataset, vqvae: Lineage, journal: Sequence[dict[str, Any]]
+) -> Lineage:
     """The lineage of the finished model around a VQ-VAE, which may have been trained on other sounds.
 
-    A vocoder that is switched off leaves no trace in it.
+    `journal` is that of the prior. A vocoder that is switched off leaves no trace in it.
     """
     values = read_config(workspace, "train_prior")
     before = vqvae.parameters
@@ -43,6 +49,7 @@ def of_model(workspace: Workspace, dataset: PreparedDataset, vqvae: Lineage) -> 
         "prior": values["prior"],
         "vqvae_lineage": vqvae.id,
         "memorization": read_config(workspace, "check_memorization")["memorization"],
+        **_changes("prior", journal),
     }
     stages = tuple(CODE_VERSIONS)
     vocoder = workspace.params().vocoder
@@ -66,8 +73,18 @@ def planned(workspace: Workspace, *, vqvae_trained: bool) -> Lineage:
     if vqvae_trained:
         vqvae = read_manifest(workspace.vqvae).lineage
     else:
-        vqvae = of_vqvae(workspace, dataset, read_config(workspace, "train_vqvae"))
-    return of_model(workspace, dataset, vqvae)
+        vqvae = of_vqvae(workspace, dataset, read_config(workspace, "train_vqvae"), _journal(workspace, "train_vqvae"))
+    return of_model(workspace, dataset, vqvae, _journal(workspace, "train_prior"))
+
+
+def _journal(workspace: Workspace, stage: str) -> list[dict[str, Any]]:
+    return as_carried(Journal(workspace.journal(stage), stage).effective())
+
+
+def _changes(name: str, journal: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The section of live changes to a training; none where there were none."""
+    changes = [{"step": entry["step"], "change": entry["change"]} for entry in journal]
+    return {f"{name}_journal": changes} if changes else {}
 
 
 def _lineage(

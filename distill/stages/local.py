@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +17,8 @@ from distill.configs import ModelConfig
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import digest_json, replacing, storage_errors
 from distill.live.events import Listener, Listeners
+from distill.live.journal import Journal, effective_by_stage, parse_entry
+from distill.live.status import StatusListener
 from distill.live.stopping import StopRequest
 from distill.params import Params, parse_params, read_params, write_params
 from distill.stages.pipeline import STAGES, run_stages
@@ -49,25 +51,34 @@ def train_folder(
     emit: Listeners,
     watch: Watch,
     stop: StopRequest,
+    replay: Sequence[Path] = (),
 ) -> Outcome:
     """Train both models on a folder of sounds (or one file).
 
     The workspace is `runs/<folder>-<key>`, where the key follows from the folder's path and the parameters: the same
     call goes on where an earlier one stopped. `fresh` forgets what the earlier one did. `watch` gives one more listener
-    once the workspace is known.
+    once the workspace is known. The changes in the journals of `replay` are made again, at their steps; such a training
+    has a workspace of its own.
 
     Raises:
+        ArtifactError: a journal cannot be read.
         DataError: there is no such folder, or no usable sound in it.
         UsageError: the output is there already and is another model.
         StorageError: something cannot be written.
         Interrupted: somebody asked to stop.
     """
     source = _existing(source)
-    workspace, params = _open(source, params, name, key=_key(source, params), fresh=fresh)
+    changes = effective_by_stage(replay)
+    key = _key(source, params, *([digest_json(changes)] if changes else []))
+    workspace, params = _open(source, params, name, key=key, fresh=fresh)
+    for stage, entries in changes.items():
+        journal = Journal(workspace.journal(stage), stage)
+        if not journal.entries():
+            journal.replace([parse_entry(entry, f"--replay, {stage}") for entry in entries])
     target = output or MODELS / f"{params.model.name}{EXTENSION}"
     _check_target(target, workspace, force)
     with watch(workspace) as watcher:
-        reports = run_stages(Call(workspace, emit.with_listener(watcher), stop))
+        reports = run_stages(Call(workspace, _heard(emit, watcher, workspace), stop))
     return Outcome(_deliver(workspace, params, target), workspace.root, reports)
 
 
@@ -105,9 +116,13 @@ def train_prior_for(
     document |= {"inverse": None, "vocoder_config": None, "vocoder_metadata": None}
     write_model(workspace.vqvae, parse_manifest(document, model_path), model.vqvae_state)
     with watch(workspace) as watcher:
-        call = Call(workspace, emit.with_listener(watcher), stop)
+        call = Call(workspace, _heard(emit, watcher, workspace), stop)
         reports = run_stages(call, [stage for stage in STAGES if stage != "train_vqvae"])
     return Outcome(_deliver(workspace, params, output or model_path), workspace.root, reports)
+
+
+def _heard(emit: Listeners, watcher: Listener, workspace: Workspace) -> Listeners:
+    return emit.with_listener(watcher).with_listener(StatusListener(workspace.root))
 
 
 def _existing(source: Path) -> Path:

@@ -41,7 +41,8 @@ def run(call: Call) -> dict[str, Any]:
         "prior_config": prior.config,
         "prior_metadata": prior.metadata,
         "memorization": Memorization(**{key: check[key] for key in ("verdict", "reasons", "evidence")}),
-        "lineage": lineage.of_model(workspace, dataset, model.manifest.lineage),
+        "lineage": lineage.of_model(workspace, dataset, model.manifest.lineage, prior.journal),
+        "journal": [*(model.manifest.journal or ()), *prior.journal] or None,
     }
     if vocoder is not None:
         changes |= {"inverse": vocoder.inverse, "vocoder_config": vocoder.config, "vocoder_metadata": vocoder.metadata}

@@ -9,8 +9,9 @@ from distill.codec.load import build_networks
 from distill.configs import PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.live.events import StageStarted
-from distill.live.journal import read_journal, require_empty
+from distill.live.journal import as_carried
 from distill.pictures import curves_png
+from distill.stages.steered import steering_of
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, section, state_key, write_history, write_report
 from distill.training.checkpoint import Checkpoints
@@ -33,15 +34,15 @@ def run(call: Call) -> dict[str, Any]:
     config: PriorConfig = section(values, "prior", PriorConfig)
     runtime = Runtime(**values["runtime"])
     call.emit(StageStarted(STAGE, values))
-    require_empty(workspace.journal(STAGE))
     dataset = PreparedDataset(workspace.prepared)
     model = read_model(workspace.vqvae)
     runtime.apply()
     vqvae = build_networks(model, workspace.vqvae).vqvae
-    key = state_key(CODE_VERSIONS[STAGE], values, dataset.digest, model.digest, read_journal(workspace.journal(STAGE)))
+    state = workspace.state(STAGE, state_key(CODE_VERSIONS[STAGE], values, dataset.digest, model.digest))
+    steering = steering_of(call, STAGE, config, state)
     task = PriorTask(dataset, vqvae, config, dataset.spectrogram.n_mels, runtime)
-    checkpoints = Checkpoints(workspace.state(STAGE, key), keep=config.max_checkpoints)
-    trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop)
+    checkpoints = Checkpoints(state, keep=config.max_checkpoints)
+    trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, steering=steering)
     architecture = PriorArchitecture(
         hidden=config.hidden,
         layers=config.layers,
@@ -53,7 +54,8 @@ def run(call: Call) -> dict[str, Any]:
         context=config.context,
     )
     metadata = _metadata(config, task.model.num_quantizers, trained)
-    digest = write_prior(workspace.prior, PriorFile(architecture, metadata, model.digest, trained.state))
+    journal = as_carried(steering.entries)
+    digest = write_prior(workspace.prior, PriorFile(architecture, metadata, model.digest, trained.state, journal))
     write_history(workspace, STAGE, trained.history)
     _plots(workspace, config, trained)
     return write_report(workspace, STAGE, _report(values, config, trained, metadata, digest))
@@ -61,9 +63,9 @@ def run(call: Call) -> dict[str, Any]:
 
 def _metadata(config: PriorConfig, levels: int, trained: Trained) -> PriorMetadata:
     rows = trained.history
-    best = rows[trained.best_epoch - 1]
+    best = trained.best_row
     return PriorMetadata(
-        epochs=len(rows),
+        epochs=rows[-1]["epoch"],
         best_epoch=trained.best_epoch,
         perplexity=TrainAndHeldOut(train=best["train_perplexity"], validation=best["validation_perplexity"]),
         perplexity_per_level={
@@ -90,7 +92,7 @@ def _memorization_warnings(trained: Trained) -> tuple[str, ...]:
 def _report(
     values: dict[str, Any], config: PriorConfig, trained: Trained, metadata: PriorMetadata, digest: str
 ) -> dict[str, Any]:
-    best, last = trained.history[trained.best_epoch - 1], trained.history[-1]
+    best, last = trained.best_row, trained.history[-1]
     shown = ("train_loss", "validation_loss", "train_perplexity", "validation_perplexity")
     return {
         "preset": values["preset"],

@@ -12,10 +12,11 @@ from distill.configs import SpectrogramConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
 from distill.files import replacing
 from distill.live.events import StageStarted
-from distill.live.journal import read_journal, require_empty
+from distill.live.journal import as_carried
 from distill.models.health import health_of_counts, judge
 from distill.pictures import curves_png, usage_heatmap_png
 from distill.stages import lineage
+from distill.stages.steered import steering_of
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, section, state_key, write_history, write_report
 from distill.training.checkpoint import Checkpoints
@@ -37,19 +38,18 @@ def run(call: Call) -> dict[str, Any]:
     config: VQVAEConfig = section(values, "vqvae", VQVAEConfig)
     runtime = Runtime(**values["runtime"])
     call.emit(StageStarted(STAGE, values))
-    require_empty(workspace.journal(STAGE))
     dataset = PreparedDataset(workspace.prepared)
     spectrogram = dataset.spectrogram
     runtime.apply()
-    key = state_key(CODE_VERSIONS[STAGE], values, dataset.digest, read_journal(workspace.journal(STAGE)))
-    state = workspace.state(STAGE, key)
+    state = workspace.state(STAGE, state_key(CODE_VERSIONS[STAGE], values, dataset.digest))
+    steering = steering_of(call, STAGE, config, state)
     task = VQVAETask(dataset, config, spectrogram, runtime, state / "previews")
-    trained = train(
-        task, config, runtime, Checkpoints(state, keep=config.max_checkpoints), emit=call.emit, stop=call.stop
-    )
+    checkpoints = Checkpoints(state, keep=config.max_checkpoints)
+    trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, steering=steering)
     task.model.load_state_dict(trained.state)
     counts = task.usage()
-    manifest = _manifest(workspace, values, config, dataset, spectrogram, trained, counts)
+    journal = as_carried(steering.entries)
+    manifest = _manifest(workspace, values, config, dataset, spectrogram, trained, counts, journal)
     digest = write_model(workspace.vqvae, manifest, trained.state)
     write_history(workspace, STAGE, trained.history)
     _plots(workspace, trained, counts)
@@ -60,7 +60,7 @@ def run(call: Call) -> dict[str, Any]:
 def _report(
     values: dict[str, Any], config: VQVAEConfig, trained: Trained, counts: np.ndarray, digest: str
 ) -> dict[str, Any]:
-    best, last = trained.history[trained.best_epoch - 1], trained.history[-1]
+    best, last = trained.best_row, trained.history[-1]
     health = health_of_counts(counts)
     verdict = judge(health)
     return {
@@ -87,9 +87,10 @@ def _manifest(
     spectrogram: SpectrogramConfig,
     trained: Trained,
     counts: np.ndarray,
+    journal: list[dict[str, Any]],
 ) -> Manifest:
     rows = trained.history
-    best, last = rows[trained.best_epoch - 1], rows[-1]
+    best, last = trained.best_row, rows[-1]
     spectral = config.spectral_weights
     names = VQVAEArchitecture.model_fields.keys() & config.model_dump().keys()
     return Manifest(
@@ -116,7 +117,8 @@ def _manifest(
             warnings=list(trained.warnings.values()),
             **lineage.dataset_facts(dataset),
         ),
-        lineage=lineage.of_vqvae(workspace, dataset, values),
+        lineage=lineage.of_vqvae(workspace, dataset, values, journal),
+        journal=journal or None,
     )
 
 

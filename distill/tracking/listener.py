@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from distill.errors import DistillError, Interrupted
-from distill.live.events import EpochDone, Event, Listener, StageFinished, TrainingStarted
+from distill.live.events import (
+    EpochDone,
+    Event,
+    LayerActivity,
+    Listener,
+    PlateauSeen,
+    RolledBack,
+    StageFinished,
+    TrainingStarted,
+    Tuned,
+)
 from distill.projects.project import project_of
 from distill.stages import lineage
 from distill.stages.workspace import Workspace
@@ -73,7 +83,7 @@ class _Recorder:
         ended = isinstance(event, StageFinished) and (
             event.stage == "register" or content.trains(event.stage, event.report)
         )
-        if trains or ended or isinstance(event, EpochDone):
+        if trains or ended or isinstance(event, (EpochDone, Tuned, RolledBack, LayerActivity, PlateauSeen)):
             self._put(event)
 
     def close(self, status: str | None) -> None:
@@ -98,7 +108,7 @@ class _Recorder:
             try:
                 self._note(item)
                 # What a server missed is filled in at the end of the stage: trying each epoch would only fall behind.
-                if not (self.away and isinstance(item, EpochDone)):
+                if not (self.away and isinstance(item, (EpochDone, LayerActivity, PlateauSeen))):
                     self._record(item)
                     self.away = False
             except Exception as error:
@@ -118,6 +128,10 @@ class _Recorder:
                 self.lineage = lineage.planned(self.workspace, vqvae_trained=item.stage != "train_vqvae").id
                 self.stage = item.stage
                 note_start(self.workspace, item.stage, lineage=self.lineage, started_by=started_by())
+            case Tuned() | RolledBack() if self.stage:
+                before = self.lineage
+                self.lineage = lineage.planned(self.workspace, vqvae_trained=item.stage != "train_vqvae").id
+                runs.relabel(self.workspace, before, self.lineage)
             case EpochDone():
                 self.measured = {
                     "epoch_seconds": item.seconds - self.seconds,
@@ -135,6 +149,14 @@ class _Recorder:
                 runs.end_run(self.client, self.workspace, item)
             case TrainingStarted():
                 self._join()
+            case Tuned() if self.run_id:
+                runs.log_change(self.client, self.run_id, item.stage, item, self.lineage)
+            case RolledBack() if self.run_id:
+                runs.log_rollback(self.client, self.run_id, item.stage, item, self.lineage)
+            case PlateauSeen() if self.run_id:
+                runs.log_plateau(self.client, self.run_id, item)
+            case LayerActivity() if self.run_id:
+                runs.log_activity(self.client, self.run_id, item)
             case EpochDone() if self.run_id and item.row["epoch"] not in self.known:
                 runs.log_epoch(self.client, self.run_id, item.stage, {**item.row, **self.measured})
             case StageFinished(stage="register"):

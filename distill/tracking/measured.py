@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distill.files import canonical_json, storage_errors
+from distill.files import canonical_json, storage_errors, write_bytes
 from distill.stages.workspace import Workspace
 
 SCHEMA = 1
@@ -44,6 +44,19 @@ def note_epoch(workspace: Workspace, stage: str, epoch: int, figures: Mapping[st
     path = _file(workspace, stage)
     with storage_errors(path, "write"), path.open("ab") as handle:
         handle.write(_line({"epoch": epoch, "figures": dict(figures)}))
+
+
+def relabel(workspace: Workspace, before: str, after: str) -> None:
+    """Let what was noted of a model count for another lineage: that of the same training after a live change.
+
+    Raises:
+        StorageError: the note cannot be written.
+    """
+    for path in (workspace.root / ".distill" / "measured").glob("*.jsonl"):
+        lines = list(_readable(path.read_bytes()))
+        if lines and lines[0].get("lineage") == before:
+            lines[0]["lineage"] = after
+            write_bytes(path, b"".join(map(_line, lines)))
 
 
 def read_measured(workspace: Workspace, stage: str, lineage: str) -> Measured | None:

@@ -4,16 +4,18 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.dataset.store import PreparedDataset
 from distill.errors import TrackingError
 from distill.files import read_json, write_json
+from distill.live.controller import Mode
+from distill.live.events import LayerActivity, PlateauSeen, RolledBack, Tuned
 from distill.projects.project import project_of
 from distill.stages.workspace import Workspace, read_report
-from distill.tracking import content
+from distill.tracking import content, measured
 from distill.tracking.address import (
     client_of,
     experiment_of,
@@ -164,8 +166,8 @@ def fill_metrics(client: "MlflowClient", run_id: str, workspace: Workspace, stag
     if not rows:
         return
     known = recorded_epochs(client, run_id, stage)
-    measured = read_measured(workspace, stage, lineage)
-    epochs = measured.epochs if measured else {}
+    noted = read_measured(workspace, stage, lineage)
+    epochs = noted.epochs if noted else {}
     batch: list[Metric] = []
     for row in rows:
         if (epoch := int(row["epoch"])) not in known:
@@ -187,6 +189,52 @@ def recorded_epochs(client: "MlflowClient", run_id: str, stage: str) -> set[int]
 def log_epoch(client: "MlflowClient", run_id: str, stage: str, row: Mapping[str, Any]) -> None:
     """Record an epoch's row, with what was measured beside it (times, memory)."""
     _log_metrics(client, run_id, content.metrics_of_row(stage, dict(row)))
+
+
+def relabel(workspace: Workspace, before: str, after: str) -> None:
+    """Let the workspace's run be that of another lineage: of the same training after a live change.
+
+    Raises:
+        StorageError: the note about the run cannot be written.
+    """
+    state = read_state(workspace)
+    if state and state.lineage == before:
+        _write_state(workspace, replace(state, lineage=after))
+    measured.relabel(workspace, before, after)
+
+
+def log_change(client: "MlflowClient", run_id: str, stage: str, event: Tuned, lineage: str) -> None:
+    """Record a live change: the new values at its step, a line about it, and the lineage that follows."""
+    numbers = {name: new for name, (_, new) in event.changes.items() if isinstance(new, (int, float))}
+    _log_metrics(client, run_id, [Metric(_tune(stage, name), float(new), event.step) for name, new in numbers.items()])
+    words = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in event.changes.items())
+    said = {f"distill.tune.{stage}.{event.seq}": f"step {event.step}: {words} ({event.who})"}
+    _set_tags(client, run_id, {**said, "distill.lineage": lineage})
+
+
+def log_rollback(client: "MlflowClient", run_id: str, stage: str, event: RolledBack, lineage: str) -> None:
+    """Record that a training went back, and the lineage that follows."""
+    words = f"step {event.step}: back to step {event.to}, {event.abandoned} changes no longer count"
+    _set_tags(client, run_id, {f"distill.rollback.{stage}.{event.step}": words, "distill.lineage": lineage})
+
+
+def log_plateau(client: "MlflowClient", run_id: str, event: PlateauSeen) -> None:
+    """Record the counter of evaluations without improvement, and the controller's mode as its number (0: warm-up)."""
+    figures = {"plateau_counter": event.info["counter"], "mode": list(Mode).index(Mode(event.info["mode"]))}
+    _log_metrics(
+        client, run_id, [Metric(_tune(event.stage, name), value, event.step) for name, value in figures.items()]
+    )
+
+
+def _tune(stage: str, name: str) -> str:
+    """The metric of a figure that both trainings have; their steps would mix under one name."""
+    return f"tune/{name}" if stage == "train_vqvae" else f"tune/{GROUPS[stage]}/{name}"
+
+
+def log_activity(client: "MlflowClient", run_id: str, event: LayerActivity) -> None:
+    """Record the mean absolute activation of each block, at its step."""
+    values = {name: value for name, value in event.blocks.items() if value is not None}
+    _log_metrics(client, run_id, [Metric(f"activity/{name}", value, event.step) for name, value in values.items()])
 
 
 def mark_origin(client: "MlflowClient", run_id: str, stage: str) -> None:

@@ -3,41 +3,23 @@
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from distill.artifact.container import read_container, read_document, write_container
-from distill.errors import ArtifactError, StorageError
+from distill.errors import ArtifactError, StorageError, UsageError
 from distill.files import storage_errors
+from distill.training.position import FORMAT, VERSION, Kind, Position, checkpoint_files, read_position, step_of
 from distill.training.runtime import random_states, restore_random_states
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "distill_checkpoint"
-VERSION = 1
 BEST_FORMAT = "distill_best"
-
-
-@dataclass
-class Position:
-    """Where a training stands, apart from tensors: all of it is plain JSON."""
-
-    step: int = 0
-    epoch: int = 0
-    step_in_epoch: int = 0
-    skipped_in_row: int = 0
-    skipped: int = 0
-    finished: bool = False
-    best_epoch: int = 0
-    best_loss: float | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-    warnings: dict[str, str] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -71,8 +53,12 @@ class Checkpoints:
         finally:
             os.close(descriptor)
 
-    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> Path:
+    def save(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position, kind: Kind = "regular"
+    ) -> Path:
         """Write a checkpoint, read it back, and only then remove those that are no longer kept.
+
+        Those of the kinds `asked` and `kept` stay.
 
         Raises:
             StorageError: it cannot be written.
@@ -83,7 +69,11 @@ class Checkpoints:
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
         path = self.folder / f"checkpoint-{position.step:09d}.safetensors"
-        write_container(path, tensors, {"format": FORMAT, "version": VERSION, "position": vars(position)})
+        if kind == "regular" and path.is_file():
+            kind = self._kind(path)
+        document = {"format": FORMAT, "version": VERSION, "position": vars(position), "kind": kind}
+        written = {"written": datetime.now(UTC).isoformat(timespec="seconds")}
+        write_container(path, tensors, {**document, **written})
         read_container(path, format=FORMAT, version=VERSION)
         self._prune(position)
         return path
@@ -104,36 +94,81 @@ class Checkpoints:
         """
         return read_container(self._best(epoch), format=BEST_FORMAT, version=VERSION).tensors
 
-    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
-        """Set model, optimizer and random states to the newest intact checkpoint; None when there is none."""
-        for path in reversed(self._checkpoints()):
+    def restore(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        fits: Callable[[Position], bool],
+    ) -> Position | None:
+        """Set model, optimizer and random states to the newest intact checkpoint that fits; None when there is none.
+
+        Those that do not fit belong to another course of the training and are removed.
+        """
+        for path in reversed(checkpoint_files(self.folder)):
             try:
-                container = read_container(path, format=FORMAT, version=VERSION)
-                position = Position(**container.document["position"])
-                if position.best_epoch:
-                    self.load_best(position.best_epoch)
-            except (ArtifactError, StorageError, TypeError) as error:
+                if not fits(read_position(path)):
+                    path.unlink(missing_ok=True)
+                    continue
+                return self._restore(path, model, optimizer)
+            except (ArtifactError, StorageError) as error:
                 logger.warning("checkpoint left out, an older one is used if there is one: %s", error)
-                continue
-            _restore(container.tensors, model, optimizer)
-            return position
         return None
+
+    def restore_step(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+        """Set everything to the checkpoint of a step and remove later ones.
+
+        Raises:
+            UsageError: there is none.
+            ArtifactError: it is damaged; nothing is changed.
+        """
+        position = self._restore(self.find(step), model, optimizer)
+        for path in checkpoint_files(self.folder):
+            if step_of(path) > step:
+                path.unlink(missing_ok=True)
+        return position
+
+    def find(self, step: int) -> Path:
+        """The checkpoint of a step.
+
+        Raises:
+            UsageError: there is none.
+        """
+        files = {step_of(path): path for path in checkpoint_files(self.folder)}
+        if step not in files:
+            known = ", ".join(map(str, files)) or "none"
+            raise UsageError(f"there is no checkpoint of step {step}; there are: {known}")
+        return files[step]
 
     def clear(self) -> None:
         """Remove every checkpoint."""
-        for path in [*self._checkpoints(), *self.folder.glob("best-*.safetensors")]:
+        for path in [*checkpoint_files(self.folder), *self.folder.glob("best-*.safetensors")]:
             path.unlink(missing_ok=True)
 
     def _best(self, epoch: int) -> Path:
         return self.folder / f"best-{epoch:06d}.safetensors"
 
-    def _checkpoints(self) -> list[Path]:
-        return sorted(self.folder.glob("checkpoint-*.safetensors"))
+    def _restore(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+        container = read_container(path, format=FORMAT, version=VERSION)
+        position = read_position(path)
+        if position.best_epoch:
+            self.load_best(position.best_epoch)
+        if not position.settings:
+            logger.warning("%s holds no settings: those of the start are in force", path)
+        _restore(container.tensors, model, optimizer)
+        return position
+
+    def _kind(self, path: Path) -> Kind:
+        try:
+            return read_document(path, format=FORMAT, version=VERSION).get("kind", "regular")
+        except ArtifactError:
+            return "regular"
 
     def _prune(self, position: Position) -> None:
-        kept = self._checkpoints()[-self.keep :]
-        for path in self._checkpoints()[: -self.keep]:
-            path.unlink(missing_ok=True)
+        files = checkpoint_files(self.folder)
+        kept = [path for path in files[: -self.keep] if self._kind(path) != "regular"] + files[-self.keep :]
+        for path in files:
+            if path not in kept:
+                path.unlink(missing_ok=True)
         best = {self._best(position.best_epoch), *(self._best(self._best_epoch(path)) for path in kept)}
         for path in self.folder.glob("best-*.safetensors"):
             if path not in best:
@@ -141,7 +176,7 @@ class Checkpoints:
 
     def _best_epoch(self, path: Path) -> int:
         try:
-            return int(read_document(path, format=FORMAT, version=VERSION)["position"]["best_epoch"])
+            return read_position(path).best_epoch
         except ArtifactError:
             return 0
 

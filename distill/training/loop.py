@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,25 +11,31 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from distill.configs import TrainingConfig
+from distill.configs import LiveConfig, TrainingConfig
 from distill.errors import Interrupted, TrainingError
 from distill.files import finite
+from distill.live.controller import Measurement, State, get_plateau_info, observe
 from distill.live.events import (
     CheckpointSaved,
     EpochDone,
+    LayerActivity,
     Listeners,
+    PlateauSeen,
     PreviewWritten,
     StepDone,
     StepSkipped,
     TrainingStarted,
     Warned,
 )
+from distill.live.parameters import Settings
+from distill.live.steering import Steering
 from distill.live.stopping import StopRequest
 from distill.models.health import Health
-from distill.training.checkpoint import Checkpoints, Position
+from distill.training.activity import measured_activity
+from distill.training.checkpoint import Checkpoints
+from distill.training.position import Kind, Position, read_position
 from distill.training.runtime import Runtime
 
-HEALTH_INTERVAL = 20
 MOST_SKIPPED_IN_ROW = 10
 # A killed training loses at most about this much; when it is saved changes nothing in the result.
 CHECKPOINT_SECONDS = 60.0
@@ -47,13 +54,16 @@ class StepLoss:
 class Evaluation:
     """The model after an epoch, in evaluation mode, on clean training items and on all held-out ones.
 
-    Both losses are the same function of the same kind of items; `row` holds what else belongs to the history.
+    Both losses are the same function of the same kind of items; `row` holds what else belongs to the history. `quality`
+    is a held-out figure that no weight changes, better when lower; `high_frequencies` as in `controller.Measurement`.
     """
 
     train_loss: float
     validation_loss: float
     row: dict[str, Any]
     health: Health = field(default_factory=dict)
+    quality: float = math.nan
+    high_frequencies: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,9 @@ class Task(Protocol):
     @property
     def model(self) -> nn.Module:
         """The network, on its device."""
+
+    def configure(self, config: Any) -> None:
+        """Go on with other parameters, of those that may change; losses of evaluations stay those of the start."""
 
     def start(self) -> None:
         """Prepare an untrained model for its first step."""
@@ -99,7 +112,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome: the best epoch's weights, the history with a row an epoch, the warnings of the last epoch."""
+    """The outcome: the best epoch's weights, a row for each evaluated epoch, the warnings of the last, live changes."""
 
     state: dict[str, Tensor]
     best_epoch: int
@@ -108,6 +121,11 @@ class Trained:
     warnings: dict[str, str]
     steps: int
     skipped: int
+
+    @property
+    def best_row(self) -> dict[str, Any]:
+        """The row of the best epoch."""
+        return next(row for row in self.history if row["epoch"] == self.best_epoch)
 
 
 def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
@@ -128,16 +146,23 @@ def train(
     *,
     emit: Listeners,
     stop: StopRequest,
+    steering: Steering | None = None,
 ) -> Trained:
     """Train until the last epoch, an early stop or a request to stop, resuming from the newest checkpoint.
+
+    With `steering` the training replays its journal, takes up changes while it runs, and goes on from the newest
+    checkpoint that lies on the journal's way.
 
     Raises:
         Interrupted: somebody asked to stop; the state is saved and the same call goes on from it.
         TrainingError: too many steps in a row were not finite.
         StorageError: a checkpoint cannot be written, or another process trains here.
     """
-    with checkpoints.lock():
-        return _Loop(task, config, runtime, checkpoints, emit, stop).run()
+    with ExitStack() as stack:
+        stack.enter_context(checkpoints.lock())
+        if steering:
+            stack.enter_context(steering.held())
+        return _Loop(task, config, runtime, checkpoints, emit, stop, steering).run()
 
 
 class _Loop:
@@ -149,9 +174,10 @@ class _Loop:
         checkpoints: Checkpoints,
         emit: Listeners,
         stop: StopRequest,
+        steering: Steering | None,
     ) -> None:
-        self.task, self.config, self.runtime = task, config, runtime
-        self.checkpoints, self.emit, self.stop = checkpoints, emit, stop
+        self.task, self.config, self.live, self.runtime = task, config, LiveConfig(), runtime
+        self.checkpoints, self.emit, self.stop, self.steering = checkpoints, emit, stop, steering
         self.total_steps = config.epochs * task.steps_per_epoch
         self.optimizer = torch.optim.AdamW(
             task.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -161,40 +187,88 @@ class _Loop:
         self.best_saved = 0
         self.saved_at = time.monotonic()
         self.told: set[str] = set()
+        self.controller = State()
+        # Of this process alone; steps that were rolled back count.
+        self.steps_here, self.training_seconds = 0, 0.0
 
     def run(self) -> Trained:
-        restored = self.checkpoints.restore(self.task.model, self.optimizer)
-        position = self.position = restored or self.position
-        self.best_saved = position.best_epoch
-        self.emit(TrainingStarted(self.task.stage, position.step, self.total_steps, self.task.steps_per_epoch))
+        restored = self.checkpoints.restore(self.task.model, self.optimizer, self._fits)
+        self.position = restored or self.position
+        self.best_saved = self.position.best_epoch
+        self.controller = State.restored(self.position.controller)
+        self.emit(TrainingStarted(self.task.stage, self.step, self.total_steps, self.task.steps_per_epoch))
         if restored is None:
             self.task.start()
-        first_step, begun, training_seconds = position.step, time.monotonic(), 0.0
-        while not position.finished:
+        if self.steering:
+            self.steering.begin(self, self.position.effects)
+        begun = time.monotonic()
+        while not self.position.finished:
             epoch_begun = time.monotonic()
-            self._epoch()
-            training_seconds += time.monotonic() - epoch_begun
-            row, health = self._evaluate()
-            elapsed = time.monotonic() - begun
-            done = position.step - first_step
-            self.emit(
-                EpochDone(
-                    self.task.stage,
-                    row=row,
-                    health=dict(health),
-                    seconds=elapsed,
-                    eta_seconds=elapsed / max(1, done) * (self.total_steps - position.step),
-                    steps_per_second=done / max(1e-9, training_seconds),
+            over = self._epoch()
+            self.training_seconds += time.monotonic() - epoch_begun
+            if not over:
+                continue
+            position, previews = self.position, self._previews()
+            if position.epoch % self.live.validate_interval == 0 or position.epoch >= self.config.epochs:
+                row, health = self._evaluate()
+                elapsed = time.monotonic() - begun
+                self.emit(
+                    EpochDone(
+                        self.task.stage,
+                        row=row,
+                        health=dict(health),
+                        seconds=elapsed,
+                        eta_seconds=elapsed / max(1, self.steps_here) * (self.total_steps - position.step),
+                        steps_per_second=self.steps_here / max(1e-9, self.training_seconds),
+                    )
                 )
-            )
+            if previews:
+                self.emit(PreviewWritten(self.task.stage, position.epoch, previews))
             if position.finished or self._due():
-                self._save()
+                self._save(self._regular_kind())
         return self._outcome()
 
-    def _epoch(self) -> None:
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.position.step
+
+    def apply(self, settings: Settings) -> None:
+        """Go on with these settings."""
+        self.config, self.live = settings.training, settings.live
+        self.task.configure(settings.training)
+
+    def checkpoint(self) -> str:
+        """Save the state for good; the file."""
+        return str(self._save("asked"))
+
+    def validate(self) -> dict[str, Any]:
+        """Evaluate the model as it is; the figures by name."""
+        evaluation = self._evaluation()
+        losses = {"train_loss": evaluation.train_loss, "validation_loss": evaluation.validation_loss}
+        return {**losses, **evaluation.row}
+
+    def look_up(self, step: int) -> list[dict[str, Any]]:
+        """The effects of the journal that the checkpoint of a step contains."""
+        return read_position(self.checkpoints.find(step)).effects
+
+    def roll_back(self, step: int) -> None:
+        """Set everything to the checkpoint of a step, and forget later ones."""
+        self.position = self.checkpoints.restore_step(step, self.task.model, self.optimizer)
+        self.best, self.best_saved = None, self.position.best_epoch
+        self.controller = State.restored(self.position.controller)
+
+    def _fits(self, position: Position) -> bool:
+        return self.steering is None or self.steering.fits(position.step, position.effects)
+
+    def _epoch(self) -> bool:
+        """Train until the end of the epoch; False where settings or the position changed before."""
         position, model = self.position, self.task.model
         model.train()
         for batch in self.task.batches(position.epoch, position.step_in_epoch):
+            if self.steering and self.steering.act(self, self.stop):
+                # What was prepared ahead was prepared for other settings.
+                return False
             if self.stop.asked:
                 self._save()
                 raise Interrupted(
@@ -206,15 +280,17 @@ class _Loop:
             self._step(batch)
         position.epoch += 1
         position.step_in_epoch = 0
+        return True
 
     def _step(self, batch: Any) -> None:
         position, model = self.position, self.task.model
-        rate = learning_rate(self.config, position.step, self.total_steps)
+        rate = learning_rate(self.config, position.step, self.total_steps) * self.controller.boost
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # Codebooks and running statistics change in the forward pass, before it is known to be finite.
         buffers = [buffer.clone() for buffer in model.buffers()]
-        with self.runtime.autocast():
+        log = (position.step + 1) % self.live.log_interval == 0
+        with self.runtime.autocast(), measured_activity(model, on=log) as activity:
             loss = self.task.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
@@ -229,12 +305,16 @@ class _Loop:
             return
         self.optimizer.step()
         position.skipped_in_row = 0
+        self.steps_here += 1
         health = None
-        if loss.indices is not None and position.step % HEALTH_INTERVAL == 0:
+        if loss.indices is not None and log:
             health = dict(self.task.batch_health(loss.indices))
         names, values = list(loss.terms), torch.stack([term.detach() for term in loss.terms.values()]).tolist()
         terms = dict(zip(names, values, strict=True))
         self.emit(StepDone(self.task.stage, position.step, position.epoch + 1, terms, rate, health))
+        if activity:
+            blocks = finite({name: float(value) for name, value in activity.items()})
+            self.emit(LayerActivity(self.task.stage, position.step, blocks))
 
     def _skip(self) -> None:
         position = self.position
@@ -247,14 +327,23 @@ class _Loop:
                 "lower the learning rate, or use precision fp32"
             )
 
-    def _evaluate(self) -> tuple[dict[str, Any], Health]:
-        position, config = self.position, self.config
+    def _evaluation(self) -> Evaluation:
+        self.task.model.eval()
+        with torch.no_grad(), self.runtime.autocast():
+            evaluation = self.task.evaluate()
+        self.task.model.train()
+        return evaluation
+
+    def _previews(self) -> tuple[Path, ...]:
         self.task.model.eval()
         with torch.no_grad():
-            with self.runtime.autocast():
-                evaluation = self.task.evaluate()
-            previews = self.task.preview(position.epoch)
+            previews = self.task.preview(self.position.epoch)
         self.task.model.train()
+        return previews
+
+    def _evaluate(self) -> tuple[dict[str, Any], Health]:
+        position, config = self.position, self.config
+        evaluation = self._evaluation()
         row, not_finite = named_not_finite(
             {
                 "epoch": position.epoch,
@@ -273,6 +362,7 @@ class _Loop:
         ):
             position.best_loss, position.best_epoch = evaluation.validation_loss, position.epoch
             self.best = {name: value.detach().clone() for name, value in self.task.model.state_dict().items()}
+        self._watch_plateau(evaluation)
         concerns = self.task.concerns(position.history)
         if not_finite:
             concerns.append(Concern("not_finite", f"not finite and left out: {', '.join(not_finite)}"))
@@ -282,8 +372,6 @@ class _Loop:
             if concern.kind not in self.told:
                 self.told.add(concern.kind)
                 self.emit(Warned(self.task.stage, concern.kind, concern.message))
-        if previews:
-            self.emit(PreviewWritten(self.task.stage, position.epoch, previews))
         waited = position.epoch - position.best_epoch
         position.finished = (
             position.epoch >= config.epochs
@@ -292,17 +380,38 @@ class _Loop:
         )
         return row, evaluation.health
 
-    def _due(self) -> bool:
-        return self.position.epoch % self.config.checkpoint_interval == 0 or self.stop.asked
+    def _watch_plateau(self, evaluation: Evaluation) -> None:
+        warmup = self.config.warmup_fraction * self.total_steps
+        seen = Measurement(
+            evaluation.validation_loss, evaluation.quality, evaluation.high_frequencies, self.step < warmup
+        )
+        values = self.steering.settings.values() if self.steering else {}
+        weights = {name: value for name, value in values.items() if name.startswith("weight_")}
+        self.controller, actions = observe(self.controller, seen, self.live, weights)
+        if self.steering and actions.changes:
+            self.steering.intervene(self, actions.changes)
+        self.emit(PlateauSeen(self.task.stage, self.step, finite(get_plateau_info(self.controller, self.live))))
 
-    def _save(self) -> None:
+    def _due(self) -> bool:
+        regular = self.position.epoch % self.config.checkpoint_interval == 0
+        return regular or self._regular_kind() == "kept" or self.stop.asked
+
+    def _regular_kind(self) -> Kind:
+        interval = self.live.keep_interval
+        return "kept" if interval and self.position.epoch % interval == 0 else "regular"
+
+    def _save(self, kind: Kind = "regular") -> Path:
         position = self.position
+        if self.steering:
+            position.effects, position.settings = self.steering.effects(), self.steering.settings.values()
+        position.controller = self.controller.values()
         if self.best is not None and self.best_saved != position.best_epoch:
             self.checkpoints.save_best(self.best, position.best_epoch)
             self.best_saved = position.best_epoch
-        path = self.checkpoints.save(self.task.model, self.optimizer, position)
+        path = self.checkpoints.save(self.task.model, self.optimizer, position, kind)
         self.saved_at = time.monotonic()
         self.emit(CheckpointSaved(self.task.stage, position.step, path))
+        return path
 
     def _outcome(self) -> Trained:
         position = self.position

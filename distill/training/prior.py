@@ -117,6 +117,10 @@ class PriorTask:
         self.shown = [sound for sound in self.sounds for _ in range(math.ceil(len(sound.grid) / columns))]
         self.steps_per_epoch = math.ceil(len(self.shown) / config.batch_size)
 
+    def configure(self, config: PriorConfig) -> None:
+        """Take up other parameters; what of them may change while the prior trains is read where it is used."""
+        self.config = config
+
     def start(self) -> None:
         """Nothing to prepare."""
 
@@ -155,7 +159,7 @@ class PriorTask:
         row: dict[str, Any] = {"train_perplexity": train.total, "validation_perplexity": validation.total}
         for split, perplexity in (("train", train), ("validation", validation)):
             row |= {f"{split}_perplexity_level_{level}": value for level, value in enumerate(perplexity.by_level)}
-        return Evaluation(math.log(train.total), math.log(validation.total), row)
+        return Evaluation(math.log(train.total), math.log(validation.total), row, quality=validation.total)
 
     def preview(self, epoch: int) -> tuple[Path, ...]:
         """The prior writes no previews."""
@@ -163,10 +167,10 @@ class PriorTask:
 
     def concerns(self, history: list[dict[str, Any]]) -> list[Concern]:
         row, threshold = history[-1], self.config.perplexity_threshold
-        losses = [each["validation_loss"] for each in history if each["validation_loss"] is not None]
-        if not losses or row["train_perplexity"] is None or row["train_perplexity"] >= threshold:
+        rows = [each for each in history if each["validation_loss"] is not None]
+        if not rows or row["train_perplexity"] is None or row["train_perplexity"] >= threshold:
             return []
-        waited = len(losses) - 1 - losses.index(min(losses))
+        waited = rows[-1]["epoch"] - min(rows, key=lambda each: each["validation_loss"])["epoch"]
         if waited < self.config.memorization_patience:
             return []
         return [

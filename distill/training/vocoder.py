@@ -65,6 +65,10 @@ class VocoderTask:
         self.train = self._stretches(train, None, EVALUATED, evaluated)
         self.validation = self._stretches(held_out, None, EVALUATED, evaluated)
 
+    def configure(self, config: VocoderConfig) -> None:
+        """Take up other parameters."""
+        self.config = config
+
     def start(self) -> None:
         """Nothing to prepare."""
 

@@ -56,7 +56,8 @@ class VQVAETask:
         self.dataset, self.config, self.spectrogram, self.runtime = dataset, config, spectrogram, runtime
         self.preview_folder = preview_folder
         self.mel = MelTransform(spectrogram)
-        self.weights = {**config.spectral_weights, COMMITMENT: config.commitment_weight}
+        # Evaluations keep to the weights of the start, so that epochs can be compared whatever changes.
+        self.start_weights = self.weights = _weights(config)
         self.source = TrainingBatches(
             dataset,
             batch_size=config.batch_size,
@@ -66,6 +67,13 @@ class VQVAETask:
         )
         self.steps_per_epoch = self.source.steps_per_epoch
         self.model: ConvVQVAE = build_vqvae(config).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def configure(self, config: VQVAEConfig) -> None:
+        """Take up what of the parameters may change while the training runs."""
+        self.config = config
+        self.weights = _weights(config)
+        self.source.strength = config.augmentation_strength
+        self.model.quantizer.configure(decay=config.decay, threshold_ema_dead_code=config.threshold_ema_dead_code)
 
     def start(self) -> None:
         """Place the first codes by k-means over encodings of many chunks, unless the first batch is to do it."""
@@ -94,14 +102,14 @@ class VQVAETask:
         held_out = len(self.dataset.chunks("validation"))
         train_count = len(self.dataset.chunks("train"))
         shown = min(train_count, max(held_out, self.config.batch_size))
-        train, _, _ = self._evaluate("train", np.linspace(0, train_count - 1, shown).round().astype(int))
-        validation, counts, distance = self._evaluate("validation", np.arange(held_out))
+        train, *_ = self._evaluate("train", np.linspace(0, train_count - 1, shown).round().astype(int))
+        validation, counts, distance, high = self._evaluate("validation", np.arange(held_out))
         health = health_of_counts(counts)
         row: dict[str, Any] = {f"train_{name}": value for name, value in train.items()}
         row |= {f"validation_{name}": value for name, value in validation.items()}
         row["validation_lsd_db"] = distance
         row |= {f"{level}_{key}": value for level, values in health.items() for key, value in values.items()}
-        return Evaluation(self._total(train), self._total(validation), row, health)
+        return Evaluation(self._total(train), self._total(validation), row, health, distance, high)
 
     def usage(self) -> np.ndarray:
         """How often the held-out set uses each code, `[levels, codebook_size]`."""
@@ -156,13 +164,17 @@ class VQVAETask:
         return {**spectral_terms(reconstruction, mel), COMMITMENT: commitment}, indices, reconstruction
 
     def _total(self, terms: dict[str, float]) -> float:
-        return sum(self.weights[name] * value for name, value in terms.items())
+        return sum(self.start_weights[name] * value for name, value in terms.items())
 
-    def _evaluate(self, split: str, chunks: np.ndarray) -> tuple[dict[str, float], np.ndarray, float]:
-        """Mean of each term over chunks, the codes' uses `[levels, codebook_size]`, the log-spectral distance in dB."""
+    def _evaluate(self, split: str, chunks: np.ndarray) -> tuple[dict[str, float], np.ndarray, float, float]:
+        """Mean of each term over chunks, the codes' uses `[levels, codebook_size]`, the log-spectral distance in dB.
+
+        Last comes the energy in the upper half of the mel bins, divided by the true one.
+        """
         sums: dict[str, float] = {}
         counts = np.zeros((self.config.num_quantizers, self.config.codebook_size), dtype=np.int64)
-        distance = torch.zeros(2, dtype=torch.float64)
+        distance, upper = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+        middle = self.spectrogram.n_mels // 2
         for begin in range(0, len(chunks), self.config.batch_size):
             part = chunks[begin : begin + self.config.batch_size]
             mel = self._tensor(self.dataset.clean_batch(split, part))
@@ -172,5 +184,10 @@ class VQVAETask:
             counts += usage_counts(indices.cpu().numpy(), self.config.codebook_size)
             power, target = (self.mel.to_power(each[:, 0].float().cpu()) for each in (reconstruction, mel))
             distance += log_spectral_distance(power, target)
+            upper += torch.stack([each[:, middle:].double().sum() for each in (power, target)])
         means = {name: value / max(1, len(chunks)) for name, value in sums.items()}
-        return means, counts, float(distance[0] / distance[1].clamp(min=1))
+        return means, counts, float(distance[0] / distance[1].clamp(min=1)), float(upper[0] / upper[1].clamp(min=1e-9))
+
+
+def _weights(config: VQVAEConfig) -> dict[str, float]:
+    return {**config.spectral_weights, COMMITMENT: config.commitment_weight}

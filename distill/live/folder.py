@@ -1,0 +1,202 @@
+"""The folder through which a running training is reached: its settings, what is asked of it and what it answers."""
+
+import fcntl
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.errors import DistillError, StorageError, TrainingError, UsageError
+from distill.files import read_json, storage_errors, write_json
+
+SCHEMA = 1
+POLL_SECONDS = 0.02
+# Somebody who looks whether a training runs holds the lock for a moment.
+LOCK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Something that a running training is asked to do."""
+
+    id: str
+    command: str
+    arguments: dict[str, Any]
+    who: str
+
+
+class RunFolder:
+    """The folder `.distill/live/STAGE` of a workspace."""
+
+    def __init__(self, workspace: Path, stage: str) -> None:
+        self.workspace, self.stage = workspace, stage
+        self.root = workspace / ".distill" / "live" / stage
+
+    @property
+    def config_file(self) -> Path:
+        """The settings that may be changed; see `RuntimeConfigManager`."""
+        return self.root / "runtime_config.json"
+
+    @property
+    def validations(self) -> Path:
+        """What was measured when somebody asked for it."""
+        return self.root / "validations"
+
+    def note(self, state: Path, start: Mapping[str, Any]) -> None:
+        """Note which folder of checkpoints the training uses, and its settings at the start."""
+        folder = os.path.relpath(state, self.workspace)
+        write_json(self._note, {"schema": SCHEMA, "state": folder, "start": dict(start)})
+
+    def noted(self) -> tuple[Path, dict[str, Any]]:
+        """What `note` noted: the folder of checkpoints, and the settings at the start.
+
+        Raises:
+            StorageError: nothing has been trained here.
+            ArtifactError: the note is damaged or of a newer schema.
+        """
+        values = read_json(self._note, what="note about a training", schema=SCHEMA)
+        return self.workspace / values["state"], values["start"]
+
+    def running(self) -> bool:
+        """Whether a training holds this folder; the system lets go of it when the training dies."""
+        try:
+            descriptor = os.open(self._lock, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the training of this folder; what was asked of an earlier one is forgotten.
+
+        Raises:
+            StorageError: another training is, or the folder cannot be written.
+        """
+        with storage_errors(self.root, "write into"):
+            self._requests.mkdir(parents=True, exist_ok=True)
+            self._answers.mkdir(exist_ok=True)
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            until = time.monotonic() + LOCK_SECONDS
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as error:
+                    if time.monotonic() > until:
+                        raise StorageError(f"another process is training in {self.workspace}: wait for it") from error
+                    time.sleep(POLL_SECONDS)
+            for path in (*self._requests.iterdir(), *self._answers.iterdir()):
+                path.unlink(missing_ok=True)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def pending(self) -> list[Request]:
+        """What is asked, in the order of asking."""
+        try:
+            names = sorted(os.listdir(self._requests))  # noqa: PTH208, it is asked at every step
+        except OSError:
+            # Nobody can ask any more; that is no reason to end a training.
+            return []
+        found = []
+        for name in names:
+            path = self._requests / name
+            if not name.endswith(".json") or name.startswith("."):
+                continue
+            try:
+                value = read_json(path, what="request", schema=SCHEMA)
+                found.append(Request(path.stem, value["command"], value["arguments"], value["who"]))
+            except (DistillError, KeyError):
+                # Requests are written whole: this one is no request, or its asker has given up.
+                path.unlink(missing_ok=True)
+        return found
+
+    def answer(self, request: Request, *, refused: str | None = None, **values: Any) -> None:
+        """Answer a request, as done or refused."""
+        write_json(self._answers / f"{request.id}.json", {"schema": SCHEMA, "refused": refused, **values})
+        (self._requests / f"{request.id}.json").unlink(missing_ok=True)
+
+    def ask(self, command: str, arguments: Mapping[str, Any], *, who: str, timeout: float) -> dict[str, Any]:
+        """Ask the training and wait for its answer; at most `timeout` s.
+
+        Raises:
+            UsageError: the training refuses.
+            TrainingError: no training runs here, or it does not answer.
+            StorageError: the folder cannot be written.
+        """
+        if not self.running():
+            raise TrainingError(f"{self.stage} of {self.workspace} is not running")
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
+        request, answer = self._requests / f"{name}.json", self._answers / f"{name}.json"
+        write_json(request, {"schema": SCHEMA, "command": command, "arguments": dict(arguments), "who": who})
+        until = time.monotonic() + timeout
+        try:
+            while not answer.exists():
+                if not self.running():
+                    raise TrainingError(f"{self.stage} of {self.workspace} ended before it answered")
+                if time.monotonic() > until:
+                    raise TrainingError(
+                        f"{self.stage} of {self.workspace} has not answered for {timeout:g} s: nothing was changed; "
+                        "it may be in a long evaluation, so wait longer (--wait)"
+                    )
+                time.sleep(POLL_SECONDS)
+            values = read_json(answer, what="answer", schema=SCHEMA)
+        finally:
+            with suppress(OSError):
+                request.unlink(missing_ok=True)
+                answer.unlink(missing_ok=True)
+        if values["refused"] is not None:
+            raise UsageError(values["refused"])
+        return {key: value for key, value in values.items() if key not in ("schema", "refused")}
+
+    def validation(self, name: str) -> Path:
+        """The file of a named measurement.
+
+        Raises:
+            UsageError: it cannot be a name.
+        """
+        if not name or name.startswith(".") or not all(each.isalnum() or each in "._-" for each in name):
+            raise UsageError(f"{name!r} is no name: use letters, digits, dots and dashes")
+        return self.validations / f"{name}.json"
+
+    @property
+    def _note(self) -> Path:
+        return self.root / "state.json"
+
+    @property
+    def _lock(self) -> Path:
+        return self.root / ".lock"
+
+    @property
+    def _requests(self) -> Path:
+        return self.root / "requests"
+
+    @property
+    def _answers(self) -> Path:
+        return self.root / "answers"
+
+
+def value_of(text: str) -> Any:
+    """A value as it is typed: a number, or true and false, else the text itself.
+
+    >>> value_of("1e-4"), value_of("20"), value_of("fast"), value_of("NaN")
+    (0.0001, 20, 'fast', 'NaN')
+    """
+    try:
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return text
+    return value

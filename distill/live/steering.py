@@ -1,0 +1,312 @@
+"""The part of a training that listens: replays its journal, takes up changes and does what it is asked."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from distill.configs import TrainingConfig
+from distill.errors import ArtifactError, DistillError, StorageError, UsageError
+from distill.files import finite, read_json, write_json
+from distill.live.events import Listeners, Paused, RolledBack, Tuned, Validated
+from distill.live.folder import SCHEMA, Request, RunFolder
+from distill.live.journal import ROLLBACK, Entry, Journal, effects_of
+from distill.live.parameters import Settings
+from distill.live.runtime_config import Changes, RuntimeConfigManager, difference
+from distill.live.stopping import StopRequest
+
+logger = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.05
+
+
+class Steerable(Protocol):
+    """What a training loop offers to whoever steers it; nothing here draws from a generator of the training."""
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+
+    def apply(self, settings: Settings) -> None:
+        """Go on with these settings."""
+
+    def checkpoint(self) -> str:
+        """Save the state for good; the file."""
+
+    def validate(self) -> dict[str, Any]:
+        """Evaluate the model as it is; the figures by name."""
+
+    def look_up(self, step: int) -> list[dict[str, Any]]:
+        """The effects of the journal that the checkpoint of a step contains.
+
+        Raises:
+            UsageError: there is no intact checkpoint of that step.
+        """
+
+    def roll_back(self, step: int) -> None:
+        """Set everything to the checkpoint of a step, and forget later ones."""
+
+
+class Steering:
+    """Steers one training through its run folder and its journal.
+
+    `act` is called between two steps. What it changes goes to the journal first, so that the same journal makes the
+    same training.
+    """
+
+    def __init__(
+        self, folder: RunFolder, journal: Journal, base: TrainingConfig, *, state: Path, emit: Listeners
+    ) -> None:
+        self.folder, self.journal, self.state, self.emit = folder, journal, state, emit
+        self.base = self.settings = Settings(base)
+        self.entries = journal.effective()
+        self._require_replayable()
+        self.applied = 0
+        self.paused = False
+        self.manager: RuntimeConfigManager | None = None
+        self._later: list[tuple[int, str]] = []
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the training that the run folder belongs to.
+
+        Raises:
+            StorageError: another one is, or the folder cannot be written.
+        """
+        with self.folder.held():
+            self.folder.note(self.state, self.base.values())
+            yield
+
+    def fits(self, step: int, effects: list[dict[str, Any]]) -> bool:
+        """Whether a checkpoint of a step that contains these effects lies on the way that the journal describes."""
+        ahead = self.entries[len(effects) :]
+        return effects_of(self.entries[: len(effects)]) == effects and all(entry.step >= step for entry in ahead)
+
+    def effects(self) -> list[dict[str, Any]]:
+        """The effects of the journal so far."""
+        return effects_of(self.entries[: self.applied])
+
+    def begin(self, loop: Steerable, effects: list[dict[str, Any]]) -> None:
+        """Take up a training in which these effects of the journal are in force."""
+        self.applied = len(effects)
+        self.settings = self.base
+        for effect in effects:
+            self.settings = self.settings.changed(effect["change"])
+        loop.apply(self.settings)
+        if self.manager is not None:
+            self._rewrite_file()
+            return
+        self.manager = RuntimeConfigManager(self.folder.config_file, self.base.training)
+        self.manager.reset(self.settings)
+        if self.entries:
+            logger.info(
+                "%s: %d live changes in %s are replayed", self.folder.stage, len(self.entries), self.journal.path
+            )
+
+    def act(self, loop: Steerable, stop: StopRequest) -> bool:
+        """Replay what is due, take up what is asked, wait while paused; whether settings or position changed."""
+        changed = self._replay(loop)
+        while True:
+            changed |= self._take_up_edit(loop)
+            for request in self.folder.pending():
+                changed |= self._answer(request, loop, stop)
+            self._validate_later(loop)
+            if not self.paused or stop.asked:
+                return changed
+            time.sleep(PAUSE_SECONDS)
+
+    def intervene(self, loop: Steerable, changes: Mapping[str, Any]) -> None:
+        """Put in force what the controller decided, through the journal as everything else.
+
+        While the journal is replayed nothing is done: what was decided then stands in it.
+        """
+        if self.replaying:
+            return
+        try:
+            self._tell_file(self._change(loop, changes, "controller"))
+        except UsageError as error:
+            logger.warning("the controller's change does not fit: %s", error)
+
+    @property
+    def replaying(self) -> bool:
+        """Whether the journal has entries that are still to come."""
+        return self.applied < len(self.entries)
+
+    def _require_replayable(self) -> None:
+        settings = self.base
+        for number, entry in enumerate(self.entries):
+            if number and entry.step < self.entries[number - 1].step:
+                raise ArtifactError(f"{self.journal.path}: entry {entry.seq} goes back in time without a rollback")
+            try:
+                settings = settings.changed(entry.change)
+            except UsageError as error:
+                raise ArtifactError(f"{self.journal.path}, entry {entry.seq} cannot be replayed: {error}") from error
+
+    def _replay(self, loop: Steerable) -> bool:
+        before = self.applied
+        while self.replaying and self.entries[self.applied].step <= loop.step:
+            entry = self.entries[self.applied]
+            self.applied += 1
+            self._in_force(loop, self.settings.changed(entry.change), entry)
+            self._rewrite_file()
+        return self.applied > before
+
+    def _take_up_edit(self, loop: Steerable) -> bool:
+        changes = self._manager.check_for_updates()
+        if not changes:
+            return False
+        try:
+            self._require_present()
+        except UsageError as error:
+            self._manager.refuse(str(error))
+            self._rewrite_file()
+            return False
+        who = self._manager.writer()
+        self._manager.acknowledge(self._change(loop, {name: new for name, (_, new) in changes.items()}, who), loop.step)
+        return True
+
+    def _answer(self, request: Request, loop: Steerable, stop: StopRequest) -> bool:
+        answer: dict[str, Any] = {"step": loop.step}
+        changed = False
+        try:
+            values, changed = self._do(request, loop, stop)
+            answer |= finite(values)
+        except (DistillError, KeyError, TypeError, ValueError) as error:
+            # What is asked wrongly, or cannot be written for whoever asks, must not end the training.
+            logger.info("%s is refused: %s", request.command, error)
+            answer["refused"] = str(error)
+        try:
+            self.folder.answer(request, **answer)
+        except StorageError as error:
+            logger.warning("%s", error)
+        return changed
+
+    def _do(self, request: Request, loop: Steerable, stop: StopRequest) -> tuple[dict[str, Any], bool]:
+        arguments = request.arguments
+        match request.command:
+            case "tune":
+                return self._tune(loop, request)
+            case "checkpoint":
+                return {"checkpoint": loop.checkpoint()}, False
+            case "validate":
+                return self._validated(loop, arguments.get("name") or f"step-{loop.step}"), False
+            case "pause" | "resume":
+                pause = request.command == "pause"
+                if pause != self.paused:
+                    self.paused = pause
+                    self.emit(Paused(self.folder.stage, loop.step, pause))
+                return {"paused": pause}, False
+            case "stop":
+                stop.ask()
+                return {}, False
+            case "rollback":
+                return self._roll_back(loop, int(arguments["to"]), request, config_only=arguments["config_only"])
+        raise UsageError(f"a training cannot {request.command!r}")
+
+    def _tune(self, loop: Steerable, request: Request) -> tuple[dict[str, Any], bool]:
+        changes, name = request.arguments["changes"], request.arguments.get("validate")
+        self._require_present()
+        self.settings.changed(changes)
+        values: dict[str, Any] = {}
+        if name:
+            values["before"] = self._validated(loop, f"{name}-before")
+        values["changes"] = self._tell_file(self._change(loop, changes, request.who))
+        if name:
+            self._later.append((loop.step + int(request.arguments["after"]), f"{name}-after"))
+        return values, bool(values["changes"])
+
+    def _change(self, loop: Steerable, changes: Mapping[str, Any], who: str) -> Changes:
+        """Check, write to the journal, put in force; what changed.
+
+        Raises:
+            UsageError: the changes are wrong.
+        """
+        after = self.settings.changed(changes)
+        result = difference(self.settings.values(), after.values())
+        if result:
+            entry = self.journal.append(loop.step, who, {name: new for name, (_, new) in result.items()}, result)
+            self.entries.append(entry)
+            self.applied = len(self.entries)
+            self._in_force(loop, after, entry)
+        return result
+
+    def _tell_file(self, changes: Changes) -> Changes:
+        """Bring the file up to date without losing what somebody writes there at the same time."""
+        if changes:
+            try:
+                self._manager.update({name: new for name, (_, new) in changes.items()}, who="command")
+            except (ArtifactError, UsageError, StorageError):
+                self._rewrite_file()
+        return changes
+
+    def _rewrite_file(self) -> None:
+        """Let the file hold what is in force; where it cannot be written the training goes on without it."""
+        try:
+            self._manager.reset(self.settings)
+        except StorageError as error:
+            logger.warning("%s", error)
+
+    def _in_force(self, loop: Steerable, settings: Settings, entry: Entry) -> None:
+        changes = difference(self.settings.values(), settings.values())
+        self.settings = settings
+        loop.apply(settings)
+        for name, (old, new) in changes.items():
+            logger.info("%s, step %d: %s %s -> %s (%s)", self.folder.stage, loop.step, name, old, new, entry.who)
+        self.emit(Tuned(self.folder.stage, loop.step, entry.seq, entry.who, changes))
+
+    def _roll_back(
+        self, loop: Steerable, to: int, request: Request, *, config_only: bool
+    ) -> tuple[dict[str, Any], bool]:
+        self._require_present()
+        effects = loop.look_up(to)
+        if config_only:
+            settings = self.base
+            for effect in effects:
+                settings = settings.changed(effect["change"])
+            changes = self._tell_file(self._change(loop, settings.values(), request.who))
+            return {"changes": changes}, bool(changes)
+        if to > loop.step:
+            raise UsageError(f"step {to} is still to come: the training is at step {loop.step}")
+        before, at = self.settings.values(), loop.step
+        abandoned = self.entries[len(effects) :]
+        if abandoned:
+            kept = self.entries[len(effects) - 1].seq if effects else 0
+            self.journal.append(at, request.who, {ROLLBACK: to}, {"kept": kept})
+            self.entries = self.entries[: len(effects)]
+        loop.roll_back(to)
+        self.begin(loop, effects)
+        self._later.clear()
+        self.emit(RolledBack(self.folder.stage, at, to, len(abandoned)))
+        changes = difference(before, self.settings.values())
+        return {"to": to, "abandoned": len(abandoned), "changes": changes}, True
+
+    def _validated(self, loop: Steerable, name: str) -> dict[str, Any]:
+        path = self.folder.validation(name)
+        if path.is_file() and (known := read_json(path, what="measurement", schema=SCHEMA))["step"] != loop.step:
+            raise UsageError(f"there is a measurement {name!r} already, of step {known['step']}: choose another name")
+        metrics = finite(loop.validate())
+        values = {"schema": SCHEMA, "name": name, "step": loop.step, "metrics": metrics}
+        write_json(path, {**values, "values": self.settings.values()})
+        self.emit(Validated(self.folder.stage, loop.step, name, metrics))
+        return {"name": name, "metrics": metrics}
+
+    def _validate_later(self, loop: Steerable) -> None:
+        due = [name for step, name in self._later if step <= loop.step]
+        self._later = [(step, name) for step, name in self._later if step > loop.step]
+        for name in due:
+            try:
+                self._validated(loop, name)
+            except DistillError as error:
+                logger.warning("%s is not measured: %s", name, error)
+
+    def _require_present(self) -> None:
+        if self.replaying:
+            last = self.entries[-1].step
+            raise UsageError(f"the journal is being replayed up to step {last}: change it from there on")
+
+    @property
+    def _manager(self) -> RuntimeConfigManager:
+        assert self.manager is not None
+        return self.manager

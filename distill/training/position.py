@@ -1,0 +1,88 @@
+"""Where a training stands, and its checkpoints as far as they can be read without weights and torch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from distill.artifact.container import read_document
+from distill.errors import ArtifactError
+
+FORMAT = "distill_checkpoint"
+VERSION = 1
+
+# Why a checkpoint was written: by the interval, to stay (`keep_interval`), or because somebody asked.
+Kind = Literal["regular", "kept", "asked"]
+
+
+@dataclass
+class Position:
+    """Where a training stands, apart from tensors: all of it is plain JSON.
+
+    `effects` are those of the journal so far, `settings` what is in force, `controller` what the controller remembers.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    skipped_in_row: int = 0
+    skipped: int = 0
+    finished: bool = False
+    best_epoch: int = 0
+    best_loss: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    warnings: dict[str, str] = field(default_factory=dict)
+    effects: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    controller: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as it can be listed."""
+
+    step: int
+    kind: Kind
+    written: str
+    size: int
+    position: Position
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The checkpoints of a folder in the order of their steps."""
+    return sorted(folder.glob("checkpoint-*.safetensors"))
+
+
+def step_of(path: Path) -> int:
+    """The step of a checkpoint."""
+    return int(path.stem.partition("-")[2])
+
+
+def read_position(path: Path) -> Position:
+    """Where the training stood at a checkpoint; weights are neither read nor checked.
+
+    Raises:
+        ArtifactError: the checkpoint is damaged or of another version.
+        StorageError: it cannot be read.
+    """
+    return _position(read_document(path, format=FORMAT, version=VERSION), path)
+
+
+def list_checkpoints(folder: Path) -> list[Checkpoint]:
+    """All checkpoints of a folder that can be read, without their weights, in the order of their steps."""
+    found = []
+    for path in checkpoint_files(folder):
+        try:
+            document = read_document(path, format=FORMAT, version=VERSION)
+            position = _position(document, path)
+        except ArtifactError:
+            continue
+        kind, written = document.get("kind", "regular"), document.get("written", "")
+        found.append(Checkpoint(position.step, kind, written, path.stat().st_size, position))
+    return found
+
+
+def _position(document: dict[str, Any], path: Path) -> Position:
+    try:
+        return Position(**document["position"])
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} is a checkpoint of another version: {error}") from error

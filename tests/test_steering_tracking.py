@@ -1,0 +1,49 @@
+"""A training that is tuned while it runs is one recorded run, with its changes and the lineage they lead to."""
+
+from pathlib import Path
+
+import pytest
+from steering_util import at_steps, edit
+
+from distill.live.events import Listeners
+from distill.live.folder import RunFolder
+from distill.live.stopping import StopRequest
+from distill.projects.project import mark_workspace
+from distill.stages.pipeline import STAGES, run_stage
+from distill.stages.workspace import Call, read_report
+from distill.tracking.address import client_of
+from distill.tracking.listener import tracked
+from pipeline_util import make_workspace
+
+pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:.*type hint.*:UserWarning")
+
+
+def test_changes_are_events_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISTILL_TRACKING", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "run").mkdir()
+    workspace = make_workspace(tmp_path / "run")
+    mark_workspace(workspace.root, tmp_path)
+    acts = [
+        at_steps(
+            "train_vqvae", {2: lambda: edit(RunFolder(workspace.root, "train_vqvae"), max_lr=5e-4, log_interval=1)}
+        ),
+        at_steps("train_prior", {3: lambda: edit(RunFolder(workspace.root, "train_prior"), gradient_clip=0.5)}),
+    ]
+    for stage in STAGES:
+        with tracked(workspace) as recorder:
+            run_stage(stage, Call(workspace, Listeners([recorder, *acts]), StopRequest()))
+    client = client_of(tmp_path)
+    experiment = client.get_experiment_by_name("distill")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    tags = run.data.tags
+    assert tags["distill.lineage"] == read_report(workspace, "register")["lineage"]
+    assert "max_lr 0.001 -> 0.0005" in tags["distill.tune.train_vqvae.1"]
+    assert tags["distill.tune.train_prior.1"].startswith("step 3: gradient_clip 1.0 -> 0.5 (file)")
+    assert [(each.step, each.value) for each in client.get_metric_history(run.info.run_id, "tune/max_lr")] == [
+        (2, 5e-4)
+    ]
+    assert len(client.get_metric_history(run.info.run_id, "activity/encoder.0")) > 3
+    assert tags["distill.origin.train_vqvae"] == tags["distill.origin.train_prior"] == "this run"
+    assert run.info.status == "FINISHED"
