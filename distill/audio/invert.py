@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from distill.audio.mel import MelTransform, mel_filters
 from distill.configs import SpectrogramConfig
@@ -16,8 +17,10 @@ MOMENTUM = 0.99
 ROUNDS = 32
 # A longer sound is made in pieces of so many frames (22 s at 48 kHz), each beginning with the end of the one before.
 PIECE_FRAMES = 2048
-# The last frames of a piece know nothing of what follows and are made again; some before them lead into the next piece.
-_REMADE_FRAMES, _LEAD_FRAMES = 8, 24
+# The last frames of a piece know nothing of what follows: they are made again, from the phases that they have, and
+# some before them lead into the next piece. Both versions of the former are faded into each other.
+_LEAD_FRAMES, _REMADE_FRAMES, _FADE_FRAMES = 16, 16, 12
+_SHARED_FRAMES = _LEAD_FRAMES + _REMADE_FRAMES
 _MAGNITUDE_STEPS = 4
 _TINY = 1e-12
 
@@ -67,16 +70,16 @@ def griffin_lim(
     hop = config.hop_length
     if known is None:
         known = log_mel.new_full((count, (frames - 1) * hop), torch.nan)
-    out = known.clone()
+    out = torch.empty_like(known)
     for piece in _pieces(frames, config, seed, log_mel.device):
         first, last = piece.first, piece.last
         # One sound after the other: its spectra then stay in the cache, and no sound feels its neighbours.
         for index in range(count):
-            held = out[index, first * hop : (last - 1) * hop]
-            if first:
-                lead = _LEAD_FRAMES * hop
-                held[lead:] = known[index, first * hop + lead : (last - 1) * hop]
-            held.copy_(piece.waveform(_within(log_mel[index]), frames, estimate or _cheap(config), rounds, held))
+            place = slice(first * hop, (last - 1) * hop)
+            before = out[index, first * hop :][: (_SHARED_FRAMES - 1) * hop] if first else None
+            out[index, place] = piece.waveform(
+                _within(log_mel[index]), frames, estimate or _cheap(config), rounds, known[index, place], before
+            )
     return out
 
 
@@ -105,23 +108,22 @@ def griffin_lim_blocks(
     Yields:
         Blocks `[n]`, together `(frames - 1) * hop_length` samples.
     """
-    hop, lead = config.hop_length, _LEAD_FRAMES * config.hop_length
-    ready = torch.empty(0, device=device)
+    hop = config.hop_length
+    before: Tensor | None = None
     for piece in _pieces(frames, config, seed, torch.device(device)):
-        held = torch.full(((piece.last - piece.first - 1) * hop,), torch.nan, device=device)
-        held[: len(ready)] = ready
-        made = piece.waveform(log_mel, frames, estimate or _cheap(config), rounds, held)
+        known = torch.full(((piece.last - piece.first - 1) * hop,), torch.nan, device=device)
+        made = piece.waveform(log_mel, frames, estimate or _cheap(config), rounds, known, before)
         done = len(made) if piece.last == frames else (PIECE_FRAMES - _REMADE_FRAMES) * hop
-        yield made[len(ready) : done]
-        ready = made[done - lead : done]
+        yield made[_LEAD_FRAMES * hop if piece.first else 0 : done]
+        before = made[(PIECE_FRAMES - _SHARED_FRAMES) * hop :]
 
 
 def _bounds(frames: int) -> Iterator[tuple[int, int]]:
-    """First frame and the one after the last of each piece; they overlap by what is remade and what leads in."""
+    """First frame and the one after the last of each piece; each shares frames with the next."""
     first = 0
     while first + PIECE_FRAMES < frames:
         yield first, first + PIECE_FRAMES
-        first += PIECE_FRAMES - _REMADE_FRAMES - _LEAD_FRAMES
+        first += PIECE_FRAMES - _SHARED_FRAMES
     yield first, frames
 
 
@@ -134,10 +136,36 @@ class _Piece:
     start: Tensor
     overlap: "_Overlap"
 
-    def waveform(self, log_mel: LogMel, frames: int, estimate: Estimate, rounds: int, held: Tensor) -> Tensor:
-        """`[(last - first - 1) * hop_length]` of a sound, equal to `held` where that is a number."""
+    def waveform(
+        self,
+        log_mel: LogMel,
+        frames: int,
+        estimate: Estimate,
+        rounds: int,
+        known: Tensor,
+        before: Tensor | None,
+    ) -> Tensor:
+        """`[(last - first - 1) * hop_length]` of a sound, equal to `known` where that is a number.
+
+        `before` are the samples `[(_SHARED_FRAMES - 1) * hop_length]` that the piece before made of the same frames.
+        """
         magnitude, phase = estimate(log_mel, frames, self.first, self.last)
-        return _phases(magnitude, self.start if phase is None else phase, self.overlap, rounds, held)
+        start = self.start if phase is None else phase
+        if before is None:
+            return _phases(magnitude, start, self.overlap, rounds, known)
+        hop = self.overlap.hop
+        lead, faded = _LEAD_FRAMES * hop, slice(_LEAD_FRAMES * hop, (_LEAD_FRAMES + _FADE_FRAMES) * hop)
+        found = self.overlap.phases(before)
+        made = _phases(
+            magnitude,
+            torch.cat([found, start[len(found) :]]),
+            self.overlap,
+            rounds,
+            torch.cat([before[:lead], known[lead:]]),
+        )
+        ramp = torch.linspace(0, 1, _FADE_FRAMES * hop, device=made.device)
+        made[faded] = torch.lerp(before[faded], made[faded], ramp)
+        return made
 
 
 def _pieces(frames: int, config: SpectrogramConfig, seed: int, device: torch.device) -> Iterator[_Piece]:
@@ -216,6 +244,13 @@ class _Overlap:
         """Spectrum `[frames, bins]` of a waveform as `waveform` returns it."""
         pieces = waveform.unfold(0, self.n_fft, self.hop)[: self.frames]
         return torch.fft.rfft(torch.mul(pieces, self.window, out=self._windows))
+
+    def phases(self, samples: Tensor) -> Tensor:
+        """Phases, complex numbers of modulus 1 `[n, bins]`, of the frames whose windows end within some samples."""
+        half = self.n_fft // 2
+        windows = functional.pad(samples, (half, 0)).unfold(0, self.n_fft, self.hop)
+        spectrum = torch.fft.rfft(windows * self.window)
+        return spectrum / spectrum.abs().clamp_min(_TINY)
 
 
 def _phases(magnitude: Tensor, start: Tensor, overlap: _Overlap, rounds: int, held: Tensor) -> Tensor:
