@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.errors import UsageError
-from distill.models.incremental import CodeReader
+from distill.models import incremental
+from distill.models.incremental import MOST_ROWS, CodeReader, rows_of
 from distill.models.prior import IGNORED, CodePrior, negative_log_likelihood, prior_loss, sum_by_level
 
 SIZE, LEVELS, BANDS = 16, 3, 4
@@ -19,7 +20,7 @@ COLUMN = LEVELS * BANDS
 def prior(**changes: Any) -> CodePrior:
     torch.manual_seed(0)
     values: dict[str, Any] = {"codebook_size": SIZE, "num_quantizers": LEVELS, "bands": BANDS, "context": 8 * COLUMN}
-    model = CodePrior(32, 2, 4, 0.1, **{**values, **changes})
+    model = CodePrior(**{"hidden": 32, "layers": 2, "heads": 4, "dropout": 0.1, **values, **changes})
     with torch.no_grad():
         # Far from uniform, so that a wrong dependence shows.
         for weight in model.parameters():
@@ -141,6 +142,25 @@ def test_everything_happens_on_the_device_of_its_inputs() -> None:
     logits = model(tokens, starts)
     targets = torch.zeros(2, COLUMN + 1, dtype=torch.int64, device="meta")
     assert logits.device.type == prior_loss(logits, targets).device.type == "meta"
-    reader = CodeReader(model, 2)
-    reader.start(tokens, at_start=True)
-    assert reader.step(tokens[:, 0]).device.type == "meta"
+
+
+@pytest.mark.parametrize("hidden", [32, 128, 512])
+def test_a_sequence_has_the_same_logits_alone_and_among_others(hidden: int) -> None:
+    model, tokens = prior(hidden=hidden), codes(MOST_ROWS, 3 * COLUMN)
+
+    def read(rows: slice) -> torch.Tensor:
+        chosen = tokens[rows]
+        reader = CodeReader(model, len(chosen))
+        given = [reader.start(chosen[:, :COLUMN], at_start=True)]
+        return torch.stack([*given, *(reader.step(chosen[:, at]) for at in range(COLUMN, 3 * COLUMN))], 1)
+
+    whole = read(slice(None))
+    for rows in (slice(0, 1), slice(7, 8), slice(2, 4), slice(0, 7), slice(1, 15)):
+        assert torch.equal(read(rows), whole[rows])
+
+
+def test_where_products_depend_on_the_number_of_rows_all_have_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rows_of(1, {(32, 96)}, torch.device("cpu")) in (2, MOST_ROWS)
+    monkeypatch.setattr(incremental, "_agree", lambda inputs, *_rest: inputs != 64)
+    assert rows_of(1, {(32, 96)}, torch.device("cpu")) == 2
+    assert rows_of(5, {(32, 96), (64, 32)}, torch.device("cpu")) == MOST_ROWS

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.errors import UsageError
-from distill.generation.sampling import FREE, ROWS, Drawn, Grid, SamplingConfig, draw_codes
+from distill.generation.sampling import FREE, Drawn, Grid, SamplingConfig, draw_codes
 from distill.models.prior import CodePrior
 
 # More candidates meet the right side better and take proportionally longer.
-CANDIDATES = 2 * ROWS
+CANDIDATES = 16
 # What follows the region by more than this hardly depends on it.
 RIGHT_COLUMNS = 6
 _MAX_SEED = 2**63 - 1

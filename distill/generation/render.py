@@ -13,7 +13,8 @@ from distill.codec.load import build_networks, codec_of
 from distill.configs import STRIDE
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, UsageError
-from distill.generation.sampling import ROWS, SamplingConfig, sample_codes
+from distill.generation.sampling import SamplingConfig, sample_codes
+from distill.models.incremental import MOST_ROWS
 from distill.models.prior import CodePrior
 from distill.training.runtime import device_present
 
@@ -145,8 +146,8 @@ def sample_grids(
         ArtifactError: the prior's weights are damaged.
     """
     columns = generator.codec.columns_of(samples)
-    for first in range(0, len(seeds), ROWS):
-        chosen = seeds[first : first + ROWS]
+    for first in range(0, len(seeds), MOST_ROWS):
+        chosen = seeds[first : first + MOST_ROWS]
         yield from zip(
             chosen,
             sample_codes(generator.prior, columns=columns, seeds=chosen, config=config, natural=natural),

@@ -11,13 +11,9 @@ import numpy.typing as npt
 import torch
 
 from distill.errors import ArtifactError, UsageError
-from distill.models.incremental import CodeReader
+from distill.models.incremental import MOST_ROWS, CodeReader
 from distill.models.prior import CodePrior
 from distill.models.sequences import kept_columns
-
-# A matrix product of fp32 rows gives other last bits with another number of rows. Every batch has so many, filled up
-# with rows that nobody looks at, so that a sound has the same codes alone and among others.
-ROWS = 8
 
 # Marks a code that is to be drawn, in a grid of given ones.
 FREE = -1
@@ -194,7 +190,7 @@ def draw_codes(
         fixed[: len(given)] = given
     drawn: list[Drawn] = []
     remaining = iter(seeds)
-    while batch := list(islice(remaining, ROWS)):
+    while batch := list(islice(remaining, MOST_ROWS)):
         drawn += _Round(prior, batch, settings, natural).run(fixed, from_start)
     return drawn
 
@@ -261,7 +257,7 @@ def _words(name: str) -> str:
 
 
 class _Round:
-    """A batch of ROWS sounds that are drawn side by side, code by code."""
+    """Sounds that are drawn side by side, code by code."""
 
     def __init__(self, prior: CodePrior, seeds: list[int], settings: Sequence[LevelSettings], natural: bool) -> None:
         self.prior = prior
@@ -270,21 +266,21 @@ class _Round:
         self.sounds = len(seeds)
         self.device = prior.head.weight.device
         self.generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
-        self.uniform = np.zeros((ROWS, prior.column_tokens))
+        self.uniform = np.zeros((len(seeds), prior.column_tokens))
         self.window = window_columns(prior)
 
     def run(self, fixed: Grid, from_start: bool) -> list[Drawn]:
         """Draw the FREE ones of `[columns, bands, levels]`, or fewer columns where the sounds end by themselves."""
         prior, per_column, columns = self.prior, self.prior.column_tokens, len(fixed)
-        reader = CodeReader(prior, ROWS, min(self.window, columns))
+        reader = CodeReader(prior, self.sounds, min(self.window, columns))
         wanted = fixed.reshape(-1)
         free = np.flatnonzero(wanted == FREE)
         if not free.size:
             return [Drawn(fixed.copy(), 0.0) for _ in range(self.sounds)]
         # What is given before the first free column is read at once.
-        begin, codes = int(free[0]) // per_column, np.tile(wanted, (ROWS, 1))
+        begin, codes = int(free[0]) // per_column, np.tile(wanted, (self.sounds, 1))
         last_given = int(np.flatnonzero(wanted != FREE).max(initial=-1))
-        lengths, scores = np.full(self.sounds, columns), np.zeros(ROWS)
+        lengths, scores = np.full(self.sounds, columns), np.zeros(self.sounds)
         held = begin if begin < self.window else kept_columns(self.window)
         logits = self._start(reader, codes, begin, held, from_start)
         for column in range(begin, columns):
@@ -297,12 +293,12 @@ class _Round:
                 values = self._values(logits)
                 slot = column * per_column + place
                 if place == 0 and column and self.natural and slot > last_given:
-                    chosen = choose(values, self.uniform[:, 0], self.settings[0])[: self.sounds]
+                    chosen = choose(values, self.uniform[:, 0], self.settings[0])
                     lengths[(chosen == prior.end) & (lengths > column)] = column
                     if lengths.max() <= column:
                         return self._drawn(codes, lengths, scores)
                 if wanted[slot] == FREE:
-                    # Rows that have ended go on, for the shape's sake, with codes that nobody will hear.
+                    # Sounds that have ended go on with codes that nobody will hear.
                     settings = self.settings[place % prior.num_quantizers]
                     codes[:, slot] = choose(values[:, : prior.end], self.uniform[:, place], settings)
                 else:

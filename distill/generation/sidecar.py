@@ -15,7 +15,7 @@ from distill.errors import ArtifactError, UsageError
 from distill.files import read_json, write_json
 from distill.generation.export import ExportSettings
 from distill.generation.request import Request
-from distill.generation.sampling import ROWS
+from distill.models.incremental import MOST_ROWS
 from distill.params import explain
 from distill.training.runtime import Runtime, environment
 
@@ -88,7 +88,7 @@ class Environment(_Part):
             numpy=version("numpy"),
             soxr=version("soxr"),
             libsndfile=soundfile.__libsndfile_version__,
-            batch_rows=ROWS,
+            batch_rows=MOST_ROWS,
             **environment(runtime),
         )
 

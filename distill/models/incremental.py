@@ -1,10 +1,12 @@
 """The prior one code at a time, with the keys and values of what it has read kept."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.models.prior import Block, CodePrior
@@ -12,7 +14,10 @@ from distill.models.prior import Block, CodePrior
 
 @dataclass(frozen=True)
 class _Layer:
-    """A block's weights at hand: finding them through the modules takes longer than a small product."""
+    """A block's weights at hand: finding them through the modules takes longer than a small product.
+
+    Matrices are `[inputs, outputs]`: products of few rows are twice as fast with them as with `[outputs, inputs]`.
+    """
 
     norm_attention: tuple[Tensor, Tensor]
     qkv: tuple[Tensor, Tensor]
@@ -24,15 +29,20 @@ class _Layer:
     values: Tensor
 
 
+# The most sequences that are read side by side.
+MOST_ROWS = 16
+
+
 class CodeReader:
     """Several sequences of codes, equally long, that the prior reads on and on.
 
     Each step gives the logits that `CodePrior.forward` gives at the last slot, but costs the same at the
-    end of a window as at its beginning. Rows do not influence each other. Gradients and dropout do not exist here.
+    end of a window as at its beginning. A sequence has the same logits, to the last bit, alone and among others.
+    Gradients and dropout do not exist here.
 
     Args:
-        prior: its weights are used, not copied; they must not change meanwhile.
-        batch: rows.
+        prior: its weights are copied.
+        batch: sequences, 1 to MOST_ROWS.
         columns: most columns in a window; by default the prior's context.
     """
 
@@ -43,12 +53,14 @@ class CodeReader:
         self.slot = 0
         weight = prior.head.weight.detach()
         blocks = [cast(Block, block) for block in prior.blocks]
-        heads = blocks[0].heads
-        shape = (batch, heads, columns * prior.column_tokens + 1, weight.shape[1] // heads)
+        hidden, heads, levels = weight.shape[1], blocks[0].heads, prior.num_quantizers
+        shapes = {(linear.in_features, linear.out_features) for block in blocks for linear in _linears(block)}
+        self._rows = rows_of(batch, {*shapes, (hidden, len(weight) // levels)}, weight.device)
+        shape = (self._rows, heads, columns * prior.column_tokens + 1, hidden // heads)
         self._layers = [_layer(block, weight.new_zeros(shape)) for block in blocks]
-        self._norm = _weights(prior.norm)
-        self._head_weight = weight.view(prior.num_quantizers, -1, weight.shape[1])
-        self._head_bias = prior.head.bias.detach().view(prior.num_quantizers, -1)
+        self._norm = _norm(prior.norm)
+        self._head_weight = weight.view(levels, -1, hidden).transpose(1, 2).contiguous()
+        self._head_bias = prior.head.bias.detach().view(levels, -1)
         self._codes = prior.codes.weight.detach()
         self._positions = prior.positions(shape[2]).detach()
 
@@ -64,52 +76,103 @@ class CodeReader:
             Logits of what follows, `[batch, codebook_size + 1]`; the end's is -inf where no column begins.
         """
         self.slot = 0
-        starts = torch.full((self.batch,), at_start, device=tokens.device)
-        return self._read(self.prior.embed(tokens, starts))
+        starts = torch.full((1,), at_start, device=tokens.device)
+        logits = tokens.new_empty(self.batch, self.prior.codebook_size + 1, dtype=self._codes.dtype)
+        # One after the other: how many slots are read at once decides the last bits.
+        for row in range(self.batch):
+            same = next((other for other in range(row) if torch.equal(tokens[other], tokens[row])), None)
+            if same is None:
+                self.slot = 0
+                logits[row] = self._read(self.prior.embed(tokens[row : row + 1], starts), slice(row, row + 1))[0]
+            else:
+                logits[row] = logits[same]
+                for layer in self._layers:
+                    layer.keys[row, :, : self.slot] = layer.keys[same, :, : self.slot]
+                    layer.values[row, :, : self.slot] = layer.values[same, :, : self.slot]
+        return logits
 
     @torch.inference_mode()
     def step(self, codes: Tensor) -> Tensor:
         """Read one more code of each row, `[batch]`; returns what `start` returns."""
         level = (self.slot - 1) % self.prior.num_quantizers
-        return self._read(functional.embedding(codes + level * self.prior.codebook_size, self._codes)[:, None])
+        codes = functional.pad(codes, (0, self._rows - self.batch)) + level * self.prior.codebook_size
+        return self._read(functional.embedding(codes, self._codes)[:, None], slice(0, self._rows))[: self.batch]
 
-    def _read(self, held: Tensor) -> Tensor:
+    def _read(self, held: Tensor, rows: slice) -> Tensor:
         first, last = self.slot, self.slot + held.shape[1]
         self.slot = last
-        x = held + self._positions[first:last]
-        shape, width = (*x.shape[:2], 3, self._layers[0].keys.shape[1], -1), x.shape[-1:]
+        (count, slots, hidden), heads = held.shape, self._layers[0].keys.shape[1]
+        x = (held + self._positions[first:last]).view(-1, hidden)
+        shape, width = (count, slots, 3, heads, -1), (hidden,)
         for layer in self._layers:
             inner = functional.layer_norm(x, width, *layer.norm_attention)
-            query, key, value = functional.linear(inner, *layer.qkv).view(shape).permute(2, 0, 3, 1, 4).unbind(0)
-            layer.keys[:, :, first:last] = key
-            layer.values[:, :, first:last] = value
+            query, key, value = _linear(inner, layer.qkv).view(shape).permute(2, 0, 3, 1, 4).unbind(0)
+            layer.keys[rows, :, first:last] = key
+            layer.values[rows, :, first:last] = value
             # Either a window is read from its first slot, or one slot that sees all before it.
             attended = functional.scaled_dot_product_attention(
-                query, layer.keys[:, :, :last], layer.values[:, :, :last], is_causal=first == 0
+                query, layer.keys[rows, :, :last], layer.values[rows, :, :last], is_causal=first == 0
             )
-            x = x + functional.linear(attended.transpose(1, 2).flatten(2), *layer.project)
+            x = x + _linear(attended.transpose(1, 2).reshape(-1, hidden), layer.project)
             inner = functional.layer_norm(x, width, *layer.norm_feed)
-            x = x + functional.linear(functional.gelu(functional.linear(inner, *layer.up)), *layer.down)
+            x = x + _linear(functional.gelu(_linear(inner, layer.up)), layer.down)
         level = (last - 1) % self.prior.num_quantizers
-        final = functional.layer_norm(x[:, -1], width, *self._norm)
-        logits = functional.linear(final, self._head_weight[level], self._head_bias[level])
+        final = functional.layer_norm(x[slots - 1 :: slots], width, *self._norm)
+        logits = _linear(final, (self._head_weight[level], self._head_bias[level]))
         if (last - 1) % self.prior.column_tokens:
             logits[:, self.prior.end] = -torch.inf
         return logits
 
 
+def rows_of(batch: int, shapes: Iterable[tuple[int, int]], device: torch.device) -> int:
+    """How many rows a product must have for each row to be what it is in any other batch.
+
+    One row is computed by another routine than several, with other last bits. Whether 2 rows and more give the same
+    depends on the processor and the library, and is tried; where they do not, every batch has the most rows.
+
+    Args:
+        batch: rows that are wanted.
+        shapes: inputs and outputs of the products.
+        device: where they are computed.
+    """
+    rows = max(batch, 2)
+    threads = torch.get_num_threads()
+    return rows if all(_agree(*shape, rows, threads, device) for shape in shapes) else MOST_ROWS
+
+
+@lru_cache(maxsize=1024)
+def _agree(inputs: int, outputs: int, rows: int, threads: int, device: torch.device) -> bool:
+    """Whether so many rows give the same product as the most rows do."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(MOST_ROWS, inputs, generator=generator).to(device)
+    weight = (torch.randn(inputs, outputs, generator=generator).to(device), x.new_zeros(outputs))
+    return torch.equal(_linear(x[:rows], weight), _linear(x, weight)[:rows])
+
+
+def _linear(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
+    """Of `[rows, inputs]`, a matrix `[inputs, outputs]` and a bias `[outputs]`."""
+    return torch.addmm(weights[1], x, weights[0])
+
+
+def _linears(block: Block) -> tuple[nn.Linear, ...]:
+    return block.qkv, block.project, block.up, block.down
+
+
 def _layer(block: Block, like: Tensor) -> _Layer:
+    qkv, project, up, down = (
+        (linear.weight.detach().T.contiguous(), linear.bias.detach()) for linear in _linears(block)
+    )
     return _Layer(
-        norm_attention=_weights(block.norm_attention),
-        qkv=_weights(block.qkv),
-        project=_weights(block.project),
-        norm_feed=_weights(block.norm_feed),
-        up=_weights(block.up),
-        down=_weights(block.down),
+        norm_attention=_norm(block.norm_attention),
+        qkv=qkv,
+        project=project,
+        norm_feed=_norm(block.norm_feed),
+        up=up,
+        down=down,
         keys=like,
         values=torch.zeros_like(like),
     )
 
 
-def _weights(module: torch.nn.Module) -> tuple[Tensor, Tensor]:
-    return cast(Tensor, module.weight).detach(), cast(Tensor, module.bias).detach()
+def _norm(module: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    return module.weight.detach(), module.bias.detach()
