@@ -250,7 +250,11 @@ REFUSED = [
     (["--fill", "0.5:7", "--file", "kick.wav"], 2, "is no part of a sound"),
     (["--fill", "0.1:0.2", "--file", "silent.wav"], 1, "silent.wav: the sound is silent"),
     (["--fill", "0.1:0.2", "--file", "kick.wav", "-d", "1"], 2, "leave --duration out"),
-    (["--fill", "0.1:0.2", "--file", "kick.wav", "--levels", "Timbre"], 2, "the model has 0 Structure, 1 Detail"),
+    (
+        ["--fill", "0.1:0.2", "--file", "kick.wav", "--levels", "Timbre"],
+        2,
+        "there is no level 'Timbre': the levels are 0 Structure, 1 Detail",
+    ),
     (["--levels", "Detail"], 2, "--levels needs --fill"),
     (["--from-sidecar", "a.json", "--seed", "1", "-n", "2"], 2, "leave --count, --seed out"),
 ]

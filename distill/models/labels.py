@@ -50,6 +50,8 @@ def parse_levels(text: str, labels: Sequence[str]) -> tuple[int, ...]:
     (0, 2)
 
     Raises:
-        UsageError: there is no such level.
+        UsageError: there is no such level, or none is named.
     """
+    if not text.strip():
+        raise UsageError("nothing is selected: no levels are named")
     return tuple(sorted({find_level(name.strip(), labels) for name in text.split(",")}))
