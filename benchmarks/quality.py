@@ -119,7 +119,7 @@ def run(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
         outcome = run_stage("train_vqvae", Call(workspace, Listeners([probe]), StopRequest()))
         seconds = time.perf_counter() - begun - probe.total
         torch.use_deterministic_algorithms(False)
-        found, baseline = _measure(workspace, dataset, name)
+        found, baseline = measure(workspace, dataset, name)
     step = median(probe.seconds["plain"])
     original = ORIGINAL_TRAINING_SECONDS.get(name)
     budget = original and 1000 * original / (ORIGINAL_STEP_MS * plain.batch_size / 32)
@@ -146,7 +146,7 @@ def _files(dataset: PreparedDataset, split: str, name: str) -> list[Path]:
     return [sounds(name) / path for path in table["path"][table["split"] == split]]
 
 
-def _measure(workspace: Workspace, dataset: PreparedDataset, name: str) -> tuple[Distance, Distance]:
+def measure(workspace: Workspace, dataset: PreparedDataset, name: str) -> tuple[Distance, Distance]:
     """Distances of the reconstructions, and of the training mean, to the held-out chunks."""
     transform = MelTransform(dataset.spectrogram)
     model = build_networks(read_model(workspace.vqvae), workspace.vqvae).vqvae

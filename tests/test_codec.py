@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 import artifact_example
 from distill.artifact.model_file import read_model, write_model
 from distill.audio.mel import frames_of
-from distill.codec.codec import normalise
+from distill.codec.codec import ROUNDS, Codec, normalise
 from distill.codec.load import build_networks, load_codec, load_prior
+from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, DataError
 from distill.models.grid import columns_of, decode_grid, encode_grid, grid_to_indices, indices_to_grid
 from model_example import BANDS, LEVELS, SIZE, codec, prior, vqvae, write_example
+from pipeline_util import make_workspace, run
 
 
 def noise(samples: int) -> np.ndarray:
@@ -37,7 +39,7 @@ def test_the_grid_is_time_band_level() -> None:
 @pytest.mark.parametrize("samples", [1, 511, 8192, 48_000, 100_001])
 def test_encoding_gives_the_codes_of_the_network_for_the_whole_sound(samples: int) -> None:
     model = codec()
-    grid = model.encode(noise(samples))
+    grid = model.encode(noise(samples), rounds=0)
     assert grid.shape == (columns_of(frames_of(samples, model.spectrogram)), BANDS, LEVELS)
     assert grid.dtype == np.int64
     log_mel = model.mel.log_mel(torch.from_numpy(noise(samples)))[None, None]
@@ -49,6 +51,25 @@ def test_encoding_gives_the_codes_of_the_network_for_the_whole_sound(samples: in
     decoded = model.decode_log_mel(grid)
     assert decoded.shape == (128, 16 * len(grid))
     np.testing.assert_allclose(decoded[:, : log_mel.shape[-1]], reconstruction[0, 0].numpy(), atol=1e-4)
+
+
+def test_codes_are_sought_that_decode_nearer_and_found_again(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, vqvae={"epochs": 20, "dropout": 0.0})
+    run(workspace, "prepare", "configure", "train_vqvae")
+    file, dataset = read_model(workspace.vqvae), PreparedDataset(workspace.prepared)
+    model = Codec(build_networks(file, workspace.vqvae).vqvae, dataset.spectrogram)
+    errors, changed = {0: 0.0, ROUNDS: 0.0}, {0: 0.0, ROUNDS: 0.0}
+    for segment in dataset.segments_of("train"):
+        log_mel = dataset.segment(segment)
+        for rounds in errors:
+            codes = model.encode_log_mel(log_mel, rounds=rounds)
+            rebuilt = model.decode_log_mel(codes)
+            errors[rounds] += np.abs(rebuilt[:, : log_mel.shape[1]] - log_mel).mean()
+            plain = model.encode_log_mel(log_mel, rounds=0)
+            again = model.encode_log_mel(model.decode_log_mel(plain), rounds=rounds)
+            changed[rounds] += np.mean(again[..., 0] != plain[..., 0])
+    assert errors[ROUNDS] < 0.97 * errors[0]
+    assert changed[ROUNDS] < 0.6 * changed[0]
 
 
 @settings(deadline=None, max_examples=30)

@@ -257,7 +257,7 @@ def test_bad_requests_are_refused_in_one_line() -> None:
 def test_damaged_weights_are_named(value: float) -> None:
     model = prior()
     with torch.no_grad():
-        model.blocks[1].down.weight[0, 0] = value
+        model.blocks[1].feed.down.weight[0, 0] = value
     with pytest.raises(DistillError, match="not finite") as caught:
         sample_codes(model, columns=2, seeds=[1])
     assert "\n" not in str(caught.value)

@@ -59,7 +59,7 @@ def test_the_end_can_come_only_where_a_column_begins(count: int) -> None:
 
 
 @pytest.mark.parametrize("at_start", [True, False])
-@pytest.mark.parametrize("given_codes", [0, 1, COLUMN, 3 * COLUMN + 2])
+@pytest.mark.parametrize("given_codes", [0, LEVELS, COLUMN, 3 * COLUMN + 2 * LEVELS])
 def test_reading_code_by_code_gives_the_logits_of_the_whole(at_start: bool, given_codes: int) -> None:
     model, tokens = prior(), codes(3, 8 * COLUMN)
     whole = model(tokens, torch.full((3,), at_start))
@@ -72,7 +72,7 @@ def test_reading_code_by_code_gives_the_logits_of_the_whole(at_start: bool, give
 
 def test_more_codes_than_the_context_are_refused() -> None:
     with pytest.raises(ValueError, match="8 columns"):
-        prior()(codes(1, 8 * COLUMN + 1), torch.ones(1, dtype=torch.bool))
+        prior()(codes(1, 8 * COLUMN + LEVELS), torch.ones(1, dtype=torch.bool))
     with pytest.raises(UsageError, match="two columns"):
         prior(context=2 * COLUMN - 1)
     with pytest.raises(UsageError, match="must divide"):

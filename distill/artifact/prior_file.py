@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = "distill_prior"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -93,10 +93,11 @@ def decode(
     }
     lines = [str(output)]
     if found is not None:
-        shares = zip(codes.labels, found.by_spectrogram, found.by_sound, strict=True)
+        shares = zip(codes.labels, found.by_spectrogram, found.by_sound, found.by_file, strict=True)
         lines += [
-            f"{label}: {drawn:.0%} of the codes change without the waveform, {heard:.0%} with it"
-            for label, drawn, heard in shares
+            f"{label}: {drawn:.0%} of the codes change by way of the spectrogram, {heard:.0%} of the sound, "
+            f"{written:.0%} of a file with a peak of 1"
+            for label, drawn, heard, written in shares
         ]
         lines.append(f"distance of the code vectors: {found.distance:.0%} of their size")
     print_result(lines, values, as_json=as_json)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono
@@ -13,7 +12,7 @@ from distill.codes.grid import CodeGrid, Codes, Source
 from distill.codes.model import CodesModel
 from distill.codes.vectors import codebooks, relative_distance, sum_of_vectors
 from distill.generation.render import LOUDEST_DB, PEAK_DB
-from distill.models.grid import columns_of, encode_grid
+from distill.models.grid import columns_of
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,14 @@ class RoundTrip:
 
     Attributes:
         by_spectrogram: share of the codes of each level, without making a waveform.
-        by_sound: the same by way of the waveform, normalised as every sound that is encoded.
-        distance: RMS distance, by way of the waveform, of the code vectors to those before, relative to their RMS size.
+        by_sound: the same by way of the waveform, at the level that it has.
+        by_file: the same by way of the waveform with a peak of 1, as every sound file is encoded.
+        distance: RMS distance of the code vectors by file to those before, relative to their RMS size.
     """
 
     by_spectrogram: tuple[float, ...]
     by_sound: tuple[float, ...]
+    by_file: tuple[float, ...]
     distance: float
 
 
@@ -100,11 +101,16 @@ def round_trip(model: CodesModel, grid: CodeGrid) -> RoundTrip:
     model.require(grid)
     codec, columns = model.codec, len(grid)
     log_mel = codec.decode_log_mel(grid.codes)
-    seen = encode_grid(codec.vqvae, torch.from_numpy(log_mel)[None].to(codec.device))[0].cpu().numpy()
-    heard = codec.encode(normalise(waveform(codec, log_mel)).samples)[:columns]
+    made = waveform(codec, log_mel)
+    as_file = codec.encode(normalise(made).samples)[:columns]
     books = codebooks(codec)
-    distance = relative_distance(sum_of_vectors(books, heard), sum_of_vectors(books, grid.codes))
-    return RoundTrip(_changed(grid.codes, seen), _changed(grid.codes, heard), distance)
+    distance = relative_distance(sum_of_vectors(books, as_file), sum_of_vectors(books, grid.codes))
+    return RoundTrip(
+        by_spectrogram=_changed(grid.codes, codec.encode_log_mel(log_mel)),
+        by_sound=_changed(grid.codes, codec.encode(made)[:columns]),
+        by_file=_changed(grid.codes, as_file),
+        distance=distance,
+    )
 
 
 def _changed(before: Codes, after: Codes) -> tuple[float, ...]:

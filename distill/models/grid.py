@@ -31,9 +31,14 @@ def encode_grid(vqvae: ConvVQVAE, log_mels: Tensor) -> Tensor:
 
     Frames are padded with silence to whole columns. The model must be in evaluation mode.
     """
-    encoded = vqvae.encode(log_mels[:, None])
-    _, indices, _ = vqvae.quantize(encoded)
-    return indices_to_grid(indices, encoded.shape[2])
+    return quantize_grid(vqvae, vqvae.encode(log_mels[:, None]))
+
+
+@torch.inference_mode()
+def quantize_grid(vqvae: ConvVQVAE, vectors: Tensor) -> Tensor:
+    """Code grids `[batch, columns, bands, levels]` nearest to vectors `[batch, codebook_dim, bands, columns]`."""
+    _, indices, _ = vqvae.quantize(vectors)
+    return indices_to_grid(indices, vectors.shape[2])
 
 
 @torch.inference_mode()

@@ -9,22 +9,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.models.prior import Block, CodePrior
+from distill.models.prior import Block, CodePrior, FeedForward
+
+Weights = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """A block's weights at hand: finding them through the modules takes longer than a small product.
+class _Feed:
+    """A feed-forward net's weights at hand: finding them through the modules takes longer than a small product.
 
     Matrices are `[inputs, outputs]`: products of few rows are twice as fast with them as with `[outputs, inputs]`.
     """
 
-    norm_attention: tuple[Tensor, Tensor]
-    qkv: tuple[Tensor, Tensor]
-    project: tuple[Tensor, Tensor]
-    norm_feed: tuple[Tensor, Tensor]
-    up: tuple[Tensor, Tensor]
-    down: tuple[Tensor, Tensor]
+    norm: Weights
+    up: Weights
+    down: Weights
+
+    @classmethod
+    def of(cls, module: FeedForward) -> "_Feed":
+        return cls(_norm(module.norm), _matrix(module.up), _matrix(module.down))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        inner = functional.layer_norm(x, x.shape[-1:], *self.norm)
+        return x + _linear(functional.gelu(_linear(inner, self.up)), self.down)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A block's weights, and the keys and values `[rows, heads, positions, hidden / heads]` of what was read."""
+
+    norm: Weights
+    qkv: Weights
+    project: Weights
+    feed: _Feed
     keys: Tensor
     values: Tensor
 
@@ -54,72 +71,86 @@ class CodeReader:
         weight = prior.head.weight.detach()
         blocks = [cast(Block, block) for block in prior.blocks]
         hidden, heads, levels = weight.shape[1], blocks[0].heads, prior.num_quantizers
-        shapes = {(linear.in_features, linear.out_features) for block in blocks for linear in _linears(block)}
-        self._rows = rows_of(batch, {*shapes, (hidden, len(weight) // levels)}, weight.device)
-        shape = (self._rows, heads, columns * prior.column_tokens + 1, hidden // heads)
+        linears = [module for module in prior.modules() if isinstance(module, nn.Linear) and module is not prior.head]
+        shapes = {(linear.in_features, linear.out_features) for linear in linears} | {(hidden, len(weight) // levels)}
+        self._rows = rows_of(batch, shapes, weight.device)
+        shape = (self._rows, heads, columns * prior.bands + 1, hidden // heads)
         self._layers = [_layer(block, weight.new_zeros(shape)) for block in blocks]
-        self._norm = _norm(prior.norm)
+        self._norm_blocks, self._depth, self._norm = _norm(prior.norm_blocks), _Feed.of(prior.depth), _norm(prior.norm)
         self._head_weight = weight.view(levels, -1, hidden).transpose(1, 2).contiguous()
         self._head_bias = prior.head.bias.detach().view(levels, -1)
-        self._codes = prior.codes.weight.detach()
+        self._codes, self._codes_above = prior.codes.weight.detach(), prior.codes_above.weight.detach()
+        self._levels = prior.level.weight.detach()
         self._positions = prior.positions(shape[2]).detach()
+        # Of the position that is being read: its codes' embeddings so far, and what its next code follows from.
+        self._held = weight.new_zeros(self._rows, hidden)
+        self._given = weight.new_zeros(self._rows, hidden)
 
     @torch.inference_mode()
     def start(self, tokens: Tensor, *, at_start: bool) -> Tensor:
         """Forget everything and read a window from its beginning.
 
         Args:
-            tokens: `[batch, n]`, n may be 0.
+            tokens: whole positions `[batch, n]`, n may be 0.
             at_start: whether the sounds begin here.
 
         Returns:
             Logits of what follows, `[batch, codebook_size + 1]`; the end's is -inf where no column begins.
         """
-        self.slot = 0
         starts = torch.full((1,), at_start, device=tokens.device)
-        logits = tokens.new_empty(self.batch, self.prior.codebook_size + 1, dtype=self._codes.dtype)
-        # One after the other: how many slots are read at once decides the last bits.
+        # One after the other: how many positions are read at once decides the last bits.
         for row in range(self.batch):
             same = next((other for other in range(row) if torch.equal(tokens[other], tokens[row])), None)
             if same is None:
-                self.slot = 0
-                logits[row] = self._read(self.prior.embed(tokens[row : row + 1], starts), slice(row, row + 1))[0]
+                given = self._read(self.prior.embed(tokens[row : row + 1], starts), 0, slice(row, row + 1))
+                self._given[row] = given[0]
             else:
-                logits[row] = logits[same]
+                self._given[row] = self._given[same]
                 for layer in self._layers:
-                    layer.keys[row, :, : self.slot] = layer.keys[same, :, : self.slot]
-                    layer.values[row, :, : self.slot] = layer.values[same, :, : self.slot]
-        return logits
+                    layer.keys[row] = layer.keys[same]
+                    layer.values[row] = layer.values[same]
+        self.slot = tokens.shape[1]
+        self._held.zero_()
+        return self._logits()
 
     @torch.inference_mode()
     def step(self, codes: Tensor) -> Tensor:
         """Read one more code of each row, `[batch]`; returns what `start` returns."""
-        level = (self.slot - 1) % self.prior.num_quantizers
+        position, level = divmod(self.slot, self.prior.num_quantizers)
         codes = functional.pad(codes, (0, self._rows - self.batch)) + level * self.prior.codebook_size
-        return self._read(functional.embedding(codes, self._codes)[:, None], slice(0, self._rows))[: self.batch]
+        self._held += functional.embedding(codes, self._codes)
+        self.slot += 1
+        if level + 1 < self.prior.num_quantizers:
+            self._given += functional.embedding(codes, self._codes_above)
+        else:
+            self._given.copy_(self._read(self._held[:, None], position + 1, slice(0, self._rows)))
+            self._held.zero_()
+        return self._logits()
 
-    def _read(self, held: Tensor, rows: slice) -> Tensor:
-        first, last = self.slot, self.slot + held.shape[1]
-        self.slot = last
-        (count, slots, hidden), heads = held.shape, self._layers[0].keys.shape[1]
+    def _read(self, held: Tensor, first: int, rows: slice) -> Tensor:
+        """What the transformer gives for the next position, `[rows, hidden]`, after some more `[rows, n, hidden]`."""
+        (count, positions, hidden), heads = held.shape, self._layers[0].keys.shape[1]
+        last = first + positions
         x = (held + self._positions[first:last]).view(-1, hidden)
-        shape, width = (count, slots, 3, heads, -1), (hidden,)
+        shape, width = (count, positions, 3, heads, -1), (hidden,)
         for layer in self._layers:
-            inner = functional.layer_norm(x, width, *layer.norm_attention)
+            inner = functional.layer_norm(x, width, *layer.norm)
             query, key, value = _linear(inner, layer.qkv).view(shape).permute(2, 0, 3, 1, 4).unbind(0)
             layer.keys[rows, :, first:last] = key
             layer.values[rows, :, first:last] = value
-            # Either a window is read from its first slot, or one slot that sees all before it.
+            # Either a window is read from its first position, or one position that sees all before it.
             attended = functional.scaled_dot_product_attention(
                 query, layer.keys[rows, :, :last], layer.values[rows, :, :last], is_causal=first == 0
             )
-            x = x + _linear(attended.transpose(1, 2).reshape(-1, hidden), layer.project)
-            inner = functional.layer_norm(x, width, *layer.norm_feed)
-            x = x + _linear(functional.gelu(_linear(inner, layer.up)), layer.down)
-        level = (last - 1) % self.prior.num_quantizers
-        final = functional.layer_norm(x[slots - 1 :: slots], width, *self._norm)
-        logits = _linear(final, (self._head_weight[level], self._head_bias[level]))
-        if (last - 1) % self.prior.column_tokens:
+            x = layer.feed(x + _linear(attended.transpose(1, 2).reshape(-1, hidden), layer.project))
+        return functional.layer_norm(x[positions - 1 :: positions], width, *self._norm_blocks)
+
+    def _logits(self) -> Tensor:
+        level = self.slot % self.prior.num_quantizers
+        x = self._depth(self._given + self._levels[level])
+        final = functional.layer_norm(x, x.shape[-1:], *self._norm)
+        logits = _linear(final, (self._head_weight[level], self._head_bias[level]))[: self.batch]
+        if self.slot % self.prior.column_tokens:
             logits[:, self.prior.end] = -torch.inf
         return logits
 
@@ -149,30 +180,25 @@ def _agree(inputs: int, outputs: int, rows: int, threads: int, device: torch.dev
     return torch.equal(_linear(x[:rows], weight), _linear(x, weight)[:rows])
 
 
-def _linear(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
+def _linear(x: Tensor, weights: Weights) -> Tensor:
     """Of `[rows, inputs]`, a matrix `[inputs, outputs]` and a bias `[outputs]`."""
     return torch.addmm(weights[1], x, weights[0])
 
 
-def _linears(block: Block) -> tuple[nn.Linear, ...]:
-    return block.qkv, block.project, block.up, block.down
-
-
 def _layer(block: Block, like: Tensor) -> _Layer:
-    qkv, project, up, down = (
-        (linear.weight.detach().T.contiguous(), linear.bias.detach()) for linear in _linears(block)
-    )
     return _Layer(
-        norm_attention=_norm(block.norm_attention),
-        qkv=qkv,
-        project=project,
-        norm_feed=_norm(block.norm_feed),
-        up=up,
-        down=down,
+        norm=_norm(block.norm),
+        qkv=_matrix(block.qkv),
+        project=_matrix(block.project),
+        feed=_Feed.of(block.feed),
         keys=like,
         values=torch.zeros_like(like),
     )
 
 
-def _norm(module: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+def _matrix(module: nn.Linear) -> Weights:
+    return module.weight.detach().T.contiguous(), module.bias.detach()
+
+
+def _norm(module: nn.LayerNorm) -> Weights:
     return module.weight.detach(), module.bias.detach()

@@ -10,20 +10,27 @@ import distill.arithmetic  # noqa: F401
 from distill.errors import UsageError
 
 IGNORED = -100
+# Deviation of what an embedding begins with, where it is made of the codes' vectors.
+EMBEDDED_SPREAD = 0.3
 
 
 class CodePrior(nn.Module):
     """Predicts each code of a grid from all codes before it.
 
     The codes of a grid `[columns, bands, levels]` follow each other column by column, within a column band by
-    band, within a band level by level; `column_tokens = bands * levels`. A window of `n` codes is read through
-    `n + 1` slots, and slot `i` predicts code `i`:
+    band, within a band level by level; `column_tokens = bands * levels`. The codes of a band and column are a
+    position. A transformer reads the positions, each as the sum of its codes' embeddings, and from what it gives for
+    the next one a feed-forward net predicts level after level, with the codes of the levels above (after Lee et al.,
+    "Autoregressive image generation using residual quantization", 2022). In codes, a window of `n` has `n + 1` slots,
+    and slot `i` predicts code `i`:
 
-        slot        0       1    2    3   ...   n
-        holds     start    c0   c1   c2   ...  c(n-1)
-        predicts   c0      c1   c2   c3   ...   cn or end
+        slot            0         1           2        3   ...   n
+        level           0         1           2        0   ...
+        transformer   start     start       start    c0-2  ...
+        feed-forward              c0        c0, c1         ...
+        predicts       c0         c1          c2      c3   ...   cn or end
 
-    Slot 0 says whether the sound begins here or the window lies within it. The end can only come in place of the
+    The start says whether the sound begins here or the window lies within it. The end can only come in place of the
     first code of a column.
 
     Args:
@@ -69,11 +76,14 @@ class CodePrior(nn.Module):
                 f"raise it to {2 * self.column_tokens}"
             )
         self.codes = nn.Embedding(num_quantizers * codebook_size + 2, hidden)
+        self.codes_above = nn.Embedding(num_quantizers * codebook_size, hidden)
         self.level = nn.Embedding(num_quantizers, hidden)
         self.band = nn.Embedding(bands, hidden)
         self.column = nn.Embedding(self.context_columns + 1, hidden)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(hidden, heads, dropout) for _ in range(layers))
+        self.norm_blocks = nn.LayerNorm(hidden)
+        self.depth = FeedForward(hidden, dropout)
         self.norm = nn.LayerNorm(hidden)
         self.head = nn.Linear(hidden, num_quantizers * (codebook_size + 1))
         # Columns beyond the longest window of the training have embeddings that mean nothing.
@@ -84,6 +94,23 @@ class CodePrior(nn.Module):
     def end(self) -> int:
         """The target, and the place among the logits, of the end of a sound."""
         return self.codebook_size
+
+    @torch.no_grad()
+    def begin_with(self, codebooks: Tensor) -> None:
+        """Let the embeddings of an untrained prior lie as the codes' vectors do.
+
+        Codes that sound alike then mean something alike from the first step on, also those that are rare.
+
+        Args:
+            codebooks: the vectors of the codes, `[levels, codebook_size, dim]`.
+        """
+        vectors = codebooks - codebooks.mean(1, keepdim=True)
+        vectors = EMBEDDED_SPREAD * (vectors / vectors.std().clamp_min(1e-12)).flatten(0, 1)
+        width = self.codes.embedding_dim
+        generator = torch.Generator().manual_seed(0)
+        turn = torch.randn(vectors.shape[1], width, generator=generator).to(vectors) / math.sqrt(vectors.shape[1])
+        self.codes.weight[: len(vectors)] += vectors @ turn
+        self.codes_above.weight += vectors @ turn
 
     def forward(self, tokens: Tensor, starts: Tensor) -> Tensor:
         """Logits of every slot of a batch of windows.
@@ -100,40 +127,52 @@ class CodePrior(nn.Module):
         Raises:
             ValueError: the window is longer than the context.
         """
-        slots = tokens.shape[1] + 1
+        slots, levels = tokens.shape[1] + 1, self.num_quantizers
         if self.training:
             self.trained_columns.clamp_(min=tokens.shape[1] // self.column_tokens)
-        x = self.dropout(self.embed(tokens, starts) + self.positions(slots))
+        read = tokens[:, : tokens.shape[1] // levels * levels]
+        positions = read.shape[1] // levels + 1
+        x = self.dropout(self.embed(read, starts) + self.positions(positions))
         for block in self.blocks:
             x = block(x)
-        return self._logits(self.norm(x))
+        above = functional.pad(tokens, (0, positions * levels - tokens.shape[1])).unflatten(1, (-1, levels))[..., :-1]
+        places = torch.arange(levels - 1, device=tokens.device) * self.codebook_size
+        seen = functional.pad(self.codes_above(above + places).cumsum(2), (0, 0, 1, 0))
+        x = self.norm_blocks(x)[:, :, None] + self.dropout(seen) + self.level.weight
+        return self._logits(self.norm(self.depth(x)))[:, :slots]
 
     def embed(self, tokens: Tensor, starts: Tensor) -> Tensor:
-        """What the slots hold: `[batch, n]` codes and `[batch]` starts give `[batch, n + 1, hidden]`."""
-        specials = self.num_quantizers * self.codebook_size + (~starts.bool()).long()
-        levels = torch.arange(tokens.shape[1], device=tokens.device) % self.num_quantizers
-        return self.codes(torch.cat([specials[:, None], tokens + levels * self.codebook_size], dim=1))
+        """What the transformer reads at each position.
 
-    def positions(self, slots: int) -> Tensor:
-        """Sum of the embeddings of level, band and column of the code that each slot predicts, `[slots, hidden]`."""
-        columns = -(-slots // self.column_tokens)
-        if slots > self.context_columns * self.column_tokens + 1:
-            raise ValueError(f"{slots - 1} codes are more than a window of {self.context_columns} columns holds")
-        grid = self.column.weight[:columns, None, None] + self.band.weight[:, None] + self.level.weight
-        return grid.flatten(0, 2)[:slots]
+        `[batch, positions * levels]` codes and `[batch]` starts give `[batch, positions + 1, hidden]`.
+        """
+        levels = self.num_quantizers
+        start = self.codes(levels * self.codebook_size + (~starts.bool()).long())
+        places = torch.arange(levels, device=tokens.device) * self.codebook_size
+        codes = (
+            self.codes(tokens.unflatten(1, (-1, levels)) + places) if tokens.shape[1] else start[:, None, None][:, :0]
+        )
+        return torch.cat([start[:, None], codes.sum(2)], dim=1)
+
+    def positions(self, count: int) -> Tensor:
+        """Sum of the embeddings of band and column of the position that is predicted next, `[count, hidden]`.
+
+        Raises:
+            ValueError: there are more than the context holds.
+        """
+        if count > self.context_columns * self.bands + 1:
+            raise ValueError(f"{count - 1} positions are more than a window of {self.context_columns} columns holds")
+        columns = -(-count // self.bands)
+        return (self.column.weight[:columns, None] + self.band.weight).flatten(0, 1)[:count]
 
     def _logits(self, x: Tensor) -> Tensor:
-        slots, hidden = x.shape[1:]
-        levels = self.num_quantizers
-        weight = self.head.weight.view(levels, -1, hidden)
-        bias = self.head.bias.view(levels, -1)
-        # Slot i predicts level i % levels, so each level's head sees only the slots of its own level.
-        x = functional.pad(x, (0, 0, 0, -slots % levels))
-        by_level = [functional.linear(x[:, level::levels], weight[level], bias[level]) for level in range(levels)]
-        logits = torch.stack(by_level, dim=2).flatten(1, 2)[:, :slots]
-        inside = torch.arange(slots, device=x.device) % self.column_tokens != 0
-        no_end = functional.pad(inside[:, None], (self.codebook_size, 0))
-        return logits.masked_fill(no_end, -math.inf)
+        """Logits `[batch, positions * levels, codebook_size + 1]` of `[batch, positions, levels, hidden]`."""
+        levels, hidden = x.shape[2:]
+        weight, bias = self.head.weight.view(levels, -1, hidden), self.head.bias.view(levels, -1)
+        by_level = [functional.linear(x[:, :, level], weight[level], bias[level]) for level in range(levels)]
+        logits = torch.stack(by_level, dim=2).flatten(1, 2)
+        inside = torch.arange(logits.shape[1], device=x.device) % self.column_tokens != 0
+        return logits.masked_fill(functional.pad(inside[:, None], (self.codebook_size, 0)), -math.inf)
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -148,26 +187,37 @@ class CodePrior(nn.Module):
 
 
 class Block(nn.Module):
-    """Causal self-attention and a feed-forward net, each normalised first: `[batch, slots, hidden]` to the same."""
+    """Causal self-attention and a feed-forward net, each normalised first: `[batch, positions, hidden]` to the same."""
 
     def __init__(self, hidden: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.norm_attention = nn.LayerNorm(hidden)
+        self.norm = nn.LayerNorm(hidden)
         self.qkv = nn.Linear(hidden, 3 * hidden)
         self.project = nn.Linear(hidden, hidden)
-        self.norm_feed = nn.LayerNorm(hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.feed = FeedForward(hidden, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        attended = functional.scaled_dot_product_attention(
+            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True
+        )
+        return self.feed(x + self.dropout(self.project(attended.transpose(1, 2).flatten(2))))
+
+
+class FeedForward(nn.Module):
+    """Adds to `[..., hidden]` what a net with one inner layer makes of it."""
+
+    def __init__(self, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
         self.up = nn.Linear(hidden, 4 * hidden)
         self.down = nn.Linear(4 * hidden, hidden)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        attended = functional.scaled_dot_product_attention(
-            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True
-        )
-        x = x + self.dropout(self.project(attended.transpose(1, 2).flatten(2)))
-        return x + self.dropout(self.down(functional.gelu(self.up(self.norm_feed(x)))))
+        return x + self.dropout(self.down(functional.gelu(self.up(self.norm(x)))))
 
 
 def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:

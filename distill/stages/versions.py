@@ -4,8 +4,8 @@ CODE_VERSIONS = {
     "prepare": 2,
     "configure": 3,
     "train_vqvae": 3,
-    "train_prior": 2,
-    "check_memorization": 3,
+    "train_prior": 3,
+    "check_memorization": 4,
     "train_vocoder": 1,
     "register": 1,
 }

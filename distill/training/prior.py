@@ -106,6 +106,7 @@ class PriorTask:
         self.codebook_size = vqvae.codebook_size
         self.model = build_prior(config, vqvae, n_mels).to(runtime.device)
         vqvae = vqvae.to(runtime.device).eval()
+        self.codebooks = vqvae.quantizer.codebooks.detach().clone()
         self.sounds = _sounds(dataset, vqvae, runtime.device, "train", variants=config.augmented_variants)
         held_out = _sounds(dataset, vqvae, runtime.device, "validation")
         columns = self.model.context_columns
@@ -122,7 +123,8 @@ class PriorTask:
         self.config = config
 
     def start(self) -> None:
-        """Nothing to prepare."""
+        """Let the embeddings begin with the codebooks' vectors."""
+        self.model.begin_with(self.codebooks)
 
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self.runtime.seed, epoch])
