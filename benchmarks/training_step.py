@@ -5,20 +5,23 @@ memory-mapped spectrograms, channels_last network, checks, fused AdamW. `plain` 
 and made into spectrograms in every step, fp32, contiguous, unfused AdamW. `plain ready` is the same with sounds that
 are decoded and resampled already, which makes it a stricter comparison. They and the matrix products of the floor are
 timed in turns between the steps of one training, once with ours in fp32 and once in bf16.
+
+`activity` is what it costs to measure the blocks' activity at every log interval, as a share of the training's time.
 """
 
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import floors, interleave_with_training
+from common import floors, interleave, interleave_with_training
 from output import Report, parser, sounds
 from plain import ORIGINAL_STEP_MS, STEP_GFLOP, Laps, PlainTraining
 from torch import nn
 
-from distill.configs import VQVAEConfig
+from distill.configs import LiveConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
@@ -26,6 +29,7 @@ from distill.models.losses import COMMITMENT, spectral_terms, total_loss
 from distill.params import parse_params, write_params
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace, read_config, section
+from distill.training.activity import measured_activity
 from distill.training.runtime import Runtime
 from distill.training.vqvae import VQVAETask
 
@@ -42,6 +46,7 @@ def main() -> None:
     rows: list[list[Any]] = []
     parts: dict[str, dict[str, float]] = {}
     floor_gflops: dict[str, dict[str, int]] = {}
+    activity: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         workspace = prepared(Path(folder), args)
         values = read_config(workspace, "train_vqvae")
@@ -75,10 +80,12 @@ def main() -> None:
                 )
             floor_gflops[precision] = {kind: round(timings.rate(kind)) for kind in ("fp32", "bf16")}
             parts[f"ours {precision}"] = breakdown(task, config, runtime, rounds)
+            activity[precision] = activity_share(task, runtime, rounds, timings.milliseconds("ours"))
         parts["plain"] = plain.parts()
     columns = ["step", "ms", "x faster than plain", "than plain ready", "x floor fp32", "x floor bf16"]
     original = {"ms": ORIGINAL_STEP_MS, "x floor fp32": 3.3}
-    report.show(columns, rows, parts_ms=parts, floor_gflops=floor_gflops, original_elsewhere=original)
+    shown = {"parts_ms": parts, "floor_gflops": floor_gflops, "activity": activity}
+    report.show(columns, rows, **shown, original_elsewhere=original)
 
 
 def prepared(folder: Path, args: Any) -> Workspace:
@@ -126,6 +133,20 @@ def breakdown(task: VQVAETask, config: VQVAEConfig, runtime: Runtime, rounds: in
         optimizer.step()
         laps.lap("optimizer")
     return laps.milliseconds()
+
+
+def activity_share(task: VQVAETask, runtime: Runtime, rounds: int, step_ms: float) -> float:
+    """How much longer a training takes because the activity of its blocks is measured."""
+    task.model.train()
+    batch = next(task.batches(0, 0))
+
+    def forward(*, on: bool) -> None:
+        with runtime.autocast(), measured_activity(task.model, on=on):
+            task.loss(batch)
+
+    timings = interleave({"with": partial(forward, on=True), "without": partial(forward, on=False)}, rounds)
+    extra = (timings.ratio("with", "without") - 1) * timings.milliseconds("without")
+    return extra / step_ms / LiveConfig().log_interval
 
 
 if __name__ == "__main__":

@@ -63,6 +63,20 @@ def test_any_length_is_encoded_and_decoded_to_its_duration(samples: int) -> None
     assert len(as_source(model(), found, made)) == sound.samples.shape[1]
 
 
+def test_a_sound_is_encoded_at_the_level_of_the_grid_that_it_came_from() -> None:
+    sound = Sound(0.1 * noise(0.5, rate=48_000)[None], 48_000, "FLOAT", "WAV")
+    first = encode_sound(model(), sound, "noise")
+    quieter = Sound(0.3 * sound.samples, 48_000, "FLOAT", "WAV")
+    assert first.source is not None
+    assert encode_sound(model(), quieter, "quieter").source != first.source
+    again = encode_sound(model(), quieter, "quieter", like=first)
+    assert again.source == replace(first.source, name="quieter")
+    level = 0.3 * sound.samples[0] * 10 ** (first.source.gain_db / 20)
+    assert np.array_equal(again.codes, model().codec.encode(level.astype(np.float32)))
+    with pytest.raises(DataError, match="not made from a sound"):
+        encode_sound(model(), sound, "noise", like=grid(3, source=None))
+
+
 def test_a_long_sound_is_encoded_in_pieces_as_if_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     codec = model().codec
     samples = noise(50.0, rate=48_000)

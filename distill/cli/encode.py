@@ -25,6 +25,10 @@ def encode(
     model: Model,
     audio: Annotated[Path, typer.Argument(help="Sound file of any length.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Grid file to write.", show_default=False)],
+    like: Annotated[
+        Path | None,
+        typer.Option("--like", metavar="GRID", help="For a sound decoded from this grid: its gain, not a peak of 1."),
+    ] = None,
     force: Force = False,
     device: Device = "cpu",
     project: Project = Path(),
@@ -35,12 +39,13 @@ def encode(
     """Encode a sound to a grid of codes."""
     set_up_logging(quiet=quiet, verbose=verbose)
     require_free(output, force=force)
-    from distill.codes.file import write_grid
+    from distill.codes.file import read_grid, write_grid
     from distill.codes.history import History
     from distill.codes.sound import encode_file
     from distill.models.health import health_of_counts, usage_counts
 
-    grid = encode_file(load_model(model, device, project), audio)
+    level_of = None if like is None else read_grid(like).grid
+    grid = encode_file(load_model(model, device, project), audio, like=level_of)
     write_grid(output, History(grid))
     values = {
         "grid": str(output),

@@ -7,10 +7,11 @@ import numpy as np
 
 from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono
-from distill.codec.codec import Codec, Samples, normalise
+from distill.codec.codec import Codec, Normalised, Samples, normalise
 from distill.codes.grid import CodeGrid, Codes, Source
 from distill.codes.model import CodesModel
 from distill.codes.vectors import codebooks, relative_distance, sum_of_vectors
+from distill.errors import DataError
 from distill.generation.render import LOUDEST_DB, PEAK_DB
 from distill.models.grid import columns_of
 
@@ -32,23 +33,34 @@ class RoundTrip:
     distance: float
 
 
-def encode_file(model: CodesModel, path: Path) -> CodeGrid:
+def encode_file(model: CodesModel, path: Path, *, like: CodeGrid | None = None) -> CodeGrid:
     """The grid of a sound file of any length, normalised as in training: mono, at the model's rate, with a peak of 1.
 
+    Args:
+        model: whose codes to find.
+        path: the file.
+        like: a grid whose sound had the level of this one: its gain is taken instead of a peak of 1. What was decoded
+            from a grid seldom has the peak of what was encoded, and another level has other codes.
+
     Raises:
-        DataError: the file is not a sound that can be used, or it is silent.
+        DataError: the file is not a sound that can be used, or it is silent, or `like` was not made from a sound.
     """
-    return encode_sound(model, read_sound(path), path.name)
+    return encode_sound(model, read_sound(path), path.name, like=like)
 
 
-def encode_sound(model: CodesModel, sound: Sound, name: str) -> CodeGrid:
+def encode_sound(model: CodesModel, sound: Sound, name: str, *, like: CodeGrid | None = None) -> CodeGrid:
     """The grid of a sound; see `encode_file`.
 
     Raises:
-        DataError: the sound is silent.
+        DataError: the sound is silent, or `like` was not made from a sound.
     """
-    normalised = normalise(to_mono(sound, model.sample_rate))
-    seconds = len(normalised.samples) / model.sample_rate
+    samples = to_mono(sound, model.sample_rate)
+    normalised = normalise(samples)
+    if like is not None:
+        if like.source is None:
+            raise DataError("the grid whose level is wanted was not made from a sound: it has no level")
+        normalised = Normalised(scaled(samples, like.source.gain_db), like.source.gain_db)
+    seconds = len(samples) / model.sample_rate
     return model.grid(model.codec.encode(normalised.samples), Source(name, seconds, normalised.gain_db))
 
 
