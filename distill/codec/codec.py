@@ -20,7 +20,7 @@ from distill.models.vqvae import ConvVQVAE
 # What is long goes through the networks in pieces of so many columns: memory for their layers does not grow with it.
 PIECE_COLUMNS = 128
 # What decodes to a log mel is sought in so many rounds, and judged by the cells within this distance.
-ROUNDS, AROUND = 10, 1
+ROUNDS, AROUND = 40, 1
 # The decoder's four doublings by kernels of 3 see less than 2 columns to either side, the encoder's less than 1.
 CONTEXT_COLUMNS = 2
 
