@@ -41,7 +41,7 @@ FORKS = textwrap.dedent(
     import distill.audio.mel, distill.models.prior, distill.models.quantizer, distill.training.runtime
     torch.set_num_threads(2)
     digests = set()
-    for _ in range(500):
+    for _ in range(250):
         reader, writer = os.pipe()
         if os.fork() == 0:
             os.write(writer, hashlib.sha256(torch.hann_window(2048).numpy().tobytes()).digest())
