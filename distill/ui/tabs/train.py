@@ -1,0 +1,10 @@
+"""The tab Train."""
+
+import gradio as gr
+
+from distill.ui.context import Context
+
+
+def build(context: Context) -> None:
+    """Put the tab's controls into the open tab."""
+    gr.Markdown(f"`{context.project}`")
