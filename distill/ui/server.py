@@ -52,11 +52,11 @@ def application(context: Context, token: str | None) -> ASGIApp:
     os.environ["GRADIO_TEMP_DIR"] = str(files)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     app = FastAPI(title="distill", openapi_url=None)
-    app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
+    app.mount("/page-assets", StaticFiles(directory=ASSETS), name="page-assets")
     styles = [path.name for path in sorted(ASSETS.glob("*.css"))]
     scripts = [path.name for path in sorted(ASSETS.glob("*.js"))]
-    head = "".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in styles)
-    head += "".join(f'<script type="module" src="/assets/{name}"></script>' for name in scripts)
+    head = "".join(f'<link rel="stylesheet" href="/page-assets/{name}">' for name in styles)
+    head += "".join(f'<script type="module" src="/page-assets/{name}"></script>' for name in scripts)
     page = gr.mount_gradio_app(
         app,
         build_app(context),
