@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,11 +51,11 @@ class Context:
         Only files that were linked are served: nobody else can make the signature in it.
         """
         absolute = path.resolve()
-        return f"{MEDIA}/{self.signature(absolute)}{quote(absolute.as_posix())}"
+        return f"{MEDIA}/{self.signature(absolute)}{quote(os.fsencode(absolute))}"
 
     def signature(self, path: Path) -> str:
         """What the link to an absolute path is recognised by."""
-        return hmac.new(self.key, path.as_posix().encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self.key, os.fsencode(path), hashlib.sha256).hexdigest()
 
     def named(self, text: str) -> Path:
         """A file or folder that somebody named on the page: absolute, or below the project.

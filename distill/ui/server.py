@@ -11,9 +11,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from distill.errors import StorageError, UsageError
+from distill.ui.api import add_api
 from distill.ui.app import build_app
 from distill.ui.context import Context, context_of
 from distill.ui.guard import Guard
+from distill.ui.media import add_media
 from distill.ui.theme import theme
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -53,6 +55,8 @@ def application(context: Context, token: str | None) -> ASGIApp:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     app = FastAPI(title="distill", openapi_url=None)
     app.mount("/page-assets", StaticFiles(directory=ASSETS), name="page-assets")
+    add_api(app, context)
+    add_media(app, context)
     styles = [path.name for path in sorted(ASSETS.glob("*.css"))]
     scripts = [path.name for path in sorted(ASSETS.glob("*.js"))]
     head = "".join(f'<link rel="stylesheet" href="/page-assets/{name}">' for name in styles)
