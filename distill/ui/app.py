@@ -13,7 +13,10 @@ TITLE = "distill"
 def build_app(context: Context) -> gr.Blocks:
     """The page with all tabs; each tab gets the same context and nothing of the others."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False) as blocks:
-        gr.HTML(f'<header class="d-top"><h1>{TITLE}</h1><p>{escape(context.project.name)}</p></header>', padding=False)
+        gr.HTML(
+            f'<header class="d-top"><h1>{TITLE}</h1><p>{escape(context.project.name)}</p></header>',
+            apply_default_css=False,
+        )
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Data", id="data"):
                 data.build(context)
