@@ -135,7 +135,7 @@ def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chr
     other.locator("#tune-answer").get_by_text("max_lr: 0.001 → 0.0005").wait_for()
     (entry,) = journal_of(Workspace(root), "train_vqvae")
     assert entry["change"] == {"decay": 0.9, "max_lr": 0.0005}
-    other.get_by_text("decay = 0.9, max_lr = 0.0005").wait_for()
+    other.get_by_text("decay = 0.9, max_lr = 5e-4").wait_for()
     other.locator("#tune-weight_full input").fill("0.9")
     other.locator("#tune-apply").click()
     other.get_by_text("must sum to 0.95 to 1.05").wait_for()
@@ -166,6 +166,7 @@ def test_the_server_may_be_killed_while_a_training_goes_on(chromium: Any, projec
     with served(project) as server:
         watched = Watched(chromium, server.url)
         page = watched.open("Train")
+        page.get_by_role("progressbar").wait_for()
         page.get_by_role("button", name="Resume").locator("visible=true").click()
         page.get_by_text("Goes on from step").wait_for()
         server.process.kill()

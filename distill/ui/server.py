@@ -43,7 +43,7 @@ def serve(
         application(context, token),
         host=host,
         port=port,
-        log_level="error",
+        log_level="critical",
         # Open pages hold a connection for as long as they are open.
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
