@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -89,6 +90,20 @@ def test_a_training_is_read_tuned_measured_and_rolled_back(page: Served, root: P
     assert (back["to"], back["abandoned"]) == (saved["step"], 1)
     (entry, *_) = page.get("/api/state")["training"]["journal"]
     assert entry["change"] == {"decay": 0.9, "max_lr": 5e-4}
+
+
+def test_memory_and_files_stay_flat_over_many_updates(page: Served) -> None:
+    server = psutil.Process(page.process.pid)
+
+    def updates(count: int) -> tuple[int, int]:
+        for _ in range(count):
+            page.get("/api/state")
+        return server.memory_info().rss, server.num_fds()
+
+    memory, files = updates(100)
+    later_memory, later_files = updates(900)
+    assert later_memory - memory < 20 * 2**20
+    assert later_files - files < 5
 
 
 def test_what_is_asked_wrongly_gets_one_line(page: Served) -> None:
