@@ -5,15 +5,17 @@ from html import escape
 import gradio as gr
 
 from distill.ui.context import Context
-from distill.ui.tabs import data, monitor, train
+from distill.ui.studio import Studio
+from distill.ui.tabs import codes, data, monitor, train
 
 TITLE = "distill"
 
 
 def build_app(context: Context) -> gr.Blocks:
-    """The page with all tabs; each tab gets the same context and nothing of the others."""
+    """The page with all tabs; each tab gets the same context, the last three also what they share."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False) as blocks:
         gr.HTML(f'<header class="d-top"><h1>{TITLE}</h1><p>{escape(context.project.name)}</p></header>', padding=False)
+        studio = Studio.of(context)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Data", id="data"):
                 data.build(context)
@@ -21,4 +23,6 @@ def build_app(context: Context) -> gr.Blocks:
                 train.build(context)
             with gr.Tab("Monitor", id="monitor"):
                 monitor.build(context)
+            with gr.Tab("Codes", id="codes") as tab:
+                codes.build(context, studio, tab)
     return blocks
