@@ -25,6 +25,7 @@ from distill.codes.selection import Selection
 from distill.codes.session import EditSession
 from distill.codes.sound import encode_file
 from distill.errors import ArtifactError, DataError, DistillError, UsageError
+from distill.files import storage_errors
 from distill.ui.context import Context
 
 GRID_EXTENSION = ".json"
@@ -223,13 +224,19 @@ class Desk:
     def new_file(self, name: str) -> Path:
         """A new file of the desk's; the last few of the same name stay."""
         with self.lock:
+            self._number += 1
+            for old in sorted(self.folder().glob(f"*-{name}"))[: 1 - _KEPT]:
+                old.unlink(missing_ok=True)
+            return self.folder() / f"{self._number:08d}-{name}"
+
+    def folder(self) -> Path:
+        """The folder of the desk's files, which is gone with the session."""
+        with self.lock:
             if self._folder is None:
                 self._folder = self.context.project / ".distill" / "ui" / "desks" / secrets.token_hex(8)
-                self._folder.mkdir(parents=True)
-            self._number += 1
-            for old in sorted(self._folder.glob(f"*-{name}"))[: 1 - _KEPT]:
-                old.unlink(missing_ok=True)
-            return self._folder / f"{self._number:08d}-{name}"
+            with storage_errors(self._folder, "write"):
+                self._folder.mkdir(parents=True, exist_ok=True)
+            return self._folder
 
 
 def wish_of(values: Any) -> Wish:

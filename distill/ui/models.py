@@ -17,8 +17,8 @@ MOST_LOADED = 3
 class Models:
     """The models of the context's project.
 
-    A model is called by its file's path from the project's folder, or NAME/VERSION in the registry. What comes back from
-    a browser is looked up among these names; it is never taken for a path.
+    A model is called by its file's path from the project's folder, or NAME/VERSION in the registry. What comes back
+    from a browser is looked up among these names; it is never taken for a path.
     """
 
     def __init__(self, context: Context) -> None:

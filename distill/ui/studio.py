@@ -15,6 +15,7 @@ class Studio:
     """Components of three tabs that others of them fill; to be made within the open `gr.Blocks`.
 
     Attributes:
+        tabs: to go from one tab to the other.
         models: the project's models.
         desk: the state with the session's `Desk`.
         arrivals: how often another tab has put something on the desk.
@@ -22,6 +23,7 @@ class Studio:
         generate_model: the same in the tab Generate.
     """
 
+    tabs: gr.Tabs
     models: Models
     desk: gr.State
     arrivals: gr.State
@@ -29,9 +31,10 @@ class Studio:
     generate_model: gr.Dropdown
 
     @classmethod
-    def of(cls, context: Context) -> "Studio":
-        """That of a page."""
+    def of(cls, context: Context, tabs: gr.Tabs) -> "Studio":
+        """That of a page with these tabs."""
         return cls(
+            tabs,
             Models(context),
             gr.State(Desk(context), delete_callback=Desk.close),
             gr.State(0),
@@ -39,12 +42,15 @@ class Studio:
             _choice("Models come from the tab Train, or from a file in the tab Library."),
         )
 
-    def offered(self, chosen: str | None) -> Any:
-        """The choice of models as it is now; what was chosen stays, if it is still there."""
-        choices = self.models.choices()
-        names = [name for _, name in choices]
-        value = chosen if chosen in names else names[0] if names else None
-        return gr.Dropdown(choices=choices, value=value)
+    def first_offered(self) -> tuple[Any, Any]:
+        """Both choices when the page opens: the files, which are found at once."""
+        choices = self.models.choices(registry=False)
+        value = choices[0][1] if choices else None
+        return gr.Dropdown(choices=choices, value=value), gr.Dropdown(choices=choices, value=value)
+
+    def offered(self) -> Any:
+        """A choice as it is now, with the registry; what was chosen stays."""
+        return gr.Dropdown(choices=self.models.choices())
 
 
 def _choice(info: str) -> gr.Dropdown:

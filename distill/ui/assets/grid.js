@@ -9,7 +9,7 @@ const ROW = 11; // px of a band
 const GAP = 12; // px between levels
 const RULER = 24; // px
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300]; // s between ticks
-const ZOOMS = [2, 3, 4, 6, 8, 12, 16, 22, 30, 40]; // px of a column
+const ZOOMS = [2, 3, 4, 6, 8, 12, 16, 22, 30, 40, 56, 80]; // px of a column
 const KEYS = [
   ["Arrows", "go from cell to cell; with Shift the selection grows"],
   ["Page up, Page down", "to the level above or below"],

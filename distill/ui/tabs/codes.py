@@ -53,25 +53,22 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     given = [desk, chosen, at, hear]
     shows = [grid, said]
 
-    with gr.Accordion("Change the selection", open=False, elem_id="codes-edits"):
-        with gr.Row():
-            with gr.Column(min_width=200):
-                reverse = gr.Button("Turn round in time", size="sm")
-                frozen = gr.CheckboxGroup([], label="Frozen levels", info="Edits leave them as they are.")
-            with gr.Column(min_width=200):
-                columns = gr.Number(1, precision=0, label="Columns", info="Negative: earlier.")
-                move = gr.Button("Move in time", size="sm")
-            with gr.Column(min_width=200):
-                times = gr.Number(1, precision=0, minimum=1, label="Copies", info="Of the selected columns, all levels.")
-                repeat = gr.Button("Repeat", size="sm")
-            with gr.Column(min_width=200):
-                temperature = gr.Slider(0, 2, 1, step=0.05, label="Temperature", info="Higher: more surprise.")
-                seed = gr.Number(0, precision=0, minimum=0, label="Seed")
-                draw = gr.Button("Let the model draw it anew", size="sm")
+    with gr.Accordion("Change the selection", open=False, elem_id="codes-edits"), gr.Row():
+        with gr.Column(min_width=200):
+            reverse = gr.Button("Turn round in time", size="sm")
+            frozen = gr.CheckboxGroup([], label="Frozen levels", info="Edits leave them as they are.")
+        with gr.Column(min_width=200):
+            columns = gr.Number(1, precision=0, label="Columns", info="Negative: earlier.")
+            move = gr.Button("Move in time", size="sm")
+        with gr.Column(min_width=200):
+            times = gr.Number(1, precision=0, minimum=1, label="Copies", info="Of the selected columns, all levels.")
+            repeat = gr.Button("Repeat", size="sm")
+        with gr.Column(min_width=200):
+            temperature = gr.Slider(0, 2, 1, step=0.05, label="Temperature", info="Higher: more surprise.")
+            seed = gr.Number(0, precision=0, minimum=0, label="Seed")
+            draw = gr.Button("Let the model draw it anew", size="sm")
     with gr.Accordion("Swap and blend with a second grid", open=False, elem_id="codes-second"):
-        second = gr.File(
-            label="Second sound or grid file", file_types=_TAKEN, height=112, elem_id="codes-second-file"
-        )
+        second = gr.File(label="Second sound or grid file", file_types=_TAKEN, height=112, elem_id="codes-second-file")
         other = grid_component(OTHER, plain=True)
         gr.Markdown(
             "What is selected above goes together with the same columns of the second grid, or with those from the "
@@ -185,7 +182,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         return shown(desk.saved_grid())
 
     quick: dict[str, Any] = {"trigger_mode": "multiple", "show_progress": "hidden"}
-    tab.select(told(studio.offered), studio.codes_model, studio.codes_model, show_progress="hidden")
+    tab.select(told(studio.offered), None, studio.codes_model, show_progress="hidden")
     arrived = [*outputs, frozen, studio.codes_model]
     studio.arrivals.change(arrive, desk, arrived)
     opened.upload(open_file, [desk, studio.codes_model, opened], [*outputs, frozen], show_progress_on=opened)
@@ -262,10 +259,9 @@ def _words(desk: Desk) -> str:
     sheet = desk.sheet()
     grid, history = sheet.work.grid, sheet.work.history
     edits = f"{history.position} of {len(history.edits)} edits done" if history.edits else "no edits yet"
-    return (
-        f"**{escape(sheet.name)}**: {len(grid)} columns of {1000 * grid.seconds_per_column:.0f} ms, {grid.bands} bands, "
-        f"{grid.levels} levels of {grid.codebook_size} codes; {edits}."
-    )
+    time = f"{len(grid)} columns of {1000 * grid.seconds_per_column:.0f} ms"
+    codes = f"{grid.bands} bands, {grid.levels} levels of {grid.codebook_size} codes"
+    return f"**{escape(sheet.name)}**: {time}, {codes}; {edits}."
 
 
 def _history(desk: Desk | None) -> str:
