@@ -271,7 +271,7 @@ def stem_of(name: str) -> str:
     >>> stem_of("../my kick.wav"), stem_of("..")
     ('my-kick', 'sound')
     """
-    stem = re.sub(r"[^\\w-]+", "-", name.rpartition(".")[0] or name).strip("-_")
+    stem = re.sub(r"[^\w-]+", "-", name.rpartition(".")[0] or name).strip("-_")
     return stem[:60] or "sound"
 
 

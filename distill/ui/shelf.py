@@ -142,9 +142,9 @@ def _curve(title: str, train: Sequence[float | None], held_out: Sequence[float |
     low, high = min(known), max(known)
     last_train = next((value for value in reversed(train) if value is not None), None)
     last_held_out = next((value for value in reversed(held_out) if value is not None), None)
-    words = f"{title} over {max(len(train), len(held_out))} epochs: training {_known(last_train)} at the end"
+    words = f"{title} over {max(len(train), len(held_out))} epochs: training (grey) {_known(last_train)} at the end"
     if last_held_out is not None:
-        words += f", held-out {_known(last_held_out)}"
+        words += f", held-out (coloured) {_known(last_held_out)}"
     return filled("curve", words=words, train=_points(train, low, high), held_out=_points(held_out, low, high))
 
 

@@ -479,8 +479,8 @@ class DistillGrid extends HTMLElement {
       this.#anchor = { column: at.column, row: ends.top };
       this.#focus = { column: at.column, row: ends.bottom };
     } else {
-      if (!event.shiftKey) this.#anchor = at;
-      this.#focus = at;
+      if (!event.shiftKey) this.#anchor = { ...at };
+      this.#focus = { ...at };
     }
     this.#chosen = true;
     canvas.setPointerCapture(event.pointerId);

@@ -39,7 +39,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     desk = studio.desk
     with gr.Row():
         studio.codes_model.render()
-        opened = gr.File(label="Sound or grid file", file_types=_TAKEN, height=112, scale=3, elem_id="codes-file")
+        opened = gr.File(label="Sound or grid file", file_types=_TAKEN, height=130, scale=3, elem_id="codes-file")
     said = gr.Markdown(_EMPTY, elem_id="codes-said")
     grid = grid_component(MINE)
     chosen = gr.Textbox(visible="hidden")
@@ -68,7 +68,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")
             draw = gr.Button("Let the model draw it anew", size="sm")
     with gr.Accordion("Swap and blend with a second grid", open=False, elem_id="codes-second"):
-        second = gr.File(label="Second sound or grid file", file_types=_TAKEN, height=112, elem_id="codes-second-file")
+        second = gr.File(label="Second sound or grid file", file_types=_TAKEN, height=130, elem_id="codes-second-file")
         other = grid_component(OTHER, plain=True)
         gr.Markdown(
             "What is selected above goes together with the same columns of the second grid, or with those from the "

@@ -88,9 +88,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             least = gr.Slider(0, 0.2, 0, step=0.005, label="Min-p", info="Leaves out the least likely. 0: nobody.")
         natural = gr.Checkbox(False, label="End each sound where the model ends it; the duration is then the greatest")
     with gr.Row(elem_classes="d-line"):
-        go = gr.Button("Generate", variant="primary", scale=3, elem_id="generate-go")
-        again = gr.Button("With another seed", scale=2, min_width=150)
-        stop = gr.Button("Stop", scale=1, min_width=80)
+        go = gr.Button("Generate", variant="primary", size="md", scale=3, elem_id="generate-go")
+        again = gr.Button("With another seed", size="md", scale=2, min_width=150)
+        stop = gr.Button("Stop", size="md", scale=1, min_width=80)
     status = gr.Markdown("", elem_id="generate-status")
     cards = cards_component("generate-cards", _EMPTY)
 
@@ -137,13 +137,16 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         folder = batch_folder(context)
         source = None if action == NEW else given_file(given, folder)
         yield results, gr.skip(), f"Making {_sounds(int(count))} …"
+        before: Results = results
+        fresh: Results = ()
         made = produce(
             model, request, Destination(folder, settings), count=int(count), seed=int(seed or 0), source=source
         )
         for number, written in enumerate(made, 1):
             words = f"seed {written.seed} · {written.seconds:.2f} s · {name}"
             result = Result.of(written, model, name or "", words, desk, whole=action == NEW)
-            results = (result, *results)[:MOST_SHOWN]
+            fresh = (*fresh, result)
+            results = (*fresh, *before)[:MOST_SHOWN]
             yield results, _cards(results), f"{number} of {_sounds(int(count))}"
         place = folder.relative_to(context.project).as_posix()
         yield results, gr.skip(), f"{_sounds(int(count))} in `{place}`"

@@ -87,22 +87,22 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     cards = cards_component("library-cards", _EMPTY)
     differences = gr.HTML(apply_default_css=False, elem_id="library-differences")
     with gr.Column(visible=False, elem_id="library-details") as opened:
-        details = gr.HTML(apply_default_css=False)
         with gr.Row(elem_classes="d-line"):
             place = gr.Dropdown(
                 [], label="Where", info="Files and versions in the registry with these weights.", scale=3
             )
-            use = gr.Button("Use it", variant="primary", min_width=100, elem_id="library-use")
-            enter = gr.Button("Register", min_width=100, elem_id="library-register")
-            rise = gr.Button("Promote", min_width=100, elem_id="library-promote")
-            save = gr.Button("Download", min_width=100, elem_id="library-download")
-            remove = gr.Button("Delete …", min_width=100, elem_id="library-delete")
+            use = gr.Button("Use it", size="md", variant="primary", min_width=100, elem_id="library-use")
+            enter = gr.Button("Register", size="md", min_width=100, elem_id="library-register")
+            rise = gr.Button("Promote", size="md", min_width=100, elem_id="library-promote")
+            save = gr.Button("Download", size="md", min_width=100, elem_id="library-download")
+            remove = gr.Button("Delete …", size="md", min_width=100, elem_id="library-delete")
         with gr.Row(visible=False, elem_classes="d-line", elem_id="library-question") as question:
             asked = gr.Markdown()
             yes = gr.Button("Yes", variant="stop", scale=0, min_width=120, elem_id="library-yes")
             no = gr.Button("No, leave it", scale=0, min_width=120, elem_id="library-no")
+        details = gr.HTML(apply_default_css=False)
     with gr.Accordion("Import a model file", open=False), gr.Row():
-        upload = gr.File(label="Model file", file_types=[EXTENSION], height=112, elem_id="library-file", scale=3)
+        upload = gr.File(label="Model file", file_types=[EXTENSION], height=130, elem_id="library-file", scale=3)
         name = gr.Textbox(label="Name", info="Empty: the model's own.", max_length=100, scale=2)
     link = gr.Textbox(visible="hidden")
 
