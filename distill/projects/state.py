@@ -7,14 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from distill.configs import PriorConfig, TrainingConfig, VQVAEConfig
+from distill.configs import SPECTRAL_TERMS, PriorConfig, TrainingConfig, VQVAEConfig
 from distill.errors import DistillError
 from distill.files import finite, read_json
 from distill.live.activity import peak_of
 from distill.live.folder import RunFolder
 from distill.live.journal import read_entries
 from distill.live.status import read_rows, read_status
-from distill.models.health import Health, judge, utilization_warnings
+from distill.models.health import Health, judge
 from distill.models.labels import level_labels
 from distill.projects.background import progress_of
 from distill.projects.steered import TRAININGS, in_force, training_of, where_it_stands
@@ -70,7 +70,8 @@ def _training(folder: RunFolder) -> dict[str, Any]:
     settings = in_force(folder)
     health: Health = status.get("health") or {}
     peak = peak_of(status.get("activity") or {})
-    told = {**status.get("warnings", {}), **(utilization_warnings(health) if health else {})}
+    # What the newest evaluation warns of; what was said of earlier ones may be over.
+    told = [each for each in ((status.get("row") or {}).get("warnings") or "").split("; ") if each]
     return {
         **where_it_stands(folder),
         "steps_per_second": status.get("steps_per_second"),
@@ -82,7 +83,7 @@ def _training(folder: RunFolder) -> dict[str, Any]:
         "verdict": asdict(judge(health)) if health else None,
         "peak": asdict(peak) if peak else None,
         "activity": status.get("activity") or {},
-        "warnings": list(dict.fromkeys([*told.values(), *([peak.warning] if peak and peak.warning else [])])),
+        "warnings": [*told, *([peak.warning] if peak and peak.warning else [])],
         "threshold": _threshold(root, stage),
         "history": _curves(read_rows(root, stage)),
         "previews": _previews(folder),
@@ -96,6 +97,8 @@ def _terms(settings: Mapping[str, Any], terms: Mapping[str, float | None]) -> li
 
     A loss with a single term has no weight of its own: it counts once.
     """
+    known = [name for name in SPECTRAL_TERMS if name in terms]
+    terms = {name: terms[name] for name in (*known, *(terms.keys() - {*known}))}
     weights = {
         name: settings.get("commitment_weight" if name == "commitment" else f"weight_{name}", 1.0) for name in terms
     }
