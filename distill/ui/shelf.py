@@ -108,7 +108,7 @@ def differences_of(rows: Mapping[str, Mapping[str, Any]], names: Sequence[str]) 
         for row, values in rows.items()
     )
     return (
-        f'<div class="d-table"><table><caption>In what they differ</caption><thead><tr><td></td>{head}</tr></thead>'
+        f'<div class="d-rows"><table><caption>In what they differ</caption><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -130,7 +130,7 @@ def _levels(manifest: Manifest) -> str:
         return ""
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("codes in use", "perplexity", "dead codes"))
     return (
-        f'<div class="d-table"><table><caption>{escape(light_of(manifest).words)}</caption>'
+        f'<div class="d-rows"><table><caption>{escape(light_of(manifest).words)}</caption>'
         f"<thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

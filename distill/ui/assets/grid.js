@@ -250,7 +250,7 @@ class DistillGrid extends HTMLElement {
   // -- drawing
 
   get #gutter() {
-    return this.#parts.scroll.clientWidth < 480 ? 68 : 96;
+    return this.#parts.scroll.clientWidth < 480 ? 78 : 96;
   }
 
   get #height() {
@@ -410,7 +410,7 @@ class DistillGrid extends HTMLElement {
       const y = level * (tall + GAP);
       context.font = `600 12px ${look.font}`;
       context.fillStyle = look.text;
-      context.fillText(short(label, gutter < 80 ? 9 : 14), gutter - 10, y + 8);
+      context.fillText(short(label, gutter < 80 ? 10 : 14), gutter - 10, y + 8);
       context.font = `10.5px ${look.font}`;
       context.fillStyle = look.quiet;
       if (view.frozen.includes(level)) context.fillText("frozen", gutter - 10, y + 24);

@@ -181,7 +181,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     )
     stop.click(lambda: "Stopped.", None, status, cancels=[event, event_again], show_progress="hidden")
     cards.pick(pick, [studio.desk, results, studio.arrivals], [studio.arrivals, studio.tabs])
-    action.change(_given_of, action, [given_row, fill_column], show_progress="hidden")
+    action.change(_given_of, action, [given_row, fill_column, seconds], show_progress="hidden")
     tab.select(told(studio.offered), None, studio.generate_model, show_progress="hidden")
     studio.generate_model.change(
         look,
@@ -217,8 +217,10 @@ def _sampling(
     }
 
 
-def _given_of(action: str) -> tuple[Any, Any]:
-    return gr.Row(visible=action != NEW), gr.Column(visible=action == FILL)
+def _given_of(action: str) -> tuple[Any, ...]:
+    """What is asked for depends on what is made: a sound, a part of it, or a duration."""
+    fills = action == FILL
+    return gr.Row(visible=action != NEW), gr.Column(visible=fills), gr.Slider(visible=not fills)
 
 
 def _another_seed() -> int:
