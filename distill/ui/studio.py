@@ -38,8 +38,8 @@ class Studio:
             Models(context),
             gr.State(Desk(context), delete_callback=Desk.close),
             gr.State(0),
-            _choice("Grids belong to the model that encoded them."),
-            _choice("Models come from the tab Train, or from a file in the tab Library."),
+            _choice("codes-model", "Grids belong to the model that encoded them."),
+            _choice("generate-model", "Models come from the tab Train, or from a file in the tab Library."),
         )
 
     def first_offered(self) -> tuple[Any, Any]:
@@ -53,5 +53,5 @@ class Studio:
         return gr.Dropdown(choices=self.models.choices())
 
 
-def _choice(info: str) -> gr.Dropdown:
-    return gr.Dropdown(choices=[], label="Model", info=info, render=False, interactive=True, scale=2)
+def _choice(elem_id: str, info: str) -> gr.Dropdown:
+    return gr.Dropdown(choices=[], label="Model", info=info, render=False, interactive=True, scale=2, elem_id=elem_id)
