@@ -301,4 +301,5 @@ def _called(path: Path) -> Iterator[None]:
         yield
     except DistillError as error:
         kind = ArtifactError if isinstance(error, ArtifactError) else DataError
-        raise kind(str(error).replace(str(path), path.name)) from error
+        words = str(error).replace(str(path), path.name)
+        raise kind(words if path.name in words else f"{path.name}: {words}") from error
