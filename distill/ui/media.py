@@ -14,6 +14,8 @@ from distill.ui.context import MEDIA, Context
 PICTURES = {".png": "image/png"}
 # What browsers play themselves; anything else is sent as WAV.
 PLAYED = {".wav": "audio/wav", ".flac": "audio/flac", ".mp3": "audio/mpeg", ".ogg": "audio/ogg"}
+# What is only saved.
+SAVED = {".json": "application/json", ".distill": "application/octet-stream"}
 PAGES = {".html": "text/html"}
 # A page of ours that stands in a frame of the page has its players, and no scripts.
 FRAMED = {
@@ -34,6 +36,8 @@ def add_media(app: FastAPI, context: Context) -> None:
             return FileResponse(path, media_type=PAGES[suffix], headers=FRAMED)
         if suffix in PICTURES or suffix in PLAYED:
             return FileResponse(path, media_type={**PICTURES, **PLAYED}[suffix], headers={"cache-control": "no-cache"})
+        if suffix in SAVED:
+            return FileResponse(path, media_type=SAVED[suffix], headers={"content-disposition": "attachment"})
         if suffix not in EXTENSIONS:
             return PlainTextResponse("this is neither a sound nor a picture\n", 415)
         try:
