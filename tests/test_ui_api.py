@@ -1,5 +1,6 @@
 """The page's JSON API: plain HTTP calls to a real server with a real training."""
 
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -150,6 +151,15 @@ def test_a_token_is_asked_for(project: Path) -> None:
             assert answer.status == 200
         with opener.open(f"{page.url}/api/runs") as answer:
             assert answer.status == 200
+
+
+def test_without_gradio_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    for name in [name for name in sys.modules if name.startswith("distill.ui.")]:
+        monkeypatch.delitem(sys.modules, name)
+    result = CliRunner().invoke(app, ["ui", "--port", str(free_port())])
+    assert isinstance(result.exception, UsageError)
+    assert "pip install 'distill[ui]'" in str(result.exception)
 
 
 def test_another_address_needs_a_token() -> None:

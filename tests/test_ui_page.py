@@ -11,7 +11,9 @@ from steering_util import journal_of
 
 from browser_util import Watched, browser
 from distill.errors import DistillError
+from distill.live.folder import RunFolder
 from distill.projects.background import alive, progress_of, stop, workspaces
+from distill.projects.steered import snapshots
 from distill.stages.workspace import Workspace
 from page_util import Served, make_sounds, served, settings, wait
 from sounds_util import bad_folder
@@ -54,6 +56,12 @@ def start(watched: Watched, name: str, **changes: Any) -> None:
     page.locator("#train-more textarea").fill("\n".join(settings(**changes)))
     page.locator("#train-start").click()
     page.get_by_text("It goes on when this page is closed").wait_for()
+
+
+def choose(page: Any, place: str, text: str) -> None:
+    """Choose an entry of a list by what it is called."""
+    page.locator(f"{place} input").click()
+    page.locator(f"{place}").get_by_role("option", name=text).or_(page.get_by_role("option", name=text)).first.click()
 
 
 def test_nothing_is_fetched_from_elsewhere_and_nothing_complains(server: Served, chromium: Any) -> None:
@@ -156,6 +164,17 @@ def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chr
     other.locator("#snapshots-list").get_by_text("checkpoint (asked)").wait_for()
     other.locator("#rollback").click()
     other.get_by_text("choose a checkpoint first").wait_for()
+    names = [each["name"] for each in snapshots(RunFolder(root, "train_vqvae"))["validations"]]
+    steps = [str(each["step"]) for each in snapshots(RunFolder(root, "train_vqvae"))["checkpoints"]]
+    choose(other, "#compare-a", steps[0])
+    choose(other, "#compare-b", names[0])
+    other.locator("#compare-answer").get_by_text("validation_loss").wait_for()
+    choose(other, "#rollback-step", steps[0])
+    other.locator("#rollback").click()
+    other.get_by_text("say first that later checkpoints").wait_for()
+    other.locator("#rollback-sure input").check()
+    other.locator("#rollback").click()
+    other.locator("#rollback-answer").get_by_text(f"Back at step {steps[0]}").wait_for()
     assert first.errors == []
     assert second.errors == []
     assert progress_of(root).state == "paused"
