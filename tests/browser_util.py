@@ -29,7 +29,7 @@ class Watched:
         self.url = url
         self.context = running.new_context(**options)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(60_000)
         self.elsewhere: list[str] = []
         self.errors: list[str] = []
         self.page.on("request", self._request)

@@ -114,7 +114,7 @@ def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chr
     start(first, "live", vqvae_epochs=3000, vqvae_preview_interval=4)
     (root,) = workspaces(project)
     page = first.page
-    page.get_by_role("heading", name="Held-out sounds").wait_for()
+    page.get_by_role("heading", name="Held-out sounds").wait_for(timeout=150_000)
     assert page.locator("#train-live audio").count() == 2
     commitment = page.locator("path[data-name='commitment (held-out)']")
     assert (commitment.get_attribute("stroke"), commitment.get_attribute("stroke-dasharray")) == ("#16a34a", "6 4")
