@@ -1,5 +1,6 @@
 """Sound files: the formats, reading, writing, and the way to mono at another sample rate."""
 
+import io
 import os
 import stat
 import sys
@@ -82,6 +83,11 @@ class SoundReader:
         self.channels: int = self._file.channels
         self.subtype: str = self._file.subtype
         self.format: str = self._file.format
+
+    @property
+    def seconds(self) -> float | None:
+        """Duration in s that the header promises; None where it does not say."""
+        return self._file.frames / self.sample_rate if self._file.frames < _UNKNOWN_LENGTH else None
 
     def __enter__(self) -> "SoundReader":
         return self
@@ -209,6 +215,16 @@ def read_sound(path: Path) -> Sound:
     return sound
 
 
+def seconds_of(path: Path) -> float | None:
+    """Duration of a sound file in s, from its header; None where it does not say.
+
+    Raises:
+        SoundError: the file is empty, cut, or not a sound.
+    """
+    with SoundReader(path) as reader:
+        return reader.seconds
+
+
 def write_sound(path: Path, samples: np.ndarray, sample_rate: int, subtype: str | None = None) -> None:
     """Write float samples `[n]` or `[channels, n]` as the format that the extension names, whole or not at all.
 
@@ -236,6 +252,14 @@ def write_sound(path: Path, samples: np.ndarray, sample_rate: int, subtype: str 
                 raise UsageError(f"{path}: {kind} cannot hold {frames.ndim}-d samples at {sample_rate} Hz") from error
             raise StorageError(f"cannot write {path}: {error}") from error
         _require_length(path, temporary, len(frames), kind)
+
+
+def wav_bytes(samples: np.ndarray, sample_rate: int) -> bytes:
+    """A WAV file of 16 bits with float samples `[n]` or `[channels, n]`, for hearing at once."""
+    stream = io.BytesIO()
+    frames = np.ascontiguousarray(np.asarray(samples, dtype=np.float32).T)
+    soundfile.write(stream, frames, sample_rate, format="WAV", subtype="PCM_16")
+    return stream.getvalue()
 
 
 def _require_length(path: Path, written: Path, frames: int, kind: str) -> None:

@@ -25,13 +25,10 @@ from distill.cli.grids import (
 from distill.errors import UsageError
 
 if TYPE_CHECKING:
-    from distill.codec.codec import Samples
     from distill.codes.model import CodesModel
 
 # As many as fit beside each other in most terminals.
 _SHOWN_COLUMNS = 24
-# An entry of a finer level alone is nearly silent; what was made this much louder is mostly the decoder's own floor.
-_MAX_GAIN_DB = 40.0
 
 Picture = Annotated[Path | None, typer.Option("--picture", help="Also draw it to this PNG file.")]
 
@@ -151,13 +148,14 @@ def preview(
         require_free(output, force=force)
         from distill.codes.file import read_grid
         from distill.codes.hearing import hear
+        from distill.codes.sound import audible, peak_db
 
         codes = read_grid(grid).grid
         loaded = load_model(model, device, project)
         loaded.require(codes, str(grid))
         samples = hear(loaded, codes, selection_of(codes, columns, seconds, bands, levels))
-        peak = _peak_db(samples)
-        write_audio(output, samples if true_level else _audible(samples), loaded.sample_rate)
+        peak = round(peak_db(samples), 1)
+        write_audio(output, samples if true_level else audible(samples), loaded.sample_rate)
         values = {"path": str(output), "seconds": len(samples) / loaded.sample_rate, "peak_db": peak}
     print_result([str(values["path"])], values, as_json=as_json)
 
@@ -213,6 +211,7 @@ def _preview_entries(
 
     from distill.audio.sound import EXTENSIONS
     from distill.codes.hearing import Entry, hear_entries
+    from distill.codes.sound import audible, peak_db
     from distill.models.labels import level_labels
 
     empty = model.grid(np.zeros((1, model.codec.bands, model.codec.levels), np.int64))
@@ -229,12 +228,12 @@ def _preview_entries(
         require_free(path, force=force)
     heard, peaks = [], []
     for name, samples in zip(names, hear_entries(model, wanted, columns=length, bands=chosen.bands), strict=True):
-        peaks.append(_peak_db(samples))
-        audible = samples if true_level else _audible(samples)
+        peaks.append(round(peak_db(samples), 1))
+        shown = samples if true_level else audible(samples)
         if one_file:
-            heard.append(audible)
+            heard.append(shown)
         else:
-            write_audio(output / name, audible, model.sample_rate)
+            write_audio(output / name, shown, model.sample_rate)
     if one_file:
         write_audio(output, np.concatenate(heard), model.sample_rate)
     return {
@@ -250,16 +249,3 @@ def _preview_entries(
             for entry, peak, name in zip(wanted, peaks, names, strict=True)
         ],
     }
-
-
-def _peak_db(samples: "Samples") -> float:
-    import math
-
-    return round(20.0 * math.log10(max(float(abs(samples).max()), 1e-9)), 1)
-
-
-def _audible(samples: "Samples") -> "Samples":
-    from distill.codes.sound import scaled
-    from distill.generation.render import PEAK_DB
-
-    return scaled(samples, min(PEAK_DB - _peak_db(samples), _MAX_GAIN_DB))

@@ -79,7 +79,7 @@ def add(
 
     added = add_dataset(folder, project, name)
     values = {"path": added.path, "pointer": added.pointer, "usable": added.usable}
-    print_result([added.path, added.pointer], values, as_json=as_json)
+    print_result([added.path, str(added.pointer)], values, as_json=as_json)
 
 
 def _drawn(waveform: tuple[int, ...], width: int = 16) -> str:

@@ -115,18 +115,20 @@ def generate(
         action = "generate" if continued is None else "continue"
         request = Request(action=action, seconds=duration, natural=natural, **numbers)
     destination = Destination(output, settings, sidecar, force)
-    written: list[Written] = []
+    # Not the sounds themselves: thousands of them would keep all their codes.
+    paths: list[str] = []
+    made: list[dict[str, Any]] = []
     sounds = produce(model, request, destination, count=count, seed=seed, source=continued or file, device=device)
     try:
         with shown_progress() as tell:
             for each in sounds:
-                written.append(each)
-                tell(Progress("generate", len(written), count, "sounds"))
+                paths.append(str(each.path))
+                made.append(_values(each))
+                tell(Progress("generate", len(made), count, "sounds"))
     finally:
         # What is on disk is named also where the rest could not be made.
-        if written:
-            values = {"model": str(model), "sounds": [_values(each) for each in written]}
-            print_result([str(each.path) for each in written], values, as_json=as_json)
+        if made:
+            print_result(paths, {"model": str(model), "sounds": made}, as_json=as_json)
 
 
 def _remake(

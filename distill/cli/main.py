@@ -7,7 +7,21 @@ import sys
 import typer
 
 from distill import __version__
-from distill.cli import check, codes, dataset, encode, flows, generate, model, reproduce, run, stage, tracking, train
+from distill.cli import (
+    check,
+    codes,
+    dataset,
+    encode,
+    flows,
+    generate,
+    model,
+    reproduce,
+    run,
+    stage,
+    tracking,
+    train,
+    ui,
+)
 from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError
 
 # The tools underneath report home by default.
@@ -41,6 +55,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("stage")(stage.stage)
 app.command("sweep")(flows.sweep)
 app.command("serve-flows")(flows.serve_flows)
+app.command("ui")(ui.ui)
 app.add_typer(codes.app, name="codes")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(model.app, name="model")

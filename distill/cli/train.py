@@ -47,6 +47,9 @@ def train(
         list[Path] | None,
         typer.Option("--replay", metavar="JOURNAL", help="Make the live changes of a journal again; one a training."),
     ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="STAGE", help="Last stage to run. [default: register, the last]")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -83,6 +86,7 @@ def train(
             watch=tracked,
             stop=stop,
             replay=replay or (),
+            until=until,
         )
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
 
@@ -132,8 +136,8 @@ def _params(flags: dict[str, Any], settings: list[str] | None) -> "Params":
     return with_settings(Params(), [*given, *(settings or [])])
 
 
-def _summary(model: Path, workspace: Path, reports: dict[str, dict[str, Any]], *, as_json: bool) -> None:
-    vqvae, prior, check = reports.get("train_vqvae"), reports["train_prior"], reports["check_memorization"]
+def _summary(model: Path | None, workspace: Path, reports: dict[str, dict[str, Any]], *, as_json: bool) -> None:
+    vqvae, prior, check = (reports.get(name) for name in ("train_vqvae", "train_prior", "check_memorization"))
     if vqvae is not None:
         stderr.print(health_table(vqvae["codebook"], title=f"Codebooks: {vqvae['health']['words']}"))
         best = vqvae["best"]
@@ -141,25 +145,27 @@ def _summary(model: Path, workspace: Path, reports: dict[str, dict[str, Any]], *
             f"VQ-VAE: best epoch {vqvae['best_epoch']} of {vqvae['epochs']}, training loss {best['train_loss']:.4g}, "
             f"held-out loss {best['validation_loss']:.4g}, held-out distance {best['validation_lsd_db']:.2f} dB"
         )
-    stderr.print(
-        f"Prior: best epoch {prior['best_epoch']} of {prior['epochs']}, "
-        f"training perplexity {prior['best']['train_perplexity']:.2f}, "
-        f"held-out perplexity {prior['best']['validation_perplexity']:.2f}"
-    )
-    stderr.print(f"Memorization: {check['verdict']}")
-    for reason in check["reasons"]:
-        stderr.print(f"  {reason}")
+    if prior is not None:
+        stderr.print(
+            f"Prior: best epoch {prior['best_epoch']} of {prior['epochs']}, "
+            f"training perplexity {prior['best']['train_perplexity']:.2f}, "
+            f"held-out perplexity {prior['best']['validation_perplexity']:.2f}"
+        )
+    if check is not None:
+        stderr.print(f"Memorization: {check['verdict']}")
+        for reason in check["reasons"]:
+            stderr.print(f"  {reason}")
     warnings = [warning for report in reports.values() for warning in report.get("warnings", ())]
     for warning in warnings:
         stderr.print(f"[yellow]Warning:[/yellow] {warning}")
     values = {
-        "model": str(model),
+        "model": None if model is None else str(model),
         "workspace": str(workspace),
-        "digest": reports["register"]["digest"],
-        "verdict": check["verdict"],
-        "memorization_warnings": prior["memorization_warnings"],
+        "digest": reports["register"]["digest"] if "register" in reports else None,
+        "verdict": check["verdict"] if check else None,
+        "memorization_warnings": prior["memorization_warnings"] if prior else [],
         "warnings": warnings,
         "reports": reports,
     }
-    stderr.print("The model:")
-    print_result([str(model)], values, as_json=as_json)
+    stderr.print("The workspace:" if model is None else "The model:")
+    print_result([str(workspace if model is None else model)], values, as_json=as_json)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 
 from distill.codes.grid import CodeGrid
@@ -60,6 +60,15 @@ def usage_png(path: Path, grid: CodeGrid) -> None:
         StorageError: the picture cannot be written.
     """
     usage_heatmap_png(path, usage_counts(grid.codes, grid.codebook_size), grid.labels)
+
+
+def palette(codebook_size: int) -> list[str]:
+    """The colour of each code in pictures of grids, as #rrggbb.
+
+    >>> palette(2)
+    ['#440154', '#fde725']
+    """
+    return [to_hex(colour) for colour in _coloured(np.arange(codebook_size), codebook_size)]
 
 
 def _figure(grid: CodeGrid, seconds: float) -> tuple[Figure, list[Axes]]:

@@ -15,6 +15,8 @@ from distill.errors import DataError
 from distill.generation.render import LOUDEST_DB, PEAK_DB
 from distill.models.grid import columns_of
 
+MAX_GAIN_DB = 40.0
+
 
 @dataclass(frozen=True)
 class RoundTrip:
@@ -89,13 +91,35 @@ def as_source(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samples:
     It keeps whole columns where edits changed their number. What was not made from a sound gets a peak of -1 dB.
     """
     source = grid.source
-    peak = float(np.max(np.abs(samples), initial=0.0))
-    if source is None:
-        return scaled(samples, PEAK_DB - _db(peak))
-    wanted = model.codec.samples_of(source.seconds)
-    if columns_of(frames_of(wanted, model.codec.spectrogram)) == len(grid):
-        samples = samples[:wanted]
-    return scaled(samples, min(-source.gain_db, LOUDEST_DB - _db(peak)))
+    if source is not None:
+        wanted = model.codec.samples_of(source.seconds)
+        if columns_of(frames_of(wanted, model.codec.spectrogram)) == len(grid):
+            samples = samples[:wanted]
+    return at_source_level(grid, samples)
+
+
+def at_source_level(grid: CodeGrid, samples: Samples) -> Samples:
+    """Some decoded samples `[n]` of a grid at the level of the sound that was encoded, below clipping.
+
+    What was not made from a sound gets a peak of -1 dB.
+    """
+    peak = peak_db(samples)
+    if grid.source is None:
+        return scaled(samples, PEAK_DB - peak)
+    return scaled(samples, min(-grid.source.gain_db, LOUDEST_DB - peak))
+
+
+def audible(samples: Samples) -> Samples:
+    """Samples `[n]` with a peak of -1 dB, for hearing codes alone, but with at most 40 dB of gain.
+
+    An entry of a finer level is nearly silent; what was made much louder still is mostly the decoder's own floor.
+    """
+    return scaled(samples, min(PEAK_DB - peak_db(samples), MAX_GAIN_DB))
+
+
+def peak_db(samples: Samples) -> float:
+    """The highest absolute sample, in dB; -180 in silence."""
+    return 20.0 * float(np.log10(max(float(np.max(np.abs(samples), initial=0.0)), 1e-9)))
 
 
 def scaled(samples: Samples, gain_db: float) -> Samples:
@@ -127,7 +151,3 @@ def round_trip(model: CodesModel, grid: CodeGrid) -> RoundTrip:
 
 def _changed(before: Codes, after: Codes) -> tuple[float, ...]:
     return tuple(np.mean(before != after, axis=(0, 1)).tolist())
-
-
-def _db(peak: float) -> float:
-    return 20.0 * float(np.log10(max(peak, 1e-9)))

@@ -17,7 +17,7 @@ from distill.generation.export import Exported, ExportSettings, Frames, Tags, ex
 from distill.generation.given import continue_sound, fill_sound
 from distill.generation.render import GeneratedSound, Generator, sample_grids, waveform_blocks
 from distill.generation.request import Request
-from distill.generation.sampling import window_columns
+from distill.generation.sampling import Grid, window_columns
 from distill.generation.sidecar import (
     Environment,
     Sidecar,
@@ -51,12 +51,16 @@ class Destination:
 
 @dataclass(frozen=True)
 class Written:
-    """A sound on disk; `sidecar` is None where none was asked for."""
+    """A sound on disk; `sidecar` is None where none was asked for.
+
+    Its codes are those of what is new and, of a given sound, of what the model heard or of the whole that was filled.
+    """
 
     path: Path
     sidecar: Path | None
     seed: int
     exported: Exported
+    codes: Grid = field(repr=False, compare=False)
 
     @property
     def seconds(self) -> float:
@@ -180,6 +184,7 @@ class _Made:
     sample_rate: int
     level_given: bool
     frames: int | None
+    codes: Grid
 
 
 @dataclass(frozen=True)
@@ -224,7 +229,7 @@ class _Producer:
                 raise DataError(f"{self.given.path}: {error}") from error
             frames = sound.samples.T
             blocks = (frames[first : first + BLOCK_FRAMES] for first in range(0, len(frames), BLOCK_FRAMES))
-            yield seed, _Made(blocks, sound.sample_rate, level_given=True, frames=None)
+            yield seed, _Made(blocks, sound.sample_rate, level_given=True, frames=None, codes=sound.grid)
 
     def _new_sounds(self, seeds: Sequence[int]) -> Iterator[tuple[int, _Made]]:
         request, codec = self.request, self.generator.codec
@@ -233,7 +238,8 @@ class _Producer:
         frames = None if request.natural else max(1, round(seconds * (self.destination.settings.sample_rate or rate)))
         grids = sample_grids(self.generator, seeds, wanted, config=request.config, natural=request.natural)
         for seed, grid in grids:
-            yield seed, _Made(waveform_blocks(self.generator, grid, wanted), rate, level_given=False, frames=frames)
+            blocks = waveform_blocks(self.generator, grid, wanted)
+            yield seed, _Made(blocks, rate, level_given=False, frames=frames, codes=grid)
 
     def _edited(self, sound: Sound, seed: int) -> GeneratedSound:
         request = self.request
@@ -281,7 +287,7 @@ class _Producer:
         if not self.destination.sidecars:
             # One from before would speak of another sound.
             sidecar.unlink(missing_ok=True)
-            return Written(path, None, seed, exported)
+            return Written(path, None, seed, exported, made.codes)
         sound = WrittenSound(file=path.name, seed=seed, index=index, **vars(exported))
         given = None if self.given is None else named_file(self.given.path, self.given.digest, sidecar)
         write_sidecar(
@@ -296,7 +302,7 @@ class _Producer:
                 environment=self.environment,
             ),
         )
-        return Written(path, sidecar, seed, exported)
+        return Written(path, sidecar, seed, exported, made.codes)
 
 
 def sound_tags(generator: Generator, seed: int, title: str | None = None) -> Tags:

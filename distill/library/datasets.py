@@ -1,16 +1,21 @@
 """Putting a folder of sounds under version control with DVC."""
 
+import os
 import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from distill.audio.sound import EXTENSIONS
 from distill.dataset.scan import scan
 from distill.dataset.walk import find_files
-from distill.errors import DataError, UsageError
+from distill.errors import DataError, DistillError, UsageError
 from distill.files import replacing, storage_errors
+from distill.params import read_params
 from distill.projects.command import dvc
 
 DATA = Path("data")
@@ -18,11 +23,42 @@ DATA = Path("data")
 
 @dataclass(frozen=True)
 class AddedDataset:
-    """A versioned dataset: its folder and its pointer file below the project, and how many of its files are usable."""
+    """A dataset of a project: its folder, its pointer file (None: not versioned), and how many files are usable."""
 
     path: str
-    pointer: str
+    pointer: str | None
     usable: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of sounds of a project: its path below the project, and how many files look like sounds."""
+
+    path: str
+    files: int
+
+
+def list_datasets(project: Path) -> list[Dataset]:
+    """The folders of sounds below `data/`, and the one that params.yaml names."""
+    folders = sorted((project / DATA).glob("*/"))
+    with suppress(DistillError):
+        named = project / read_params(project / "params.yaml").data.path
+        if named.is_dir() and named not in folders:
+            folders = [named, *folders]
+    return [
+        Dataset(os.path.relpath(folder, project), count_sounds(folder))
+        for folder in folders
+        if not folder.name.startswith(".")
+    ]
+
+
+def count_sounds(source: Path) -> int:
+    """How many files of a folder look like sounds by their names; none is read.
+
+    Raises:
+        DataError: there is no such folder or file.
+    """
+    return sum(not found.problem and found.path.suffix.lower() in EXTENSIONS for found in find_files(source))
 
 
 def add_dataset(source: Path, project: Path, name: str | None = None) -> AddedDataset:
@@ -35,24 +71,66 @@ def add_dataset(source: Path, project: Path, name: str | None = None) -> AddedDa
         UsageError: the name cannot be a folder's, or the project is none.
         StorageError: something cannot be written.
     """
-    name = name or source.resolve().name
-    if not name or name.startswith(".") or Path(name).name != name:
-        raise UsageError(f"{name!r} cannot be the name of a folder below {DATA}: choose one with --name")
+    name = _folder_name(name or source.resolve().name)
     for needed in ("params.yaml", ".dvc"):
         if not (project / needed).exists():
             raise UsageError(
                 f"{project.resolve()} has no {needed}: run this in a project folder, or name it with --project"
             )
+    added = _keep(source, project, name)
+    dvc(project, "add", added.path)
+    _point_params(project / "params.yaml", added.path)
+    return AddedDataset(added.path, f"{added.path}.dvc", added.usable)
+
+
+def keep_dataset(source: Path, project: Path, name: str) -> AddedDataset:
+    """Copy the files of `source` to `data/<name>`; in a project of DVC they are versioned as `add_dataset` does it.
+
+    Raises:
+        DataError, UsageError, StorageError: as there.
+    """
+    if (project / "params.yaml").exists() and (project / ".dvc").exists():
+        return add_dataset(source, project, name)
+    return _keep(source, project, _folder_name(name))
+
+
+def gather(files: Iterable[Path], folder: Path) -> list[str]:
+    """Copy single files into a folder, under their own names; those of the same name get a number.
+
+    Returns:
+        The names of the files that are left out, because they do not look like sounds.
+
+    Raises:
+        StorageError: a file cannot be copied.
+    """
+    left_out = []
+    for path in files:
+        if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
+            left_out.append(path.name)
+            continue
+        with storage_errors(folder, "write into"):
+            folder.mkdir(parents=True, exist_ok=True)
+            target, number = folder / path.name, 2
+            while target.exists():
+                target, number = folder / f"{path.stem}-{number}{path.suffix}", number + 1
+            shutil.copyfile(path, target)
+    return left_out
+
+
+def _folder_name(name: str) -> str:
+    if not name or name.startswith(".") or Path(name).name != name or "\0" in name:
+        raise UsageError(f"{name!r} cannot be the name of a folder below {DATA}: choose one with --name")
+    return name
+
+
+def _keep(source: Path, project: Path, name: str) -> AddedDataset:
     usable = sum(report.usable for report in scan(source))
     if not usable:
         raise DataError(f"{source}: no usable sound, so there is nothing to version (distill dataset check says why)")
     target = project / DATA / name
     if source.resolve() != target.resolve():
         _copy(source, target)
-    relative = (DATA / name).as_posix()
-    dvc(project, "add", relative)
-    _point_params(project / "params.yaml", relative)
-    return AddedDataset(relative, f"{relative}.dvc", usable)
+    return AddedDataset((DATA / name).as_posix(), None, usable)
 
 
 def _copy(source: Path, target: Path) -> None:

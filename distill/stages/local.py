@@ -33,9 +33,9 @@ MODELS = Path("models")
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished training: the model file, the workspace it came from and the report of each stage."""
+    """What was done: the model file (None before its last stage), the workspace and the report of each stage."""
 
-    model: Path
+    model: Path | None
     workspace: Path
     reports: dict[str, dict[str, Any]]
 
@@ -52,22 +52,24 @@ def train_folder(
     watch: Watch,
     stop: StopRequest,
     replay: Sequence[Path] = (),
+    until: str | None = None,
 ) -> Outcome:
     """Train both models on a folder of sounds (or one file).
 
     The workspace is `runs/<folder>-<key>`, where the key follows from the folder's path and the parameters: the same
     call goes on where an earlier one stopped. `fresh` forgets what the earlier one did. `watch` gives one more listener
     once the workspace is known. The changes in the journals of `replay` are made again, at their steps; such a training
-    has a workspace of its own.
+    has a workspace of its own. `until` names the last stage to run; a call without it goes on from there.
 
     Raises:
         ArtifactError: a journal cannot be read.
         DataError: there is no such folder, or no usable sound in it.
-        UsageError: the output is there already and is another model.
+        UsageError: the output is there already and is another model, or there is no stage `until`.
         StorageError: something cannot be written.
         Interrupted: somebody asked to stop.
     """
     source = _existing(source)
+    stages = _stages_until(until)
     changes = effective_by_stage(replay)
     key = _key(source, params, *([digest_json(changes)] if changes else []))
     workspace, params = _open(source, params, name, key=key, fresh=fresh)
@@ -78,8 +80,19 @@ def train_folder(
     target = output or MODELS / f"{params.model.name}{EXTENSION}"
     _check_target(target, workspace, force)
     with watch(workspace) as watcher:
-        reports = run_stages(Call(workspace, _heard(emit, watcher, workspace), stop))
-    return Outcome(_deliver(workspace, params, target), workspace.root, reports)
+        reports = run_stages(Call(workspace, _heard(emit, watcher, workspace), stop), stages)
+    model = _deliver(workspace, params, target) if stages == STAGES else None
+    return Outcome(model, workspace.root, reports)
+
+
+def workspace_for(source: Path, params: Params) -> Path:
+    """The workspace, below the current folder, in which `train_folder` trains on a folder with these parameters.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    source = _existing(source)
+    return _workspace(source, _key(source, params)).root
 
 
 def train_prior_for(
@@ -137,17 +150,28 @@ def _key(source: Path, params: Params, *more: str) -> str:
     return digest_json([str(source), values, *more])[:8]
 
 
+def _stages_until(until: str | None) -> tuple[str, ...]:
+    if until is None:
+        return STAGES
+    if until not in STAGES:
+        raise UsageError(f"there is no stage {until!r}; stages: {', '.join(STAGES)}")
+    return STAGES[: STAGES.index(until) + 1]
+
+
+def _workspace(source: Path, key: str) -> Workspace:
+    return Workspace(RUNS / f"{_file_name(source.stem)}-{key}")
+
+
 def _open(source: Path, params: Params, name: str | None, *, key: str, fresh: bool) -> tuple[Workspace, Params]:
     """The workspace for these inputs, with its params.yaml; a model's name is given once and then kept."""
-    folder = _file_name(source.stem)
-    workspace = Workspace(RUNS / f"{folder}-{key}")
+    workspace = _workspace(source, key)
     if fresh and workspace.root.exists():
         with storage_errors(workspace.root, "remove"):
             shutil.rmtree(workspace.root)
     if name is None and workspace.params_file.is_file():
         name = read_params(workspace.params_file).model.name
     if name is None:
-        name = f"{folder}-{datetime.now():%Y%m%d-%H%M%S}"
+        name = f"{_file_name(source.stem)}-{datetime.now():%Y%m%d-%H%M%S}"
     values = params.model_dump(mode="json", by_alias=True)
     values["data"]["path"] = str(source)
     values["model"]["name"] = name

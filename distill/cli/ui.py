@@ -1,0 +1,39 @@
+"""`distill ui`: the page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.cli.console import Quiet, Verbose, print_result, set_up_logging, stderr
+from distill.errors import UsageError
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 5050,
+    host: Annotated[str, typer.Option(help="Address to listen on; another one needs a token.")] = "127.0.0.1",
+    token: Annotated[
+        str | None, typer.Option("--token", help="What everybody who opens the page must know.", envvar="DISTILL_TOKEN")
+    ] = None,
+    project: Annotated[Path, typer.Option("--project", help="Project folder.")] = Path(),
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Serve the page on 127.0.0.1, until Ctrl-C."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.projects.ports import HOST, require_free
+
+    if host == HOST:
+        require_free(port)
+    try:
+        from distill.ui.server import serve
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "gradio":
+            raise
+        raise UsageError("the page needs Gradio: pip install 'distill[ui]'") from error
+
+    def show(address: str) -> None:
+        print_result([address], {}, as_json=False)
+        stderr.print("Ctrl-C ends it; trainings go on.")
+
+    serve(project, host=host, port=port, token=token, on_up=show)

@@ -1,0 +1,196 @@
+"""All that a page shows of a training: gathered from the files that it writes, in one nested value."""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from distill.configs import SPECTRAL_TERMS, PriorConfig, TrainingConfig, VQVAEConfig
+from distill.errors import DistillError
+from distill.files import finite, read_json
+from distill.live.activity import peak_of
+from distill.live.folder import RunFolder
+from distill.live.journal import read_entries
+from distill.live.status import read_rows, read_status
+from distill.models.health import Health, judge
+from distill.models.labels import level_labels
+from distill.projects.background import progress_of
+from distill.projects.steered import TRAININGS, in_force, training_of, where_it_stands
+from distill.stages.workspace import CONFIG_SCHEMA, Workspace, read_report
+
+CONFIGS: dict[str, type[TrainingConfig]] = {"train_vqvae": VQVAEConfig, "train_prior": PriorConfig}
+# More points than a chart has room for are left out evenly.
+MOST_POINTS = 400
+CURVES = (
+    "train_loss",
+    "validation_loss",
+    "train_commitment",
+    "validation_commitment",
+    "train_perplexity",
+    "validation_perplexity",
+)
+_PREVIEW = re.compile(r"epoch-(\d+)-(\d+)\.png")
+
+
+def state_of(root: Path, stage: str | None = None) -> dict[str, Any]:
+    """Where a workspace's training stands, with everything that is shown of it; paths are `Path`, numbers finite.
+
+    Args:
+        root: the workspace.
+        stage: `train_vqvae` or `train_prior`; by default the one that runs, or ran last.
+
+    Raises:
+        UsageError: there is no such training.
+    """
+    progress = progress_of(root)
+    values: dict[str, Any] = {
+        "run": progress.run,
+        "state": progress.state,
+        "stage": progress.stage,
+        "stages": [{"name": name, "state": state} for name, state in progress.stages],
+        "reason": progress.reason,
+        "training": None,
+        "memorization": _memorization(root),
+        "model": _model(root),
+    }
+    status = read_status(root, progress.stage) if progress.stage else None
+    values["work"] = {key: (status or {}).get(key) for key in ("done", "total", "unit")}
+    trained = [name for name in TRAININGS if (root / ".distill" / "live" / name).is_dir()]
+    values["trainings"] = trained
+    if trained:
+        values["training"] = _training(training_of(root, stage))
+    return dict(finite(values))
+
+
+def _training(folder: RunFolder) -> dict[str, Any]:
+    root, stage = folder.workspace, folder.stage
+    status = read_status(root, stage) or {}
+    settings = in_force(folder)
+    health: Health = status.get("health") or {}
+    peak = peak_of(status.get("activity") or {})
+    # What the newest evaluation warns of; what was said of earlier ones may be over.
+    told = [each for each in ((status.get("row") or {}).get("warnings") or "").split("; ") if each]
+    return {
+        **where_it_stands(folder),
+        "steps_per_second": status.get("steps_per_second"),
+        "memory_mb": status.get("memory_mb"),
+        "learning_rate": status.get("learning_rate"),
+        "gradient_clip": settings.get("gradient_clip"),
+        "terms": _terms(settings, status.get("terms") or {}),
+        "levels": _levels(health),
+        "verdict": asdict(judge(health)) if health else None,
+        "peak": asdict(peak) if peak else None,
+        "activity": status.get("activity") or {},
+        "warnings": [*told, *([peak.warning] if peak and peak.warning else [])],
+        "threshold": _threshold(root, stage),
+        "history": _curves(read_rows(root, stage)),
+        "previews": _previews(folder),
+        "usage": _existing(Workspace(root).plots(stage) / "codebook_usage.png"),
+        "journal": _journal(root, stage),
+    }
+
+
+def _terms(settings: Mapping[str, Any], terms: Mapping[str, float | None]) -> list[dict[str, Any]]:
+    """Each loss term: its weight, its value in the last step, and its shares of the weights and of the weighted loss.
+
+    A loss with a single term has no weight of its own: it counts once.
+    """
+    known = [name for name in SPECTRAL_TERMS if name in terms]
+    terms = {name: terms[name] for name in (*known, *(terms.keys() - {*known}))}
+    weights = {
+        name: settings.get("commitment_weight" if name == "commitment" else f"weight_{name}", 1.0) for name in terms
+    }
+    weighted = {name: weights[name] * (value or 0.0) for name, value in terms.items()}
+    every, whole = sum(weights.values()) or 1.0, sum(weighted.values()) or 1.0
+    return [
+        {
+            "name": name,
+            "weight": weights[name],
+            "value": value,
+            "weight_share": weights[name] / every,
+            "share": weighted[name] / whole,
+        }
+        for name, value in terms.items()
+    ]
+
+
+def _levels(health: Health) -> list[dict[str, Any]]:
+    if not 2 <= len(health) <= 4:
+        return []
+    return [
+        {"label": label, "light": judge({name: health[name]}).light, "words": judge({name: health[name]}).words}
+        | dict(health[name])
+        for label, name in zip(level_labels(len(health)), sorted(health), strict=True)
+    ]
+
+
+def _threshold(root: Path, stage: str) -> float | None:
+    if stage != "train_prior":
+        return None
+    with suppress(DistillError, KeyError):
+        values = read_json(Workspace(root).config(stage), what="configuration", schema=CONFIG_SCHEMA)
+        return float(values["prior"]["perplexity_threshold"])
+    return None
+
+
+def _curves(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The history by column, thinned out evenly; the last evaluation is always in it."""
+    every = max(1, -(-len(rows) // MOST_POINTS))
+    kept = rows[(len(rows) - 1) % every :: every] if rows else []
+    columns = [name for name in CURVES if any(name in row for row in kept)]
+    return {name: [row.get(name) for row in kept] for name in ("epoch", "step", *columns)}
+
+
+def _previews(folder: RunFolder) -> list[dict[str, Any]]:
+    """The newest previews: a held-out original and its reconstruction each, with a picture of both."""
+    try:
+        pictures = {
+            path: _PREVIEW.fullmatch(path.name) for path in (folder.noted()[0] / "previews").glob("epoch-*.png")
+        }
+    except DistillError:
+        return []
+    found = sorted((int(match[1]), int(match[2]), path) for path, match in pictures.items() if match)
+    last = found[-1][0] if found else None
+    return [
+        {
+            "epoch": epoch,
+            "number": number,
+            "picture": path,
+            "original": path.with_name(f"{path.stem}-original.flac"),
+            "reconstruction": path.with_name(f"{path.stem}-reconstruction.flac"),
+        }
+        for epoch, number, path in found
+        if epoch == last
+    ]
+
+
+def _journal(root: Path, stage: str) -> list[dict[str, Any]]:
+    with suppress(DistillError):
+        entries = read_entries(root / "journal" / f"{stage}.jsonl")
+        return [{"seq": each.seq, "step": each.step, "who": each.who, "change": each.change} for each in entries]
+    return []
+
+
+def _memorization(root: Path) -> dict[str, Any] | None:
+    workspace = Workspace(root)
+    path = workspace.report("check_memorization")
+    if not path.is_file():
+        return None
+    with suppress(DistillError, KeyError):
+        report = read_report(workspace, "check_memorization")
+        page = _existing(workspace.page("check_memorization"))
+        return {"verdict": report["verdict"], "reasons": report["reasons"], "page": page}
+    return None
+
+
+def _model(root: Path) -> str | None:
+    """The name of the model that was written."""
+    with suppress(DistillError, KeyError):
+        return Path(read_report(Workspace(root), "register")["model"]).stem
+    return None
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.is_file() else None

@@ -1,0 +1,182 @@
+"""The trainings of a project's workspaces: which there are, where they stand, their snapshots; free of torch."""
+
+from pathlib import Path
+from typing import Any
+
+from distill.errors import DataError, DistillError, TrainingError, UsageError
+from distill.files import read_json
+from distill.live.folder import SCHEMA, RunFolder
+from distill.live.runtime_config import difference
+from distill.live.status import read_status
+from distill.models.health import judge
+from distill.projects.workspaces import RUNS
+from distill.training.position import Checkpoint, list_checkpoints
+from distill.training.stopped import roll_back_stopped
+
+TRAININGS = ("train_vqvae", "train_prior")
+
+
+def find_trainings(project: Path) -> list[RunFolder]:
+    """Every training that has run in a project itself or in a workspace below `runs/`."""
+    return [
+        RunFolder(root, stage)
+        for root in [project, *sorted((project / RUNS).glob("*/"))]
+        for stage in TRAININGS
+        if (root / ".distill" / "live" / stage).is_dir()
+    ]
+
+
+def training_of(root: Path, stage: str | None = None) -> RunFolder:
+    """A training of a workspace: the one of that stage, else the one that runs, else the last.
+
+    Raises:
+        UsageError: there is no such stage.
+        DataError: it has not run there.
+    """
+    if stage is not None and stage not in TRAININGS:
+        raise UsageError(f"{stage} is no training: use {' or '.join(TRAININGS)}")
+    known = [RunFolder(root, name) for name in TRAININGS if (root / ".distill" / "live" / name).is_dir()]
+    fitting = [folder for folder in known if stage in (None, folder.stage)]
+    if not fitting:
+        raise DataError(f"{root}: {stage or 'no training'} has {'not ' if stage else ''}run there")
+    return next((folder for folder in fitting if folder.running()), fitting[-1])
+
+
+def where_it_stands(folder: RunFolder) -> dict[str, Any]:
+    """State, step, epoch, time left in s, held-out loss, plateau, and the health of the codebooks in words."""
+    status = read_status(folder.workspace, folder.stage) or {}
+    running = folder.running()
+    state = status.get("state", "running")
+    if not running:
+        state = "finished" if state == "finished" else "stopped"
+    return {
+        "run": str(folder.workspace),
+        "stage": folder.stage,
+        "state": state,
+        "running": running,
+        "pid": status.get("pid") if running else None,
+        "step": status.get("done"),
+        "total_steps": status.get("total"),
+        "epoch": status.get("epoch"),
+        "eta_seconds": status.get("eta_seconds") if running else None,
+        "validation_loss": (status.get("row") or {}).get("validation_loss"),
+        "mode": (status.get("plateau") or {}).get("mode"),
+        "plateau": status.get("plateau"),
+        "health": _health(status.get("health")),
+        "settings_file": str(folder.config_file),
+    }
+
+
+def _health(health: dict[str, Any] | None) -> str | None:
+    """The words that every place has for the codebooks' health; the prior has none."""
+    if not health:
+        return None
+    verdict = judge(health)
+    return f"{verdict.light}: {verdict.words}"
+
+
+def in_force(folder: RunFolder) -> dict[str, Any]:
+    """The settings of a training that may change, as they are, or as they were at its end.
+
+    Raises:
+        StorageError, ArtifactError: nothing was trained here, or the note about it is damaged.
+    """
+    try:
+        values = read_json(folder.config_file, what="runtime configuration", schema=SCHEMA)
+    except DistillError:
+        # Somebody edits it, or took it away; the start is known in any case.
+        return folder.noted()[1]
+    return {key: value for key, value in values.items() if key != "schema"}
+
+
+def snapshots(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
+    """Checkpoints and measurements with their figures, and the settings in which they differ from the start."""
+    state, start = folder.noted()
+    return {
+        "checkpoints": [_summary(each, start) for each in list_checkpoints(state)],
+        "validations": _measured(folder, start),
+    }
+
+
+def compare(folder: RunFolder, a: str, b: str) -> dict[str, dict[str, tuple[Any, Any]]]:
+    """What differs between two snapshots, each a checkpoint's step or a measurement's name: settings and figures.
+
+    Raises:
+        UsageError: there is no such snapshot.
+    """
+    (settings_a, figures_a), (settings_b, figures_b) = (_facts(folder, each) for each in (a, b))
+    return {"settings": difference(settings_a, settings_b), "figures": difference(figures_a, figures_b)}
+
+
+def roll_back(folder: RunFolder, step: int, *, config_only: bool, who: str, timeout: float) -> dict[str, Any]:
+    """Go back to a checkpoint, whether the training runs or not; what became of it.
+
+    Raises:
+        UsageError: there is no such checkpoint, or it is still to come.
+        TrainingError: only the settings are to go back and nothing runs, or the training does not answer.
+    """
+    if folder.running():
+        return folder.ask("rollback", {"to": step, "config_only": config_only}, who=who, timeout=timeout)
+    if config_only:
+        raise TrainingError(
+            f"{folder.stage} of {folder.workspace} is not running: its settings follow from its journal"
+        )
+    journal = folder.workspace / "journal" / f"{folder.stage}.jsonl"
+    return {"step": None, "to": step, "abandoned": roll_back_stopped(folder, journal, step), "changes": {}}
+
+
+def _summary(each: Checkpoint, start: dict[str, Any]) -> dict[str, Any]:
+    row = each.position.history[-1] if each.position.history else {}
+    return {
+        "step": each.step,
+        "epoch": each.position.epoch,
+        "kind": each.kind,
+        "loss": row.get("validation_loss"),
+        "quality": quality(row),
+        "size": each.size,
+        "written": each.written,
+        "changed": _from_start(start, each.position.settings),
+    }
+
+
+def _measured(folder: RunFolder, start: dict[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for path in folder.validations.glob("*.json"):
+        try:
+            values = _measurement(path)
+        except DistillError:
+            continue
+        metrics = values["metrics"]
+        figures = {"loss": metrics.get("validation_loss"), "quality": quality(metrics)}
+        place = {"name": values["name"], "step": values["step"]}
+        found.append({**place, **figures, "changed": _from_start(start, values["values"])})
+    return sorted(found, key=lambda each: (each["step"], each["name"]))
+
+
+def _measurement(path: Path) -> dict[str, Any]:
+    return read_json(path, what="measurement", schema=SCHEMA)
+
+
+def _from_start(start: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    return difference(start, settings) if settings else {}
+
+
+def _facts(folder: RunFolder, which: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and figures of a checkpoint's step or a measurement's name."""
+    if not which.isdigit():
+        path = folder.validation(which)
+        if not path.is_file():
+            raise UsageError(f"there is no measurement {which!r} (distill run snapshots lists them)")
+        values = _measurement(path)
+        return values["values"], {"step": values["step"], **values["metrics"]}
+    found = {each.step: each for each in list_checkpoints(folder.noted()[0])}
+    if int(which) not in found:
+        raise UsageError(f"there is no checkpoint of step {which}; there are: {', '.join(map(str, found)) or 'none'}")
+    position = found[int(which)].position
+    row = position.history[-1] if position.history else {}
+    return position.settings, {key: value for key, value in {**row, "step": position.step}.items() if key != "warnings"}
+
+
+def quality(row: dict[str, Any]) -> float | None:
+    """The held-out figure that does not depend on weights: distance in dB, or perplexity."""
+    return row.get("validation_lsd_db", row.get("validation_perplexity"))

@@ -1,0 +1,41 @@
+"""The page: its tabs in their order."""
+
+from html import escape
+
+import gradio as gr
+
+from distill.ui.context import Context
+from distill.ui.failures import told
+from distill.ui.studio import Studio
+from distill.ui.tabs import codes, data, generate, library, monitor, train
+
+TITLE = "distill"
+# How often what was uploaded and shown is looked through, and how old it may become, in s.
+CACHE_SECONDS = (3600, 24 * 3600)
+
+
+def build_app(context: Context) -> gr.Blocks:
+    """The page with all tabs; each tab gets the same context, the last three also what they share."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=CACHE_SECONDS) as blocks:
+        gr.HTML(
+            f'<header class="d-top"><h1>{TITLE}</h1><p>{escape(context.project.name)}</p></header>',
+            apply_default_css=False,
+        )
+        tabs = gr.Tabs(elem_id="tabs")
+        studio = Studio.of(context, tabs)
+        with tabs:
+            with gr.Tab("Data", id="data"):
+                data.build(context)
+            with gr.Tab("Train", id="train"):
+                train.build(context)
+            with gr.Tab("Monitor", id="monitor"):
+                monitor.build(context)
+            with gr.Tab("Generate", id="generate") as tab:
+                generate.build(context, studio, tab)
+            with gr.Tab("Codes", id="codes") as tab:
+                codes.build(context, studio, tab)
+            with gr.Tab("Library", id="library") as tab:
+                library.build(context, studio, tab)
+        choices = [studio.generate_model, studio.codes_model]
+        blocks.load(told(studio.first_offered), None, choices, show_progress="hidden")
+    return blocks

@@ -1,0 +1,61 @@
+// <distill-live run="NAME" view="train|monitor" stage="...">: a training as it is now, read again every 2 seconds.
+//
+// It only reads `/api/state`; whoever looks changes nothing. What did not change is not drawn again.
+
+import "./bars.js";
+import "./chart.js";
+import { h } from "./dom.js";
+import { Monitor } from "./monitor.js";
+import { Training } from "./training.js";
+
+const SECONDS = 2;
+const VIEWS = { train: Training, monitor: Monitor };
+
+class Live extends HTMLElement {
+  static observedAttributes = ["run", "stage", "view"];
+  #timer = 0;
+  #said = h("p", { class: "d-hidden", role: "status" });
+  #trouble = h("p", { class: "d-trouble", role: "alert" });
+  #view = null;
+
+  connectedCallback() { this.#begin(); }
+
+  disconnectedCallback() { clearTimeout(this.#timer); }
+
+  attributeChangedCallback() { if (this.isConnected) this.#begin(); }
+
+  #begin() {
+    clearTimeout(this.#timer);
+    this.#view = new VIEWS[this.getAttribute("view")]();
+    // Gradio keeps the element when its attributes change, and empties it after that.
+    this.#timer = setTimeout(() => this.#read(this.#view), 0);
+  }
+
+  async #read(view) {
+    if (view.element.parentNode !== this) this.replaceChildren(this.#said, this.#trouble, view.element);
+    const shown = this.checkVisibility() && !document.hidden;
+    if (shown && this.getAttribute("run")) {
+      try {
+        await view.read((stage) => this.#state(stage ?? this.getAttribute("stage")), (text) => this.#tell(text));
+        this.#trouble.textContent = "";
+      } catch (error) {
+        this.#trouble.textContent = error.line ?? "The page's server does not answer. Trainings go on without it.";
+      }
+    }
+    if (view === this.#view && this.isConnected) {
+      this.#timer = setTimeout(() => this.#read(view), shown ? SECONDS * 1000 : 300);
+    }
+  }
+
+  async #state(stage) {
+    const query = new URLSearchParams({ run: this.getAttribute("run"), ...(stage ? { stage } : {}) });
+    const answer = await fetch(`/api/state?${query}`, { cache: "no-store" });
+    const values = await answer.json();
+    if (!answer.ok) throw Object.assign(new Error("refused"), { line: values.error });
+    return values;
+  }
+
+  #tell(text) { if (this.#said.textContent !== text) this.#said.textContent = text; }
+}
+
+customElements.define("distill-live", Live);

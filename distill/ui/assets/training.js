@@ -1,0 +1,98 @@
+// The view of the tab Train: what happens, curves, codebooks, previews, the verdict.
+
+import { h, put, short } from "./dom.js";
+import { levels, light, progress, stageName, stateBadge, warnings } from "./parts.js";
+
+export class Training {
+  #top = h("div");
+  #stages = h("ol", { class: "d-stages" });
+  #vqvae = new Figures("The VQ-VAE learns to rebuild your sounds");
+  #prior = new Figures("The prior learns which codes follow each other");
+  #verdict = h("div");
+  element = h("div", { class: "d-live" }, this.#top, this.#stages, this.#vqvae.element, this.#prior.element, this.#verdict);
+
+  async read(state, tell) {
+    const now = await state(null);
+    const of = async (stage) => (now.training?.stage === stage ? now : await state(stage)).training;
+    put(this.#top, [now.state, now.stage, now.work, now.reason, now.training?.step, now.training?.eta_seconds], () => [
+      h("p", { class: "d-headline" }, stateBadge(now.state), h("strong", {}, now.run)),
+      progress(now),
+      now.state === "stopped" && now.reason ? h("p", { class: "d-warning" }, now.reason) : null,
+      now.model ? h("p", {}, `The model “${now.model}” is written: it is in the library.`) : null,
+    ]);
+    put(this.#stages, [now.stages, now.state], () => now.stages.map(({ name, state: at }) =>
+      h("li", { class: `d-stage d-is-${at}`, "aria-current": at === "running" ? "step" : null },
+        stageName(name), h("span", { class: "d-hidden" }, `, ${at}`))));
+    this.#vqvae.show(now.trainings.includes("train_vqvae") ? await of("train_vqvae") : null, now.state);
+    this.#prior.show(now.trainings.includes("train_prior") ? await of("train_prior") : null, now.state);
+    put(this.#verdict, [now.memorization, now.state], () => verdict(now.memorization));
+    tell(`${now.run}: ${now.state}, ${stageName(now.stage)}`);
+  }
+}
+
+class Figures {
+  #warnings = h("div");
+  #chart = document.createElement("distill-chart");
+  #levels = h("div");
+  #previews = h("div");
+  #usage = h("div");
+
+  constructor(title) {
+    this.element = h("section", { class: "d-panel", hidden: true }, h("h3", {}, title),
+      this.#warnings, this.#chart, this.#levels, this.#previews, this.#usage);
+  }
+
+  show(training) {
+    this.element.hidden = !training;
+    if (!training) return;
+    this.#chart.curves = curves(training);
+    put(this.#warnings, training.warnings, () => warnings(training.warnings));
+    put(this.#levels, training.levels, () => training.verdict
+      ? [h("h4", {}, "Codebooks: ", light(training.verdict)), levels(training.levels)] : []);
+    put(this.#previews, training.previews, () => training.previews.length
+      ? [h("h4", {}, `Held-out sounds, rebuilt after epoch ${training.previews[0].epoch}`), training.previews.map(preview)] : []);
+    put(this.#usage, training.usage, () => training.usage && training.verdict
+      ? [h("h4", {}, "How often each code is used"), h("img", { class: "d-picture", src: training.usage, loading: "lazy",
+        alt: `Use of the codes by level. ${training.levels.map((row) => `${row.label}: ${row.dead_codes} codes unused`).join("; ")}.` })]
+      : []);
+  }
+}
+
+function curves({ history, stage, threshold }) {
+  const pick = (name, label, colour, dashed = false) =>
+    (history[name] ? [{ name: label, values: history[name], colour, dashed }] : []);
+  if (stage === "train_prior") {
+    return {
+      title: "Perplexity", unit: "epoch", x: history.epoch,
+      series: [...pick("train_perplexity", "training", "#64748b"), ...pick("validation_perplexity", "held-out", "#0d9488")],
+      level: threshold ? { name: `below ${short(threshold)} in training: it may be memorizing`, value: threshold } : null,
+    };
+  }
+  return {
+    title: "Loss", unit: "epoch", x: history.epoch, level: null,
+    series: [
+      ...pick("train_loss", "training", "#64748b"), ...pick("validation_loss", "held-out", "#2563eb"),
+      ...pick("validation_commitment", "commitment (held-out)", "#16a34a", true),
+    ],
+  };
+}
+
+function preview({ epoch, number, picture, original, reconstruction }) {
+  const player = (label, source) => h("label", { class: "d-audio" }, label,
+    h("audio", { controls: true, preload: "none", src: source, "aria-label": `${label} ${number + 1}` }));
+  return h("div", { class: "d-preview" },
+    h("img", { class: "d-picture", src: `${picture}?epoch=${epoch}`, loading: "lazy",
+      alt: `Spectrograms of held-out sound ${number + 1} and of its reconstruction after epoch ${epoch}` }),
+    h("div", { class: "d-pair" }, player("original", original), player("reconstruction", reconstruction)));
+}
+
+function verdict(memorization) {
+  if (!memorization) return [];
+  const words = { pass: ["green", "Nothing was copied"], warn: ["yellow", "Listen before you share it"],
+    fail: ["red", "It copies your sounds"] }[memorization.verdict];
+  return h("section", { class: "d-panel" }, h("h3", {}, "Does it copy? "),
+    light({ light: words[0], words: `${words[1]} (${memorization.verdict})` }),
+    h("ul", {}, memorization.reasons.map((reason) => h("li", {}, reason))),
+    memorization.page ? h("details", {}, h("summary", {}, "The evidence: each sound beside the nearest of yours, to see and to hear"),
+      h("iframe", { src: memorization.page, class: "d-frame", loading: "lazy", title: "Evidence of the check for copies" })) : null);
+}

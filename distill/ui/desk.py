@@ -1,0 +1,305 @@
+"""What one browser has on its desk: a grid that is edited, a second one, and the files that go to the browser."""
+
+import re
+import secrets
+import shutil
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from distill.audio.sound import EXTENSIONS, FINE_SUBTYPES, seconds_of, wav_bytes, write_sound
+from distill.codec.codec import Samples
+from distill.codes.edits import SetCode
+from distill.codes.file import read_grid, write_grid
+from distill.codes.grid import CodeGrid
+from distill.codes.history import History
+from distill.codes.model import CodesModel
+from distill.codes.pictures import palette
+from distill.codes.selection import Selection
+from distill.codes.session import EditSession
+from distill.codes.sound import encode_file
+from distill.errors import ArtifactError, DataError, DistillError, UsageError
+from distill.files import storage_errors
+from distill.ui.context import Context
+
+GRID_EXTENSION = ".json"
+MOST_SECONDS = 600.0
+MOST_GRID_BYTES = 64 << 20
+# Sounds of a desk that browsers may still be reading.
+_KEPT = 4
+
+Which = Literal["mine", "other"]
+
+
+class Wish(BaseModel):
+    """What a grid on the page asks for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    what: Literal["set", "undo", "redo", "hear", "play"]
+    selection: Selection
+    code: int | None = Field(None, ge=0)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A grid on the desk: the work on it, what the model is called on the page, what the grid is called."""
+
+    work: EditSession
+    model_name: str
+    name: str
+    key: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+class Desk:
+    """What one browser works on; it ends with its session. Methods may be called from several threads."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.lock = threading.RLock()
+        self.sheets: dict[Which, Sheet] = {}
+        self._folder: Path | None = None
+        self._number = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Desk":
+        # Gradio copies the first value of a state for each session: each gets a desk of its own.
+        return Desk(self.context)
+
+    def close(self) -> None:
+        """Remove what lay on the desk."""
+        with self.lock:
+            self.sheets.clear()
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder = None
+
+    # What lies on it.
+
+    def sheet(self, which: Which = "mine") -> Sheet:
+        """A grid on the desk.
+
+        Raises:
+            UsageError: there is none.
+        """
+        with self.lock:
+            if which not in self.sheets:
+                what = "a sound or a grid file" if which == "mine" else "a second sound or grid file"
+                raise UsageError(f"open {what} first")
+            return self.sheets[which]
+
+    def open_file(self, path: Path, model: CodesModel, model_name: str, which: Which = "mine") -> None:
+        """Put the grid of a sound, or one from a grid file, on the desk.
+
+        Raises:
+            UsageError: the file is of another kind, or too large.
+            DataError: the sound cannot be used.
+            ArtifactError: the grid file cannot be used, or belongs to another model.
+        """
+        kind = path.suffix.lower()
+        if kind == GRID_EXTENSION:
+            if path.stat().st_size > MOST_GRID_BYTES:
+                raise UsageError(f"{path.name} is larger than {MOST_GRID_BYTES >> 20} MB: that is no grid for the page")
+            with _called(path):
+                history = read_grid(path)
+        elif kind in EXTENSIONS:
+            with _called(path):
+                seconds = seconds_of(path)
+            if seconds is not None and seconds > MOST_SECONDS:
+                raise UsageError(
+                    f"{path.name} lasts {seconds / 60:.0f} minutes; the page takes {MOST_SECONDS / 60:.0f}: "
+                    "cut it, or use distill encode"
+                )
+            with _called(path):
+                history = History(encode_file(model, path))
+        else:
+            raise UsageError(f"{path.name} is neither a sound ({', '.join(EXTENSIONS)}) nor a grid file (.json)")
+        self.put(EditSession.begin(model, history), model_name, path.name, which)
+
+    def put(self, work: EditSession, model_name: str, name: str, which: Which = "mine") -> None:
+        """Put a grid on the desk; a second grid of another model leaves it."""
+        with self.lock:
+            self.sheets[which] = Sheet(work, model_name, name)
+            other = self.sheets.get("other")
+            if which == "mine" and other and other.work.grid.model.codec_digest != work.grid.model.codec_digest:
+                del self.sheets["other"]
+
+    def change(self, work: EditSession, which: Which = "mine") -> None:
+        """Let the work on a grid be at another step."""
+        with self.lock:
+            before = self.sheet(which)
+            self.sheets[which] = Sheet(work, before.model_name, before.name, before.key)
+
+    # What goes to the browser.
+
+    def fulfil(self, wish: Wish, *, hear: bool, which: Which = "mine") -> dict[str, Any]:
+        """Do what a grid asks for; the view of it afterwards.
+
+        Raises:
+            UsageError: it cannot be done.
+        """
+        with self.lock:
+            work = self.sheet(which).work
+            if wish.what == "play":
+                return self.played(which)
+            if wish.what == "hear":
+                return self.view(which, clip=work.hear(wish.selection))
+            if wish.what == "set":
+                if wish.code is None:
+                    raise UsageError("name the code that the cells shall become")
+                work = work.do(SetCode(selection=wish.selection, code=wish.code))
+            else:
+                work = work.undo() if wish.what == "undo" else work.redo()
+            self.change(work, which)
+            return self.view(which, clip=work.hear_change() if hear else None)
+
+    def played(self, which: Which = "mine") -> dict[str, Any]:
+        """The view of a grid with its whole sound, to be played at once."""
+        with self.lock:
+            sheet = self.sheet(which)
+            work = sheet.work.rendered()
+            self.change(work, which)
+            path = self.new_file(f"{which}.wav")
+            path.write_bytes(wav_bytes(work.samples(), work.model.sample_rate))
+            return self.view(which, sound=path, play=True)
+
+    def saved_grid(self) -> dict[str, Any]:
+        """The view with the grid file, to be saved by the browser."""
+        with self.lock:
+            sheet = self.sheet()
+            path = self.new_file("grid.json")
+            write_grid(path, sheet.work.history)
+            return self.view(download=path, name=f"{stem_of(sheet.name)}-codes.json")
+
+    def saved_sound(self, kind: str) -> dict[str, Any]:
+        """The view with the decoded sound as wav, flac, ogg or mp3, to be saved by the browser.
+
+        Raises:
+            UsageError: the format is unknown.
+        """
+        suffix = f".{kind.lower()}"
+        if suffix not in EXTENSIONS:
+            raise UsageError(f"unknown format {kind}; known: {', '.join(EXTENSIONS)}")
+        with self.lock:
+            sheet = self.sheet()
+            work = sheet.work.rendered()
+            self.change(work)
+            path = self.new_file(f"sound{suffix}")
+            write_sound(path, work.samples(), work.model.sample_rate, FINE_SUBTYPES.get(suffix))
+            return self.view(download=path, name=f"{stem_of(sheet.name)}-edited{suffix}")
+
+    def view(
+        self,
+        which: Which = "mine",
+        *,
+        clip: Samples | None = None,
+        sound: Path | None = None,
+        play: bool = False,
+        download: Path | None = None,
+        name: str = "",
+    ) -> dict[str, Any]:
+        """What `<distill-grid>` shows, and what it does once: hear a clip, play, save."""
+        with self.lock:
+            sheet = self.sheet(which)
+            self._number += 1
+            number = self._number
+        return {
+            **_grid_values(sheet.work.grid),
+            "grid": sheet.key,
+            "version": number,
+            "name": sheet.name,
+            "undo": sheet.work.undoable,
+            "redo": sheet.work.redoable,
+            "clip": None if clip is None else _data_address(clip, sheet.work.model.sample_rate),
+            "sound": None if sound is None else self.context.link(sound),
+            "play": play,
+            "download": None if download is None else {"address": self.context.link(download), "name": name},
+        }
+
+    def new_file(self, name: str) -> Path:
+        """A new file of the desk's; the last few of the same name stay."""
+        with self.lock:
+            self._number += 1
+            for old in sorted(self.folder().glob(f"*-{name}"))[: 1 - _KEPT]:
+                old.unlink(missing_ok=True)
+            return self.folder() / f"{self._number:08d}-{name}"
+
+    def folder(self) -> Path:
+        """The folder of the desk's files, which is gone with the session."""
+        with self.lock:
+            if self._folder is None:
+                self._folder = self.context.project / ".distill" / "ui" / "desks" / secrets.token_hex(8)
+            with storage_errors(self._folder, "write"):
+                self._folder.mkdir(parents=True, exist_ok=True)
+            return self._folder
+
+
+def wish_of(values: Any) -> Wish:
+    """A wish that came from a browser.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return Wish.model_validate(values)
+    except ValidationError as error:
+        raise UsageError("the page asked for something that cannot be: reload it") from error
+
+
+def selection_of(text: str | None) -> Selection | None:
+    """A selection as the browser writes it down; None where it made none.
+
+    Raises:
+        UsageError: it is no selection.
+    """
+    if not text or text == "null":
+        return None
+    try:
+        return Selection.model_validate_json(text)
+    except ValidationError as error:
+        raise UsageError("the page's selection cannot be: reload it") from error
+
+
+def stem_of(name: str) -> str:
+    """A name without extension, of letters, digits, - and _ only, for files that browsers save.
+
+    >>> stem_of("../my kick.wav"), stem_of("..")
+    ('my-kick', 'sound')
+    """
+    stem = re.sub(r"[^\w-]+", "-", name.rpartition(".")[0] or name).strip("-_")
+    return stem[:60] or "sound"
+
+
+def _grid_values(grid: CodeGrid) -> dict[str, Any]:
+    return {
+        "columns": len(grid),
+        "bands": grid.bands,
+        "levels": list(grid.labels),
+        "frozen": list(grid.frozen),
+        "size": grid.codebook_size,
+        "seconds": grid.source.seconds if grid.source else grid.seconds,
+        "secondsPerColumn": grid.seconds_per_column,
+        "bandsHz": [list(band) for band in grid.bands_hz],
+        "palette": palette(grid.codebook_size),
+        "codes": grid.codes.ravel().tolist(),
+    }
+
+
+def _data_address(samples: Samples, sample_rate: int) -> str:
+    return f"data:audio/wav;base64,{b64encode(wav_bytes(samples, sample_rate)).decode()}"
+
+
+@contextmanager
+def _called(path: Path) -> Iterator[None]:
+    """Errors name the file that somebody gave, not where the server keeps it."""
+    try:
+        yield
+    except DistillError as error:
+        kind = ArtifactError if isinstance(error, ArtifactError) else DataError
+        words = str(error).replace(str(path), path.name)
+        raise kind(words if path.name in words else f"{path.name}: {words}") from error

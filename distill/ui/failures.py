@@ -1,0 +1,55 @@
+"""What goes wrong behind a control becomes one line on the page."""
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import ParamSpec, TypeVar
+
+import gradio as gr
+
+from distill.errors import DistillError
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def told(handler: Callable[P, R]) -> Callable[P, R]:
+    """A handler whose errors the page shows as one line, without a traceback."""
+
+    @functools.wraps(handler)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _in_one_line():
+            return handler(*args, **kwargs)
+
+    return wrapped
+
+
+def told_while(handler: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
+    """The same for a handler that gives one result after the other."""
+
+    @functools.wraps(handler)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        with _in_one_line():
+            yield from handler(*args, **kwargs)
+
+    return wrapped
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    title = "That did not work"
+    try:
+        yield
+    except gr.Error:
+        raise
+    except DistillError as error:
+        # The page takes the message for HTML, and there are names of files in it.
+        raise gr.Error(escape(str(error), quote=False), duration=None, print_exception=False, title=title) from None
+    except Exception as error:
+        logger.exception("unexpected error behind the page")
+        text = escape(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}", quote=False)
+        raise gr.Error(text, duration=None, print_exception=False, title=title) from None

@@ -1,0 +1,40 @@
+"""`<distill-grid>` as a component: it shows a view, and wishes come from it (see `distill.ui.desk`)."""
+
+import json
+from typing import Any
+
+import gradio as gr
+
+# The views go to the element as data; a template of Gradio's would run what stands in them as code.
+_BRIDGE = """
+const grid = element.querySelector("distill-grid");
+const show = () => { grid.view = JSON.parse(props.value || "null"); };
+customElements.whenDefined("distill-grid").then(() => {
+  grid.attach((wish) => trigger("wish", wish));
+  watch("value", show);
+  show();
+});
+"""
+# After an error nothing comes that would end the wait.
+CALM = "() => document.querySelectorAll('distill-grid').forEach((grid) => { grid.view = grid.view; })"
+
+
+def grid_component(elem_id: str, *, plain: bool = False) -> gr.HTML:
+    """An empty grid; its event is `wish`. A plain one is heard and selected in, but not edited."""
+    return gr.HTML(
+        "",
+        html_template=f"<distill-grid{' plain' if plain else ''}></distill-grid>",
+        js_on_load=_BRIDGE,
+        apply_default_css=False,
+        elem_id=elem_id,
+    )
+
+
+def shown(view: dict[str, Any] | None) -> str:
+    """A view as the component takes it; None: nothing is shown."""
+    return json.dumps(view, allow_nan=False)
+
+
+def wished(event: gr.EventData) -> dict[str, Any]:
+    """What came from the element."""
+    return dict(event._data or {})

@@ -1,0 +1,83 @@
+"""The models that the page offers, by what it calls them, and the few that were used last, ready for use."""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from distill.artifact.model_file import EXTENSION
+from distill.codes.model import CodesModel
+from distill.errors import UsageError
+from distill.library.catalogue import Entry, catalogue
+from distill.library.registry import file_of, find_version
+from distill.ui.context import Context
+
+MOST_LOADED = 3
+
+
+class Models:
+    """The models of the context's project.
+
+    A model is called by its file's path from the project's folder, or NAME/VERSION in the registry. What comes back
+    from a browser is looked up among these names; it is never taken for a path.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._lock = threading.Lock()
+        self._loaded: OrderedDict[tuple[Path, int, int], CodesModel] = OrderedDict()
+
+    def choices(self, *, registry: bool = True) -> list[tuple[str, str]]:
+        """What can be chosen: words for people, and the name. A model in several places is there once."""
+        entries, _ = catalogue(self.context.project, registry=registry)
+        found = [(self._words(entry), self.name_of(entry)) for entry in entries]
+        return sorted(found, key=lambda choice: choice[0].casefold())
+
+    def name_of(self, entry: Entry) -> str:
+        """What a model is called here: by its file if it has one."""
+        if entry.files:
+            return entry.files[0].relative_to(self.context.project).as_posix()
+        return entry.registered[0].reference
+
+    def path(self, name: str | None) -> Path:
+        """The file of a model.
+
+        Raises:
+            UsageError: there is no such model.
+            ArtifactError: what is registered is damaged.
+            TrackingError: the registry cannot be used.
+        """
+        if not name:
+            raise UsageError("choose a model first; the tab Train makes one")
+        if not name.endswith(EXTENSION):
+            return file_of(find_version(name, self.context.project), self.context.project)
+        entries, _ = catalogue(self.context.project, registry=False)
+        files = {path.relative_to(self.context.project).as_posix(): path for e in entries for path in e.files}
+        if name not in files:
+            raise UsageError(f"{name} is not there any more: choose another model")
+        return files[name]
+
+    def load(self, name: str | None) -> CodesModel:
+        """A model, ready for use; the last few stay in memory.
+
+        Raises:
+            UsageError: there is no such model.
+            ArtifactError: the file cannot be used.
+            StorageError: the file cannot be read.
+            TrackingError: the registry cannot be used.
+        """
+        path = self.path(name)
+        status = path.stat()
+        key = (path, status.st_mtime_ns, status.st_size)
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = CodesModel.load(path)
+                while len(self._loaded) > MOST_LOADED:
+                    self._loaded.popitem(last=False)
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
+
+    def _words(self, entry: Entry) -> str:
+        metadata = entry.manifest.metadata
+        champion = any("champion" in version.aliases for version in entry.registered)
+        prior = "" if entry.manifest.prior_metadata else ", no prior"
+        return f"{metadata.name} · {self.name_of(entry)}{', champion' if champion else ''}{prior}"

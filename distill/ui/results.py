@@ -1,0 +1,132 @@
+"""Generated sounds as the page keeps them: where their files lie, how they look, and how they get to the codes."""
+
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+
+import torch
+
+from distill.artifact.model_file import read_manifest
+from distill.audio.mel import MelTransform
+from distill.audio.sound import EXTENSIONS, read_sound, to_mono
+from distill.codec.codec import Grid
+from distill.codes.grid import Source
+from distill.codes.history import History
+from distill.codes.model import CodesModel
+from distill.codes.session import EditSession
+from distill.errors import UsageError
+from distill.files import storage_errors, write_bytes
+from distill.generation.production import Written
+from distill.pictures import spectrogram_image, top_level_db, waveform_path
+from distill.ui.cards import filled
+from distill.ui.context import Context
+from distill.ui.desk import Desk, stem_of
+
+WAVE_POINTS = 240
+# Width of the picture of a long sound.
+MOST_PIXELS = 1000
+
+
+@dataclass(frozen=True)
+class Result:
+    """A generated sound.
+
+    Attributes:
+        path: its file.
+        seed: the seed that gives it again.
+        seconds: duration.
+        model_name: what the page calls its model.
+        codes: its codes, or of a given sound those of what the model heard or filled.
+        source: what a grid of it says of its origin; None where the codes are not those of the whole sound.
+        words: how it was made.
+        wave: outline of the waveform, as `waveform_path` gives it.
+        picture: the spectrogram, a PNG file.
+        key: names it on the page.
+    """
+
+    path: Path
+    seed: int
+    seconds: float
+    model_name: str
+    codes: Grid = field(repr=False, compare=False)
+    source: Source | None
+    words: str
+    wave: str
+    picture: Path
+    key: str = field(default_factory=lambda: token_hex(8))
+
+    @classmethod
+    def of(cls, written: Written, model: Path, model_name: str, words: str, desk: Desk, *, whole: bool) -> "Result":
+        """That of a sound which was just written; `whole` says whether its codes give all of it."""
+        config = read_manifest(model).spectrogram_config
+        mono = to_mono(read_sound(written.path), config.sample_rate)
+        log_mel = MelTransform(config).log_mel(torch.from_numpy(mono)).numpy()
+        log_mel = log_mel[:, :: max(1, log_mel.shape[1] // MOST_PIXELS)]
+        picture = desk.folder() / f"{token_hex(8)}.png"
+        write_bytes(picture, spectrogram_image(log_mel, config, top_db=top_level_db(log_mel, config)))
+        # A sound decoded from its codes has their level until it is written louder or softer.
+        source = Source(written.path.name, written.seconds, -written.exported.gain_db) if whole else None
+        return cls(
+            path=written.path,
+            seed=written.seed,
+            seconds=written.seconds,
+            model_name=model_name,
+            codes=written.codes,
+            source=source,
+            words=words,
+            wave=waveform_path(mono, WAVE_POINTS),
+            picture=picture,
+        )
+
+    def card(self, context: Context) -> str:
+        """The sound as a card."""
+        return filled(
+            "sound",
+            id=self.key,
+            name=self.path.stem,
+            file=self.path.name,
+            words=self.words,
+            seconds=f"{self.seconds:.2f} s",
+            format=self.path.suffix[1:],
+            sound=context.link(self.path),
+            picture=context.link(self.picture),
+            wave=self.wave,
+            width=WAVE_POINTS,
+        )
+
+    def to_desk(self, desk: Desk, model: CodesModel) -> None:
+        """Put its grid on the desk.
+
+        Raises:
+            DataError: the codes do not fit the model, which was replaced by another.
+        """
+        history = History(model.grid(self.codes, self.source))
+        desk.put(EditSession.begin(model, history), self.model_name, self.path.name)
+
+
+def batch_folder(context: Context) -> Path:
+    """A new folder for sounds that are made together, below the project's folder for generated sounds."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return context.generated / f"page-{stamp}-{token_hex(2)}"
+
+
+def given_file(upload: str | None, folder: Path) -> Path:
+    """A copy of a sound that somebody gave, beside what will be made of it, under a name that is safe.
+
+    Raises:
+        UsageError: nothing was given, or it is no sound file.
+        StorageError: it cannot be copied.
+    """
+    if not upload:
+        raise UsageError("give a sound to go on from, or to make a part of anew")
+    path = Path(upload)
+    suffix = path.suffix.lower()
+    if suffix not in EXTENSIONS:
+        raise UsageError(f"{path.name} is no sound file; known: {', '.join(EXTENSIONS)}")
+    target = folder / f"{stem_of(path.name)}{suffix}"
+    with storage_errors(target, "write"):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return target

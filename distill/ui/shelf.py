@@ -1,0 +1,173 @@
+"""Models as the tab Library shows them: cards, details, differences."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from distill.artifact.manifest import Manifest
+from distill.library.catalogue import Entry
+from distill.library.describe import NOT_CHECKED, health_of, light_of, verdict_of
+from distill.models.labels import level_labels
+from distill.ui.cards import filled
+
+_WIDTH, _HEIGHT, _EDGE = 300.0, 90.0, 4.0
+
+
+def key_of(entry: Entry) -> str:
+    """What names a model on the page."""
+    return f"{entry.manifest.tensor_digest[:16]}-{entry.manifest.lineage.id[:16]}"
+
+
+def places_of(entry: Entry, project: Path) -> list[tuple[str, str]]:
+    """Where a model is: words for people, and the reference that the library takes."""
+    files = [(_shown(path, project), str(path)) for path in entry.files]
+    registered = [
+        (" ".join([version.reference, *(f"@{alias}" for alias in version.aliases)]), version.reference)
+        for version in entry.registered
+    ]
+    return files + registered
+
+
+def card_of(entry: Entry, project: Path, *, shown: bool, compared: bool) -> str:
+    """A model as a card."""
+    manifest = entry.manifest
+    metadata, light, verdict = manifest.metadata, light_of(manifest), verdict_of(manifest)
+    levels, size = manifest.vqvae_config.num_quantizers, manifest.vqvae_config.codebook_size
+    figures = {
+        "held-out distance": _figure(metadata.best_val_lsd_db, " dB"),
+        "perplexity": _figure(manifest.prior_metadata.perplexity.validation if manifest.prior_metadata else None),
+    }
+    return filled(
+        "model",
+        id=key_of(entry),
+        chosen=" chosen" if shown else "",
+        name=metadata.name,
+        words=metadata.description or f"{levels} levels of {size} codes",
+        light=light.light,
+        health=light.words,
+        verdict=verdict,
+        verdict_class=verdict.replace(" ", "-"),
+        figures=f"{metadata.dataset}, {metadata.file_count} sounds · "
+        + " · ".join(f"{name} {value}" for name, value in figures.items() if value),
+        places=", ".join(words for words, _ in places_of(entry, project)),
+        shown=str(shown).lower(),
+        compared=str(compared).lower(),
+        compare="Compared" if compared else "Compare",
+    )
+
+
+def details_of(entry: Entry) -> str:
+    """All that a model says of itself."""
+    manifest = entry.manifest
+    metadata, lineage, prior = manifest.metadata, manifest.lineage, manifest.prior_metadata
+    rows = {
+        "Dataset": f"{metadata.dataset}: {metadata.file_count} sounds, {metadata.seconds or 0:.1f} s, "
+        f"{metadata.train_files} to learn from, {metadata.validation_files} held out",
+        "VQ-VAE": f"epoch {metadata.best_epoch} of {metadata.epochs}, preset {metadata.preset or 'unknown'}: training "
+        f"loss {_known(metadata.best_train_loss)}, held-out loss {_known(metadata.best_val_loss)}, held-out distance "
+        f"{_known(metadata.best_val_lsd_db)} dB",
+        "Prior": "none: the model encodes and decodes, but generates nothing"
+        if prior is None
+        else f"epoch {prior.best_epoch} of {prior.epochs}: training perplexity {_known(prior.perplexity.train)}, "
+        f"held-out perplexity {_known(prior.perplexity.validation)}",
+        "Memorization": NOT_CHECKED
+        if manifest.memorization is None
+        else f"{manifest.memorization.verdict}: {'; '.join(manifest.memorization.reasons)}",
+        "Warnings": "; ".join(metadata.warnings),
+        "Tags": ", ".join(metadata.tags),
+        "Seed": str(lineage.seed),
+        "Weights": manifest.tensor_digest,
+        "Data digest": lineage.data_digest,
+        "Lineage": lineage.id,
+    }
+    listed = "".join(filled("details", name=name, value=value) for name, value in rows.items() if value)
+    curves = [
+        _curve("Loss of the VQ-VAE", manifest.loss_curve_history.train_losses, manifest.loss_curve_history.val_losses)
+    ]
+    if prior is not None:
+        curves.append(
+            _curve("Perplexity of the prior", prior.history.train_perplexities, prior.history.val_perplexities)
+        )
+    return (
+        f'<section class="d-details" aria-label="Details of {escape(metadata.name)}"><h3>{escape(metadata.name)}</h3>'
+        f"{_levels(manifest)}"
+        f'<div class="d-curves">{"".join(curves)}</div><dl>{listed}</dl></section>'
+    )
+
+
+def differences_of(rows: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str:
+    """In what models differ, as a table; `names` are what the models of each row are called, in order."""
+    if not rows:
+        return '<p class="d-hint">They do not differ.</p>'
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    body = "".join(
+        f'<tr><th scope="row">{escape(row)}</th>'
+        + "".join(f"<td>{escape(_value(value))}</td>" for value in values.values())
+        + "</tr>"
+        for row, values in rows.items()
+    )
+    return (
+        f'<div class="d-rows"><table><caption>In what they differ</caption><thead><tr><td></td>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _levels(manifest: Manifest) -> str:
+    health = health_of(manifest)
+    labels = level_labels(manifest.vqvae_config.num_quantizers)
+    rows = "".join(
+        filled(
+            "level",
+            label=label,
+            utilization=f"{level['utilization']:.0%}",
+            perplexity=f"{level['perplexity']:.1f}",
+            dead=level["dead_codes"],
+        )
+        for label, level in zip(labels, health.values(), strict=False)
+    )
+    if not rows:
+        return ""
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("codes in use", "perplexity", "dead codes"))
+    return (
+        f'<div class="d-rows"><table><caption>{escape(light_of(manifest).words)}</caption>'
+        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _curve(title: str, train: Sequence[float | None], held_out: Sequence[float | None]) -> str:
+    known = [value for value in (*train, *held_out) if value is not None]
+    if not known:
+        return ""
+    low, high = min(known), max(known)
+    last_train = next((value for value in reversed(train) if value is not None), None)
+    last_held_out = next((value for value in reversed(held_out) if value is not None), None)
+    words = f"{title} over {max(len(train), len(held_out))} epochs: training (grey) {_known(last_train)} at the end"
+    if last_held_out is not None:
+        words += f", held-out (coloured) {_known(last_held_out)}"
+    return filled("curve", words=words, train=_points(train, low, high), held_out=_points(held_out, low, high))
+
+
+def _points(values: Sequence[float | None], low: float, high: float) -> str:
+    step, room = _WIDTH / max(1, len(values) - 1), (_HEIGHT - 2 * _EDGE) / ((high - low) or 1.0)
+    return " ".join(
+        f"{index * step:.1f},{_HEIGHT - _EDGE - (value - low) * room:.1f}"
+        for index, value in enumerate(values)
+        if value is not None
+    )
+
+
+def _shown(path: Path, project: Path) -> str:
+    return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
+
+
+def _figure(value: float | None, unit: str = "") -> str:
+    return "" if value is None else f"{value:.3g}{unit}"
+
+
+def _known(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
+
+
+def _value(value: Any) -> str:
+    return _known(value) if isinstance(value, float) or value is None else str(value)

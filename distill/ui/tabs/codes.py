@@ -1,0 +1,275 @@
+"""The tab Codes: a sound as a grid of codes that is looked at, heard, edited, blended and saved."""
+
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from distill.audio.sound import EXTENSIONS
+from distill.codes.blend import blend
+from distill.codes.edits import Edit, Freeze, Repeat, Reverse, Transpose, Unfreeze
+from distill.codes.exchange import swap
+from distill.codes.randomize import randomize
+from distill.codes.selection import EVERYTHING, Selection
+from distill.codes.session import EditSession
+from distill.errors import UsageError
+from distill.generation.sampling import SamplingConfig
+from distill.ui.context import Context
+from distill.ui.desk import GRID_EXTENSION, Desk, Wish, selection_of, wish_of
+from distill.ui.failures import told
+from distill.ui.grid import CALM, grid_component, shown, wished
+from distill.ui.studio import Studio
+
+MINE, OTHER = "codes-grid", "codes-other"
+FORMATS = ("wav", "flac", "ogg", "mp3")
+_TAKEN = [*EXTENSIONS, GRID_EXTENSION]
+# The selections are the browser's: they come along with the second and the third input.
+_WITH_SELECTION = f"""(...given) => {{
+  given[1] = JSON.stringify(document.querySelector("#{MINE} distill-grid")?.selection ?? null);
+  given[2] = JSON.stringify(document.querySelector("#{OTHER} distill-grid")?.chosen ?? null);
+  return given;
+}}"""
+_EMPTY = "Open a sound or a grid file, or send a sound here from the tab Generate."
+
+
+def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
+    """Put the tab's controls into the open tab."""
+    desk = studio.desk
+    with gr.Row():
+        studio.codes_model.render()
+        opened = gr.File(label="Sound or grid file", file_types=_TAKEN, height=130, scale=3, elem_id="codes-file")
+    said = gr.Markdown(_EMPTY, elem_id="codes-said")
+    grid = grid_component(MINE)
+    chosen = gr.Textbox(visible="hidden")
+    at = gr.Textbox(visible="hidden")
+    with gr.Row(elem_classes="d-line"):
+        hear = gr.Checkbox(True, label="Hear each edit", container=False, scale=2, min_width=160)
+        kind = gr.Dropdown(FORMATS, value="wav", show_label=False, container=False, min_width=90, scale=0)
+        save_sound = gr.Button("Save sound", size="sm", min_width=110, scale=0, elem_id="codes-save-sound")
+        save_grid = gr.Button("Save grid", size="sm", min_width=110, scale=0, elem_id="codes-save-grid")
+
+    given = [desk, chosen, at, hear]
+    shows = [grid, said]
+
+    with gr.Accordion("Change the selection", open=False, elem_id="codes-edits"), gr.Row():
+        with gr.Column(min_width=200):
+            reverse = gr.Button("Turn round in time", size="sm")
+            frozen = gr.CheckboxGroup([], label="Frozen levels", info="Edits leave them as they are.")
+        with gr.Column(min_width=200):
+            columns = gr.Number(1, precision=0, label="Columns", info="Negative: earlier.")
+            move = gr.Button("Move in time", size="sm")
+        with gr.Column(min_width=200):
+            times = gr.Number(1, precision=0, minimum=1, label="Copies", info="Of the selected columns, all levels.")
+            repeat = gr.Button("Repeat", size="sm")
+        with gr.Column(min_width=200):
+            temperature = gr.Slider(0, 2, 1, step=0.05, label="Temperature", info="Higher: more surprise.")
+            seed = gr.Number(0, precision=0, minimum=0, label="Seed")
+            draw = gr.Button("Let the model draw it anew", size="sm")
+    with gr.Accordion("Swap and blend with a second grid", open=False, elem_id="codes-second"):
+        second = gr.File(label="Second sound or grid file", file_types=_TAKEN, height=130, elem_id="codes-second-file")
+        other = grid_component(OTHER, plain=True)
+        gr.Markdown(
+            "What is selected above goes together with the same columns of the second grid, or with those from the "
+            "cell on that you choose in it.",
+            elem_classes="d-hint",
+        )
+        with gr.Row():
+            weight = gr.Slider(
+                0, 1, 0.5, step=0.01, label="Blend", info="0: the first grid, 1: the second.", scale=3, min_width=220
+            )
+            with gr.Column(min_width=180):
+                blended = gr.Button("Blend the selection", size="sm", elem_id="codes-blend")
+                swapped = gr.Button("Swap the selection", size="sm", elem_id="codes-swap")
+    with gr.Accordion("What was done", open=False):
+        done = gr.HTML(_history(None), elem_id="codes-done", apply_default_css=False)
+
+    # What a change of the desk shows besides the grid.
+    def about(desk: Desk) -> Any:
+        return _words(desk), _history(desk)
+
+    outputs = [*shows, done]
+
+    @told
+    def open_file(desk: Desk, name: str | None, path: str | None) -> Any:
+        if path is None:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        desk.open_file(Path(path), studio.models.load(name), name or "")
+        return shown(desk.view()), *about(desk), _levels(desk)
+
+    @told
+    def arrive(desk: Desk) -> Any:
+        if "mine" not in desk.sheets:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        return shown(desk.view()), *about(desk), _levels(desk), desk.sheet().model_name
+
+    @told
+    def open_second(desk: Desk, path: str | None) -> Any:
+        if path is None:
+            return gr.skip()
+        mine = desk.sheet()
+        desk.open_file(Path(path), mine.work.model, mine.model_name, "other")
+        return shown(desk.view("other"))
+
+    @told
+    def fulfil(desk: Desk, hear: bool, event: gr.EventData) -> Any:
+        view = desk.fulfil(wish_of(wished(event)), hear=hear)
+        return shown(view), *about(desk)
+
+    @told
+    def fulfil_other(desk: Desk, event: gr.EventData) -> Any:
+        return shown(desk.fulfil(_heard_only(wish_of(wished(event))), hear=False, which="other"))
+
+    def editing(edit: Callable[..., Edit | None]) -> Callable[..., Any]:
+        """A handler that does the edit that `edit` gives for work, selection and further values."""
+
+        @told
+        def handler(desk: Desk, chosen: str | None, at: str | None, hear: bool, *values: Any) -> Any:
+            with desk.lock:
+                work = desk.sheet().work
+                found = edit(work, selection_of(chosen) or EVERYTHING, *values)
+                if found is None:
+                    return gr.skip(), gr.skip(), gr.skip()
+                desk.change(work.do(found))
+                view = desk.view(clip=desk.sheet().work.hear_change() if hear else None)
+                return shown(view), *about(desk)
+
+        return handler
+
+    @told
+    def do_swap(desk: Desk, chosen: str | None, at: str | None, hear: bool) -> Any:
+        with desk.lock:
+            mine, theirs = desk.sheet(), desk.sheet("other")
+            found = swap(
+                mine.work.grid,
+                theirs.work.grid,
+                selection_of(chosen) or EVERYTHING,
+                _first(at),
+                names=(mine.name, theirs.name),
+            )
+            both = mine.work.do(found.edit), theirs.work.do(found.other_edit)
+            desk.change(both[0])
+            desk.change(both[1], "other")
+            _tell_left_out(found.overlap.left_out)
+            view = desk.view(clip=both[0].hear_change() if hear else None)
+            return shown(view), *about(desk), shown(desk.view("other"))
+
+    @told
+    def do_blend(desk: Desk, chosen: str | None, at: str | None, hear: bool, weight: float) -> Any:
+        with desk.lock:
+            mine, theirs = desk.sheet(), desk.sheet("other")
+            found = blend(
+                mine.work.model,
+                mine.work.grid,
+                theirs.work.grid,
+                weight,
+                selection_of(chosen) or EVERYTHING,
+                _first(at),
+                name=theirs.name,
+            )
+            desk.change(mine.work.do(found.edit))
+            _tell_left_out(found.overlap.left_out)
+            view = desk.view(clip=desk.sheet().work.hear_change() if hear else None)
+            return shown(view), *about(desk)
+
+    @told
+    def do_save_sound(desk: Desk, kind: str) -> Any:
+        return shown(desk.saved_sound(kind))
+
+    @told
+    def do_save_grid(desk: Desk) -> Any:
+        return shown(desk.saved_grid())
+
+    quick: dict[str, Any] = {"trigger_mode": "multiple", "show_progress": "hidden"}
+    tab.select(told(studio.offered), None, studio.codes_model, show_progress="hidden")
+    arrived = [*outputs, frozen, studio.codes_model]
+    studio.arrivals.change(arrive, desk, arrived)
+    opened.upload(open_file, [desk, studio.codes_model, opened], [*outputs, frozen], show_progress_on=opened)
+    second.upload(open_second, [desk, second], other, show_progress_on=second)
+    grid.wish(fulfil, [desk, hear], outputs, **quick).failure(None, js=CALM)
+    other.wish(fulfil_other, desk, other, **quick).failure(None, js=CALM)
+    for button, edit, values in (
+        (reverse, _reverse, []),
+        (move, _move, [columns]),
+        (repeat, _repeat, [times]),
+        (draw, _draw, [temperature, seed]),
+    ):
+        button.click(editing(edit), [*given, *values], outputs, js=_WITH_SELECTION, show_progress_on=grid)
+    frozen.input(editing(_freeze), [*given, frozen], outputs, js=_WITH_SELECTION, **quick)
+    blended.click(do_blend, [*given, weight], outputs, js=_WITH_SELECTION, show_progress_on=grid)
+    swapped.click(do_swap, given, [*outputs, other], js=_WITH_SELECTION, show_progress_on=grid)
+    save_sound.click(do_save_sound, [desk, kind], grid, show_progress_on=grid)
+    save_grid.click(do_save_grid, desk, grid, show_progress_on=grid)
+
+
+def _reverse(work: EditSession, selection: Selection) -> Edit:
+    return Reverse(selection=selection)
+
+
+def _move(work: EditSession, selection: Selection, columns: float | None) -> Edit:
+    return Transpose(selection=selection, columns=_whole(columns, "columns"))
+
+
+def _repeat(work: EditSession, selection: Selection, times: float | None) -> Edit:
+    return Repeat(columns=selection.columns or (0, len(work.grid)), times=max(1, _whole(times, "copies")))
+
+
+def _draw(work: EditSession, selection: Selection, temperature: float, seed: float | None) -> Edit:
+    config = SamplingConfig(temperature=temperature)
+    return randomize(work.model, work.grid, selection, seed=_whole(seed, "seed"), config=config)
+
+
+def _freeze(work: EditSession, selection: Selection, labels: list[str]) -> Edit | None:
+    wanted = {level for level, label in enumerate(work.grid.labels) if label in labels}
+    more, less = wanted - set(work.grid.frozen), set(work.grid.frozen) - wanted
+    if more:
+        return Freeze(levels=tuple(sorted(more)))
+    return Unfreeze(levels=tuple(sorted(less))) if less else None
+
+
+def _whole(value: float | None, what: str) -> int:
+    if value is None:
+        raise UsageError(f"{what}: give a whole number")
+    return int(value)
+
+
+def _first(at: str | None) -> int | None:
+    found = selection_of(at)
+    return None if found is None or found.columns is None else found.columns[0]
+
+
+def _heard_only(wish: Wish) -> Wish:
+    if wish.what not in ("hear", "play"):
+        raise UsageError("the second grid is only heard; edit the first")
+    return wish
+
+
+def _tell_left_out(columns: int) -> None:
+    if columns:
+        gr.Info(f"{columns} selected columns have no counterpart in the other grid and stay as they are.")
+
+
+def _levels(desk: Desk) -> Any:
+    grid = desk.sheet().work.grid
+    return gr.CheckboxGroup(choices=list(grid.labels), value=[grid.labels[level] for level in grid.frozen])
+
+
+def _words(desk: Desk) -> str:
+    sheet = desk.sheet()
+    grid, history = sheet.work.grid, sheet.work.history
+    edits = f"{history.position} of {len(history.edits)} edits done" if history.edits else "no edits yet"
+    time = f"{len(grid)} columns of {1000 * grid.seconds_per_column:.0f} ms"
+    codes = f"{grid.bands} bands, {grid.levels} levels of {grid.codebook_size} codes"
+    return f"**{escape(sheet.name)}**: {time}, {codes}; {edits}."
+
+
+def _history(desk: Desk | None) -> str:
+    if desk is None or "mine" not in desk.sheets or not desk.sheet().work.words:
+        return '<p class="d-hint">Nothing yet.</p>'
+    work = desk.sheet().work
+    lines = (
+        f"<li{'' if number < work.history.position else ' class=undone'}>{escape(words)}</li>"
+        for number, words in enumerate(work.words)
+    )
+    return f'<ol class="d-done">{"".join(lines)}</ol>'

@@ -1,0 +1,184 @@
+"""The tab Data: drop sounds or name a folder, see and hear what is in it, keep it as a dataset."""
+
+import shutil
+import uuid
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from distill.audio.sound import EXTENSIONS
+from distill.dataset.overview import overview
+from distill.dataset.scan import FileReport, Verdict, scan
+from distill.errors import UsageError
+from distill.library.datasets import gather, keep_dataset, list_datasets
+from distill.ui.context import Context
+from distill.ui.failures import told
+from distill.ui.training_choice import said
+
+# More rows than anybody reads are left out of the table; the summary counts all.
+MOST_ROWS = 1000
+MOST_WARNINGS = 5
+COLOURS = {Verdict.OK: "green", Verdict.CLIPPED: "yellow", Verdict.DUPLICATE: "grey"}
+HEAD = ("", "file", "verdict", "length", "rate", "channels", "loudness", "waveform", "why")
+
+
+def build(context: Context) -> None:
+    """Put the tab's controls into the open tab."""
+    dropped_files = context.project / ".distill" / "ui" / "dropped"
+    # What was dropped before the last start belongs to no open page.
+    shutil.rmtree(dropped_files, ignore_errors=True)
+    with gr.Row(equal_height=True):
+        with gr.Column(scale=1, min_width=280):
+            files = gr.File(
+                label="Drop sounds here",
+                file_count="multiple",
+                file_types=list(EXTENSIONS),
+                height=150,
+                elem_id="data-files",
+            )
+        with gr.Column(scale=1, min_width=280):
+            folder = gr.Dropdown(
+                choices=[],
+                value=None,
+                label="or name a folder",
+                info="A dataset of this project, or any folder; all folders below it count.",
+                allow_custom_value=True,
+                elem_id="data-folder",
+            )
+            check = gr.Button("Check", variant="primary", elem_id="data-check")
+    summary = gr.HTML(_nothing(), elem_id="data-summary", apply_default_css=False)
+    shown = gr.HTML(elem_id="data-table", elem_classes="d-answer", apply_default_css=False)
+    with gr.Row(visible=False) as keeping:
+        name = gr.Textbox(
+            label="Keep it as a dataset called",
+            info="A folder below data/; versioned with DVC.",
+            max_lines=1,
+            elem_id="data-name",
+        )
+        keep = gr.Button("Keep this version", elem_id="data-keep", scale=0, min_width=190)
+    answer = gr.HTML(elem_id="data-answer", elem_classes="d-answer", apply_default_css=False)
+    source = gr.State(None)
+
+    def opened() -> gr.Dropdown:
+        found = list_datasets(context.project)
+        return gr.Dropdown(choices=[(f"{each.path} ({each.files} files)", each.path) for each in found])
+
+    def dropped(paths: list[str] | None, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008, Gradio's way
+        if not paths:
+            return [None, _nothing(), "", gr.update(visible=False), ""]
+        gathered = dropped_files / uuid.uuid4().hex
+        left_out = gather(map(Path, paths), gathered)
+        if not gathered.is_dir():
+            raise UsageError(f"none of these files looks like a sound ({', '.join(EXTENSIONS)})")
+        text = f"Left out, because they do not look like sounds: {', '.join(left_out)}" if left_out else ""
+        return [*judged(gathered, "What you dropped", progress), said(text)]
+
+    def named(text: str | None, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
+        return [*judged(context.named(text or ""), Path(text or "").name, progress), ""]
+
+    def judged(path: Path, title: str, progress: gr.Progress) -> list[Any]:
+        reports = scan(path, on_progress=lambda done, total: progress((done, total), desc="Listening"))
+        values = overview(title, reports)
+        base = path if path.is_dir() else path.parent
+        rows = "".join(_row(report, _link(context, base / report.path)) for report in reports[:MOST_ROWS])
+        left_out = len(reports) - MOST_ROWS
+        note = f"<p class='d-subdued'>{left_out} more files are not listed.</p>" if left_out > 0 else ""
+        return [str(path), _summary(values), _table(rows) + note, gr.update(visible=bool(values["usable"]))]
+
+    def kept(path: str | None, name: str) -> tuple[str, gr.Dropdown]:
+        if path is None:
+            raise UsageError("check the sounds first")
+        if not name.strip():
+            raise UsageError("give the dataset a name first")
+        added = keep_dataset(Path(path), context.project, name.strip())
+        how = f"versioned as {added.pointer}" if added.pointer else "not versioned: this folder is no project of DVC"
+        text = f"{added.path}: {added.usable} usable sounds, {how}. The tab Train has it now."
+        found = list_datasets(context.project)
+        return said(text), gr.Dropdown(choices=[(f"{each.path} ({each.files} files)", each.path) for each in found])
+
+    quiet: dict[str, Any] = {"api_visibility": "private"}
+    outputs = [source, summary, shown, keeping, answer]
+    gr.on(None, opened, None, folder, show_progress="hidden", **quiet)
+    # Only the summary shows the progress: five circles would be too many.
+    files.change(told(dropped), files, outputs, show_progress_on=summary, **quiet)
+    check.click(told(named), folder, outputs, show_progress_on=summary, **quiet)
+    keep.click(told(kept), [source, name], [answer, folder], show_progress_on=answer, **quiet)
+
+
+def _nothing() -> str:
+    words = "5 to 500 sounds of your own are a good start. Each is checked before anything is trained."
+    return f"<p class='d-empty'>{words}</p>"
+
+
+def _link(context: Context, path: Path) -> str | None:
+    return context.link(path) if path.is_file() else None
+
+
+def _summary(values: dict[str, Any]) -> str:
+    loudness = values["loudness_db"]
+    figures = {
+        "usable": f"{values['usable']} of {values['files']} files",
+        "length in all": _duration(values["seconds"]),
+        "sample rates": ", ".join(f"{int(rate) / 1000:g} kHz ({n})" for rate, n in values["sample_rates"].items()),
+        "channels": ", ".join(f"{_channels(int(number))} ({n})" for number, n in values["channels"].items()),
+        "loudness": "" if loudness["median"] is None else f"{loudness['min']:.0f} to {loudness['max']:.0f} dB",
+    }
+    cells = "".join(f"<div><dt>{name}</dt><dd>{escape(text) or '–'}</dd></div>" for name, text in figures.items())
+    warnings = values["warnings"][:MOST_WARNINGS]
+    if len(values["warnings"]) > MOST_WARNINGS:
+        warnings.append(f"{len(values['warnings']) - MOST_WARNINGS} more warnings stand in the table")
+    told_of = "".join(f"<p class='d-warning'>{escape(text)}</p>" for text in warnings)
+    return f"<div class='d-live' role='status'><dl class='d-figures'>{cells}</dl><div>{told_of}</div></div>"
+
+
+def _table(rows: str) -> str:
+    head = "".join(f"<th scope='col'>{name or '<span class=d-hidden>play</span>'}</th>" for name in HEAD)
+    return (
+        "<div class='d-scroll d-tall'><table class='d-table d-sounds'><caption class='d-hidden'>The files and their "
+        f"verdicts</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _row(report: FileReport, link: str | None) -> str:
+    name = escape(report.path)
+    known = report.seconds > 0
+    play = (
+        f"<button type='button' class='d-play' data-src='{link}' aria-label='Play {name}'></button>"
+        if link and known
+        else ""
+    )
+    colour = COLOURS.get(report.verdict, "red")
+    cells = (
+        play,
+        name,
+        f"<span class='d-badge d-{colour}'>{report.verdict.replace('_', ' ')}</span>",
+        f"{report.seconds:.2f} s" if known else "",
+        f"{report.sample_rate / 1000:g} kHz" if known else "",
+        _channels(report.channels) if known else "",
+        f"{report.loudness_db:.1f} dB" if known else "",
+        _drawn(report.waveform),
+        escape(report.reason) if report.verdict is not Verdict.OK else "",
+    )
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _drawn(waveform: tuple[int, ...]) -> str:
+    """A waveform's thumbnail, of 0 to 100 % in each place, as a picture that says nothing the words do not."""
+    strokes = "".join(
+        f"M{2 * place + 1} {16 - height * 0.15:.1f}V{16 + height * 0.15:.1f}" for place, height in enumerate(waveform)
+    )
+    return (
+        f"<svg class='d-wave' viewBox='0 0 {2 * len(waveform)} 32' aria-hidden='true'><path d='{strokes}'/></svg>"
+        if waveform
+        else ""
+    )
+
+
+def _channels(number: int) -> str:
+    return {1: "mono", 2: "stereo"}.get(number, f"{number} channels")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,289 @@
+"""The tab Library: the models of the project, in files and in the registry."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import gradio as gr
+
+from distill.artifact.model_file import EXTENSION
+from distill.errors import DistillError, UsageError
+from distill.library.catalogue import (
+    SORTS,
+    VERDICTS,
+    Entry,
+    Unreadable,
+    catalogue,
+    chosen,
+    compare,
+    deletable,
+    delete,
+    export,
+    import_file,
+)
+from distill.library.promotion import promote
+from distill.library.registry import is_file_reference, register
+from distill.ui.cards import cards_component, nothing, picked, row_of
+from distill.ui.context import Context
+from distill.ui.desk import Desk
+from distill.ui.failures import told
+from distill.ui.shelf import card_of, details_of, differences_of, key_of, places_of
+from distill.ui.studio import Studio
+
+_ANY = "any"
+_EMPTY = "No models here. The tab Train makes one; a file from elsewhere can be imported below."
+_NONE_FOUND = "No model matches."
+_SORTED = {
+    "name": "name",
+    "distance": "held-out distance",
+    "loss": "held-out loss",
+    "perplexity": "held-out perplexity",
+    "dataset": "dataset",
+    "sounds": "number of sounds",
+}
+_SAVE = """(text) => {
+  const { address, name } = JSON.parse(text);
+  const link = Object.assign(document.createElement("a"), { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}"""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What one browser sees of the library.
+
+    Attributes:
+        entries: all models.
+        unreadable: what is no usable model.
+        shown: key of the model whose details are open; empty: none.
+        compared: keys of up to two models that are compared.
+        asked: what the open question is about: to delete or to promote all the same, and the reference.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    shown: str = ""
+    compared: tuple[str, ...] = ()
+    asked: tuple[Literal["delete", "promote"], str] | None = None
+
+    def entry(self, key: str) -> Entry | None:
+        """The model with a key, if it is still there."""
+        return next((entry for entry in self.entries if key_of(entry) == key), None)
+
+
+def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
+    """Put the tab's controls into the open tab."""
+    project = context.project
+    shelf = gr.State(Shelf())
+    with gr.Row():
+        words = gr.Textbox(label="Search", placeholder="name, dataset, tag, alias …", scale=3, elem_id="library-search")
+        verdict = gr.Dropdown([_ANY, *VERDICTS], value=_ANY, label="Memorization", min_width=120)
+        dataset = gr.Dropdown([_ANY], value=_ANY, label="Dataset", min_width=120)
+        sort = gr.Dropdown([(_SORTED[each], each) for each in SORTS], value="name", label="Sorted by", min_width=140)
+    trouble = gr.Markdown(visible=False, elem_classes="d-hint")
+    cards = cards_component("library-cards", _EMPTY)
+    differences = gr.HTML(apply_default_css=False, elem_id="library-differences")
+    with gr.Column(visible=False, elem_id="library-details") as opened:
+        with gr.Row(elem_classes="d-line"):
+            place = gr.Dropdown(
+                [], label="Where", info="Files and versions in the registry with these weights.", scale=3
+            )
+            use = gr.Button("Use it", size="md", variant="primary", min_width=100, elem_id="library-use")
+            enter = gr.Button("Register", size="md", min_width=100, elem_id="library-register")
+            rise = gr.Button("Promote", size="md", min_width=100, elem_id="library-promote")
+            save = gr.Button("Download", size="md", min_width=100, elem_id="library-download")
+            remove = gr.Button("Delete …", size="md", min_width=100, elem_id="library-delete")
+        with gr.Row(visible=False, elem_classes="d-line", elem_id="library-question") as question:
+            asked = gr.Markdown()
+            yes = gr.Button("Yes", variant="stop", scale=0, min_width=120, elem_id="library-yes")
+            no = gr.Button("No, leave it", scale=0, min_width=120, elem_id="library-no")
+        details = gr.HTML(apply_default_css=False)
+    with gr.Accordion("Import a model file", open=False), gr.Row():
+        upload = gr.File(label="Model file", file_types=[EXTENSION], height=130, elem_id="library-file", scale=3)
+        name = gr.Textbox(label="Name", info="Empty: the model's own.", max_length=100, scale=2)
+    link = gr.Textbox(visible="hidden")
+
+    filters = [words, verdict, dataset, sort]
+    listed = [shelf, cards, trouble, dataset]
+
+    def listing(shelf: Shelf, words: str | None, verdict: str, dataset: str, sort: str) -> str:
+        found = chosen(
+            shelf.entries,
+            words=(words or "").split(),
+            verdict=None if verdict == _ANY else verdict,
+            dataset=None if dataset == _ANY else dataset,
+            sort=sort,
+        )
+        if not found:
+            return nothing(_NONE_FOUND if shelf.entries else _EMPTY)
+        return row_of(
+            [
+                card_of(entry, project, shown=key_of(entry) == shelf.shown, compared=key_of(entry) in shelf.compared)
+                for entry in found
+            ]
+        )
+
+    def read(shelf: Shelf, registry: bool, *filters: str) -> Any:
+        entries, unreadable = catalogue(project, registry=registry)
+        shelf = replace(shelf, entries=tuple(entries), unreadable=tuple(unreadable))
+        datasets = sorted({entry.manifest.metadata.dataset for entry in entries})
+        reasons = "\n".join(f"- left out: {each.reason}" for each in unreadable)
+        return (
+            shelf,
+            listing(shelf, *filters),
+            gr.Markdown(reasons, visible=bool(unreadable)),
+            gr.Dropdown(choices=[_ANY, *datasets]),
+        )
+
+    @told
+    def read_files(shelf: Shelf, *filters: str) -> Any:
+        return read(shelf, False, *filters)
+
+    @told
+    def read_all(shelf: Shelf, *filters: str) -> Any:
+        return read(shelf, True, *filters)
+
+    @told
+    def search(shelf: Shelf, *filters: str) -> Any:
+        return listing(shelf, *filters)
+
+    @told
+    def pick(shelf: Shelf, words: str, verdict: str, dataset: str, sort: str, event: gr.EventData) -> Any:
+        filters = words, verdict, dataset, sort
+        act, key = picked(event)
+        entry = shelf.entry(key)
+        if entry is None:
+            raise UsageError("this model is not here any more: open the tab again")
+        if act == "compare":
+            rest = tuple(each for each in shelf.compared if each != key)
+            shelf = replace(shelf, compared=rest if key in shelf.compared else (*rest[-1:], key))
+            return shelf, listing(shelf, *filters), _compared(shelf, project), *_skipped(4)
+        shelf = replace(shelf, shown="" if shelf.shown == key else key, asked=None)
+        return shelf, listing(shelf, *filters), gr.skip(), *_details(shelf, project)
+
+    @told
+    def choose(desk: Desk, place: str) -> Any:
+        model = Path(place).relative_to(project).as_posix() if is_file_reference(place) else place
+        studio.models.path(model)
+        choices = studio.models.choices()
+        known = [value for _, value in choices]
+        # A model in several places is offered once, by the first of them.
+        if model not in known:
+            choices = [*choices, (model, model)]
+        gr.Info(f"The tabs Generate and Codes now use {model}.", duration=4)
+        return gr.Dropdown(choices=choices, value=model), gr.Dropdown(choices=choices, value=model)
+
+    @told
+    def do_register(place: str) -> None:
+        if not is_file_reference(place):
+            raise UsageError(f"{place} is registered already")
+        version = register(Path(place), project)
+        gr.Info(f"{version.reference}{'' if version.created else ' was there already'}", duration=6)
+
+    @told
+    def do_promote(shelf: Shelf, place: str) -> Any:
+        try:
+            version = promote(place, project)
+        except UsageError as error:
+            if is_file_reference(place):
+                raise
+            shelf = replace(shelf, asked=("promote", place))
+            return shelf, gr.Row(visible=True), f"{error}", gr.Button("Promote all the same")
+        gr.Info(f"{version.name}@champion is {version.reference}", duration=6)
+        return _calm(shelf)
+
+    @told
+    def do_save(desk: Desk, shelf: Shelf, place: str) -> str:
+        entry = shelf.entry(shelf.shown)
+        target = export(place, desk.new_file(f"model{EXTENSION}"), project)
+        called = entry.manifest.metadata.name if entry else "model"
+        return json.dumps({"address": context.link(target), "name": f"{called}{EXTENSION}"})
+
+    @told
+    def ask_delete(shelf: Shelf, place: str) -> Any:
+        found = deletable(place, project)
+        what = found.relative_to(project).as_posix() if isinstance(found, Path) else found.reference
+        shelf = replace(shelf, asked=("delete", place))
+        return shelf, gr.Row(visible=True), f"Delete **{what}** for good?", gr.Button("Delete for good")
+
+    @told
+    def answer_yes(shelf: Shelf) -> Any:
+        if shelf.asked is None:
+            return _calm(shelf)
+        act, reference = shelf.asked
+        if act == "promote":
+            version = promote(reference, project, force=True)
+            gr.Info(f"{version.name}@champion is {version.reference}", duration=6)
+        else:
+            removed = delete(reference, project)
+            gr.Info(f"Deleted {Path(removed).name if is_file_reference(removed) else removed}.", duration=6)
+        return _calm(shelf)
+
+    @told
+    def take(upload: str | None, name: str | None) -> Any:
+        if upload is None:
+            return gr.skip()
+        try:
+            path = import_file(Path(upload), project, name=(name or "").strip() or None)
+        except DistillError as error:
+            raise type(error)(str(error).replace(upload, Path(upload).name)) from error
+        gr.Info(f"It is {path.relative_to(project).as_posix()} now.", duration=6)
+        return None
+
+    def again(event: Any) -> Any:
+        """After what changes models: the list anew, and the details of what is still there."""
+        return event.success(read_all, [shelf, *filters], listed, show_progress="hidden").success(
+            told(lambda shelf: _details(shelf, project)),
+            shelf,
+            [opened, details, place, question],
+            show_progress="hidden",
+        )
+
+    hidden: dict[str, Any] = {"show_progress": "hidden"}
+    tab.select(read_files, [shelf, *filters], listed, **hidden).then(read_all, [shelf, *filters], listed, **hidden)
+    for control in (verdict, dataset, sort):
+        control.input(search, [shelf, *filters], cards, **hidden)
+    words.input(search, [shelf, *filters], cards, trigger_mode="always_last", **hidden)
+    shown = [opened, details, place, question]
+    cards.pick(pick, [shelf, *filters], [shelf, cards, differences, *shown], **hidden)
+    use.click(choose, [studio.desk, place], [studio.generate_model, studio.codes_model])
+    again(enter.click(do_register, place, None))
+    asking = [shelf, question, asked, yes]
+    again(rise.click(do_promote, [shelf, place], asking))
+    save.click(do_save, [studio.desk, shelf, place], link).success(None, link, None, js=_SAVE)
+    remove.click(ask_delete, [shelf, place], asking, **hidden)
+    again(yes.click(answer_yes, shelf, asking))
+    no.click(_calm, shelf, asking, **hidden)
+    again(upload.upload(take, [upload, name], upload))
+
+
+def _details(shelf: Shelf, project: Path) -> tuple[Any, Any, Any, Any]:
+    entry = shelf.entry(shelf.shown)
+    if entry is None:
+        return gr.Column(visible=False), "", gr.skip(), gr.Row(visible=False)
+    places = places_of(entry, project)
+    # What is promoted lies in the registry: it comes first.
+    value = next((reference for _, reference in places if not is_file_reference(reference)), places[0][1])
+    waits = shelf.asked is not None
+    return gr.Column(visible=True), details_of(entry), gr.Dropdown(choices=places, value=value), gr.Row(visible=waits)
+
+
+def _compared(shelf: Shelf, project: Path) -> str:
+    entries = [entry for entry in map(shelf.entry, shelf.compared) if entry is not None]
+    if len(entries) < 2:
+        return nothing("Choose a second model to compare with.") if entries else ""
+    references = [places_of(entry, project)[0][1] for entry in entries]
+    names = [f"{entry.manifest.metadata.name} ({places_of(entry, project)[0][0]})" for entry in entries]
+    return differences_of(compare(references, project), names)
+
+
+def _calm(shelf: Shelf) -> tuple[Any, Any, Any, Any]:
+    """No question is open."""
+    return replace(shelf, asked=None), gr.Row(visible=False), "", gr.skip()
+
+
+def _skipped(count: int) -> list[Any]:
+    return [gr.skip() for _ in range(count)]

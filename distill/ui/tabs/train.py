@@ -1,0 +1,198 @@
+"""The tab Train: start trainings, and see and hear how they get on."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from distill.adaptive import get_adaptive_vqvae_config
+from distill.configs import RunConfig, VQVAEConfig
+from distill.errors import DistillError, UsageError
+from distill.library.datasets import count_sounds, list_datasets
+from distill.live.folder import RunFolder
+from distill.projects import background
+from distill.projects.background import Order, workspace_named
+from distill.projects.steered import training_of
+from distill.ui.context import Context
+from distill.ui.failures import told
+from distill.ui.training_choice import chosen, live_view, said, training_choice
+
+BOTH, FIRST = "Both models", "Only the VQ-VAE"
+LEVELS, WEIGHT = VQVAEConfig().num_quantizers, VQVAEConfig().commitment_weight
+WAIT_SECONDS = 120.0
+
+
+def build(context: Context) -> None:
+    """Put the tab's controls into the open tab."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            sounds = gr.Dropdown(
+                choices=[],
+                label="Sounds",
+                info="A dataset of this project, or type a folder.",
+                allow_custom_value=True,
+                elem_id="train-sounds",
+            )
+            name = gr.Textbox(
+                label="Name of the model",
+                info="Left empty: the folder's name and the time.",
+                max_lines=1,
+                elem_id="train-name",
+            )
+            levels = gr.Slider(
+                2,
+                4,
+                LEVELS,
+                step=1,
+                label="Levels",
+                elem_id="train-levels",
+                info="Fewer levels = faster, more levels = finer detail",
+            )
+            size = gr.Textbox(
+                label="Codebook size",
+                info="Follows from the number of files.",
+                interactive=False,
+                elem_id="train-codebook",
+            )
+            what = gr.Radio([BOTH, FIRST], value=BOTH, label="What to train", elem_id="train-what")
+            with gr.Accordion("More settings", open=False):
+                weight = gr.Slider(
+                    0.01,
+                    1.0,
+                    WEIGHT,
+                    step=0.01,
+                    label="Commitment weight",
+                    info="How firmly the encoder is held to the codes.",
+                    elem_id="train-commitment",
+                )
+                preset = gr.Radio(
+                    ["tuned", "reference"],
+                    value="tuned",
+                    label="Preset",
+                    info="tuned: what measurement shows better; reference: the plain table.",
+                    elem_id="train-preset",
+                )
+                epochs = gr.Number(
+                    label="Epochs of the VQ-VAE",
+                    info="Left empty: planned.",
+                    precision=0,
+                    value=None,
+                    elem_id="train-epochs",
+                )
+                rate = gr.Number(
+                    label="Learning rate", info="Left empty: planned.", value=None, step=0.0001, elem_id="train-rate"
+                )
+                prior = gr.Number(
+                    label="Epochs of the prior",
+                    info="Left empty: planned.",
+                    precision=0,
+                    value=None,
+                    elem_id="train-prior-epochs",
+                )
+                seed = gr.Number(label="Seed", info="Of everything random.", precision=0, value=0, elem_id="train-seed")
+                more = gr.Textbox(
+                    label="Any other parameter",
+                    info="section.key=value, one a line, such as vqvae.codebook_size=256",
+                    lines=2,
+                    elem_id="train-more",
+                )
+            begin = gr.Button("Start", variant="primary", elem_id="train-start")
+        with gr.Column(scale=3, min_width=320):
+            run = training_choice(context, "train")
+            with gr.Row():
+                pause = gr.Button("Pause", size="sm", min_width=80)
+                resume = gr.Button("Resume", size="sm", min_width=80)
+                stop = gr.Button("Stop", size="sm", min_width=80)
+                go_on = gr.Button("Train prior", size="sm", min_width=80)
+            answer = gr.HTML(elem_id="train-answer", elem_classes="d-answer", apply_default_css=False)
+            live = gr.HTML(live_view(None, "train"), elem_id="train-live", apply_default_css=False)
+
+    def opened() -> gr.Dropdown:
+        found = list_datasets(context.project)
+        choices = [(f"{each.path} ({each.files} files)", each.path) for each in found]
+        return gr.Dropdown(choices=choices, value=found[0].path if found else None)
+
+    def sized(folder: str | None) -> str:
+        if not folder:
+            return ""
+        try:
+            files = count_sounds(context.named(folder))
+        except DistillError as error:
+            return str(error)
+        return f"auto: {get_adaptive_vqvae_config(files).codebook_size} for {files} files"
+
+    def started(folder: str | None, model: str, until: str, *values: Any) -> tuple[gr.Dropdown, str]:
+        if not folder:
+            raise UsageError("choose the sounds first: a dataset, or a folder")
+        order = Order(
+            str(context.named(folder)),
+            _settings(*values),
+            model.strip() or None,
+            "train_vqvae" if until == FIRST else None,
+        )
+        root = background.start(context.project, order)
+        return chosen(context, root.name), said(f"{root.name} has begun. It goes on when this page is closed.")
+
+    def paused(name: str | None) -> str:
+        step = _steered(_root(context, name)).ask("pause", {}, who="page", timeout=WAIT_SECONDS)["step"]
+        return said(f"Paused at step {step}.")
+
+    def resumed(name: str | None) -> str:
+        root = _root(context, name)
+        if background.alive(root):
+            step = _steered(root).ask("resume", {}, who="page", timeout=WAIT_SECONDS)["step"]
+            return said(f"Goes on from step {step}.")
+        order = background.read_order(root)
+        background.go_on(context.project, root, until=order.until if order else None)
+        return said("Goes on from where it stopped.")
+
+    def stopped(name: str | None) -> str:
+        background.stop(_root(context, name))
+        return said("It saves its state and ends; Resume goes on from there.")
+
+    def trained_prior(name: str | None) -> str:
+        background.go_on(context.project, _root(context, name))
+        return said("The prior is trained on the codes of this VQ-VAE; then the model is written.")
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    gr.on(None, opened, None, sounds, **quiet)
+    sounds.change(sized, sounds, size, **quiet)
+    form = [sounds, name, what, levels, weight, preset, epochs, rate, prior, seed, more]
+    begin.click(told(started), form, [run, answer], **quiet)
+    for button, handler in ((pause, paused), (resume, resumed), (stop, stopped), (go_on, trained_prior)):
+        button.click(told(handler), run, answer, **quiet)
+    run.change(lambda name: live_view(name, "train"), run, live, **quiet)
+
+
+def _settings(
+    levels: int,
+    weight: float,
+    preset: str,
+    epochs: float | None,
+    rate: float | None,
+    prior: float | None,
+    seed: float | None,
+    more: str,
+) -> tuple[str, ...]:
+    """What is not as it is by default: then the same as the plain command, in the same workspace."""
+    given = {
+        "vqvae.num_quantizers": None if int(levels) == LEVELS else int(levels),
+        "vqvae.commitment_weight": None if weight == WEIGHT else weight,
+        "run.preset": None if preset == RunConfig().preset else preset,
+        "vqvae.epochs": None if epochs is None else int(epochs),
+        "vqvae.learning_rate": rate,
+        "prior.epochs": None if prior is None else int(prior),
+        "run.seed": None if not seed else int(seed),
+    }
+    settings = [f"{name}={value}" for name, value in given.items() if value is not None]
+    return (*settings, *(line.strip() for line in more.splitlines() if line.strip()))
+
+
+def _root(context: Context, name: str | None) -> Path:
+    if not name:
+        raise UsageError("choose a training first")
+    return workspace_named(context.project, name)
+
+
+def _steered(root: Path) -> RunFolder:
+    return training_of(root)

@@ -1,0 +1,46 @@
+"""Choosing one of the project's trainings, on every tab that shows one."""
+
+from html import escape
+
+import gradio as gr
+
+from distill.projects.background import default_workspace, workspaces
+from distill.ui.context import Context
+
+NOTHING = "<p class='d-empty'>Nothing was trained here so far.</p>"
+
+
+def training_choice(context: Context, name: str) -> gr.Dropdown:
+    """A list of the project's trainings, filled when the page opens, with the one that runs chosen."""
+    choice = gr.Dropdown(
+        choices=[], value=None, label="Training", info="Found again whenever the page is opened.", elem_id=f"{name}-run"
+    )
+
+    def opened() -> gr.Dropdown:
+        names = [root.name for root in workspaces(context.project)]
+        return gr.Dropdown(choices=names, value=default_workspace(context.project).name if names else None)
+
+    def looked(chosen: str | None) -> gr.Dropdown:
+        return gr.Dropdown(choices=[root.name for root in workspaces(context.project)], value=chosen)
+
+    gr.on(None, opened, None, choice, show_progress="hidden", api_visibility="private")
+    choice.focus(looked, choice, choice, show_progress="hidden", api_visibility="private")
+    return choice
+
+
+def chosen(context: Context, name: str) -> gr.Dropdown:
+    """The list with another training chosen, such as one that has just begun."""
+    return gr.Dropdown(choices=[root.name for root in workspaces(context.project)], value=name)
+
+
+def live_view(run: str | None, view: str, stage: str | None = None) -> str:
+    """The element that shows a training as it is now."""
+    if not run:
+        return NOTHING
+    which = f' stage="{escape(stage)}"' if stage else ""
+    return f'<distill-live run="{escape(run)}" view="{escape(view)}"{which}></distill-live>'
+
+
+def said(text: str) -> str:
+    """What a control answers, told to those who cannot see it as well."""
+    return f"<p class='d-said' role='status'>{escape(text)}</p>" if text else ""

@@ -1,0 +1,109 @@
+"""What the tests of the page share: a project of tiny sounds, tiny settings, a served page."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline_util import TINY
+from sounds_util import folder_of_tones, noise, save
+
+# As `distill train --set` takes them; without the name, which is given apart.
+SETTINGS = tuple(
+    f"{section}.{key}={json.dumps(value)}"
+    for section, values in TINY.items()
+    if section not in ("model", "vocoder")
+    for key, value in values.items()
+)
+
+
+def settings(**changes: Any) -> tuple[str, ...]:
+    """The tiny settings with other values, such as `vqvae_epochs=50`."""
+    given = {name.replace("_", ".", 1): json.dumps(value) for name, value in changes.items()}
+    kept = [each for each in SETTINGS if each.partition("=")[0] not in given]
+    return (*kept, *(f"{name}={value}" for name, value in given.items()))
+
+
+def make_sounds(folder: Path, count: int = 8) -> Path:
+    """Tones and two noises."""
+    folder_of_tones(folder, count - 2)
+    for seed in range(2):
+        save(folder / f"noise{seed}.wav", noise(0.4, seed))
+    return folder
+
+
+def wait(done: Callable[[], Any], seconds: float = 90.0) -> Any:
+    """What `done` gives once it gives something."""
+    until = time.monotonic() + seconds
+    while not (value := done()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return value
+
+
+@dataclass(frozen=True)
+class Served:
+    """A page that is served, and plain HTTP calls to it."""
+
+    url: str
+    process: "subprocess.Popen[str]"
+    token: str | None = None
+
+    def get(self, path: str, **headers: str) -> Any:
+        """The JSON of an address."""
+        return self.call(path, None, **headers)
+
+    def post(self, path: str, values: Any, **headers: str) -> Any:
+        """The JSON answer to a JSON request."""
+        return self.call(path, values, **headers)
+
+    def call(self, path: str, values: Any, **headers: str) -> Any:
+        """The JSON answer; what is refused is raised as it came (`urllib.error.HTTPError`)."""
+        data = None if values is None else json.dumps(values).encode()
+        own = {"Content-Type": "application/json", **({"X-Distill-Token": self.token} if self.token else {})}
+        request = urllib.request.Request(f"{self.url}{path}", data, {**own, **headers})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            text = answer.read().decode()
+        assert "NaN" not in text
+        assert "Infinity" not in text
+        return json.loads(text)
+
+    def refused(self, path: str, values: Any = None, **headers: str) -> tuple[int, str]:
+        """Status and text of an answer that refuses."""
+        try:
+            self.call(path, values, **headers)
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        raise AssertionError(f"{path} was not refused")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def served(project: Path, *arguments: str, token: str | None = None) -> Iterator[Served]:
+    """A page in a process of its own; trainings that it started are for the test to end."""
+    port = free_port()
+    command = [sys.executable, "-m", "distill", "ui", "--port", str(port), "--project", str(project), *arguments]
+    command += [f"--token={token}"] if token else []
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline().startswith("http://")
+        yield Served(f"http://127.0.0.1:{port}", process, token)
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()

@@ -1,0 +1,168 @@
+"""The page's JSON API: plain HTTP calls to a real server with a real training."""
+
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from distill.cli.main import app
+from distill.errors import DistillError, UsageError
+from distill.live.folder import RunFolder
+from distill.projects.background import Order, alive, start, stop
+from page_util import Served, free_port, make_sounds, served, settings, wait
+from sounds_util import noise, save
+
+pytest.importorskip("gradio")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = tmp_path_factory.mktemp("project")
+    make_sounds(project / "kit")
+    return project
+
+
+@pytest.fixture(scope="module")
+def root(project: Path) -> Iterator[Path]:
+    """A training that goes on for long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        changes = {"vqvae_epochs": 3000, "vqvae_preview_interval": 3000}
+        root = start(project, Order(str(project / "kit"), settings(**changes), "long", "train_vqvae"))
+        folder = RunFolder(root, "train_vqvae")
+        wait(folder.running)
+        yield root
+        with suppress(DistillError):
+            stop(root)
+        wait(lambda: not alive(root))
+
+
+@pytest.fixture(scope="module")
+def page(project: Path, root: Path) -> Iterator[Served]:
+    with served(project) as page:
+        yield page
+
+
+def test_a_training_is_read_tuned_measured_and_rolled_back(page: Served, root: Path) -> None:
+    (run,) = page.get("/api/runs")["runs"]
+    assert (run["run"], run["state"]) == (root.name, "running")
+    state = wait(lambda: (state := page.get("/api/state"))["training"]["terms"] and state)
+    assert state["training"]["step"] <= state["training"]["total_steps"] == 9000
+    config = page.get(f"/api/config?run={root.name}&stage=train_vqvae")
+    rows = {row["name"]: row for row in config["parameters"]}
+    assert rows["max_lr"] | {"description": ""} == {
+        "name": "max_lr",
+        "class": "SAFE",
+        "type": "float",
+        "value": 1e-3,
+        "low": 1e-5,
+        "high": 1e-2,
+        "below_high": False,
+        "unit": "",
+        "reason": "",
+        "description": "",
+    }
+    assert rows["epochs"]["class"] == "STARTUP_ONLY"
+    assert rows["epochs"]["reason"]
+    answer = page.post("/api/config", {"changes": {"max_lr": 5e-4, "decay": 0.9}, "validate": "slow", "after": 1})
+    assert answer["changes"]["max_lr"] == [1e-3, 5e-4]
+    code, said = page.refused("/api/config", {"changes": {"weight_full": 0.9, "max_lr": 1e-3}})
+    assert (code, "sum to 0.95 to 1.05" in said) == (400, True)
+    assert page.get("/api/config")["parameters"][0]["value"] == 5e-4
+    assert page.post("/api/pause", {})["paused"]
+    assert wait(lambda: page.get("/api/state")["state"] == "paused")
+    saved = page.post("/api/checkpoint", {"run": root.name})
+    measured = page.post("/api/validation", {"name": "now"})
+    assert measured["metrics"]["validation_lsd_db"] > 0
+    assert not page.post("/api/resume", {"stage": "train_vqvae"})["paused"]
+    found = page.get("/api/snapshots")
+    assert saved["step"] in [each["step"] for each in found["checkpoints"]]
+    assert {"slow-before", "now"} <= {each["name"] for each in found["validations"]}
+    compared = page.get("/api/compare?a=slow-before&b=now")
+    assert compared["settings"]["max_lr"] == [1e-3, 5e-4]
+    page.post("/api/config", {"changes": {"decay": 0.5}})
+    back = page.post("/api/rollback", {"step": saved["step"]})
+    assert (back["to"], back["abandoned"]) == (saved["step"], 1)
+    (entry, *_) = page.get("/api/state")["training"]["journal"]
+    assert entry["change"] == {"decay": 0.9, "max_lr": 5e-4}
+
+
+def test_memory_and_files_stay_flat_over_many_updates(page: Served) -> None:
+    server = psutil.Process(page.process.pid)
+
+    def updates(count: int) -> tuple[int, int]:
+        for _ in range(count):
+            page.get("/api/state")
+        return server.memory_info().rss, server.num_fds()
+
+    memory, files = updates(100)
+    later_memory, later_files = updates(900)
+    assert later_memory - memory < 20 * 2**20
+    assert later_files - files < 5
+
+
+def test_what_is_asked_wrongly_gets_one_line(page: Served) -> None:
+    assert page.refused("/api/state?run=../kit") == (
+        404,
+        '{"error":"there is no training \'../kit\'; there are: ' + page.get("/api/runs")["runs"][0]["run"] + '"}',
+    )
+    assert page.refused("/api/state?stage=nothing")[0] == 400
+    assert page.refused("/api/config", {"changes": 3})[0] == 400
+    assert "did you mean max_lr" in page.refused("/api/config", {"changes": {"max_lrr": 1}})[1]
+    assert page.refused("/api/rollback", {"step": 77777})[0] == 400
+    assert page.refused("/api/pause", {"which": 1}) == (400, '{"error":"which: Extra inputs are not permitted"}')
+    assert page.refused("/api/compare?a=x&b=y")[0] == 400
+    for path in ("/api/state?stage=x", "/api/nothing", "/api/config"):
+        code, said = page.refused(path, None if path != "/api/config" else [])
+        assert code in (400, 404)
+        assert "Traceback" not in said
+
+
+def test_requests_of_other_sites_are_refused(page: Served) -> None:
+    assert page.refused("/api/pause", {}, Origin="http://evil.example")[0] == 403
+    assert page.refused("/api/state", Host="evil.example")[0] == 403
+    assert page.refused("/", Host=f"evil.example:{page.url.rpartition(':')[2]}")[0] == 403
+    assert page.refused("/api/pause", {}, **{"Content-Type": "text/plain"})[0] in (400, 415, 422)
+
+
+def test_only_what_was_linked_is_served(page: Served, project: Path) -> None:
+    (project / "secret.wav").write_bytes(save(project / "s.wav", noise(0.1)).read_bytes())
+    for path in ("/etc/passwd", str(project / "secret.wav"), f"{project}/kit/../secret.wav"):
+        assert page.refused(f"/media/{'0' * 64}{quote(path)}")[0] == 404
+        assert page.refused(f"/gradio_api/file={quote(path)}")[0] in (403, 404)
+    assert page.refused(f"/page-assets/{quote('../server.py', safe='')}")[0] == 404
+
+
+def test_a_token_is_asked_for(project: Path) -> None:
+    with served(project, token="let-me-in") as page:
+        for path in ("/", "/api/runs", "/gradio_api/info", "/config", "/page-assets/page.css"):
+            assert Served(page.url, page.process).refused(path)[0] == 401
+        assert Served(page.url, page.process, "let-me").refused("/api/pause", {})[0] == 401
+        assert page.get("/api/runs")["runs"] is not None
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(f"{page.url}/?token=let-me-in") as answer:
+            assert answer.url == f"{page.url}/"
+            assert answer.status == 200
+        with opener.open(f"{page.url}/api/runs") as answer:
+            assert answer.status == 200
+
+
+def test_without_gradio_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    for name in [name for name in sys.modules if name.startswith("distill.ui.")]:
+        monkeypatch.delitem(sys.modules, name)
+    result = CliRunner().invoke(app, ["ui", "--port", str(free_port())])
+    assert isinstance(result.exception, UsageError)
+    assert "pip install 'distill[ui]'" in str(result.exception)
+
+
+def test_another_address_needs_a_token() -> None:
+    result = CliRunner().invoke(app, ["ui", "--host", "0.0.0.0", "--port", str(free_port())])
+    assert isinstance(result.exception, UsageError)
+    assert "give a token" in str(result.exception)
