@@ -248,7 +248,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         control.input(search, [shelf, *filters], cards, **hidden)
     words.input(search, [shelf, *filters], cards, trigger_mode="always_last", **hidden)
     shown = [opened, details, place, question]
-    cards.pick(pick, [shelf, *filters], [shelf, cards, differences, *shown], **hidden)
+    cards.pick(pick, [shelf, *filters], [shelf, cards, differences, *shown], trigger_mode="multiple", **hidden)
     use.click(choose, [studio.desk, place], [studio.generate_model, studio.codes_model])
     again(enter.click(do_register, place, None))
     asking = [shelf, question, asked, yes]
