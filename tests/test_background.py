@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from distill.errors import DataError, DistillError, TrainingError, UsageError
+from distill.live.activity import peak_of
+from distill.live.events import EpochDone, RolledBack, TrainingStarted
 from distill.live.folder import RunFolder
+from distill.live.status import StatusListener, read_rows, rows_file
 from distill.projects import background
 from distill.projects.background import Order, alive, go_on, progress_of, read_order, start, stop
 from distill.projects.state import state_of
@@ -80,6 +83,52 @@ def test_the_prior_is_trained_from_the_same_workspace(project: Path) -> None:
     first = state_of(root, "train_vqvae")["training"]
     assert first["usage"].is_file()
     assert first["verdict"]["light"] in ("green", "yellow", "red")
+
+
+@pytest.mark.parametrize(
+    ("value", "zone", "words"),
+    [
+        (0.5, "green", ""),
+        (1.0, "yellow", ""),
+        (1.4, "orange", ""),
+        (1.6, "red", "very active"),
+        (2.1, "red", "far too"),
+    ],
+)
+def test_the_most_active_block_is_judged(value: float, zone: str, words: str) -> None:
+    peak = peak_of({"encoder.0": 0.1, "decoder.1": value, "decoder.2": None})
+    assert peak is not None
+    assert (peak.block, peak.value, peak.zone) == ("decoder.1", value, zone)
+    assert words in peak.warning
+    assert bool(peak.warning) == bool(words)
+    assert peak_of({"encoder.0": None}) is None
+
+
+def test_evaluations_that_a_rollback_took_back_are_gone(tmp_path: Path) -> None:
+    listener = StatusListener(tmp_path)
+
+    def evaluated(step: int, loss: float) -> None:
+        row = {"epoch": step, "step": step, "validation_loss": loss}
+        listener(EpochDone("train_vqvae", row, {}, seconds=1.0, eta_seconds=1.0, steps_per_second=1.0))
+
+    def losses() -> list[float | None]:
+        return [row["validation_loss"] for row in read_rows(tmp_path, "train_vqvae")]
+
+    listener(TrainingStarted("train_vqvae", 0, 9, 1))
+    for step in range(1, 5):
+        evaluated(step, float(step))
+    evaluated(5, float("nan"))
+    assert losses() == [1, 2, 3, 4, None]
+    listener(RolledBack("train_vqvae", 5, 2, 0))
+    assert losses() == [1, 2]
+    evaluated(3, 30.0)
+    with rows_file(tmp_path, "train_vqvae").open("ab") as handle:
+        handle.write(b'{"step": 4, "valida')
+    again = StatusListener(tmp_path)
+    again(TrainingStarted("train_vqvae", 3, 9, 1))
+    assert losses() == [1, 2, 30]
+    StatusListener(tmp_path)(TrainingStarted("train_vqvae", 0, 9, 1))
+    assert losses() == []
 
 
 def test_what_cannot_be_started_is_one_line(project: Path) -> None:

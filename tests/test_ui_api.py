@@ -1,11 +1,13 @@
 """The page's JSON API: plain HTTP calls to a real server with a real training."""
 
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -91,6 +93,20 @@ def test_a_training_is_read_tuned_measured_and_rolled_back(page: Served, root: P
     assert entry["change"] == {"decay": 0.9, "max_lr": 5e-4}
 
 
+def test_memory_and_files_stay_flat_over_many_updates(page: Served) -> None:
+    server = psutil.Process(page.process.pid)
+
+    def updates(count: int) -> tuple[int, int]:
+        for _ in range(count):
+            page.get("/api/state")
+        return server.memory_info().rss, server.num_fds()
+
+    memory, files = updates(100)
+    later_memory, later_files = updates(900)
+    assert later_memory - memory < 20 * 2**20
+    assert later_files - files < 5
+
+
 def test_what_is_asked_wrongly_gets_one_line(page: Served) -> None:
     assert page.refused("/api/state?run=../kit") == (
         404,
@@ -135,6 +151,15 @@ def test_a_token_is_asked_for(project: Path) -> None:
             assert answer.status == 200
         with opener.open(f"{page.url}/api/runs") as answer:
             assert answer.status == 200
+
+
+def test_without_gradio_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    for name in [name for name in sys.modules if name.startswith("distill.ui.")]:
+        monkeypatch.delitem(sys.modules, name)
+    result = CliRunner().invoke(app, ["ui", "--port", str(free_port())])
+    assert isinstance(result.exception, UsageError)
+    assert "pip install 'distill[ui]'" in str(result.exception)
 
 
 def test_another_address_needs_a_token() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_util import Watched, browser
 
+from browser_util import Watched, browser
 from distill.audio.sound import read_sound
 from distill.codes.file import read_grid
 from distill.generation.sidecar import read_sidecar

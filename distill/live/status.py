@@ -65,15 +65,26 @@ def read_rows(root: Path, stage: str) -> list[dict[str, Any]]:
     """The evaluations of a training so far, in the order of their steps; none when there are none."""
     path = rows_file(root, stage)
     rows: dict[int, dict[str, Any]] = {}
-    for line in path.read_bytes().splitlines() if path.is_file() else ():
-        # The last line may be cut off.
-        with suppress(ValueError, KeyError, TypeError):
-            value = json.loads(line)
-            if BACK_TO in value:
-                rows = {step: row for step, row in rows.items() if step <= value[BACK_TO]}
-            else:
-                rows[value["step"]] = value
+    for value in _parsed(path.read_bytes() if path.is_file() else b""):
+        if BACK_TO in value:
+            rows = {step: row for step, row in rows.items() if step <= value[BACK_TO]}
+        else:
+            rows[value["step"]] = value
     return [rows[step] for step in sorted(rows)]
+
+
+def _parsed(data: bytes) -> list[dict[str, Any]]:
+    """The objects of a file with one a line; a line that was cut off is left out."""
+    lines = [line for line in data.splitlines() if line]
+    # All at once is several times faster, and whoever watches reads it every two seconds.
+    with suppress(ValueError):
+        values: list[dict[str, Any]] = json.loads(b"[" + b",".join(lines) + b"]")
+        return values
+    values = []
+    for line in lines:
+        with suppress(ValueError):
+            values.append(json.loads(line))
+    return values
 
 
 class StatusListener:

@@ -103,14 +103,16 @@ def stop(root: Path) -> None:
     Raises:
         TrainingError: nothing runs there.
     """
-    pid, folder = _pid(root), _running_training(root)
-    if pid is not None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-    elif folder is not None:
+    folder = _running_training(root)
+    if folder is not None:
+        # Asking twice does no harm; a second signal would end it before its state is saved.
         folder.ask("stop", {}, who="page", timeout=60.0)
-    else:
+        return
+    pid = _pid(root)
+    if pid is None:
         raise TrainingError(f"nothing runs in {root.name}")
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
 
 
 def alive(root: Path) -> bool:
@@ -138,9 +140,9 @@ def progress_of(root: Path) -> Progress:
 
 
 def workspaces(project: Path) -> list[Path]:
-    """The workspaces in which something was trained, by their names."""
-    found = (project / RUNS).glob("*/")
-    return sorted(root for root in found if _note_file(root).is_file() or (root / ".distill" / "live").is_dir())
+    """The workspaces in which something was trained, by their names; the project itself comes first, if it is one."""
+    found = [project, *sorted((project / RUNS).glob("*/"))]
+    return [root for root in found if _note_file(root).is_file() or (root / ".distill" / "live").is_dir()]
 
 
 def workspace_named(project: Path, name: str) -> Path:

@@ -18,7 +18,7 @@ from distill.models.health import Health, judge
 from distill.models.labels import level_labels
 from distill.projects.background import progress_of
 from distill.projects.steered import TRAININGS, in_force, training_of, where_it_stands
-from distill.stages.workspace import REPORT_SCHEMA, Workspace
+from distill.stages.workspace import CONFIG_SCHEMA, Workspace, read_report
 
 CONFIGS: dict[str, type[TrainingConfig]] = {"train_vqvae": VQVAEConfig, "train_prior": PriorConfig}
 # More points than a chart has room for are left out evenly.
@@ -130,7 +130,7 @@ def _threshold(root: Path, stage: str) -> float | None:
     if stage != "train_prior":
         return None
     with suppress(DistillError, KeyError):
-        values = read_json(Workspace(root).config(stage), what="configuration", schema=1)
+        values = read_json(Workspace(root).config(stage), what="configuration", schema=CONFIG_SCHEMA)
         return float(values["prior"]["perplexity_threshold"])
     return None
 
@@ -178,16 +178,18 @@ def _memorization(root: Path) -> dict[str, Any] | None:
     path = workspace.report("check_memorization")
     if not path.is_file():
         return None
-    with suppress(DistillError):
-        report = read_json(path, what="report", schema=REPORT_SCHEMA)
+    with suppress(DistillError, KeyError):
+        report = read_report(workspace, "check_memorization")
         page = _existing(workspace.page("check_memorization"))
         return {"verdict": report["verdict"], "reasons": report["reasons"], "page": page}
     return None
 
 
 def _model(root: Path) -> str | None:
-    found = sorted((root / "models").glob("*.distill"))
-    return found[-1].stem if found else None
+    """The name of the model that was written."""
+    with suppress(DistillError, KeyError):
+        return Path(read_report(Workspace(root), "register")["model"]).stem
+    return None
 
 
 def _existing(path: Path) -> Path | None:

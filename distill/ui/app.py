@@ -10,12 +10,17 @@ from distill.ui.studio import Studio
 from distill.ui.tabs import codes, data, generate, library, monitor, train
 
 TITLE = "distill"
+# How often what was uploaded and shown is looked through, and how old it may become, in s.
+CACHE_SECONDS = (3600, 24 * 3600)
 
 
 def build_app(context: Context) -> gr.Blocks:
     """The page with all tabs; each tab gets the same context, the last three also what they share."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False) as blocks:
-        gr.HTML(f'<header class="d-top"><h1>{TITLE}</h1><p>{escape(context.project.name)}</p></header>', padding=False)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=CACHE_SECONDS) as blocks:
+        gr.HTML(
+            f'<header class="d-top"><h1>{TITLE}</h1><p>{escape(context.project.name)}</p></header>',
+            apply_default_css=False,
+        )
         tabs = gr.Tabs(elem_id="tabs")
         studio = Studio.of(context, tabs)
         with tabs:

@@ -65,7 +65,10 @@ class Context:
         """
         if not text.strip() or "\0" in text:
             raise UsageError("name a folder")
-        path = (self.project / Path(text.strip()).expanduser()).resolve()
+        try:
+            path = (self.project / Path(text.strip()).expanduser()).resolve()
+        except (RuntimeError, OSError) as error:
+            raise UsageError(f"{text.strip()} cannot be a folder: {error}") from error
         if not self.local and not path.is_relative_to(self.project):
             raise UsageError(f"{text.strip()} lies outside of the project: drop the files instead")
         return path

@@ -22,6 +22,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 ASSETS = Path(__file__).parent / "assets"
 # The largest file that is taken; longer recordings are named as a folder.
 MOST_UPLOAD = "512mb"
+GRACE_SECONDS = 1
 
 
 def serve(
@@ -38,7 +39,15 @@ def serve(
         raise UsageError(f"on {host} others reach the page: give a token with --token, or leave --host out")
     context = context_of(project, local=local)
     os.chdir(context.project)
-    server = _Server(uvicorn.Config(application(context, token), host=host, port=port, log_level="error"))
+    config = uvicorn.Config(
+        application(context, token),
+        host=host,
+        port=port,
+        log_level="critical",
+        # Open pages hold a connection for as long as they are open.
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = _Server(config)
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     server.on_up = lambda: on_up(f"{address}?token={token}" if token else address)
     try:

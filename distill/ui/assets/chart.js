@@ -4,20 +4,33 @@
 
 import { h, s, short } from "./dom.js";
 
-const WIDTH = 640, HEIGHT = 240, LEFT = 48, RIGHT = 10, TOP = 10, BOTTOM = 26;
+const WIDTHS = [260, 900], HEIGHT = 240, LEFT = 48, RIGHT = 10, TOP = 10, BOTTOM = 26;
 
 class Chart extends HTMLElement {
   #key = "";
+  #curves = null;
+  #resized = new ResizeObserver(() => this.#draw());
+
+  connectedCallback() { this.#resized.observe(this); }
+
+  disconnectedCallback() { this.#resized.disconnect(); }
 
   set curves(curves) {
-    const key = JSON.stringify(curves);
-    if (key === this.#key) return;
+    this.#curves = curves;
+    this.#draw();
+  }
+
+  /** Draw in the width that there is, so that letters keep their size. */
+  #draw() {
+    const width = Math.round(Math.min(Math.max(this.clientWidth || WIDTHS[1], WIDTHS[0]), WIDTHS[1]));
+    const key = JSON.stringify([this.#curves, width]);
+    if (!this.#curves || key === this.#key) return;
     this.#key = key;
-    const words = inWords(curves);
+    const words = inWords(this.#curves);
     this.replaceChildren(
       h("figure", { class: "d-chart" },
-        h("figcaption", {}, h("h4", {}, curves.title), legend(curves)),
-        drawn(curves, words),
+        h("figcaption", {}, h("h4", {}, this.#curves.title), legend(this.#curves)),
+        drawn(this.#curves, words, width),
         h("p", { class: "d-words" }, words)),
     );
   }
@@ -34,18 +47,18 @@ function line(colour, dashed) {
     s("line", { x1: 1, x2: 21, y1: 4, y2: 4, stroke: colour, "stroke-width": 2.5, "stroke-dasharray": dashed ? "5 4" : null }));
 }
 
-function drawn({ x, series, level, unit }, words) {
+function drawn({ x, series, level, unit }, words, width) {
   const values = series.flatMap((each) => each.values).concat(level ? [level.value] : []).filter(Number.isFinite);
-  const image = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words, class: "d-curves" });
+  const image = s("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": words, class: "d-curves" });
   if (!values.length || !x.length) return image;
   const ticks = niceTicks(Math.min(...values), Math.max(...values));
   const [low, high] = [ticks[0], ticks[ticks.length - 1]];
   const [first, last] = [x[0], Math.max(x[x.length - 1], x[0] + 1)];
-  const px = (value) => LEFT + (value - first) / (last - first) * (WIDTH - LEFT - RIGHT);
+  const px = (value) => LEFT + (value - first) / (last - first) * (width - LEFT - RIGHT);
   const py = (value) => TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM);
   for (const tick of ticks) {
     image.append(
-      s("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: py(tick), y2: py(tick), class: "d-grid" }),
+      s("line", { x1: LEFT, x2: width - RIGHT, y1: py(tick), y2: py(tick), class: "d-grid" }),
       s("text", { x: LEFT - 6, y: py(tick) + 4, "text-anchor": "end" }, short(tick)));
   }
   for (const at of [first, Math.round((first + last) / 2), last]) {
@@ -53,7 +66,7 @@ function drawn({ x, series, level, unit }, words) {
     image.append(s("text", { x: px(at), y: HEIGHT - 8, "text-anchor": anchor }, `${at === first ? `${unit} ` : ""}${at}`));
   }
   if (level && Number.isFinite(level.value)) {
-    image.append(s("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: py(level.value), y2: py(level.value), class: "d-level" }));
+    image.append(s("line", { x1: LEFT, x2: width - RIGHT, y1: py(level.value), y2: py(level.value), class: "d-level" }));
   }
   for (const { name, values: heights, colour, dashed } of series) {
     const points = x.map((at, index) => [at, heights[index]]);

@@ -34,7 +34,7 @@ export function short(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1000) return Math.round(value).toLocaleString("en");
-  return size < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  return size < 0.001 ? value.toExponential(1).replace(".0e", "e") : String(Number(value.toPrecision(3)));
 }
 
 /** A share as per cent. */

@@ -18,10 +18,7 @@ class Live extends HTMLElement {
   #trouble = h("p", { class: "d-trouble", role: "alert" });
   #view = null;
 
-  connectedCallback() {
-    this.replaceChildren(this.#said, this.#trouble);
-    this.#begin();
-  }
+  connectedCallback() { this.#begin(); }
 
   disconnectedCallback() { clearTimeout(this.#timer); }
 
@@ -29,13 +26,13 @@ class Live extends HTMLElement {
 
   #begin() {
     clearTimeout(this.#timer);
-    this.#view?.element.remove();
     this.#view = new VIEWS[this.getAttribute("view")]();
-    this.append(this.#view.element);
-    this.#read(this.#view);
+    // Gradio keeps the element when its attributes change, and empties it after that.
+    this.#timer = setTimeout(() => this.#read(this.#view), 0);
   }
 
   async #read(view) {
+    if (view.element.parentNode !== this) this.replaceChildren(this.#said, this.#trouble, view.element);
     const shown = this.checkVisibility() && !document.hidden;
     if (shown && this.getAttribute("run")) {
       try {

@@ -69,6 +69,7 @@ def build(context: Context) -> None:
             reload = gr.Button("Show what is in force", elem_id="tune-reload")
         applied = gr.HTML(elem_id="tune-answer", elem_classes="d-answer", apply_default_css=False)
     with gr.Accordion("Snapshots: compare, and go back", open=False, elem_id="monitor-snapshots") as opened:
+        look = gr.Button("Show what there is now", size="sm", elem_id="snapshots-look")
         listed = gr.HTML(elem_id="snapshots-list", elem_classes="d-answer", apply_default_css=False)
         with gr.Row():
             one = gr.Dropdown([], label="Compare", info="A checkpoint or a measurement.", elem_id="compare-a")
@@ -160,6 +161,9 @@ def build(context: Context) -> None:
             gr.Dropdown(choices=steps, value=None),
         ]
 
+    def forgotten() -> list[Any]:
+        return ["", *(gr.Dropdown(choices=[], value=None) for _ in range(3))]
+
     def compared(name: str | None, chosen: str, a: str | None, b: str | None) -> str:
         if not a or not b:
             return ""
@@ -182,10 +186,12 @@ def build(context: Context) -> None:
     which = [run, stage]
     form_outputs = [before, *fields.values()]
     snapshot_outputs = [listed, one, other, back]
-    run.change(selected, run, stage, **quiet)
-    for trigger in (run, stage):
-        trigger.change(shown, which, live, **quiet)
-        trigger.change(told(form), which, form_outputs, **quiet)
+    chosen_run = run.change(selected, run, stage, **quiet)
+    for chosen in (chosen_run, stage.input(lambda: None, None, None, **quiet)):
+        # One after the other, so that the form of the training before cannot come last.
+        chosen.then(shown, which, live, **quiet).then(told(form), which, form_outputs, **quiet).then(
+            forgotten, None, snapshot_outputs, **quiet
+        )
     for button, handler in ((pause, paused), (resume, resumed), (save, saved), (measure, validated)):
         button.click(told(handler), which, answer, **quiet)
     apply.click(told(change), [*which, note, before, *fields.values()], [applied, before], **quiet).success(
@@ -193,6 +199,7 @@ def build(context: Context) -> None:
     )
     reload.click(told(form), which, form_outputs, **quiet)
     opened.expand(told(found), which, snapshot_outputs, **quiet)
+    look.click(told(found), which, snapshot_outputs, **quiet)
     for trigger in (one, other):
         trigger.change(told(compared), [*which, one, other], differing, **quiet)
     go_back.click(told(gone), [*which, back, only, sure], [gone_back, sure], **quiet).success(

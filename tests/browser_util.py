@@ -1,0 +1,51 @@
+"""A browser for the tests of the page: Debian's Chromium, driven by Playwright."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = shutil.which("chromium")
+
+
+@contextmanager
+def browser() -> Iterator["playwright.Browser"]:
+    """A running Chromium; the test is skipped where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+class Watched:
+    """A page in a browser with what went wrong in it: requests elsewhere, errors of scripts, complaints of the log."""
+
+    def __init__(self, running: "playwright.Browser", url: str, **options: object) -> None:
+        self.url = url
+        self.context = running.new_context(**options)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(60_000)
+        self.elsewhere: list[str] = []
+        self.errors: list[str] = []
+        self.page.on("request", self._request)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+
+    def _request(self, request: "playwright.Request") -> None:
+        if not request.url.startswith((self.url, "data:", "blob:")):
+            self.elsewhere.append(request.url)
+
+    def open(self, tab: str = "Data", query: str = "") -> "playwright.Page":
+        """The page with a tab in front."""
+        self.page.goto(f"{self.url}/{query}")
+        self.show(tab)
+        return self.page
+
+    def show(self, tab: str) -> None:
+        """Bring a tab to the front."""
+        self.page.get_by_role("tab", name=tab, exact=True).click()

@@ -1,0 +1,52 @@
+"""Datasets of a folder: listed, gathered from single files, kept with DVC and without."""
+
+from pathlib import Path
+
+import pytest
+
+from distill.errors import DataError, UsageError
+from distill.library.datasets import Dataset, count_sounds, gather, keep_dataset, list_datasets
+from page_util import make_sounds
+from sounds_util import bad_folder, folder_of_tones
+
+
+def test_files_of_the_same_name_are_all_kept_and_others_left_out(tmp_path: Path) -> None:
+    one, other = folder_of_tones(tmp_path / "one", 2), folder_of_tones(tmp_path / "other", 1)
+    (other / "notes.txt").write_text("no sound")
+    (other / ".hidden.wav").write_bytes(b"x")
+    left_out = gather([*sorted(one.iterdir()), *sorted(other.iterdir())], tmp_path / "all")
+    assert sorted(left_out) == [".hidden.wav", "notes.txt"]
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["tone000-2.wav", "tone000.wav", "tone001.wav"]
+
+
+def test_a_folder_without_dvc_keeps_sounds_unversioned(tmp_path: Path) -> None:
+    sounds = make_sounds(tmp_path / "mine")
+    added = keep_dataset(sounds, tmp_path, "kit")
+    assert (added.path, added.pointer, added.usable) == ("data/kit", None, 8)
+    assert list_datasets(tmp_path) == [Dataset("data/kit", 8)]
+    folder_of_tones(tmp_path / "fewer", 3)
+    assert keep_dataset(tmp_path / "fewer", tmp_path, "kit").usable == 3
+    assert list_datasets(tmp_path) == [Dataset("data/kit", 3)]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../kit", "a/b", "/etc", ".hidden", "nul\0"])
+def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    sounds = make_sounds(tmp_path / "mine", 4)
+    with pytest.raises(UsageError, match="cannot be the name"):
+        keep_dataset(sounds, tmp_path, name or ".")
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_looks_like_a_sound_is_counted_without_reading_it(tmp_path: Path) -> None:
+    bad_folder(tmp_path / "mixed")
+    names = [path.suffix.lower() for path in (tmp_path / "mixed").rglob("*") if path.is_file()]
+    assert 0 < count_sounds(tmp_path / "mixed") <= len(names)
+    with pytest.raises(DataError, match="no such folder"):
+        count_sounds(tmp_path / "nothing")
+
+
+def test_nothing_usable_is_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "zero.wav").touch()
+    with pytest.raises(DataError, match="no usable sound"):
+        keep_dataset(tmp_path / "empty", tmp_path, "kit")

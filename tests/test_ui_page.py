@@ -1,0 +1,227 @@
+"""The page in a browser: a real server, real trainings of tiny models."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from steering_util import journal_of
+
+from browser_util import Watched, browser
+from distill.errors import DistillError
+from distill.live.folder import RunFolder
+from distill.projects.background import alive, progress_of, stop, workspaces
+from distill.projects.steered import snapshots
+from distill.stages.workspace import Workspace
+from page_util import Served, make_sounds, served, settings, wait
+from sounds_util import bad_folder
+
+pytest.importorskip("gradio")
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    project = tmp_path_factory.mktemp("project")
+    make_sounds(project / "data" / "kit")
+    bad_folder(project / "mixed")
+    yield project
+    for root in workspaces(project):
+        with suppress(DistillError):
+            stop(root)
+        wait(lambda root=root: not alive(root))
+
+
+@pytest.fixture(scope="module")
+def server(project: Path) -> Iterator[Served]:
+    with served(project) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as running:
+        yield running
+
+
+def start(watched: Watched, name: str, **changes: Any) -> None:
+    """Fill in the form of the tab Train and start."""
+    page = watched.open("Train")
+    page.locator("#train-codebook input, #train-codebook textarea").filter(has_text="").wait_for()
+    wait(lambda: "for 8 files" in page.locator("#train-codebook").locator("input, textarea").input_value())
+    page.locator("#train-name").locator("input, textarea").fill(name)
+    page.get_by_role("button", name="More settings").click()
+    page.locator("#train-more textarea").fill("\n".join(settings(**changes)))
+    page.locator("#train-start").click()
+    page.get_by_text("It goes on when this page is closed").wait_for()
+
+
+def choose(page: Any, place: str, text: str) -> None:
+    """Choose an entry of a list by what it is called."""
+    page.locator(f"{place} input").click()
+    page.locator(f"{place}").get_by_role("option", name=text).or_(page.get_by_role("option", name=text)).first.click()
+
+
+def test_nothing_is_fetched_from_elsewhere_and_nothing_complains(server: Served, chromium: Any) -> None:
+    watched = Watched(chromium, server.url)
+    page = watched.open("Data")
+    for tab in ("Train", "Monitor"):
+        page.wait_for_timeout(500)
+        watched.show(tab)
+    assert watched.elsewhere == []
+    assert watched.errors == []
+
+
+def test_sounds_are_judged_heard_and_kept(server: Served, chromium: Any, project: Path) -> None:
+    watched = Watched(chromium, server.url)
+    page = watched.open("Data")
+    folder = page.locator("#data-folder input")
+    folder.fill("mixed")
+    folder.press("Enter")
+    page.locator("#data-check").click()
+    rows = page.locator(".d-sounds tbody tr")
+    rows.first.wait_for()
+    wait(lambda: rows.count() == 21)
+    assert "2 of 21 files" in page.locator("#data-summary").inner_text()
+    assert "truncated" in page.locator(".d-sounds").inner_text()
+    with page.expect_response(lambda answer: "/media/" in answer.url) as answer:
+        page.get_by_role("button", name="Play a good one.wav").press("Enter")
+    assert answer.value.status in (200, 206)
+    assert page.locator(".d-wave").count() == 3
+    page.locator("#data-files input[type=file]").set_input_files(
+        [project / "data" / "kit" / f"tone{number:03}.wav" for number in range(5)]
+    )
+    page.get_by_text("5 of 5 files").wait_for()
+    page.locator("#data-name").locator("input, textarea").fill("../outside")
+    page.locator("#data-keep").click()
+    page.get_by_text("cannot be the name of a folder").wait_for()
+    page.locator("#data-name").locator("input, textarea").fill("mine")
+    page.locator("#data-keep").click()
+    page.get_by_text("data/mine: 5 usable sounds").wait_for()
+    assert len(list((project / "data" / "mine").iterdir())) == 5
+    folder.fill("/nowhere/at all")
+    folder.press("Enter")
+    page.locator("#data-check").click()
+    page.get_by_text("no such folder or file").wait_for()
+    assert "Traceback" not in page.content()
+    assert watched.elsewhere == []
+
+
+def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chromium: Any, project: Path) -> None:
+    first, second = Watched(chromium, server.url), Watched(chromium, server.url)
+    start(first, "live", vqvae_epochs=3000, vqvae_preview_interval=4)
+    (root,) = workspaces(project)
+    page = first.page
+    page.get_by_role("heading", name="Held-out sounds").wait_for(timeout=150_000)
+    assert page.locator("#train-live audio").count() == 2
+    commitment = page.locator("path[data-name='commitment (held-out)']")
+    assert (commitment.get_attribute("stroke"), commitment.get_attribute("stroke-dasharray")) == ("#16a34a", "6 4")
+    assert page.get_by_role("row", name=re.compile("Timbre")).count() == 1
+    # A reload, and another browser, find the training that runs.
+    other = second.open("Monitor")
+    other.locator(".d-segment[data-name=l1]").first.wait_for()
+    page.reload()
+    first.show("Train")
+    page.get_by_role("progressbar").wait_for()
+    segment = other.locator("section[aria-label='Weights'] .d-segment[data-name=l1]")
+    segment.focus()
+    wait(lambda: re.search(r"l1 \(absolute error\): [\d.]+, \d+ %", other.locator(".d-tip").inner_text()))
+    assert segment.evaluate("each => each.style.background") in ("rgb(220, 38, 38)", "#dc2626")
+    shares = other.locator("section[aria-label='Weights'] .d-segment").evaluate_all(
+        "all => all.reduce((sum, each) => sum + Number(each.style.flexGrow), 0)"
+    )
+    assert shares == pytest.approx(1)
+    # One transaction, applied and answered.
+    other.get_by_role("button", name="Tune it while it runs").click()
+    rate = other.locator("#tune-max_lr input")
+    wait(lambda: rate.input_value() == "0.001")
+    rate.fill("0.0005")
+    other.locator("#tune-decay input").fill("0.9")
+    other.locator("#tune-apply").click()
+    other.locator("#tune-answer").get_by_text("max_lr: 0.001 → 0.0005").wait_for()
+    (entry,) = journal_of(Workspace(root), "train_vqvae")
+    assert entry["change"] == {"decay": 0.9, "max_lr": 0.0005}
+    other.get_by_text("decay = 0.9, max_lr = 5e-4").wait_for()
+    other.locator("#tune-weight_full input").fill("0.9")
+    other.locator("#tune-apply").click()
+    other.get_by_text("must sum to 0.95 to 1.05").wait_for()
+    assert len(journal_of(Workspace(root), "train_vqvae")) == 1
+    # Another browser's form is its own.
+    first.show("Monitor")
+    page.get_by_role("button", name="Tune it while it runs").click()
+    wait(lambda: page.locator("#tune-weight_full input").input_value() == "0.3")
+    for button, words in (
+        ("Checkpoint now", "this checkpoint is kept"),
+        ("Validate now", "held-out loss"),
+        ("Pause", "Paused at step"),
+    ):
+        other.get_by_role("button", name=button).locator("visible=true").click()
+        other.locator("#monitor-answer").get_by_text(words).wait_for()
+    other.locator(".d-badge", has_text="paused").locator("visible=true").wait_for()
+    other.get_by_role("button", name="Snapshots: compare, and go back").click()
+    other.locator("#snapshots-list").get_by_text("checkpoint (asked)").wait_for()
+    other.locator("#rollback").click()
+    other.get_by_text("choose a checkpoint first").wait_for()
+    names = [each["name"] for each in snapshots(RunFolder(root, "train_vqvae"))["validations"]]
+    steps = [str(each["step"]) for each in snapshots(RunFolder(root, "train_vqvae"))["checkpoints"]]
+    choose(other, "#compare-a", steps[0])
+    choose(other, "#compare-b", names[0])
+    other.locator("#compare-answer").get_by_text("validation_loss").wait_for()
+    choose(other, "#rollback-step", steps[0])
+    other.locator("#rollback").click()
+    other.get_by_text("say first that later checkpoints").wait_for()
+    other.locator("#rollback-sure input").check()
+    other.locator("#rollback").click()
+    other.locator("#rollback-answer").get_by_text(f"Back at step {steps[0]}").wait_for()
+    assert first.errors == []
+    assert second.errors == []
+    assert progress_of(root).state == "paused"
+
+
+def test_the_server_may_be_killed_while_a_training_goes_on(chromium: Any, project: Path) -> None:
+    (root,) = workspaces(project)
+    with served(project) as server:
+        watched = Watched(chromium, server.url)
+        page = watched.open("Train")
+        page.get_by_role("progressbar").wait_for()
+        page.get_by_role("button", name="Resume").locator("visible=true").click()
+        page.get_by_text("Goes on from step").wait_for()
+        server.process.kill()
+        server.process.wait()
+        page.get_by_text("Trainings go on without it").wait_for()
+    assert alive(root)
+    with served(project) as server:
+        watched = Watched(chromium, server.url)
+        page = watched.open("Train")
+        page.get_by_role("progressbar").wait_for()
+        page.get_by_role("button", name="Stop").locator("visible=true").click()
+        page.locator(".d-badge", has_text="stopped").locator("visible=true").wait_for()
+        assert "interrupted in epoch" in page.locator("#train-live").inner_text()
+
+
+def test_both_models_are_trained_and_the_verdict_is_shown(server: Served, chromium: Any, project: Path) -> None:
+    watched = Watched(chromium, server.url)
+    start(watched, "whole", vqvae_epochs=3, prior_epochs=3)
+    page = watched.page
+    page.get_by_text("The model “whole” is written").wait_for(timeout=120_000)
+    page.get_by_role("heading", name="Does it copy?").wait_for()
+    page.get_by_text("The evidence").click()
+    frame = page.frame_locator("#train-live iframe")
+    frame.locator("audio").first.wait_for()
+    assert page.get_by_role("img", name=re.compile("Use of the codes by level")).count() == 1
+    assert "it may be memorizing" in page.locator("#train-live").inner_text()
+    assert (project / "models" / "whole.distill").is_file()
+    assert watched.elsewhere == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_tab_is_wider_than_the_window(server: Served, chromium: Any, theme: str, width: int) -> None:
+    watched = Watched(chromium, server.url, viewport={"width": width, "height": 900}, color_scheme=theme)
+    page = watched.open("Data", f"?__theme={theme}")
+    for tab in ("Data", "Train", "Monitor"):
+        watched.show(tab)
+        page.wait_for_timeout(700)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
