@@ -107,44 +107,39 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     link = gr.Textbox(visible="hidden")
 
     filters = [words, verdict, dataset, sort]
-    listed = [shelf, cards, trouble, dataset]
+    found = [shelf, trouble, dataset]
 
     def listing(shelf: Shelf, words: str | None, verdict: str, dataset: str, sort: str) -> str:
-        found = chosen(
+        models = chosen(
             shelf.entries,
             words=(words or "").split(),
             verdict=None if verdict == _ANY else verdict,
             dataset=None if dataset == _ANY else dataset,
             sort=sort,
         )
-        if not found:
+        if not models:
             return nothing(_NONE_FOUND if shelf.entries else _EMPTY)
         return row_of(
             [
                 card_of(entry, project, shown=key_of(entry) == shelf.shown, compared=key_of(entry) in shelf.compared)
-                for entry in found
+                for entry in models
             ]
         )
 
-    def read(shelf: Shelf, registry: bool, *filters: str) -> Any:
+    def read(shelf: Shelf, *, registry: bool) -> Any:
         entries, unreadable = catalogue(project, registry=registry)
         shelf = replace(shelf, entries=tuple(entries), unreadable=tuple(unreadable))
         datasets = sorted({entry.manifest.metadata.dataset for entry in entries})
         reasons = "\n".join(f"- left out: {each.reason}" for each in unreadable)
-        return (
-            shelf,
-            listing(shelf, *filters),
-            gr.Markdown(reasons, visible=bool(unreadable)),
-            gr.Dropdown(choices=[_ANY, *datasets]),
-        )
+        return shelf, gr.Markdown(reasons, visible=bool(unreadable)), gr.Dropdown(choices=[_ANY, *datasets])
 
     @told
-    def read_files(shelf: Shelf, *filters: str) -> Any:
-        return read(shelf, False, *filters)
+    def read_files(shelf: Shelf) -> Any:
+        return read(shelf, registry=False)
 
     @told
-    def read_all(shelf: Shelf, *filters: str) -> Any:
-        return read(shelf, True, *filters)
+    def read_all(shelf: Shelf) -> Any:
+        return read(shelf, registry=True)
 
     @told
     def search(shelf: Shelf, *filters: str) -> Any:
@@ -233,22 +228,24 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         gr.Info(f"It is {path.relative_to(project).as_posix()} now.", duration=6)
         return None
 
-    def again(event: Any) -> Any:
-        """After what changes models: the list anew, and the details of what is still there."""
-        return event.success(read_all, [shelf, *filters], listed, show_progress="hidden").success(
-            told(lambda shelf: _details(shelf, project)),
-            shelf,
-            [opened, details, place, question],
-            show_progress="hidden",
-        )
-
     hidden: dict[str, Any] = {"show_progress": "hidden"}
-    tab.select(read_files, [shelf, *filters], listed, **hidden).then(read_all, [shelf, *filters], listed, **hidden)
+    shown = [opened, details, place, question]
+
+    def listed(event: Any) -> Any:
+        """After models were read: the cards by what is searched for by then, as reading may have taken a while."""
+        return event.success(search, [shelf, *filters], cards, **hidden)
+
+    def again(event: Any) -> None:
+        """After what changes models: the list anew, and the details of what is still there."""
+        details_of_rest = told(lambda shelf: _details(shelf, project))
+        listed(event.success(read_all, shelf, found, **hidden)).success(details_of_rest, shelf, shown, **hidden)
+
+    files_first = listed(tab.select(read_files, shelf, found, **hidden))
+    listed(files_first.then(read_all, shelf, found, **hidden))
     for control in (verdict, dataset, sort):
         control.input(search, [shelf, *filters], cards, **hidden)
-    words.input(search, [shelf, *filters], cards, trigger_mode="always_last", **hidden)
-    shown = [opened, details, place, question]
-    cards.pick(pick, [shelf, *filters], [shelf, cards, differences, *shown], **hidden)
+    words.change(search, [shelf, *filters], cards, trigger_mode="always_last", **hidden)
+    cards.pick(pick, [shelf, *filters], [shelf, cards, differences, *shown], trigger_mode="multiple", **hidden)
     use.click(choose, [studio.desk, place], [studio.generate_model, studio.codes_model])
     again(enter.click(do_register, place, None))
     asking = [shelf, question, asked, yes]
