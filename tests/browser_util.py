@@ -33,12 +33,17 @@ class Watched:
         self.elsewhere: list[str] = []
         self.errors: list[str] = []
         self.page.on("request", self._request)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self._error(str(error)))
+        self.page.on("console", lambda message: message.type == "error" and self._error(message.text))
 
     def _request(self, request: "playwright.Request") -> None:
         if not request.url.startswith((self.url, "data:", "blob:")):
             self.elsewhere.append(request.url)
+
+    def _error(self, text: str) -> None:
+        # A page that is left breaks off what it was asking for.
+        if not any(words in text for words in ("AbortError", "errored out")):
+            self.errors.append(text)
 
     def open(self, tab: str = "Data", query: str = "") -> "playwright.Page":
         """The page with a tab in front."""

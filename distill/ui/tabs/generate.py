@@ -166,6 +166,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     @told
     def look(name: str | None) -> Any:
         """What depends on the model: the names of its levels, and how many codes there are."""
+        if name is None:
+            # Where there is no model yet, nobody chose one, and nobody did anything wrong.
+            return [gr.skip()] * (2 + 2 * MOST_LEVELS)
         config = read_manifest(studio.models.path(name)).vqvae_config
         labels = level_labels(config.num_quantizers)
         shown = [gr.Row(visible=level < len(labels)) for level in range(MOST_LEVELS)]
