@@ -8,7 +8,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,6 +65,8 @@ class Desk:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.lock = threading.RLock()
+        # Decoding a long sound takes seconds, in which the grid can be edited.
+        self._decoding = threading.Lock()
         self.sheets: dict[Which, Sheet] = {}
         self._folder: Path | None = None
         self._number = 0
@@ -137,6 +139,16 @@ class Desk:
             before = self.sheet(which)
             self.sheets[which] = Sheet(work, before.model_name, before.name, before.key)
 
+    def decode(self, which: Which = "mine") -> None:
+        """Have the whole sound of a grid ready, at the cost of what changed since the last time."""
+        with self._decoding:
+            before = self.sheet(which)
+            rendering = before.work.rendered().rendering
+            with self.lock:
+                now = self.sheets.get(which)
+                if now and now.key == before.key:
+                    self.change(replace(now.work, rendering=rendering), which)
+
     # What goes to the browser.
 
     def fulfil(self, wish: Wish, *, hear: bool, which: Which = "mine") -> dict[str, Any]:
@@ -145,10 +157,10 @@ class Desk:
         Raises:
             UsageError: it cannot be done.
         """
+        if wish.what == "play":
+            return self.played(which)
         with self.lock:
             work = self.sheet(which).work
-            if wish.what == "play":
-                return self.played(which)
             if wish.what == "hear":
                 return self.view(which, clip=work.hear(wish.selection))
             if wish.what == "set":
@@ -162,6 +174,7 @@ class Desk:
 
     def played(self, which: Which = "mine") -> dict[str, Any]:
         """The view of a grid with its whole sound, to be played at once."""
+        self.decode(which)
         with self.lock:
             sheet = self.sheet(which)
             work = sheet.work.rendered()
@@ -187,6 +200,7 @@ class Desk:
         suffix = f".{kind.lower()}"
         if suffix not in EXTENSIONS:
             raise UsageError(f"unknown format {kind}; known: {', '.join(EXTENSIONS)}")
+        self.decode()
         with self.lock:
             sheet = self.sheet()
             work = sheet.work.rendered()

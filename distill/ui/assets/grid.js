@@ -506,13 +506,15 @@ class DistillGrid extends HTMLElement {
     if (cell && column === this.#focus.column && row === this.#focus.row) this.#act("hear");
   }
 
-  #moved(follow = true) {
+  #reveal(column) {
     const { scroll } = this.#parts;
-    if (follow) {
-      const x = this.#x(this.#focus.column);
-      if (x < this.#gutter) scroll.scrollLeft -= this.#gutter - x + 2 * this.#zoom;
-      else if (x + this.#zoom > scroll.clientWidth) scroll.scrollLeft += x + 3 * this.#zoom - scroll.clientWidth;
-    }
+    const x = this.#x(column);
+    if (x < this.#gutter) scroll.scrollLeft -= this.#gutter - x + 2 * this.#zoom;
+    else if (x + this.#zoom > scroll.clientWidth) scroll.scrollLeft += x + 3 * this.#zoom - scroll.clientWidth;
+  }
+
+  #moved(follow = true) {
+    if (follow) this.#reveal(this.#focus.column);
     this.#later();
     this.#say();
   }
@@ -617,6 +619,7 @@ class DistillGrid extends HTMLElement {
     audio.currentTime = this.selection.columns[0] * this.#view.secondsPerColumn;
     audio.addEventListener("ended", () => this.#stop());
     audio.play().then(() => this.#follow(), () => this.#stop());
+    this.#reveal(this.selection.columns[0]);
     const button = this.#parts.tools.querySelector("[data-act=play]");
     button.textContent = "Stop";
     this.dataset.playing = "true";

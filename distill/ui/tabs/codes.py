@@ -105,6 +105,12 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         return shown(desk.view()), *about(desk), _levels(desk), desk.sheet().model_name
 
     @told
+    def prepare(desk: Desk) -> None:
+        """The sound is decoded while the grid is looked at, so that playing it does not wait."""
+        if "mine" in desk.sheets:
+            desk.decode()
+
+    @told
     def open_second(desk: Desk, path: str | None) -> Any:
         if path is None:
             return gr.skip()
@@ -184,8 +190,11 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     quick: dict[str, Any] = {"trigger_mode": "multiple", "show_progress": "hidden"}
     tab.select(told(studio.offered), None, studio.codes_model, show_progress="hidden")
     arrived = [*outputs, frozen, studio.codes_model]
-    studio.arrivals.change(arrive, desk, arrived)
-    opened.upload(open_file, [desk, studio.codes_model, opened], [*outputs, frozen], show_progress_on=opened)
+    for event in (
+        studio.arrivals.change(arrive, desk, arrived),
+        opened.upload(open_file, [desk, studio.codes_model, opened], [*outputs, frozen], show_progress_on=opened),
+    ):
+        event.success(prepare, desk, None, show_progress="hidden")
     second.upload(open_second, [desk, second], other, show_progress_on=second)
     grid.wish(fulfil, [desk, hear], outputs, **quick).failure(None, js=CALM)
     other.wish(fulfil_other, desk, other, **quick).failure(None, js=CALM)
