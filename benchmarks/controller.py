@@ -1,7 +1,8 @@
 """Whether it helps that something is done about a plateau, or costs.
 
 For each set and seed the VQ-VAE is trained twice from the same prepared sounds, with the controller only watching and
-with it acting, and both are measured on held-out sounds as quality.py does. `gain` is how much lower LSD-20 is with it;
+with it acting, and both are measured on held-out sounds as quality.py does. Where no plateau is seen the second training
+would be the first, and is left out. `gain` is how much lower LSD-20 is with it;
 `actions` counts what it changed, apart from the decay of its own boosts.
 """
 
@@ -70,13 +71,15 @@ def compare(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
         change = {"controller": True}
         Journal(acting.journal(STAGE), STAGE).append(0, "benchmark", change, {"controller": [False, True]})
         off, seen = _train(watching, name)
-        on, acted = _train(acting, name)
+        plateaus = sum(bool(event.info["is_plateau"]) for event in seen)
+        # Without a plateau there is nothing to act on: the second training would be the first.
+        on, acted = _train(acting, name) if plateaus else (off, [])
     return {
         "set": name,
         "seed": seed,
         "off": off,
         "on": on,
-        "plateaus": sum(bool(event.info["is_plateau"]) for event in seen),
+        "plateaus": plateaus,
         "actions": sum(
             event.info["mode"] == Mode.COOLDOWN and before.info["mode"] != Mode.COOLDOWN
             for before, event in pairwise(acted)
