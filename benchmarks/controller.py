@@ -1,9 +1,9 @@
 """Whether it helps that something is done about a plateau, or costs.
 
 For each set and seed the VQ-VAE is trained twice from the same prepared sounds, with the controller only watching and
-with it acting, and both are measured on held-out sounds as quality.py does. Where no plateau is seen the second training
-would be the first, and is left out. `gain` is how much lower LSD-20 is with it;
-`actions` counts what it changed, apart from the decay of its own boosts.
+with it acting, and both are measured on held-out sounds as quality.py does. Where no plateau is seen, the second
+training would be the first and is left out. `gain` is how much lower LSD-20 is with it; `actions` counts what it
+changed, apart from the decay of its own boosts.
 """
 
 import argparse
