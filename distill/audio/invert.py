@@ -155,14 +155,10 @@ class _Piece:
             return _phases(magnitude, start, self.overlap, rounds, known)
         hop = self.overlap.hop
         lead, faded = _LEAD_FRAMES * hop, slice(_LEAD_FRAMES * hop, (_LEAD_FRAMES + _FADE_FRAMES) * hop)
-        found = self.overlap.phases(before)
-        made = _phases(
-            magnitude,
-            torch.cat([found, start[len(found) :]]),
-            self.overlap,
-            rounds,
-            torch.cat([before[:lead], known[lead:]]),
-        )
+        if phase is None:
+            found = self.overlap.phases(before)
+            start = torch.cat([found, start[len(found) :]])
+        made = _phases(magnitude, start, self.overlap, rounds, torch.cat([before[:lead], known[lead:]]))
         ramp = torch.linspace(0, 1, _FADE_FRAMES * hop, device=made.device)
         made[faded] = torch.lerp(before[faded], made[faded], ramp)
         return made
