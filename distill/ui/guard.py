@@ -60,12 +60,14 @@ class Guard:
             # Another name that leads here is a site's attempt to pass for this machine.
             return PlainTextResponse(f"this page is not called {name}: open it as 127.0.0.1\n", 403)
         origin = headers.get("origin")
-        if origin is not None and scope["method"] not in ("GET", "HEAD") and urlsplit(origin).netloc != host:
+        # A websocket has no method; it can write as well.
+        method = scope.get("method")
+        if origin is not None and method not in ("GET", "HEAD") and urlsplit(origin).netloc != host:
             return PlainTextResponse("requests of other sites are refused\n", 403)
         if self.token is None:
             return None
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-        if self._is_token(query.get("token", [""])[0]) and scope["method"] == "GET":
+        if self._is_token(query.get("token", [""])[0]) and method == "GET":
             left = {key: values for key, values in query.items() if key != "token"}
             response = RedirectResponse(
                 f"{scope['path']}?{urlencode(left, doseq=True)}" if left else scope["path"], 303
