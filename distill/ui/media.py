@@ -1,14 +1,12 @@
 """Serving the sounds and pictures that the page links to, and nothing else."""
 
 import hmac
-import io
 from pathlib import Path
 
-import soundfile
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
-from distill.audio.sound import EXTENSIONS, SoundError, read_sound
+from distill.audio.sound import EXTENSIONS, SoundError, read_sound, wav_bytes
 from distill.ui.context import MEDIA, Context
 
 PICTURES = {".png": "image/png"}
@@ -41,13 +39,7 @@ def add_media(app: FastAPI, context: Context) -> None:
         if suffix not in EXTENSIONS:
             return PlainTextResponse("this is neither a sound nor a picture\n", 415)
         try:
-            return Response(_wav(path), media_type="audio/wav")
+            sound = read_sound(path)
+            return Response(wav_bytes(sound.samples, sound.sample_rate), media_type="audio/wav")
         except SoundError as error:
             return PlainTextResponse(f"{error}\n", 415)
-
-
-def _wav(path: Path) -> bytes:
-    sound = read_sound(path)
-    stream = io.BytesIO()
-    soundfile.write(stream, sound.samples.T, sound.sample_rate, format="WAV", subtype="PCM_16")
-    return stream.getvalue()
