@@ -1,6 +1,5 @@
 """The folder through which a running training is reached: its settings, what is asked of it and what it answers."""
 
-import fcntl
 import json
 import os
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from distill.errors import DistillError, StorageError, TrainingError, UsageError
 from distill.files import read_json, storage_errors, write_json
+from distill.locks import is_held, taken_within
 
 SCHEMA = 1
 POLL_SECONDS = 0.02
@@ -64,17 +64,7 @@ class RunFolder:
 
     def running(self) -> bool:
         """Whether a training holds this folder; the system lets go of it when the training dies."""
-        try:
-            descriptor = os.open(self._lock, os.O_RDWR)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return is_held(self._lock)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -88,15 +78,8 @@ class RunFolder:
             self._answers.mkdir(exist_ok=True)
             descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            until = time.monotonic() + LOCK_SECONDS
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError as error:
-                    if time.monotonic() > until:
-                        raise StorageError(f"another process is training in {self.workspace}: wait for it") from error
-                    time.sleep(POLL_SECONDS)
+            if not taken_within(descriptor, LOCK_SECONDS):
+                raise StorageError(f"another process is training in {self.workspace}: wait for it")
             for path in (*self._requests.iterdir(), *self._answers.iterdir()):
                 path.unlink(missing_ok=True)
             yield

@@ -1,6 +1,5 @@
 """Trainings in processes of their own, which go on when whoever started them is gone and are found again."""
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from distill.errors import DataError, DistillError, TrainingError
 from distill.files import read_json, storage_errors, write_json
 from distill.live.folder import RunFolder
 from distill.live.status import read_status
+from distill.locks import is_held, taken_within
 from distill.params import Params, with_settings
 from distill.projects.steered import TRAININGS
 from distill.projects.workspaces import RUNS
@@ -117,7 +117,7 @@ def stop(root: Path) -> None:
 
 def alive(root: Path) -> bool:
     """Whether a training runs in a workspace, wherever it was started."""
-    return _held(root) or _running_training(root) is not None
+    return is_held(_lock_file(root)) or _running_training(root) is not None
 
 
 def read_order(root: Path) -> Order | None:
@@ -198,7 +198,8 @@ def _launch(project: Path, root: Path, order: Order) -> None:
         _lock_file(root).parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(_lock_file(root), os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        _lock(descriptor, root)
+        if not taken_within(descriptor, LOCK_SECONDS):
+            raise TrainingError(f"{root.name} runs already")
         if _running_training(root) is not None:
             raise TrainingError(f"{root.name} runs already, started elsewhere")
         write_json(_note_file(root), {"schema": SCHEMA, "order": asdict(order)})
@@ -221,20 +222,6 @@ def _launch(project: Path, root: Path, order: Order) -> None:
     threading.Thread(target=process.wait, name=f"wait-{root.name}", daemon=True).start()
 
 
-def _lock(descriptor: int, root: Path) -> None:
-    """Hold the lock; somebody who only looks has it for a moment."""
-    until = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if time.monotonic() > until:
-                raise TrainingError(f"{root.name} runs already") from error
-            time.sleep(POLL_SECONDS)
-        else:
-            return
-
-
 def _command(order: Order) -> list[str]:
     command = [sys.executable, "-m", "distill", "train", order.source, "--quiet"]
     command += [f"--model-name={order.name}"] if order.name else []
@@ -246,23 +233,9 @@ def _running_training(root: Path) -> RunFolder | None:
     return next((folder for name in TRAININGS if (folder := RunFolder(root, name)).running()), None)
 
 
-def _held(root: Path) -> bool:
-    try:
-        descriptor = os.open(_lock_file(root), os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _pid(root: Path) -> int | None:
     """The process that holds the lock; None when nobody does."""
-    while _held(root):
+    while is_held(_lock_file(root)):
         # It is written a moment after the process has begun.
         text = _lock_file(root).read_text(encoding="ascii")
         if text:

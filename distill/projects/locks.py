@@ -1,13 +1,12 @@
-"""Locks between processes that the system frees when their owner dies."""
+"""Locks that are waited for, until this process is to end."""
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from distill.errors import StorageError
 from distill.files import storage_errors
+from distill.locks import taken
 from distill.projects.dvc import require_open
 
 POLL_SECONDS = 0.2
@@ -25,20 +24,10 @@ def lock(path: Path, on_wait: Callable[[], None]) -> Iterator[int]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a")
     with handle:
-        if not _taken(handle.fileno()):
+        if not taken(handle.fileno()):
             on_wait()
             # Asked again and again, so that a thread that waits can be stopped.
-            while not _taken(handle.fileno()):
+            while not taken(handle.fileno()):
                 require_open()
                 time.sleep(POLL_SECONDS)
         yield handle.fileno()
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise StorageError(f"this file system has no locks ({error.strerror}): put the project on another") from error
-    return True

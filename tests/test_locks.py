@@ -1,0 +1,39 @@
+"""Locks between processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from distill.locks import is_held, taken, taken_within
+
+HOLD = """
+import os, sys
+from distill.locks import taken
+assert taken(os.open(sys.argv[1], os.O_RDWR))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_lock_belongs_to_one_process_until_it_dies(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not is_held(path)
+    path.touch()
+    assert not is_held(path)
+    owner = subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"held\n"
+        assert is_held(path)
+        assert not taken(descriptor)
+        assert not taken_within(descriptor, 0.1)
+        owner.kill()
+        assert taken_within(descriptor, 10)
+        assert is_held(path)
+    finally:
+        owner.kill()
+        owner.communicate()
+        os.close(descriptor)
+    assert not is_held(path)
