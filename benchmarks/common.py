@@ -21,8 +21,9 @@ from distill.errors import Interrupted
 from distill.live.events import CheckpointSaved, EpochDone, Event, Listeners, StepDone
 from distill.live.stopping import StopRequest
 from distill.training.checkpoint import Checkpoints
-from distill.training.loop import Task, train
+from distill.training.loop import train
 from distill.training.runtime import Runtime
+from distill.training.task import Task
 
 FLOOR_SIZE = 1024
 FLOOR_REPEATS = 3

@@ -14,15 +14,14 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from output import Report, parser, sounds
-from quality import QUICK, measure
+from output import Report, parser
+from quality import measure, prepared
 
 from distill.dataset.store import PreparedDataset
 from distill.live.controller import Mode
 from distill.live.events import Event, Listeners, PlateauSeen
 from distill.live.journal import Journal
 from distill.live.stopping import StopRequest
-from distill.params import parse_params, with_settings, write_params
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 
@@ -56,16 +55,7 @@ def main() -> None:
 def compare(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """Train both ways and measure."""
     with tempfile.TemporaryDirectory() as folder:
-        watching = Workspace(Path(folder) / "watching")
-        watching.root.mkdir()
-        values = {
-            "data": {"path": str(sounds(name))},
-            "run": {"seed": seed, "device": "cpu", "precision": "fp32", "threads": args.threads},
-        }
-        params = with_settings(parse_params(values, where="the benchmark"), args.set + (QUICK if args.quick else []))
-        write_params(watching.params_file, params)
-        for stage in ("prepare", "configure"):
-            run_stage(stage, Call(watching, Listeners(), StopRequest()))
+        watching = prepared(Path(folder) / "watching", name, seed, args, precision="fp32")
         acting = Workspace(Path(folder) / "acting")
         shutil.copytree(watching.root, acting.root)
         change = {"controller": True}

@@ -28,8 +28,8 @@ from distill.generation.sampling import sample_codes
 from distill.models.health import Health
 from distill.models.prior import CodePrior, prior_loss
 from distill.models.sequences import Batch, collate, random_window
-from distill.training.loop import Concern, Evaluation, StepLoss
 from distill.training.runtime import Runtime
+from distill.training.task import Concern, Evaluation, StepLoss
 
 BANDS, LEVELS, COLUMNS, CODES = 8, 3, 6, 256
 TOKENS = BANDS * LEVELS * COLUMNS

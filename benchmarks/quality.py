@@ -89,21 +89,7 @@ SHOWN = ("lsd_20", "lsd_0", "l1", "loud", "seconds", "steps", "plain_steps", "sh
 def run(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """Train once and measure."""
     with tempfile.TemporaryDirectory() as folder:
-        workspace = Workspace(Path(folder))
-        values = {
-            "data": {"path": str(sounds(name))},
-            "run": {
-                "preset": args.preset,
-                "seed": seed,
-                "device": "cpu",
-                "precision": args.precision,
-                "threads": args.threads,
-            },
-        }
-        params = with_settings(parse_params(values, where="the benchmark"), args.set + (QUICK if args.quick else []))
-        write_params(workspace.params_file, params)
-        for stage in ("prepare", "configure"):
-            run_stage(stage, Call(workspace, Listeners(), StopRequest()))
+        workspace = prepared(Path(folder), name, seed, args, preset=args.preset, precision=args.precision)
         config = read_config(workspace, "train_vqvae")
         dataset = PreparedDataset(workspace.prepared)
         torch.set_num_threads(args.threads)
@@ -139,6 +125,21 @@ def run(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
         "precision": config["runtime"]["precision"],
         "codebook": outcome["codebook"],
     }
+
+
+def prepared(root: Path, name: str, seed: int, args: argparse.Namespace, **run: str) -> Workspace:
+    """A workspace in which a set of sounds is prepared and configured; `run` are parameters of that section."""
+    workspace = Workspace(root)
+    workspace.root.mkdir(exist_ok=True)
+    values = {
+        "data": {"path": str(sounds(name))},
+        "run": {"seed": seed, "device": "cpu", "threads": args.threads, **run},
+    }
+    params = with_settings(parse_params(values, where="the benchmark"), args.set + (QUICK if args.quick else []))
+    write_params(workspace.params_file, params)
+    for stage in ("prepare", "configure"):
+        run_stage(stage, Call(workspace, Listeners(), StopRequest()))
+    return workspace
 
 
 def _files(dataset: PreparedDataset, split: str, name: str) -> list[Path]:

@@ -18,8 +18,9 @@ from distill.live.events import EpochDone, Event, Listeners, PreviewWritten, Ste
 from distill.live.stopping import StopRequest
 from distill.stages.workspace import Workspace, read_config, section
 from distill.training.checkpoint import Checkpoints
-from distill.training.loop import StepLoss, Trained, learning_rate, train
+from distill.training.loop import Trained, learning_rate, train
 from distill.training.runtime import Runtime, random_states, restore_random_states
+from distill.training.task import StepLoss
 from distill.training.vqvae import VQVAETask
 from pipeline_util import bytes_of, make_workspace, run
 

@@ -149,10 +149,8 @@ class CodePrior(nn.Module):
         levels = self.num_quantizers
         start = self.codes(levels * self.codebook_size + (~starts.bool()).long())
         places = torch.arange(levels, device=tokens.device) * self.codebook_size
-        codes = (
-            self.codes(tokens.unflatten(1, (-1, levels)) + places) if tokens.shape[1] else start[:, None, None][:, :0]
-        )
-        return torch.cat([start[:, None], codes.sum(2)], dim=1)
+        codes = tokens.unflatten(1, (tokens.shape[1] // levels, levels)) + places
+        return torch.cat([start[:, None], self.codes(codes).sum(2)], dim=1)
 
     def positions(self, count: int) -> Tensor:
         """Sum of the embeddings of band and column of the position that is predicted next, `[count, hidden]`.

@@ -2,11 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,79 +34,11 @@ from distill.training.activity import measured_activity
 from distill.training.checkpoint import Checkpoints
 from distill.training.position import Kind, Position, read_position
 from distill.training.runtime import Runtime
+from distill.training.task import Concern, Evaluation, Task
 
 MOST_SKIPPED_IN_ROW = 10
 # A killed training loses at most about this much; when it is saved changes nothing in the result.
 CHECKPOINT_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class StepLoss:
-    """Loss of one batch: the scalar to minimise, its named terms, and the health of the batch if it is asked for."""
-
-    total: Tensor
-    terms: dict[str, Tensor]
-    indices: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The model after an epoch, in evaluation mode, on clean training items and on all held-out ones.
-
-    Both losses are the same function of the same kind of items; `row` holds what else belongs to the history. `quality`
-    is a held-out figure that no weight changes, better when lower; `high_frequencies` as in `controller.Measurement`.
-    """
-
-    train_loss: float
-    validation_loss: float
-    row: dict[str, Any]
-    health: Health = field(default_factory=dict)
-    quality: float = math.nan
-    high_frequencies: float | None = None
-
-
-@dataclass(frozen=True)
-class Concern:
-    """A warning about the training so far; `stop` ends it with this epoch."""
-
-    kind: str
-    message: str
-    stop: bool = False
-
-
-class Task(Protocol):
-    """What a model brings to the loop. Evaluation and previews draw from no global generator."""
-
-    stage: str
-    steps_per_epoch: int
-
-    @property
-    def model(self) -> nn.Module:
-        """The network, on its device."""
-
-    def configure(self, config: Any) -> None:
-        """Go on with other parameters, of those that may change; losses of evaluations stay those of the start."""
-
-    def start(self) -> None:
-        """Prepare an untrained model for its first step."""
-
-    def batches(self, epoch: int, first_step: int) -> Iterator[Any]:
-        """The batches of an epoch from `first_step` on, the same whenever they are asked for."""
-
-    def loss(self, batch: Any) -> StepLoss:
-        """Loss of a batch in training mode."""
-
-    def batch_health(self, indices: Tensor) -> Health:
-        """Codebook health of a batch."""
-
-    def evaluate(self) -> Evaluation:
-        """Evaluate after an epoch."""
-
-    def preview(self, epoch: int) -> tuple[Path, ...]:
-        """Write previews if this epoch is due; the files written."""
-
-    def concerns(self, history: list[dict[str, Any]]) -> list[Concern]:
-        """Warnings after an epoch, from its row and those before."""
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from distill.models.health import Health
 from distill.models.prior import CodePrior, negative_log_likelihood, prior_loss, sum_by_level
 from distill.models.sequences import Batch, Grid, Window, collate, random_window, windows, with_token_noise
 from distill.models.vqvae import ConvVQVAE
-from distill.training.loop import Concern, Evaluation, StepLoss
 from distill.training.runtime import Runtime
+from distill.training.task import Concern, Evaluation, StepLoss
 
 STAGE = "train_prior"
 MEMORIZATION = "memorization"
@@ -95,7 +95,7 @@ def _sounds(
 
 
 class PriorTask:
-    """The prior as the training loop wants it; see `distill.training.loop.Task`."""
+    """The prior as the training loop wants it; see `distill.training.task.Task`."""
 
     stage = STAGE
 

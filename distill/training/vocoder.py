@@ -16,8 +16,8 @@ from distill.models.losses import total_loss
 from distill.models.stft_losses import log_distance, multi_resolution, spectral_convergence
 from distill.models.vocoder import Spectrum, Vocoder, waveform_of
 from distill.models.vqvae import ConvVQVAE
-from distill.training.loop import Concern, Evaluation, StepLoss
 from distill.training.runtime import Runtime
+from distill.training.task import Concern, Evaluation, StepLoss
 
 STAGE = "train_vocoder"
 
@@ -28,7 +28,7 @@ _BATCH_STREAM, _EVALUATION_STREAM = 0x0C0D, 0xE7A1
 
 
 class VocoderTask:
-    """The vocoder as the training loop wants it; see `distill.training.loop.Task`.
+    """The vocoder as the training loop wants it; see `distill.training.task.Task`.
 
     Args:
         train: waveforms `[n]` to learn from, with a peak of 1.

@@ -18,8 +18,8 @@ from distill.models.health import Health, health_of_counts, usage_counts, utiliz
 from distill.models.losses import COMMITMENT, log_spectral_distance, spectral_terms, total_loss
 from distill.models.vqvae import ConvVQVAE
 from distill.pictures import spectrogram_png
-from distill.training.loop import Concern, Evaluation, StepLoss
 from distill.training.runtime import Runtime
+from distill.training.task import Concern, Evaluation, StepLoss
 
 STAGE = "train_vqvae"
 PREVIEW_SECONDS = 4.0
@@ -41,7 +41,7 @@ def build_vqvae(config: VQVAEConfig) -> ConvVQVAE:
 
 
 class VQVAETask:
-    """The VQ-VAE as the training loop wants it; see `distill.training.loop.Task`."""
+    """The VQ-VAE as the training loop wants it; see `distill.training.task.Task`."""
 
     stage = STAGE
 
