@@ -2,10 +2,17 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from page_util import Served
 
 IN_CI = bool(os.environ.get("CI"))
 
@@ -27,6 +34,24 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="module")
+def server(project: Path) -> "Iterator[Served]":
+    """The page of the module's project."""
+    from page_util import served
+
+    with served(project) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chromium() -> "Iterator[Browser]":
+    """A browser for the tests of the page."""
+    from browser_util import browser
+
+    with browser() as running:
+        yield running
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from steering_util import at_steps, edit, journal_of
 
 from distill.configs import LiveConfig
 from distill.live.controller import Measurement, Mode, State, get_plateau_info, observe, shifted, threshold
@@ -19,6 +18,7 @@ from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from distill.training.vqvae import VQVAETask
 from pipeline_util import bytes_of, make_workspace, run
+from steering_util import at_steps, edit, journal_of
 
 STAGE = "train_vqvae"
 WEIGHTS = {"weight_full": 0.5, "weight_half": 0.3, "weight_quarter": 0.2, "weight_l1": 0.0}

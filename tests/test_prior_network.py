@@ -144,23 +144,28 @@ def test_everything_happens_on_the_device_of_its_inputs() -> None:
     assert logits.device.type == prior_loss(logits, targets).device.type == "meta"
 
 
+def read(model: CodePrior, tokens: torch.Tensor) -> torch.Tensor:
+    """Logits of the codes after the first column, read one by one."""
+    reader = CodeReader(model, len(tokens))
+    given = reader.start(tokens[:, :COLUMN], at_start=True)
+    return torch.stack([given, *(reader.step(tokens[:, at]) for at in range(COLUMN, tokens.shape[1]))], 1)
+
+
+@pytest.mark.parametrize("agree", [True, False], ids=["as here", "where rows depend on their number"])
 @pytest.mark.parametrize("hidden", [32, 128, 512])
-def test_a_sequence_has_the_same_logits_alone_and_among_others(hidden: int) -> None:
+def test_a_sequence_has_the_same_logits_alone_and_among_others(
+    hidden: int, agree: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not agree:
+        monkeypatch.setattr(incremental, "_agree", lambda *_: False)
     model, tokens = prior(hidden=hidden), codes(MOST_ROWS, 3 * COLUMN)
-
-    def read(rows: slice) -> torch.Tensor:
-        chosen = tokens[rows]
-        reader = CodeReader(model, len(chosen))
-        given = [reader.start(chosen[:, :COLUMN], at_start=True)]
-        return torch.stack([*given, *(reader.step(chosen[:, at]) for at in range(COLUMN, 3 * COLUMN))], 1)
-
-    whole = read(slice(None))
+    whole = read(model, tokens)
     for rows in (slice(0, 1), slice(7, 8), slice(2, 4), slice(0, 7), slice(1, 15)):
-        assert torch.equal(read(rows), whole[rows])
+        assert torch.equal(read(model, tokens[rows]), whole[rows])
 
 
-def test_where_products_depend_on_the_number_of_rows_all_have_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert rows_of(1, {(32, 96)}, torch.device("cpu")) in (2, MOST_ROWS)
-    monkeypatch.setattr(incremental, "_agree", lambda inputs, *_rest: inputs != 64)
+def test_where_one_product_depends_on_the_number_of_rows_all_have_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incremental, "_agree", lambda inputs, *_: inputs != 64)
     assert rows_of(1, {(32, 96)}, torch.device("cpu")) == 2
+    assert rows_of(5, {(32, 96)}, torch.device("cpu")) == 5
     assert rows_of(5, {(32, 96), (64, 32)}, torch.device("cpu")) == MOST_ROWS

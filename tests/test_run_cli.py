@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from steering_util import journal_of
 from typer.testing import CliRunner
 
 from distill.cli.main import app
@@ -18,6 +17,7 @@ from distill.errors import DistillError
 from distill.live.folder import RunFolder
 from distill.stages.workspace import Workspace
 from pipeline_util import make_workspace, run
+from steering_util import journal_of
 
 STAGE = "train_vqvae"
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from steering_util import Act, Asked, at_steps, edit, journal_of, write_journal
 
 from distill.artifact.container import read_document
 from distill.artifact.model_file import read_manifest
@@ -36,6 +35,7 @@ from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from distill.training.position import list_checkpoints
 from pipeline_util import bytes_of, make_workspace, run
+from steering_util import Act, Asked, at_steps, edit, journal_of, write_journal
 
 STAGE = "train_vqvae"
 OUTPUTS = ("trained/vqvae", "previews", "history/train_vqvae", "reports/train_vqvae", "plots/train_vqvae")

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from steering_util import at_steps, edit
 
 from distill.live.events import Listeners
 from distill.live.folder import RunFolder
@@ -14,6 +13,7 @@ from distill.stages.workspace import Call, read_report
 from distill.tracking.address import client_of
 from distill.tracking.listener import tracked
 from pipeline_util import make_workspace
+from steering_util import at_steps, edit
 
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:.*type hint.*:UserWarning")
 

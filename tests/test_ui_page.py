@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from steering_util import journal_of
 
-from browser_util import Watched, browser
+from browser_util import Watched
 from distill.errors import DistillError
 from distill.live.folder import RunFolder
 from distill.projects.background import alive, progress_of, stop, workspaces
@@ -17,6 +16,7 @@ from distill.projects.steered import snapshots
 from distill.stages.workspace import Workspace
 from page_util import Served, make_sounds, served, settings, wait
 from sounds_util import bad_folder
+from steering_util import journal_of
 
 pytest.importorskip("gradio")
 pytestmark = pytest.mark.browser
@@ -32,18 +32,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         with suppress(DistillError):
             stop(root)
         wait(lambda root=root: not alive(root))
-
-
-@pytest.fixture(scope="module")
-def server(project: Path) -> Iterator[Served]:
-    with served(project) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as running:
-        yield running
 
 
 def start(watched: Watched, name: str, **changes: Any) -> None:

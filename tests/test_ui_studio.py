@@ -1,17 +1,16 @@
 """Generate, Codes and Library in a browser: a real server, a real model of random weights."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from browser_util import Watched, browser
+from browser_util import Watched
 from distill.audio.sound import read_sound
 from distill.codes.file import read_grid
 from distill.generation.sidecar import read_sidecar
-from page_util import Served, served, wait
+from page_util import Served, wait
 from registry_util import make_folder, model_file
 from sounds_util import save, tone
 
@@ -28,18 +27,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, hertz in enumerate((330.0, 880.0)):
         save(project / f"tone{number}.wav", tone(1.4, hertz))
     return project
-
-
-@pytest.fixture(scope="module")
-def server(project: Path) -> Iterator[Served]:
-    with served(project) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as running:
-        yield running
 
 
 def view(watched: Watched, grid: str = MINE) -> Any:
