@@ -21,6 +21,7 @@ from memory import peak, peak_of_child
 from output import Report, parser
 from plain_prior import PlainPrior
 from prior_step import heads_of, read_weights, sample_plainly
+from torch import Tensor
 
 from distill.audio.invert import ROUNDS
 from distill.configs import STRIDE
@@ -92,10 +93,10 @@ class Plain:
         ).eval()
         self.invert = PlainInversion(self.codec.spectrogram, 128)
 
-    def __call__(self) -> None:
+    def __call__(self) -> Tensor:
         tokens = sample_plainly(self.prior, self.prior.tokens.shape[1] - 1)
         log_mel = torch.from_numpy(self.codec.decode_log_mel(tokens[0, 1:].view(self.shape).numpy()))
-        self.invert(log_mel[None])
+        return self.invert(log_mel[None])
 
 
 @torch.inference_mode()
