@@ -152,6 +152,8 @@ TUNED_PRIOR: dict[str, Any] = {
     # 3e-3: 11.75 at best, 1e-3: 10.87 (the same sounds).
     "learning_rate": 1e-3,
     "warmup_fraction": 0.05,
+    # Held-out perplexity of 20 drum sounds: 1: 11.9, 4: 10.6.
+    "column_cuts": 4,
 }
 
 

@@ -181,6 +181,10 @@ class PriorConfig(TrainingConfig):
     augmented_variants: bool = Field(
         True, description="Learn from the speed and pitch variants of the training files too."
     )
+    column_cuts: Literal[1, 2, 4, 8, 16] = Field(
+        1,
+        description="Ways to cut a training sound into columns, each a part of a column later; one is drawn each time.",
+    )
 
     @model_validator(mode="after")
     def _check_heads(self) -> "PriorConfig":

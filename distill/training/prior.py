@@ -43,10 +43,11 @@ def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int) -> CodePrior
 
 def encode_segments(dataset: PreparedDataset, vqvae: ConvVQVAE, segments: Sequence[int], device: str) -> list[Grid]:
     """Code grids `[columns, bands, levels]` of whole segments; the VQ-VAE must be in evaluation mode."""
-    return [
-        encode_grid(vqvae, torch.from_numpy(dataset.segment(segment))[None].to(device))[0].cpu().numpy()
-        for segment in segments
-    ]
+    return [_encode(vqvae, dataset.segment(segment), device) for segment in segments]
+
+
+def _encode(vqvae: ConvVQVAE, log_mel: np.ndarray, device: str) -> Grid:
+    return encode_grid(vqvae, torch.from_numpy(log_mel)[None].to(device))[0].cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -78,20 +79,20 @@ class _Sound:
 
 
 def _sounds(
-    dataset: PreparedDataset, vqvae: ConvVQVAE, device: str, split: str, *, variants: bool = False
+    dataset: PreparedDataset, vqvae: ConvVQVAE, device: str, split: str, *, variants: bool = False, skipped: int = 0
 ) -> list[_Sound]:
+    """The stretches of a split, each without its first frames where it is longer than `skipped`."""
     rows = dataset.segments_of(split, variants=variants)
     facts = dataset.segments.iloc[rows]
-    return [
-        _Sound(grid, bool(at_start), bool(at_end), semitones == 0)
-        for grid, at_start, at_end, semitones in zip(
-            encode_segments(dataset, vqvae, rows, device),
-            facts["at_start"],
-            facts["at_end"],
-            facts["semitones"],
-            strict=True,
-        )
-    ]
+    found = []
+    for row, at_start, at_end, semitones in zip(
+        rows, facts["at_start"], facts["at_end"], facts["semitones"], strict=True
+    ):
+        log_mel = dataset.segment(row)
+        first = skipped if log_mel.shape[1] > skipped else 0
+        grid = _encode(vqvae, log_mel[:, first:], device)
+        found.append(_Sound(grid, bool(at_start) and not first, bool(at_end), semitones == 0))
+    return found
 
 
 class PriorTask:
@@ -107,15 +108,19 @@ class PriorTask:
         self.model = build_prior(config, vqvae, n_mels).to(runtime.device)
         vqvae = vqvae.to(runtime.device).eval()
         self.codebooks = vqvae.quantizer.codebooks.detach().clone()
-        self.sounds = _sounds(dataset, vqvae, runtime.device, "train", variants=config.augmented_variants)
+        cuts = [
+            _sounds(dataset, vqvae, runtime.device, "train", variants=config.augmented_variants, skipped=skipped)
+            for skipped in range(0, STRIDE, STRIDE // config.column_cuts)
+        ]
+        self.sounds = cuts[0]
         held_out = _sounds(dataset, vqvae, runtime.device, "validation")
         columns = self.model.context_columns
         self.validation = [window for sound in held_out for window in sound.windows(columns)]
         clean = [window for sound in self.sounds if sound.original for window in sound.windows(columns)]
         count = min(len(clean), max(len(self.validation), config.batch_size))
         self.train = [clean[index] for index in np.linspace(0, len(clean) - 1, count).round().astype(int)]
-        # A long sound gives as many windows an epoch as it takes to cover it.
-        self.shown = [sound for sound in self.sounds for _ in range(math.ceil(len(sound.grid) / columns))]
+        # A long sound gives as many windows an epoch as it takes to cover it; each may be cut into other columns.
+        self.shown = [cut for cut in zip(*cuts, strict=True) for _ in range(math.ceil(len(cut[0].grid) / columns))]
         self.steps_per_epoch = math.ceil(len(self.shown) / config.batch_size)
 
     def configure(self, config: PriorConfig) -> None:
@@ -129,7 +134,7 @@ class PriorTask:
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self.runtime.seed, epoch])
         chosen = [
-            self.shown[index].random_window(self.model.context_columns, rng)
+            self.shown[index][rng.integers(self.config.column_cuts)].random_window(self.model.context_columns, rng)
             for index in rng.permutation(len(self.shown))
         ]
         bucket = BUCKET_BATCHES * self.config.batch_size

@@ -1,0 +1,74 @@
+"""What the prior learns from: the code grids of whole sounds, cut into columns in one way or in several."""
+
+import numpy as np
+import pytest
+import torch
+
+from distill.artifact.model_file import read_model
+from distill.codec.load import build_networks
+from distill.configs import STRIDE, PriorConfig
+from distill.dataset.store import PreparedDataset
+from distill.models.grid import encode_grid
+from distill.models.vqvae import ConvVQVAE
+from distill.training.prior import PriorTask
+from distill.training.runtime import Runtime
+from pipeline_util import make_workspace, run
+
+CUTS = 4
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[PreparedDataset, ConvVQVAE]:
+    workspace = make_workspace(tmp_path_factory.mktemp("cuts"), vqvae={"epochs": 1})
+    run(workspace, "prepare", "configure", "train_vqvae")
+    vqvae = build_networks(read_model(workspace.vqvae), workspace.vqvae).vqvae
+    return PreparedDataset(workspace.prepared), vqvae.eval()
+
+
+def task(trained: tuple[PreparedDataset, ConvVQVAE], cuts: int, batch_size: int = 4) -> PriorTask:
+    config = PriorConfig(hidden=16, layers=1, heads=2, batch_size=batch_size, column_cuts=cuts)
+    return PriorTask(*trained, config, 128, Runtime("cpu", "fp32", 1, 0))
+
+
+def test_a_cut_begins_a_part_of_a_column_later_and_so_not_where_the_sound_begins(
+    trained: tuple[PreparedDataset, ConvVQVAE],
+) -> None:
+    dataset, vqvae = trained
+    cut = task(trained, CUTS)
+    rows = dataset.segments_of("train", variants=True)
+    for row, first, *later in zip(rows, cut.sounds, *zip(*cut.shown, strict=True), strict=True):
+        assert first is later[0]
+        log_mel = torch.from_numpy(dataset.segment(row))
+        assert len(later) == CUTS
+        for number, stretch in enumerate(later):
+            expected = encode_grid(vqvae, log_mel[None, :, number * STRIDE // CUTS :])[0].numpy()
+            assert np.array_equal(stretch.grid, expected)
+            assert stretch.at_start == (first.at_start and number == 0)
+            assert stretch.at_end == first.at_end
+
+
+def test_epochs_are_as_long_and_evaluations_the_same_however_often_sounds_are_cut(
+    trained: tuple[PreparedDataset, ConvVQVAE],
+) -> None:
+    once, often = task(trained, 1), task(trained, CUTS)
+    assert once.steps_per_epoch == often.steps_per_epoch
+    for mine, theirs in ((once.validation, often.validation), (once.train, often.train)):
+        assert [window.grid.tolist() for window in mine] == [window.grid.tolist() for window in theirs]
+
+
+def test_cuts_are_drawn_anew_in_each_epoch_which_is_the_same_whenever_it_is_asked_for(
+    trained: tuple[PreparedDataset, ConvVQVAE],
+) -> None:
+    def beginnings(cuts: int) -> float:
+        """Share of the windows in which a sound begins."""
+        shown = task(trained, cuts, batch_size=64)
+        starts = []
+        for epoch in range(1, 17):
+            (batch,), (again,) = shown.batches(epoch, 0), shown.batches(epoch, 0)
+            assert torch.equal(batch.tokens, again.tokens)
+            starts += batch.starts.tolist()
+        return float(np.mean(starts))
+
+    # Of those that begin a fifth is shown without its beginning, whatever the cut.
+    assert beginnings(1) > 0.6
+    assert 0.1 < beginnings(CUTS) < 0.35
