@@ -89,7 +89,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     with gr.Column(visible=False, elem_id="library-details") as opened:
         with gr.Row(elem_classes="d-line"):
             place = gr.Dropdown(
-                [], label="Where", info="Files and versions in the registry with these weights.", scale=3
+                [], label="Where", info="Files and versions in the registry with these weights.", scale=3, min_width=260
             )
             use = gr.Button("Use it", size="md", variant="primary", min_width=100, elem_id="library-use")
             enter = gr.Button("Register", size="md", min_width=100, elem_id="library-register")
@@ -102,7 +102,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             no = gr.Button("No, leave it", scale=0, min_width=120, elem_id="library-no")
         details = gr.HTML(apply_default_css=False)
     with gr.Accordion("Import a model file", open=False), gr.Row():
-        upload = gr.File(label="Model file", file_types=[EXTENSION], height=130, elem_id="library-file", scale=3)
+        upload = gr.File(
+            label="Model file", file_types=[EXTENSION], height=130, elem_id="library-file", scale=3, min_width=260
+        )
         name = gr.Textbox(label="Name", info="Empty: the model's own.", max_length=100, scale=2)
     link = gr.Textbox(visible="hidden")
 
