@@ -49,7 +49,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     at = gr.Textbox(visible="hidden")
     with gr.Row(elem_classes="d-line"):
         hear = gr.Checkbox(True, label="Hear each edit", container=False, scale=2, min_width=260)
-        kind = gr.Dropdown(FORMATS, value="wav", show_label=False, container=False, min_width=90, scale=0)
+        kind = gr.Dropdown(
+            FORMATS, value="wav", label="Format of the sound", show_label=False, container=False, min_width=90, scale=0
+        )
         save_sound = gr.Button("Save sound", size="sm", min_width=110, scale=0, elem_id="codes-save-sound")
         save_grid = gr.Button("Save grid", size="sm", min_width=110, scale=0, elem_id="codes-save-grid")
 
