@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from distill.errors import DistillError, UsageError
+from distill.errors import DataError, DistillError, UsageError
 from distill.live.folder import RunFolder
 from distill.live.parameters import Kind, Parameter, everything, tunable
 from distill.projects.background import workspace_named
@@ -103,7 +103,10 @@ def build(context: Context, looked_at: gr.Dropdown) -> None:
     def form(name: str | None, chosen: str) -> list[Any]:
         """What is in force, in the form; parameters that the training does not have are left out of it."""
         known = tunable(CONFIGS[chosen])
-        values = in_force(folder_of(name, chosen)) if name else {}
+        values: Values = {}
+        # A run that has not come to this training has nothing in force; nobody did anything wrong.
+        with suppress(DataError):
+            values = in_force(folder_of(name, chosen)) if name else {}
         shown = {key: _rounded(values.get(key, known[key].default)) for key in known}
         return [
             shown,
