@@ -1,5 +1,6 @@
 """The page's JSON API: plain HTTP calls to a real server with a real training."""
 
+import json
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -168,6 +169,18 @@ def test_only_what_was_linked_is_served(page: Served, project: Path) -> None:
         assert page.refused(f"/media/{'0' * 64}{quote(path)}")[0] == 404
         assert page.refused(f"/gradio_api/file={quote(path)}")[0] in (403, 404)
     assert page.refused(f"/page-assets/{quote('../server.py', safe='')}")[0] == 404
+
+
+def test_an_upload_of_another_kind_is_never_shown(page: Served) -> None:
+    named = b'Content-Disposition: form-data; name="files"; filename="../a.html"'
+    body = b"--x\r\n" + named + b"\r\n\r\n<script>1</script>\r\n--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    with urllib.request.urlopen(urllib.request.Request(f"{page.url}/gradio_api/upload", body, headers)) as answer:
+        (path,) = json.load(answer)
+    assert "/.distill/ui/" in path
+    with urllib.request.urlopen(f"{page.url}/gradio_api/file={quote(path)}") as answer:
+        assert answer.headers["content-disposition"].startswith("attachment")
+        assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_a_token_is_asked_for(project: Path) -> None:

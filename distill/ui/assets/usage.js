@@ -16,7 +16,7 @@ const HINT = "Pale: seldom used, full: often, empty: never. Point at a code for 
 
 async function read(address) {
   const levels = [];
-  for (const line of (await (await fetch(address)).text()).trim().split("\n").slice(1)) {
+  for (const line of (await (await fetch(address, { cache: "no-store" })).text()).trim().split("\n").slice(1)) {
     const [level, code, uses] = line.split(",").map(Number);
     (levels[level] ??= [])[code] = uses;
   }
