@@ -1,9 +1,12 @@
 """Pictures: that they are PNG files, the same for the same data, and written whole."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 from distill.configs import SpectrogramConfig
 from distill.errors import StorageError
@@ -28,6 +31,17 @@ def test_pictures_are_png_and_follow_from_the_data(tmp_path: Path) -> None:
     assert _draw_all(tmp_path) == first
     assert all(one != other for one, other in zip(first, _draw_all(tmp_path, 1), strict=True))
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_figures_are_gone_once_they_are_written(tmp_path: Path) -> None:
+    _draw_all(tmp_path)
+    gc.collect()
+    before = sum(type(each) is Figure for each in gc.get_objects())
+    for seed in range(5):
+        _draw_all(tmp_path, seed)
+    gc.collect()
+    assert sum(type(each) is Figure for each in gc.get_objects()) == before
+    assert pyplot.get_fignums() == []
 
 
 def test_nothing_used_nothing_drawn_silence_and_one_point(tmp_path: Path) -> None:

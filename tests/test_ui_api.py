@@ -1,10 +1,12 @@
 """The page's JSON API: plain HTTP calls to a real server with a real training."""
 
+import json
 import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psutil
@@ -93,18 +95,48 @@ def test_a_training_is_read_tuned_measured_and_rolled_back(page: Served, root: P
     assert entry["change"] == {"decay": 0.9, "max_lr": 5e-4}
 
 
-def test_memory_and_files_stay_flat_over_many_updates(page: Served) -> None:
+def test_the_server_stays_as_it_is_over_1000_updates(page: Served) -> None:
+    """Both live views read `/api/state`; what it answers has several kB, so that keeping each would show."""
     server = psutil.Process(page.process.pid)
+    wait(lambda: page.get("/api/state")["training"]["history"]["epoch"])
 
     def updates(count: int) -> tuple[int, int]:
         for _ in range(count):
-            page.get("/api/state")
+            page.get("/api/state?stage=train_vqvae")
         return server.memory_info().rss, server.num_fds()
 
-    memory, files = updates(100)
-    later_memory, later_files = updates(900)
-    assert later_memory - memory < 20 * 2**20
+    memory, files = updates(200)
+    later_memory, later_files = updates(1000)
+    assert later_memory - memory < 2 * 2**20
     assert later_files - files < 5
+
+
+@pytest.mark.slow
+def test_a_watched_training_stays_as_it_is_over_1000_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its previews are figures of several MB each, eighty of them, so that a figure that is not closed would show."""
+    make_sounds(tmp_path / "kit")
+    monkeypatch.chdir(tmp_path)
+    changes = {"vqvae_epochs": 3000, "vqvae_preview_interval": 4, "vqvae_checkpoint_interval": 40}
+    root = start(tmp_path, Order(str(tmp_path / "kit"), settings(**changes), "long", "train_vqvae"))
+    try:
+        with served(tmp_path) as page:
+
+            def at(step: int) -> dict[str, Any]:
+                def there() -> Any:
+                    training = page.get("/api/state")["training"]
+                    return training and (training["step"] or 0) >= step and training
+
+                return dict(wait(there, 280))
+
+            training = psutil.Process(at(400)["pid"])
+            before = training.memory_info().rss, training.num_fds()
+            at(1400)
+            after = training.memory_info().rss, training.num_fds()
+        assert after[0] - before[0] < 40 * 2**20
+        assert after[1] - before[1] < 5
+    finally:
+        stop(root)
+        wait(lambda: not alive(root))
 
 
 def test_what_is_asked_wrongly_gets_one_line(page: Served) -> None:
@@ -137,6 +169,18 @@ def test_only_what_was_linked_is_served(page: Served, project: Path) -> None:
         assert page.refused(f"/media/{'0' * 64}{quote(path)}")[0] == 404
         assert page.refused(f"/gradio_api/file={quote(path)}")[0] in (403, 404)
     assert page.refused(f"/page-assets/{quote('../server.py', safe='')}")[0] == 404
+
+
+def test_an_upload_of_another_kind_is_never_shown(page: Served) -> None:
+    named = b'Content-Disposition: form-data; name="files"; filename="../a.html"'
+    body = b"--x\r\n" + named + b"\r\n\r\n<script>1</script>\r\n--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    with urllib.request.urlopen(urllib.request.Request(f"{page.url}/gradio_api/upload", body, headers)) as answer:
+        (path,) = json.load(answer)
+    assert "/.distill/ui/" in path
+    with urllib.request.urlopen(f"{page.url}/gradio_api/file={quote(path)}") as answer:
+        assert answer.headers["content-disposition"].startswith("attachment")
+        assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_a_token_is_asked_for(project: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from browser_util import Watched
 from distill.errors import DistillError
 from distill.live.folder import RunFolder
-from distill.projects.background import alive, progress_of, stop, workspaces
+from distill.projects.background import alive, progress_of, read_order, stop, workspaces
 from distill.projects.steered import snapshots
 from distill.stages.workspace import Workspace
 from page_util import Served, make_sounds, served, settings, wait
@@ -189,6 +189,29 @@ def test_the_server_may_be_killed_while_a_training_goes_on(chromium: Any, projec
         assert "interrupted in epoch" in page.locator("#train-live").inner_text()
 
 
+def test_a_training_starts_with_fields_left_as_they_are(server: Served, chromium: Any, project: Path) -> None:
+    known = set(workspaces(project))
+    watched = Watched(chromium, server.url)
+    page = watched.open("Train")
+    wait(lambda: "for 8 files" in page.locator("#train-codebook").locator("input, textarea").input_value())
+    page.locator("#train-name").locator("input, textarea").fill("plain")
+    page.get_by_role("button", name="More settings").click()
+    page.locator("#train-seed input").fill("7")
+    page.locator("#train-start").click()
+    page.get_by_text("It goes on when this page is closed").wait_for()
+    (root,) = set(workspaces(project)) - known
+    order = read_order(root)
+    assert order is not None
+    assert (order.name, order.settings) == ("plain", ("run.seed=7",))
+    # What was started is what the Monitor shows.
+    watched.show("Monitor")
+    page.locator("#monitor-live strong", has_text=root.name).wait_for()
+    watched.show("Train")
+    page.get_by_role("button", name="Stop").locator("visible=true").click()
+    wait(lambda: not alive(root))
+    assert watched.errors == []
+
+
 def test_both_models_are_trained_and_the_verdict_is_shown(server: Served, chromium: Any, project: Path) -> None:
     watched = Watched(chromium, server.url)
     start(watched, "whole", vqvae_epochs=3, prior_epochs=3)
@@ -198,7 +221,11 @@ def test_both_models_are_trained_and_the_verdict_is_shown(server: Served, chromi
     page.get_by_text("The evidence").click()
     frame = page.frame_locator("#train-live iframe")
     frame.locator("audio").first.wait_for()
-    assert page.get_by_role("img", name=re.compile("Use of the codes by level")).count() == 1
+    strips = page.get_by_role("img", name=re.compile(r"(Structure|Timbre|Detail): \d of 8 codes used"))
+    wait(lambda: strips.count() == 3)
+    strips.first.hover()
+    page.get_by_text(re.compile(r"Structure, code \d: \d+ times")).wait_for()
+    assert not re.search(r"level[_ ]\d", page.locator("#train-live").inner_text())
     assert "it may be memorizing" in page.locator("#train-live").inner_text()
     assert (project / "models" / "whole.distill").is_file()
     assert watched.elsewhere == []
@@ -209,7 +236,7 @@ def test_both_models_are_trained_and_the_verdict_is_shown(server: Served, chromi
 def test_no_tab_is_wider_than_the_window(server: Served, chromium: Any, theme: str, width: int) -> None:
     watched = Watched(chromium, server.url, viewport={"width": width, "height": 900}, color_scheme=theme)
     page = watched.open("Data", f"?__theme={theme}")
-    for tab in ("Data", "Train", "Monitor"):
+    for tab in ("Data", "Train", "Monitor", "Generate", "Codes", "Library"):
         watched.show(tab)
         page.wait_for_timeout(700)
         assert page.evaluate("document.documentElement.scrollWidth") <= width

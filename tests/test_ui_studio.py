@@ -156,6 +156,38 @@ def test_grids_are_blended_and_swapped(server: Served, chromium: Any, project: P
     watched.context.close()
 
 
+def test_levels_are_renamed_and_blended_each_by_itself(server: Served, chromium: Any, project: Path) -> None:
+    watched = codes_tab(chromium, server)
+    page = watched.page
+    mine = open_file(watched, project / "tone0.wav")
+    page.get_by_role("button", name="Freeze and rename levels").click()
+    page.locator("#codes-level input").click()
+    page.get_by_role("option", name="Detail").click()
+    page.locator("#codes-label").locator("input, textarea").fill("Sparkle")
+    renamed = after(watched, lambda: page.locator("#codes-rename").click())
+    assert (renamed["levels"], renamed["codes"]) == (["Structure", "Sparkle"], mine["codes"])
+    page.get_by_label("Sparkle", exact=True).first.wait_for()
+
+    page.get_by_role("button", name="Swap and blend").click()
+    theirs = open_file(watched, project / "tone1.wav", "#codes-second-file", OTHER)
+    page.locator(f"{MINE} .cells").focus()
+    page.keyboard.press("Control+a")
+    page.locator("#codes-single input").check()
+    weights = page.locator("#codes-weights input[type=number]")
+    wait(lambda: weights.count() == 2)
+    for weight, value in zip(weights.all(), "01", strict=True):
+        weight.fill(value)
+    blended = after(watched, lambda: page.locator("#codes-blend").click())
+    assert blended["codes"][0::2] == mine["codes"][0::2]
+    assert blended["codes"][1::2] == theirs["codes"][1::2]
+    for _ in range(2):
+        undone = after(watched, lambda: page.get_by_role("button", name="Undo").first.click())
+    assert (undone["levels"], undone["codes"]) == (["Structure", "Detail"], mine["codes"])
+    page.locator("#codes-weights").get_by_text("Detail").wait_for()
+    assert (watched.elsewhere, watched.errors) == ([], [])
+    watched.context.close()
+
+
 def test_a_region_is_dragged_with_the_pointer_and_a_finger(server: Served, chromium: Any, project: Path) -> None:
     watched = codes_tab(chromium, server)
     start = open_file(watched, project / "tone0.wav")
@@ -172,6 +204,28 @@ def test_a_region_is_dragged_with_the_pointer_and_a_finger(server: Served, chrom
     assert found["levels"] == [0]
     assert found["bands"] == list(range(start["bands"] - 3, start["bands"]))
     assert "columns" in watched.page.locator(f"{MINE} .where").inner_text()
+    watched.context.close()
+
+    watched = codes_tab(chromium, server, viewport={"width": 390, "height": 800}, has_touch=True)
+    start = open_file(watched, project / "tone0.wav")
+    box = watched.page.locator(f"{MINE} .cells").bounding_box()
+    assert box
+    finger = watched.context.new_cdp_session(watched.page)
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        places = [{"x": box["x"] + x, "y": box["y"] + y} for x, y in points]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    heard = after(watched, lambda: watched.page.touchscreen.tap(box["x"] + 90, box["y"] + 5))
+    assert heard["clip"]
+    touch("touchStart", (90, 5))
+    # A finger that sets out sideways selects; up and down it scrolls the page.
+    for x, y in ((120, 5), (150, 15), (170, 30)):
+        touch("touchMove", (x, y))
+    touch("touchEnd")
+    found = watched.page.evaluate(f"document.querySelector('{MINE}').selection")
+    assert found["columns"][1] - found["columns"][0] > 1
+    assert found["bands"] == list(range(start["bands"] - 3, start["bands"]))
     watched.context.close()
 
 

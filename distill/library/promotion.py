@@ -22,12 +22,21 @@ from distill.library.registry import (
 PASS, FAIL = "pass", "fail"
 
 
+class NotPromoted(UsageError):
+    """A version that is not promoted for reasons that `force` overrules."""
+
+    def __init__(self, reference: str, reasons: list[str]) -> None:
+        super().__init__(f"{reference} is not promoted: {'; '.join(reasons)} (--force overrules this)")
+        self.reasons = reasons
+
+
 def promote(reference: str, project: Path, *, force: bool = False) -> RegisteredVersion:
     """Make a registered version the champion of its name.
 
     What counts is the registered file, not the registry's tags. `force` overrules everything but a failing verdict.
 
     Raises:
+        NotPromoted: something speaks against it that `force` overrules.
         UsageError: the version may not be champion; the message says why.
         ArtifactError: the registered file is damaged.
         TrackingError: the registry cannot be used.
@@ -45,7 +54,7 @@ def promote(reference: str, project: Path, *, force: bool = False) -> Registered
             )
         found = [] if force else objections(version, manifest, project)
         if found:
-            raise UsageError(f"{version.reference} is not promoted: {'; '.join(found)} (--force overrules this)")
+            raise NotPromoted(version.reference, found)
         set_alias(version, CHAMPION, project)
     return replace(version, aliases=tuple(sorted({*version.aliases, CHAMPION})))
 

@@ -1,5 +1,6 @@
 """What people call the levels of the residual quantizer."""
 
+import re
 from collections.abc import Sequence
 
 from distill.errors import UsageError
@@ -9,6 +10,7 @@ _LABELS = {
     3: ("Structure", "Timbre", "Detail"),
     4: ("Structure", "Timbre", "Texture", "Detail"),
 }
+MOST_LEVELS = max(_LABELS)
 
 
 def level_labels(levels: int) -> tuple[str, ...]:
@@ -23,6 +25,16 @@ def level_labels(levels: int) -> tuple[str, ...]:
     if levels not in _LABELS:
         raise ValueError(f"a model has 2 to 4 levels, not {levels}")
     return _LABELS[levels]
+
+
+def with_labels(text: str, levels: int) -> str:
+    """A text for people: where it counts levels (`level_0`), their labels; as it is where no model has so many levels.
+
+    >>> with_labels("level_1: only 20% of the codes are used", 2)
+    'Detail: only 20% of the codes are used'
+    """
+    labels = dict(enumerate(_LABELS.get(levels, ())))
+    return re.sub(r"\blevel_(\d+)", lambda found: labels.get(int(found[1]), found[0]), text)
 
 
 def find_level(name: str, labels: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from distill.live.folder import RunFolder
 from distill.live.journal import read_entries
 from distill.live.status import read_rows, read_status
 from distill.models.health import Health, judge
-from distill.models.labels import level_labels
+from distill.models.labels import level_labels, with_labels
 from distill.projects.background import progress_of
 from distill.projects.steered import TRAININGS, in_force, training_of, where_it_stands
 from distill.stages.workspace import CONFIG_SCHEMA, Workspace, read_report
@@ -71,7 +71,8 @@ def _training(folder: RunFolder) -> dict[str, Any]:
     health: Health = status.get("health") or {}
     peak = peak_of(status.get("activity") or {})
     # What the newest evaluation warns of; what was said of earlier ones may be over.
-    told = [each for each in ((status.get("row") or {}).get("warnings") or "").split("; ") if each]
+    warned = with_labels((status.get("row") or {}).get("warnings") or "", len(health))
+    told = [each for each in warned.split("; ") if each]
     return {
         **where_it_stands(folder),
         "steps_per_second": status.get("steps_per_second"),
@@ -87,7 +88,7 @@ def _training(folder: RunFolder) -> dict[str, Any]:
         "threshold": _threshold(root, stage),
         "history": _curves(read_rows(root, stage)),
         "previews": _previews(folder),
-        "usage": _existing(Workspace(root).plots(stage) / "codebook_usage.png"),
+        "usage": _existing(Workspace(root).plots(stage) / "codebook_usage.csv"),
         "journal": _journal(root, stage),
     }
 

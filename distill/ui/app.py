@@ -27,9 +27,9 @@ def build_app(context: Context) -> gr.Blocks:
             with gr.Tab("Data", id="data"):
                 data.build(context)
             with gr.Tab("Train", id="train"):
-                train.build(context)
+                looked_at = train.build(context)
             with gr.Tab("Monitor", id="monitor"):
-                monitor.build(context)
+                monitor.build(context, looked_at)
             with gr.Tab("Generate", id="generate") as tab:
                 generate.build(context, studio, tab)
             with gr.Tab("Codes", id="codes") as tab:

@@ -23,6 +23,8 @@ ASSETS = Path(__file__).parent / "assets"
 # The largest file that is taken; longer recordings are named as a folder.
 MOST_UPLOAD = "512mb"
 GRACE_SECONDS = 1
+# Between two looks for what is asked, and for what progress there is to tell.
+IDLE_SECONDS = 0.02, 0.1
 
 
 def serve(
@@ -70,9 +72,10 @@ def application(context: Context, token: str | None) -> ASGIApp:
     scripts = [path.name for path in sorted(ASSETS.glob("*.js"))]
     head = "".join(f'<link rel="stylesheet" href="/page-assets/{name}">' for name in styles)
     head += "".join(f'<script type="module" src="/page-assets/{name}"></script>' for name in scripts)
+    blocks = build_app(context)
     page = gr.mount_gradio_app(
         app,
-        build_app(context),
+        blocks,
         path="/",
         theme=theme(),
         head=head,
@@ -83,6 +86,8 @@ def application(context: Context, token: str | None) -> ASGIApp:
         enable_monitoring=False,
         favicon_path=str(ASSETS / "icon.svg"),
     )
+    # Left as they are, they look for work a thousand times a second, at the cost of whatever trains beside them.
+    blocks._queue.sleep_when_free, blocks._queue.progress_update_sleep_when_free = IDLE_SECONDS
     return Guard(page, token)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from distill.artifact.manifest import Manifest
 from distill.library.catalogue import Entry
 from distill.library.describe import NOT_CHECKED, health_of, light_of, verdict_of
-from distill.models.labels import level_labels
+from distill.models.labels import level_labels, with_labels
 from distill.ui.cards import filled
 
 _WIDTH, _HEIGHT, _EDGE = 300.0, 90.0, 4.0
@@ -74,7 +74,7 @@ def details_of(entry: Entry) -> str:
         "Memorization": NOT_CHECKED
         if manifest.memorization is None
         else f"{manifest.memorization.verdict}: {'; '.join(manifest.memorization.reasons)}",
-        "Warnings": "; ".join(metadata.warnings),
+        "Warnings": with_labels("; ".join(metadata.warnings), manifest.vqvae_config.num_quantizers),
         "Tags": ", ".join(metadata.tags),
         "Seed": str(lineage.seed),
         "Weights": manifest.tensor_digest,

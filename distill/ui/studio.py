@@ -55,4 +55,6 @@ class Studio:
 
 
 def _choice(elem_id: str, info: str) -> gr.Dropdown:
-    return gr.Dropdown(choices=[], label="Model", info=info, render=False, interactive=True, scale=2, elem_id=elem_id)
+    return gr.Dropdown(
+        choices=[], label="Model", info=info, render=False, interactive=True, scale=2, min_width=260, elem_id=elem_id
+    )

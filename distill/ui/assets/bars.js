@@ -6,10 +6,12 @@
 import { h, percent, short } from "./dom.js";
 import { colourOf, labelOf } from "./terms.js";
 
+const HINT = "Point at a part, or go there with Tab, for its value.";
+
 class Bars extends HTMLElement {
   #bars = new Map();
   #legend = h("ul", { class: "d-legend" });
-  #tip = h("output", { class: "d-tip", "aria-hidden": "true" });
+  #tip = h("output", { class: "d-tip", "aria-hidden": "true" }, HINT);
 
   connectedCallback() {
     if (!this.#legend.isConnected) this.append(this.#legend, this.#tip);
@@ -26,7 +28,7 @@ class Bars extends HTMLElement {
 
   #bar(title) {
     if (!this.#bars.has(title)) {
-      const bar = new Bar(title, (text) => { this.#tip.textContent = text; });
+      const bar = new Bar(title, (text) => { this.#tip.textContent = text || HINT; });
       this.insertBefore(bar.element, this.#legend.isConnected ? this.#legend : null);
       this.#bars.set(title, bar);
     }

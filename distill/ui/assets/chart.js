@@ -30,7 +30,7 @@ class Chart extends HTMLElement {
     this.replaceChildren(
       h("figure", { class: "d-chart" },
         h("figcaption", {}, h("h4", {}, this.#curves.title), legend(this.#curves)),
-        drawn(this.#curves, words, width),
+        this.#curves.x.length ? drawn(this.#curves, words, width) : null,
         h("p", { class: "d-words" }, words)),
     );
   }
@@ -50,7 +50,7 @@ function line(colour, dashed) {
 function drawn({ x, series, level, unit }, words, width) {
   const values = series.flatMap((each) => each.values).concat(level ? [level.value] : []).filter(Number.isFinite);
   const image = s("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": words, class: "d-curves" });
-  if (!values.length || !x.length) return image;
+  if (!values.length) return image;
   const ticks = niceTicks(Math.min(...values), Math.max(...values));
   const [low, high] = [ticks[0], ticks[ticks.length - 1]];
   const [first, last] = [x[0], Math.max(x[x.length - 1], x[0] + 1)];
@@ -108,7 +108,7 @@ function inWords({ x, series, level, unit }) {
     const best = known.reduce((one, other) => (other[0] < one[0] ? other : one));
     return `${name} ${short(known[known.length - 1][0])}, lowest ${short(best[0])} in ${unit} ${best[1]}`;
   });
-  const limit = level ? ` ${level.name}: ${short(level.value)}.` : "";
+  const limit = level ? ` The line: ${level.name}.` : "";
   return `After ${unit} ${x[x.length - 1]}: ${said.join("; ")}.${limit}`;
 }
 

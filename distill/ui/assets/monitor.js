@@ -29,7 +29,7 @@ export class Monitor {
       training ? progress(now) : h("p", {}, "The training itself has not begun."),
     ]);
     for (const part of [this.#terms, this.#activity, this.#codes, this.#plateau, this.#journal]) part.hidden = !training;
-    tell(`${now.run}: ${now.state}${mode ? `, mode ${mode}` : ""}`);
+    tell([`${now.run}: ${now.state}${mode ? `, mode ${mode}` : ""}`, training?.peak?.warning].filter(Boolean).join(". "));
     if (!training) return;
     const figures = {
       epoch: training.epoch ?? "–", "learning rate": short(training.learning_rate), "gradient clip": short(training.gradient_clip),
@@ -38,7 +38,8 @@ export class Monitor {
       "time left": duration(training.eta_seconds),
     };
     put(this.#figures, figures, () => Object.entries(figures).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))));
-    put(this.#warnings, training.warnings, () => warnings(training.warnings));
+    const others = training.warnings.filter((line) => line !== training.peak?.warning);
+    put(this.#warnings, others, () => warnings(others));
     this.#bars.bars = [
       { title: "Weights", segments: training.terms.map(({ name, weight, weight_share }) => ({ name, value: weight, share: weight_share })) },
       { title: "Share of the weighted loss", segments: training.terms.map(({ name, value, share }) => ({ name, value, share })) },
@@ -63,7 +64,7 @@ function peak(found) {
       "aria-valuemax": MOST_ACTIVE, "aria-valuenow": found.value, "aria-valuetext": `${short(found.value)}, ${found.zone} zone` },
       ZONES.map((zone) => h("div", { class: `d-zone d-${zone}` })), marker),
     h("p", { class: "d-scale", "aria-hidden": "true" }, ["0", "0.5", "1.0", "1.5", "2.0"].map((text) => h("span", {}, text))),
-    found.warning ? h("p", { class: "d-warning" }, found.warning) : null,
+    found.warning ? h("p", { class: `d-warning${found.value > MOST_ACTIVE ? " d-strong" : ""}` }, found.warning) : null,
   ];
 }
 

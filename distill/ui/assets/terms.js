@@ -2,9 +2,9 @@
 
 const KNOWN = {
   l1: ["absolute error", "#dc2626"],
-  full: ["squared error", "#c2410c"],
-  half: ["at half resolution", "#f97316"],
-  quarter: ["at quarter resolution", "#fdba74"],
+  full: ["squared error", "#ea580c"],
+  half: ["at half resolution", "#fb923c"],
+  quarter: ["at quarter resolution", "#fed7aa"],
   commitment: ["hold to the codes", "#06b6d4"],
   cross_entropy: ["next code", "#0284c7"],
 };

@@ -2,6 +2,7 @@
 
 import { h, put, short } from "./dom.js";
 import { levels, light, progress, stageName, stateBadge, warnings } from "./parts.js";
+import { usage } from "./usage.js";
 
 export class Training {
   #top = h("div");
@@ -51,9 +52,8 @@ class Figures {
       ? [h("h4", {}, "Codebooks: ", light(training.verdict)), levels(training.levels)] : []);
     put(this.#previews, training.previews, () => training.previews.length
       ? [h("h4", {}, `Held-out sounds, rebuilt after epoch ${training.previews[0].epoch}`), training.previews.map(preview)] : []);
-    put(this.#usage, training.usage, () => training.usage && training.verdict
-      ? [h("h4", {}, "How often each code is used"), h("img", { class: "d-picture", src: training.usage, loading: "lazy",
-        alt: `Use of the codes by level. ${training.levels.map((row) => `${row.label}: ${row.dead_codes} codes unused`).join("; ")}.` })]
+    put(this.#usage, [training.usage, training.state], () => training.usage && training.verdict
+      ? [h("h4", {}, "How often the finished model uses each code"), usage(training.usage, training.levels.map((row) => row.label))]
       : []);
   }
 }

@@ -1,6 +1,6 @@
 """The tab Codes: a sound as a grid of codes that is looked at, heard, edited, blended and saved."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,14 @@ import gradio as gr
 
 from distill.audio.sound import EXTENSIONS
 from distill.codes.blend import blend
-from distill.codes.edits import Edit, Freeze, Repeat, Reverse, Transpose, Unfreeze
+from distill.codes.edits import MAX_LABEL, Edit, Freeze, Rename, Repeat, Reverse, Transpose, Unfreeze
 from distill.codes.exchange import swap
 from distill.codes.randomize import randomize
 from distill.codes.selection import EVERYTHING, Selection
 from distill.codes.session import EditSession
 from distill.errors import UsageError
 from distill.generation.sampling import SamplingConfig
+from distill.models.labels import MOST_LEVELS
 from distill.ui.context import Context
 from distill.ui.desk import GRID_EXTENSION, Desk, Wish, selection_of, wish_of
 from distill.ui.failures import told
@@ -39,14 +40,18 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     desk = studio.desk
     with gr.Row():
         studio.codes_model.render()
-        opened = gr.File(label="Sound or grid file", file_types=_TAKEN, height=130, scale=3, elem_id="codes-file")
+        opened = gr.File(
+            label="Sound or grid file", file_types=_TAKEN, height=130, scale=3, min_width=260, elem_id="codes-file"
+        )
     said = gr.Markdown(_EMPTY, elem_id="codes-said")
     grid = grid_component(MINE)
     chosen = gr.Textbox(visible="hidden")
     at = gr.Textbox(visible="hidden")
     with gr.Row(elem_classes="d-line"):
-        hear = gr.Checkbox(True, label="Hear each edit", container=False, scale=2, min_width=160)
-        kind = gr.Dropdown(FORMATS, value="wav", show_label=False, container=False, min_width=90, scale=0)
+        hear = gr.Checkbox(True, label="Hear each edit", container=False, scale=2, min_width=260)
+        kind = gr.Dropdown(
+            FORMATS, value="wav", label="Format of the sound", show_label=False, container=False, min_width=90, scale=0
+        )
         save_sound = gr.Button("Save sound", size="sm", min_width=110, scale=0, elem_id="codes-save-sound")
         save_grid = gr.Button("Save grid", size="sm", min_width=110, scale=0, elem_id="codes-save-grid")
 
@@ -56,7 +61,6 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     with gr.Accordion("Change the selection", open=False, elem_id="codes-edits"), gr.Row():
         with gr.Column(min_width=200):
             reverse = gr.Button("Turn round in time", size="sm")
-            frozen = gr.CheckboxGroup([], label="Frozen levels", info="Edits leave them as they are.")
         with gr.Column(min_width=200):
             columns = gr.Number(1, precision=0, label="Columns", info="Negative: earlier.")
             move = gr.Button("Move in time", size="sm")
@@ -67,6 +71,14 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             temperature = gr.Slider(0, 2, 1, step=0.05, label="Temperature", info="Higher: more surprise.")
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")
             draw = gr.Button("Let the model draw it anew", size="sm")
+    with gr.Accordion("Freeze and rename levels", open=False, elem_id="codes-levels"), gr.Row():
+        with gr.Column(min_width=220):
+            frozen = gr.CheckboxGroup([], label="Frozen levels", info="Edits leave them as they are.")
+        with gr.Column(min_width=220):
+            level = gr.Dropdown([], label="Level", elem_id="codes-level")
+        with gr.Column(min_width=220):
+            label = gr.Textbox(label="Is called", max_lines=1, max_length=MAX_LABEL, elem_id="codes-label")
+            rename = gr.Button("Rename", size="sm", elem_id="codes-rename")
     with gr.Accordion("Swap and blend with a second grid", open=False, elem_id="codes-second"):
         second = gr.File(label="Second sound or grid file", file_types=_TAKEN, height=130, elem_id="codes-second-file")
         other = grid_component(OTHER, plain=True)
@@ -80,29 +92,33 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
                 0, 1, 0.5, step=0.01, label="Blend", info="0: the first grid, 1: the second.", scale=3, min_width=220
             )
             with gr.Column(min_width=180):
+                single = gr.Checkbox(False, label="A weight for each level", container=False, elem_id="codes-single")
                 blended = gr.Button("Blend the selection", size="sm", elem_id="codes-blend")
                 swapped = gr.Button("Swap the selection", size="sm", elem_id="codes-swap")
+        with gr.Row(visible=False, elem_id="codes-weights") as each_level:
+            weights = [gr.Slider(0, 1, 0.5, step=0.01, label="Blend", min_width=200) for _ in range(MOST_LEVELS)]
     with gr.Accordion("What was done", open=False):
         done = gr.HTML(_history(None), elem_id="codes-done", apply_default_css=False)
 
+    by_level = [frozen, level, *weights]
+    outputs = [*shows, done, *by_level]
+
     # What a change of the desk shows besides the grid.
     def about(desk: Desk) -> Any:
-        return _words(desk), _history(desk)
-
-    outputs = [*shows, done]
+        return _words(desk), _history(desk), *_by_level(desk)
 
     @told
     def open_file(desk: Desk, name: str | None, path: str | None) -> Any:
         if path is None:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return _nothing(outputs)
         desk.open_file(Path(path), studio.models.load(name), name or "")
-        return shown(desk.view()), *about(desk), _levels(desk)
+        return shown(desk.view()), *about(desk)
 
     @told
     def arrive(desk: Desk) -> Any:
         if "mine" not in desk.sheets:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        return shown(desk.view()), *about(desk), _levels(desk), desk.sheet().model_name
+            return _nothing(arrived)
+        return shown(desk.view()), *about(desk), desk.sheet().model_name
 
     @told
     def prepare(desk: Desk) -> None:
@@ -120,8 +136,11 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
 
     @told
     def fulfil(desk: Desk, hear: bool, event: gr.EventData) -> Any:
-        view = desk.fulfil(wish_of(wished(event)), hear=hear)
-        return shown(view), *about(desk)
+        wish = wish_of(wished(event))
+        view = desk.fulfil(wish, hear=hear)
+        if wish.what in ("undo", "redo"):
+            return shown(view), *about(desk)
+        return shown(view), _words(desk), _history(desk), *_nothing(by_level)
 
     @told
     def fulfil_other(desk: Desk, event: gr.EventData) -> Any:
@@ -136,7 +155,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
                 work = desk.sheet().work
                 found = edit(work, selection_of(chosen) or EVERYTHING, *values)
                 if found is None:
-                    return gr.skip(), gr.skip(), gr.skip()
+                    return _nothing(outputs)
                 desk.change(work.do(found))
                 view = desk.view(clip=desk.sheet().work.hear_change() if hear else None)
                 return shown(view), *about(desk)
@@ -162,14 +181,16 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             return shown(view), *about(desk), shown(desk.view("other"))
 
     @told
-    def do_blend(desk: Desk, chosen: str | None, at: str | None, hear: bool, weight: float) -> Any:
+    def do_blend(
+        desk: Desk, chosen: str | None, at: str | None, hear: bool, weight: float, single: bool, *weights: float
+    ) -> Any:
         with desk.lock:
             mine, theirs = desk.sheet(), desk.sheet("other")
             found = blend(
                 mine.work.model,
                 mine.work.grid,
                 theirs.work.grid,
-                weight,
+                weights[: mine.work.grid.levels] if single else weight,
                 selection_of(chosen) or EVERYTHING,
                 _first(at),
                 name=theirs.name,
@@ -189,10 +210,10 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
 
     quick: dict[str, Any] = {"trigger_mode": "multiple", "show_progress": "hidden"}
     tab.select(told(studio.offered), None, studio.codes_model, show_progress="hidden")
-    arrived = [*outputs, frozen, studio.codes_model]
+    arrived = [*outputs, studio.codes_model]
     for event in (
         studio.arrivals.change(arrive, desk, arrived),
-        opened.upload(open_file, [desk, studio.codes_model, opened], [*outputs, frozen], show_progress_on=opened),
+        opened.upload(open_file, [desk, studio.codes_model, opened], outputs, show_progress_on=opened),
     ):
         event.success(prepare, desk, None, show_progress="hidden")
     second.upload(open_second, [desk, second], other, show_progress_on=second)
@@ -203,10 +224,12 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         (move, _move, [columns]),
         (repeat, _repeat, [times]),
         (draw, _draw, [temperature, seed]),
+        (rename, _rename, [level, label]),
     ):
         button.click(editing(edit), [*given, *values], outputs, js=_WITH_SELECTION, show_progress_on=grid)
     frozen.input(editing(_freeze), [*given, frozen], outputs, js=_WITH_SELECTION, **quick)
-    blended.click(do_blend, [*given, weight], outputs, js=_WITH_SELECTION, show_progress_on=grid)
+    single.change(lambda on: gr.Row(visible=on), single, each_level, show_progress="hidden")
+    blended.click(do_blend, [*given, weight, single, *weights], outputs, js=_WITH_SELECTION, show_progress_on=grid)
     swapped.click(do_swap, given, [*outputs, other], js=_WITH_SELECTION, show_progress_on=grid)
     save_sound.click(do_save_sound, [desk, kind], grid, show_progress_on=grid)
     save_grid.click(do_save_grid, desk, grid, show_progress_on=grid)
@@ -237,6 +260,12 @@ def _freeze(work: EditSession, selection: Selection, labels: list[str]) -> Edit 
     return Unfreeze(levels=tuple(sorted(less))) if less else None
 
 
+def _rename(work: EditSession, selection: Selection, level: int | None, label: str | None) -> Edit:
+    if level is None:
+        raise UsageError("open a sound or a grid file first")
+    return Rename(level=level, label=(label or "").strip())
+
+
 def _whole(value: float | None, what: str) -> int:
     if value is None:
         raise UsageError(f"{what}: give a whole number")
@@ -259,9 +288,17 @@ def _tell_left_out(columns: int) -> None:
         gr.Info(f"{columns} selected columns have no counterpart in the other grid and stay as they are.")
 
 
-def _levels(desk: Desk) -> Any:
+def _nothing(outputs: Sequence[Any]) -> list[Any]:
+    return [gr.skip() for _ in outputs]
+
+
+def _by_level(desk: Desk) -> list[Any]:
+    """What names the grid's levels: which are frozen, which is renamed, how much of each is blended."""
     grid = desk.sheet().work.grid
-    return gr.CheckboxGroup(choices=list(grid.labels), value=[grid.labels[level] for level in grid.frozen])
+    frozen = gr.CheckboxGroup(choices=list(grid.labels), value=[grid.labels[level] for level in grid.frozen])
+    choices = [(label, level) for level, label in enumerate(grid.labels)]
+    weights = [gr.Slider(label=label, visible=True) for label in grid.labels]
+    return [frozen, gr.Dropdown(choices=choices), *weights, *[gr.Slider(visible=False)] * (MOST_LEVELS - grid.levels)]
 
 
 def _words(desk: Desk) -> str:

@@ -57,7 +57,7 @@ def build(context: Context) -> None:
             max_lines=1,
             elem_id="data-name",
         )
-        keep = gr.Button("Keep this version", elem_id="data-keep", scale=0, min_width=190)
+        keep = gr.Button("Keep this version", elem_id="data-keep", size="md", scale=0, min_width=190)
     answer = gr.HTML(elem_id="data-answer", elem_classes="d-answer", apply_default_css=False)
     source = gr.State(None)
 
@@ -170,7 +170,8 @@ def _drawn(waveform: tuple[int, ...]) -> str:
         f"M{2 * place + 1} {16 - height * 0.15:.1f}V{16 + height * 0.15:.1f}" for place, height in enumerate(waveform)
     )
     return (
-        f"<svg class='d-wave' viewBox='0 0 {2 * len(waveform)} 32' aria-hidden='true'><path d='{strokes}'/></svg>"
+        f"<svg class='d-wave' viewBox='0 0 {2 * len(waveform)} 32' preserveAspectRatio='none' aria-hidden='true'>"
+        f"<path d='{strokes}'/></svg>"
         if waveform
         else ""
     )

@@ -11,7 +11,7 @@ from distill.errors import UsageError
 from distill.generation.export import BITS, FORMATS, SAMPLE_RATES, ExportSettings
 from distill.generation.production import Destination, produce
 from distill.generation.request import Request
-from distill.models.labels import level_labels
+from distill.models.labels import MOST_LEVELS, level_labels
 from distill.ui.cards import cards_component, nothing, picked, row_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
@@ -23,7 +23,6 @@ MOST_COUNT = 32
 MOST_SECONDS = 300.0
 # More than these leave the page; their files stay.
 MOST_SHOWN = 48
-MOST_LEVELS = 4
 NEW, CONTINUE, FILL = "generate", "continue", "fill"
 _ACTIONS = [("New sounds", NEW), ("Go on from a sound", CONTINUE), ("Make a part anew", FILL)]
 _EMPTY = "No sounds yet. Each becomes a card with a player here; its file stays in the project's folder generated."
@@ -36,7 +35,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     results = gr.State(())
     with gr.Row():
         studio.generate_model.render()
-        action = gr.Radio(_ACTIONS, value=NEW, label="What", scale=3, elem_id="generate-what")
+        action = gr.Radio(_ACTIONS, value=NEW, label="What", scale=3, min_width=260, elem_id="generate-what")
     with gr.Row(visible=False) as given_row:
         given = gr.Audio(
             label="Sound", sources=["upload"], type="filepath", elem_id="generate-given", scale=3, buttons=[]
@@ -49,7 +48,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     with gr.Row():
         seconds = gr.Slider(0.2, 60, 3, step=0.1, label="Duration", info="Of what is new, in s.", min_width=200)
         count = gr.Slider(1, 16, 4, step=1, label="Number of sounds", min_width=200)
-        seed = gr.Number(0, precision=0, minimum=0, label="Seed", info="The first sound's; each further has the next.")
+        seed = gr.Number(
+            0, precision=0, minimum=0, label="Seed", info="The first sound's; each further has the next.", min_width=200
+        )
     with gr.Row():
         temperature = gr.Slider(
             0,
@@ -77,15 +78,17 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         rows, level_controls = _level_rows()
     with gr.Accordion("File and ending", open=False):
         with gr.Row():
-            kind = gr.Dropdown(list(FORMATS), value="wav", label="Format", min_width=120)
+            kind = gr.Dropdown(list(FORMATS), value="wav", label="Format", min_width=200)
             rate = gr.Dropdown(
                 [("the sound's own", 0), *((f"{each} Hz", each) for each in SAMPLE_RATES)],
                 value=0,
                 label="Sample rate",
-                min_width=140,
+                min_width=200,
             )
-            bits = gr.Dropdown([("usual", ""), *BITS], value="", label="Bits", info="wav and flac only.", min_width=120)
-            least = gr.Slider(0, 0.2, 0, step=0.005, label="Min-p", info="Leaves out the least likely. 0: nobody.")
+            bits = gr.Dropdown([("usual", ""), *BITS], value="", label="Bits", info="wav and flac only.", min_width=200)
+            least = gr.Slider(
+                0, 0.2, 0, step=0.005, label="Min-p", info="Leaves out the least likely. 0: nobody.", min_width=200
+            )
         natural = gr.Checkbox(False, label="End each sound where the model ends it; the duration is then the greatest")
     with gr.Row(elem_classes="d-line"):
         go = gr.Button("Generate", variant="primary", size="md", scale=3, elem_id="generate-go")
@@ -168,14 +171,14 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         """What depends on the model: the names of its levels, and how many codes there are."""
         if name is None:
             # Where there is no model yet, nobody chose one, and nobody did anything wrong.
-            return [gr.skip()] * (2 + 2 * MOST_LEVELS)
+            return [gr.skip()] * (2 + 3 * MOST_LEVELS)
         config = read_manifest(studio.models.path(name)).vqvae_config
         labels = level_labels(config.num_quantizers)
         shown = [gr.Row(visible=level < len(labels)) for level in range(MOST_LEVELS)]
         names = [gr.Slider(label=f"{label}: temperature") for label in labels]
         names += [gr.skip()] * (MOST_LEVELS - len(labels))
-        size = config.codebook_size
-        return gr.CheckboxGroup(choices=list(labels), value=[]), gr.Slider(maximum=size), *shown, *names
+        sizes = [gr.Slider(maximum=config.codebook_size)] * (1 + MOST_LEVELS)
+        return gr.CheckboxGroup(choices=list(labels), value=[]), *sizes, *shown, *names
 
     outputs = [results, cards, status]
     event = go.click(make, inputs, outputs, show_progress="minimal")
@@ -189,7 +192,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     studio.generate_model.change(
         look,
         studio.generate_model,
-        [renewed, top_k, *rows, *level_controls[::3]],
+        [renewed, top_k, *level_controls[1::3], *rows, *level_controls[::3]],
         show_progress="hidden",
     )
 
@@ -197,11 +200,12 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
 def _level_rows() -> tuple[list[gr.Row], list[gr.Slider]]:
     """A row of controls for each level that a model may have."""
     rows, controls = [], []
-    for level in range(MOST_LEVELS):
-        with gr.Row(visible=level < 3) as row:
-            controls.append(gr.Slider(0, 2, 1, step=0.05, label=f"Level {level}: temperature", min_width=160))
-            controls.append(gr.Slider(0, 256, 0, step=1, label="Top-k", min_width=160))
-            controls.append(gr.Slider(0.05, 1, 1, step=0.01, label="Top-p", min_width=160))
+    for _ in range(MOST_LEVELS):
+        # The model that is chosen says which levels there are, and what they are called.
+        with gr.Row(visible=False) as row:
+            controls.append(gr.Slider(0, 2, 1, step=0.05, label="Temperature", min_width=220))
+            controls.append(gr.Slider(0, 256, 0, step=1, label="Top-k", min_width=220))
+            controls.append(gr.Slider(0.05, 1, 1, step=0.01, label="Top-p", min_width=220))
         rows.append(row)
     return rows, controls
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +23,8 @@ from distill.library.catalogue import (
     export,
     import_file,
 )
-from distill.library.promotion import promote
-from distill.library.registry import is_file_reference, register
+from distill.library.promotion import NotPromoted, promote
+from distill.library.registry import CHAMPION, is_file_reference, register
 from distill.ui.cards import cards_component, nothing, picked, row_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
@@ -89,7 +90,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     with gr.Column(visible=False, elem_id="library-details") as opened:
         with gr.Row(elem_classes="d-line"):
             place = gr.Dropdown(
-                [], label="Where", info="Files and versions in the registry with these weights.", scale=3
+                [], label="Where", info="Files and versions in the registry with these weights.", scale=3, min_width=260
             )
             use = gr.Button("Use it", size="md", variant="primary", min_width=100, elem_id="library-use")
             enter = gr.Button("Register", size="md", min_width=100, elem_id="library-register")
@@ -102,8 +103,10 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             no = gr.Button("No, leave it", scale=0, min_width=120, elem_id="library-no")
         details = gr.HTML(apply_default_css=False)
     with gr.Accordion("Import a model file", open=False), gr.Row():
-        upload = gr.File(label="Model file", file_types=[EXTENSION], height=130, elem_id="library-file", scale=3)
-        name = gr.Textbox(label="Name", info="Empty: the model's own.", max_length=100, scale=2)
+        upload = gr.File(
+            label="Model file", file_types=[EXTENSION], height=130, elem_id="library-file", scale=3, min_width=260
+        )
+        name = gr.Textbox(label="Name", info="Empty: the model's own.", max_length=100, scale=2, elem_id="library-name")
     link = gr.Textbox(visible="hidden")
 
     filters = [words, verdict, dataset, sort]
@@ -180,13 +183,19 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
 
     @told
     def do_promote(shelf: Shelf, place: str) -> Any:
+        if is_file_reference(place):
+            raise UsageError(f"{Path(place).name} is a file: register it first, then promote the version")
         try:
             version = promote(place, project)
-        except UsageError as error:
-            if is_file_reference(place):
-                raise
+        except NotPromoted as error:
             shelf = replace(shelf, asked=("promote", place))
-            return shelf, gr.Row(visible=True), f"{error}", gr.Button("Promote all the same")
+            reasons = "; ".join(map(escape, error.reasons))
+            return (
+                shelf,
+                gr.Row(visible=True),
+                f"Against **{place}** speaks: {reasons}.",
+                gr.Button("Promote all the same"),
+            )
         gr.Info(f"{version.name}@champion is {version.reference}", duration=6)
         return _calm(shelf)
 
@@ -199,10 +208,13 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
 
     @told
     def ask_delete(shelf: Shelf, place: str) -> Any:
-        found = deletable(place, project)
+        found = deletable(place, project, force=True)
         what = found.relative_to(project).as_posix() if isinstance(found, Path) else found.reference
+        champion = (
+            "" if isinstance(found, Path) or CHAMPION not in found.aliases else " It is the champion of its name."
+        )
         shelf = replace(shelf, asked=("delete", place))
-        return shelf, gr.Row(visible=True), f"Delete **{what}** for good?", gr.Button("Delete for good")
+        return shelf, gr.Row(visible=True), f"Delete **{what}** for good?{champion}", gr.Button("Delete for good")
 
     @told
     def answer_yes(shelf: Shelf) -> Any:
@@ -213,7 +225,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             version = promote(reference, project, force=True)
             gr.Info(f"{version.name}@champion is {version.reference}", duration=6)
         else:
-            removed = delete(reference, project)
+            removed = delete(reference, project, force=True)
             gr.Info(f"Deleted {Path(removed).name if is_file_reference(removed) else removed}.", duration=6)
         return _calm(shelf)
 
@@ -247,9 +259,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     words.change(search, [shelf, *filters], cards, trigger_mode="always_last", **hidden)
     cards.pick(pick, [shelf, *filters], [shelf, cards, differences, *shown], trigger_mode="multiple", **hidden)
     use.click(choose, [studio.desk, place], [studio.generate_model, studio.codes_model])
-    again(enter.click(do_register, place, None))
+    again(enter.click(do_register, place, None, show_progress_on=place))
     asking = [shelf, question, asked, yes]
-    again(rise.click(do_promote, [shelf, place], asking))
+    again(rise.click(do_promote, [shelf, place], asking, show_progress_on=place))
     save.click(do_save, [studio.desk, shelf, place], link).success(None, link, None, js=_SAVE)
     remove.click(ask_delete, [shelf, place], asking, **hidden)
     again(yes.click(answer_yes, shelf, asking))

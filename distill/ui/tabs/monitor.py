@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from distill.errors import DistillError, UsageError
+from distill.errors import DataError, DistillError, UsageError
 from distill.live.folder import RunFolder
 from distill.live.parameters import Kind, Parameter, everything, tunable
 from distill.projects.background import workspace_named
@@ -15,7 +15,7 @@ from distill.projects.steered import compare, in_force, roll_back, snapshots, tr
 from distill.ui.context import Context
 from distill.ui.failures import told
 from distill.ui.tables import cell, table
-from distill.ui.training_choice import live_view, said, training_choice
+from distill.ui.training_choice import chosen, live_view, said, training_choice
 
 WHO = "page"
 WAIT_SECONDS = 120.0
@@ -28,8 +28,8 @@ CLASSES = {
 Values = dict[str, Any]
 
 
-def build(context: Context) -> None:
-    """Put the tab's controls into the open tab."""
+def build(context: Context, looked_at: gr.Dropdown) -> None:
+    """Put the tab's controls into the open tab; it follows what is looked at, the training of another tab."""
     with gr.Row():
         run = training_choice(context, "monitor")
         stage = gr.Radio(
@@ -37,6 +37,7 @@ def build(context: Context) -> None:
             value="train_vqvae",
             label="Which training",
             info="Each run trains both, one after the other.",
+            min_width=240,
             elem_id="monitor-stage",
         )
     with gr.Row():
@@ -77,7 +78,7 @@ def build(context: Context) -> None:
         differing = gr.HTML(elem_id="compare-answer", elem_classes="d-answer", apply_default_css=False)
         with gr.Row(equal_height=True):
             back = gr.Dropdown([], label="Go back to the checkpoint of step", elem_id="rollback-step")
-            only = gr.Checkbox(label="Only its settings", info="The training goes on from where it is.")
+            only = gr.Checkbox(label="Only its settings", info="The training goes on from where it is.", min_width=240)
         sure = gr.Checkbox(
             label="Later checkpoints and changes may be lost", info="Needed before going back.", elem_id="rollback-sure"
         )
@@ -102,7 +103,10 @@ def build(context: Context) -> None:
     def form(name: str | None, chosen: str) -> list[Any]:
         """What is in force, in the form; parameters that the training does not have are left out of it."""
         known = tunable(CONFIGS[chosen])
-        values = in_force(folder_of(name, chosen)) if name else {}
+        values: Values = {}
+        # A run that has not come to this training has nothing in force; nobody did anything wrong.
+        with suppress(DataError):
+            values = in_force(folder_of(name, chosen)) if name else {}
         shown = {key: _rounded(values.get(key, known[key].default)) for key in known}
         return [
             shown,
@@ -186,10 +190,11 @@ def build(context: Context) -> None:
     which = [run, stage]
     form_outputs = [before, *fields.values()]
     snapshot_outputs = [listed, one, other, back]
+    looked_at.change(lambda name: chosen(context, name), looked_at, run, **quiet)
     chosen_run = run.change(selected, run, stage, **quiet)
-    for chosen in (chosen_run, stage.input(lambda: None, None, None, **quiet)):
+    for event in (chosen_run, stage.input(lambda: None, None, None, **quiet)):
         # One after the other, so that the form of the training before cannot come last.
-        chosen.then(shown, which, live, **quiet).then(told(form), which, form_outputs, **quiet).then(
+        event.then(shown, which, live, **quiet).then(told(form), which, form_outputs, **quiet).then(
             forgotten, None, snapshot_outputs, **quiet
         )
     for button, handler in ((pause, paused), (resume, resumed), (save, saved), (measure, validated)):
@@ -211,7 +216,9 @@ def _field(parameter: Parameter) -> gr.Number | gr.Checkbox:
     """A field for a parameter, with its range and what it is."""
     unit = f" {parameter.unit}" if parameter.unit else ""
     if parameter.type == "bool":
-        return gr.Checkbox(label=parameter.name, info=parameter.description, elem_id=f"tune-{parameter.name}")
+        return gr.Checkbox(
+            label=parameter.name, info=parameter.description, min_width=230, elem_id=f"tune-{parameter.name}"
+        )
     below = "below " if parameter.below_high else ""
     limits = f"{parameter.low:g} to {below}{parameter.high:g}{unit}"
     return gr.Number(

@@ -18,12 +18,14 @@ from distill.ui.failures import told
 from distill.ui.training_choice import chosen, live_view, said, training_choice
 
 BOTH, FIRST = "Both models", "Only the VQ-VAE"
+# An empty field of numbers comes back as 0 once the page has shown it.
+PLANNED = "0: planned."
 LEVELS, WEIGHT = VQVAEConfig().num_quantizers, VQVAEConfig().commitment_weight
 WAIT_SECONDS = 120.0
 
 
-def build(context: Context) -> None:
-    """Put the tab's controls into the open tab."""
+def build(context: Context) -> gr.Dropdown:
+    """Put the tab's controls into the open tab; the choice of a training, which other tabs may follow."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             sounds = gr.Dropdown(
@@ -73,21 +75,11 @@ def build(context: Context) -> None:
                     elem_id="train-preset",
                 )
                 epochs = gr.Number(
-                    label="Epochs of the VQ-VAE",
-                    info="Left empty: planned.",
-                    precision=0,
-                    value=None,
-                    elem_id="train-epochs",
+                    label="Epochs of the VQ-VAE", info=PLANNED, precision=0, value=0, elem_id="train-epochs"
                 )
-                rate = gr.Number(
-                    label="Learning rate", info="Left empty: planned.", value=None, step=0.0001, elem_id="train-rate"
-                )
+                rate = gr.Number(label="Learning rate", info=PLANNED, value=0, step=0.0001, elem_id="train-rate")
                 prior = gr.Number(
-                    label="Epochs of the prior",
-                    info="Left empty: planned.",
-                    precision=0,
-                    value=None,
-                    elem_id="train-prior-epochs",
+                    label="Epochs of the prior", info=PLANNED, precision=0, value=0, elem_id="train-prior-epochs"
                 )
                 seed = gr.Number(label="Seed", info="Of everything random.", precision=0, value=0, elem_id="train-seed")
                 more = gr.Textbox(
@@ -162,6 +154,7 @@ def build(context: Context) -> None:
     for button, handler in ((pause, paused), (resume, resumed), (stop, stopped), (go_on, trained_prior)):
         button.click(told(handler), run, answer, **quiet)
     run.change(lambda name: live_view(name, "train"), run, live, **quiet)
+    return run
 
 
 def _settings(
@@ -179,10 +172,10 @@ def _settings(
         "vqvae.num_quantizers": None if int(levels) == LEVELS else int(levels),
         "vqvae.commitment_weight": None if weight == WEIGHT else weight,
         "run.preset": None if preset == RunConfig().preset else preset,
-        "vqvae.epochs": None if epochs is None else int(epochs),
-        "vqvae.learning_rate": rate,
-        "prior.epochs": None if prior is None else int(prior),
-        "run.seed": None if not seed else int(seed),
+        "vqvae.epochs": int(epochs or 0) or None,
+        "vqvae.learning_rate": rate or None,
+        "prior.epochs": int(prior or 0) or None,
+        "run.seed": int(seed or 0) or None,
     }
     settings = [f"{name}={value}" for name, value in given.items() if value is not None]
     return (*settings, *(line.strip() for line in more.splitlines() if line.strip()))

@@ -1,0 +1,121 @@
+"""The tab Library with models in the registry: a real server, a real registry, working models."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser_util import Watched
+from distill.library.registry import find_version, versions
+from page_util import Served, wait
+from registry_util import make_folder, model_file
+
+pytest.importorskip("gradio")
+pytestmark = [
+    pytest.mark.browser,
+    # MLflow uses what SQLAlchemy will remove.
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a model that may be promoted, one that may not, and one that may all the same."""
+    root = make_folder(tmp_path_factory.mktemp("library") / "project")
+    model_file(root / "models" / "bells.distill")
+    model_file(root / "models" / "copies.distill", verdict="fail", weights=1, lineage="c")
+    model_file(root / "models" / "parrot.distill", verdict="warn", weights=2, lineage="d")
+    return root
+
+
+def details(watched: Watched, name: str) -> None:
+    """Open the details of a model."""
+    cards = watched.page.locator("#library-cards .d-card")
+    cards.filter(has=watched.page.get_by_role("heading", name=name, exact=True)).get_by_text("Details").click()
+    watched.page.locator(".d-details h3", has_text=name).wait_for()
+
+
+def place(watched: Watched, words: str) -> None:
+    """Wait until that file or version is chosen under Where."""
+    wait(lambda: words in watched.page.locator("#library-details").get_by_label("Where").input_value())
+
+
+def test_versions_are_promoted_saved_imported_compared_and_deleted(
+    server: Served, chromium: Any, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    watched = Watched(chromium, server.url, accept_downloads=True)
+    page = watched.open("Library")
+    cards = page.locator("#library-cards .d-card")
+    wait(lambda: cards.count() == 3)
+
+    details(watched, "bells")
+    place(watched, "models/bells.distill")
+    page.locator("#library-register").click()
+    place(watched, "bells/1")
+    page.locator("#library-promote").click()
+    page.locator(".toast-body", has_text="bells@champion is bells/1").wait_for()
+    assert "champion" in find_version("bells/1", project).aliases
+    cards.get_by_text("@champion").wait_for()
+
+    with page.expect_download() as download:
+        page.locator("#library-download").click()
+    assert download.value.suggested_filename == "bells.distill"
+    saved = tmp_path / "saved.distill"
+    download.value.save_as(saved)
+    assert saved.read_bytes() == (project / "models" / "bells.distill").read_bytes()
+
+    # What speaks against a promotion is asked about first, where anybody may overrule it.
+    question = page.locator("#library-question")
+    details(watched, "copies")
+    page.locator("#library-register").click()
+    place(watched, "copies/1")
+    page.locator("#library-promote").click()
+    page.locator(".toast-body", has_text="it memorized its sounds").wait_for()
+    assert not question.is_visible()
+    details(watched, "parrot")
+    page.locator("#library-register").click()
+    place(watched, "parrot/1")
+    page.locator("#library-promote").click()
+    question.get_by_text("memorization verdict is warn").wait_for()
+    page.locator("#library-no").click()
+    question.wait_for(state="hidden")
+    assert "champion" not in find_version("parrot/1", project).aliases
+    page.locator("#library-promote").click()
+    page.get_by_role("button", name="Promote all the same").click()
+    page.locator(".toast-body", has_text="parrot@champion is parrot/1").wait_for()
+    assert "champion" in find_version("parrot/1", project).aliases
+
+    for card in cards.all()[:2]:
+        card.get_by_text("Compare").click()
+    differences = page.locator("#library-differences")
+    differences.get_by_role("row", name="verdict").wait_for()
+    assert {"pass", "fail"} <= set(differences.get_by_role("row", name="verdict").locator("td").all_inner_texts())
+
+    # A version without a file of its own is kept as one again, and used in between.
+    (project / "models" / "bells.distill").unlink()
+    page.reload()
+    watched.show("Library")
+    cards.get_by_text("bells/1 @").wait_for()
+    details(watched, "bells")
+    place(watched, "bells/1")
+    page.locator("#library-use").click()
+    page.get_by_text("now use bells/1").wait_for()
+    page.get_by_role("button", name="Import a model file").click()
+    page.locator("#library-name").locator("input, textarea").fill("chimes")
+    page.set_input_files("#library-file input[type=file]", saved)
+    page.locator(".toast-body", has_text="It is models/chimes.distill now").wait_for()
+    assert (project / "models" / "chimes.distill").read_bytes() == saved.read_bytes()
+
+    details(watched, "parrot")
+    place(watched, "parrot/1")
+    page.locator("#library-delete").click()
+    question.get_by_text("Delete parrot/1 for good? It is the champion").wait_for()
+    assert len(versions(project, "parrot")) == 1
+    page.locator("#library-yes").click()
+    page.locator(".toast-body", has_text="Deleted parrot/1").wait_for()
+    wait(lambda: not versions(project, "parrot"))
+    assert (project / "models" / "parrot.distill").is_file()
+    assert "Traceback" not in page.content()
+    assert (watched.elsewhere, watched.errors) == ([], [])
+    watched.context.close()
