@@ -101,11 +101,17 @@ def snapshots(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
 def compare(folder: RunFolder, a: str, b: str) -> dict[str, dict[str, tuple[Any, Any]]]:
     """What differs between two snapshots, each a checkpoint's step or a measurement's name: settings and figures.
 
+    A figure that only one of them has is no difference.
+
     Raises:
         UsageError: there is no such snapshot.
     """
     (settings_a, figures_a), (settings_b, figures_b) = (_facts(folder, each) for each in (a, b))
-    return {"settings": difference(settings_a, settings_b), "figures": difference(figures_a, figures_b)}
+    shared = {name: value for name, value in figures_a.items() if name in figures_b}
+    return {
+        "settings": difference(settings_a, settings_b),
+        "figures": difference(shared, {name: figures_b[name] for name in shared}),
+    }
 
 
 def roll_back(folder: RunFolder, step: int, *, config_only: bool, who: str, timeout: float) -> dict[str, Any]:
