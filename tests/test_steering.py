@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
-from distill.artifact.container import read_document
+from distill.artifact.container import read_container, read_document, write_container
 from distill.artifact.model_file import read_manifest
+from distill.cli.main import app
 from distill.configs import VQVAEConfig
 from distill.errors import ArtifactError, Interrupted, UsageError
 from distill.live.events import (
@@ -331,7 +334,25 @@ def steered(root: str, moment: int) -> None:
     train(workspace, acts)
 
 
-def test_three_ways_a_kill_a_rollback_and_a_replay(prepared: Workspace, tmp_path: Path) -> None:
+def replayed(workspace: Workspace) -> Workspace:
+    """What `distill train --replay`, in the current folder, makes of the sounds, parameters and journal of a workspace."""
+    params = yaml.safe_load(workspace.params_file.read_text())
+    settings = [
+        f"--set={section}.{key}={json.dumps(value)}"
+        for section in ("data", "run", "vqvae", "prior", "memorization")
+        for key, value in params[section].items()
+    ]
+    sounds, journal = str(workspace.root / "sounds"), str(workspace.journal(STAGE))
+    options = ["--model-name", params["model"]["name"], "--until", STAGE, "--json"]
+    arguments = ["train", sounds, "--replay", journal, *options, *settings]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return Workspace(Path(json.loads(result.stdout)["workspace"]))
+
+
+def test_three_ways_a_kill_a_rollback_and_a_replay(
+    prepared: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace = copy(prepared, tmp_path / "run")
     folder = RunFolder(workspace.root, STAGE)
     child = children.Process(target=steered, args=(str(workspace.root), 8))
@@ -362,11 +383,8 @@ def test_three_ways_a_kill_a_rollback_and_a_replay(prepared: Workspace, tmp_path
     effective = Journal(workspace.journal(STAGE), STAGE).effective()
     assert "gradient_clip" not in [name for entry in effective for name in entry.change]
     assert effective[-1].change == {"augmentation_strength": 0.5}
-    again = copy(prepared, tmp_path / "again")
-    again.journal(STAGE).parent.mkdir()
-    shutil.copy(workspace.journal(STAGE), again.journal(STAGE))
-    train(again)
-    assert bytes_of(again.root) == bytes_of(workspace.root)
+    monkeypatch.chdir(tmp_path)
+    assert outputs(replayed(workspace)) == outputs(workspace)
 
 
 def test_settings_alone_go_back(prepared: Workspace, tmp_path: Path) -> None:
@@ -453,6 +471,22 @@ def test_a_stop_that_was_asked_for_is_saved(
         train(workspace, {4: stop})
     assert stop.answer == {"step": 4}
     train(workspace)
+    assert outputs(workspace) == outputs(plain[0])
+
+
+def test_a_checkpoint_without_settings_is_used_with_a_warning(
+    plain: tuple[Workspace, list[Event]], prepared: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = copy(prepared, tmp_path / "run")
+    with pytest.raises(Interrupted):
+        train(workspace, {4: Asked(RunFolder(workspace.root, STAGE), "stop")})
+    (path,) = (workspace.root / ".distill" / "state" / STAGE).glob("*/checkpoint-*")
+    container = read_container(path, format="distill_checkpoint", version=1)
+    position = {**container.document["position"]}
+    assert position.pop("settings")["max_lr"] == 1e-3
+    write_container(path, container.tensors, {**container.document, "position": position})
+    assert of(train(workspace), StepDone)[0].step == 5
+    assert "holds no settings" in caplog.text
     assert outputs(workspace) == outputs(plain[0])
 
 
