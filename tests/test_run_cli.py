@@ -160,7 +160,7 @@ def test_a_folder_without_trainings_is_one_line(tmp_path: Path) -> None:
     assert call("list", str(tmp_path)) == {"runs": []}
 
 
-# Every command of the group, in an order in which all of them succeed while a training runs.
+# Every command of the group, in an order in which all of them succeed, the last ones when the training has ended.
 ALL = [
     ["list"],
     ["tune", "min_lr=2e-5"],
@@ -174,9 +174,13 @@ ALL = [
     ["diff", "a", "b-before"],
     ["rollback", "STEP", "--config-only"],
     ["stop"],
+    ["stop"],
+    ["rollback", "STEP"],
 ]
 RUN_ALL = """
-import json, sys
+import json, sys, time
+from pathlib import Path
+from distill.live.folder import RunFolder
 from typer.testing import CliRunner
 from distill.cli.main import app
 root, commands = sys.argv[1], json.loads(sys.argv[2])
@@ -187,6 +191,8 @@ for name, *rest in commands:
     assert result.exit_code == 0, result.output
     assert "torch" not in sys.modules, name
     step = str(json.loads(result.stdout)["step"]) if name == "checkpoint" else step
+    while name == "stop" and RunFolder(Path(root), "train_vqvae").running():
+        time.sleep(0.05)
 """
 
 

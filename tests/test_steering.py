@@ -37,6 +37,7 @@ from distill.live.stopping import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from distill.training.position import list_checkpoints
+from distill.training.stopped import roll_back_stopped
 from pipeline_util import bytes_of, make_workspace, run
 from steering_util import Act, Asked, at_steps, edit, journal_of, write_journal
 
@@ -335,7 +336,7 @@ def steered(root: str, moment: int) -> None:
 
 
 def replayed(workspace: Workspace) -> Workspace:
-    """What `distill train --replay`, in the current folder, makes of the sounds, parameters and journal of a workspace."""
+    """What `distill train --replay` makes, in the current folder, of the inputs and the journal of a workspace."""
     params = yaml.safe_load(workspace.params_file.read_text())
     settings = [
         f"--set={section}.{key}={json.dumps(value)}"
@@ -385,6 +386,42 @@ def test_three_ways_a_kill_a_rollback_and_a_replay(
     assert effective[-1].change == {"augmentation_strength": 0.5}
     monkeypatch.chdir(tmp_path)
     assert outputs(replayed(workspace)) == outputs(workspace)
+
+
+def damage(path: Path) -> None:
+    """One bit of the weights."""
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("which", ["checkpoint-000000006", "best-000001"])
+def test_nothing_changes_where_the_checkpoint_to_go_back_to_is_damaged(
+    prepared: Workspace, tmp_path: Path, which: str
+) -> None:
+    workspace = copy(prepared, tmp_path / "run")
+    folder = RunFolder(workspace.root, STAGE)
+
+    def damage_it() -> None:
+        (path,) = (workspace.root / ".distill" / "state" / STAGE).glob(f"*/{which}.safetensors")
+        damage(path)
+
+    acts: dict[int, Act] = {
+        STEPS_PER_EPOCH + 1: damage_it,
+        STEPS_PER_EPOCH + 2: lambda: edit(folder, max_lr=2e-3),
+        STEPS_PER_EPOCH + 3: (back := Asked(folder, "rollback", to=STEPS_PER_EPOCH, config_only=False)),
+        STEPS_PER_EPOCH + 4: Asked(folder, "stop"),
+    }
+    with pytest.raises(Interrupted):
+        train(workspace, acts)
+    assert "damaged" in str(back.answer)
+    state, _ = folder.noted()
+    before = [checkpoint.step for checkpoint in list_checkpoints(state)]
+    with pytest.raises(ArtifactError, match="damaged"):
+        roll_back_stopped(folder, workspace.journal(STAGE), STEPS_PER_EPOCH)
+    assert [checkpoint.step for checkpoint in list_checkpoints(state)] == before
+    (entry,) = journal_of(workspace, STAGE)
+    assert entry["change"] == {"max_lr": 2e-3}
 
 
 def test_settings_alone_go_back(prepared: Workspace, tmp_path: Path) -> None:

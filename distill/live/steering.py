@@ -42,7 +42,8 @@ class Steerable(Protocol):
         """The effects of the journal that the checkpoint of a step contains.
 
         Raises:
-            UsageError: there is no intact checkpoint of that step.
+            UsageError: there is no checkpoint of that step.
+            ArtifactError: it is damaged.
         """
 
     def roll_back(self, step: int) -> None:
