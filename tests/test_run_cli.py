@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from pipeline_util import make_workspace, run
 from steering_util import journal_of
 
 STAGE = "train_vqvae"
+PAGE = Path(__file__).parents[1] / "docs" / "RUNTIME_CONFIG.md"
 
 
 def call(*arguments: str) -> Any:
@@ -153,6 +155,25 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
     assert "measured: now" in shown.output
     with training(workspace):
         assert call("tune", root, "max_lr=1e-3")["step"] >= paused
+
+
+def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "run", vqvae={"epochs": 2000, "preview_interval": 10000})
+    run(workspace, "prepare", "configure")
+    blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = [shlex.split(line, comments=True)[2:] for line in "".join(blocks).splitlines() if "distill run" in line]
+    # What the page says one by one is said to one training here: it must not stop before the end.
+    lines.sort(key=lambda words: words[0] == "stop")
+    meant = {"kit-1a2b3c4d": str(workspace.root), "200": "1"}
+    with training(workspace) as child:
+        for words in lines:
+            if "softer-after" in words:
+                wait(RunFolder(workspace.root, STAGE).validation("softer-after").is_file)
+            answer = call(*(meant.get(word, word) for word in words))
+            if words[0] == "checkpoint":
+                meant["300"] = str(answer["step"])
+        assert child.wait(60) == 3
+    assert len(lines) > 10
 
 
 def test_a_folder_without_trainings_is_one_line(tmp_path: Path) -> None:
