@@ -31,7 +31,7 @@ from distill.live.events import (
     Validated,
 )
 from distill.live.folder import RunFolder
-from distill.live.journal import Journal
+from distill.live.journal import Journal, effective_by_stage
 from distill.live.runtime_config import RuntimeConfigManager
 from distill.live.stopping import StopRequest
 from distill.stages.pipeline import run_stage
@@ -483,6 +483,12 @@ def test_a_journal_that_cannot_be_replayed_is_refused(
     workspace.journal(STAGE).write_text(line + "\n")
     with pytest.raises(ArtifactError, match=word):
         train(workspace)
+
+
+def test_a_journal_of_no_training_is_refused(tmp_path: Path) -> None:
+    write_journal(tmp_path / "journal" / "x.jsonl", "train_nothing", (1, {"max_lr": 1e-3}))
+    with pytest.raises(ArtifactError, match="none of train_vqvae, train_prior"):
+        effective_by_stage([tmp_path / "journal" / "x.jsonl"])
 
 
 def test_a_line_that_was_cut_off_never_counted(tmp_path: Path) -> None:

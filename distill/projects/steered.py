@@ -6,14 +6,13 @@ from typing import Any
 from distill.errors import DataError, DistillError, TrainingError, UsageError
 from distill.files import read_json
 from distill.live.folder import SCHEMA, RunFolder
+from distill.live.journal import TRAININGS
 from distill.live.runtime_config import difference
 from distill.live.status import read_status
 from distill.models.health import judge
 from distill.projects.workspaces import RUNS
 from distill.training.position import Checkpoint, list_checkpoints
 from distill.training.stopped import roll_back_stopped
-
-TRAININGS = ("train_vqvae", "train_prior")
 
 
 def find_trainings(project: Path) -> list[RunFolder]:
