@@ -33,7 +33,7 @@ def main() -> None:
     if args.child:
         task, folder = args.child
         {"import": _import, "prepare": _prepare, "train": _train}[task](Path(folder), args)
-        sys.stdout.write(json.dumps(_peak()))
+        sys.stdout.write(json.dumps(peak()))
         return
     report = Report(args)
     rows: list[list[Any]] = []
@@ -63,13 +63,17 @@ def synthesize(folder: Path, files: int) -> None:
 
 
 def _child(task: str, folder: str, args: argparse.Namespace) -> float:
-    command = [sys.executable, __file__, "--child", task, folder, "--precision", args.precision]
-    command += ["--steps", str(4 if args.quick else args.steps), "--threads", str(args.threads)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    command = [__file__, "--child", task, folder, "--precision", args.precision]
+    return peak_of_child([*command, "--steps", str(4 if args.quick else args.steps), "--threads", str(args.threads)])
+
+
+def peak_of_child(command: list[str]) -> float:
+    """MiB, as a script run with some arguments in a process of its own says it."""
+    done = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True)
     return float(json.loads(done.stdout))
 
 
-def _peak() -> float:
+def peak() -> float:
     """MiB. Not ru_maxrss, which a process inherits from the one that started it."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024

@@ -5,7 +5,9 @@ transformer of the same shape with an explicit mask and softmax, one head over t
 counted on the plain network, forward and backward.
 
 Sampling, 144 codes: `ours` is generation.sampling, for one sound and for several side by side; `plain` gives the whole
-sequence to the plain network again for each code, one sound at a time. Weights are random, which changes no time.
+sequence to the plain network again for each code, one sound at a time. Weights are random, which changes no time. The
+floor is reading the weights from memory as often as they are needed: those of the transformer for each position, those
+of the feed-forward net and of a level's logits for each code.
 """
 
 import argparse
@@ -90,7 +92,7 @@ def main() -> None:
         hidden, layers = map(int, size.split("x"))
         steps += training(hidden, layers, args)
         samplings += sampling(hidden, layers, args)
-    columns = ["what", "ms", "x faster than plain", "x floor fp32", "x floor bf16", "codes/s"]
+    columns = ["what", "ms", "x faster than plain", "x floor fp32", "x floor bf16", "x floor weights", "codes/s"]
     report.show(columns, [*steps, *samplings])
 
 
@@ -124,7 +126,7 @@ def training(hidden: int, layers: int, args: argparse.Namespace) -> list[list[An
         for name in ("ours", "plain"):
             multiples = [timings.multiple(name, gflop, kind) for kind in ("fp32", "bf16")]
             label = f"step {hidden}x{layers}, {name} {precision if name == 'ours' else 'fp32'}"
-            rows.append([label, timings.milliseconds(name), timings.ratio("plain", name), *multiples, None])
+            rows.append([label, timings.milliseconds(name), timings.ratio("plain", name), *multiples, None, None])
     return rows
 
 
@@ -134,24 +136,38 @@ def sampling(hidden: int, layers: int, args: argparse.Namespace) -> list[list[An
     plain = PlainPrior(hidden, layers, heads_of(hidden), batch_size=1, tokens=TOKENS, codes=CODES, levels=LEVELS).eval()
     torch.use_deterministic_algorithms(False)
     work = {str(count): partial(sample_codes, prior, columns=COLUMNS, seeds=range(count)) for count in args.sounds}
-    timings = interleave({**work, "plain": partial(sample_plainly, plain)}, args.rounds)
+    floor = partial(read_weights, prior, COLUMNS * BANDS)
+    timings = interleave({**work, "plain": partial(sample_plainly, plain, TOKENS), "floor": floor}, args.rounds)
     label, rows = f"sampling {hidden}x{layers}", list[list[Any]]()
     for name in (*work, "plain"):
         sounds = int(name) if name in work else 1
         faster = timings.ratio("plain", name) * sounds
         rate = 1000 * TOKENS * sounds / timings.milliseconds(name)
         said = "plain, 1 sound" if name == "plain" else f"ours, {name} {'sound' if sounds == 1 else 'sounds'}"
-        rows.append([f"{label}, {said}", timings.milliseconds(name), faster, None, None, rate])
+        beyond = timings.ratio(name, "floor")
+        rows.append([f"{label}, {said}", timings.milliseconds(name), faster, None, None, beyond, rate])
     return rows
 
 
 @torch.inference_mode()
-def sample_plainly(plain: PlainPrior) -> Tensor:
-    """Codes of one sound, the whole sequence read again for each."""
+def sample_plainly(plain: PlainPrior, count: int) -> Tensor:
+    """So many codes of one sound, `[1, 1 + count]` behind a first token, the whole sequence read again for each."""
     tokens = torch.zeros(1, 1, dtype=torch.int64)
-    for _ in range(TOKENS):
-        tokens = torch.cat([tokens, plain(tokens)[:, -1, :CODES].softmax(-1).multinomial(1)], dim=1)
+    for _ in range(count):
+        tokens = torch.cat([tokens, plain(tokens)[:, -1, :-1].softmax(-1).multinomial(1)], dim=1)
     return tokens
+
+
+def read_weights(prior: CodePrior, positions: int) -> None:
+    """Read what so many positions and their codes need of the weights; nothing else."""
+    blocks = torch.cat([weight.flatten() for weight in prior.blocks.parameters()])
+    of_level = len(prior.head.weight) // prior.num_quantizers
+    weights = [*prior.depth.parameters(), prior.head.weight[:of_level]]
+    depth = torch.cat([weight.flatten() for weight in weights])
+    for _ in range(positions):
+        blocks.sum()
+        for _ in range(prior.num_quantizers):
+            depth.sum()
 
 
 if __name__ == "__main__":

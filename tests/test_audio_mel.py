@@ -12,7 +12,7 @@ from seams import novelty, seams
 
 from distill.audio import invert
 from distill.audio.augment import augment
-from distill.audio.invert import PIECE_FRAMES, griffin_lim, griffin_lim_blocks, linear_power
+from distill.audio.invert import PIECE_FRAMES, fitted, griffin_lim, griffin_lim_blocks, linear_power
 from distill.audio.mel import MelTransform, chunk_frames, frames_of, mel_filters
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import SpectrogramConfig
@@ -91,6 +91,29 @@ def test_more_rounds_come_nearer() -> None:
         for rounds in (0, 8, 32)
     ]
     assert errors[0] > errors[1] > errors[2]
+
+
+def test_fitting_the_magnitudes_to_the_mel_brings_the_sound_nearer_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    log_mel = _log_mels(3)
+    transform = MelTransform(CONFIG)
+
+    def error() -> float:
+        return float((transform.log_mel(griffin_lim(log_mel, CONFIG)) - log_mel).square().mean())
+
+    with_fits = error()
+    monkeypatch.setattr(invert, "FIT_EVERY", invert.ROUNDS + 1)
+    assert with_fits < 0.95 * error()
+
+
+def test_a_fit_scales_bands_and_leaves_alone_what_fits() -> None:
+    filters = mel_filters(CONFIG)
+    heard = filters.sum(1) > 0
+    power = torch.rand(7, CONFIG.n_fft // 2 + 1, generator=torch.Generator().manual_seed(0)) + 0.1
+    mel_power = power @ filters
+    for gain in (1.0, 4.0):
+        found = fitted(power.clone(), gain * mel_power, CONFIG)
+        torch.testing.assert_close(found[:, heard], gain * power[:, heard])
+    assert not fitted(power.clone(), torch.zeros_like(mel_power), CONFIG).any()
 
 
 def test_a_sound_is_inverted_the_same_alone_and_in_a_batch() -> None:

@@ -15,6 +15,9 @@ from distill.configs import SpectrogramConfig
 
 MOMENTUM = 0.99
 ROUNDS = 32
+# Rounds from one fit of the magnitudes to the mel to the next. LSD-20 and spectral convergence of the true mels of 12
+# chunks of mixed sounds: 1.42 dB and .367 without, 1.08 dB and .340 with every 4th, .97 dB and .329 with every 2nd.
+FIT_EVERY = 4
 # A longer sound is made in pieces of so many frames (22 s at 48 kHz), each beginning with the end of the one before.
 PIECE_FRAMES = 2048
 # The last frames of a piece know nothing of what follows: they are made again, from the phases that they have, and
@@ -51,9 +54,10 @@ def griffin_lim(
     """A waveform whose log mel is near the given one.
 
     Phases follow Perraudin, Balazs and Soendergaard, "A fast Griffin-Lim algorithm" (2013), starting from random ones
-    that depend on `seed` alone, so that a sound comes out the same alone and in a batch. Samples that are known are
-    put back in every round, so that what is new joins them in phase. Memory beside input and output does not grow with
-    the length.
+    that depend on `seed` alone, so that a sound comes out the same alone and in a batch. A mel leaves open how the
+    power of a band is spread over its bins: every few rounds the magnitudes become those that the waveform has by then,
+    fitted to the mel. Samples that are known are put back in every round, so that what is new joins them in phase.
+    Memory beside input and output does not grow with the length.
 
     Args:
         log_mel: `[batch, n_mels, frames]`.
@@ -134,6 +138,7 @@ class _Piece:
     first: int
     last: int
     start: Tensor
+    config: SpectrogramConfig
     overlap: "_Overlap"
 
     def waveform(
@@ -151,17 +156,43 @@ class _Piece:
         """
         magnitude, phase = estimate(log_mel, frames, self.first, self.last)
         start = self.start if phase is None else phase
+        power = _power(log_mel(self.first, self.last), self.config)
         if before is None:
-            return _phases(magnitude, start, self.overlap, rounds, known)
+            return self._phases(magnitude, start, rounds, known, power)
         hop = self.overlap.hop
         lead, faded = _LEAD_FRAMES * hop, slice(_LEAD_FRAMES * hop, (_LEAD_FRAMES + _FADE_FRAMES) * hop)
         if phase is None:
             found = self.overlap.phases(before)
             start = torch.cat([found, start[len(found) :]])
-        made = _phases(magnitude, start, self.overlap, rounds, torch.cat([before[:lead], known[lead:]]))
+        made = self._phases(magnitude, start, rounds, torch.cat([before[:lead], known[lead:]]), power)
         ramp = torch.linspace(0, 1, _FADE_FRAMES * hop, device=made.device)
         made[faded] = torch.lerp(before[faded], made[faded], ramp)
         return made
+
+    def _phases(self, magnitude: Tensor, start: Tensor, rounds: int, held: Tensor, mel_power: Tensor) -> Tensor:
+        """The waveform that magnitudes `[frames, bins]` lead to, equal to `held` where that is a number."""
+        overlap, spectrum = self.overlap, start * magnitude
+        share = MOMENTUM / (1 + MOMENTUM)
+        half = overlap.n_fft // 2
+        is_held = ~held.isnan()
+        any_held = bool(is_held.any())
+        before: Tensor | None = None
+        for left in reversed(range(rounds)):
+            waveform = overlap.waveform(spectrum)
+            if any_held:
+                inner = waveform[half : half + overlap.length]
+                torch.where(is_held, held, inner, out=inner)
+            rebuilt = overlap.spectrum(waveform)
+            if before is None:
+                spectrum.copy_(rebuilt)
+            else:
+                torch.sub(rebuilt, before, alpha=share, out=spectrum)
+                if left % FIT_EVERY == 0:
+                    magnitude = fitted(_modulus(rebuilt).square_(), mel_power, self.config).sqrt_()
+            before = rebuilt
+            _set_modulus(spectrum, magnitude)
+        made = overlap.waveform(spectrum)[half : half + overlap.length]
+        return torch.where(is_held, held, made) if any_held else made
 
 
 def _pieces(frames: int, config: SpectrogramConfig, seed: int, device: torch.device) -> Iterator[_Piece]:
@@ -169,7 +200,7 @@ def _pieces(frames: int, config: SpectrogramConfig, seed: int, device: torch.dev
     for first, last in _bounds(frames):
         angle = torch.rand(last - first, config.n_fft // 2 + 1, generator=generator) * (2 * torch.pi)
         start = torch.polar(torch.ones_like(angle), angle).to(device)
-        yield _Piece(first, last, start, _Overlap(config, last - first, device))
+        yield _Piece(first, last, start, config, _Overlap(config, last - first, device))
 
 
 def _within(log_mel: Tensor) -> LogMel:
@@ -180,11 +211,14 @@ def _cheap(config: SpectrogramConfig) -> Estimate:
     """Magnitudes without a network, and random phases."""
 
     def estimate(log_mel: LogMel, frames: int, first: int, last: int) -> tuple[Tensor, Tensor | None]:
-        given = log_mel(first, last)
-        power = MelTransform(config, given.device).to_power(given).T.contiguous()
-        return linear_power(power, config).sqrt_(), None
+        return linear_power(_power(log_mel(first, last), config), config).sqrt_(), None
 
     return estimate
+
+
+def _power(log_mel: Tensor, config: SpectrogramConfig) -> Tensor:
+    """Mel power `[frames, n_mels]` of a log mel `[n_mels, frames]`."""
+    return MelTransform(config, log_mel.device).to_power(log_mel).T.contiguous()
 
 
 def linear_power(mel_power: Tensor, config: SpectrogramConfig) -> Tensor:
@@ -193,7 +227,7 @@ def linear_power(mel_power: Tensor, config: SpectrogramConfig) -> Tensor:
     The pseudo-inverse, made positive, improved by a few multiplicative steps of non-negative least squares (Lee and
     Seung, "Algorithms for non-negative matrix factorization", 2001, with the filter bank fixed).
     """
-    filters, inverse, spread = (item.to(mel_power.device) for item in _inverse_filters(config))
+    filters, inverse, spread, _ = (item.to(mel_power.device) for item in _inverse_filters(config))
     spread_out = mel_power @ spread
     power = torch.maximum(mel_power @ inverse, 0.05 * spread_out)
     target = mel_power @ filters.T
@@ -202,12 +236,23 @@ def linear_power(mel_power: Tensor, config: SpectrogramConfig) -> Tensor:
     return power
 
 
+def fitted(power: Tensor, mel_power: Tensor, config: SpectrogramConfig) -> Tensor:
+    """Power per Fourier bin `[frames, bins]`, in place, scaled band by band to a mel power near `[frames, n_mels]`.
+
+    A bin is scaled by the mean of what its bands lack, as much as it counts to each.
+    """
+    filters, _, _, shares = (item.to(power.device) for item in _inverse_filters(config))
+    return power.mul_((mel_power / (power @ filters).add_(_TINY)) @ shares)
+
+
 @lru_cache(maxsize=8)
-def _inverse_filters(config: SpectrogramConfig) -> tuple[Tensor, Tensor, Tensor]:
-    """Filter bank `[bins, n_mels]`, its pseudo-inverse `[n_mels, bins]`, and each band spread evenly over its bins."""
+def _inverse_filters(config: SpectrogramConfig) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Filter bank `[bins, n_mels]`, its pseudo-inverse `[n_mels, bins]`, each band spread evenly over its bins, and the
+    share of each bin that a band has."""
     filters = mel_filters(config)
     spread = (filters / filters.sum(0, keepdim=True).square().clamp_min(_TINY)).T
-    return filters, torch.linalg.pinv(filters), spread.contiguous()
+    shares = (filters / filters.sum(1, keepdim=True).clamp_min(_TINY)).T
+    return filters, torch.linalg.pinv(filters), spread.contiguous(), shares.contiguous()
 
 
 class _Overlap:
@@ -249,38 +294,17 @@ class _Overlap:
         return spectrum / spectrum.abs().clamp_min(_TINY)
 
 
-def _phases(magnitude: Tensor, start: Tensor, overlap: _Overlap, rounds: int, held: Tensor) -> Tensor:
-    """The waveform of given magnitudes `[frames, bins]`, equal to `held` where that is a number."""
-    spectrum = start * magnitude
-    share = MOMENTUM / (1 + MOMENTUM)
-    half = overlap.n_fft // 2
-    is_held = ~held.isnan()
-    any_held = bool(is_held.any())
-    before: Tensor | None = None
-    for _ in range(rounds):
-        waveform = overlap.waveform(spectrum)
-        if any_held:
-            inner = waveform[half : half + overlap.length]
-            torch.where(is_held, held, inner, out=inner)
-        rebuilt = overlap.spectrum(waveform)
-        if before is None:
-            spectrum.copy_(rebuilt)
-        else:
-            torch.sub(rebuilt, before, alpha=share, out=spectrum)
-        before = rebuilt
-        _set_modulus(spectrum, magnitude)
-    made = overlap.waveform(spectrum)[half : half + overlap.length]
-    return torch.where(is_held, held, made) if any_held else made
+def _modulus(spectrum: Tensor) -> Tensor:
+    """Absolute values of complex numbers."""
+    # numpy's are found ten times as fast as torch's on a processor.
+    return spectrum.abs() if spectrum.device.type != "cpu" else torch.from_numpy(np.abs(spectrum.numpy()))
 
 
 def _set_modulus(spectrum: Tensor, magnitude: Tensor) -> None:
     """Scale complex numbers, in place, to given absolute values."""
+    modulus = _modulus(spectrum).add_(_TINY)
+    scale = torch.div(magnitude, modulus, out=modulus)
     if spectrum.device.type != "cpu":
-        spectrum *= magnitude / spectrum.abs().add_(_TINY)
+        spectrum *= scale
         return
-    # numpy's absolute value of complex numbers is ten times as fast as torch's on a processor.
-    values = spectrum.numpy()
-    scale = np.abs(values)
-    scale += np.float32(_TINY)
-    np.divide(magnitude.numpy(), scale, out=scale)
-    np.multiply(values, scale, out=values)
+    np.multiply(spectrum.numpy(), scale.numpy(), out=spectrum.numpy())

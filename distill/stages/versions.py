@@ -3,9 +3,9 @@
 CODE_VERSIONS = {
     "prepare": 2,
     "configure": 3,
-    "train_vqvae": 3,
+    "train_vqvae": 4,
     "train_prior": 3,
-    "check_memorization": 4,
-    "train_vocoder": 1,
+    "check_memorization": 5,
+    "train_vocoder": 2,
     "register": 1,
 }

@@ -1,0 +1,122 @@
+"""Ten seconds of new sound in process, and the memory that a minute and ten minutes of it take.
+
+`ours` is generation.render on loaded models: codes from the smallest prior, the decoder, 32 rounds of Griffin-Lim.
+`plain` makes ten sounds of one second, one after the other: the whole sequence read again for each code
+(`plain_prior.py`), the decoder, torchaudio's Griffin-Lim with 128 rounds. The floor is what must happen in any case: 32
+rounds of two Fourier transforms a frame, and each weight of the prior read once for each position or code that follows
+from it. Weights are random, which changes no time. Memory is the peak of a fresh process (VmHWM).
+"""
+
+import argparse
+import json
+import sys
+from functools import partial
+from typing import Any
+
+import torch
+from codes import random_model
+from common import interleave
+from inversion import PlainInversion
+from memory import peak, peak_of_child
+from output import Report, parser
+from plain_prior import PlainPrior
+from prior_step import heads_of, read_weights, sample_plainly
+from torch import Tensor
+
+from distill.audio.invert import ROUNDS
+from distill.configs import STRIDE
+from distill.generation.render import Generator, generate
+from distill.models.prior import CodePrior
+
+HIDDEN, LAYERS = 128, 2
+
+
+def main() -> None:
+    options = parser(__doc__, rounds=6)
+    options.add_argument("--seconds", type=int, default=10)
+    options.add_argument("--memory", type=float, nargs="+", default=[60.0, 600.0], help="durations in s")
+    options.add_argument("--child", type=float, help=argparse.SUPPRESS)
+    args = options.parse_args()
+    torch.set_num_threads(args.threads)
+    generator = random_generator()
+    if args.child is not None:
+        generate(generator, seconds=args.child)
+        sys.stdout.write(json.dumps(peak()))
+        return
+    report = Report(args)
+    seconds, rounds = (1, 2) if args.quick else (args.seconds, args.rounds)
+    plain = Plain(generator)
+    timings = interleave(
+        {
+            "ours": lambda: generate(generator, seconds=seconds),
+            "plain": lambda: [plain() for _ in range(seconds)],
+            "floor": partial(floor, generator, seconds),
+        },
+        rounds,
+    )
+    rows: list[list[Any]] = [
+        [f"{seconds} s, {name}", timings.milliseconds(name), timings.ratio("plain", name), timings.ratio(name, "floor")]
+        for name in ("ours", "plain")
+    ]
+    memory = {
+        f"{duration:g} s": peak_of_child([__file__, "--child", str(duration), "--threads", str(args.threads)])
+        for duration in ([1.0, 2.0] if args.quick else args.memory)
+    }
+    report.show(["work", "ms", "x faster", "x floor"], rows, memory_mib=memory)
+
+
+def random_generator() -> Generator:
+    """The smallest prior of the adaptive settings, with the codec of `codes.py`."""
+    codec = random_model().codec
+    prior = CodePrior(
+        HIDDEN,
+        LAYERS,
+        heads_of(HIDDEN),
+        codebook_size=codec.codebook_size,
+        num_quantizers=codec.levels,
+        bands=codec.bands,
+    ).eval()
+    prior.trained_columns.fill_(_columns_a_second(codec.column_samples, codec.spectrogram.sample_rate))
+    return Generator(codec, prior)
+
+
+class Plain:
+    """A second of sound, nothing kept from code to code."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.codec = generator.codec
+        self.columns = _columns_a_second(self.codec.column_samples, self.codec.spectrogram.sample_rate)
+        self.shape = (self.columns, self.codec.bands, self.codec.levels)
+        size, tokens = self.codec.codebook_size, self.columns * self.codec.bands * self.codec.levels
+        self.prior = PlainPrior(
+            HIDDEN, LAYERS, heads_of(HIDDEN), batch_size=1, tokens=tokens, codes=size, levels=self.codec.levels
+        ).eval()
+        self.invert = PlainInversion(self.codec.spectrogram, 128)
+
+    def __call__(self) -> Tensor:
+        tokens = sample_plainly(self.prior, self.prior.tokens.shape[1] - 1)
+        log_mel = torch.from_numpy(self.codec.decode_log_mel(tokens[0, 1:].view(self.shape).numpy()))
+        return self.invert(log_mel[None])
+
+
+@torch.inference_mode()
+def floor(generator: Generator, seconds: int) -> None:
+    """What cannot be left out."""
+    config, prior = generator.codec.spectrogram, generator.prior
+    positions = seconds * prior.bands * _columns_a_second(STRIDE * config.hop_length, config.sample_rate)
+    read_weights(prior, positions)
+    window = torch.hann_window(config.n_fft)
+    spectrum = torch.stft(
+        torch.zeros(seconds * config.sample_rate), config.n_fft, config.hop_length, window=window, return_complex=True
+    )
+    for _ in range(ROUNDS):
+        waveform = torch.istft(spectrum, config.n_fft, config.hop_length, window=window)
+        torch.stft(waveform, config.n_fft, config.hop_length, window=window, return_complex=True)
+
+
+def _columns_a_second(column_samples: int, sample_rate: int) -> int:
+    return -(-sample_rate // column_samples)
+
+
+if __name__ == "__main__":
+    main()
