@@ -151,7 +151,8 @@ class VQVAEConfig(TrainingConfig):
     def _check_weights(self) -> "VQVAEConfig":
         total = sum(self.spectral_weights.values())
         if not 0.95 <= total <= 1.05:
-            raise ValueError(f"the spectral weights must sum to 0.95 to 1.05, not {total:g}")
+            given = ", ".join(f"weight_{name} {value:g}" for name, value in self.spectral_weights.items())
+            raise ValueError(f"the spectral weights must sum to 0.95 to 1.05, not {total:g} ({given})")
         return self
 
     @property

@@ -21,20 +21,12 @@ def _tables() -> str:
     for kind in (Kind.SAFE, Kind.CAREFUL):
         rows = [each for each in everything().values() if each.kind is kind]
         lines = ["| key | range | unit | of | what it is |", "|---|---|---|---|---|"]
-        lines += [
-            f"| `{each.name}` | {_span(each)} | {each.unit} | {_of(each)} | {each.description} |" for each in rows
-        ]
+        lines += [f"| `{each.name}` | {each.span} | {each.unit} | {_of(each)} | {each.description} |" for each in rows]
         parts.append(f"### {kind}\n\n" + "\n".join(lines) + "\n")
     lines = ["| key | of | why not |", "|---|---|---|"]
     at_start = [each for each in everything().values() if each.kind is Kind.STARTUP_ONLY]
     lines += [f"| `{each.name}` | {_of(each)} | {each.reason} |" for each in at_start]
     return "\n".join([*parts, f"### {Kind.STARTUP_ONLY}\n\n" + "\n".join(lines) + "\n"])
-
-
-def _span(each: Parameter) -> str:
-    if each.low is None or each.high is None:
-        return "true or false"
-    return f"{each.low:g} to {'below ' if each.below_high else ''}{each.high:g}"
 
 
 def _of(each: Parameter) -> str:

@@ -15,7 +15,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distill.artifact.container import digest_tensors, read_container, read_document, write_container
+from distill.artifact.container import (
+    digest_tensors,
+    read_container,
+    read_document,
+    verify_container,
+    write_container,
+)
 from distill.errors import ArtifactError, StorageError
 from distill.files import canonical_json, digest_json
 
@@ -85,6 +91,9 @@ def complaint(path: Path) -> str:
     with pytest.raises(ArtifactError) as caught:
         read_container(path, format="test_thing", version=3)
     message = str(caught.value)
+    with pytest.raises(ArtifactError) as checked:
+        verify_container(path, format="test_thing", version=3)
+    assert str(checked.value) == message
     assert message.startswith(str(path))
     assert "\n" not in message
     return message
@@ -96,6 +105,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     digest = write_container(path, tensors, DOCUMENT)
     back = read_container(path, format="test_thing", version=3)
     assert back.document == {**DOCUMENT, "tensor_digest": digest}
+    assert verify_container(path, format="test_thing", version=3) == back.document
     assert back.digest == digest == digest_tensors(tensors) == digest_tensors(back.tensors)
     assert set(back.tensors) == set(tensors)
     for name, tensor in tensors.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from distill.artifact.model_file import read_manifest
 from project_util import call, commit, distill, make_project
 from sounds_util import folder_of_tones, save, tone
 
@@ -17,23 +18,30 @@ def reproduced(project: Path, reference: str, code: int = 0) -> dict[str, Any]:
     return found
 
 
-# What `dvc repro` does, in one process.
+# What `dvc repro` does, in one process, with somebody who edits the settings while it trains.
 BUILD = """
+import json
 from pathlib import Path
-from distill.live.events import Listeners
+from distill.live.events import Listeners, StepDone
+from distill.live.folder import RunFolder
 from distill.live.stopping import StopRequest
 from distill.stages.pipeline import run_stages
 from distill.stages.workspace import Call, Workspace
 from distill.tracking.listener import tracked
+CHANGES = {"train_vqvae": {"max_lr": 5e-4, "weight_full": 0.4, "weight_l1": 0.3}, "train_prior": {"gradient_clip": 0.5}}
+def tune(event):
+    if isinstance(event, StepDone) and event.step == 2 and event.stage in CHANGES:
+        file = RunFolder(Path(), event.stage).config_file
+        file.write_text(json.dumps({**json.loads(file.read_text()), **CHANGES[event.stage]}))
 workspace = Workspace(Path())
 with tracked(workspace) as recorder:
-    run_stages(Call(workspace, Listeners([recorder]), StopRequest()))
+    run_stages(Call(workspace, Listeners([recorder, tune]), StopRequest()))
 """
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with its own code, little sounds versioned by DVC, and a model built and recorded."""
+    """A clone with its own code, little sounds versioned by DVC, and a model tuned while it was built and recorded."""
     root = make_project(tmp_path_factory.mktemp("reproduce") / "project")
     folder_of_tones(root.parent / "tones", 6)
     distill(root, "dataset", "add", str(root.parent / "tones"))
@@ -57,6 +65,8 @@ def test_a_model_is_built_again_although_sounds_and_parameters_have_changed_sinc
         (project / "data" / "tones" / "more.wav").unlink()
     assert found["identical"] is True
     assert found["stage"] is None
+    journal = read_manifest(kept).journal or ()
+    assert [(entry["stage"], entry["step"]) for entry in journal] == [("train_vqvae", 2), ("train_prior", 2)]
     assert call(project, "git", "worktree", "list").stdout.count("\n") == 1
 
 

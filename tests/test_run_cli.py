@@ -1,6 +1,8 @@
 """`distill run` against a training in a process of its own."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -15,11 +17,13 @@ from typer.testing import CliRunner
 from distill.cli.main import app
 from distill.errors import DistillError
 from distill.live.folder import RunFolder
+from distill.live.parameters import Kind, everything
 from distill.stages.workspace import Workspace
 from pipeline_util import make_workspace, run
 from steering_util import journal_of
 
 STAGE = "train_vqvae"
+PAGE = Path(__file__).parents[1] / "docs" / "RUNTIME_CONFIG.md"
 
 
 def call(*arguments: str) -> Any:
@@ -27,6 +31,13 @@ def call(*arguments: str) -> Any:
     result = CliRunner().invoke(app, ["run", *arguments, "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
+
+
+def said(*arguments: str) -> str:
+    """What a command prints for people."""
+    result = CliRunner().invoke(app, ["run", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
 
 def complaint(*arguments: str) -> str:
@@ -73,6 +84,8 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
         answer = call(
             "tune", root, "max_lr=5e-4", "weight_full=0.4", "weight_l1=0.3", "--validate", "less", "--after", "1"
         )
+        assert answer["before"]["name"] == "less-before"
+        assert answer["after"] == {"name": "less-after", "step": answer["step"] + 1}
         assert {name: new for name, (_, new) in answer["changes"].items()} == {
             "max_lr": 5e-4,
             "weight_full": 0.4,
@@ -105,6 +118,10 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
         compared = call("diff", root, "less-before", "less-after")
         assert compared["settings"]["max_lr"][1] == 5e-4
         assert "validation_loss" in compared["figures"]
+        (step, *_) = [each["step"] for each in call("snapshots", root)["checkpoints"]]
+        figures = call("diff", root, str(step), "now")["figures"]
+        assert "step" in figures
+        assert "epoch" not in figures
         found = call("snapshots", root)
         assert {each["name"] for each in found["validations"]} == {"less-before", "less-after", "now"}
         (asked,) = [each for each in found["checkpoints"] if each["kind"] == "asked"]
@@ -115,12 +132,21 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
         back = call("rollback", root, str(paused))
         assert back["to"] == paused
         assert back["changes"]["decay"][0] == 0.8
+        assert said("tune", root, "decay=0.8").startswith("decay: ")
+        assert said("rollback", root, str(paused)).splitlines()[:2] == [
+            f"back at step {paused}",
+            "live changes that no longer count: 1",
+        ]
+        lines = said("tune", root, "decay=0.8", "--validate", "slow", "--after", "1").splitlines()
+        assert lines[2] == f"then: distill run diff {root} slow-before slow-after"
+        assert said("tune", root, "decay=0.8").startswith("no setting changed (step ")
         assert call("stop", root)["was_running"]
         assert child.wait(60) == 3
     assert not call("stop", root)["was_running"]
     assert "is not running" in complaint("tune", root, "max_lr=1e-3")
     assert "is not running" in complaint("pause", root)
     assert "no checkpoint of step 1" in complaint("rollback", root, "1")
+    assert call("rollback", root, str(paused))["abandoned"] == 1
     assert call("rollback", root, str(paused))["abandoned"] == 0
     assert max(each["step"] for each in call("snapshots", root)["checkpoints"]) == paused
     (listed,) = call("list", root)["runs"]
@@ -131,16 +157,81 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
         assert call("tune", root, "max_lr=1e-3")["step"] >= paused
 
 
+def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "run", vqvae={"epochs": 2000, "preview_interval": 10000})
+    run(workspace, "prepare", "configure")
+    blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = [shlex.split(line, comments=True)[2:] for line in "".join(blocks).splitlines() if "distill run" in line]
+    # What the page says one by one is said to one training here: it must not stop before the end.
+    lines.sort(key=lambda words: words[0] == "stop")
+    meant = {"kit-1a2b3c4d": str(workspace.root), "200": "1"}
+    with training(workspace) as child:
+        for words in lines:
+            if "softer-after" in words:
+                wait(RunFolder(workspace.root, STAGE).validation("softer-after").is_file)
+            answer = call(*(meant.get(word, word) for word in words))
+            if words[0] == "checkpoint":
+                meant["300"] = str(answer["step"])
+        assert child.wait(60) == 3
+    assert len(lines) > 10
+
+
 def test_a_folder_without_trainings_is_one_line(tmp_path: Path) -> None:
     assert "no training has run there" in complaint("tune", str(tmp_path), "max_lr=1e-3")
     assert call("list", str(tmp_path)) == {"runs": []}
 
 
-@pytest.mark.parametrize("command", ["list", "snapshots", "stop"])
-def test_no_command_loads_torch(workspace: Workspace, command: str) -> None:
-    code = (
-        "import sys; from typer.testing import CliRunner; from distill.cli.main import app; "
-        f"result = CliRunner().invoke(app, ['run', {command!r}, {str(workspace.root)!r}]); "
-        "assert result.exit_code == 0, result.output; sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+# Every command of the group, in an order in which all of them succeed, the last ones when the training has ended.
+ALL = [
+    ["list"],
+    ["tune", "min_lr=2e-5"],
+    ["pause"],
+    ["checkpoint"],
+    ["validate", "--name", "a"],
+    ["rollback", "STEP"],
+    ["resume"],
+    ["tune", "min_lr=1e-5", "--validate", "b"],
+    ["snapshots"],
+    ["diff", "a", "b-before"],
+    ["rollback", "STEP", "--config-only"],
+    ["stop"],
+    ["stop"],
+    ["rollback", "STEP"],
+]
+RUN_ALL = """
+import json, sys, time
+from pathlib import Path
+from distill.live.folder import RunFolder
+from typer.testing import CliRunner
+from distill.cli.main import app
+root, commands = sys.argv[1], json.loads(sys.argv[2])
+step = ""
+for name, *rest in commands:
+    rest = [step if each == "STEP" else each for each in rest]
+    result = CliRunner().invoke(app, ["run", name, root, *rest, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "torch" not in sys.modules, name
+    step = str(json.loads(result.stdout)["step"]) if name == "checkpoint" else step
+    while name == "stop" and RunFolder(Path(root), "train_vqvae").running():
+        time.sleep(0.05)
+"""
+
+
+def test_every_command_answers_in_json_and_none_loads_torch(workspace: Workspace) -> None:
+    group = next(each for each in app.registered_groups if each.name == "run").typer_instance
+    assert group is not None
+    assert {name for name, *_ in ALL} == {
+        each.name or str(getattr(each.callback, "__name__", "")) for each in group.registered_commands
+    }
+    with training(workspace) as child:
+        command = [sys.executable, "-c", RUN_ALL, str(workspace.root), json.dumps(ALL)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert child.wait(60) == 3
+
+
+def test_the_help_of_tune_has_the_table() -> None:
+    shown = CliRunner().invoke(app, ["run", "tune", "--help"], env={"COLUMNS": "200"}).output
+    rows = set(re.findall(r"^│ (\w+) ", shown, flags=re.MULTILINE))
+    assert {name for name, each in everything().items() if each.kind is not Kind.STARTUP_ONLY} <= rows
+    assert "codebook_size" not in rows

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
-from distill.artifact.container import read_document
+from distill.artifact.container import read_container, read_document, write_container
 from distill.artifact.model_file import read_manifest
+from distill.cli.main import app
 from distill.configs import VQVAEConfig
 from distill.errors import ArtifactError, Interrupted, UsageError
 from distill.live.events import (
@@ -28,12 +31,13 @@ from distill.live.events import (
     Validated,
 )
 from distill.live.folder import RunFolder
-from distill.live.journal import Journal
+from distill.live.journal import Journal, effective_by_stage
 from distill.live.runtime_config import RuntimeConfigManager
 from distill.live.stopping import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from distill.training.position import list_checkpoints
+from distill.training.stopped import roll_back_stopped
 from pipeline_util import bytes_of, make_workspace, run
 from steering_util import Act, Asked, at_steps, edit, journal_of, write_journal
 
@@ -331,7 +335,25 @@ def steered(root: str, moment: int) -> None:
     train(workspace, acts)
 
 
-def test_three_ways_a_kill_a_rollback_and_a_replay(prepared: Workspace, tmp_path: Path) -> None:
+def replayed(workspace: Workspace) -> Workspace:
+    """What `distill train --replay` makes, in the current folder, of the inputs and the journal of a workspace."""
+    params = yaml.safe_load(workspace.params_file.read_text())
+    settings = [
+        f"--set={section}.{key}={json.dumps(value)}"
+        for section in ("data", "run", "vqvae", "prior", "memorization")
+        for key, value in params[section].items()
+    ]
+    sounds, journal = str(workspace.root / "sounds"), str(workspace.journal(STAGE))
+    options = ["--model-name", params["model"]["name"], "--until", STAGE, "--json"]
+    arguments = ["train", sounds, "--replay", journal, *options, *settings]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return Workspace(Path(json.loads(result.stdout)["workspace"]))
+
+
+def test_three_ways_a_kill_a_rollback_and_a_replay(
+    prepared: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace = copy(prepared, tmp_path / "run")
     folder = RunFolder(workspace.root, STAGE)
     child = children.Process(target=steered, args=(str(workspace.root), 8))
@@ -362,11 +384,44 @@ def test_three_ways_a_kill_a_rollback_and_a_replay(prepared: Workspace, tmp_path
     effective = Journal(workspace.journal(STAGE), STAGE).effective()
     assert "gradient_clip" not in [name for entry in effective for name in entry.change]
     assert effective[-1].change == {"augmentation_strength": 0.5}
-    again = copy(prepared, tmp_path / "again")
-    again.journal(STAGE).parent.mkdir()
-    shutil.copy(workspace.journal(STAGE), again.journal(STAGE))
-    train(again)
-    assert bytes_of(again.root) == bytes_of(workspace.root)
+    monkeypatch.chdir(tmp_path)
+    assert outputs(replayed(workspace)) == outputs(workspace)
+
+
+def damage(path: Path) -> None:
+    """One bit of the weights."""
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("which", ["checkpoint-000000006", "best-000001"])
+def test_nothing_changes_where_the_checkpoint_to_go_back_to_is_damaged(
+    prepared: Workspace, tmp_path: Path, which: str
+) -> None:
+    workspace = copy(prepared, tmp_path / "run")
+    folder = RunFolder(workspace.root, STAGE)
+
+    def damage_it() -> None:
+        (path,) = (workspace.root / ".distill" / "state" / STAGE).glob(f"*/{which}.safetensors")
+        damage(path)
+
+    acts: dict[int, Act] = {
+        STEPS_PER_EPOCH + 1: damage_it,
+        STEPS_PER_EPOCH + 2: lambda: edit(folder, max_lr=2e-3),
+        STEPS_PER_EPOCH + 3: (back := Asked(folder, "rollback", to=STEPS_PER_EPOCH, config_only=False)),
+        STEPS_PER_EPOCH + 4: Asked(folder, "stop"),
+    }
+    with pytest.raises(Interrupted):
+        train(workspace, acts)
+    assert "damaged" in str(back.answer)
+    state, _ = folder.noted()
+    before = [checkpoint.step for checkpoint in list_checkpoints(state)]
+    with pytest.raises(ArtifactError, match="damaged"):
+        roll_back_stopped(folder, workspace.journal(STAGE), STEPS_PER_EPOCH)
+    assert [checkpoint.step for checkpoint in list_checkpoints(state)] == before
+    (entry,) = journal_of(workspace, STAGE)
+    assert entry["change"] == {"max_lr": 2e-3}
 
 
 def test_settings_alone_go_back(prepared: Workspace, tmp_path: Path) -> None:
@@ -430,6 +485,12 @@ def test_a_journal_that_cannot_be_replayed_is_refused(
         train(workspace)
 
 
+def test_a_journal_of_no_training_is_refused(tmp_path: Path) -> None:
+    write_journal(tmp_path / "journal" / "x.jsonl", "train_nothing", (1, {"max_lr": 1e-3}))
+    with pytest.raises(ArtifactError, match="none of train_vqvae, train_prior"):
+        effective_by_stage([tmp_path / "journal" / "x.jsonl"])
+
+
 def test_a_line_that_was_cut_off_never_counted(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl", STAGE)
     journal.append(1, "test", {"max_lr": 1e-3}, {})
@@ -453,6 +514,22 @@ def test_a_stop_that_was_asked_for_is_saved(
         train(workspace, {4: stop})
     assert stop.answer == {"step": 4}
     train(workspace)
+    assert outputs(workspace) == outputs(plain[0])
+
+
+def test_a_checkpoint_without_settings_is_used_with_a_warning(
+    plain: tuple[Workspace, list[Event]], prepared: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = copy(prepared, tmp_path / "run")
+    with pytest.raises(Interrupted):
+        train(workspace, {4: Asked(RunFolder(workspace.root, STAGE), "stop")})
+    (path,) = (workspace.root / ".distill" / "state" / STAGE).glob("*/checkpoint-*")
+    container = read_container(path, format="distill_checkpoint", version=1)
+    position = {**container.document["position"]}
+    assert position.pop("settings")["max_lr"] == 1e-3
+    write_container(path, container.tensors, {**container.document, "position": position})
+    assert of(train(workspace), StepDone)[0].step == 5
+    assert "holds no settings" in caplog.text
     assert outputs(workspace) == outputs(plain[0])
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from distill.live.events import Listeners
@@ -28,7 +29,10 @@ def test_changes_are_events_of_one_run(tmp_path: Path, monkeypatch: pytest.Monke
         at_steps(
             "train_vqvae", {2: lambda: edit(RunFolder(workspace.root, "train_vqvae"), max_lr=5e-4, log_interval=1)}
         ),
-        at_steps("train_prior", {3: lambda: edit(RunFolder(workspace.root, "train_prior"), gradient_clip=0.5)}),
+        at_steps(
+            "train_prior",
+            {3: lambda: edit(RunFolder(workspace.root, "train_prior"), gradient_clip=0.5, log_interval=1)},
+        ),
     ]
     for stage in STAGES:
         with tracked(workspace) as recorder:
@@ -40,10 +44,14 @@ def test_changes_are_events_of_one_run(tmp_path: Path, monkeypatch: pytest.Monke
     tags = run.data.tags
     assert tags["distill.lineage"] == read_report(workspace, "register")["lineage"]
     assert "max_lr 0.001 -> 0.0005" in tags["distill.tune.train_vqvae.1"]
-    assert tags["distill.tune.train_prior.1"].startswith("step 3: gradient_clip 1.0 -> 0.5 (file)")
+    assert tags["distill.tune.train_prior.1"].startswith("step 3: gradient_clip 1.0 -> 0.5, log_interval")
     assert [(each.step, each.value) for each in client.get_metric_history(run.info.run_id, "tune/max_lr")] == [
         (2, 5e-4)
     ]
     assert len(client.get_metric_history(run.info.run_id, "activity/encoder.0")) > 3
+    assert len(client.get_metric_history(run.info.run_id, "activity/prior.0")) > 0
+    steps = [int(row.step) for row in pd.read_csv(workspace.history("train_vqvae")).itertuples()]
+    for name in ("plateau_counter", "mode"):
+        assert [each.step for each in client.get_metric_history(run.info.run_id, f"tune/{name}")] == steps
     assert tags["distill.origin.train_vqvae"] == tags["distill.origin.train_prior"] == "this run"
     assert run.info.status == "FINISHED"

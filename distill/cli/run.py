@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.errors import DataError, UsageError
@@ -49,7 +50,23 @@ def list_runs(
     stdout_console().print(table if found else "no training has run here")
 
 
-@app.command()
+class _WithParameters(TyperCommand):
+    """Shows the parameters below its help, which are only looked up when somebody asks."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)
+        from rich.table import Table
+
+        from distill.live.parameters import Kind, everything
+
+        table = Table("key", "class", "range", "unit", "what it is")
+        for each in everything().values():
+            if each.kind is not Kind.STARTUP_ONLY:
+                table.add_row(each.name, each.kind, each.span, each.unit, each.description)
+        stdout_console().print(table)
+
+
+@app.command(cls=_WithParameters)
 def tune(
     run: Run,
     changes: Annotated[
@@ -70,7 +87,12 @@ def tune(
     set_up_logging(quiet=quiet, verbose=verbose)
     arguments = {"changes": _changes(changes), "validate": validate, "after": after}
     answer, folder = _ask(run, stage, "tune", arguments, wait)
-    print_result(_applied(answer), {"run": str(folder.workspace), "stage": folder.stage, **answer}, as_json=as_json)
+    lines = _applied(answer)
+    if "after" in answer:
+        before, later = answer["before"]["name"], answer["after"]
+        lines.append(f"measured: {before}; {later['name']} follows at step {later['step']}")
+        lines.append(f"then: distill run diff {run} {before} {later['name']}")
+    print_result(lines, {"run": str(folder.workspace), "stage": folder.stage, **answer}, as_json=as_json)
 
 
 @app.command()
@@ -224,9 +246,13 @@ def rollback(
 
     folder = _folder(run, stage)
     answer = roll_back(folder, step, config_only=config_only, who="command", timeout=wait)
-    lines = [] if config_only else [f"at step {step}; {answer['abandoned']} changes no longer count"]
-    values = {"run": str(folder.workspace), "stage": folder.stage, **answer}
-    print_result([*lines, *_applied(answer)], values, as_json=as_json)
+    if config_only:
+        lines = _applied(answer)
+    else:
+        lines = [f"back at step {step}"]
+        lines += [f"live changes that no longer count: {answer['abandoned']}"] if answer["abandoned"] else []
+        lines += _applied(answer) if answer["changes"] else []
+    print_result(lines, {"run": str(folder.workspace), "stage": folder.stage, **answer}, as_json=as_json)
 
 
 def _cells(each: dict[str, Any]) -> list[Any]:
@@ -270,7 +296,7 @@ def _changes(texts: list[str]) -> dict[str, Any]:
 def _applied(answer: dict[str, Any]) -> list[str]:
     at = "" if answer.get("step") is None else f" (step {answer['step']})"
     lines = [f"{name}: {_shown(old)} -> {_shown(new)}{at}" for name, (old, new) in answer["changes"].items()]
-    return lines or ["no setting changed"]
+    return lines or [f"no setting changed{at}"]
 
 
 def _settings(changed: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from distill.artifact.model_file import read_manifest
 from distill.errors import Interrupted, StorageError, TrackingError
 from distill.files import storage_errors
 from distill.library.registry import resolve
-from distill.live.journal import Journal, parse_entry
+from distill.live.journal import TRAININGS, Journal, parse_entry
 from distill.live.stopping import StopRequest
 from distill.params import read_yaml
 from distill.projects.command import dvc
@@ -130,7 +130,7 @@ def _with_environment(params: dict[str, Any], environment: Environment) -> dict[
 def _write_journals(root: Path, manifest: Manifest) -> None:
     """The live changes that the model carries, in place of those of the commit."""
     entries = [parse_entry(dict(entry), "the model's journal") for entry in manifest.journal or ()]
-    for stage in ("train_vqvae", "train_prior"):
+    for stage in TRAININGS:
         Journal(Workspace(root).journal(stage), stage).replace(entries)
 
 

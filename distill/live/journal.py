@@ -12,6 +12,8 @@ from distill.files import canonical_json, storage_errors, write_bytes
 
 SCHEMA = 1
 ROLLBACK = "rollback"
+# The stages that may be tuned while they run.
+TRAININGS = ("train_vqvae", "train_prior")
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def effective_by_stage(paths: Iterable[Path]) -> dict[str, list[dict[str, Any]]]
     """The entries that count in some journals, as model files carry them, by training.
 
     Raises:
-        ArtifactError: a file is no journal, or two hold changes to the same training.
+        ArtifactError: a file is no journal of a training, or two hold changes to the same one.
         StorageError: a file is not there or cannot be read.
     """
     found: dict[str, list[dict[str, Any]]] = {}
@@ -154,6 +156,8 @@ def effective_by_stage(paths: Iterable[Path]) -> dict[str, list[dict[str, Any]]]
             raise StorageError(f"cannot read {path}: no such file")
         entries = read_entries(path)
         for stage in dict.fromkeys(entry.stage for entry in entries):
+            if stage not in TRAININGS:
+                raise ArtifactError(f"{path} holds changes to {stage}, which is none of {', '.join(TRAININGS)}")
             if stage in found:
                 raise ArtifactError(f"{path} holds changes to {stage}, and so does a journal before it")
             found[stage] = as_carried(effective(entry for entry in entries if entry.stage == stage))

@@ -48,6 +48,13 @@ class Parameter:
     field: str | None
     reason: str = ""
 
+    @property
+    def span(self) -> str:
+        """The range in words."""
+        if self.low is None or self.high is None:
+            return "true or false"
+        return f"{self.low:g} to {'below ' if self.below_high else ''}{self.high:g}"
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -42,7 +42,8 @@ class Steerable(Protocol):
         """The effects of the journal that the checkpoint of a step contains.
 
         Raises:
-            UsageError: there is no intact checkpoint of that step.
+            UsageError: there is no checkpoint of that step.
+            ArtifactError: it is damaged.
         """
 
     def roll_back(self, step: int) -> None:
@@ -196,6 +197,7 @@ class Steering:
                 pause = request.command == "pause"
                 if pause != self.paused:
                     self.paused = pause
+                    logger.info("%s, step %d: %s", self.folder.stage, loop.step, "paused" if pause else "goes on")
                     self.emit(Paused(self.folder.stage, loop.step, pause))
                 return {"paused": pause}, False
             case "stop":
@@ -214,7 +216,9 @@ class Steering:
             values["before"] = self._validated(loop, f"{name}-before")
         values["changes"] = self._tell_file(self._change(loop, changes, request.who))
         if name:
-            self._later.append((loop.step + int(request.arguments["after"]), f"{name}-after"))
+            due = loop.step + int(request.arguments["after"])
+            values["after"] = {"name": f"{name}-after", "step": due}
+            self._later.append((due, f"{name}-after"))
         return values, bool(values["changes"])
 
     def _change(self, loop: Steerable, changes: Mapping[str, Any], who: str) -> Changes:
@@ -252,9 +256,11 @@ class Steering:
         changes = difference(self.settings.values(), settings.values())
         self.settings = settings
         loop.apply(settings)
+        # What a model file or another training carried along is nobody's here.
+        who = entry.who or "journal"
         for name, (old, new) in changes.items():
-            logger.info("%s, step %d: %s %s -> %s (%s)", self.folder.stage, loop.step, name, old, new, entry.who)
-        self.emit(Tuned(self.folder.stage, loop.step, entry.seq, entry.who, changes))
+            logger.info("%s, step %d: %s %s -> %s (%s)", self.folder.stage, loop.step, name, old, new, who)
+        self.emit(Tuned(self.folder.stage, loop.step, entry.seq, who, changes))
 
     def _roll_back(
         self, loop: Steerable, to: int, request: Request, *, config_only: bool
@@ -278,6 +284,7 @@ class Steering:
         loop.roll_back(to)
         self.begin(loop, effects)
         self._later.clear()
+        logger.info("%s, step %d: back to step %d (%s)", self.folder.stage, at, to, request.who)
         self.emit(RolledBack(self.folder.stage, at, to, len(abandoned)))
         changes = difference(before, self.settings.values())
         return {"to": to, "abandoned": len(abandoned), "changes": changes}, True
@@ -289,6 +296,7 @@ class Steering:
         metrics = finite(loop.validate())
         values = {"schema": SCHEMA, "name": name, "step": loop.step, "metrics": metrics}
         write_json(path, {**values, "values": self.settings.values()})
+        logger.info("%s, step %d: measured as %s", self.folder.stage, loop.step, name)
         self.emit(Validated(self.folder.stage, loop.step, name, metrics))
         return {"name": name, "metrics": metrics}
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from distill.errors import DataError, DistillError, TrainingError
 from distill.files import read_json, storage_errors, write_json
 from distill.live.folder import RunFolder
+from distill.live.journal import TRAININGS
 from distill.live.status import read_status
 from distill.locks import is_held, taken_within
 from distill.params import Params, with_settings
-from distill.projects.steered import TRAININGS
 from distill.projects.workspaces import RUNS
 from distill.stages.local import workspace_for
 from distill.stages.pipeline import STAGES

@@ -12,12 +12,12 @@ from distill.errors import DistillError
 from distill.files import finite, read_json
 from distill.live.activity import peak_of
 from distill.live.folder import RunFolder
-from distill.live.journal import read_entries
+from distill.live.journal import TRAININGS, read_entries
 from distill.live.status import read_rows, read_status
 from distill.models.health import Health, judge
 from distill.models.labels import level_labels, with_labels
 from distill.projects.background import progress_of
-from distill.projects.steered import TRAININGS, in_force, training_of, where_it_stands
+from distill.projects.steered import in_force, training_of, where_it_stands
 from distill.stages.workspace import CONFIG_SCHEMA, Workspace, read_report
 
 CONFIGS: dict[str, type[TrainingConfig]] = {"train_vqvae": VQVAEConfig, "train_prior": PriorConfig}

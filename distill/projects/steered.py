@@ -6,14 +6,13 @@ from typing import Any
 from distill.errors import DataError, DistillError, TrainingError, UsageError
 from distill.files import read_json
 from distill.live.folder import SCHEMA, RunFolder
+from distill.live.journal import TRAININGS
 from distill.live.runtime_config import difference
 from distill.live.status import read_status
 from distill.models.health import judge
 from distill.projects.workspaces import RUNS
 from distill.training.position import Checkpoint, list_checkpoints
 from distill.training.stopped import roll_back_stopped
-
-TRAININGS = ("train_vqvae", "train_prior")
 
 
 def find_trainings(project: Path) -> list[RunFolder]:
@@ -101,11 +100,17 @@ def snapshots(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
 def compare(folder: RunFolder, a: str, b: str) -> dict[str, dict[str, tuple[Any, Any]]]:
     """What differs between two snapshots, each a checkpoint's step or a measurement's name: settings and figures.
 
+    A figure that only one of them has is no difference.
+
     Raises:
         UsageError: there is no such snapshot.
     """
     (settings_a, figures_a), (settings_b, figures_b) = (_facts(folder, each) for each in (a, b))
-    return {"settings": difference(settings_a, settings_b), "figures": difference(figures_a, figures_b)}
+    shared = {name: value for name, value in figures_a.items() if name in figures_b}
+    return {
+        "settings": difference(settings_a, settings_b),
+        "figures": difference(shared, {name: figures_b[name] for name in shared}),
+    }
 
 
 def roll_back(folder: RunFolder, step: int, *, config_only: bool, who: str, timeout: float) -> dict[str, Any]:

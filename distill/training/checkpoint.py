@@ -12,14 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from distill.artifact.container import read_container, read_document, write_container
-from distill.errors import ArtifactError, StorageError, UsageError
+from distill.errors import ArtifactError, StorageError
 from distill.files import storage_errors
-from distill.training.position import FORMAT, VERSION, Kind, Position, checkpoint_files, read_position, step_of
+from distill.training.position import (
+    BEST_FORMAT,
+    FORMAT,
+    VERSION,
+    Kind,
+    Position,
+    best_file,
+    checkpoint_files,
+    find_checkpoint,
+    read_position,
+    step_of,
+)
 from distill.training.runtime import random_states, restore_random_states
 
 logger = logging.getLogger(__name__)
-
-BEST_FORMAT = "distill_best"
 
 
 class Checkpoints:
@@ -121,23 +130,11 @@ class Checkpoints:
             UsageError: there is none.
             ArtifactError: it is damaged; nothing is changed.
         """
-        position = self._restore(self.find(step), model, optimizer)
+        position = self._restore(find_checkpoint(self.folder, step), model, optimizer)
         for path in checkpoint_files(self.folder):
             if step_of(path) > step:
                 path.unlink(missing_ok=True)
         return position
-
-    def find(self, step: int) -> Path:
-        """The checkpoint of a step.
-
-        Raises:
-            UsageError: there is none.
-        """
-        files = {step_of(path): path for path in checkpoint_files(self.folder)}
-        if step not in files:
-            known = ", ".join(map(str, files)) or "none"
-            raise UsageError(f"there is no checkpoint of step {step}; there are: {known}")
-        return files[step]
 
     def clear(self) -> None:
         """Remove every checkpoint."""
@@ -145,7 +142,7 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
     def _best(self, epoch: int) -> Path:
-        return self.folder / f"best-{epoch:06d}.safetensors"
+        return best_file(self.folder, epoch)
 
     def _restore(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
         container = read_container(path, format=FORMAT, version=VERSION)

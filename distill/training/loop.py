@@ -32,7 +32,7 @@ from distill.live.stopping import StopRequest
 from distill.models.health import Health
 from distill.training.activity import measured_activity
 from distill.training.checkpoint import Checkpoints
-from distill.training.position import Kind, Position, read_position
+from distill.training.position import Kind, Position, verified_position
 from distill.training.runtime import Runtime
 from distill.training.task import Concern, Evaluation, Task
 
@@ -180,8 +180,8 @@ class _Loop:
         return {**losses, **evaluation.row}
 
     def look_up(self, step: int) -> list[dict[str, Any]]:
-        """The effects of the journal that the checkpoint of a step contains."""
-        return read_position(self.checkpoints.find(step)).effects
+        """The effects of the journal that the checkpoint of a step contains, of which every byte is checked."""
+        return verified_position(self.checkpoints.folder, step).effects
 
     def roll_back(self, step: int) -> None:
         """Set everything to the checkpoint of a step, and forget later ones."""

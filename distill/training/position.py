@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from distill.artifact.container import read_document
-from distill.errors import ArtifactError
+from distill.artifact.container import read_document, verify_container
+from distill.errors import ArtifactError, UsageError
 
 FORMAT = "distill_checkpoint"
+BEST_FORMAT = "distill_best"
 VERSION = 1
 
 # Why a checkpoint was written: by the interval, to stay (`keep_interval`), or because somebody asked.
@@ -52,6 +53,24 @@ def checkpoint_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*.safetensors"))
 
 
+def best_file(folder: Path, epoch: int) -> Path:
+    """The weights of the best epoch so far, which checkpoints name."""
+    return folder / f"best-{epoch:06d}.safetensors"
+
+
+def find_checkpoint(folder: Path, step: int) -> Path:
+    """The checkpoint of a step.
+
+    Raises:
+        UsageError: there is none.
+    """
+    files = {step_of(path): path for path in checkpoint_files(folder)}
+    if step not in files:
+        known = ", ".join(map(str, files)) or "none"
+        raise UsageError(f"there is no checkpoint of step {step}; there are: {known}")
+    return files[step]
+
+
 def step_of(path: Path) -> int:
     """The step of a checkpoint."""
     return int(path.stem.partition("-")[2])
@@ -65,6 +84,21 @@ def read_position(path: Path) -> Position:
         StorageError: it cannot be read.
     """
     return _position(read_document(path, format=FORMAT, version=VERSION), path)
+
+
+def verified_position(folder: Path, step: int) -> Position:
+    """Where the training stood at a step, whose checkpoint and best weights are checked to the last byte.
+
+    Raises:
+        UsageError: there is no such checkpoint.
+        ArtifactError: it is damaged or of another version.
+        StorageError: it cannot be read.
+    """
+    path = find_checkpoint(folder, step)
+    position = _position(verify_container(path, format=FORMAT, version=VERSION), path)
+    if position.best_epoch:
+        verify_container(best_file(folder, position.best_epoch), format=BEST_FORMAT, version=VERSION)
+    return position
 
 
 def list_checkpoints(folder: Path) -> list[Checkpoint]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from distill.errors import UsageError
 from distill.live.folder import RunFolder
 from distill.live.journal import ROLLBACK, Journal, effects_of
-from distill.training.position import checkpoint_files, read_position, step_of
+from distill.training.position import checkpoint_files, step_of, verified_position
 
 
 def roll_back_stopped(folder: RunFolder, journal_path: Path, step: int) -> int:
@@ -18,12 +18,7 @@ def roll_back_stopped(folder: RunFolder, journal_path: Path, step: int) -> int:
     """
     with folder.held():
         state, _ = folder.noted()
-        files = {step_of(path): path for path in checkpoint_files(state)}
-        if step not in files:
-            raise UsageError(
-                f"there is no checkpoint of step {step}; there are: {', '.join(map(str, files)) or 'none'}"
-            )
-        effects = read_position(files[step]).effects
+        effects = verified_position(state, step).effects
         journal = Journal(journal_path, folder.stage)
         entries = journal.effective()
         if effects_of(entries[: len(effects)]) != effects:
@@ -31,6 +26,7 @@ def roll_back_stopped(folder: RunFolder, journal_path: Path, step: int) -> int:
                 f"the checkpoint of step {step} does not belong to {journal_path}: the journal was changed"
             )
         abandoned = entries[len(effects) :]
+        files = {step_of(path): path for path in checkpoint_files(state)}
         if abandoned:
             newest = max(files)
             kept = entries[len(effects) - 1].seq if effects else 0
