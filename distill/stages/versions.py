@@ -2,9 +2,9 @@
 
 CODE_VERSIONS = {
     "prepare": 2,
-    "configure": 3,
+    "configure": 4,
     "train_vqvae": 4,
-    "train_prior": 3,
+    "train_prior": 4,
     "check_memorization": 5,
     "train_vocoder": 2,
     "register": 1,
