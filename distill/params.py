@@ -157,7 +157,7 @@ def explain(error: ValidationError, config: type[BaseModel]) -> str:
             continue
         else:
             message = item["msg"].removeprefix("Value error, ")
-            name = ".".join(part for part in place if part not in ("constrained-int", "constrained-float"))
+            name = ".".join(part for part in place if not part.startswith(("constrained-", "literal[")))
             name = name.removesuffix(".float").removesuffix(".int").removesuffix(".bool").removesuffix(".str")
             given = "" if isinstance(item["input"], dict) else f" (given: {item['input']!r})"
             lines[f"{name}: {message}{given}" if name else message] = None

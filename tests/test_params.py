@@ -29,6 +29,8 @@ def test_everything_is_automatic_by_default() -> None:
         ("run.seed=-1", "greater than or equal to 0"),
         ("run.threads=0", "threads must lie between 1 and 256"),
         ("run.precision=fp8", "'auto', 'fp32' or 'bf16'"),
+        ("prior.column_cuts=3", "prior.column_cuts: Input should be 1, 2, 4, 8 or 16"),
+        ("vocoder.inverse=best", "vocoder.inverse: Input should be"),
         ("data.speed_semitones=[0]", "must lie between -24 and 24"),
         ("model.name=../x", "pattern"),
         ("dropout=0.1", "expected section.key=value"),
