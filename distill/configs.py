@@ -184,7 +184,7 @@ class PriorConfig(TrainingConfig):
     )
     column_cuts: Literal[1, 2, 4, 8, 16] = Field(
         1,
-        description="Ways to cut a training sound into columns, each a part of a column later; one is drawn each time.",
+        description="Ways to cut a training sound into columns, each a part of a column later; mostly the first.",
     )
 
     @model_validator(mode="after")

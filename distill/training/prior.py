@@ -95,6 +95,11 @@ def _sounds(
     return found
 
 
+def _drawn(cuts: Sequence[_Sound], rng: np.random.Generator) -> _Sound:
+    """One of a sound's cuts, every second time the first, without which beginnings would be learned too seldom."""
+    return cuts[max(0, int(rng.integers(-len(cuts), len(cuts))))]
+
+
 class PriorTask:
     """The prior as the training loop wants it; see `distill.training.task.Task`."""
 
@@ -134,7 +139,7 @@ class PriorTask:
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self.runtime.seed, epoch])
         chosen = [
-            self.shown[index][rng.integers(self.config.column_cuts)].random_window(self.model.context_columns, rng)
+            _drawn(self.shown[index], rng).random_window(self.model.context_columns, rng)
             for index in rng.permutation(len(self.shown))
         ]
         bucket = BUCKET_BATCHES * self.config.batch_size
