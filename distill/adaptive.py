@@ -152,7 +152,7 @@ TUNED_PRIOR: dict[str, Any] = {
     # 3e-3: 11.75 at best, 1e-3: 10.87 (the same sounds).
     "learning_rate": 1e-3,
     "warmup_fraction": 0.05,
-    # Held-out perplexity of 20 drum sounds, 360 steps: 1: 11.95, 4: 10.52; of 74 tabla strokes, 740 steps: 11.03, 10.92.
+    # Held-out perplexity of 20 drum sounds, 360 steps: 1: 11.95, 4: 10.52; of 74 tabla strokes, 740: 11.03 and 10.92.
     "column_cuts": 4,
 }
 
