@@ -1,8 +1,8 @@
 """Ten seconds of new sound in process, and the memory that a minute and ten minutes of it take.
 
-`ours` is generation.render on loaded models: codes from the smallest prior, the decoder, 32 rounds of Griffin-Lim.
+`ours` is generation.render on loaded models: codes from the smallest prior, the decoder, Griffin-Lim.
 `plain` makes ten sounds of one second, one after the other: the whole sequence read again for each code
-(`plain_prior.py`), the decoder, torchaudio's Griffin-Lim with 128 rounds. The floor is what must happen in any case: 32
+(`plain_prior.py`), the decoder, torchaudio's Griffin-Lim with 128 rounds. The floor is what must happen in any case: 26
 rounds of two Fourier transforms a frame, and each weight of the prior read once for each position or code that follows
 from it. Weights are random, which changes no time. Memory is the peak of a fresh process (VmHWM).
 """

@@ -13,7 +13,7 @@ from measures import distances, normalised_chunks
 from output import Report, parser, sounds
 from torch import Tensor
 
-from distill.audio.invert import griffin_lim
+from distill.audio.invert import ROUNDS, griffin_lim
 from distill.audio.mel import MelTransform, mel_filters
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import SpectrogramConfig
@@ -67,7 +67,10 @@ def main() -> None:
             "ours": torch.cat([griffin_lim(mel[None], config) for mel in log_mels]),
             "torchaudio": torch.cat([plain(mel[None]) for mel in log_mels]),
         }
-        for key, label in (("ours", "ours, 32 rounds"), ("torchaudio", f"torchaudio, {args.plain_rounds} rounds")):
+        for key, label in (
+            ("ours", f"ours, {ROUNDS} rounds"),
+            ("torchaudio", f"torchaudio, {args.plain_rounds} rounds"),
+        ):
             found = distances(transform.power(made[key]), power)
             rows.append(
                 [

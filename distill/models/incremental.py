@@ -158,17 +158,19 @@ class CodeReader:
 def rows_of(batch: int, shapes: Iterable[tuple[int, int]], device: torch.device) -> int:
     """How many rows a product must have for each row to be what it is in any other batch.
 
-    One row is computed by another routine than several, with other last bits. Whether 2 rows and more give the same
-    depends on the processor and the library, and is tried; where they do not, every batch has the most rows.
+    Few rows are computed by other routines than many, with other last bits. From how many rows on the bits are those of
+    the most rows depends on the processor and the library, and is tried.
 
     Args:
         batch: rows that are wanted.
         shapes: inputs and outputs of the products.
         device: where they are computed.
     """
-    rows = max(batch, 2)
-    threads = torch.get_num_threads()
-    return rows if all(_agree(*shape, rows, threads, device) for shape in shapes) else MOST_ROWS
+    products, threads = list(shapes), torch.get_num_threads()
+    for rows in range(max(batch, 2), MOST_ROWS):
+        if all(_agree(*shape, rows, threads, device) for shape in products):
+            return rows
+    return MOST_ROWS
 
 
 @lru_cache(maxsize=1024)
