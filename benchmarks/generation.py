@@ -4,13 +4,16 @@
 `plain` makes ten sounds of one second, one after the other: the whole sequence read again for each code
 (`plain_prior.py`), the decoder, torchaudio's Griffin-Lim with 128 rounds. The floor is what must happen in any case: 26
 rounds of two Fourier transforms a frame, and each weight of the prior read once for each position or code that follows
-from it. Weights are random, which changes no time. Memory is the peak of a fresh process (VmHWM).
+from it. Weights are random, which changes no time. Memory is the peak (VmHWM) of `distill generate` to a file.
 """
 
 import argparse
 import json
 import sys
+import tempfile
+from contextlib import redirect_stdout
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,9 +24,11 @@ from memory import peak, peak_of_child
 from output import Report, parser
 from plain_prior import PlainPrior
 from prior_step import heads_of, read_weights, sample_plainly
+from startup import write_example
 from torch import Tensor
 
 from distill.audio.invert import ROUNDS
+from distill.cli.main import app
 from distill.configs import STRIDE
 from distill.generation.render import Generator, generate
 from distill.models.prior import CodePrior
@@ -35,15 +40,17 @@ def main() -> None:
     options = parser(__doc__, rounds=6)
     options.add_argument("--seconds", type=int, default=10)
     options.add_argument("--memory", type=float, nargs="+", default=[60.0, 600.0], help="durations in s")
-    options.add_argument("--child", type=float, help=argparse.SUPPRESS)
+    options.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = options.parse_args()
-    torch.set_num_threads(args.threads)
-    generator = random_generator()
-    if args.child is not None:
-        generate(generator, seconds=args.child)
+    if args.child:
+        model, seconds = args.child
+        command = ["generate", model, "--duration", seconds, "--output", str(Path(model).parent), "--quiet"]
+        with redirect_stdout(sys.stderr):
+            app(command, standalone_mode=False)
         sys.stdout.write(json.dumps(peak()))
         return
-    report = Report(args)
+    torch.set_num_threads(args.threads)
+    report, generator = Report(args), random_generator()
     seconds, rounds = (1, 2) if args.quick else (args.seconds, args.rounds)
     plain = Plain(generator)
     timings = interleave(
@@ -58,11 +65,16 @@ def main() -> None:
         [f"{seconds} s, {name}", timings.milliseconds(name), timings.ratio("plain", name), timings.ratio(name, "floor")]
         for name in ("ours", "plain")
     ]
-    memory = {
-        f"{duration:g} s": peak_of_child([__file__, "--child", str(duration), "--threads", str(args.threads)])
-        for duration in ([1.0, 2.0] if args.quick else args.memory)
-    }
+    memory = {f"{duration:g} s": memory_of(duration) for duration in ([1.0, 2.0] if args.quick else args.memory)}
     report.show(["work", "ms", "x faster", "x floor"], rows, memory_mib=memory)
+
+
+def memory_of(seconds: float) -> float:
+    """Peak in MiB of the command that writes a sound of so many seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.distill"
+        write_example(model, layers=1)
+        return peak_of_child([__file__, "--child", str(model), str(seconds)])
 
 
 def random_generator() -> Generator:

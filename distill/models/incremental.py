@@ -30,7 +30,7 @@ class _Feed:
         return cls(_norm(module.norm), _matrix(module.up), _matrix(module.down))
 
     def __call__(self, x: Tensor) -> Tensor:
-        inner = functional.layer_norm(x, x.shape[-1:], *self.norm)
+        inner = torch.layer_norm(x, x.shape[-1:], *self.norm)
         return x + _linear(functional.gelu(_linear(inner, self.up)), self.down)
 
 
@@ -82,6 +82,7 @@ class CodeReader:
         self._codes, self._codes_above = prior.codes.weight.detach(), prior.codes_above.weight.detach()
         self._levels = prior.level.weight.detach()
         self._positions = prior.positions(shape[2]).detach()
+        self._last = torch.zeros(self._rows, dtype=torch.int64, device=weight.device)
         # Of the position that is being read: its codes' embeddings so far, and what its next code follows from.
         self._held = weight.new_zeros(self._rows, hidden)
         self._given = weight.new_zeros(self._rows, hidden)
@@ -117,11 +118,12 @@ class CodeReader:
     def step(self, codes: Tensor) -> Tensor:
         """Read one more code of each row, `[batch]`; returns what `start` returns."""
         position, level = divmod(self.slot, self.prior.num_quantizers)
-        codes = functional.pad(codes, (0, self._rows - self.batch)) + level * self.prior.codebook_size
-        self._held += functional.embedding(codes, self._codes)
+        self._last[: self.batch] = codes
+        codes = self._last + level * self.prior.codebook_size
+        self._held += torch.embedding(self._codes, codes)
         self.slot += 1
         if level + 1 < self.prior.num_quantizers:
-            self._given += functional.embedding(codes, self._codes_above)
+            self._given += torch.embedding(self._codes_above, codes)
         else:
             self._given.copy_(self._read(self._held[:, None], position + 1, slice(0, self._rows)))
             self._held.zero_()
@@ -134,7 +136,7 @@ class CodeReader:
         x = (held + self._positions[first:last]).view(-1, hidden)
         shape, width = (count, positions, 3, heads, -1), (hidden,)
         for layer in self._layers:
-            inner = functional.layer_norm(x, width, *layer.norm)
+            inner = torch.layer_norm(x, width, *layer.norm)
             query, key, value = _linear(inner, layer.qkv).view(shape).permute(2, 0, 3, 1, 4).unbind(0)
             layer.keys[rows, :, first:last] = key
             layer.values[rows, :, first:last] = value
@@ -143,12 +145,12 @@ class CodeReader:
                 query, layer.keys[rows, :, :last], layer.values[rows, :, :last], is_causal=first == 0
             )
             x = layer.feed(x + _linear(attended.transpose(1, 2).reshape(-1, hidden), layer.project))
-        return functional.layer_norm(x[positions - 1 :: positions], width, *self._norm_blocks)
+        return torch.layer_norm(x[positions - 1 :: positions], width, *self._norm_blocks)
 
     def _logits(self) -> Tensor:
         level = self.slot % self.prior.num_quantizers
         x = self._depth(self._given + self._levels[level])
-        final = functional.layer_norm(x, x.shape[-1:], *self._norm)
+        final = torch.layer_norm(x, x.shape[-1:], *self._norm)
         logits = _linear(final, (self._head_weight[level], self._head_bias[level]))[: self.batch]
         if self.slot % self.prior.column_tokens:
             logits[:, self.prior.end] = -torch.inf
