@@ -2,9 +2,9 @@
 
 `ours` is generation.render on loaded models: codes from the smallest prior, the decoder, Griffin-Lim.
 `plain` makes ten sounds of one second, one after the other: the whole sequence read again for each code
-(`plain_prior.py`), the decoder, torchaudio's Griffin-Lim with 128 rounds. The floor is what must happen in any case: 26
-rounds of two Fourier transforms a frame, and each weight of the prior read once for each position or code that follows
-from it. Weights are random, which changes no time. Memory is the peak (VmHWM) of `distill generate` to a file.
+(`plain_prior.py`), the decoder, torchaudio's Griffin-Lim with 128 rounds. The floor is what must happen in any case:
+two Fourier transforms a frame in each round, and each weight of the prior read once for each position or code that
+follows from it. Weights are random, which changes no time. Memory is the peak (VmHWM) of `distill generate` to a file.
 """
 
 import argparse

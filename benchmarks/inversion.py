@@ -82,7 +82,7 @@ def main() -> None:
                     found.loud,
                 ]
             )
-    report.show(["set, method, rounds", "ms a second", "x faster", "LSD-20", "LSD0", "loud"], rows)
+    report.show(["set and method", "ms a second", "x faster", "LSD-20", "LSD0", "loud"], rows)
 
 
 def _spread(chunks: Tensor, count: int) -> Tensor:

@@ -4,7 +4,8 @@ A long sound has joints where the prior's window moves on, where the decoder's p
 mel inversion meet. Novelty at a place is how much changes there: between spectra (rise of the log mel from frame to
 frame, mean over bins) and in the waveform (greatest second difference in a frame, over the loudness around). A joint
 may be off by a frame, so each place counts with the greatest novelty of its neighbourhood. `share` is how many joints
-exceed the 95th percentile of all places; without seams it is 0.05 on average.
+exceed the 95th percentile of all places; without seams it is 0.05 on average. Codes change wherever a column begins, so
+a joint of the prior or the decoder is heard as such only if it exceeds `any column`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,7 +91,8 @@ def main() -> None:
         [sound] = generate(generator, seconds=args.seconds, seed=seed)
         changes = novelty(sound.samples, config)
         frames = len(changes["spectrum"])
-        for kind, places in joints(generator.prior, frames).items():
+        columns = {"any column": list(range(STRIDE, frames, STRIDE))}
+        for kind, places in {**joints(generator.prior, frames), **columns}.items():
             for name, values in changes.items():
                 found.setdefault((kind, name), []).append(seams(values, places))
     rows: list[list[Any]] = [[*key, *_together(values).values()] for key, values in found.items()]
