@@ -8,11 +8,14 @@ LSD-20 (measures.py) of the mel of each waveform against the decoded one, over t
 `codebooks` is every entry of every level, each alone for two columns; its plain version decodes and inverts one entry
 after the other with one call each.
 
+With --sounds, the files of a folder are encoded, decoded and encoded again, and the share of the codes that change is
+counted for each level: by way of the spectrogram, of the sound, of a file with a peak of 1, and encoded like the grid.
+
 Without --model, a network with random weights of the `tuned` preset's size takes its place: the work is the same, the
 figures of equality mean less.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -30,8 +33,12 @@ from distill.codes.grid import CodeGrid, ModelIdentity
 from distill.codes.hearing import entries, hear_entries, render, rerender
 from distill.codes.model import CodesModel
 from distill.codes.selection import Selection
+from distill.codes.sound import encode_file, round_trip
 from distill.configs import SpectrogramConfig
+from distill.models.labels import level_labels
 from distill.models.vqvae import ConvVQVAE
+
+WAYS = ("by_spectrogram", "by_sound", "by_file", "like_grid")
 
 
 def main() -> None:
@@ -39,6 +46,7 @@ def main() -> None:
     options.add_argument("--model", type=Path, help="a .distill file")
     options.add_argument("--columns", type=int, nargs="+", default=[12, 60], help="lengths of the grids")
     options.add_argument("--entries", type=int, default=32, help="entries of the codebooks that are rendered a turn")
+    options.add_argument("--sounds", type=Path, help="a folder of sounds")
     args = options.parse_args()
     torch.set_num_threads(args.threads)
     report = Report(args)
@@ -47,7 +55,10 @@ def main() -> None:
     rows = [edit_and_hear(model, columns, rounds) for columns in args.columns[: 1 if args.quick else None]]
     rows.append(codebooks(model, 2 if args.quick else args.entries, max(2, rounds // 4)))
     columns = ["work", "ms", "slowest ms", "x faster", "log mel apart", "LSD-20", "LSD-20 whole"]
-    report.show(columns, rows, seconds_per_column=model.codec.column_samples / model.sample_rate)
+    values: dict[str, Any] = {"seconds_per_column": model.codec.column_samples / model.sample_rate}
+    if args.sounds is not None:
+        values["changed"] = round_trips(model, sorted(path for path in args.sounds.iterdir() if path.is_file()))
+    report.show(columns, rows, **values)
 
 
 def edit_and_hear(model: CodesModel, columns: int, rounds: int) -> list[Any]:
@@ -103,6 +114,20 @@ def codebooks(model: CodesModel, number: int, rounds: int) -> list[Any]:
     name = f"codebooks, {len(every)} entries (from {len(some)})"
     slowest = 1000 * share * max(timings.seconds["ours"])
     return [name, share * timings.milliseconds("ours"), slowest, timings.ratio("plain", "ours"), None, None, None]
+
+
+def round_trips(model: CodesModel, files: Sequence[Path]) -> dict[str, dict[str, float]]:
+    """Share of the codes of each level that change by each way, over all cells of all files."""
+    changed = {way: np.zeros(model.codec.levels) for way in WAYS}
+    cells = 0
+    for path in files:
+        grid = encode_file(model, path)
+        found = round_trip(model, grid)
+        cells += len(grid) * grid.bands
+        for way, number in changed.items():
+            number += len(grid) * grid.bands * np.array(getattr(found, way))
+    labels = level_labels(model.codec.levels)
+    return {way: dict(zip(labels, (number / cells).tolist(), strict=True)) for way, number in changed.items()}
 
 
 def random_model() -> CodesModel:

@@ -237,7 +237,7 @@ def _waveforms(dataset: PreparedDataset, split: str, name: str) -> list[Samples]
 
 def _through(generator: Generator, samples: Samples) -> Samples:
     codec = generator.codec
-    log_mel = torch.from_numpy(codec.decode_log_mel(codec.encode(samples, rounds=0)))
+    log_mel = torch.from_numpy(codec.decode_log_mel(codec.encode(samples)))
     return normalise(griffin_lim(log_mel[None], codec.spectrogram)[0].numpy()[: len(samples)]).samples
 
 

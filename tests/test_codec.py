@@ -1,5 +1,6 @@
 """A model in use: sound to codes and back, and loading it from a file."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 import artifact_example
 from distill.artifact.model_file import read_model, write_model
 from distill.audio.mel import frames_of
-from distill.codec.codec import ROUNDS, Codec, normalise
+from distill.codec.analysis import find_codes
+from distill.codec.codec import Codec, normalise
 from distill.codec.load import build_networks, load_codec, load_prior
 from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, DataError
@@ -39,7 +41,7 @@ def test_the_grid_is_time_band_level() -> None:
 @pytest.mark.parametrize("samples", [1, 511, 8192, 48_000, 100_001])
 def test_encoding_gives_the_codes_of_the_network_for_the_whole_sound(samples: int) -> None:
     model = codec()
-    grid = model.encode(noise(samples), rounds=0)
+    grid = model.encode(noise(samples))
     assert grid.shape == (columns_of(frames_of(samples, model.spectrogram)), BANDS, LEVELS)
     assert grid.dtype == np.int64
     log_mel = model.mel.log_mel(torch.from_numpy(noise(samples)))[None, None]
@@ -53,23 +55,55 @@ def test_encoding_gives_the_codes_of_the_network_for_the_whole_sound(samples: in
     np.testing.assert_allclose(decoded[:, : log_mel.shape[-1]], reconstruction[0, 0].numpy(), atol=1e-4)
 
 
-def test_codes_are_sought_that_decode_nearer_and_found_again(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path, vqvae={"epochs": 8, "dropout": 0.0})
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, PreparedDataset]:
+    workspace = make_workspace(tmp_path_factory.mktemp("trained"), vqvae={"epochs": 8, "dropout": 0.0})
     run(workspace, "prepare", "configure", "train_vqvae")
     file, dataset = read_model(workspace.vqvae), PreparedDataset(workspace.prepared)
-    model = Codec(build_networks(file, workspace.vqvae).vqvae, dataset.spectrogram)
-    errors, changed = {0: 0.0, ROUNDS: 0.0}, {0: 0.0, ROUNDS: 0.0}
+    return Codec(build_networks(file, workspace.vqvae).vqvae, dataset.spectrogram), dataset
+
+
+def test_codes_are_sought_that_decode_nearer_and_found_again(trained: tuple[Codec, PreparedDataset]) -> None:
+    model, dataset = trained
+    methods = {"encoder": model.encode_log_mel, "search": partial(find_codes, model)}
+    errors, changed = dict.fromkeys(methods, 0.0), dict.fromkeys(methods, 0.0)
     for segment in dataset.segments_of("train")[:3]:
         log_mel = dataset.segment(segment)
-        for rounds in errors:
-            codes = model.encode_log_mel(log_mel, rounds=rounds)
+        for name, find in methods.items():
+            codes = find(log_mel)
             rebuilt = model.decode_log_mel(codes)
-            errors[rounds] += np.abs(rebuilt[:, : log_mel.shape[1]] - log_mel).mean()
-            plain = model.encode_log_mel(log_mel, rounds=0)
-            again = model.encode_log_mel(model.decode_log_mel(plain), rounds=rounds)
-            changed[rounds] += np.mean(again[..., 0] != plain[..., 0])
-    assert errors[ROUNDS] < 0.99 * errors[0], errors
-    assert changed[ROUNDS] < changed[0], changed
+            errors[name] += np.abs(rebuilt[:, : log_mel.shape[1]] - log_mel).mean()
+            plain = model.encode_log_mel(log_mel)
+            changed[name] += np.mean(find(model.decode_log_mel(plain))[..., 0] != plain[..., 0])
+    assert errors["search"] < 0.99 * errors["encoder"], errors
+    assert changed["search"] < changed["encoder"], changed
+
+
+def test_silence_has_one_code_in_a_band(trained: tuple[Codec, PreparedDataset]) -> None:
+    model, dataset = trained
+    sound = dataset.segment(dataset.segments_of("train")[0])
+    log_mel = np.concatenate([sound, np.zeros((128, 160), np.float32)], axis=1)
+    codes = find_codes(model, log_mel)[-8:]
+    assert (codes == codes[0]).all()
+    again = find_codes(model, model.decode_log_mel(find_codes(model, log_mel)))[-8:]
+    assert np.array_equal(again, codes)
+
+
+def test_codes_stay_like_those_of_a_grid_where_the_sound_is_what_it_was(trained: tuple[Codec, PreparedDataset]) -> None:
+    model, dataset = trained
+    first, other = (find_codes(model, dataset.segment(dataset.segments_of("train")[index])) for index in (0, 1))
+    rebuilt = model.decode_log_mel(first)
+    heard = model.log_mel(model.waveform(rebuilt))
+    assert np.mean(find_codes(model, heard, like=first)[: len(first)] != first) < 0.05
+    longer = np.concatenate([rebuilt, rebuilt], axis=1)
+    assert np.array_equal(find_codes(model, longer, like=first)[: len(first) - 1], first[:-1])
+    # What is another sound finds codes as near as without the grid, or nearly.
+    target = model.decode_log_mel(other)
+    errors = [
+        np.abs(model.decode_log_mel(find_codes(model, target, like=like)) - target).mean() for like in (None, first)
+    ]
+    plain = np.abs(model.decode_log_mel(first)[:, : target.shape[1]] - target[:, : rebuilt.shape[1]]).mean()
+    assert errors[1] < 0.5 * plain, (errors, plain)
 
 
 @settings(deadline=None, max_examples=30)

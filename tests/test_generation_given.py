@@ -130,7 +130,7 @@ def test_a_filled_sound_differs_only_in_the_columns_of_its_part(
 
 def test_filling_some_levels_keeps_the_codes_of_the_others(generator: Generator) -> None:
     given_sound = sound()
-    before = generator.codec.encode(given_sound.samples[0] / np.abs(given_sound.samples).max(), rounds=0)
+    before = generator.codec.encode(given_sound.samples[0] / np.abs(given_sound.samples).max())
     after = fill_sound(generator, given_sound, start=0.2, end=0.6, seed=1, levels=(1,)).grid
     assert np.array_equal(after[..., 0], before[..., 0])
     assert not np.array_equal(after[..., 1], before[..., 1])

@@ -27,7 +27,11 @@ def encode(
     output: Annotated[Path, typer.Option("--output", "-o", help="Grid file to write.", show_default=False)],
     like: Annotated[
         Path | None,
-        typer.Option("--like", metavar="GRID", help="For a sound decoded from this grid: its gain, not a peak of 1."),
+        typer.Option(
+            "--like",
+            metavar="GRID",
+            help="For a sound that comes from this grid: its gain, and its codes where they fit.",
+        ),
     ] = None,
     force: Force = False,
     device: Device = "cpu",
@@ -98,11 +102,11 @@ def decode(
     }
     lines = [str(output)]
     if found is not None:
-        shares = zip(codes.labels, found.by_spectrogram, found.by_sound, found.by_file, strict=True)
+        shares = zip(codes.labels, found.by_spectrogram, found.by_sound, found.by_file, found.like_grid, strict=True)
         lines += [
             f"{label}: {drawn:.0%} of the codes change by way of the spectrogram, {heard:.0%} of the sound, "
-            f"{written:.0%} of a file with a peak of 1"
-            for label, drawn, heard, written in shares
+            f"{written:.0%} of a file with a peak of 1; {like:.0%} if it is encoded like the grid"
+            for label, drawn, heard, written, like in shares
         ]
         lines.append(f"distance of the code vectors: {found.distance:.0%} of their size")
     print_result(lines, values, as_json=as_json)

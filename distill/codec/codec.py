@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional
 
 from distill.audio.invert import LogMel, griffin_lim_blocks
 from distill.audio.mel import MelTransform
@@ -19,8 +18,6 @@ from distill.models.vqvae import ConvVQVAE
 
 # What is long goes through the networks in pieces of so many columns: memory for their layers does not grow with it.
 PIECE_COLUMNS = 128
-# What decodes to a log mel is sought in so many rounds, and judged by the cells within this distance.
-ROUNDS, AROUND = 40, 1
 # The decoder's four doublings by kernels of 3 see less than 2 columns to either side, the encoder's less than 1.
 CONTEXT_COLUMNS = 2
 
@@ -103,54 +100,34 @@ class Codec:
         """Columns of the grid from which so many samples can be made."""
         return columns_of(1 - (-samples // self.spectrogram.hop_length))
 
-    def encode(self, samples: Samples, *, rounds: int = ROUNDS) -> Grid:
-        """Code grid `[columns, bands, levels]` of a whole sound `[n]` at the model's sample rate, peak 1.
+    def encode(self, samples: Samples) -> Grid:
+        """Code grid `[columns, bands, levels]` of a whole sound `[n]` at the model's sample rate, peak 1."""
+        return self.encode_log_mel(self.log_mel(samples))
 
-        See `encode_log_mel`.
-        """
+    def log_mel(self, samples: Samples) -> Samples:
+        """Log mel `[n_mels, frames]` of samples `[n]` at the model's sample rate."""
         waveform = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).to(self.device)
-        return self.encode_log_mel(self.mel.log_mel(waveform).cpu().numpy(), rounds=rounds)
+        found: Samples = self.mel.log_mel(waveform).cpu().numpy()
+        return found
+
+    def encode_log_mel(self, log_mel: Samples) -> Grid:
+        """Code grid `[columns, bands, levels]` of a log mel `[n_mels, frames]`, as in training."""
+        return self.quantize(self.vectors(log_mel))
 
     @torch.inference_mode()
-    def encode_log_mel(self, log_mel: Samples, *, rounds: int = ROUNDS) -> Grid:
-        """Code grid `[columns, bands, levels]` of a log mel `[n_mels, frames]`.
-
-        Analysis by synthesis: what the encoder makes of a decoding is not the codes that were decoded. So the codes are
-        decoded and encoded, and the vectors to be quantized moved by what came out differently, again and again; each
-        cell keeps the code whose surroundings were decoded best. Codes of a decoding are found again that way, and
-        those of other sounds decode nearer to them.
-
-        Args:
-            log_mel: `[n_mels, frames]`.
-            rounds: how often; 0: what the encoder says at once, as in training.
-        """
+    def vectors(self, log_mel: Samples) -> torch.Tensor:
+        """The encoder's vectors `[1, codebook_dim, bands, columns]` of a log mel `[n_mels, frames]`."""
         padded = np.pad(log_mel, ((0, 0), (0, -log_mel.shape[1] % STRIDE)))
-        encoded = aim = self._vectors(padded)
-        best = self._quantized(aim)
-        if not rounds:
-            return best
-        rebuilt = self.decode_log_mel(best)
-        least = _errors(rebuilt, padded)
-        for _ in range(rounds):
-            aim = aim + encoded - self._vectors(rebuilt)
-            codes = self._quantized(aim)
-            rebuilt = self.decode_log_mel(codes)
-            errors = _errors(rebuilt, padded)
-            best = np.where((errors < least)[..., None], codes, best)
-            least = np.minimum(errors, least)
-        return best
-
-    def _vectors(self, log_mel: Samples) -> torch.Tensor:
-        """The encoder's vectors `[1, codebook_dim, bands, columns]` of a log mel of whole columns."""
         columns = columns_of(log_mel.shape[1])
         pieces = []
         for first in range(0, columns, PIECE_COLUMNS):
             begin, end = max(0, first - CONTEXT_COLUMNS), first + PIECE_COLUMNS + CONTEXT_COLUMNS
-            seen = torch.from_numpy(log_mel[:, STRIDE * begin : STRIDE * end]).to(self.device)
+            seen = torch.from_numpy(padded[:, STRIDE * begin : STRIDE * end]).to(self.device)
             pieces.append(self.vqvae.encode(seen[None, None])[..., first - begin :][..., :PIECE_COLUMNS])
         return torch.cat(pieces, dim=-1)
 
-    def _quantized(self, vectors: torch.Tensor) -> Grid:
+    def quantize(self, vectors: torch.Tensor) -> Grid:
+        """Code grid `[columns, bands, levels]` nearest to vectors `[1, codebook_dim, bands, columns]`."""
         pieces = [quantize_grid(self.vqvae, piece)[0].cpu().numpy() for piece in vectors.split(PIECE_COLUMNS, dim=-1)]
         return np.concatenate(pieces)
 
@@ -223,17 +200,6 @@ class Codec:
             raise DataError(
                 f"the code grid holds codes from {grid.min()} to {grid.max()}; the model has 0 to {size - 1}"
             )
-
-
-def _errors(rebuilt: Samples, log_mel: Samples) -> Samples:
-    """Mean absolute difference of two log mels around each cell, `[columns, bands]`."""
-    apart = np.abs(rebuilt - log_mel)
-    cells = apart.reshape(len(apart) // STRIDE, STRIDE, -1, STRIDE).mean((1, 3)).T
-    around = functional.avg_pool2d(
-        torch.from_numpy(cells.copy())[None], 2 * AROUND + 1, stride=1, padding=AROUND, count_include_pad=False
-    )
-    errors: Samples = around[0].numpy()
-    return errors
 
 
 def _finite(made: torch.Tensor) -> Samples:

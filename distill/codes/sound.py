@@ -7,6 +7,7 @@ import numpy as np
 
 from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono
+from distill.codec.analysis import find_codes
 from distill.codec.codec import Codec, Normalised, Samples, normalise
 from distill.codes.grid import CodeGrid, Codes, Source
 from distill.codes.model import CodesModel
@@ -26,12 +27,14 @@ class RoundTrip:
         by_spectrogram: share of the codes of each level, without making a waveform.
         by_sound: the same by way of the waveform, at the level that it has.
         by_file: the same by way of the waveform with a peak of 1, as every sound file is encoded.
+        like_grid: the same by way of the waveform, encoded like the grid.
         distance: RMS distance of the code vectors by file to those before, relative to their RMS size.
     """
 
     by_spectrogram: tuple[float, ...]
     by_sound: tuple[float, ...]
     by_file: tuple[float, ...]
+    like_grid: tuple[float, ...]
     distance: float
 
 
@@ -41,10 +44,11 @@ def encode_file(model: CodesModel, path: Path, *, like: CodeGrid | None = None) 
     Args:
         model: whose codes to find.
         path: the file.
-        like: a grid whose sound had the level of this one: its gain is taken instead of a peak of 1. What was decoded
-            from a grid seldom has the peak of what was encoded, and another level has other codes.
+        like: a grid that this sound comes from. Its gain is taken instead of a peak of 1, as another level has other
+            codes, and its codes stay where the sound is what it was.
 
     Raises:
+        ArtifactError: `like` belongs to another model.
         DataError: the file is not a sound that can be used, or it is silent, or `like` was not made from a sound.
     """
     return encode_sound(model, read_sound(path), path.name, like=like)
@@ -54,16 +58,20 @@ def encode_sound(model: CodesModel, sound: Sound, name: str, *, like: CodeGrid |
     """The grid of a sound; see `encode_file`.
 
     Raises:
+        ArtifactError: `like` belongs to another model.
         DataError: the sound is silent, or `like` was not made from a sound.
     """
     samples = to_mono(sound, model.sample_rate)
     normalised = normalise(samples)
     if like is not None:
+        model.require(like, "the grid whose codes are to stay")
         if like.source is None:
             raise DataError("the grid whose level is wanted was not made from a sound: it has no level")
         normalised = Normalised(scaled(samples, like.source.gain_db), like.source.gain_db)
     seconds = len(samples) / model.sample_rate
-    return model.grid(model.codec.encode(normalised.samples), Source(name, seconds, normalised.gain_db))
+    log_mel = model.codec.log_mel(normalised.samples)
+    codes = find_codes(model.codec, log_mel, like=None if like is None else like.codes)
+    return model.grid(codes, Source(name, seconds, normalised.gain_db))
 
 
 def decode(model: CodesModel, grid: CodeGrid) -> Samples:
@@ -138,13 +146,15 @@ def round_trip(model: CodesModel, grid: CodeGrid) -> RoundTrip:
     codec, columns = model.codec, len(grid)
     log_mel = codec.decode_log_mel(grid.codes)
     made = waveform(codec, log_mel)
-    as_file = codec.encode(normalise(made).samples)[:columns]
+    heard = codec.log_mel(made)
+    as_file = find_codes(codec, codec.log_mel(normalise(made).samples))[:columns]
     books = codebooks(codec)
     distance = relative_distance(sum_of_vectors(books, as_file), sum_of_vectors(books, grid.codes))
     return RoundTrip(
-        by_spectrogram=_changed(grid.codes, codec.encode_log_mel(log_mel)),
-        by_sound=_changed(grid.codes, codec.encode(made)[:columns]),
+        by_spectrogram=_changed(grid.codes, find_codes(codec, log_mel)),
+        by_sound=_changed(grid.codes, find_codes(codec, heard)[:columns]),
         by_file=_changed(grid.codes, as_file),
+        like_grid=_changed(grid.codes, find_codes(codec, heard, like=grid.codes)[:columns]),
         distance=distance,
     )
 

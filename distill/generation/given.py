@@ -63,7 +63,7 @@ def continue_sound(
     # Columns are counted back from the end, where what is new begins.
     heard = min(len(given.samples) // codec.column_samples, window_columns(generator.prior))
     context = given.samples[len(given.samples) - heard * codec.column_samples :]
-    codes = codec.encode(context, rounds=0)[:heard]
+    codes = codec.encode(context)[:heard]
     [grid] = sample_codes(
         generator.prior,
         columns=heard + codec.columns_of(wanted),
@@ -118,7 +118,7 @@ def fill_sound(
     codec, given = generator.codec, _as_known(generator, sound)
     if not 0 <= start < end <= sound.seconds + 1e-6:
         raise UsageError(f"{start:g} s to {end:g} s is no part of a sound of {sound.seconds:.3f} s")
-    grid, column = codec.encode(given.samples, rounds=0), codec.column_samples
+    grid, column = codec.encode(given.samples), codec.column_samples
     first = codec.samples_of(start) // column
     last = min(len(grid), -(-codec.samples_of(end) // column))
     grid = inpaint(generator.prior, grid, Region(first, last, levels), seed=seed, config=config)
