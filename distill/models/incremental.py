@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.models.prior import Block, CodePrior, FeedForward
+from distill.models.prior import Block, CodePrior, FeedForward, gelu
 
 Weights = tuple[Tensor, Tensor]
 
@@ -31,19 +31,18 @@ class _Feed:
 
     def __call__(self, x: Tensor) -> Tensor:
         inner = torch.layer_norm(x, x.shape[-1:], *self.norm)
-        return x + _linear(functional.gelu(_linear(inner, self.up)), self.down)
+        return x + _linear(gelu(_linear(inner, self.up)), self.down)
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A block's weights, and the keys and values `[rows, heads, positions, hidden / heads]` of what was read."""
+    """A block's weights, and the keys and values `[2, batch, heads, positions, hidden / heads]` of what was read."""
 
     norm: Weights
     qkv: Weights
     project: Weights
     feed: _Feed
-    keys: Tensor
-    values: Tensor
+    memory: Tensor
 
 
 # The most sequences that are read side by side.
@@ -74,15 +73,21 @@ class CodeReader:
         linears = [module for module in prior.modules() if isinstance(module, nn.Linear) and module is not prior.head]
         shapes = {(linear.in_features, linear.out_features) for linear in linears} | {(hidden, len(weight) // levels)}
         self._rows = rows_of(batch, shapes, weight.device)
-        shape = (self._rows, heads, columns * prior.bands + 1, hidden // heads)
+        shape = (2, batch, heads, columns * prior.bands + 1, hidden // heads)
         self._layers = [_layer(block, weight.new_zeros(shape)) for block in blocks]
         self._norm_blocks, self._depth, self._norm = _norm(prior.norm_blocks), _Feed.of(prior.depth), _norm(prior.norm)
-        self._head_weight = weight.view(levels, -1, hidden).transpose(1, 2).contiguous()
-        self._head_bias = prior.head.bias.detach().view(levels, -1)
-        self._codes, self._codes_above = prior.codes.weight.detach(), prior.codes_above.weight.detach()
-        self._levels = prior.level.weight.detach()
-        self._positions = prior.positions(shape[2]).detach()
+        head_weight = weight.view(levels, -1, hidden).transpose(1, 2).contiguous()
+        head_bias = prior.head.bias.detach().view(levels, -1)
+        inside = head_bias.clone()
+        inside[:, prior.end] = -torch.inf
+        self._heads = list(zip(head_weight, inside, strict=True))
+        self._head_at_column = (head_weight[0], head_bias[0])
+        self._codes = prior.codes.weight.detach()[: levels * prior.codebook_size].view(levels, -1, hidden).unbind()
+        self._codes_above = prior.codes_above.weight.detach().view(levels, -1, hidden).unbind()
+        self._levels = prior.level.weight.detach().unbind()
+        self._positions = prior.positions(shape[3]).detach()
         self._last = torch.zeros(self._rows, dtype=torch.int64, device=weight.device)
+        self._wanted = self._last[:batch]
         # Of the position that is being read: its codes' embeddings so far, and what its next code follows from.
         self._held = weight.new_zeros(self._rows, hidden)
         self._given = weight.new_zeros(self._rows, hidden)
@@ -103,13 +108,11 @@ class CodeReader:
         for row in range(self.batch):
             same = next((other for other in range(row) if torch.equal(tokens[other], tokens[row])), None)
             if same is None:
-                given = self._read(self.prior.embed(tokens[row : row + 1], starts), 0, slice(row, row + 1))
-                self._given[row] = given[0]
+                self._given[row] = self._read(self.prior.embed(tokens[row : row + 1], starts), 0, row, row + 1)
             else:
                 self._given[row] = self._given[same]
                 for layer in self._layers:
-                    layer.keys[row] = layer.keys[same]
-                    layer.values[row] = layer.values[same]
+                    layer.memory[:, row] = layer.memory[:, same]
         self.slot = tokens.shape[1]
         self._held.zero_()
         return self._logits()
@@ -118,43 +121,46 @@ class CodeReader:
     def step(self, codes: Tensor) -> Tensor:
         """Read one more code of each row, `[batch]`; returns what `start` returns."""
         position, level = divmod(self.slot, self.prior.num_quantizers)
-        self._last[: self.batch] = codes
-        codes = self._last + level * self.prior.codebook_size
-        self._held += torch.embedding(self._codes, codes)
+        self._wanted.copy_(codes)
+        self._held += torch.embedding(self._codes[level], self._last)
         self.slot += 1
         if level + 1 < self.prior.num_quantizers:
-            self._given += torch.embedding(self._codes_above, codes)
+            self._given += torch.embedding(self._codes_above[level], self._last)
         else:
-            self._given.copy_(self._read(self._held[:, None], position + 1, slice(0, self._rows)))
+            self._given = self._read(self._held[:, None], position + 1, 0, self.batch)
             self._held.zero_()
         return self._logits()
 
-    def _read(self, held: Tensor, first: int, rows: slice) -> Tensor:
-        """What the transformer gives for the next position, `[rows, hidden]`, after some more `[rows, n, hidden]`."""
-        (count, positions, hidden), heads = held.shape, self._layers[0].keys.shape[1]
-        last = first + positions
+    def _read(self, held: Tensor, first: int, begin: int, end: int) -> Tensor:
+        """What the transformer gives for the next position, `[rows, hidden]`, after some more `[rows, n, hidden]`.
+
+        Rows beyond those from `begin` to `end` are there for the products alone: nobody hears what they attend to.
+        """
+        (rows, positions, hidden), heads = held.shape, self._layers[0].memory.shape[2]
+        last, count = first + positions, end - begin
         x = (held + self._positions[first:last]).view(-1, hidden)
         shape, width = (count, positions, 3, heads, -1), (hidden,)
         for layer in self._layers:
-            inner = torch.layer_norm(x, width, *layer.norm)
-            query, key, value = _linear(inner, layer.qkv).view(shape).permute(2, 0, 3, 1, 4).unbind(0)
-            layer.keys[rows, :, first:last] = key
-            layer.values[rows, :, first:last] = value
+            qkv = _linear(torch.layer_norm(x, width, *layer.norm), layer.qkv)
+            query, *found = qkv[: count * positions].view(shape).permute(2, 0, 3, 1, 4).unbind(0)
+            memory = layer.memory[:, begin:end, :, :last]
+            keys, values = memory.unbind(0)
+            keys[:, :, first:] = found[0]
+            values[:, :, first:] = found[1]
             # Either a window is read from its first position, or one position that sees all before it.
-            attended = functional.scaled_dot_product_attention(
-                query, layer.keys[rows, :, :last], layer.values[rows, :, :last], is_causal=first == 0
-            )
-            x = layer.feed(x + _linear(attended.transpose(1, 2).reshape(-1, hidden), layer.project))
+            attended = functional.scaled_dot_product_attention(query, keys, values, is_causal=first == 0)
+            attended = attended.transpose(1, 2).reshape(-1, hidden)
+            if count < rows:
+                attended = functional.pad(attended, (0, 0, 0, rows - count))
+            x = layer.feed(x + _linear(attended, layer.project))
         return torch.layer_norm(x[positions - 1 :: positions], width, *self._norm_blocks)
 
     def _logits(self) -> Tensor:
         level = self.slot % self.prior.num_quantizers
         x = self._depth(self._given + self._levels[level])
         final = torch.layer_norm(x, x.shape[-1:], *self._norm)
-        logits = _linear(final, (self._head_weight[level], self._head_bias[level]))[: self.batch]
-        if self.slot % self.prior.column_tokens:
-            logits[:, self.prior.end] = -torch.inf
-        return logits
+        head = self._heads[level] if self.slot % self.prior.column_tokens else self._head_at_column
+        return _linear(final, head)[: self.batch]
 
 
 def rows_of(batch: int, shapes: Iterable[tuple[int, int]], device: torch.device) -> int:
@@ -189,14 +195,13 @@ def _linear(x: Tensor, weights: Weights) -> Tensor:
     return torch.addmm(weights[1], x, weights[0])
 
 
-def _layer(block: Block, like: Tensor) -> _Layer:
+def _layer(block: Block, memory: Tensor) -> _Layer:
     return _Layer(
         norm=_norm(block.norm),
         qkv=_matrix(block.qkv),
         project=_matrix(block.project),
         feed=_Feed.of(block.feed),
-        keys=like,
-        values=torch.zeros_like(like),
+        memory=memory,
     )
 
 

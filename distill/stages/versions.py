@@ -4,8 +4,8 @@ CODE_VERSIONS = {
     "prepare": 2,
     "configure": 4,
     "train_vqvae": 4,
-    "train_prior": 4,
-    "check_memorization": 5,
+    "train_prior": 5,
+    "check_memorization": 6,
     "train_vocoder": 2,
     "register": 1,
 }
