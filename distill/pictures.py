@@ -96,10 +96,10 @@ def top_level_db(log_mel: np.ndarray, config: SpectrogramConfig) -> float:
     return float(_level_db(log_mel, config).max()) if np.size(log_mel) else config.floor_db
 
 
-def usage_heatmap_png(path: Path, counts: np.ndarray, labels: Sequence[str] | None = None) -> None:
+def usage_heatmap_png(path: Path, counts: np.ndarray, labels: Sequence[str]) -> None:
     """Draw how often each code of each level was used, counts `[levels, codebook_size]`; unused codes stay dark.
 
-    `labels` are what the levels are called; by default they are numbered.
+    `labels` are what the levels are called.
 
     Raises:
         StorageError: the picture cannot be written.
@@ -109,7 +109,7 @@ def usage_heatmap_png(path: Path, counts: np.ndarray, labels: Sequence[str] | No
     figure = Figure(figsize=(9.0, 0.7 * len(counts) + 1.6), dpi=_DPI, layout="constrained")
     axis = figure.subplots()
     image = axis.imshow(100 * share, aspect="auto", interpolation="nearest", cmap="viridis", vmin=0.0)
-    axis.set_yticks(range(len(counts)), labels or [f"level {level}" for level in range(len(counts))])
+    axis.set_yticks(range(len(counts)), labels)
     axis.set_xlabel("code")
     used = [f"{int((row > 0).sum())}/{len(row)}" for row in counts]
     axis.set_title(f"Codebook usage (used codes: {', '.join(used)})")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from distill.configs import SpectrogramConfig
 from distill.errors import StorageError
+from distill.models.labels import level_labels
 from distill.pictures import curves_png, spectrogram_png, usage_heatmap_png
 
 CONFIG = SpectrogramConfig()
@@ -19,7 +20,7 @@ def _draw_all(folder: Path, seed: int = 0) -> list[bytes]:
     random = np.random.default_rng(seed)
     log_mel = random.uniform(0, 10, (128, 94)).astype(np.float32)
     spectrogram_png(folder / "s.png", {"original": log_mel, "reconstruction": log_mel[:, :40]}, CONFIG)
-    usage_heatmap_png(folder / "u.png", random.integers(0, 9, (3, 64)))
+    usage_heatmap_png(folder / "u.png", random.integers(0, 9, (3, 64)), level_labels(3))
     curves = {"train": random.random(5).tolist(), "validation": [1.0, None, float("nan"), 2.0]}
     curves_png(folder / "c.png", curves, xlabel="epoch", ylabel="loss", title="Losses")
     return [(folder / name).read_bytes() for name in ("s.png", "u.png", "c.png")]
@@ -45,7 +46,7 @@ def test_figures_are_gone_once_they_are_written(tmp_path: Path) -> None:
 
 
 def test_nothing_used_nothing_drawn_silence_and_one_point(tmp_path: Path) -> None:
-    usage_heatmap_png(tmp_path / "u.png", np.zeros((2, 16)))
+    usage_heatmap_png(tmp_path / "u.png", np.zeros((2, 16)), level_labels(2))
     spectrogram_png(tmp_path / "s.png", {"silence": np.zeros((128, 1))}, CONFIG)
     spectrogram_png(tmp_path / "n.png", {}, CONFIG)
     curves_png(tmp_path / "c.png", {"one": [1.0]}, xlabel="", ylabel="", title="")
@@ -56,4 +57,4 @@ def test_nothing_used_nothing_drawn_silence_and_one_point(tmp_path: Path) -> Non
 def test_a_picture_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError):
-        usage_heatmap_png(tmp_path / "file" / "u.png", np.ones((2, 16)))
+        usage_heatmap_png(tmp_path / "file" / "u.png", np.ones((2, 16)), level_labels(2))

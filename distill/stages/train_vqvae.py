@@ -14,6 +14,7 @@ from distill.files import replacing
 from distill.live.events import StageStarted
 from distill.live.journal import as_carried
 from distill.models.health import health_of_counts, judge
+from distill.models.labels import level_labels
 from distill.pictures import curves_png, usage_heatmap_png
 from distill.stages import lineage
 from distill.stages.steered import steering_of
@@ -132,7 +133,7 @@ def _plots(workspace: Workspace, trained: Trained, counts: np.ndarray) -> None:
         "commitment (held-out)": [row["validation_commitment"] for row in rows],
     }
     curves_png(folder / "loss.png", curves, xlabel="epoch", ylabel="loss", title="VQ-VAE")
-    usage_heatmap_png(folder / "codebook_usage.png", counts)
+    usage_heatmap_png(folder / "codebook_usage.png", counts, level_labels(len(counts)))
     levels, codes = np.indices(counts.shape)
     table = pd.DataFrame({"level": levels.ravel(), "code": codes.ravel(), "uses": counts.ravel()})
     with replacing(folder / "codebook_usage.csv") as temporary:

@@ -3,7 +3,7 @@
 CODE_VERSIONS = {
     "prepare": 2,
     "configure": 4,
-    "train_vqvae": 4,
+    "train_vqvae": 5,
     "train_prior": 5,
     "check_memorization": 6,
     "train_vocoder": 2,
