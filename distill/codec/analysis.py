@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from distill.codec.codec import Codec, Grid, Samples
+from distill.codec.codec import CONTEXT_COLUMNS, Codec, Grid, Samples
 from distill.configs import STRIDE
 
 ROUNDS = 40
@@ -68,10 +68,9 @@ def _nearest(codec: Codec, target: Samples) -> tuple[Grid, Samples]:
 
 def _silence(codec: Codec) -> tuple[Grid, Samples]:
     """The codes of silence, `[bands, levels]`, and what they decode to, `[bands]`, away from its beginning and end."""
-    columns = 9
-    silence = np.zeros((codec.spectrogram.n_mels, STRIDE * columns), np.float32)
+    silence = np.zeros((codec.spectrogram.n_mels, STRIDE * (2 * CONTEXT_COLUMNS + 1)), np.float32)
     codes, _ = _nearest(codec, silence)
-    return codes[columns // 2], _cells(codec.decode_log_mel(codes))[columns // 2]
+    return codes[CONTEXT_COLUMNS], _cells(codec.decode_log_mel(codes))[CONTEXT_COLUMNS]
 
 
 def _errors(codec: Codec, grid: Grid, target: Samples) -> Samples:
