@@ -88,6 +88,7 @@ class CodeReader:
         self._positions = prior.positions(shape[3]).detach()
         self._last = torch.zeros(self._rows, dtype=torch.int64, device=weight.device)
         self._wanted = self._last[:batch]
+        self._unheard = weight.new_zeros(self._rows - batch, hidden)
         # Of the position that is being read: its codes' embeddings so far, and what its next code follows from.
         self._held = weight.new_zeros(self._rows, hidden)
         self._given = weight.new_zeros(self._rows, hidden)
@@ -114,7 +115,6 @@ class CodeReader:
                 for layer in self._layers:
                     layer.memory[:, row] = layer.memory[:, same]
         self.slot = tokens.shape[1]
-        self._held.zero_()
         return self._logits()
 
     @torch.inference_mode()
@@ -122,13 +122,13 @@ class CodeReader:
         """Read one more code of each row, `[batch]`; returns what `start` returns."""
         position, level = divmod(self.slot, self.prior.num_quantizers)
         self._wanted.copy_(codes)
-        self._held += torch.embedding(self._codes[level], self._last)
+        code = torch.embedding(self._codes[level], self._last)
+        self._held = self._held + code if level else code
         self.slot += 1
         if level + 1 < self.prior.num_quantizers:
             self._given += torch.embedding(self._codes_above[level], self._last)
         else:
             self._given = self._read(self._held[:, None], position + 1, 0, self.batch)
-            self._held.zero_()
         return self._logits()
 
     def _read(self, held: Tensor, first: int, begin: int, end: int) -> Tensor:
@@ -142,17 +142,16 @@ class CodeReader:
         shape, width = (count, positions, 3, heads, -1), (hidden,)
         for layer in self._layers:
             qkv = _linear(torch.layer_norm(x, width, *layer.norm), layer.qkv)
-            query, *found = qkv[: count * positions].view(shape).permute(2, 0, 3, 1, 4).unbind(0)
+            found = qkv[: count * positions].view(shape).permute(2, 0, 3, 1, 4)
             memory = layer.memory[:, begin:end, :, :last]
+            memory.narrow(3, first, positions).copy_(found[1:])
             keys, values = memory.unbind(0)
-            keys[:, :, first:] = found[0]
-            values[:, :, first:] = found[1]
             # Either a window is read from its first position, or one position that sees all before it.
-            attended = functional.scaled_dot_product_attention(query, keys, values, is_causal=first == 0)
-            attended = attended.transpose(1, 2).reshape(-1, hidden)
+            attended = functional.scaled_dot_product_attention(found[0], keys, values, is_causal=first == 0)
+            seen = attended.transpose(1, 2).reshape(-1, hidden)
             if count < rows:
-                attended = functional.pad(attended, (0, 0, 0, rows - count))
-            x = layer.feed(x + _linear(attended, layer.project))
+                seen = torch.cat((seen, self._unheard))
+            x = layer.feed(x + _linear(seen, layer.project))
         return torch.layer_norm(x[positions - 1 :: positions], width, *self._norm_blocks)
 
     def _logits(self) -> Tensor:
