@@ -1,5 +1,8 @@
 """Going on from sounds and renewing parts of them: what is given stays, what is new joins it."""
 
+from copy import deepcopy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -66,12 +69,26 @@ def test_a_continuation_follows_from_the_seed_and_from_what_was_heard(generator:
     assert not np.array_equal(first.grid[-2:], continue_sound(generator, low, seconds=0.4, seed=3).grid[-2:])
 
 
+def ending(generator: Generator, bias: float) -> Generator:
+    """One whose prior ends sounds more often."""
+    prior = deepcopy(generator.prior)
+    with torch.no_grad():
+        prior.head.bias[prior.end] += bias
+    return replace(generator, prior=prior)
+
+
 def test_a_natural_continuation_ends_by_itself_at_most_after_the_asked_time(generator: Generator) -> None:
     lengths = {
-        continue_sound(generator, sound(), seconds=2.0, seed=seed, natural=True).samples.shape[1] for seed in range(8)
+        continue_sound(ending(generator, 3.0), sound(), seconds=2.0, seed=seed, natural=True).samples.shape[1]
+        for seed in range(8)
     }
     assert len(lengths) > 1
     assert max(lengths) <= round(2.9 * 48_000)
+
+
+def test_a_sound_that_the_prior_would_end_at_once_goes_on_for_a_column(generator: Generator) -> None:
+    out = continue_sound(ending(generator, 50.0), sound(), seconds=2.0, seed=1, natural=True)
+    assert out.samples.shape[1] == sound().samples.shape[1] + generator.codec.column_samples
 
 
 @settings(deadline=None, max_examples=15)

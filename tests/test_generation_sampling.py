@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 import model_example
 from distill.errors import DistillError, UsageError
-from distill.generation.sampling import FREE, LevelSettings, SamplingConfig, choose, draw_codes, sample_codes
+from distill.generation.sampling import (
+    END_SHARPNESS,
+    FREE,
+    LevelSettings,
+    SamplingConfig,
+    choose,
+    draw_codes,
+    ends,
+    sample_codes,
+)
 from distill.models.prior import CodePrior
 
 SIZE, LEVELS, BANDS = 16, 3, 4
@@ -83,7 +92,11 @@ def test_sampling_follows_the_whole_network_read_again_for_each_code(config: Sam
         window = torch.tensor([codes[first:]], dtype=torch.int64)
         logits = model(window, torch.tensor([first == 0]))[:, -1, :SIZE].detach().double().numpy()
         level = place % LEVELS
-        codes.append(int(choose(logits, np.array([uniform.random()]), config.of_levels(LEVELS)[level])[0]))
+        if place % COLUMN == 0:
+            # The last number of a column is for its end.
+            drawn = uniform.random(COLUMN + 1)
+        number = drawn[place % COLUMN : place % COLUMN + 1]
+        codes.append(int(choose(logits, number, config.of_levels(LEVELS)[level])[0]))
     assert grid.reshape(-1).tolist() == codes
 
 
@@ -97,17 +110,40 @@ def test_columns_that_training_never_reached_are_not_used() -> None:
 
 
 def test_a_sound_ends_where_the_prior_ends_it_only_when_asked() -> None:
-    model, seeds = prior(end_bias=2.0), list(range(12))
+    model, seeds = prior(end_bias=3.0), list(range(12))
     natural = sample_codes(model, columns=30, seeds=seeds, natural=True)
     fixed = sample_codes(model, columns=30, seeds=seeds)
     lengths = {len(grid) for grid in natural}
     assert len(lengths) > 1
     assert min(lengths) >= 1
     assert all(len(grid) == 30 for grid in fixed)
+    assert equal(natural, [grid[: len(end)] for grid, end in zip(fixed, natural, strict=True)])
     endless = sample_codes(prior(end_bias=-50.0), columns=12, seeds=seeds, natural=True)
     assert all(len(grid) == 12 for grid in endless)
     at_once = sample_codes(prior(end_bias=50.0), columns=12, seeds=seeds, natural=True)
     assert all(len(grid) == 1 for grid in at_once)
+
+
+def test_a_sound_that_could_have_ended_goes_on_as_if_it_could_not() -> None:
+    model = prior(end_bias=3.0)
+    grids = sample_codes(model, columns=2, seeds=list(range(200)), natural=True)
+    going_on = torch.from_numpy(np.stack([grid.reshape(-1) for grid in grids if len(grid) == 2]))
+    assert 20 < len(going_on) < 180
+    with torch.no_grad():
+        logits = model(going_on[:, :COLUMN], torch.ones(len(going_on), dtype=torch.bool))[:, COLUMN, :SIZE]
+    below = logits.double().softmax(-1).cumsum(-1).gather(1, going_on[:, COLUMN, None])
+    # Where each code lies among the cumulated probabilities is uniform, and not only in the part that no end takes.
+    assert 0.4 < float((below - 0.5 * logits.softmax(-1).gather(1, going_on[:, COLUMN, None])).mean()) < 0.6
+
+
+@given(st.floats(-5, 5), st.floats(0.1, 2))
+def test_odds_of_an_end_are_sharpened_and_follow_the_temperature(log_odds: float, temperature: float) -> None:
+    codes = np.log(np.full(9, 1 / 9))
+    logits = np.tile(np.append(codes, log_odds), (1000, 1))
+    share = ends(logits, np.arange(1000) / 1000, LevelSettings(temperature)).mean()
+    assert share == pytest.approx(1 / (1 + np.exp(-END_SHARPNESS * log_odds / temperature)), abs=2e-3)
+    for greedy in (LevelSettings(0), LevelSettings(top_k=1)):
+        assert ends(logits[:1], np.array([0.5]), greedy)[0] == (log_odds > 0) or abs(log_odds) < 1e-9
 
 
 def test_greedy_choice_knows_no_seed() -> None:
@@ -287,10 +323,11 @@ def test_given_codes_stay_wherever_they_stand(seed: int, columns: int, data: st.
         assert np.array_equal(grid[:length][wanted != FREE], wanted[wanted != FREE])
 
 
-def test_a_natural_end_comes_only_after_what_is_given() -> None:
+def test_a_natural_end_comes_only_after_what_is_given_and_something_new() -> None:
     wanted = np.zeros((5, BANDS, LEVELS), np.int64)
     (grid,) = sample_codes(prior(end_bias=50.0), columns=20, seeds=[3], given=wanted, natural=True)
-    assert np.array_equal(grid, wanted)
+    assert len(grid) == 6
+    assert np.array_equal(grid[:5], wanted)
 
 
 def test_the_probability_of_given_codes_is_the_one_the_network_sees_in_them() -> None:

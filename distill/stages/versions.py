@@ -5,7 +5,7 @@ CODE_VERSIONS = {
     "configure": 4,
     "train_vqvae": 5,
     "train_prior": 5,
-    "check_memorization": 6,
+    "check_memorization": 7,
     "train_vocoder": 2,
     "register": 1,
 }
