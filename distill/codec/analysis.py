@@ -26,28 +26,36 @@ STAY = 0.6
 
 
 @torch.inference_mode()
-def find_codes(codec: Codec, log_mel: Samples, *, like: Grid | None = None) -> Grid:
-    """Code grid `[columns, bands, levels]` of a log mel `[n_mels, frames]`.
-
-    Args:
-        codec: whose codes to find.
-        log_mel: what to decode to.
-        like: codes `[columns, bands, levels]` of what this was made from; where it has fewer columns, the rest is free.
-    """
-    target = np.pad(log_mel, ((0, 0), (0, -log_mel.shape[1] % STRIDE)))
+def find_codes(codec: Codec, log_mel: Samples) -> Grid:
+    """Code grid `[columns, bands, levels]` that decodes to nearly a log mel `[n_mels, frames]`."""
+    target = _whole(log_mel)
     found, errors = _nearest(codec, target)
     silence, floor = _silence(codec)
     silent = _cells(target) < floor + QUIET
     calm = np.where(silent[..., None], silence, found)
-    worse = _errors(codec, calm, target) > errors + TOLERANCE
-    found = np.where((silent & ~worse)[..., None], calm, found)
-    if like is None:
-        return found
-    known = found.copy()
-    both = min(len(like), len(found))
-    known[:both] = like[:both]
-    stays = STAY * _errors(codec, known, target) <= _errors(codec, found, target) + TOLERANCE
-    return np.where(stays[..., None], known, found)
+    worse = _errors(codec.decode_log_mel(calm), target) > errors + TOLERANCE
+    return np.where((silent & ~worse)[..., None], calm, found)
+
+
+def keep_codes(codec: Codec, log_mel: Samples, found: Grid, known: Grid) -> Grid:
+    """The codes found for a log mel, with those known before in their place where they decode about as well.
+
+    Args:
+        codec: whose codes they are.
+        log_mel: `[n_mels, frames]`.
+        found: what `find_codes` gives, `[columns, bands, levels]`.
+        known: codes of what the sound was made from, `[n, bands, levels]`; columns that only one has stay as found.
+    """
+    target, kept, both = _whole(log_mel), found.copy(), min(len(known), len(found))
+    kept[:both] = known[:both]
+    before, now = (_errors(codec.decode_log_mel(grid), target) for grid in (kept, found))
+    stays = STAY * before <= now + TOLERANCE
+    return np.where(stays[..., None], kept, found)
+
+
+def _whole(log_mel: Samples) -> Samples:
+    """A log mel `[n_mels, frames]`, with silence behind it up to whole columns."""
+    return np.pad(log_mel, ((0, 0), (0, -log_mel.shape[1] % STRIDE)))
 
 
 def _nearest(codec: Codec, target: Samples) -> tuple[Grid, Samples]:
@@ -55,12 +63,12 @@ def _nearest(codec: Codec, target: Samples) -> tuple[Grid, Samples]:
     encoded = aim = codec.vectors(target)
     best = codec.quantize(aim)
     rebuilt = codec.decode_log_mel(best)
-    least = _around(np.abs(rebuilt - target))
+    least = _errors(rebuilt, target)
     for _ in range(ROUNDS):
         aim = aim + encoded - codec.vectors(rebuilt)
         codes = codec.quantize(aim)
         rebuilt = codec.decode_log_mel(codes)
-        errors = _around(np.abs(rebuilt - target))
+        errors = _errors(rebuilt, target)
         best = np.where((errors < least)[..., None], codes, best)
         least = np.minimum(errors, least)
     return best, least
@@ -73,18 +81,12 @@ def _silence(codec: Codec) -> tuple[Grid, Samples]:
     return codes[CONTEXT_COLUMNS], _cells(codec.decode_log_mel(codes))[CONTEXT_COLUMNS]
 
 
-def _errors(codec: Codec, grid: Grid, target: Samples) -> Samples:
-    """Mean absolute difference of what is decoded around each cell, `[columns, bands]`."""
-    return _around(np.abs(codec.decode_log_mel(grid) - target))
-
-
-def _around(values: Samples) -> Samples:
-    """Means of `[n_mels, frames]` around each cell, `[columns, bands]`."""
-    cells = torch.from_numpy(_cells(values))[None]
-    means: Samples = functional.avg_pool2d(cells, 2 * AROUND + 1, stride=1, padding=AROUND, count_include_pad=False)[
-        0
-    ].numpy()
-    return means
+def _errors(rebuilt: Samples, target: Samples) -> Samples:
+    """Mean absolute difference of two log mels `[n_mels, frames]` around each cell, `[columns, bands]`."""
+    cells = torch.from_numpy(_cells(np.abs(rebuilt - target)))[None]
+    around = functional.avg_pool2d(cells, 2 * AROUND + 1, stride=1, padding=AROUND, count_include_pad=False)
+    errors: Samples = around[0].numpy()
+    return errors
 
 
 def _cells(values: Samples) -> npt.NDArray[np.float32]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono
-from distill.codec.analysis import find_codes
+from distill.codec.analysis import find_codes, keep_codes
 from distill.codec.codec import Codec, Normalised, Samples, normalise
 from distill.codes.grid import CodeGrid, Codes, Source
 from distill.codes.model import CodesModel
@@ -70,7 +70,9 @@ def encode_sound(model: CodesModel, sound: Sound, name: str, *, like: CodeGrid |
         normalised = Normalised(scaled(samples, like.source.gain_db), like.source.gain_db)
     seconds = len(samples) / model.sample_rate
     log_mel = model.codec.log_mel(normalised.samples)
-    codes = find_codes(model.codec, log_mel, like=None if like is None else like.codes)
+    codes = find_codes(model.codec, log_mel)
+    if like is not None:
+        codes = keep_codes(model.codec, log_mel, codes, like.codes)
     return model.grid(codes, Source(name, seconds, normalised.gain_db))
 
 
@@ -147,14 +149,15 @@ def round_trip(model: CodesModel, grid: CodeGrid) -> RoundTrip:
     log_mel = codec.decode_log_mel(grid.codes)
     made = waveform(codec, log_mel)
     heard = codec.log_mel(made)
+    as_sound = find_codes(codec, heard)
     as_file = find_codes(codec, codec.log_mel(normalise(made).samples))[:columns]
     books = codebooks(codec)
     distance = relative_distance(sum_of_vectors(books, as_file), sum_of_vectors(books, grid.codes))
     return RoundTrip(
         by_spectrogram=_changed(grid.codes, find_codes(codec, log_mel)),
-        by_sound=_changed(grid.codes, find_codes(codec, heard)[:columns]),
+        by_sound=_changed(grid.codes, as_sound[:columns]),
         by_file=_changed(grid.codes, as_file),
-        like_grid=_changed(grid.codes, find_codes(codec, heard, like=grid.codes)[:columns]),
+        like_grid=_changed(grid.codes, keep_codes(codec, heard, as_sound, grid.codes)[:columns]),
         distance=distance,
     )
 
