@@ -164,6 +164,15 @@ def test_a_sequence_has_the_same_logits_alone_and_among_others(
         assert torch.equal(read(model, tokens[rows]), whole[rows])
 
 
+def test_small_products_by_either_library_give_the_same_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = prior(hidden=128), codes(3, 3 * COLUMN)
+    small = read(model, tokens)
+    monkeypatch.setattr(incremental, "SMALL", 0)
+    large = read(model, tokens)
+    torch.testing.assert_close(small, large)
+    assert not torch.equal(small, large)
+
+
 def test_where_one_product_depends_on_the_number_of_rows_all_have_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(incremental, "_agree", lambda inputs, *_: inputs != 64)
     assert rows_of(1, {(32, 96)}, torch.device("cpu")) == 2

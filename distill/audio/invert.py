@@ -62,7 +62,8 @@ def griffin_lim(
     Phases follow Nenov, Nguyen, Balazs and Bot, "Faster than fast: accelerating the Griffin-Lim algorithm" (2023),
     starting from random ones that depend on `seed` alone, so that a sound comes out the same alone and in a batch. A
     mel leaves open how the power of a band is spread over its bins: now and then the magnitudes become those that the
-    waveform has by then, fitted to the mel. Samples that are known are put back in every round, so that what is new joins them in phase.
+    waveform has by then, fitted to the mel. Samples that are known are put back in every round, so that what is new
+    joins them in phase.
     Memory beside input and output does not grow with the length.
 
     Args:
@@ -88,7 +89,7 @@ def griffin_lim(
             place = slice(first * hop, (last - 1) * hop)
             before = out[index, first * hop :][: (_SHARED_FRAMES - 1) * hop] if first else None
             out[index, place] = piece.waveform(
-                _within(log_mel[index]), frames, estimate or _cheap(config), rounds, known[index, place], before
+                _within(log_mel[index]), frames, estimate, rounds, known[index, place], before
             )
     return out
 
@@ -122,7 +123,7 @@ def griffin_lim_blocks(
     before: Tensor | None = None
     for piece in _pieces(frames, config, seed, torch.device(device)):
         known = torch.full(((piece.last - piece.first - 1) * hop,), torch.nan, device=device)
-        made = piece.waveform(log_mel, frames, estimate or _cheap(config), rounds, known, before)
+        made = piece.waveform(log_mel, frames, estimate, rounds, known, before)
         done = len(made) if piece.last == frames else (PIECE_FRAMES - _REMADE_FRAMES) * hop
         yield made[_LEAD_FRAMES * hop if piece.first else 0 : done]
         before = made[(PIECE_FRAMES - _SHARED_FRAMES) * hop :]
@@ -151,7 +152,7 @@ class _Piece:
         self,
         log_mel: LogMel,
         frames: int,
-        estimate: Estimate,
+        estimate: Estimate | None,
         rounds: int,
         known: Tensor,
         before: Tensor | None,
@@ -160,8 +161,12 @@ class _Piece:
 
         `before` are the samples `[(_SHARED_FRAMES - 1) * hop_length]` that the piece before made of the same frames.
         """
-        magnitude, phase = estimate(log_mel, frames, self.first, self.last)
         power = _power(log_mel(self.first, self.last), self.config)
+        if estimate:
+            magnitude, phase = estimate(log_mel, frames, self.first, self.last)
+        else:
+            blocks = [linear_power(block, self.config).sqrt_() for block in power.split(_BLOCK_FRAMES)]
+            magnitude, phase = torch.cat(blocks), None
         angle = self.angle
         if before is not None and phase is None:
             found = self.overlap.angles(before)
@@ -226,17 +231,6 @@ def _pieces(frames: int, config: SpectrogramConfig, seed: int, device: torch.dev
 
 def _within(log_mel: Tensor) -> LogMel:
     return lambda first, last: log_mel[:, first:last]
-
-
-def _cheap(config: SpectrogramConfig) -> Estimate:
-    """Magnitudes without a network, and random phases."""
-
-    def estimate(log_mel: LogMel, frames: int, first: int, last: int) -> tuple[Tensor, Tensor | None]:
-        power = _power(log_mel(first, last), config)
-        found = [linear_power(block, config).sqrt_() for block in power.split(_BLOCK_FRAMES)]
-        return torch.cat(found), None
-
-    return estimate
 
 
 def _power(log_mel: Tensor, config: SpectrogramConfig) -> Tensor:

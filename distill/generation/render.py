@@ -23,6 +23,8 @@ PEAK_DB = -1.0
 LOUDEST_DB = -0.1
 # A sound that the model made much quieter than those it learned from is nearly silence; louder it would be hiss.
 MAX_GAIN_DB = 12.0
+# A sound that is cut off while it is loud would end with a click.
+FADE_SECONDS = 0.01
 MAX_SECONDS = 3600.0
 MAX_COUNT = 10_000
 MAX_SEED = 2**63 - 1
@@ -158,7 +160,8 @@ def sample_grids(
 def waveform_blocks(generator: Generator, grid: Grid, samples: int) -> Iterator[Samples]:
     """The first `samples` of a grid's waveform, or all of them where it has fewer, in blocks `[n]`.
 
-    They have the level of the codes: the peak may lie above 1. A long sound is nowhere as a whole.
+    The last 10 ms fade out. They have the level of the codes: the peak may lie above 1. A long sound is nowhere as a
+    whole.
 
     Raises:
         ArtifactError: the decoder's weights are damaged.
@@ -171,11 +174,24 @@ def waveform_blocks(generator: Generator, grid: Grid, samples: int) -> Iterator[
         frames = codec.decode_log_mel(grid[begin:end])[:, first - STRIDE * begin : last - STRIDE * begin]
         return torch.from_numpy(np.ascontiguousarray(frames)).to(codec.device)
 
-    for block in codec.waveform_blocks(log_mel, STRIDE * len(grid)):
-        yield block[:samples]
-        samples -= len(block)
-        if samples <= 0:
+    frames = STRIDE * len(grid)
+    left = min(samples, (frames - 1) * codec.spectrogram.hop_length)
+    fade = min(left, codec.samples_of(FADE_SECONDS))
+    for block in codec.waveform_blocks(log_mel, frames):
+        kept = block[:left]
+        yield _faded(kept, left, fade)
+        left -= len(kept)
+        if not left:
             return
+
+
+def _faded(block: Samples, left: int, fade: int) -> Samples:
+    """A block that begins when `left` samples are left of a sound, the last `fade` of which sink to 0."""
+    if left - len(block) >= fade:
+        return block
+    share = np.arange(left, left - len(block), -1, dtype=np.float32) / np.float32(fade + 1)
+    faded: Samples = block * np.square(np.sin(np.minimum(share, 1) * np.float32(np.pi / 2)))
+    return faded
 
 
 def peak_gain(peak: float) -> float:

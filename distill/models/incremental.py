@@ -1,37 +1,68 @@
 """The prior one code at a time, with the keys and values of what it has read kept."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.models.prior import Block, CodePrior, FeedForward, gelu
 
+# The most sequences that are read side by side.
+MOST_ROWS = 16
+# A prior whose matrices have at most so many elements is read with numpy's products: its library has routines for small
+# ones, which take a third of the time of torch's, which bring the matrix into another order each time.
+SMALL = 2**17
+
 Weights = tuple[Tensor, Tensor]
+
+
+class _Linear:
+    """A product with a matrix `[inputs, outputs]` and a bias `[outputs]`.
+
+    Products of few rows are twice as fast with such a matrix as with `[outputs, inputs]`.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, small: bool) -> None:
+        self.weight, self.bias, self.small = weight, bias, small
+        if small:
+            self._weight, self._bias = weight.numpy(), bias.numpy()
+
+    @classmethod
+    def of(cls, module: nn.Linear, small: bool) -> "_Linear":
+        return cls(module.weight.detach().T.contiguous(), module.bias.detach(), small)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`[rows, outputs]` of `[rows, inputs]`."""
+        rows, inputs = x.shape
+        if not self.small or rows % 2 or rows > MOST_ROWS:
+            return torch.addmm(self.bias, x, self.weight)
+        # Two rows at a time, however many there are: each row then has the bits that it has in any other batch.
+        found = np.matmul(x.numpy().reshape(-1, 2, inputs), self._weight)
+        found += self._bias
+        return torch.from_numpy(found.reshape(rows, -1))
 
 
 @dataclass(frozen=True)
 class _Feed:
-    """A feed-forward net's weights at hand: finding them through the modules takes longer than a small product.
-
-    Matrices are `[inputs, outputs]`: products of few rows are twice as fast with them as with `[outputs, inputs]`.
-    """
+    """A feed-forward net's weights at hand: finding them through the modules takes longer than a small product."""
 
     norm: Weights
-    up: Weights
-    down: Weights
+    up: _Linear
+    down: _Linear
 
     @classmethod
-    def of(cls, module: FeedForward) -> "_Feed":
-        return cls(_norm(module.norm), _matrix(module.up), _matrix(module.down))
+    def of(cls, module: FeedForward, small: bool) -> "_Feed":
+        return cls(_norm(module.norm), _Linear.of(module.up, small), _Linear.of(module.down, small))
 
     def __call__(self, x: Tensor) -> Tensor:
         inner = torch.layer_norm(x, x.shape[-1:], *self.norm)
-        return x + _linear(gelu(_linear(inner, self.up)), self.down)
+        return x + self.down(gelu(self.up(inner)))
 
 
 @dataclass(frozen=True)
@@ -39,14 +70,10 @@ class _Layer:
     """A block's weights, and the keys and values `[2, batch, heads, positions, hidden / heads]` of what was read."""
 
     norm: Weights
-    qkv: Weights
-    project: Weights
+    qkv: _Linear
+    project: _Linear
     feed: _Feed
     memory: Tensor
-
-
-# The most sequences that are read side by side.
-MOST_ROWS = 16
 
 
 class CodeReader:
@@ -72,16 +99,18 @@ class CodeReader:
         hidden, heads, levels = weight.shape[1], blocks[0].heads, prior.num_quantizers
         linears = [module for module in prior.modules() if isinstance(module, nn.Linear) and module is not prior.head]
         shapes = {(linear.in_features, linear.out_features) for linear in linears} | {(hidden, len(weight) // levels)}
-        self._rows = rows_of(batch, shapes, weight.device)
+        small = weight.device.type == "cpu" and max(map(math.prod, shapes)) <= SMALL
+        self._rows = batch + batch % 2 if small else rows_of(batch, shapes, weight.device)
         shape = (2, batch, heads, columns * prior.bands + 1, hidden // heads)
-        self._layers = [_layer(block, weight.new_zeros(shape)) for block in blocks]
-        self._norm_blocks, self._depth, self._norm = _norm(prior.norm_blocks), _Feed.of(prior.depth), _norm(prior.norm)
+        self._layers = [_layer(block, small, weight.new_zeros(shape)) for block in blocks]
+        self._norm_blocks, self._norm = _norm(prior.norm_blocks), _norm(prior.norm)
+        self._depth = _Feed.of(prior.depth, small)
         head_weight = weight.view(levels, -1, hidden).transpose(1, 2).contiguous()
         head_bias = prior.head.bias.detach().view(levels, -1)
         inside = head_bias.clone()
         inside[:, prior.end] = -torch.inf
-        self._heads = list(zip(head_weight, inside, strict=True))
-        self._head_at_column = (head_weight[0], head_bias[0])
+        self._heads = [_Linear(*of_level, small) for of_level in zip(head_weight, inside, strict=True)]
+        self._head_at_column = _Linear(head_weight[0], head_bias[0], small)
         self._codes = prior.codes.weight.detach()[: levels * prior.codebook_size].view(levels, -1, hidden).unbind()
         self._codes_above = prior.codes_above.weight.detach().view(levels, -1, hidden).unbind()
         self._levels = prior.level.weight.detach().unbind()
@@ -141,9 +170,9 @@ class CodeReader:
         x = (held + self._positions[first:last]).view(-1, hidden)
         shape, width = (count, positions, 3, heads, -1), (hidden,)
         for layer in self._layers:
-            qkv = _linear(torch.layer_norm(x, width, *layer.norm), layer.qkv)
+            qkv = layer.qkv(torch.layer_norm(x, width, *layer.norm))
             found = qkv[: count * positions].view(shape).permute(2, 0, 3, 1, 4)
-            memory = layer.memory[:, begin:end, :, :last]
+            memory = layer.memory.narrow(1, begin, count).narrow(3, 0, last)
             memory.narrow(3, first, positions).copy_(found[1:])
             keys, values = memory.unbind(0)
             # Either a window is read from its first position, or one position that sees all before it.
@@ -151,7 +180,7 @@ class CodeReader:
             seen = attended.transpose(1, 2).reshape(-1, hidden)
             if count < rows:
                 seen = torch.cat((seen, self._unheard))
-            x = layer.feed(x + _linear(seen, layer.project))
+            x = layer.feed(x + layer.project(seen))
         return torch.layer_norm(x[positions - 1 :: positions], width, *self._norm_blocks)
 
     def _logits(self) -> Tensor:
@@ -159,7 +188,7 @@ class CodeReader:
         x = self._depth(self._given + self._levels[level])
         final = torch.layer_norm(x, x.shape[-1:], *self._norm)
         head = self._heads[level] if self.slot % self.prior.column_tokens else self._head_at_column
-        return _linear(final, head)[: self.batch]
+        return head(final)[: self.batch]
 
 
 def rows_of(batch: int, shapes: Iterable[tuple[int, int]], device: torch.device) -> int:
@@ -185,27 +214,19 @@ def _agree(inputs: int, outputs: int, rows: int, threads: int, device: torch.dev
     """Whether so many rows give the same product as the most rows do."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(MOST_ROWS, inputs, generator=generator).to(device)
-    weight = (torch.randn(inputs, outputs, generator=generator).to(device), x.new_zeros(outputs))
-    return torch.equal(_linear(x[:rows], weight), _linear(x, weight)[:rows])
+    weight = torch.randn(inputs, outputs, generator=generator).to(device)
+    bias = x.new_zeros(outputs)
+    return torch.equal(torch.addmm(bias, x[:rows], weight), torch.addmm(bias, x, weight)[:rows])
 
 
-def _linear(x: Tensor, weights: Weights) -> Tensor:
-    """Of `[rows, inputs]`, a matrix `[inputs, outputs]` and a bias `[outputs]`."""
-    return torch.addmm(weights[1], x, weights[0])
-
-
-def _layer(block: Block, memory: Tensor) -> _Layer:
+def _layer(block: Block, small: bool, memory: Tensor) -> _Layer:
     return _Layer(
         norm=_norm(block.norm),
-        qkv=_matrix(block.qkv),
-        project=_matrix(block.project),
-        feed=_Feed.of(block.feed),
+        qkv=_Linear.of(block.qkv, small),
+        project=_Linear.of(block.project, small),
+        feed=_Feed.of(block.feed, small),
         memory=memory,
     )
-
-
-def _matrix(module: nn.Linear) -> Weights:
-    return module.weight.detach().T.contiguous(), module.bias.detach()
 
 
 def _norm(module: nn.LayerNorm) -> Weights:
