@@ -3,9 +3,9 @@
 CODE_VERSIONS = {
     "prepare": 2,
     "configure": 4,
-    "train_vqvae": 5,
+    "train_vqvae": 6,
     "train_prior": 5,
-    "check_memorization": 7,
-    "train_vocoder": 2,
+    "check_memorization": 8,
+    "train_vocoder": 3,
     "register": 1,
 }
