@@ -202,6 +202,14 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         build_networks(model, path, prior_config=config, prior_state=artifact_example.prior_state())
 
 
+def test_a_file_need_not_say_how_short_a_sound_can_be(tmp_path: Path) -> None:
+    path = write_example(tmp_path / "a.distill")
+    model = read_model(path)
+    state = {name: tensor for name, tensor in (model.prior_state or {}).items() if name != "shortest_columns"}
+    write_model(path, model.manifest, model.vqvae_state, state)
+    assert int(load_prior(path).shortest_columns) == 1
+
+
 def test_damaged_weights_are_named_on_decoding() -> None:
     model = codec(vqvae())
     with torch.no_grad():

@@ -124,6 +124,20 @@ def test_a_sound_ends_where_the_prior_ends_it_only_when_asked() -> None:
     assert all(len(grid) == 1 for grid in at_once)
 
 
+def test_no_sound_ends_before_the_shortest_of_the_training_unless_its_beginning_is_not_known() -> None:
+    model = prior(end_bias=50.0)
+    model.shortest_columns.fill_(7)
+    (new,) = sample_codes(model, columns=12, seeds=[0], natural=True)
+    assert len(new) == 7
+    given = np.zeros((3, BANDS, LEVELS), np.int64)
+    (gone_on,) = sample_codes(model, columns=12, seeds=[0], natural=True, given=given)
+    assert len(gone_on) == 7
+    (from_within,) = sample_codes(model, columns=12, seeds=[0], natural=True, given=given, from_start=False)
+    assert len(from_within) == 4
+    (cut,) = sample_codes(model, columns=5, seeds=[0], natural=True)
+    assert len(cut) == 5
+
+
 def test_a_sound_that_could_have_ended_goes_on_as_if_it_could_not() -> None:
     model = prior(end_bias=3.0)
     grids = sample_codes(model, columns=2, seeds=list(range(200)), natural=True)

@@ -1,5 +1,7 @@
 """What the prior learns from: the code grids of whole sounds, cut into columns in one way or in several."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -45,6 +47,18 @@ def test_a_cut_begins_a_part_of_a_column_later_and_so_not_where_the_sound_begins
             assert np.array_equal(stretch.grid, expected)
             assert stretch.at_start == (first.at_start and number == 0)
             assert stretch.at_end == first.at_end
+
+
+def test_a_training_notes_how_short_its_sounds_are(trained: tuple[PreparedDataset, ConvVQVAE]) -> None:
+    dataset, _ = trained
+    cut = task(trained, CUTS)
+    assert int(cut.model.shortest_columns) == 1
+    cut.start()
+    frames = [dataset.segment(row).shape[1] for row in dataset.segments_of("train", variants=False)]
+    assert int(cut.model.shortest_columns) == -(-min(frames) // STRIDE) > 1
+    cut.sounds = [replace(sound, at_end=False) for sound in cut.sounds]
+    cut.start()
+    assert int(cut.model.shortest_columns) == 1
 
 
 def test_epochs_are_as_long_and_evaluations_the_same_however_often_sounds_are_cut(

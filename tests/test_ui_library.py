@@ -89,8 +89,8 @@ def test_versions_are_promoted_saved_imported_compared_and_deleted(
     for card in cards.all()[:2]:
         card.get_by_text("Compare").click()
     differences = page.locator("#library-differences")
-    differences.get_by_role("row", name="verdict").wait_for()
-    assert {"pass", "fail"} <= set(differences.get_by_role("row", name="verdict").locator("td").all_inner_texts())
+    cells = differences.get_by_role("row", name="verdict").locator("td")
+    wait(lambda: {"pass", "fail"} <= set(cells.all_inner_texts()))
 
     # A version without a file of its own is kept as one again, and used in between.
     (project / "models" / "bells.distill").unlink()

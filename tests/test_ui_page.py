@@ -72,7 +72,7 @@ def test_sounds_are_judged_heard_and_kept(server: Served, chromium: Any, project
     rows = page.locator(".d-sounds tbody tr")
     rows.first.wait_for()
     wait(lambda: rows.count() == 21)
-    assert "2 of 21 files" in page.locator("#data-summary").inner_text()
+    page.locator("#data-summary").get_by_text("2 of 21 files").wait_for()
     assert "truncated" in page.locator(".d-sounds").inner_text()
     with page.expect_response(lambda answer: "/media/" in answer.url) as answer:
         page.get_by_role("button", name="Play a good one.wav").press("Enter")
@@ -227,7 +227,7 @@ def test_both_models_are_trained_and_the_verdict_is_shown(server: Served, chromi
     strips.first.hover()
     page.get_by_text(re.compile(r"Structure, code \d: \d+ times")).wait_for()
     assert not re.search(r"level[_ ]\d", page.locator("#train-live").inner_text())
-    assert "it may be memorizing" in page.locator("#train-live").inner_text()
+    wait(lambda: "it may be memorizing" in page.locator("#train-live").inner_text())
     assert (project / "models" / "whole.distill").is_file()
     assert watched.elsewhere == []
 

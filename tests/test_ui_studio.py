@@ -203,7 +203,7 @@ def test_a_region_is_dragged_with_the_pointer_and_a_finger(server: Served, chrom
     assert last - first > 1
     assert found["levels"] == [0]
     assert found["bands"] == list(range(start["bands"] - 3, start["bands"]))
-    assert "columns" in watched.page.locator(f"{MINE} .where").inner_text()
+    wait(lambda: "columns" in watched.page.locator(f"{MINE} .where").inner_text())
     watched.context.close()
 
     watched = codes_tab(chromium, server, viewport={"width": 390, "height": 800}, has_touch=True)

@@ -17,8 +17,8 @@ from distill.models.sequences import kept_columns
 
 # Marks a code that is to be drawn, in a grid of given ones.
 FREE = -1
-# By how much the odds of an end are sharpened: a prior of few sounds is unsure of it everywhere. The durations of 96
-# sounds were 0.9 columns from those of the 17 drums and bells of the training (Wasserstein), without it 1.4.
+# By how much the odds of an end are sharpened: a prior of few sounds is unsure of it everywhere. The durations of 192
+# sounds were 0.7 columns from those of the 17 drums and bells of the training (Wasserstein), without it 1.0.
 END_SHARPNESS = 2.0
 # One less two roundings.
 _BELOW_ONE = 1.0 - 2.0**-52
@@ -131,7 +131,8 @@ def sample_codes(
         columns: length of the grids; with `natural` the greatest length.
         seeds: one for each grid, 0 or more.
         config: how codes are chosen; by default as the prior says.
-        natural: end a sound where the prior ends it, but not before a column is drawn behind what is given.
+        natural: end a sound where the prior ends it, but not before a column is drawn behind what is given, and not
+            before the shortest of the training.
         given: the first codes, `[n, bands, levels]`, FREE where they are to be drawn; n may be 0 to `columns`.
         from_start: whether the first column is the sound's true beginning.
         device: the prior is moved there; by default it stays where it is.
@@ -304,6 +305,7 @@ class _Round:
         # What is given before the first free column is read at once.
         begin, codes = int(free[0]) // per_column, np.tile(wanted, (self.sounds, 1))
         last_given = int(np.flatnonzero(wanted != FREE).max(initial=-1))
+        earliest_end = max(begin + 1, int(prior.shortest_columns) if from_start else 0)
         lengths, scores = np.full(self.sounds, columns), np.zeros(self.sounds)
         held = begin if begin < self.window else kept_columns(self.window)
         logits = self._start(reader, codes, begin, held, from_start)
@@ -316,7 +318,7 @@ class _Round:
             for place in range(per_column):
                 values = self._values(logits)
                 slot = column * per_column + place
-                if place == 0 and column > begin and self.natural and slot > last_given:
+                if place == 0 and column >= earliest_end and self.natural and slot > last_given:
                     ended = ends(values, self.uniform[:, per_column], self.settings[0])
                     lengths[ended & (lengths > column)] = column
                     if lengths.max() <= column:

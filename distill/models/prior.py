@@ -49,6 +49,7 @@ class CodePrior(nn.Module):
     """
 
     trained_columns: Tensor
+    shortest_columns: Tensor
 
     def __init__(
         self,
@@ -88,6 +89,8 @@ class CodePrior(nn.Module):
         self.head = nn.Linear(hidden, num_quantizers * (codebook_size + 1))
         # Columns beyond the longest window of the training have embeddings that mean nothing.
         self.register_buffer("trained_columns", torch.zeros((), dtype=torch.int64))
+        # No sound of the training has fewer columns. Few sounds leave the prior too unsure of ends to know.
+        self.register_buffer("shortest_columns", torch.ones((), dtype=torch.int64))
         self._initialise()
 
     @property

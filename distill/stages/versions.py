@@ -4,7 +4,7 @@ CODE_VERSIONS = {
     "prepare": 2,
     "configure": 4,
     "train_vqvae": 6,
-    "train_prior": 5,
+    "train_prior": 6,
     "check_memorization": 8,
     "train_vocoder": 3,
     "register": 1,

@@ -133,8 +133,10 @@ class PriorTask:
         self.config = config
 
     def start(self) -> None:
-        """Let the embeddings begin with the codebooks' vectors."""
+        """Let the embeddings begin with the codebooks' vectors, and note how short a sound can be."""
         self.model.begin_with(self.codebooks)
+        whole = [len(sound.grid) for sound in self.sounds if sound.at_start and sound.at_end and sound.original]
+        self.model.shortest_columns.fill_(min(whole, default=1))
 
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self.runtime.seed, epoch])
