@@ -15,6 +15,7 @@ from distill.live.status import StatusListener, read_rows, rows_file
 from distill.projects import background
 from distill.projects.background import Order, alive, go_on, progress_of, read_order, start, stop
 from distill.projects.state import state_of
+from distill.projects.steered import find_trainings, training_of
 from page_util import make_sounds, settings, wait
 
 
@@ -36,8 +37,9 @@ def test_a_training_goes_on_by_itself_is_found_stopped_and_finished(project: Pat
     assert read_order(root) == order
     with pytest.raises(TrainingError, match="runs already"):
         start(project, order)
+    wait(lambda: (training := state_of(root)["training"]) and len(training["history"]["epoch"]) > 2)
     folder = RunFolder(root, "train_vqvae")
-    wait(lambda: folder.running() and len(state_of(root)["training"]["history"]["epoch"]) > 2)
+    assert folder.running()
     assert [name for name, _ in progress_of(root).stages] == ["prepare", "configure", "train_vqvae"]
     state = wait(lambda: (state := state_of(root))["training"]["previews"] and state)
     json.dumps(state, default=str, allow_nan=False)
@@ -62,6 +64,19 @@ def test_a_training_goes_on_by_itself_is_found_stopped_and_finished(project: Pat
     again = state_of(root)["training"]["history"]["step"]
     assert again[: len(rows)] == rows
     assert again == sorted(set(again))
+
+
+def test_a_training_that_only_holds_its_folder_has_nothing_to_tell_yet(project: Path) -> None:
+    folder = RunFolder(project, "train_vqvae")
+    with folder.held():
+        assert find_trainings(project) == []
+        state = state_of(project)
+        assert (state["trainings"], state["training"]) == ([], None)
+        with pytest.raises(DataError, match="has not run there"):
+            training_of(project, "train_vqvae")
+        folder.note(project / "checkpoints", {"max_lr": 0.001})
+        assert [found.stage for found in find_trainings(project)] == ["train_vqvae"]
+        assert state_of(project)["training"]["running"]
 
 
 def test_the_prior_is_trained_from_the_same_workspace(project: Path) -> None:

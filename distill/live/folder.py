@@ -62,6 +62,10 @@ class RunFolder:
         values = read_json(self._note, what="note about a training", schema=SCHEMA)
         return self.workspace / values["state"], values["start"]
 
+    def begun(self) -> bool:
+        """Whether a training has begun here; one that only holds the folder so far has nothing to tell."""
+        return self._note.is_file()
+
     def running(self) -> bool:
         """Whether a training holds this folder; the system lets go of it when the training dies."""
         return is_held(self._lock)

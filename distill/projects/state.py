@@ -12,12 +12,12 @@ from distill.errors import DistillError
 from distill.files import finite, read_json
 from distill.live.activity import peak_of
 from distill.live.folder import RunFolder
-from distill.live.journal import TRAININGS, read_entries
+from distill.live.journal import read_entries
 from distill.live.status import read_rows, read_status
 from distill.models.health import Health, judge
 from distill.models.labels import level_labels, with_labels
 from distill.projects.background import progress_of
-from distill.projects.steered import in_force, training_of, where_it_stands
+from distill.projects.steered import in_force, training_of, trainings_in, where_it_stands
 from distill.stages.workspace import CONFIG_SCHEMA, Workspace, read_report
 
 CONFIGS: dict[str, type[TrainingConfig]] = {"train_vqvae": VQVAEConfig, "train_prior": PriorConfig}
@@ -57,9 +57,8 @@ def state_of(root: Path, stage: str | None = None) -> dict[str, Any]:
     }
     status = read_status(root, progress.stage) if progress.stage else None
     values["work"] = {key: (status or {}).get(key) for key in ("done", "total", "unit")}
-    trained = [name for name in TRAININGS if (root / ".distill" / "live" / name).is_dir()]
-    values["trainings"] = trained
-    if trained:
+    values["trainings"] = [folder.stage for folder in trainings_in(root)]
+    if values["trainings"]:
         values["training"] = _training(training_of(root, stage))
     return dict(finite(values))
 

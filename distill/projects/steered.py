@@ -17,12 +17,12 @@ from distill.training.stopped import roll_back_stopped
 
 def find_trainings(project: Path) -> list[RunFolder]:
     """Every training that has run in a project itself or in a workspace below `runs/`."""
-    return [
-        RunFolder(root, stage)
-        for root in [project, *sorted((project / RUNS).glob("*/"))]
-        for stage in TRAININGS
-        if (root / ".distill" / "live" / stage).is_dir()
-    ]
+    return [folder for root in [project, *sorted((project / RUNS).glob("*/"))] for folder in trainings_in(root)]
+
+
+def trainings_in(root: Path) -> list[RunFolder]:
+    """The trainings that have begun in a workspace, in the order of their stages."""
+    return [folder for stage in TRAININGS if (folder := RunFolder(root, stage)).begun()]
 
 
 def training_of(root: Path, stage: str | None = None) -> RunFolder:
@@ -34,8 +34,7 @@ def training_of(root: Path, stage: str | None = None) -> RunFolder:
     """
     if stage is not None and stage not in TRAININGS:
         raise UsageError(f"{stage} is no training: use {' or '.join(TRAININGS)}")
-    known = [RunFolder(root, name) for name in TRAININGS if (root / ".distill" / "live" / name).is_dir()]
-    fitting = [folder for folder in known if stage in (None, folder.stage)]
+    fitting = [folder for folder in trainings_in(root) if stage in (None, folder.stage)]
     if not fitting:
         raise DataError(f"{root}: {stage or 'no training'} has {'not ' if stage else ''}run there")
     return next((folder for folder in fitting if folder.running()), fitting[-1])
