@@ -20,10 +20,6 @@ _AHEAD, _BEYOND, _REACH = 0.99, 1.1, 1.25
 # The magnitudes are fitted to the mel when so many rounds are left: rarely while the phases are far from what they will
 # be. At even distances LSD-20 is .03 dB more, and a fit within the first rounds does harm.
 _FITS = (0, 1, 3, 6, 10)
-# A log mel below this, a power of -25 dB, is silence. What decoders leave where recordings are silent lies mostly below
-# it, and the waveform whose spectrum is as even as that is a hum at the hop rate: in the envelope's spectrum of drums
-# that had been through a codec it stood 14 dB above what is beside it, and 2 dB without what is as good as silent.
-_SILENT = 0.3
 # A longer sound is made in pieces of so many frames (22 s at 48 kHz), each beginning with the end of the one before.
 PIECE_FRAMES = 2048
 # The last frames of a piece know nothing of what follows: they are made again, from the phases that they have, and
@@ -238,9 +234,15 @@ def _within(log_mel: Tensor) -> LogMel:
 
 
 def _power(log_mel: Tensor, config: SpectrogramConfig) -> Tensor:
-    """Mel power `[frames, n_mels]` of a log mel `[n_mels, frames]`, 0 where it is as good as silent."""
-    power = MelTransform(config, log_mel.device).to_power(log_mel)
-    return power.masked_fill_(log_mel < _SILENT, 0.0).T.contiguous()
+    """Mel power `[frames, n_mels]` of a log mel `[n_mels, frames]`, 0 below the spectrogram's floor.
+
+    What decoders leave where recordings are silent, and beyond their edges, lies below it. The waveform whose spectrum
+    is as even as that is a hum at the hop rate: in the envelope's spectrum of drums that had been through a codec it
+    stood 14 dB above what is beside it, and without what is below the floor 2 dB.
+    """
+    transform = MelTransform(config, log_mel.device)
+    power = transform.to_power(log_mel)
+    return power.masked_fill_(power < transform.floor, 0.0).T.contiguous()
 
 
 def linear_power(mel_power: Tensor, config: SpectrogramConfig) -> Tensor:
