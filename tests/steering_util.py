@@ -1,16 +1,33 @@
 """Trainings that tests steer: changes at a step, requests from another thread, journals."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from distill.live.events import Event, StepDone
+from distill.artifact.model_file import read_manifest
+from distill.live.events import Event, Listeners, StepDone
 from distill.live.folder import RunFolder
-from distill.stages.workspace import Workspace
+from distill.live.stopping import StopRequest
+from distill.stages.pipeline import run_stage
+from distill.stages.workspace import Call, Workspace
+from pipeline_util import bytes_of, make_workspace, run
 
 Act = Callable[[], Any]
+STAGE = "train_vqvae"
+OUTPUTS = ("trained/vqvae", "previews", "history/train_vqvae", "reports/train_vqvae", "plots/train_vqvae")
+VQVAE = {
+    "augmentation_expansion": 6,
+    "preview_interval": 100,
+    "learning_rate": 1e-3,
+    "weight_full": 0.5,
+    "weight_half": 0.3,
+    "weight_quarter": 0.2,
+    "weight_l1": 0.0,
+}
+STEPS_PER_EPOCH = 6
 
 
 def at_steps(stage: str, acts: dict[int, Act]) -> Callable[[Event], None]:
@@ -74,3 +91,35 @@ def write_journal(path: Path, stage: str, *changes: tuple[int, dict[str, Any]]) 
         for seq, (step, change) in enumerate(changes, start=1)
     ]
     path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def prepare(root: Path) -> Workspace:
+    """A workspace that is ready to train."""
+    workspace = make_workspace(root, vqvae=VQVAE)
+    run(workspace, "prepare", "configure")
+    return workspace
+
+
+def copy(workspace: Workspace, root: Path) -> Workspace:
+    shutil.copytree(workspace.root, root)
+    return Workspace(root)
+
+
+def train(workspace: Workspace, acts: dict[int, Act] | None = None, stage: str = STAGE) -> list[Event]:
+    events: list[Event] = []
+    listeners = Listeners([events.append, at_steps(stage, acts or {})])
+    run_stage(stage, Call(workspace, listeners, StopRequest()))
+    return events
+
+
+def of(events: list[Event], kind: type[Event]) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def weights(workspace: Workspace) -> str:
+    return read_manifest(workspace.vqvae).tensor_digest
+
+
+def outputs(workspace: Workspace) -> dict[str, bytes]:
+    """What the training of the VQ-VAE wrote."""
+    return {name: data for name, data in bytes_of(workspace.root).items() if name.startswith(OUTPUTS)}
