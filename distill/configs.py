@@ -186,6 +186,12 @@ class PriorConfig(TrainingConfig):
         1,
         description="Ways to cut a training sound into columns, each a part of a column later; mostly the first.",
     )
+    augmented_copies: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Copies of each training sound, changed as for the VQ-VAE; the prior is told which are changed.",
+    )
 
     @model_validator(mode="after")
     def _check_heads(self) -> "PriorConfig":

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from distill.artifact.model_file import read_model
+from distill.audio.augment import augment
 from distill.codec.load import build_networks
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
@@ -27,8 +28,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[PreparedDataset, 
     return PreparedDataset(workspace.prepared), vqvae.eval()
 
 
-def task(trained: tuple[PreparedDataset, ConvVQVAE], cuts: int, batch_size: int = 4) -> PriorTask:
-    config = PriorConfig(hidden=16, layers=1, heads=2, batch_size=batch_size, column_cuts=cuts)
+def task(trained: tuple[PreparedDataset, ConvVQVAE], cuts: int, batch_size: int = 4, copies: int = 0) -> PriorTask:
+    config = PriorConfig(hidden=16, layers=1, heads=2, batch_size=batch_size, column_cuts=cuts, augmented_copies=copies)
     return PriorTask(*trained, config, 128, Runtime("cpu", "fp32", 1, 0))
 
 
@@ -38,7 +39,7 @@ def test_a_cut_begins_a_part_of_a_column_later_and_so_not_where_the_sound_begins
     dataset, vqvae = trained
     cut = task(trained, CUTS)
     rows = dataset.segments_of("train", variants=True)
-    for row, first, *later in zip(rows, cut.sounds, *zip(*cut.shown, strict=True), strict=True):
+    for row, first, [later] in zip(rows, cut.sounds, cut.shown, strict=True):
         assert first is later[0]
         log_mel = torch.from_numpy(dataset.segment(row))
         assert len(later) == CUTS
@@ -61,10 +62,44 @@ def test_a_training_notes_how_short_its_sounds_are(trained: tuple[PreparedDatase
     assert int(cut.model.shortest_columns) == 1
 
 
-def test_epochs_are_as_long_and_evaluations_the_same_however_often_sounds_are_cut(
+def test_copies_are_changed_each_in_its_own_way_and_marked(trained: tuple[PreparedDataset, ConvVQVAE]) -> None:
+    dataset, vqvae = trained
+    copied = task(trained, 1, copies=2)
+    changed = []
+    for row, sound in zip(dataset.segments_of("train", variants=True), copied.shown, strict=True):
+        assert [[cut.changed for cut in cuts] for cuts in sound] == [[False], [True], [True]]
+        for copy, [cut] in enumerate(sound[1:], 1):
+            generators = [np.random.default_rng([0, copy, 0, row])]
+            log_mel = augment(dataset.segment(row)[None], generators, 1.0, dataset.spectrogram)
+            assert np.array_equal(cut.grid, encode_grid(vqvae, torch.from_numpy(log_mel))[0].numpy())
+            changed.append(not np.array_equal(cut.grid, sound[0][0].grid))
+    assert np.mean(changed) > 0.5
+    marks = [mark for epoch in range(1, 17) for batch in copied.batches(epoch, 0) for mark in batch.changed.tolist()]
+    assert 0.55 < np.mean(marks) < 0.78
+    assert not any(window.changed for window in copied.validation + copied.train)
+
+
+def test_the_prior_hears_whether_a_sound_is_changed(trained: tuple[PreparedDataset, ConvVQVAE]) -> None:
+    copied = task(trained, 1, copies=1)
+    batch = next(copied.batches(1, 0))
+    copied.start()
+    copied.model.eval()
+    with torch.no_grad():
+        logits = [
+            copied.model(batch.tokens, batch.starts, torch.full_like(batch.starts, changed))
+            for changed in (False, True)
+        ]
+        unmarked = copied.model(batch.tokens, batch.starts)
+    assert torch.equal(unmarked, logits[0])
+    assert not torch.allclose(logits[0][..., :-1], logits[1][..., :-1])
+    losses = [copied.loss(replace(batch, changed=each)).total.item() for each in marks]
+    assert losses[0] != losses[1]
+
+
+def test_epochs_are_as_long_and_evaluations_the_same_however_often_sounds_are_cut_or_copied(
     trained: tuple[PreparedDataset, ConvVQVAE],
 ) -> None:
-    once, often = task(trained, 1), task(trained, CUTS)
+    once, often = task(trained, 1), task(trained, CUTS, copies=1)
     assert once.steps_per_epoch == often.steps_per_epoch
     for mine, theirs in ((once.validation, often.validation), (once.train, often.train)):
         assert [window.grid.tolist() for window in mine] == [window.grid.tolist() for window in theirs]

@@ -115,7 +115,7 @@ class CodePrior(nn.Module):
         self.codes.weight[: len(vectors)] += vectors @ turn
         self.codes_above.weight += vectors @ turn
 
-    def forward(self, tokens: Tensor, starts: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, starts: Tensor, changed: Tensor | None = None) -> Tensor:
         """Logits of every slot of a batch of windows.
 
         In training mode the longest window so far is remembered in `trained_columns`.
@@ -123,6 +123,9 @@ class CodePrior(nn.Module):
         Args:
             tokens: codes in reading order, `[batch, n]`; n may be 0.
             starts: whether the sound begins at the window's first code, `[batch]`.
+            changed: whether the sound was changed to learn more from it, `[batch]`; by default none is. What the prior
+                then learns of changes stays apart from what it says of sounds as they are (Jun et al., "Distribution
+                augmentation for generative modeling", 2020).
 
         Returns:
             `[batch, n + 1, codebook_size + 1]`; the last logit is the end's, -inf where no column begins.
@@ -135,7 +138,7 @@ class CodePrior(nn.Module):
             self.trained_columns.clamp_(min=tokens.shape[1] // self.column_tokens)
         read = tokens[:, : tokens.shape[1] // levels * levels]
         positions = read.shape[1] // levels + 1
-        x = self.dropout(self.embed(read, starts) + self.positions(positions))
+        x = self.dropout(self.embed(read, starts, changed) + self.positions(positions))
         for block in self.blocks:
             x = block(x)
         above = functional.pad(tokens, (0, positions * levels - tokens.shape[1])).unflatten(1, (-1, levels))[..., :-1]
@@ -144,13 +147,16 @@ class CodePrior(nn.Module):
         x = self.norm_blocks(x)[:, :, None] + self.dropout(seen) + self.level.weight
         return self._logits(self.norm(self.depth(x)))[:, :slots]
 
-    def embed(self, tokens: Tensor, starts: Tensor) -> Tensor:
+    def embed(self, tokens: Tensor, starts: Tensor, changed: Tensor | None = None) -> Tensor:
         """What the transformer reads at each position.
 
-        `[batch, positions * levels]` codes and `[batch]` starts give `[batch, positions + 1, hidden]`.
+        `[batch, positions * levels]` codes and `[batch]` starts give `[batch, positions + 1, hidden]`. A changed sound
+        has the opposite of a start.
         """
         levels = self.num_quantizers
         start = self.codes(levels * self.codebook_size + (~starts.bool()).long())
+        if changed is not None:
+            start = torch.where(changed[:, None], -start, start)
         places = torch.arange(levels, device=tokens.device) * self.codebook_size
         codes = tokens.unflatten(1, (tokens.shape[1] // levels, levels)) + places
         return torch.cat([start[:, None], self.codes(codes).sum(2)], dim=1)

@@ -23,12 +23,14 @@ class Window:
         following: the code after the last one; None where the sound ends.
         scored_from: first code whose prediction counts; those before it are there to be seen. Only at a true start
             can the first code be predicted at all.
+        changed: whether the sound was changed to learn more from it.
     """
 
     grid: Grid
     starts_file: bool
     following: int | None
     scored_from: int
+    changed: bool = False
 
     @property
     def length(self) -> int:
@@ -44,15 +46,17 @@ class Batch:
         tokens: codes, `[batch, n]`.
         starts: whether a sound begins here, `[batch]`.
         targets: what each slot should predict, `[batch, n + 1]`; IGNORED where nothing counts.
+        changed: whether a sound was changed, `[batch]`.
     """
 
     tokens: Tensor
     starts: Tensor
     targets: Tensor
+    changed: Tensor
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
-        return Batch(self.tokens.to(device), self.starts.to(device), self.targets.to(device))
+        return Batch(*(part.to(device) for part in (self.tokens, self.starts, self.targets, self.changed)))
 
 
 def kept_columns(columns: int) -> int:
@@ -112,7 +116,8 @@ def collate(chosen: Sequence[Window], *, codebook_size: int) -> Batch:
         tokens[row, : len(codes)] = codes
         targets[row, window.scored_from : len(codes) + 1] = np.append(codes, after)[window.scored_from :]
     starts = np.array([window.starts_file for window in chosen])
-    return Batch(torch.from_numpy(tokens), torch.from_numpy(starts), torch.from_numpy(targets))
+    changed = np.array([window.changed for window in chosen])
+    return Batch(*map(torch.from_numpy, (tokens, starts, targets, changed)))
 
 
 def with_token_noise(batch: Batch, share: float, rng: np.random.Generator, *, codebook_size: int) -> Batch:

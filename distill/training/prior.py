@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distill.audio.augment import augment
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.models.grid import encode_grid
@@ -58,6 +59,7 @@ class _Sound:
     at_start: bool
     at_end: bool
     original: bool
+    changed: bool
 
     def windows(self, columns: int) -> list[Window]:
         return [self._within(window) for window in windows(self._shown, columns)]
@@ -75,13 +77,23 @@ class _Sound:
             window = replace(window, starts_file=False, scored_from=max(1, window.scored_from))
         if not self.at_end and window.following is None:
             window = replace(window, following=int(self.grid[-1, 0, 0]))
-        return window
+        return replace(window, changed=self.changed)
 
 
 def _sounds(
-    dataset: PreparedDataset, vqvae: ConvVQVAE, device: str, split: str, *, variants: bool = False, skipped: int = 0
+    dataset: PreparedDataset,
+    vqvae: ConvVQVAE,
+    device: str,
+    split: str,
+    *,
+    variants: bool = False,
+    skipped: int = 0,
+    changes: Sequence[int] = (),
 ) -> list[_Sound]:
-    """The stretches of a split, each without its first frames where it is longer than `skipped`."""
+    """The stretches of a split, each without its first frames where it is longer than `skipped`.
+
+    Where `changes` has the words of a seed, each sound is changed in its own way.
+    """
     rows = dataset.segments_of(split, variants=variants)
     facts = dataset.segments.iloc[rows]
     found = []
@@ -90,13 +102,17 @@ def _sounds(
     ):
         log_mel = dataset.segment(row)
         first = skipped if log_mel.shape[1] > skipped else 0
-        grid = _encode(vqvae, log_mel[:, first:], device)
-        found.append(_Sound(grid, bool(at_start) and not first, bool(at_end), semitones == 0))
+        shown = log_mel[:, first:]
+        if changes:
+            shown = augment(shown[None], [np.random.default_rng([*changes, row])], 1.0, dataset.spectrogram)[0]
+        grid = _encode(vqvae, shown, device)
+        found.append(_Sound(grid, bool(at_start) and not first, bool(at_end), semitones == 0, bool(changes)))
     return found
 
 
-def _drawn(cuts: Sequence[_Sound], rng: np.random.Generator) -> _Sound:
-    """One of a sound's cuts, every second time the first, without which beginnings would be learned too seldom."""
+def _drawn(copies: Sequence[Sequence[_Sound]], rng: np.random.Generator) -> _Sound:
+    """A cut of one of a sound's copies, every second time the first: else beginnings would be learned too seldom."""
+    cuts = copies[int(rng.integers(len(copies)))]
     return cuts[max(0, int(rng.integers(-len(cuts), len(cuts))))]
 
 
@@ -113,11 +129,22 @@ class PriorTask:
         self.model = build_prior(config, vqvae, n_mels).to(runtime.device)
         vqvae = vqvae.to(runtime.device).eval()
         self.codebooks = vqvae.quantizer.codebooks.detach().clone()
-        cuts = [
-            _sounds(dataset, vqvae, runtime.device, "train", variants=config.augmented_variants, skipped=skipped)
-            for skipped in range(0, STRIDE, STRIDE // config.column_cuts)
+        copies = [
+            [
+                _sounds(
+                    dataset,
+                    vqvae,
+                    runtime.device,
+                    "train",
+                    variants=config.augmented_variants,
+                    skipped=skipped,
+                    changes=[runtime.seed, copy, skipped] if copy else [],
+                )
+                for skipped in range(0, STRIDE, STRIDE // config.column_cuts)
+            ]
+            for copy in range(1 + config.augmented_copies)
         ]
-        self.sounds = cuts[0]
+        self.sounds = copies[0][0]
         held_out = _sounds(dataset, vqvae, runtime.device, "validation")
         columns = self.model.context_columns
         self.validation = [window for sound in held_out for window in sound.windows(columns)]
@@ -125,7 +152,11 @@ class PriorTask:
         count = min(len(clean), max(len(self.validation), config.batch_size))
         self.train = [clean[index] for index in np.linspace(0, len(clean) - 1, count).round().astype(int)]
         # A long sound gives as many windows an epoch as it takes to cover it; each may be cut into other columns.
-        self.shown = [cut for cut in zip(*cuts, strict=True) for _ in range(math.ceil(len(cut[0].grid) / columns))]
+        self.shown = [
+            [[cut[index] for cut in cuts] for cuts in copies]
+            for index, sound in enumerate(self.sounds)
+            for _ in range(math.ceil(len(sound.grid) / columns))
+        ]
         self.steps_per_epoch = math.ceil(len(self.shown) / config.batch_size)
 
     def configure(self, config: PriorConfig) -> None:
@@ -160,7 +191,7 @@ class PriorTask:
 
     def loss(self, batch: Batch) -> StepLoss:
         batch = batch.to(self.runtime.device)
-        logits = self.model(batch.tokens, batch.starts)
+        logits = self.model(batch.tokens, batch.starts, batch.changed)
         loss = prior_loss(logits, batch.targets, label_smoothing=self.config.label_smoothing)
         return StepLoss(loss, {"cross_entropy": loss})
 
