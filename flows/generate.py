@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from distill.errors import DistillError
+from distill.generation import TOP_P
 from distill.generation.export import ExportSettings
 from distill.generation.production import Destination, produce
 from distill.generation.request import Request
@@ -31,7 +32,7 @@ def generate(
     seed: int = Field(0, ge=0),
     temperature: Temperature | list[Temperature] = 1.0,
     top_k: TopK | list[TopK] = 0,
-    top_p: TopP | list[TopP] = 1.0,
+    top_p: TopP | list[TopP] = TOP_P,
     min_p: MinP | list[MinP] = 0.0,
     natural: bool = False,
     format: Literal["wav", "flac", "ogg", "mp3"] = "wav",
@@ -49,7 +50,7 @@ def generate(
         seed: seed of the first; each further sound has the next.
         temperature: spread of the choice; 0: always the likeliest. This and the next three: one, or one for each level.
         top_k: choose among this many likeliest codes; 0: all.
-        top_p: choose among the likeliest codes of this total probability.
+        top_p: choose among the likeliest codes of this total probability; 1: all.
         min_p: leave out codes below this share of the likeliest one's probability.
         natural: end a sound where the model ends it.
         format: wav, flac, ogg or mp3.

@@ -3,14 +3,16 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.errors import UsageError
-from distill.models import incremental
-from distill.models.incremental import MOST_ROWS, CodeReader, rows_of
+from distill.models import incremental, kernels
+from distill.models.incremental import CodeReader
+from distill.models.kernels import MOST_ROWS, NumpyKernels, TorchKernels, rows_of
 from distill.models.prior import IGNORED, CodePrior, negative_log_likelihood, prior_loss, sum_by_level
 
 SIZE, LEVELS, BANDS = 16, 3, 4
@@ -65,9 +67,10 @@ def test_reading_code_by_code_gives_the_logits_of_the_whole(at_start: bool, give
     whole = model(tokens, torch.full((3,), at_start))
     reader = CodeReader(model, 3)
     for _ in range(2):  # a reader can be started again
-        steps = [reader.start(tokens[:, :given_codes], at_start=at_start)]
-        steps += [reader.step(tokens[:, place]) for place in range(given_codes, tokens.shape[1])]
-        torch.testing.assert_close(torch.stack(steps, 1), whole[:, given_codes:], atol=1e-5, rtol=1e-5)
+        steps = [reader.start(tokens[:, :given_codes].numpy(), at_start=at_start)]
+        steps += [reader.step(tokens[:, place].numpy()) for place in range(given_codes, tokens.shape[1])]
+        read_on = torch.from_numpy(np.stack(steps, 1))
+        torch.testing.assert_close(read_on, whole[:, given_codes:], atol=1e-5, rtol=1e-5)
 
 
 def test_more_codes_than_the_context_are_refused() -> None:
@@ -147,8 +150,10 @@ def test_everything_happens_on_the_device_of_its_inputs() -> None:
 def read(model: CodePrior, tokens: torch.Tensor) -> torch.Tensor:
     """Logits of the codes after the first column, read one by one."""
     reader = CodeReader(model, len(tokens))
-    given = reader.start(tokens[:, :COLUMN], at_start=True)
-    return torch.stack([given, *(reader.step(tokens[:, at]) for at in range(COLUMN, tokens.shape[1]))], 1)
+    codes = tokens.numpy()
+    given = reader.start(codes[:, :COLUMN], at_start=True)
+    steps = [given, *(reader.step(codes[:, at]) for at in range(COLUMN, codes.shape[1]))]
+    return torch.from_numpy(np.stack(steps, 1))
 
 
 @pytest.mark.parametrize("agree", [True, False], ids=["as here", "where rows depend on their number"])
@@ -157,7 +162,7 @@ def test_a_sequence_has_the_same_logits_alone_and_among_others(
     hidden: int, agree: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not agree:
-        monkeypatch.setattr(incremental, "_agree", lambda *_: False)
+        monkeypatch.setattr(kernels, "_agree", lambda *_: False)
     model, tokens = prior(hidden=hidden), codes(MOST_ROWS, 3 * COLUMN)
     whole = read(model, tokens)
     for rows in (slice(0, 1), slice(7, 8), slice(2, 4), slice(0, 7), slice(1, 15)):
@@ -166,20 +171,20 @@ def test_a_sequence_has_the_same_logits_alone_and_among_others(
 
 def test_small_products_by_either_library_give_the_same_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokens = prior(hidden=128), codes(3, 3 * COLUMN)
-    assert CodeReader(model, 3)._depth.up.small
+    assert isinstance(CodeReader(model, 3).kernels, NumpyKernels)
     small = read(model, tokens)
     monkeypatch.setattr(incremental, "SMALL", 0)
-    assert not CodeReader(model, 3)._depth.up.small
+    assert isinstance(CodeReader(model, 3).kernels, TorchKernels)
     torch.testing.assert_close(small, read(model, tokens))
 
 
 def test_where_one_product_depends_on_the_number_of_rows_all_have_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incremental, "_agree", lambda inputs, *_: inputs != 64)
+    monkeypatch.setattr(kernels, "_agree", lambda inputs, *_: inputs != 64)
     assert rows_of(1, {(32, 96)}, torch.device("cpu")) == 2
     assert rows_of(5, {(32, 96)}, torch.device("cpu")) == 5
     assert rows_of(5, {(32, 96), (64, 32)}, torch.device("cpu")) == MOST_ROWS
 
 
 def test_a_batch_has_no_more_rows_than_its_products_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incremental, "_agree", lambda _inputs, _outputs, rows, *_: rows >= 4)
+    monkeypatch.setattr(kernels, "_agree", lambda _inputs, _outputs, rows, *_: rows >= 4)
     assert [rows_of(batch, {(32, 96)}, torch.device("cpu")) for batch in (1, 3, 4, 5, 15, 16)] == [4, 4, 4, 5, 15, 16]

@@ -84,11 +84,9 @@ def test_the_prior_hears_whether_a_sound_is_changed(trained: tuple[PreparedDatas
     batch = next(copied.batches(1, 0))
     copied.start()
     copied.model.eval()
+    marks = [torch.full_like(batch.starts, changed) for changed in (False, True)]
     with torch.no_grad():
-        logits = [
-            copied.model(batch.tokens, batch.starts, torch.full_like(batch.starts, changed))
-            for changed in (False, True)
-        ]
+        logits = [copied.model(batch.tokens, batch.starts, each) for each in marks]
         unmarked = copied.model(batch.tokens, batch.starts)
     assert torch.equal(unmarked, logits[0])
     assert not torch.allclose(logits[0][..., :-1], logits[1][..., :-1])

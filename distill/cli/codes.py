@@ -26,6 +26,7 @@ from distill.cli.grids import (
     write_moved,
 )
 from distill.errors import UsageError
+from distill.generation import TOP_P
 from distill.models.labels import find_level, parse_levels
 
 Other = Annotated[Path, typer.Argument(help="The other grid file.", show_default=False)]
@@ -156,7 +157,9 @@ def randomize(
     seed: Annotated[int, typer.Option(help="Decides what is drawn.")] = 0,
     temperature: Annotated[float, typer.Option(help="Spread of the choice; 0: always the likeliest.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Choose among this many likeliest codes; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(help="Choose among the likeliest codes of this total probability.")] = 1.0,
+    top_p: Annotated[
+        float, typer.Option(help="Choose among the likeliest codes of this total probability; 1: all.")
+    ] = TOP_P,
     columns: Columns = None,
     seconds: Seconds = None,
     bands: Bands = None,

@@ -8,6 +8,7 @@ import typer
 from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging
 from distill.cli.progress import shown_progress
 from distill.errors import UsageError
+from distill.generation import TOP_P
 from distill.live.events import Progress
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def generate(
     temperature: Annotated[str, typer.Option(help=f"Spread of the choice; 0: the likeliest; {PER_LEVEL}.")] = "1",
     top_k: Annotated[str, typer.Option(help=f"Choose among so many likeliest codes; 0: all; {PER_LEVEL}.")] = "0",
     top_p: Annotated[
-        str, typer.Option(help=f"Choose among the likeliest codes of this total probability; {PER_LEVEL}.")
-    ] = "1",
+        str, typer.Option(help=f"Choose among the likeliest codes of this total probability; 1: all; {PER_LEVEL}.")
+    ] = str(TOP_P),
     min_p: Annotated[
         str, typer.Option(help=f"Leave out codes below this share of the likeliest one's probability; {PER_LEVEL}.")
     ] = "0",

@@ -14,7 +14,7 @@ from distill.configs import STRIDE
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, UsageError
 from distill.generation.sampling import SamplingConfig, sample_codes
-from distill.models.incremental import MOST_ROWS
+from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
 from distill.training.runtime import device_present
 
@@ -96,7 +96,7 @@ def generate(
         count: number of sounds.
         seconds: exact duration of each; with `natural` the greatest duration.
         seed: seed of the first sound; each further sound has the next.
-        config: how codes are chosen; by default as the prior says.
+        config: how codes are chosen; by default as `SamplingConfig` says.
         natural: end a sound where the prior ends it.
         device: where to compute: auto, cpu, cuda or mps; of no effect on what is loaded already.
 

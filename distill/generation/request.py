@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from distill.generation import TOP_P
 from distill.generation.render import check_request
 from distill.generation.sampling import SamplingConfig
 
@@ -39,7 +40,7 @@ class Request(BaseModel):
     levels: tuple[int, ...] | None = None
     temperature: float | tuple[float, ...] = 1.0
     top_k: int | tuple[int, ...] = 0
-    top_p: float | tuple[float, ...] = 1.0
+    top_p: float | tuple[float, ...] = TOP_P
     min_p: float | tuple[float, ...] = 0.0
 
     @model_validator(mode="after")

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import torch
 
 from distill.errors import ArtifactError, UsageError
-from distill.models.incremental import MOST_ROWS, CodeReader
+from distill.generation import TOP_P
+from distill.models.incremental import CodeReader, Logits
+from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
 from distill.models.sequences import kept_columns
 
@@ -33,8 +35,8 @@ class LevelSettings:
 
     Attributes:
         temperature: above 1 for more surprise, below 1 for less; 0 always takes the likeliest code.
-        top_k: only the k likeliest codes can come; 0: all.
-        top_p: only the likeliest codes that together have this probability can come; 1: all.
+        top_k: only the k likeliest codes can come, and those as likely as the last of them; 0: all.
+        top_p: only the likeliest codes that together have this probability can come, likewise; 1: all.
         min_p: only codes with at least this share of the likeliest one's probability can come; 0: all (Nguyen et al.,
             "Turning up the heat: min-p sampling for creative and coherent LLM outputs", 2024).
 
@@ -44,7 +46,7 @@ class LevelSettings:
 
     temperature: float = 1.0
     top_k: int = 0
-    top_p: float = 1.0
+    top_p: float = TOP_P
     min_p: float = 0.0
 
     def __post_init__(self) -> None:
@@ -75,7 +77,7 @@ class SamplingConfig:
 
     temperature: float | tuple[float, ...] = 1.0
     top_k: int | tuple[int, ...] = 0
-    top_p: float | tuple[float, ...] = 1.0
+    top_p: float | tuple[float, ...] = TOP_P
     min_p: float | tuple[float, ...] = 0.0
 
     def __post_init__(self) -> None:
@@ -130,7 +132,7 @@ def sample_codes(
         prior: in evaluation mode.
         columns: length of the grids; with `natural` the greatest length.
         seeds: one for each grid, 0 or more.
-        config: how codes are chosen; by default as the prior says.
+        config: how codes are chosen.
         natural: end a sound where the prior ends it, but not before a column is drawn behind what is given, and not
             before the shortest of the training.
         given: the first codes, `[n, bands, levels]`, FREE where they are to be drawn; n may be 0 to `columns`.
@@ -220,18 +222,18 @@ def choose(logits: Floats, uniform: Floats, settings: LevelSettings) -> npt.NDAr
     """
     if settings.greedy:
         return logits.argmax(-1)
-    p = logits - logits.max(-1, keepdims=True)
+    p = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
     if settings.temperature != 1:
         # Near a temperature of 0 all but the likeliest become -inf, which is what is meant.
         with np.errstate(over="ignore"):
             p /= settings.temperature
     np.exp(p, out=p)
-    if 0 < settings.top_k < p.shape[-1] or settings.top_p < 1:
-        p[~_likeliest(p, settings)] = 0
+    if settings.top_k or settings.top_p < 1:
+        p[p < _least_of_likeliest(p, settings)] = 0
     if settings.min_p > 0:
         # The likeliest code stands at 1.
         p[p < settings.min_p] = 0
-    cumulated = p.cumsum(-1)
+    cumulated = np.add.accumulate(p, axis=-1)
     # Rounding must not carry the aim up to the total, beyond the last code that can come.
     aim = uniform[:, None] * (cumulated[:, -1:] * _BELOW_ONE)
     return (cumulated > aim).argmax(-1)
@@ -253,26 +255,14 @@ def ends(logits: Floats, uniform: Floats, settings: LevelSettings) -> npt.NDArra
         return uniform * (1.0 + np.exp(-END_SHARPNESS / settings.temperature * log_odds)) < 1.0
 
 
-def _likeliest(p: Floats, settings: LevelSettings) -> npt.NDArray[np.bool_]:
-    """Which codes are within top-k and top-p; of equal probabilities the lower code counts as likelier.
-
-    The values alone are sorted, and compared with the least that stays: twice as fast as sorting the codes.
-    """
-    ranked = np.sort(p, axis=-1)[:, ::-1]
+def _least_of_likeliest(p: Floats, settings: LevelSettings) -> Floats:
+    """The least of `[rows, codes]` that is within top-k and top-p, `[rows, 1]`; its equals are within as well."""
+    ranked = np.sort(p, axis=-1)
     if settings.top_k:
-        ranked = ranked[:, : settings.top_k]
-    if settings.top_p < 1:
-        cumulated = ranked.cumsum(-1)
-        kept = (cumulated - ranked < settings.top_p * cumulated[:, -1:]).sum(-1, keepdims=True)
-    else:
-        kept = np.full((len(p), 1), ranked.shape[-1])
-    least = np.take_along_axis(ranked, kept - 1, -1)
-    within = p >= least
-    surplus = within.sum(-1, keepdims=True) - kept
-    if surplus.any():
-        equal = p == least
-        within &= ~equal | (equal.cumsum(-1) <= equal.sum(-1, keepdims=True) - surplus)
-    return within
+        ranked[:, : -settings.top_k] = 0
+    cumulated = np.add.accumulate(ranked, axis=-1)
+    first = (cumulated > (1 - settings.top_p) * cumulated[:, -1:]).argmax(-1)
+    return ranked[np.arange(len(p)), first, None]
 
 
 def _words(name: str) -> str:
@@ -288,7 +278,6 @@ class _Round:
         self.settings = settings
         self.natural = natural
         self.sounds = len(seeds)
-        self.device = prior.head.weight.device
         self.generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
         # One for each code of a column, and one for its end.
         self.uniform = np.zeros((len(seeds), prior.column_tokens + 1))
@@ -331,24 +320,21 @@ class _Round:
                     scores += _log_probability(values[:, : prior.end], int(wanted[slot]))
                 last = place == per_column - 1
                 if not last or (held + 1 < self.window and column + 1 < columns):
-                    logits = reader.step(self._tensor(codes[:, slot]))
+                    logits = reader.step(codes[:, slot])
             held += 1
         return self._drawn(codes, lengths, scores)
 
-    def _start(self, reader: CodeReader, codes: Grid, column: int, held: int, from_start: bool) -> torch.Tensor:
+    def _start(self, reader: CodeReader, codes: Grid, column: int, held: int, from_start: bool) -> Logits:
         per_column = self.prior.column_tokens
         recent = codes[:, (column - held) * per_column : column * per_column]
-        return reader.start(self._tensor(recent), at_start=from_start and held == column)
+        return reader.start(recent, at_start=from_start and held == column)
 
-    def _values(self, logits: torch.Tensor) -> Floats:
-        values = logits.cpu().numpy().astype(np.float64)
+    def _values(self, logits: Logits) -> Floats:
+        values = logits.astype(np.float64)
         # The end's -inf is expected; a NaN or an infinity among the codes makes their sum not finite.
         if not math.isfinite(np.add.reduce(values[:, : self.prior.end], axis=None)):
             raise ArtifactError("the prior gives numbers that are not finite: its weights are damaged, train it again")
         return values
-
-    def _tensor(self, codes: npt.NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(codes).to(self.device)
 
     def _drawn(self, codes: Grid, lengths: npt.NDArray[np.int64], scores: Floats) -> list[Drawn]:
         shape = (-1, self.prior.bands, self.prior.num_quantizers)

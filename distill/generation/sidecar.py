@@ -15,7 +15,7 @@ from distill.errors import ArtifactError, UsageError
 from distill.files import read_json, write_json
 from distill.generation.export import ExportSettings
 from distill.generation.request import Request
-from distill.models.incremental import MOST_ROWS
+from distill.models.kernels import MOST_ROWS
 from distill.params import explain
 from distill.training.runtime import Runtime, environment
 

@@ -8,6 +8,7 @@ import gradio as gr
 
 from distill.artifact.model_file import read_manifest
 from distill.errors import UsageError
+from distill.generation import TOP_P
 from distill.generation.export import BITS, FORMATS, SAMPLE_RATES, ExportSettings
 from distill.generation.production import Destination, produce
 from distill.generation.request import Request
@@ -67,7 +68,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         top_p = gr.Slider(
             0.05,
             1,
-            1,
+            TOP_P,
             step=0.01,
             label="Top-p",
             info="Only the likeliest that make up this share. 1: all.",
@@ -205,7 +206,7 @@ def _level_rows() -> tuple[list[gr.Row], list[gr.Slider]]:
         with gr.Row(visible=False) as row:
             controls.append(gr.Slider(0, 2, 1, step=0.05, label="Temperature", min_width=220))
             controls.append(gr.Slider(0, 256, 0, step=1, label="Top-k", min_width=220))
-            controls.append(gr.Slider(0.05, 1, 1, step=0.01, label="Top-p", min_width=220))
+            controls.append(gr.Slider(0.05, 1, TOP_P, step=0.01, label="Top-p", min_width=220))
         rows.append(row)
     return rows, controls
 
