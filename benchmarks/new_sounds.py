@@ -5,9 +5,10 @@ sounds that end by themselves. They are compared with the held-out sounds, alway
 figures mean: `train`, real sounds of the training in their place (the floor: no generator should beat it), and `codec`,
 the held-out sounds themselves after the VQ-VAE and the mel inversion (what a perfect prior would give).
 
-A sound is cut into chunks of one second as in measures.py. A chunk's features are the mean, the deviation and the mean
-absolute change over time of its mel power in dB (not below -20 dB) in 32 bands, projected on the principal components
-of the training's chunks.
+A sound has a peak of 1 as a whole, as in training, and is cut into chunks of one second: raised by itself, the faint
+end of a decay would count as much as an attack. A chunk's features are the mean, the deviation and the mean absolute
+change over time of its mel power in dB (not below -20 dB) in 32 bands, projected on the principal components of the
+training's chunks.
 
 - `FD`: Frechet distance of two Gaussians (Heusel et al., "GANs trained by a two time-scale update rule", 2017), in dB^2
   for each feature;
@@ -48,7 +49,9 @@ from distill.configs import SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError
+from distill.generation import TOP_P
 from distill.generation.render import Generator, generate
+from distill.generation.sampling import SamplingConfig
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
 from distill.params import parse_params, with_settings, write_params
@@ -81,10 +84,9 @@ def describe(waveforms: Sequence[Samples], config: SpectrogramConfig) -> Describ
     for samples in waveforms:
         for start in range(0, len(samples), rate):
             chunk = samples[start : start + rate]
-            peak = float(np.abs(chunk).max())
-            if peak < SILENCE_PEAK:
+            if np.abs(chunk).max() < SILENCE_PEAK:
                 continue
-            padded = np.pad(chunk / np.float32(peak), (0, rate - len(chunk)))
+            padded = np.pad(chunk, (0, rate - len(chunk)))
             power = transform.to_power(transform.log_mel(torch.from_numpy(padded))).numpy().astype(np.float64)
             features.append(_features(power))
             energy = power.sum(0)
@@ -168,8 +170,11 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--sets", nargs="+", default=["kit", "mixed", "tabla", "digits"], help="folders of sounds")
     options.add_argument("--seeds", type=int, default=1, help="seeds 0 to n-1, each with its own split")
-    options.add_argument("--count", type=int, default=64, help="new sounds")
+    options.add_argument("--count", type=int, default=192, help="new sounds")
     options.add_argument("--set", action="append", default=[], help="section.key=value, as in the command")
+    options.add_argument("--temperature", type=float, default=1.0, help="of the new sounds")
+    options.add_argument("--top-p", type=float, default=TOP_P, help="of the new sounds")
+    options.add_argument("--keep", type=Path, help="folder for the workspaces; one that is trained is taken as it is")
     options.add_argument("--pictures", type=Path, help="folder for 16 spectrograms of new and of held-out sounds")
     args = options.parse_args()
     report = Report(args)
@@ -179,42 +184,50 @@ def main() -> None:
         for label in results[0]:
             rows.append([f"{name}, {label}", *(mean(each[label][key] for each in results) for key in SHOWN)])
     columns = ["set", "FD", "KD", "precision", "coverage", "duration", "loudness", "onsets"]
-    report.show(columns, rows, settings={"set": args.set, "seeds": args.seeds, "count": args.count})
+    settings = {"set": args.set, "seeds": args.seeds, "count": args.count}
+    report.show(columns, rows, settings={**settings, "temperature": args.temperature, "top_p": args.top_p})
 
 
 def run(name: str, seed: int, args: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Train once, make sounds and compare."""
     with tempfile.TemporaryDirectory() as folder:
-        workspace = Workspace(Path(folder))
+        workspace = Workspace(args.keep / f"{name}-{seed}" if args.keep else Path(folder))
         values = {
             "data": {"path": str(sounds(name))},
             "run": {"seed": seed, "device": "cpu", "threads": args.threads},
         }
         params = with_settings(parse_params(values, where="the benchmark"), args.set + (QUICK if args.quick else []))
-        write_params(workspace.params_file, params)
-        for stage in ("prepare", "configure", "train_vqvae", "train_prior"):
-            run_stage(stage, Call(workspace, Listeners(), StopRequest()))
+        if not workspace.prior.exists():
+            workspace.root.mkdir(parents=True, exist_ok=True)
+            write_params(workspace.params_file, params)
+            _train(workspace)
         torch.use_deterministic_algorithms(False)
         torch.set_num_threads(args.threads)
         dataset = PreparedDataset(workspace.prepared)
         generator = _generator(workspace)
     training, held_out = (_waveforms(dataset, split, name) for split in ("train", "validation"))
-    config = generator.codec.spectrogram
-    longest = max(len(each) for each in held_out) / config.sample_rate
+    spectrogram = generator.codec.spectrogram
+    longest = max(len(each) for each in held_out) / spectrogram.sample_rate
+    count, config = 8 if args.quick else args.count, SamplingConfig(args.temperature, top_p=args.top_p)
     made = [
         normalise(sound.samples).samples
-        for sound in generate(generator, count=8 if args.quick else args.count, seconds=longest, natural=True)
+        for sound in generate(generator, count=count, seconds=longest, config=config, natural=True)
         if np.abs(sound.samples).max() >= SILENCE_PEAK
     ]
     if args.pictures:
         for label, waveforms in (("new", made), ("held-out", held_out)):
-            _draw(args.pictures / f"{name}-{seed}-{label}.png", waveforms, config)
-    comparison = Comparison(describe(training, config), describe(held_out, config))
+            _draw(args.pictures / f"{name}-{seed}-{label}.png", waveforms, spectrogram)
+    comparison = Comparison(describe(training, spectrogram), describe(held_out, spectrogram))
     rebuilt = [_through(generator, samples) for samples in held_out]
     return {
-        label: comparison.of(describe(waveforms, config))
+        label: comparison.of(describe(waveforms, spectrogram))
         for label, waveforms in (("train", training), ("codec", rebuilt), ("new", made))
     }
+
+
+def _train(workspace: Workspace) -> None:
+    for stage in ("prepare", "configure", "train_vqvae", "train_prior"):
+        run_stage(stage, Call(workspace, Listeners(), StopRequest()))
 
 
 def _generator(workspace: Workspace) -> Generator:
