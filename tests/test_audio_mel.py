@@ -228,3 +228,13 @@ def test_augmentation_grows_with_strength_and_is_off_at_zero() -> None:
 
 def test_augmentation_keeps_silence_silent() -> None:
     assert not augment(np.zeros((8, 128, 94), np.float32), _generators(8), 2.0, CONFIG).any()
+
+
+def test_without_noise_silence_around_a_sound_stays_silent() -> None:
+    clean = np.zeros((64, 128, 94), np.float32)
+    clean[:, 20:40, 10:50] = 3.0
+    quiet = augment(clean, _generators(64), 1.0, CONFIG, noise=False)
+    noisy = augment(clean, _generators(64), 1.0, CONFIG)
+    assert not quiet[clean == 0].any()
+    same = [np.array_equal(one, other) for one, other in zip(quiet, noisy, strict=True)]
+    assert 0.5 < np.mean(same) < 0.9

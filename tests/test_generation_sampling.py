@@ -140,7 +140,8 @@ def test_no_sound_ends_before_the_shortest_of_the_training_unless_its_beginning_
 
 def test_a_sound_that_could_have_ended_goes_on_as_if_it_could_not() -> None:
     model = prior(end_bias=3.0)
-    grids = sample_codes(model, columns=2, seeds=list(range(200)), natural=True)
+    seeds, everything = list(range(200)), SamplingConfig(top_p=1.0)
+    grids = sample_codes(model, columns=2, seeds=seeds, config=everything, natural=True)
     going_on = torch.from_numpy(np.stack([grid.reshape(-1) for grid in grids if len(grid) == 2]))
     assert 20 < len(going_on) < 180
     with torch.no_grad():

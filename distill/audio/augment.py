@@ -18,7 +18,12 @@ NOISE_HIGHEST_DB = -20.0
 
 
 def augment(
-    log_mels: np.ndarray, generators: list[np.random.Generator], strength: float, config: SpectrogramConfig
+    log_mels: np.ndarray,
+    generators: list[np.random.Generator],
+    strength: float,
+    config: SpectrogramConfig,
+    *,
+    noise: bool = True,
 ) -> np.ndarray:
     """Change each item in its own way.
 
@@ -34,6 +39,7 @@ def augment(
         generators: one for each item.
         strength: 0 (nothing is changed) to 2.
         config: the spectrogram of the log mels.
+        noise: whether there may be any.
 
     Returns:
         A new array of the same shape, never below 0; the input itself at strength 0.
@@ -52,7 +58,7 @@ def augment(
         band_db[index, :, 0] = strength * GAIN_DB * (2 * gain - 1) + slope * (across - pivot)
         if has_decay < DECAY_SHARE:
             time_db[index, 0] = -strength * DECAY_DB_PER_SECOND * decay * seconds
-        if has_noise < NOISE_SHARE:
+        if noise and has_noise < NOISE_SHARE:
             noise_db[index] = NOISE_LOWEST_DB + (NOISE_HIGHEST_DB - NOISE_LOWEST_DB) * level
     # Power in units of the floor, which is what the logarithm is taken of.
     power = np.expm1(log_mels)
@@ -60,8 +66,8 @@ def augment(
     power *= _ratio(time_db)
     for index, level in noise_db.items():
         mean = power[index].max() * 10.0 ** (level / 10.0) * strength**2
-        noise = generators[index].standard_exponential((bins, frames), dtype=np.float32)
-        power[index] += noise * np.float32(mean)
+        spectrum = generators[index].standard_exponential((bins, frames), dtype=np.float32)
+        power[index] += spectrum * np.float32(mean)
     return np.log1p(power, out=power)
 
 

@@ -104,7 +104,9 @@ def _sounds(
         first = skipped if log_mel.shape[1] > skipped else 0
         shown = log_mel[:, first:]
         if changes:
-            shown = augment(shown[None], [np.random.default_rng([*changes, row])], 1.0, dataset.spectrogram)[0]
+            # Noise would be made, too: one start does not tell the prior enough of what goes on for seconds.
+            generators = [np.random.default_rng([*changes, row])]
+            shown = augment(shown[None], generators, 1.0, dataset.spectrogram, noise=False)[0]
         grid = _encode(vqvae, shown, device)
         found.append(_Sound(grid, bool(at_start) and not first, bool(at_end), semitones == 0, bool(changes)))
     return found

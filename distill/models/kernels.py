@@ -1,0 +1,181 @@
+"""The products, norms and attention that a prior is read with: torch's on any device, or numpy's for small matrices.
+
+Both give a row the same bits alone and among others.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention as attention
+
+from distill.models.prior import gelu
+
+# The most rows that are computed side by side.
+MOST_ROWS = 16
+
+Floats = npt.NDArray[np.float32]
+# A tensor or an array, whichever the kernels know.
+Array = Any
+
+
+class Kernels(Protocol):
+    """What a transformer is computed with; `rows` is how many a product must have for the wanted ones."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of a product."""
+
+    def array(self, values: Tensor) -> Array:
+        """The same values."""
+
+    def codes(self, codes: npt.NDArray[np.int64]) -> Array:
+        """The same codes, as an index."""
+
+    def logits(self, values: Array) -> Floats:
+        """The same values, as numpy's."""
+
+    def linear(self, weight: Tensor, bias: Tensor) -> Callable[[Array], Array]:
+        """A product with a matrix `[inputs, outputs]` and a bias: of `[rows, inputs]`, `[rows, outputs]`.
+
+        Products of few rows are twice as fast with such a matrix as with `[outputs, inputs]`.
+        """
+
+    def norm(self, x: Array, weights: tuple[Tensor, Tensor]) -> Array:
+        """Layer normalisation of `[rows, hidden]`."""
+
+    def gelu(self, x: Array) -> Array:
+        """`distill.models.prior.gelu`."""
+
+    def attend(self, query: Array, keys: Array, values: Array, *, causal: bool) -> Array:
+        """Scaled dot-product attention, all of `[batch, heads, positions, width]`."""
+
+
+class TorchKernels:
+    """torch's.
+
+    Args:
+        batch: rows that are wanted.
+        shapes: inputs and outputs of all products.
+        device: where they are computed.
+    """
+
+    def __init__(self, batch: int, shapes: Iterable[tuple[int, int]], device: torch.device) -> None:
+        self.rows, self.device = rows_of(batch, shapes, device), device
+
+    def array(self, values: Tensor) -> Tensor:
+        return values.detach()
+
+    def codes(self, codes: npt.NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(codes).to(self.device)
+
+    def logits(self, values: Tensor) -> Floats:
+        found: Floats = values.cpu().numpy()
+        return found
+
+    def linear(self, weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda x: torch.addmm(bias, x, weight)
+
+    def norm(self, x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
+        return torch.layer_norm(x, x.shape[-1:], *weights)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        return gelu(x)
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, *, causal: bool) -> Tensor:
+        return attention(query, keys, values, is_causal=causal)
+
+
+class NumpyKernels:
+    """numpy's, whose calls take a fraction of the time of torch's.
+
+    Its library has routines for small products, where torch's brings the matrix into another order each time. They are
+    taken two rows at a time, however many there are.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.rows = batch + batch % 2
+
+    def array(self, values: Tensor) -> npt.NDArray[Any]:
+        found: npt.NDArray[Any] = values.detach().numpy()
+        return found
+
+    def codes(self, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return codes
+
+    def logits(self, values: Floats) -> Floats:
+        return values
+
+    def linear(self, weight: Tensor, bias: Tensor) -> Callable[[Floats], Floats]:
+        matrix, offset, inputs = weight.numpy(), bias.numpy(), len(weight)
+
+        def product(x: Floats) -> Floats:
+            rows = len(x)
+            if rows % 2 or rows > MOST_ROWS:
+                # A whole window. numpy's library would share it among threads of its own.
+                windowed: Floats = torch.addmm(bias, torch.from_numpy(x), weight).numpy()
+                return windowed
+            found = np.matmul(x.reshape(-1, 2, inputs), matrix)
+            found += offset
+            return found.reshape(rows, -1)
+
+        return product
+
+    def norm(self, x: Floats, weights: tuple[Tensor, Tensor]) -> Floats:
+        # In numpy it would take eight calls.
+        found: Floats = torch.layer_norm(torch.from_numpy(x), x.shape[-1:], *weights).numpy()
+        return found
+
+    def gelu(self, x: Floats) -> Floats:
+        inner = x * x
+        inner *= _CUBE
+        inner += _LINEAR
+        inner *= x
+        np.tanh(inner, out=inner)
+        inner += 1
+        inner *= x
+        inner *= _HALF
+        return inner
+
+    def attend(self, query: Floats, keys: Floats, values: Floats, *, causal: bool) -> Floats:
+        # numpy's library would share these products among threads, which takes longer than they do.
+        of = torch.from_numpy
+        found: Floats = attention(of(query), of(keys), of(values), is_causal=causal).numpy()
+        return found
+
+
+_HALF = np.float32(0.5)
+_LINEAR = np.float32((2 / np.pi) ** 0.5)
+_CUBE = np.float32(0.044715 * (2 / np.pi) ** 0.5)
+
+
+def rows_of(batch: int, shapes: Iterable[tuple[int, int]], device: torch.device) -> int:
+    """How many rows a product of torch's must have for each row to be what it is in any other batch.
+
+    Few rows are computed by other routines than many, with other last bits. From how many rows on the bits are those of
+    the most rows depends on the processor and the library, and is tried.
+
+    Args:
+        batch: rows that are wanted.
+        shapes: inputs and outputs of the products.
+        device: where they are computed.
+    """
+    products, threads = list(shapes), torch.get_num_threads()
+    for rows in range(max(batch, 2), MOST_ROWS):
+        if all(_agree(*shape, rows, threads, device) for shape in products):
+            return rows
+    return MOST_ROWS
+
+
+@lru_cache(maxsize=1024)
+def _agree(inputs: int, outputs: int, rows: int, threads: int, device: torch.device) -> bool:
+    """Whether so many rows give the same product as the most rows do."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(MOST_ROWS, inputs, generator=generator).to(device)
+    weight = torch.randn(inputs, outputs, generator=generator).to(device)
+    bias = x.new_zeros(outputs)
+    return torch.equal(torch.addmm(bias, x[:rows], weight), torch.addmm(bias, x, weight)[:rows])
