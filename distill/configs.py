@@ -190,7 +190,7 @@ class PriorConfig(TrainingConfig):
         0,
         ge=0,
         le=100,
-        description="Copies of each training sound, changed in gain, tilt and decay; the prior is told which these are.",
+        description="Copies of each training sound, changed in gain, tilt and decay; the prior is told which.",
     )
 
     @model_validator(mode="after")

@@ -104,7 +104,7 @@ def test_silence_stays_silence_and_quiet_sounds_stay_quiet(tmp_path: Path) -> No
     done = write(tmp_path / "a.wav", np.zeros(4800, np.float32), bits="16")
     assert (done.gain_db, done.peak_db) == (0, None)
     assert not read_sound(tmp_path / "a.wav").samples.any()
-    assert write(tmp_path / "b.wav", tone(level=0.01)).gain_db == pytest.approx(12)
+    assert write(tmp_path / "b.wav", tone(level=0.01)).gain_db == pytest.approx(24)
 
 
 @pytest.mark.parametrize("format", FORMATS)

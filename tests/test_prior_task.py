@@ -39,7 +39,8 @@ def test_a_cut_begins_a_part_of_a_column_later_and_so_not_where_the_sound_begins
     dataset, vqvae = trained
     cut = task(trained, CUTS)
     rows = dataset.segments_of("train", variants=True)
-    for row, first, [later] in zip(rows, cut.sounds, cut.shown, strict=True):
+    for row, first, shown in zip(rows, cut.sounds, cut.shown, strict=True):
+        later = [stretch for [stretch] in shown]
         assert first is later[0]
         log_mel = torch.from_numpy(dataset.segment(row))
         assert len(later) == CUTS
@@ -66,13 +67,13 @@ def test_copies_are_changed_each_in_its_own_way_and_marked(trained: tuple[Prepar
     dataset, vqvae = trained
     copied = task(trained, 1, copies=2)
     changed = []
-    for row, sound in zip(dataset.segments_of("train", variants=True), copied.shown, strict=True):
-        assert [[cut.changed for cut in cuts] for cuts in sound] == [[False], [True], [True]]
-        for copy, [cut] in enumerate(sound[1:], 1):
+    for row, [sound] in zip(dataset.segments_of("train", variants=True), copied.shown, strict=True):
+        assert [each.changed for each in sound] == [False, True, True]
+        for copy, each in enumerate(sound[1:]):
             generators = [np.random.default_rng([0, copy, 0, row])]
             log_mel = augment(dataset.segment(row)[None], generators, 1.0, dataset.spectrogram, noise=False)
-            assert np.array_equal(cut.grid, encode_grid(vqvae, torch.from_numpy(log_mel))[0].numpy())
-            changed.append(not np.array_equal(cut.grid, sound[0][0].grid))
+            assert np.array_equal(each.grid, encode_grid(vqvae, torch.from_numpy(log_mel))[0].numpy())
+            changed.append(not np.array_equal(each.grid, sound[0].grid))
     assert np.mean(changed) > 0.5
     marks = [mark for epoch in range(1, 17) for batch in copied.batches(epoch, 0) for mark in batch.changed.tolist()]
     assert 0.55 < np.mean(marks) < 0.78

@@ -162,7 +162,7 @@ def export(
 ) -> Exported:
     """Write a sound that comes in blocks, whole or not at all; memory does not grow with its length.
 
-    A new sound is brought to a peak of -1 dB after resampling, with 12 dB of gain at most. A sound whose level is given
+    A new sound is brought to a peak of -1 dB after resampling, with 24 dB of gain at most. A sound whose level is given
     keeps it. Where a file would clip all the same, after lossy coding or in integers, the whole sound becomes as much
     quieter as it takes. 16 bits have triangular dither of two steps' width (Lipshitz, Wannamaker and Vanderkooy,
     "Quantization and dither", 1992), except on samples that 16 bits hold exactly.

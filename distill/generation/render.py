@@ -21,8 +21,9 @@ from distill.training.runtime import device_present
 PEAK_DB = -1.0
 # What may not be scaled further, or moves in lossy coding, stays below this.
 LOUDEST_DB = -0.1
-# A sound that the model made much quieter than those it learned from is nearly silence; louder it would be hiss.
-MAX_GAIN_DB = 12.0
+# Three of 192 new tabla strokes had peaks 30 to 35 dB below full scale, and were strokes like the others. What is much
+# softer is nearly silence, a few codes above the spectrogram's floor.
+MAX_GAIN_DB = 24.0
 # A sound that is cut off while it is loud would end with a click.
 FADE_SECONDS = 0.01
 MAX_SECONDS = 3600.0
@@ -36,7 +37,7 @@ class GeneratedSound:
 
     Attributes:
         samples: float32. A new sound is mono: `[n]`, with a peak of -1 dB, or lower where that would take more than
-            12 dB of gain. A sound that was given has the channels and the level that it had: `[channels, n]`.
+            24 dB of gain. A sound that was given has the channels and the level that it had: `[channels, n]`.
         sample_rate: in Hz.
         grid: the codes that it, or what is new in it, was made from, `[columns, bands, levels]`.
         seed: the seed that gives it again.
@@ -195,7 +196,7 @@ def _faded(block: Samples, left: int, fade: int) -> Samples:
 
 
 def peak_gain(peak: float) -> float:
-    """The gain of a new sound with this peak: to -1 dB, but 12 dB at most, and none for silence."""
+    """The gain of a new sound with this peak: to -1 dB, but 24 dB at most, and none for silence."""
     if peak < SILENCE_PEAK:
         return 1.0
     return min(10 ** (PEAK_DB / 20) / peak, 10 ** (MAX_GAIN_DB / 20))

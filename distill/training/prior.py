@@ -44,11 +44,12 @@ def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int) -> CodePrior
 
 def encode_segments(dataset: PreparedDataset, vqvae: ConvVQVAE, segments: Sequence[int], device: str) -> list[Grid]:
     """Code grids `[columns, bands, levels]` of whole segments; the VQ-VAE must be in evaluation mode."""
-    return [_encode(vqvae, dataset.segment(segment), device) for segment in segments]
+    return [_encode(vqvae, dataset.segment(segment)[None], device)[0] for segment in segments]
 
 
-def _encode(vqvae: ConvVQVAE, log_mel: np.ndarray, device: str) -> Grid:
-    return encode_grid(vqvae, torch.from_numpy(log_mel)[None].to(device))[0].cpu().numpy()
+def _encode(vqvae: ConvVQVAE, log_mels: np.ndarray, device: str) -> np.ndarray:
+    """Code grids `[batch, columns, bands, levels]` of log mels `[batch, n_mels, frames]`."""
+    return encode_grid(vqvae, torch.from_numpy(log_mels).to(device)).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -83,16 +84,16 @@ class _Sound:
 def _sounds(
     dataset: PreparedDataset,
     vqvae: ConvVQVAE,
-    device: str,
+    runtime: Runtime,
     split: str,
     *,
     variants: bool = False,
     skipped: int = 0,
-    changes: Sequence[int] = (),
-) -> list[_Sound]:
-    """The stretches of a split, each without its first frames where it is longer than `skipped`.
+    copies: int = 0,
+) -> list[list[_Sound]]:
+    """The stretches of a split, each as it is and then in so many copies that are changed, each in its own way.
 
-    Where `changes` has the words of a seed, each sound is changed in its own way.
+    Without its first frames, where a stretch is longer than `skipped`.
     """
     rows = dataset.segments_of(split, variants=variants)
     facts = dataset.segments.iloc[rows]
@@ -102,20 +103,22 @@ def _sounds(
     ):
         log_mel = dataset.segment(row)
         first = skipped if log_mel.shape[1] > skipped else 0
-        shown = log_mel[:, first:]
-        if changes:
-            # Noise would be made, too: one start does not tell the prior enough of what goes on for seconds.
-            generators = [np.random.default_rng([*changes, row])]
-            shown = augment(shown[None], generators, 1.0, dataset.spectrogram, noise=False)[0]
-        grid = _encode(vqvae, shown, device)
-        found.append(_Sound(grid, bool(at_start) and not first, bool(at_end), semitones == 0, bool(changes)))
+        shown = log_mel[None, :, first:]
+        grids = [*_encode(vqvae, shown, runtime.device)]
+        if copies:
+            generators = [np.random.default_rng([runtime.seed, copy, skipped, row]) for copy in range(copies)]
+            # Noise would be made, too: one mark does not tell the prior enough of what goes on for seconds.
+            changed = augment(np.repeat(shown, copies, 0), generators, 1.0, dataset.spectrogram, noise=False)
+            grids += [*_encode(vqvae, changed, runtime.device)]
+        begins, ends, original = bool(at_start) and not first, bool(at_end), semitones == 0
+        found.append([_Sound(grid, begins, ends, original, bool(number)) for number, grid in enumerate(grids)])
     return found
 
 
-def _drawn(copies: Sequence[Sequence[_Sound]], rng: np.random.Generator) -> _Sound:
-    """A cut of one of a sound's copies, every second time the first: else beginnings would be learned too seldom."""
-    cuts = copies[int(rng.integers(len(copies)))]
-    return cuts[max(0, int(rng.integers(-len(cuts), len(cuts))))]
+def _drawn(cuts: Sequence[Sequence[_Sound]], rng: np.random.Generator) -> _Sound:
+    """A copy of one of a sound's cuts, every second time the first: else beginnings would be learned too seldom."""
+    copies = cuts[max(0, int(rng.integers(-len(cuts), len(cuts))))]
+    return copies[int(rng.integers(len(copies)))]
 
 
 class PriorTask:
@@ -131,34 +134,28 @@ class PriorTask:
         self.model = build_prior(config, vqvae, n_mels).to(runtime.device)
         vqvae = vqvae.to(runtime.device).eval()
         self.codebooks = vqvae.quantizer.codebooks.detach().clone()
-        copies = [
-            [
-                _sounds(
-                    dataset,
-                    vqvae,
-                    runtime.device,
-                    "train",
-                    variants=config.augmented_variants,
-                    skipped=skipped,
-                    changes=[runtime.seed, copy, skipped] if copy else [],
-                )
-                for skipped in range(0, STRIDE, STRIDE // config.column_cuts)
-            ]
-            for copy in range(1 + config.augmented_copies)
+        cuts = [
+            _sounds(
+                dataset,
+                vqvae,
+                runtime,
+                "train",
+                variants=config.augmented_variants,
+                skipped=skipped,
+                copies=config.augmented_copies,
+            )
+            for skipped in range(0, STRIDE, STRIDE // config.column_cuts)
         ]
-        self.sounds = copies[0][0]
-        held_out = _sounds(dataset, vqvae, runtime.device, "validation")
+        self.sounds = [copies[0] for copies in cuts[0]]
+        held_out = [copies[0] for copies in _sounds(dataset, vqvae, runtime, "validation")]
         columns = self.model.context_columns
         self.validation = [window for sound in held_out for window in sound.windows(columns)]
         clean = [window for sound in self.sounds if sound.original for window in sound.windows(columns)]
         count = min(len(clean), max(len(self.validation), config.batch_size))
         self.train = [clean[index] for index in np.linspace(0, len(clean) - 1, count).round().astype(int)]
         # A long sound gives as many windows an epoch as it takes to cover it; each may be cut into other columns.
-        self.shown = [
-            [[cut[index] for cut in cuts] for cuts in copies]
-            for index, sound in enumerate(self.sounds)
-            for _ in range(math.ceil(len(sound.grid) / columns))
-        ]
+        sounds = zip(*cuts, strict=True)
+        self.shown = [sound for sound in sounds for _ in range(math.ceil(len(sound[0][0].grid) / columns))]
         self.steps_per_epoch = math.ceil(len(self.shown) / config.batch_size)
 
     def configure(self, config: PriorConfig) -> None:
