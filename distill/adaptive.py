@@ -120,7 +120,7 @@ def _tier(file_count: int) -> Tier:
 
 # The preset `tuned` plans in optimizer steps: so many a file, within limits (least, most).
 TUNED_VQVAE_STEPS = (10, 225, 3000)
-TUNED_PRIOR_STEPS = (20, 720, 2500)
+TUNED_PRIOR_STEPS = (20, 720, 4000)
 
 # Distances are held-out log-spectral ones in dB, both powers clamped at -20 dB (LSD-20 of benchmarks/quality.py),
 # one seed each unless said otherwise: good for the direction of a change, not for its last digit.
@@ -154,8 +154,8 @@ TUNED_PRIOR: dict[str, Any] = {
     "warmup_fraction": 0.05,
     # Held-out perplexity of 20 drum sounds, 360 steps: 1: 11.95, 4: 10.52; of 74 tabla strokes, 740: 11.03 and 10.92.
     "column_cuts": 4,
-    # With as many steps as now, 0: 10.58 (20 drum sounds; the best after half of them), 4: 8.00; 8: 8.30. 74 tabla
-    # strokes, 740 steps without and 1,440 with copies: 10.72 and 8.30.
+    # The same perplexity: 0 and 360 steps 10.58 (more steps overfit), 4 and 720 steps 8.00 and 8.30 by two draws of the
+    # copies; of the tabla strokes 0 and 740 steps 10.72, 4 and 1,440 steps 8.30.
     "augmented_copies": 4,
 }
 
