@@ -130,10 +130,10 @@ def round_trips(model: CodesModel, files: Sequence[Path]) -> dict[str, dict[str,
     return {way: dict(zip(labels, (number / cells).tolist(), strict=True)) for way, number in changed.items()}
 
 
-def random_model() -> CodesModel:
+def random_model(codebook_size: int = 256) -> CodesModel:
     """A model of the usual size whose codes are placed on encodings of noise."""
     torch.manual_seed(0)
-    vqvae, config = ConvVQVAE().eval(), SpectrogramConfig()
+    vqvae, config = ConvVQVAE(codebook_size=codebook_size).eval(), SpectrogramConfig()
     with torch.no_grad():
         encoded = vqvae.encode(torch.rand(4, 1, config.n_mels, 512) * 8)
         vqvae.quantizer.place_codes(encoded.transpose(0, 1).flatten(1).T)

@@ -34,7 +34,8 @@ from distill.configs import STRIDE
 from distill.generation.render import Generator, generate
 from distill.models.prior import CodePrior
 
-HIDDEN, LAYERS = 128, 2
+# Of the adaptive settings for up to 20 files.
+HIDDEN, LAYERS, CODES = 128, 2, 64
 
 
 def main() -> None:
@@ -81,7 +82,7 @@ def memory_of(seconds: float) -> float:
 
 def random_generator() -> Generator:
     """The smallest prior of the adaptive settings, with the codec of `codes.py`."""
-    codec = random_model().codec
+    codec = random_model(CODES).codec
     prior = CodePrior(
         HIDDEN,
         LAYERS,

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from distill.configs import PriorConfig, TrainingConfig
+from distill.generation import TOP_P
 from distill.generation.sampling import sample_codes
 from distill.models.health import Health
 from distill.models.prior import CodePrior, prior_loss
@@ -151,10 +152,16 @@ def sampling(hidden: int, layers: int, args: argparse.Namespace) -> list[list[An
 
 @torch.inference_mode()
 def sample_plainly(plain: PlainPrior, count: int) -> Tensor:
-    """So many codes of one sound, `[1, 1 + count]` behind a first token, the whole sequence read again for each."""
+    """So many codes of one sound, `[1, 1 + count]` behind a first token, the whole sequence read again for each.
+
+    Of the likeliest codes alone, as new sounds are by default: all are sorted for that.
+    """
     tokens = torch.zeros(1, 1, dtype=torch.int64)
     for _ in range(count):
-        tokens = torch.cat([tokens, plain(tokens)[:, -1, :-1].softmax(-1).multinomial(1)], dim=1)
+        ranked, order = plain(tokens)[:, -1, :-1].softmax(-1).sort(descending=True)
+        before = ranked.cumsum(-1) - ranked
+        chosen = ranked.masked_fill(before >= TOP_P, 0.0).multinomial(1)
+        tokens = torch.cat([tokens, order.gather(-1, chosen)], dim=1)
     return tokens
 
 

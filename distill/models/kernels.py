@@ -126,7 +126,7 @@ class NumpyKernels:
         return product
 
     def norm(self, x: Floats, weights: tuple[Tensor, Tensor]) -> Floats:
-        # In numpy it would take eight calls.
+        # In numpy it would take eight calls, and no less time.
         found: Floats = torch.layer_norm(torch.from_numpy(x), x.shape[-1:], *weights).numpy()
         return found
 

@@ -131,7 +131,7 @@ class VQVAETask:
             with self.runtime.autocast():
                 reconstruction = self.model(original[None, None].to(self.runtime.device))[0][0, 0].float().cpu()
             pair = torch.stack([original, reconstruction])
-            sounds = griffin_lim(pair, self.spectrogram, seed=self.runtime.seed).numpy()
+            sounds = griffin_lim(pair, self.spectrogram).numpy()
             stem = self.preview_folder / f"epoch-{epoch:06d}-{number}"
             for name, sound in zip(("original", "reconstruction"), sounds, strict=True):
                 path = stem.with_name(f"{stem.name}-{name}.flac")
