@@ -16,7 +16,7 @@ from distill.audio.invert import PIECE_FRAMES, fitted, griffin_lim, griffin_lim_
 from distill.audio.mel import MelTransform, chunk_frames, frames_of, mel_filters
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import SpectrogramConfig
-from sounds_util import tone
+from sounds_util import noise, tone
 
 CONFIG = SpectrogramConfig()
 SMALL = SpectrogramConfig(sample_rate=16_000, n_fft=512, hop_length=160, n_mels=32)
@@ -85,7 +85,8 @@ def test_griffin_lim_keeps_the_spectrogram() -> None:
 
 
 def test_more_rounds_come_nearer() -> None:
-    log_mel = _log_mels(1)
+    # A sine alone is right from the start.
+    log_mel = MelTransform(CONFIG).log_mel(torch.from_numpy(noise(0.6, 1))[None])
     errors = [
         float((MelTransform(CONFIG).log_mel(griffin_lim(log_mel, CONFIG, rounds=rounds)) - log_mel).square().mean())
         for rounds in (0, 8, 32)
@@ -128,11 +129,10 @@ def test_a_fit_scales_bands_and_leaves_alone_what_fits() -> None:
 
 def test_a_sound_is_inverted_the_same_alone_and_in_a_batch() -> None:
     log_mels = _log_mels(3)
-    together = griffin_lim(log_mels, CONFIG, rounds=8, seed=3)
+    together = griffin_lim(log_mels, CONFIG, rounds=8)
     for index in range(3):
-        alone = griffin_lim(log_mels[index : index + 1], CONFIG, rounds=8, seed=3)[0]
+        alone = griffin_lim(log_mels[index : index + 1], CONFIG, rounds=8)[0]
         assert torch.allclose(alone, together[index], atol=1e-4)
-    assert not torch.allclose(griffin_lim(log_mels[:1], CONFIG, rounds=8, seed=4), together[:1], atol=1e-2)
 
 
 def test_known_samples_stay_and_what_is_found_joins_them_in_phase() -> None:
@@ -172,8 +172,8 @@ def test_long_sounds_are_inverted_in_pieces_that_join_in_phase(monkeypatch: pyte
 def test_blocks_are_the_whole_waveform(frames: int) -> None:
     log_mel = _log_mels(1, (frames - 1) * CONFIG.hop_length / 48_000 + 1e-3)[..., :frames]
     assert log_mel.shape[-1] == frames
-    blocks = list(griffin_lim_blocks(lambda first, last: log_mel[0, :, first:last], frames, CONFIG, rounds=2, seed=5))
-    assert torch.equal(torch.cat(blocks), griffin_lim(log_mel, CONFIG, rounds=2, seed=5)[0])
+    blocks = list(griffin_lim_blocks(lambda first, last: log_mel[0, :, first:last], frames, CONFIG, rounds=2))
+    assert torch.equal(torch.cat(blocks), griffin_lim(log_mel, CONFIG, rounds=2)[0])
 
 
 def test_griffin_lim_with_windows_that_the_hop_does_not_divide() -> None:

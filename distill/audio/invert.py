@@ -61,10 +61,10 @@ def griffin_lim(
     """A waveform whose log mel is near the given one.
 
     Phases follow Nenov, Nguyen, Balazs and Bot, "Faster than fast: accelerating the Griffin-Lim algorithm" (2023). A
-    sound comes out the same alone and in a batch. A mel leaves open how the power of a band is spread over its bins: now
-    and then the magnitudes become those that the waveform has by then, fitted to the mel. Samples that are known are put
-    back in every round, so that what is new joins them in phase. Memory beside input and output does not grow with the
-    length.
+    sound comes out the same alone and in a batch. A mel leaves open how the power of a band is spread over its bins:
+    now and then the magnitudes become those that the waveform has by then, fitted to the mel. Samples that are known
+    are put back in every round, so that what is new joins them in phase. Memory beside input and output does not grow
+    with the length.
 
     Args:
         log_mel: `[batch, n_mels, frames]`.

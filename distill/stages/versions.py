@@ -2,10 +2,10 @@
 
 CODE_VERSIONS = {
     "prepare": 2,
-    "configure": 4,
-    "train_vqvae": 6,
-    "train_prior": 6,
-    "check_memorization": 8,
-    "train_vocoder": 3,
+    "configure": 5,
+    "train_vqvae": 7,
+    "train_prior": 7,
+    "check_memorization": 9,
+    "train_vocoder": 4,
     "register": 1,
 }
