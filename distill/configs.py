@@ -231,7 +231,7 @@ class LiveConfig(Config):
 class MemorizationConfig(Config):
     """The check for copies of training sounds."""
 
-    sounds: int = Field(8, ge=1, le=1000, description="Sounds generated for the check.")
+    sounds: int = Field(32, ge=1, le=1000, description="Sounds generated for the check.")
     seconds: float = Field(
         3.0, ge=0.5, le=60.0, description="Longest duration of a sound generated for the check, in s."
     )
