@@ -164,15 +164,12 @@ class _Piece:
             blocks = [linear_power(block, self.config).sqrt_() for block in power.split(_BLOCK_FRAMES)]
             magnitude, phase = torch.cat(blocks), None
         if phase is None:
-            angle = steady_angles(magnitude, self.config.hop_length / self.config.n_fft)
-            if before is not None:
-                found = self.overlap.angles(before)
-                angle += found[-1] - angle[len(found) - 1]
-                angle[: len(found)] = found
-            phase = torch.polar(torch.ones_like(angle), angle)
+            start = self._steady(magnitude, before)
+        else:
+            known_phase = phase
 
-        def start(block: slice, phase: Tensor = phase) -> Tensor:
-            return magnitude[block] * phase[block]
+            def start(block: slice) -> Tensor:
+                return magnitude[block] * known_phase[block]
 
         if before is None:
             return self._phases(start, magnitude, power, rounds, known)
@@ -181,6 +178,16 @@ class _Piece:
         faded, ramp = slice(lead, lead + fade), torch.linspace(0, 1, fade, device=made.device)
         made[faded] = torch.lerp(before[faded], made[faded], ramp)
         return made
+
+    def _steady(self, magnitude: Tensor, before: Tensor | None) -> Callable[[slice], Tensor]:
+        """Spectra of blocks of frames with the phases of `steady_angles`, which go on from what is before."""
+        angle = steady_angles(magnitude, self.config.hop_length / self.config.n_fft)
+        if before is not None:
+            found = self.overlap.angles(before)
+            angle += found[-1] - angle[len(found) - 1]
+            angle[: len(found)] = found
+        # A block at a time: the spectrum of a whole piece would be the largest thing in memory.
+        return lambda block: torch.polar(torch.ones_like(angle[block]), angle[block]).mul_(magnitude[block])
 
     def _phases(
         self, start: Callable[[slice], Tensor], magnitude: Tensor, mel_power: Tensor, rounds: int, held: Tensor

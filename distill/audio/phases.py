@@ -37,4 +37,4 @@ def steady_angles(magnitude: Tensor, hop: float) -> Tensor:
     steps = torch.repeat_interleave(turns - turns.round(), edges.diff()).view(frames, bins)
     # What is in the middle of a window turns by half a circle from bin to bin.
     middle_of_window = 0.5 * torch.arange(bins, device=magnitude.device)
-    return (steps.cumsum(0) + middle_of_window).mul_(2 * torch.pi)
+    return steps.cumsum_(0).add_(middle_of_window).mul_(2 * torch.pi)
