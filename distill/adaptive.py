@@ -154,7 +154,7 @@ TUNED_PRIOR: dict[str, Any] = {
     "warmup_fraction": 0.05,
     # Held-out perplexity of 20 drum sounds, 360 steps: 1: 11.95, 4: 10.52; of 74 tabla strokes, 740: 11.03 and 10.92.
     "column_cuts": 4,
-    # The same perplexity: 0 and 360 steps 10.58 (more steps overfit), 4 and 720 steps 8.00 and 8.30 by two draws of the
+    # The same perplexity: 0 and 360 steps 10.58 (the best after 306), 4 and 720 steps 8.00 and 8.30 by two draws of the
     # copies; of the tabla strokes 0 and 740 steps 10.72, 4 and 1,440 steps 8.30; of 100 mixed sounds 0 and 1,000 steps
     # 22.6, 4 and 2,000 steps 16.6; of 200 spoken digits 4 and 2,500 steps 13.7, 4 and 4,000 steps 12.0.
     "augmented_copies": 4,
