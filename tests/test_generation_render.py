@@ -9,6 +9,7 @@ import torch
 
 from distill.audio.invert import griffin_lim
 from distill.errors import ArtifactError, UsageError
+from distill.generation import render
 from distill.generation.render import Generator, generate, peak_gain, sample_grids, waveform_blocks
 from distill.generation.sampling import SamplingConfig
 from model_example import codec, prior, write_example
@@ -138,3 +139,19 @@ def test_a_silent_sound_stays_silent() -> None:
         quiet.vqvae.decoder.out[0].weight.zero_()
     (sound,) = generate(Generator(quiet, prior()), seconds=0.3)
     assert np.abs(sound.samples).max() < 1e-4
+
+
+def test_a_silent_sound_is_drawn_again_as_its_seed_says(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def grids(seeds: list[int]) -> dict[int, np.ndarray]:
+        return dict(sample_grids(generator, seeds, 20_000, config=None, natural=False))
+
+    monkeypatch.setattr(render, "_audible", lambda codec, grid: True)
+    before = grids([5, 6, 7])
+    monkeypatch.setattr(render, "_audible", lambda codec, grid: not np.array_equal(grid, before[6]))
+    after = grids([5, 6, 7])
+    assert not np.array_equal(after[6], before[6])
+    assert np.array_equal(after[6], grids([6])[6])
+    assert all(np.array_equal(after[seed], before[seed]) for seed in (5, 7))
+    # A model that knows nothing but silence is no reason to wait forever.
+    monkeypatch.setattr(render, "_audible", lambda codec, grid: False)
+    assert len(grids([5])) == 1

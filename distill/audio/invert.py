@@ -17,8 +17,8 @@ from distill.configs import SpectrogramConfig
 # LSD-20 of the true mels of 48 chunks of drums and 48 of mixed sounds is 1.07 and 1.27 dB; 20 rounds: 1.02 and 1.23; 20
 # from random phases: 1.11 and 1.22.
 ROUNDS = 12
-# Alpha, beta and gamma of the method. With the momentum of Perraudin et al. alone LSD-20 was .02 to .05 dB more, with 20
-# rounds from random phases.
+# Alpha, beta and gamma of the method. With the momentum of Perraudin et al. alone LSD-20 was .02 to .05 dB more (by 20
+# rounds from random phases).
 _AHEAD, _BEYOND, _REACH = 0.99, 1.1, 1.25
 # The magnitudes are fitted to the mel when so many rounds are left: rarely while the phases are far from what they will
 # be. Three times in place of five LSD-20 is .06 dB more.

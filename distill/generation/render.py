@@ -24,6 +24,9 @@ LOUDEST_DB = -0.1
 # Three of 192 new tabla strokes had peaks 30 to 35 dB below full scale, and were strokes like the others. What is much
 # softer is nearly silence, a few codes above the spectrogram's floor.
 MAX_GAIN_DB = 24.0
+# A small prior may draw the code of silence band by band until nothing is left: 3 of 32 sounds of the bundled model. One
+# that has not begun within so many columns (2 s at 48 kHz), or stays within 20 dB above the floor, is drawn again.
+HEARD_COLUMNS, AUDIBLE, MOST_ATTEMPTS = 12, 100.0, 8
 # A sound that is cut off while it is loud would end with a click.
 FADE_SECONDS = 0.01
 MAX_SECONDS = 3600.0
@@ -151,11 +154,21 @@ def sample_grids(
     columns = generator.codec.columns_of(samples)
     for first in range(0, len(seeds), MOST_ROWS):
         chosen = seeds[first : first + MOST_ROWS]
-        yield from zip(
-            chosen,
-            sample_codes(generator.prior, columns=columns, seeds=chosen, config=config, natural=natural),
-            strict=True,
-        )
+        grids = sample_codes(generator.prior, columns=columns, seeds=chosen, config=config, natural=natural)
+        for seed, grid in zip(chosen, grids, strict=True):
+            for attempt in range(1, MOST_ATTEMPTS):
+                if _audible(generator.codec, grid):
+                    break
+                # It follows from the seed, whatever else is drawn.
+                other = int(np.random.SeedSequence([seed, attempt]).generate_state(1, np.uint64)[0])
+                [grid] = sample_codes(generator.prior, columns=columns, seeds=[other], config=config, natural=natural)
+            yield seed, grid
+
+
+def _audible(codec: Codec, grid: Grid) -> bool:
+    """Whether anything in the first columns rises above the spectrogram's floor by more than a breath."""
+    log_mel = torch.from_numpy(codec.decode_log_mel(grid[:HEARD_COLUMNS])).to(codec.device)
+    return float(codec.mel.to_power(log_mel).max()) > AUDIBLE * codec.mel.floor
 
 
 def waveform_blocks(generator: Generator, grid: Grid, samples: int) -> Iterator[Samples]:
