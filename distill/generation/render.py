@@ -24,8 +24,8 @@ LOUDEST_DB = -0.1
 # Three of 192 new tabla strokes had peaks 30 to 35 dB below full scale, and were strokes like the others. What is much
 # softer is nearly silence, a few codes above the spectrogram's floor.
 MAX_GAIN_DB = 24.0
-# A small prior may draw the code of silence band by band until nothing is left: 3 of 32 sounds of the bundled model. A
-# sound that has not begun within so many columns (2 s at 48 kHz), or stays within 20 dB above the floor, is drawn again.
+# A small prior may draw the code of silence in every band: 3 of 32 sounds of the bundled model. What has not begun
+# within so many columns (2 s at 48 kHz), or stays within 20 dB above the floor, is drawn again.
 HEARD_COLUMNS, AUDIBLE, MOST_ATTEMPTS = 12, 100.0, 8
 # A sound that is cut off while it is loud would end with a click.
 FADE_SECONDS = 0.01
