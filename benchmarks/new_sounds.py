@@ -50,8 +50,8 @@ from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError
 from distill.generation import TOP_P
+from distill.generation.choice import SamplingConfig
 from distill.generation.render import Generator, generate
-from distill.generation.sampling import SamplingConfig
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
 from distill.params import parse_params, with_settings, write_params

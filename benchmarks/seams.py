@@ -5,7 +5,8 @@ mel inversion meet. Novelty at a place is how much changes there: between spectr
 frame, mean over bins) and in the waveform (greatest second difference in a frame, over the loudness around). A joint
 may be off by a frame, so each place counts with the greatest novelty of its neighbourhood. `share` is how many joints
 exceed the 95th percentile of all places; without seams it is 0.05 on average. Codes change wherever a column begins, so
-a joint of the prior or the decoder is heard as such only if it exceeds `any column`.
+a joint of the prior or the decoder is heard as such only if it exceeds `any column`. Where one sound ends and the next
+begins there is an attack, which is meant to be heard.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +23,8 @@ from distill.audio import invert
 from distill.audio.mel import MelTransform
 from distill.codec.codec import PIECE_COLUMNS
 from distill.configs import STRIDE, SpectrogramConfig
-from distill.generation.render import Generator, generate
-from distill.generation.sampling import window_columns
+from distill.generation.render import Generator, waveform_blocks
+from distill.generation.sampling import sample_sequences, window_columns
 from distill.models.prior import CodePrior
 from distill.models.sequences import kept_columns
 
@@ -42,12 +43,17 @@ class Seams:
     share: float
 
 
-def joints(prior: CodePrior, frames: int) -> dict[str, list[int]]:
-    """Frames of a sound at which its parts meet, by the kind of joint."""
-    window = window_columns(prior)
-    columns = range(window, frames // STRIDE, window - kept_columns(window))
+def joints(prior: CodePrior, lengths: Sequence[int], frames: int) -> dict[str, list[int]]:
+    """Frames at which the parts of sounds that follow each other, of so many columns, meet, by the kind of joint."""
+    window, begins = window_columns(prior), np.cumsum([0, *lengths])
+    columns = [
+        begin + column
+        for begin, length in zip(begins, lengths, strict=False)
+        for column in range(window, length, window - kept_columns(window))
+    ]
     return {
-        "prior": [STRIDE * column for column in columns],
+        "prior": [STRIDE * int(column) for column in columns],
+        "next sound": [STRIDE * int(begin) for begin in begins[1:-1]],
         "decoder": list(range(STRIDE * PIECE_COLUMNS, frames, STRIDE * PIECE_COLUMNS)),
         "inversion": [first + invert._LEAD_FRAMES for first, _ in invert._bounds(frames)][1:],
     }
@@ -88,11 +94,13 @@ def main() -> None:
     config = generator.codec.spectrogram
     found: dict[tuple[str, str], list[Seams]] = {}
     for seed in range(1 if args.quick else args.count):
-        [sound] = generate(generator, seconds=args.seconds, seed=seed)
-        changes = novelty(sound.samples, config)
+        wanted = generator.codec.samples_of(args.seconds)
+        [sounds] = sample_sequences(generator.prior, columns=generator.codec.columns_of(wanted), seeds=[seed])
+        samples = np.concatenate(list(waveform_blocks(generator, np.concatenate(sounds), wanted)))
+        changes = novelty(samples, config)
         frames = len(changes["spectrum"])
         columns = {"any column": list(range(STRIDE, frames, STRIDE))}
-        for kind, places in {**joints(generator.prior, frames), **columns}.items():
+        for kind, places in {**joints(generator.prior, list(map(len, sounds)), frames), **columns}.items():
             for name, values in changes.items():
                 found.setdefault((kind, name), []).append(seams(values, places))
     rows: list[list[Any]] = [[*key, *_together(values).values()] for key, values in found.items()]

@@ -10,8 +10,8 @@ import torch
 from distill.audio.invert import griffin_lim
 from distill.errors import ArtifactError, UsageError
 from distill.generation import render
+from distill.generation.choice import SamplingConfig
 from distill.generation.render import Generator, generate, peak_gain, sample_grids, waveform_blocks
-from distill.generation.sampling import SamplingConfig
 from model_example import codec, prior, write_example
 
 

@@ -10,16 +10,8 @@ from hypothesis import strategies as st
 
 import model_example
 from distill.errors import DistillError, UsageError
-from distill.generation.sampling import (
-    END_SHARPNESS,
-    FREE,
-    LevelSettings,
-    SamplingConfig,
-    choose,
-    draw_codes,
-    ends,
-    sample_codes,
-)
+from distill.generation.choice import END_SHARPNESS, LevelSettings, SamplingConfig, choose, ends
+from distill.generation.sampling import FREE, draw_codes, sample_codes, sample_sequences
 from distill.models.prior import CodePrior
 
 SIZE, LEVELS, BANDS = 16, 3, 4
@@ -66,6 +58,37 @@ def test_the_asked_length_is_kept_within_and_beyond_the_window(columns: int) -> 
     assert grid.shape == (columns, BANDS, LEVELS)
     assert grid.dtype == np.int64
     assert 0 <= grid.min() <= grid.max() < SIZE
+
+
+def test_where_a_sound_ends_the_next_one_begins_as_a_sound_of_its_own() -> None:
+    model = prior(end_bias=3.0)
+    model.shortest_columns.fill_(2)
+    sequences = sample_sequences(model, columns=40, seeds=range(20))
+    assert len({len(sounds) for sounds in sequences}) > 3
+    for seed, sounds in enumerate(sequences):
+        left = 40
+        for sound in sounds[:-1]:
+            assert 2 <= len(sound) <= left - len(sound)
+            left -= len(sound)
+        assert len(sounds[-1]) == left
+        (alone,) = sample_sequences(model, columns=40, seeds=[seed])
+        assert equal(alone, sounds)
+        # Each begins where nothing is known of what came before, and not like the one before.
+        (first,) = sample_codes(model, columns=40, seeds=[seed], natural=True)
+        assert np.array_equal(first[: len(sounds[0])], sounds[0][: len(first)])
+    begins = [sound[0].tobytes() for sounds in sequences for sound in sounds]
+    assert len(set(begins)) > 0.9 * len(begins)
+
+
+def test_short_sounds_follow_each_other_while_there_is_room_for_another() -> None:
+    model = prior(end_bias=50.0)
+    model.shortest_columns.fill_(3)
+    (sounds,) = sample_sequences(model, columns=14, seeds=[0])
+    assert [len(sound) for sound in sounds] == [3, 3, 3, 5]
+    given = np.zeros((4, BANDS, LEVELS), np.int64)
+    (gone_on,) = sample_sequences(model, columns=14, seeds=[0], given=given)
+    assert np.array_equal(gone_on[0][:4], given)
+    assert [len(sound) for sound in gone_on] == [5, 3, 3, 3]
 
 
 def test_a_longer_sound_begins_like_the_shorter_one() -> None:

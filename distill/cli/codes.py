@@ -172,7 +172,7 @@ def randomize(
     """Let the prior draw cells anew, so that they go with the others."""
     from distill.codes.file import read_grid
     from distill.codes.randomize import randomize as drawn
-    from distill.generation.sampling import SamplingConfig
+    from distill.generation.choice import SamplingConfig
 
     before = read_grid(grid)
     chosen = selection_of(before.grid, columns, seconds, bands, levels)

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.errors import UsageError
-from distill.generation.sampling import FREE, Drawn, Grid, SamplingConfig, draw_codes
+from distill.generation.choice import SamplingConfig
+from distill.generation.sampling import FREE, Drawn, Grid, draw_codes
 from distill.models.prior import CodePrior
 
 # More candidates meet the right side better and take proportionally longer.

@@ -13,7 +13,8 @@ from distill.codec.load import build_networks, codec_of
 from distill.configs import STRIDE
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, UsageError
-from distill.generation.sampling import SamplingConfig, sample_codes
+from distill.generation.choice import SamplingConfig
+from distill.generation.sampling import sample_codes
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
 from distill.training.runtime import device_present

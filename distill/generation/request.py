@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from distill.generation import TOP_P
+from distill.generation.choice import SamplingConfig
 from distill.generation.render import check_request
-from distill.generation.sampling import SamplingConfig
 
 Action = Literal["generate", "continue", "fill"]
 

@@ -14,10 +14,10 @@ from mlflow.pyfunc import PythonModel  # type: ignore[attr-defined]
 
 from distill.errors import UsageError
 from distill.generation import TOP_P
+from distill.generation.choice import SamplingConfig
 from distill.generation.export import ExportSettings, export
 from distill.generation.production import sound_tags
 from distill.generation.render import GeneratedSound, Generator, generate
-from distill.generation.sampling import SamplingConfig
 
 DEFAULTS = {"seconds": 3.0, "temperature": 1.0, "top_k": 0, "top_p": TOP_P}
 OUTPUT = ("seed", "sample_rate", "seconds", "audio")

@@ -12,7 +12,8 @@ from distill.codec.codec import Codec, Grid
 from distill.configs import STRIDE
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
-from distill.generation.sampling import SamplingConfig, sample_codes
+from distill.generation.choice import SamplingConfig
+from distill.generation.sampling import sample_codes
 from distill.memorization.compare import CheckedSound, Findings, compare
 from distill.memorization.nearness import LogMel
 from distill.models.grid import columns_of, encode_grid

@@ -15,7 +15,7 @@ from distill.codes.randomize import randomize
 from distill.codes.selection import EVERYTHING, Selection
 from distill.codes.session import EditSession
 from distill.errors import UsageError
-from distill.generation.sampling import SamplingConfig
+from distill.generation.choice import SamplingConfig
 from distill.models.labels import MOST_LEVELS
 from distill.ui.context import Context
 from distill.ui.desk import GRID_EXTENSION, Desk, Wish, selection_of, wish_of
