@@ -83,6 +83,9 @@ def memory_of(seconds: float) -> float:
 def random_generator() -> Generator:
     """The smallest prior of the adaptive settings, with the codec of `codes.py`."""
     codec = random_model(CODES).codec
+    with torch.no_grad():
+        # What cannot be heard would be drawn again.
+        codec.vqvae.decoder.out[0].get_parameter("bias").add_(5.0)
     prior = CodePrior(
         HIDDEN,
         LAYERS,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import model_example
 from distill.errors import DistillError, UsageError
 from distill.generation.choice import END_SHARPNESS, LevelSettings, SamplingConfig, choose, ends
-from distill.generation.sampling import FREE, draw_codes, sample_codes, sample_sequences
+from distill.generation.drawing import FREE, draw
+from distill.generation.sampling import draw_codes, sample_codes, sample_sequences
 from distill.models.prior import CodePrior
 
 SIZE, LEVELS, BANDS = 16, 3, 4
@@ -60,24 +61,22 @@ def test_the_asked_length_is_kept_within_and_beyond_the_window(columns: int) -> 
     assert 0 <= grid.min() <= grid.max() < SIZE
 
 
-def test_where_a_sound_ends_the_next_one_begins_as_a_sound_of_its_own() -> None:
-    model = prior(end_bias=3.0)
-    model.shortest_columns.fill_(2)
-    sequences = sample_sequences(model, columns=40, seeds=range(20))
-    assert len({len(sounds) for sounds in sequences}) > 3
+@pytest.mark.parametrize("end_bias", [0.0, 2.0, 4.0, 8.0])
+def test_where_a_sound_ends_the_next_one_begins_as_if_drawn_one_after_the_other(end_bias: float) -> None:
+    model = prior(end_bias=end_bias)
+    sequences = sample_sequences(model, columns=40, seeds=range(12))
     for seed, sounds in enumerate(sequences):
-        left = 40
-        for sound in sounds[:-1]:
-            assert 2 <= len(sound) <= left - len(sound)
-            left -= len(sound)
-        assert len(sounds[-1]) == left
-        (alone,) = sample_sequences(model, columns=40, seeds=[seed])
-        assert equal(alone, sounds)
-        # Each begins where nothing is known of what came before, and not like the one before.
-        (first,) = sample_codes(model, columns=40, seeds=[seed], natural=True)
-        assert np.array_equal(first[: len(sounds[0])], sounds[0][: len(first)])
-    begins = [sound[0].tobytes() for sounds in sequences for sound in sounds]
-    assert len(set(begins)) > 0.9 * len(begins)
+        expected, left = list[np.ndarray](), 40
+        while left:
+            child = np.random.SeedSequence(seed, spawn_key=(len(expected),)).generate_state(1, np.uint64)
+            own = int(child[0]) if expected else seed
+            (drawn,) = draw(model, np.array([left]), np.array([left // 2]), [own], None)
+            expected.append(drawn.grid)
+            left -= len(drawn.grid)
+        assert equal(sounds, expected)
+        assert len({sound[0].tobytes() for sound in sounds}) == len(sounds)
+        (alone,) = sample_codes(model, columns=40, seeds=[seed])
+        assert np.array_equal(alone, np.concatenate(sounds))
 
 
 def test_short_sounds_follow_each_other_while_there_is_room_for_another() -> None:
@@ -341,7 +340,7 @@ def test_damaged_weights_are_named(value: float) -> None:
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 1000), share=st.floats(0.0, 1.0))
 def test_giving_codes_that_would_have_come_changes_nothing(seed: int, share: float) -> None:
-    model = prior()
+    model = prior(end_bias=-50.0)
     (grid,) = sample_codes(model, columns=11, seeds=[seed])
     hidden = np.random.default_rng(seed).random(grid.shape) < share
     hidden[0, 0, 0] = True

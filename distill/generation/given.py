@@ -9,9 +9,10 @@ from distill.audio.sound import Sound, resample, to_mono
 from distill.codec.codec import Grid, Samples, normalise
 from distill.errors import DataError, UsageError
 from distill.generation.choice import SamplingConfig
+from distill.generation.drawing import window_columns
 from distill.generation.inpainting import Region, inpaint
 from distill.generation.render import LOUDEST_DB, GeneratedSound, Generator, check_request
-from distill.generation.sampling import sample_codes, window_columns
+from distill.generation.sampling import sample_codes
 
 # So many columns of what is given, on each side, hold the phases of what is new.
 _JOINT_COLUMNS = 6

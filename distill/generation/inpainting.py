@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from distill.errors import UsageError
 from distill.generation.choice import SamplingConfig
-from distill.generation.sampling import FREE, Drawn, Grid, draw_codes
+from distill.generation.drawing import FREE, Drawn, Grid
+from distill.generation.sampling import draw_codes
 from distill.models.prior import CodePrior
 
 # More candidates meet the right side better and take proportionally longer.

@@ -13,11 +13,11 @@ from distill.artifact.model_file import read_manifest
 from distill.audio.sound import BLOCK_FRAMES, Sound, read_sound
 from distill.errors import ArtifactError, DataError, StorageError, UsageError
 from distill.files import digest_file
+from distill.generation.drawing import Grid, window_columns
 from distill.generation.export import Exported, ExportSettings, Frames, Tags, export
 from distill.generation.given import continue_sound, fill_sound
 from distill.generation.render import GeneratedSound, Generator, sample_grids, waveform_blocks
 from distill.generation.request import Request
-from distill.generation.sampling import Grid, window_columns
 from distill.generation.sidecar import (
     Environment,
     Sidecar,

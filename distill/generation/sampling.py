@@ -1,27 +1,15 @@
-"""Drawing code grids from a prior."""
+"""Drawing code grids from a prior: of a wanted length, as long as a sound is, or around given codes."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from distill.errors import ArtifactError, UsageError
-from distill.generation.choice import Floats, LevelSettings, SamplingConfig, choose, ends
-from distill.models.incremental import CodeReader, Logits
+from distill.generation.choice import SamplingConfig
+from distill.generation.drawing import Drawn, Grid, draw
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
-from distill.models.sequences import kept_columns
-
-# Marks a code that is to be drawn, in a grid of given ones.
-FREE = -1
-
-Grid = npt.NDArray[np.int64]
-# A number of columns for each of several sounds.
-Columns = npt.NDArray[np.int64]
 
 
 def sample_codes(
@@ -62,9 +50,20 @@ def sample_codes(
         prior = prior.to(device)
     if natural:
         wanted = np.full(len(seeds), columns)
-        return [each.grid for each in _draw(prior, wanted, wanted, seeds, config, given, from_start)]
+        return [each.grid for each in draw(prior, wanted, wanted, seeds, config, given, from_start)]
     sequences = sample_sequences(prior, columns=columns, seeds=seeds, config=config, given=given, from_start=from_start)
     return [np.concatenate(sounds) for sounds in sequences]
+
+
+def draw_codes(
+    prior: CodePrior, *, columns: int, seeds: Sequence[int], config: SamplingConfig | None = None, given: Grid
+) -> list[Drawn]:
+    """One sound for each seed, which does not end, and how well the given codes go with it.
+
+    Arguments and errors are those of `sample_codes`.
+    """
+    wanted = np.full(len(seeds), columns)
+    return draw(prior, wanted, np.zeros_like(wanted), seeds, config, given)
 
 
 def sample_sequences(
@@ -85,161 +84,59 @@ def sample_sequences(
     A sound does not end before a column is drawn behind what is given, nor before the shortest sound of the training.
     Arguments and errors are those of `sample_codes`.
     """
+    sequences = [_Sequence(seed, columns) for seed in seeds]
     wanted = np.full(len(seeds), columns)
-    drawn = _draw(prior, wanted, wanted // 2, seeds, config, given, from_start)
-    sequences = [[each.grid] for each in drawn]
-    for number in count(1):
-        left = [columns - sum(map(len, sounds)) for sounds in sequences]
-        unfinished = [index for index, missing in enumerate(left) if missing]
-        if not unfinished:
-            break
-        wanted = np.array([left[index] for index in unfinished])
-        others = [_seed_of_next(seeds[index], number) for index in unfinished]
-        for index, each in zip(unfinished, _draw(prior, wanted, wanted // 2, others, config), strict=True):
-            sequences[index].append(each.grid)
-    return sequences
+    for sequence, drawn in zip(
+        sequences, draw(prior, wanted, wanted // 2, seeds, config, given, from_start), strict=True
+    ):
+        sequence.take([drawn.grid])
+    while unfinished := [sequence for sequence in sequences if sequence.left]:
+        due = [(sequence, seed) for sequence in unfinished for seed in sequence.next_seeds()]
+        wanted = np.array([sequence.limit for sequence, _ in due])
+        last_ends = np.array([sequence.last_end for sequence, _ in due])
+        grids = [each.grid for each in draw(prior, wanted, last_ends, [seed for _, seed in due], config)]
+        for sequence in unfinished:
+            sequence.take([grid for (of, _), grid in zip(due, grids, strict=True) if of is sequence])
+    return [sequence.sounds for sequence in sequences]
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A grid `[columns, bands, levels]`, and the logarithm of the probability that the prior saw in its given codes.
+class _Sequence:
+    """Sounds that follow each other until no columns are left.
 
-    Given codes before the first column with a free one do not count: they are the same for whatever is drawn.
+    How long each one is follows from its seed and, where it is the last one, from what is left. So as many are drawn
+    side by side as there will probably be, and those taken that are what would have come one after the other.
     """
 
-    grid: Grid
-    log_probability: float
+    def __init__(self, seed: int, columns: int) -> None:
+        self.seed = seed
+        self.left = columns
+        self.sounds: list[Grid] = []
+        self.ahead = 1
 
+    @property
+    def limit(self) -> int:
+        """Greatest length of the next sounds: of several, those that are much longer would keep the others waiting."""
+        return self.left if self.ahead == 1 else min(self.left, 2 * max(map(len, self.sounds)))
 
-def draw_codes(
-    prior: CodePrior, *, columns: int, seeds: Sequence[int], config: SamplingConfig | None = None, given: Grid
-) -> list[Drawn]:
-    """One sound for each seed, which does not end, and how well the given codes go with it.
+    @property
+    def last_end(self) -> int:
+        """Where the next sounds may end at the latest."""
+        return self.left // 2 if self.ahead == 1 else self.limit
 
-    Arguments and errors are those of `sample_codes`.
-    """
-    wanted = np.full(len(seeds), columns)
-    return _draw(prior, wanted, np.zeros_like(wanted), seeds, config, given)
+    def next_seeds(self) -> list[int]:
+        """Seeds of the next sounds."""
+        numbers = range(len(self.sounds), len(self.sounds) + self.ahead)
+        children = (np.random.SeedSequence(self.seed, spawn_key=(number,)) for number in numbers)
+        return [int(child.generate_state(1, np.uint64)[0]) for child in children]
 
-
-def _draw(
-    prior: CodePrior,
-    wanted: Columns,
-    last_ends: Columns,
-    seeds: Sequence[int],
-    config: SamplingConfig | None,
-    given: Grid | None = None,
-    from_start: bool = True,
-) -> list[Drawn]:
-    """A sound for each seed, of so many wanted columns, or of fewer where it ends after at most `last_ends`."""
-    columns = int(wanted.max(initial=1))
-    if wanted.min(initial=1) < 1:
-        raise UsageError(f"a sound must have 1 column of codes or more, not {wanted.min()}")
-    if any(seed < 0 for seed in seeds):
-        raise UsageError(f"a seed must be 0 or more, not {min(seeds)}")
-    if prior.training:
-        raise ValueError("a prior in training mode would sample with dropout")
-    settings = (config or SamplingConfig()).of_levels(prior.num_quantizers)
-    fixed = np.full((columns, prior.bands, prior.num_quantizers), FREE)
-    if given is not None:
-        fixed[: len(given)] = given
-    drawn: list[Drawn] = []
-    for first in range(0, len(seeds), MOST_ROWS):
-        rows = slice(first, first + MOST_ROWS)
-        drawn += _Round(prior, seeds[rows], settings).run(fixed, wanted[rows], last_ends[rows], from_start)
-    return drawn
-
-
-def _seed_of_next(seed: int, number: int) -> int:
-    """The seed of the sound that begins so many ends behind the first one."""
-    return int(np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0])
-
-
-def window_columns(prior: CodePrior) -> int:
-    """How many columns the prior reads at most: the embeddings of those that no training reached mean nothing."""
-    trained = int(prior.trained_columns) or prior.context_columns
-    return min(max(trained, 2), prior.context_columns)
-
-
-class _Round:
-    """Sounds that are drawn side by side, code by code."""
-
-    def __init__(self, prior: CodePrior, seeds: Sequence[int], settings: Sequence[LevelSettings]) -> None:
-        self.prior = prior
-        self.settings = settings
-        self.sounds = len(seeds)
-        self.generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
-        # One for each code of a column, and one for its end.
-        self.uniform = np.zeros((len(seeds), prior.column_tokens + 1))
-        self.window = window_columns(prior)
-
-    def run(self, fixed: Grid, wanted_columns: Columns, last_ends: Columns, from_start: bool) -> list[Drawn]:
-        """Draw the FREE ones of `[columns, bands, levels]`, for each sound as many columns as it wants.
-
-        Fewer where a sound ends by itself after at most `last_ends` columns.
-        """
-        lengths = wanted_columns.copy()
-        prior, per_column, columns = self.prior, self.prior.column_tokens, int(lengths.max())
-        reader = CodeReader(prior, self.sounds, min(self.window, columns))
-        wanted = fixed.reshape(-1)
-        free = np.flatnonzero(wanted == FREE)
-        if not free.size:
-            return [Drawn(fixed.copy(), 0.0) for _ in range(self.sounds)]
-        # What is given before the first free column is read at once.
-        begin, codes = int(free[0]) // per_column, np.tile(wanted, (self.sounds, 1))
-        last_given = int(np.flatnonzero(wanted != FREE).max(initial=-1))
-        earliest_end = max(begin + 1, int(prior.shortest_columns) if from_start else 0)
-        last_end, scores = int(last_ends.max()), np.zeros(self.sounds)
-        held = begin if begin < self.window else kept_columns(self.window)
-        logits = self._start(reader, codes, begin, held, from_start)
-        for column in range(begin, columns):
-            if held == self.window:
-                held = kept_columns(self.window)
-                logits = self._start(reader, codes, column, held, from_start)
-            for row, generator in enumerate(self.generators):
-                self.uniform[row] = generator.random(per_column + 1)
-            for place in range(per_column):
-                values = self._values(logits)
-                slot = column * per_column + place
-                if place == 0:
-                    if earliest_end <= column <= last_end and slot > last_given:
-                        ended = ends(values, self.uniform[:, per_column], self.settings[0])
-                        lengths[ended & (column <= last_ends) & (column < lengths)] = column
-                    if lengths.max() <= column:
-                        return self._drawn(codes, lengths, scores)
-                if wanted[slot] == FREE:
-                    # Sounds that have ended go on with codes that nobody will hear.
-                    settings = self.settings[place % prior.num_quantizers]
-                    codes[:, slot] = choose(values[:, : prior.end], self.uniform[:, place], settings)
-                else:
-                    scores += _log_probability(values[:, : prior.end], int(wanted[slot]))
-                last = place == per_column - 1
-                if not last or (held + 1 < self.window and column + 1 < columns):
-                    logits = reader.step(codes[:, slot])
-            held += 1
-        return self._drawn(codes, lengths, scores)
-
-    def _start(self, reader: CodeReader, codes: Grid, column: int, held: int, from_start: bool) -> Logits:
-        per_column = self.prior.column_tokens
-        recent = codes[:, (column - held) * per_column : column * per_column]
-        return reader.start(recent, at_start=from_start and held == column)
-
-    def _values(self, logits: Logits) -> Floats:
-        values = logits.astype(np.float64)
-        # The end's -inf is expected; a NaN or an infinity among the codes makes their sum not finite.
-        if not math.isfinite(np.add.reduce(values[:, : self.prior.end], axis=None)):
-            raise ArtifactError("the prior gives numbers that are not finite: its weights are damaged, train it again")
-        return values
-
-    def _drawn(self, codes: Grid, lengths: Columns, scores: Floats) -> list[Drawn]:
-        shape = (-1, self.prior.bands, self.prior.num_quantizers)
-        per_column = self.prior.column_tokens
-        return [
-            Drawn(codes[row, : length * per_column].reshape(shape).copy(), float(scores[row]))
-            for row, length in enumerate(lengths)
-        ]
-
-
-def _log_probability(logits: Floats, code: int) -> Floats:
-    highest = logits.max(-1)
-    return logits[:, code] - highest - np.log(np.exp(logits - highest[:, None]).sum(-1))
+    def take(self, grids: Sequence[Grid]) -> None:
+        """Take those that would have come; with one alone that is always so."""
+        limit, known = self.limit, len(self.sounds)
+        for grid in grids:
+            ended = len(grid) < limit and 2 * len(grid) <= self.left
+            if not self.left or not (ended or len(grid) >= self.left):
+                break
+            self.sounds.append(grid[: self.left])
+            self.left -= len(self.sounds[-1])
+        mean = sum(map(len, self.sounds)) / max(1, len(self.sounds))
+        self.ahead = min(MOST_ROWS, math.ceil(self.left / mean)) if len(self.sounds) > known else 1

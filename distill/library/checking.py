@@ -14,6 +14,7 @@ from distill.dataset.layout import SUMMARY
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import write_json
+from distill.generation.render import Generator
 from distill.library.registry import file_of, find_version, is_file_reference
 from distill.memorization.of_model import Asked, figures_of, findings_of, originals_of
 from distill.memorization.page import write_page
@@ -86,7 +87,7 @@ def check(
     dataset = find_dataset(manifest, path, project, workspace)
     codec = Codec(networks.vqvae, manifest.spectrogram_config, device)
     asked = Asked(config.sounds, config.seconds, config.temperature, seed)
-    findings = findings_of(codec, prior, dataset, asked, tell=tell)
+    findings = findings_of(Generator(codec, prior), dataset, asked, tell=tell)
     known = manifest.prior_metadata
     verdict = judge(
         findings,

@@ -13,11 +13,10 @@ from distill.configs import STRIDE
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
 from distill.generation.choice import SamplingConfig
-from distill.generation.sampling import sample_codes
+from distill.generation.render import Generator, sample_grids
 from distill.memorization.compare import CheckedSound, Findings, compare
 from distill.memorization.nearness import LogMel
-from distill.models.grid import columns_of, encode_grid
-from distill.models.prior import CodePrior
+from distill.models.grid import encode_grid
 from distill.training.prior import encode_segments
 
 Tell = Callable[[int, int], None]
@@ -34,7 +33,7 @@ class Asked:
 
 
 def findings_of(
-    codec: Codec, prior: CodePrior, dataset: PreparedDataset, asked: Asked, *, tell: Tell = lambda _done, _count: None
+    generator: Generator, dataset: PreparedDataset, asked: Asked, *, tell: Tell = lambda _done, _count: None
 ) -> Findings:
     """Generate sounds and hold them against the sounds of the dataset.
 
@@ -42,8 +41,7 @@ def findings_of(
     codes then equals what it was copied from exactly.
 
     Args:
-        codec: the model's codec.
-        prior: its prior, on the codec's device.
+        generator: the model's codec and prior.
         dataset: the dataset that it learned from.
         asked: what to generate.
         tell: told how many of how many sounds have been made ready; it may raise to end the check.
@@ -51,18 +49,18 @@ def findings_of(
     Raises:
         ArtifactError: the weights give numbers that are not finite.
     """
-    frames = int(asked.seconds * codec.spectrogram.sample_rate / codec.spectrogram.hop_length)
-    grids = sample_codes(
-        prior,
-        columns=columns_of(frames),
-        seeds=[asked.seed + index for index in range(asked.sounds)],
-        config=SamplingConfig(temperature=asked.temperature),
-        natural=True,
-    )
+    codec = generator.codec
     segments = [*dataset.segments_of(TRAIN, variants=True), *dataset.segments_of(VALIDATION)]
     known, count = [], asked.sounds + len(segments)
     generated = []
-    for index, grid in enumerate(grids):
+    grids = sample_grids(
+        generator,
+        range(asked.seed, asked.seed + asked.sounds),
+        codec.samples_of(asked.seconds),
+        config=SamplingConfig(temperature=asked.temperature),
+        natural=True,
+    )
+    for index, (_, grid) in enumerate(grids):
         generated.append(CheckedSound(f"generated sound {index}", np.maximum(codec.decode_log_mel(grid), 0.0), grid))
         tell(len(generated), count)
     for segment in segments:

@@ -8,6 +8,7 @@ from distill.codec.codec import Codec
 from distill.codec.load import build_networks
 from distill.configs import MemorizationConfig
 from distill.dataset.store import PreparedDataset
+from distill.generation.render import Generator
 from distill.live.events import Progress, StageStarted, Warned
 from distill.memorization.of_model import Asked, figures_of, findings_of, originals_of
 from distill.memorization.page import write_page
@@ -42,7 +43,7 @@ def run(call: Call) -> dict[str, Any]:
         call.emit(Progress(STAGE, done, count, "sounds"))
 
     asked = Asked(config.sounds, config.seconds, config.temperature, runtime.seed)
-    findings = findings_of(codec, networks.prior.to(runtime.device), dataset, asked, tell=tell)
+    findings = findings_of(Generator(codec, networks.prior.to(runtime.device)), dataset, asked, tell=tell)
     verdict = judge(
         findings,
         file_count=dataset.usable_files,

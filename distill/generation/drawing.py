@@ -1,0 +1,154 @@
+"""Sounds drawn side by side from a prior, code by code."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.errors import ArtifactError, UsageError
+from distill.generation.choice import Floats, LevelSettings, SamplingConfig, choose, ends
+from distill.models.incremental import CodeReader, Logits
+from distill.models.kernels import MOST_ROWS
+from distill.models.prior import CodePrior
+from distill.models.sequences import kept_columns
+
+# Marks a code that is to be drawn, in a grid of given ones.
+FREE = -1
+
+Grid = npt.NDArray[np.int64]
+# A number of columns for each of several sounds.
+Columns = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A grid `[columns, bands, levels]`, and the logarithm of the probability that the prior saw in its given codes.
+
+    Given codes before the first column with a free one do not count: they are the same for whatever is drawn.
+    """
+
+    grid: Grid
+    log_probability: float
+
+
+def draw(
+    prior: CodePrior,
+    wanted: Columns,
+    last_ends: Columns,
+    seeds: Sequence[int],
+    config: SamplingConfig | None,
+    given: Grid | None = None,
+    from_start: bool = True,
+) -> list[Drawn]:
+    """A sound for each seed, of so many wanted columns, or of fewer where it ends after at most `last_ends`.
+
+    The other arguments and the errors are those of `distill.generation.sampling.sample_codes`.
+    """
+    columns = int(wanted.max(initial=1))
+    if wanted.min(initial=1) < 1:
+        raise UsageError(f"a sound must have 1 column of codes or more, not {wanted.min()}")
+    if any(seed < 0 for seed in seeds):
+        raise UsageError(f"a seed must be 0 or more, not {min(seeds)}")
+    if prior.training:
+        raise ValueError("a prior in training mode would sample with dropout")
+    settings = (config or SamplingConfig()).of_levels(prior.num_quantizers)
+    fixed = np.full((columns, prior.bands, prior.num_quantizers), FREE)
+    if given is not None:
+        fixed[: len(given)] = given
+    drawn: list[Drawn] = []
+    for first in range(0, len(seeds), MOST_ROWS):
+        rows = slice(first, first + MOST_ROWS)
+        drawn += _Round(prior, seeds[rows], settings).run(fixed, wanted[rows], last_ends[rows], from_start)
+    return drawn
+
+
+def window_columns(prior: CodePrior) -> int:
+    """How many columns the prior reads at most: the embeddings of those that no training reached mean nothing."""
+    trained = int(prior.trained_columns) or prior.context_columns
+    return min(max(trained, 2), prior.context_columns)
+
+
+class _Round:
+    """Sounds that are drawn side by side, code by code."""
+
+    def __init__(self, prior: CodePrior, seeds: Sequence[int], settings: Sequence[LevelSettings]) -> None:
+        self.prior = prior
+        self.settings = settings
+        self.sounds = len(seeds)
+        self.generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
+        # One for each code of a column, and one for its end.
+        self.uniform = np.zeros((len(seeds), prior.column_tokens + 1))
+        self.window = window_columns(prior)
+
+    def run(self, fixed: Grid, wanted_columns: Columns, last_ends: Columns, from_start: bool) -> list[Drawn]:
+        """Draw the FREE ones of `[columns, bands, levels]`, for each sound as many columns as it wants.
+
+        Fewer where a sound ends by itself after at most `last_ends` columns.
+        """
+        lengths = wanted_columns.copy()
+        prior, per_column, columns = self.prior, self.prior.column_tokens, int(lengths.max())
+        reader = CodeReader(prior, self.sounds, min(self.window, columns))
+        wanted = fixed.reshape(-1)
+        free = np.flatnonzero(wanted == FREE)
+        if not free.size:
+            return [Drawn(fixed.copy(), 0.0) for _ in range(self.sounds)]
+        # What is given before the first free column is read at once.
+        begin, codes = int(free[0]) // per_column, np.tile(wanted, (self.sounds, 1))
+        last_given = int(np.flatnonzero(wanted != FREE).max(initial=-1))
+        earliest_end = max(begin + 1, int(prior.shortest_columns) if from_start else 0)
+        last_end, scores = int(last_ends.max()), np.zeros(self.sounds)
+        held = begin if begin < self.window else kept_columns(self.window)
+        logits = self._start(reader, codes, begin, held, from_start)
+        for column in range(begin, columns):
+            if held == self.window:
+                held = kept_columns(self.window)
+                logits = self._start(reader, codes, column, held, from_start)
+            for row, generator in enumerate(self.generators):
+                self.uniform[row] = generator.random(per_column + 1)
+            for place in range(per_column):
+                values = self._values(logits)
+                slot = column * per_column + place
+                if place == 0:
+                    if earliest_end <= column <= last_end and slot > last_given:
+                        ended = ends(values, self.uniform[:, per_column], self.settings[0])
+                        lengths[ended & (column <= last_ends) & (column < lengths)] = column
+                    if lengths.max() <= column:
+                        return self._drawn(codes, lengths, scores)
+                if wanted[slot] == FREE:
+                    # Sounds that have ended go on with codes that nobody will hear.
+                    settings = self.settings[place % prior.num_quantizers]
+                    codes[:, slot] = choose(values[:, : prior.end], self.uniform[:, place], settings)
+                else:
+                    scores += _log_probability(values[:, : prior.end], int(wanted[slot]))
+                last = place == per_column - 1
+                if not last or (held + 1 < self.window and column + 1 < columns):
+                    logits = reader.step(codes[:, slot])
+            held += 1
+        return self._drawn(codes, lengths, scores)
+
+    def _start(self, reader: CodeReader, codes: Grid, column: int, held: int, from_start: bool) -> Logits:
+        per_column = self.prior.column_tokens
+        recent = codes[:, (column - held) * per_column : column * per_column]
+        return reader.start(recent, at_start=from_start and held == column)
+
+    def _values(self, logits: Logits) -> Floats:
+        values = logits.astype(np.float64)
+        # The end's -inf is expected; a NaN or an infinity among the codes makes their sum not finite.
+        if not math.isfinite(np.add.reduce(values[:, : self.prior.end], axis=None)):
+            raise ArtifactError("the prior gives numbers that are not finite: its weights are damaged, train it again")
+        return values
+
+    def _drawn(self, codes: Grid, lengths: Columns, scores: Floats) -> list[Drawn]:
+        shape = (-1, self.prior.bands, self.prior.num_quantizers)
+        per_column = self.prior.column_tokens
+        return [
+            Drawn(codes[row, : length * per_column].reshape(shape).copy(), float(scores[row]))
+            for row, length in enumerate(lengths)
+        ]
+
+
+def _log_probability(logits: Floats, code: int) -> Floats:
+    highest = logits.max(-1)
+    return logits[:, code] - highest - np.log(np.exp(logits - highest[:, None]).sum(-1))
