@@ -1,10 +1,11 @@
 """Ten seconds of new sound in process, and the memory that a minute and ten minutes of it take.
 
-`ours` is generation.render on loaded models: codes from the smallest prior, the decoder, Griffin-Lim; once for a sound
-of ten seconds, once for ten sounds of a second. `plain` makes ten sounds of a second, one after the other: the whole
-sequence read again for each code (`plain_prior.py`), the decoder, torchaudio's Griffin-Lim with 128 rounds. The floor
-is what must happen in any case: two Fourier transforms a frame in each round, and each weight of the prior read once
-for each position or code that follows from it. Weights are random, which changes no time. Memory is the peak (VmHWM) of
+`ours` is generation.render on loaded models: codes from the smallest prior, the decoder, Griffin-Lim. It makes one
+sound that does not end, ten sounds of a second, and with `--model` what a trained model puts into the time. `plain`
+makes ten sounds of a second, one after the other: the whole sequence read again for each code (`plain_prior.py`), the
+decoder, torchaudio's Griffin-Lim with 128 rounds. The floor is what must happen in any case: two Fourier transforms a
+frame in each round, and each weight of the prior read once for each position or code that follows from it. Other
+weights are random, which changes no time. Memory is the peak (VmHWM) of
 `distill generate` to a file.
 """
 
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from contextlib import redirect_stdout
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ HIDDEN, LAYERS, CODES = 128, 2, 64
 def main() -> None:
     options = parser(__doc__, rounds=6)
     options.add_argument("--seconds", type=int, default=10)
+    options.add_argument("--model", type=Path, help="a .distill file with the smallest prior")
     options.add_argument("--memory", type=float, nargs="+", default=[60.0, 600.0], help="durations in s")
     options.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = options.parse_args()
@@ -55,18 +58,23 @@ def main() -> None:
     report, generator = Report(args), random_generator()
     seconds, rounds = (1, 2) if args.quick else (args.seconds, args.rounds)
     plain = Plain(generator)
+    trained = {}
+    if args.model:
+        model, seeds = Generator.load(args.model), count()
+        trained["ours, trained"] = lambda: generate(model, seconds=seconds, seed=next(seeds))
     timings = interleave(
         {
             "ours, one sound": lambda: generate(generator, seconds=seconds),
             f"ours, {seconds} sounds": lambda: generate(generator, seconds=1, count=seconds),
             "plain": lambda: [plain() for _ in range(seconds)],
             "floor": partial(floor, generator, seconds),
+            **trained,
         },
         rounds,
     )
     rows: list[list[Any]] = [
         [f"{seconds} s, {name}", timings.milliseconds(name), timings.ratio("plain", name), timings.ratio(name, "floor")]
-        for name in ("ours, one sound", f"ours, {seconds} sounds", "plain")
+        for name in ("ours, one sound", *trained, f"ours, {seconds} sounds", "plain")
     ]
     memory = {f"{duration:g} s": memory_of(duration) for duration in ([1.0, 2.0] if args.quick else args.memory)}
     report.show(["work", "ms", "x faster", "x floor"], rows, memory_mib=memory)
@@ -81,7 +89,7 @@ def memory_of(seconds: float) -> float:
 
 
 def random_generator() -> Generator:
-    """The smallest prior of the adaptive settings, with the codec of `codes.py`."""
+    """The smallest prior of the adaptive settings, whose sounds do not end, with the codec of `codes.py`."""
     codec = random_model(CODES).codec
     with torch.no_grad():
         # What cannot be heard would be drawn again.
@@ -94,6 +102,8 @@ def random_generator() -> Generator:
         num_quantizers=codec.levels,
         bands=codec.bands,
     ).eval()
+    with torch.no_grad():
+        prior.head.bias[prior.end] = -50.0
     prior.trained_columns.fill_(_columns_a_second(codec.column_samples, codec.spectrogram.sample_rate))
     return Generator(codec, prior)
 

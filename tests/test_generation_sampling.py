@@ -13,6 +13,7 @@ from distill.errors import DistillError, UsageError
 from distill.generation.choice import END_SHARPNESS, LevelSettings, SamplingConfig, choose, ends
 from distill.generation.drawing import FREE, draw
 from distill.generation.sampling import draw_codes, sample_codes, sample_sequences
+from distill.models.incremental import ReadablePrior
 from distill.models.prior import CodePrior
 
 SIZE, LEVELS, BANDS = 16, 3, 4
@@ -70,7 +71,7 @@ def test_where_a_sound_ends_the_next_one_begins_as_if_drawn_one_after_the_other(
         while left:
             child = np.random.SeedSequence(seed, spawn_key=(len(expected),)).generate_state(1, np.uint64)
             own = int(child[0]) if expected else seed
-            (drawn,) = draw(model, np.array([left]), np.array([left // 2]), [own], None)
+            (drawn,) = draw(ReadablePrior(model), np.array([left]), np.array([left // 2]), [own], None)
             expected.append(drawn.grid)
             left -= len(drawn.grid)
         assert equal(sounds, expected)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from distill.errors import UsageError
 from distill.models import incremental, kernels
-from distill.models.incremental import CodeReader
+from distill.models.incremental import CodeReader, ReadablePrior
 from distill.models.kernels import MOST_ROWS, NumpyKernels, TorchKernels, rows_of
 from distill.models.prior import IGNORED, CodePrior, negative_log_likelihood, prior_loss, sum_by_level
 
@@ -65,7 +65,7 @@ def test_the_end_can_come_only_where_a_column_begins(count: int) -> None:
 def test_reading_code_by_code_gives_the_logits_of_the_whole(at_start: bool, given_codes: int) -> None:
     model, tokens = prior(), codes(3, 8 * COLUMN)
     whole = model(tokens, torch.full((3,), at_start))
-    reader = CodeReader(model, 3)
+    reader = CodeReader(ReadablePrior(model), 3)
     for _ in range(2):  # a reader can be started again
         steps = [reader.start(tokens[:, :given_codes].numpy(), at_start=at_start)]
         steps += [reader.step(tokens[:, place].numpy()) for place in range(given_codes, tokens.shape[1])]
@@ -149,7 +149,7 @@ def test_everything_happens_on_the_device_of_its_inputs() -> None:
 
 def read(model: CodePrior, tokens: torch.Tensor) -> torch.Tensor:
     """Logits of the codes after the first column, read one by one."""
-    reader = CodeReader(model, len(tokens))
+    reader = CodeReader(ReadablePrior(model), len(tokens))
     codes = tokens.numpy()
     given = reader.start(codes[:, :COLUMN], at_start=True)
     steps = [given, *(reader.step(codes[:, at]) for at in range(COLUMN, codes.shape[1]))]
@@ -171,10 +171,10 @@ def test_a_sequence_has_the_same_logits_alone_and_among_others(
 
 def test_small_products_by_either_library_give_the_same_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokens = prior(hidden=128), codes(3, 3 * COLUMN)
-    assert isinstance(CodeReader(model, 3).kernels, NumpyKernels)
+    assert isinstance(ReadablePrior(model).kernels, NumpyKernels)
     small = read(model, tokens)
     monkeypatch.setattr(incremental, "SMALL", 0)
-    assert isinstance(CodeReader(model, 3).kernels, TorchKernels)
+    assert isinstance(ReadablePrior(model).kernels, TorchKernels)
     torch.testing.assert_close(small, read(model, tokens))
 
 

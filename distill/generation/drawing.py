@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from distill.errors import ArtifactError, UsageError
 from distill.generation.choice import Floats, LevelSettings, SamplingConfig, choose, ends
-from distill.models.incremental import CodeReader, Logits
+from distill.models.incremental import CodeReader, Logits, ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
 from distill.models.sequences import kept_columns
@@ -34,7 +34,7 @@ class Drawn:
 
 
 def draw(
-    prior: CodePrior,
+    readable: ReadablePrior,
     wanted: Columns,
     last_ends: Columns,
     seeds: Sequence[int],
@@ -46,7 +46,7 @@ def draw(
 
     The other arguments and the errors are those of `distill.generation.sampling.sample_codes`.
     """
-    columns = int(wanted.max(initial=1))
+    prior, columns = readable.prior, int(wanted.max(initial=1))
     if wanted.min(initial=1) < 1:
         raise UsageError(f"a sound must have 1 column of codes or more, not {wanted.min()}")
     if any(seed < 0 for seed in seeds):
@@ -60,7 +60,9 @@ def draw(
     drawn: list[Drawn] = []
     for first in range(0, len(seeds), MOST_ROWS):
         rows = slice(first, first + MOST_ROWS)
-        drawn += _Round(prior, seeds[rows], settings).run(fixed, wanted[rows], last_ends[rows], from_start)
+        # What is not finite is looked for where codes are chosen.
+        with np.errstate(invalid="ignore", over="ignore"):
+            drawn += _Round(readable, seeds[rows], settings).run(fixed, wanted[rows], last_ends[rows], from_start)
     return drawn
 
 
@@ -73,14 +75,14 @@ def window_columns(prior: CodePrior) -> int:
 class _Round:
     """Sounds that are drawn side by side, code by code."""
 
-    def __init__(self, prior: CodePrior, seeds: Sequence[int], settings: Sequence[LevelSettings]) -> None:
-        self.prior = prior
+    def __init__(self, readable: ReadablePrior, seeds: Sequence[int], settings: Sequence[LevelSettings]) -> None:
+        self.readable, self.prior = readable, readable.prior
         self.settings = settings
         self.sounds = len(seeds)
         self.generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
         # One for each code of a column, and one for its end.
-        self.uniform = np.zeros((len(seeds), prior.column_tokens + 1))
-        self.window = window_columns(prior)
+        self.uniform = np.zeros((len(seeds), self.prior.column_tokens + 1))
+        self.window = window_columns(self.prior)
 
     def run(self, fixed: Grid, wanted_columns: Columns, last_ends: Columns, from_start: bool) -> list[Drawn]:
         """Draw the FREE ones of `[columns, bands, levels]`, for each sound as many columns as it wants.
@@ -89,7 +91,7 @@ class _Round:
         """
         lengths = wanted_columns.copy()
         prior, per_column, columns = self.prior, self.prior.column_tokens, int(lengths.max())
-        reader = CodeReader(prior, self.sounds, min(self.window, columns))
+        reader = CodeReader(self.readable, self.sounds, min(self.window, columns))
         wanted = fixed.reshape(-1)
         free = np.flatnonzero(wanted == FREE)
         if not free.size:

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from distill.generation.choice import SamplingConfig
-from distill.generation.drawing import Drawn, Grid, draw
+from distill.generation.drawing import Drawn, Grid, draw, window_columns
+from distill.models.incremental import ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
 
@@ -50,7 +51,7 @@ def sample_codes(
         prior = prior.to(device)
     if natural:
         wanted = np.full(len(seeds), columns)
-        return [each.grid for each in draw(prior, wanted, wanted, seeds, config, given, from_start)]
+        return [each.grid for each in draw(ReadablePrior(prior), wanted, wanted, seeds, config, given, from_start)]
     sequences = sample_sequences(prior, columns=columns, seeds=seeds, config=config, given=given, from_start=from_start)
     return [np.concatenate(sounds) for sounds in sequences]
 
@@ -63,7 +64,7 @@ def draw_codes(
     Arguments and errors are those of `sample_codes`.
     """
     wanted = np.full(len(seeds), columns)
-    return draw(prior, wanted, np.zeros_like(wanted), seeds, config, given)
+    return draw(ReadablePrior(prior), wanted, np.zeros_like(wanted), seeds, config, given)
 
 
 def sample_sequences(
@@ -84,17 +85,18 @@ def sample_sequences(
     A sound does not end before a column is drawn behind what is given, nor before the shortest sound of the training.
     Arguments and errors are those of `sample_codes`.
     """
-    sequences = [_Sequence(seed, columns) for seed in seeds]
+    sequences = [_Sequence(seed, columns, window_columns(prior)) for seed in seeds]
+    readable = ReadablePrior(prior)
     wanted = np.full(len(seeds), columns)
     for sequence, drawn in zip(
-        sequences, draw(prior, wanted, wanted // 2, seeds, config, given, from_start), strict=True
+        sequences, draw(readable, wanted, wanted // 2, seeds, config, given, from_start), strict=True
     ):
         sequence.take([drawn.grid])
     while unfinished := [sequence for sequence in sequences if sequence.left]:
         due = [(sequence, seed) for sequence in unfinished for seed in sequence.next_seeds()]
         wanted = np.array([sequence.limit for sequence, _ in due])
         last_ends = np.array([sequence.last_end for sequence, _ in due])
-        grids = [each.grid for each in draw(prior, wanted, last_ends, [seed for _, seed in due], config)]
+        grids = [each.grid for each in draw(readable, wanted, last_ends, [seed for _, seed in due], config)]
         for sequence in unfinished:
             sequence.take([grid for (of, _), grid in zip(due, grids, strict=True) if of is sequence])
     return [sequence.sounds for sequence in sequences]
@@ -107,16 +109,17 @@ class _Sequence:
     side by side as there will probably be, and those taken that are what would have come one after the other.
     """
 
-    def __init__(self, seed: int, columns: int) -> None:
+    def __init__(self, seed: int, columns: int, window: int) -> None:
         self.seed = seed
         self.left = columns
+        self.window = window
         self.sounds: list[Grid] = []
         self.ahead = 1
 
     @property
     def limit(self) -> int:
-        """Greatest length of the next sounds: of several, those that are much longer would keep the others waiting."""
-        return self.left if self.ahead == 1 else min(self.left, 2 * max(map(len, self.sounds)))
+        """Greatest length of the next sounds: of several, one longer than any known would hold up the others."""
+        return self.left if self.ahead == 1 else min(self.left, self.window)
 
     @property
     def last_end(self) -> int:

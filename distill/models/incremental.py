@@ -18,28 +18,77 @@ SMALL = 2**17
 
 Codes = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float32]
-Norm = tuple[Tensor, Tensor]
 Product = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
 class _Feed:
-    """A feed-forward net's weights at hand: finding them through the modules takes longer than a small product."""
+    """A feed-forward net's weights at hand: finding them through the modules takes longer than a small product.
 
-    norm: Norm
+    Those of a normalisation are in the product behind it, here and in a layer.
+    """
+
     up: Product
     down: Product
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A block's weights, and the keys and values `[2, batch, heads, positions, hidden / heads]` of what was read."""
+    """A block's weights."""
 
-    norm: Norm
     qkv: Product
     project: Product
     feed: _Feed
-    memory: Array
+
+
+class ReadablePrior:
+    """A copy of a prior's weights, laid out for reading code by code.
+
+    What is added up to the vectors that the blocks normalise has a mean of 0 each, which changes nothing behind a
+    normalisation; so nothing needs to be subtracted there.
+
+    Args:
+        prior: what becomes of its weights afterwards changes nothing here.
+    """
+
+    def __init__(self, prior: CodePrior) -> None:
+        self.prior = prior
+        self.kernels = _kernels(prior)
+        weight, levels = prior.head.weight.detach(), prior.num_quantizers
+        self.heads = cast(Block, prior.blocks[0]).heads
+        self.layers = [self._layer(cast(Block, block)) for block in prior.blocks]
+        self.norm_blocks = [self.kernels.array(each.detach().clone()) for each in prior.norm_blocks.parameters()]
+        self.depth = self._feed(prior.depth)
+        head_weight = weight.view(levels, -1, weight.shape[1]).transpose(1, 2)
+        head_bias = prior.head.bias.detach().view(levels, -1)
+        inside = head_bias.clone()
+        inside[:, prior.end] = -torch.inf
+        self.outputs = [self._product(*of_level, prior.norm) for of_level in zip(head_weight, inside, strict=True)]
+        self.output_at_column = self._product(head_weight[0], head_bias[0], prior.norm)
+        codes = prior.codes.weight[: levels * prior.codebook_size]
+        self.codes, self.codes_above = (
+            [self.kernels.array(of_level) for of_level in _centred(table).view(levels, -1, weight.shape[1])]
+            for table in (codes, prior.codes_above.weight)
+        )
+        self.levels = [self.kernels.array(level) for level in _centred(prior.level.weight)]
+        self.positions = self.kernels.array(_centred(prior.positions(prior.context_columns * prior.bands + 1)))
+
+    def _layer(self, block: Block) -> _Layer:
+        qkv = self._product(block.qkv.weight.detach().T, block.qkv.bias.detach(), block.norm)
+        return _Layer(qkv, self._added(block.project), self._feed(block.feed))
+
+    def _feed(self, module: FeedForward) -> _Feed:
+        up = self._product(module.up.weight.detach().T, module.up.bias.detach(), module.norm)
+        return _Feed(up, self._added(module.down))
+
+    def _product(self, weight: Tensor, bias: Tensor, norm: nn.LayerNorm) -> Product:
+        """The product with `[inputs, outputs]` and a bias, of what the normalisation would weight before it."""
+        bias = bias + norm.bias.detach() @ weight
+        return self.kernels.linear((norm.weight.detach()[:, None] * weight).contiguous(), bias)
+
+    def _added(self, module: nn.Linear) -> Product:
+        """The product that is added to what the blocks normalise."""
+        return self.kernels.linear(_centred(module.weight.T), _centred(module.bias))
 
 
 class CodeReader:
@@ -50,41 +99,25 @@ class CodeReader:
     Gradients and dropout do not exist here.
 
     Args:
-        prior: its weights are copied.
+        readable: the prior.
         batch: sequences, 1 to MOST_ROWS.
         columns: most columns in a window; by default the prior's context.
     """
 
-    def __init__(self, prior: CodePrior, batch: int, columns: int | None = None) -> None:
-        columns = prior.context_columns if columns is None else columns
-        self.prior = prior
+    def __init__(self, readable: ReadablePrior, batch: int, columns: int | None = None) -> None:
+        self.readable, self.prior, self.kernels = readable, readable.prior, readable.kernels
         self.batch = batch
         self.slot = 0
-        weight = prior.head.weight.detach()
-        blocks = [cast(Block, block) for block in prior.blocks]
-        hidden, heads, levels = weight.shape[1], blocks[0].heads, prior.num_quantizers
-        self.kernels = kernels = _kernels(prior, batch)
-        shape = (2, batch, heads, columns * prior.bands + 1, hidden // heads)
-        self._layers = [self._layer(block, kernels.array(weight.new_zeros(shape))) for block in blocks]
-        self._norm_blocks, self._norm = _norm(prior.norm_blocks), _norm(prior.norm)
-        self._depth = self._feed(prior.depth)
-        head_weight = weight.view(levels, -1, hidden).transpose(1, 2).contiguous()
-        head_bias = prior.head.bias.detach().view(levels, -1)
-        inside = head_bias.clone()
-        inside[:, prior.end] = -torch.inf
-        self._heads = [kernels.linear(*of_level) for of_level in zip(head_weight, inside, strict=True)]
-        self._head_at_column = kernels.linear(head_weight[0], head_bias[0])
-        codes = prior.codes.weight[: levels * prior.codebook_size]
-        self._codes, self._codes_above = (
-            [kernels.array(of_level) for of_level in table.view(levels, -1, hidden)]
-            for table in (codes, prior.codes_above.weight)
-        )
-        self._levels = [kernels.array(level) for level in prior.level.weight]
-        self._positions = kernels.array(prior.positions(shape[3]))
-        self._last = np.zeros(kernels.rows, dtype=np.int64)
+        prior, kernels, weight = self.prior, self.kernels, self.prior.head.weight
+        columns = prior.context_columns if columns is None else columns
+        # Keys and values of what each layer has read.
+        shape = (2, batch, readable.heads, columns * prior.bands + 1, weight.shape[1] // readable.heads)
+        self._memories = [kernels.array(weight.new_zeros(shape)) for _ in readable.layers]
+        rows = kernels.rows(batch)
+        self._last = np.zeros(rows, dtype=np.int64)
         # Of the position that is being read: its codes' embeddings so far, and what its next code follows from.
         self._held, self._given, self._attended = (
-            kernels.array(weight.new_zeros(kernels.rows, hidden)) for _ in range(3)
+            kernels.array(weight.new_zeros(rows, weight.shape[1])) for _ in range(3)
         )
 
     @torch.inference_mode()
@@ -105,12 +138,12 @@ class CodeReader:
             same = next((other for other in range(row) if np.array_equal(codes[other], codes[row])), None)
             if same is None:
                 tokens = torch.from_numpy(codes[row : row + 1]).to(device)
-                held = self.kernels.array(self.prior.embed(tokens, starts)[0])
+                held = self.kernels.array(_centred(self.prior.embed(tokens, starts)[0]))
                 self._given[row : row + 1] = self._read(held, 0, row, row + 1)
             else:
                 self._given[row] = self._given[same]
-                for layer in self._layers:
-                    layer.memory[:, row] = layer.memory[:, same]
+                for memory in self._memories:
+                    memory[:, row] = memory[:, same]
         self.slot = codes.shape[1]
         return self._logits()
 
@@ -119,11 +152,11 @@ class CodeReader:
         position, level = divmod(self.slot, self.prior.num_quantizers)
         self._last[: self.batch] = codes
         last = self.kernels.codes(self._last)
-        code = self._codes[level][last]
+        code = self.readable.codes[level][last]
         self._held = self._held + code if level else code
         self.slot += 1
         if level + 1 < self.prior.num_quantizers:
-            self._given += self._codes_above[level][last]
+            self._given += self.readable.codes_above[level][last]
         else:
             self._given = self._read(self._held, position + 1, 0, self.batch)
         return self._logits()
@@ -137,10 +170,9 @@ class CodeReader:
         count, causal = end - begin, first == 0
         positions = len(held) if causal else 1
         last, wanted = first + positions, count * positions
-        x = held + self._positions[first:last]
-        for layer in self._layers:
-            memory = layer.memory
-            qkv = layer.qkv(self.kernels.norm(x, layer.norm))[:wanted]
+        x = held + self.readable.positions[first:last]
+        for layer, memory in zip(self.readable.layers, self._memories, strict=True):
+            qkv = layer.qkv(self.kernels.standardize(x))[:wanted]
             # `[3, count, heads, positions, width]`
             found = qkv.reshape(count, positions, 3, memory.shape[2], -1).swapaxes(0, 2).swapaxes(1, 2).swapaxes(2, 3)
             memory[:, begin:end, :, first:last] = found[1:]
@@ -151,44 +183,34 @@ class CodeReader:
                 self._attended[:wanted] = attended
                 attended = self._attended
             x = self._fed(layer.feed, x + layer.project(attended))
-        return self.kernels.norm(x[-1:] if causal else x, self._norm_blocks)
+        scale, offset = self.readable.norm_blocks
+        read = self.kernels.standardize(x[-1:] if causal else x) * scale + offset
+        return read - read.mean(-1, keepdims=True)
 
     def _fed(self, feed: _Feed, x: Array) -> Array:
-        inner = feed.up(self.kernels.norm(x, feed.norm))
+        inner = feed.up(self.kernels.standardize(x))
         return x + feed.down(self.kernels.gelu(inner))
 
     def _logits(self) -> Logits:
         level = self.slot % self.prior.num_quantizers
-        final = self.kernels.norm(self._fed(self._depth, self._given + self._levels[level]), self._norm)
-        head = self._heads[level] if self.slot % self.prior.column_tokens else self._head_at_column
-        return self.kernels.logits(head(final)[: self.batch])
-
-    def _layer(self, block: Block, memory: Array) -> _Layer:
-        return _Layer(
-            norm=_norm(block.norm),
-            qkv=self._linear(block.qkv),
-            project=self._linear(block.project),
-            feed=self._feed(block.feed),
-            memory=memory,
-        )
-
-    def _feed(self, module: FeedForward) -> _Feed:
-        return _Feed(_norm(module.norm), self._linear(module.up), self._linear(module.down))
-
-    def _linear(self, module: nn.Linear) -> Product:
-        return self.kernels.linear(module.weight.detach().T.contiguous(), module.bias.detach())
+        of = self.readable
+        final = self.kernels.standardize(self._fed(of.depth, self._given + of.levels[level]))
+        output = of.outputs[level] if self.slot % self.prior.column_tokens else of.output_at_column
+        return self.kernels.logits(output(final)[: self.batch])
 
 
-def _kernels(prior: CodePrior, batch: int) -> Kernels:
+def _kernels(prior: CodePrior) -> Kernels:
     """What suits the size of the prior's matrices and where they are."""
     weight, levels = prior.head.weight, prior.num_quantizers
     linears: Iterable[Any] = (module for module in prior.modules() if isinstance(module, nn.Linear))
     shapes = {(linear.in_features, linear.out_features) for linear in linears if linear is not prior.head}
     shapes.add((weight.shape[1], len(weight) // levels))
     if weight.device.type == "cpu" and max(map(math.prod, shapes)) <= SMALL:
-        return NumpyKernels(batch)
-    return TorchKernels(batch, shapes, weight.device)
+        return NumpyKernels()
+    return TorchKernels(shapes, weight.device)
 
 
-def _norm(module: nn.LayerNorm) -> Norm:
-    return module.weight.detach(), module.bias.detach()
+def _centred(x: Tensor) -> Tensor:
+    """A copy whose last dimension has a mean of 0."""
+    x = x.detach()
+    return (x - x.mean(-1, keepdim=True)).contiguous()

@@ -3,6 +3,7 @@
 Both give a row the same bits alone and among others.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Protocol
@@ -24,11 +25,10 @@ Array = Any
 
 
 class Kernels(Protocol):
-    """What a transformer is computed with; `rows` is how many a product must have for the wanted ones."""
+    """What a transformer is computed with."""
 
-    @property
-    def rows(self) -> int:
-        """Rows of a product."""
+    def rows(self, batch: int) -> int:
+        """How many rows a product must have for so many that are wanted."""
 
     def array(self, values: Tensor) -> Array:
         """The same values."""
@@ -45,8 +45,8 @@ class Kernels(Protocol):
         Products of few rows are twice as fast with such a matrix as with `[outputs, inputs]`.
         """
 
-    def norm(self, x: Array, weights: tuple[Tensor, Tensor]) -> Array:
-        """Layer normalisation of `[rows, hidden]`."""
+    def standardize(self, x: Array) -> Array:
+        """Layer normalisation of `[rows, hidden]` whose mean is 0, without weights."""
 
     def gelu(self, x: Array) -> Array:
         """`distill.models.prior.gelu`."""
@@ -59,13 +59,15 @@ class TorchKernels:
     """torch's.
 
     Args:
-        batch: rows that are wanted.
         shapes: inputs and outputs of all products.
         device: where they are computed.
     """
 
-    def __init__(self, batch: int, shapes: Iterable[tuple[int, int]], device: torch.device) -> None:
-        self.rows, self.device = rows_of(batch, shapes, device), device
+    def __init__(self, shapes: Iterable[tuple[int, int]], device: torch.device) -> None:
+        self.shapes, self.device = list(shapes), device
+
+    def rows(self, batch: int) -> int:
+        return rows_of(batch, self.shapes, self.device)
 
     def array(self, values: Tensor) -> Tensor:
         return values.detach()
@@ -80,8 +82,8 @@ class TorchKernels:
     def linear(self, weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
         return lambda x: torch.addmm(bias, x, weight)
 
-    def norm(self, x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
-        return torch.layer_norm(x, x.shape[-1:], *weights)
+    def standardize(self, x: Tensor) -> Tensor:
+        return torch.layer_norm(x, x.shape[-1:])
 
     def gelu(self, x: Tensor) -> Tensor:
         return gelu(x)
@@ -94,11 +96,12 @@ class NumpyKernels:
     """numpy's, whose calls take a fraction of the time of torch's.
 
     Its library has routines for small products, where torch's brings the matrix into another order each time. They are
-    taken two rows at a time, however many there are.
+    taken two rows at a time, however many there are. All is done by one thread: threads that wait for each other after
+    each small step come to a near standstill where another program keeps a core busy.
     """
 
-    def __init__(self, batch: int) -> None:
-        self.rows = batch + batch % 2
+    def rows(self, batch: int) -> int:
+        return batch + batch % 2
 
     def array(self, values: Tensor) -> npt.NDArray[Any]:
         found: npt.NDArray[Any] = values.detach().numpy()
@@ -125,10 +128,13 @@ class NumpyKernels:
 
         return product
 
-    def norm(self, x: Floats, weights: tuple[Tensor, Tensor]) -> Floats:
-        # In numpy it would take eight calls, and no less time.
-        found: Floats = torch.layer_norm(torch.from_numpy(x), x.shape[-1:], *weights).numpy()
-        return found
+    def standardize(self, x: Floats) -> Floats:
+        deviation: Floats = np.vecdot(x, x)
+        deviation *= np.float32(1 / x.shape[-1])
+        deviation += _EPSILON
+        np.sqrt(deviation, out=deviation)
+        scaled: Floats = x / deviation[:, None]
+        return scaled
 
     def gelu(self, x: Floats) -> Floats:
         inner = x * x
@@ -142,12 +148,22 @@ class NumpyKernels:
         return inner
 
     def attend(self, query: Floats, keys: Floats, values: Floats, *, causal: bool) -> Floats:
-        # numpy's library would share these products among threads, which takes longer than they do.
-        of = torch.from_numpy
-        found: Floats = attention(of(query), of(keys), of(values), is_causal=causal).numpy()
-        return found
+        if causal or math.prod(keys.shape[2:]) > _UNSHARED:
+            of = torch.from_numpy
+            found: Floats = attention(of(query), of(keys), of(values), is_causal=causal).numpy()
+            return found
+        weights = np.matmul(keys, query.swapaxes(2, 3))
+        weights *= np.float32(query.shape[-1] ** -0.5)
+        weights -= np.maximum.reduce(weights, axis=2, keepdims=True)
+        np.exp(weights, out=weights)
+        weights /= np.add.reduce(weights, axis=2, keepdims=True)
+        attended: Floats = np.matmul(weights.swapaxes(2, 3), values)
+        return attended
 
 
+# Larger products with a vector are shared among threads by numpy's library, which takes longer than they do.
+_UNSHARED = 2**13
+_EPSILON = np.float32(1e-5)
 _HALF = np.float32(0.5)
 _LINEAR = np.float32((2 / np.pi) ** 0.5)
 _CUBE = np.float32(0.044715 * (2 / np.pi) ** 0.5)
