@@ -4,7 +4,7 @@ set -euo pipefail
 source "$(dirname "$0")/setup.sh" ""
 
 dvc repro
-distill generate models/bundled.distill -n 4 --duration 2 -o generated/bundled --force --quiet > /dev/null
+distill generate models/bundled.distill -n 4 --natural --duration 2 -o generated/bundled --force --quiet > /dev/null
 
 echo
 echo "The model:      $PWD/models/bundled.distill"
