@@ -4,9 +4,9 @@ A long sound has joints where the prior's window moves on, where the decoder's p
 mel inversion meet. Novelty at a place is how much changes there: between spectra (rise of the log mel from frame to
 frame, mean over bins) and in the waveform (greatest second difference in a frame, over the loudness around). A joint
 may be off by a frame, so each place counts with the greatest novelty of its neighbourhood. `share` is how many joints
-exceed the 95th percentile of all places; without seams it is 0.05 on average. Codes change wherever a column begins, and
-all of these joints lie there: one is heard as such only if it exceeds `any column`. Where one sound ends and the next
-begins there is an attack, which is meant to be heard.
+exceed the 95th percentile of all places; without seams it is 0.05 on average. Codes change wherever a column begins,
+and all of these joints lie there: one is heard as such only if it exceeds `any column`. Where one sound ends and the
+next begins there is an attack, which is meant to be heard.
 """
 
 from collections.abc import Mapping, Sequence
