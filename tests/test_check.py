@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner, Result
@@ -17,9 +18,12 @@ from distill.codec.load import build_networks
 from distill.configs import PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, DataError, DistillError, UsageError
+from distill.generation import render
+from distill.generation.render import Generator, generate
 from distill.library.checking import check
 from distill.library.promotion import promote
 from distill.library.registry import register
+from distill.memorization.of_model import Asked, findings_of
 from distill.models.sequences import collate
 from distill.stages.workspace import Workspace
 from distill.training.prior import PriorTask
@@ -74,6 +78,19 @@ def _learn_by_heart(workspace: Workspace) -> None:
     shape = {name: getattr(config, name) for name in ("hidden", "layers", "heads", "dropout", "context")}
     architecture = PriorArchitecture.model_validate({**known.config.model_dump(), **shape})
     write_prior(workspace.prior, replace(known, config=architecture, state=task.model.state_dict()))
+
+
+def test_the_check_hears_the_sounds_that_a_user_hears(memorized: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, dataset = Asked(sounds=6, seconds=0.8, temperature=1.0, seed=3), PreparedDataset(memorized.prepared)
+    generator = Generator.load(memorized.model("tiny"))
+    first = next(iter(generate(generator, seconds=asked.seconds, seed=asked.seed, natural=True)))
+    # One that cannot be heard is drawn again for both.
+    monkeypatch.setattr(render, "_audible", lambda codec, grid: not np.array_equal(grid, first.grid))
+    findings = findings_of(generator, dataset, asked)
+    made = generate(generator, count=6, seconds=asked.seconds, seed=asked.seed, natural=True)
+    assert not np.array_equal(made[0].grid, first.grid)
+    compared = [each.sound.grid for each in findings.generated]
+    assert all(np.array_equal(one.grid, grid) for one, grid in zip(made, compared, strict=True))
 
 
 def told(*arguments: object) -> Result:
