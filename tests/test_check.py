@@ -85,7 +85,7 @@ def test_the_check_hears_the_sounds_that_a_user_hears(memorized: Workspace, monk
     generator = Generator.load(memorized.model("tiny"))
     first = next(iter(generate(generator, seconds=asked.seconds, seed=asked.seed, natural=True)))
     # One that cannot be heard is drawn again for both.
-    monkeypatch.setattr(render, "_audible", lambda codec, grid: not np.array_equal(grid, first.grid))
+    monkeypatch.setattr(render, "audible", lambda codec, grid: not np.array_equal(grid, first.grid))
     findings = findings_of(generator, dataset, asked)
     made = generate(generator, count=6, seconds=asked.seconds, seed=asked.seed, natural=True)
     assert not np.array_equal(made[0].grid, first.grid)

@@ -91,6 +91,20 @@ def test_short_sounds_follow_each_other_while_there_is_room_for_another() -> Non
     assert [len(sound) for sound in gone_on] == [5, 3, 3, 3]
 
 
+def test_sounds_of_which_nothing_is_heard_are_passed_over() -> None:
+    model, columns = prior(end_bias=50.0), 12
+    (all_sounds,) = sample_sequences(model, columns=2 * columns, seeds=[4])
+    unheard = {sound.tobytes() for sound in all_sounds[1:12:3]}
+    assert len(unheard) == 4
+    (sounds,) = sample_sequences(model, columns=columns, seeds=[4], heard=lambda grid: grid.tobytes() not in unheard)
+    assert equal(sounds[:8], [sound for sound in all_sounds[:12] if sound.tobytes() not in unheard])
+    assert sum(map(len, sounds)) == columns
+    # What is given was heard already, and nothing but silence is no reason to go on forever.
+    (silent,) = sample_codes(model, columns=columns, seeds=[4], given=all_sounds[1], heard=lambda grid: False)
+    assert np.array_equal(silent[:1], all_sounds[1])
+    assert len(silent) == columns
+
+
 def test_a_longer_sound_begins_like_the_shorter_one() -> None:
     model = prior()
     (short,), (long,) = (sample_codes(model, columns=columns, seeds=[5]) for columns in (11, 23))

@@ -1,6 +1,7 @@
 """Going on from a given sound, or renewing a part of it; what is given stays as it is, sample by sample."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from distill.errors import DataError, UsageError
 from distill.generation.choice import SamplingConfig
 from distill.generation.drawing import window_columns
 from distill.generation.inpainting import Region, inpaint
-from distill.generation.render import LOUDEST_DB, GeneratedSound, Generator, check_request
+from distill.generation.render import LOUDEST_DB, GeneratedSound, Generator, audible, check_request
 from distill.generation.sampling import sample_codes
 
 # So many columns of what is given, on each side, hold the phases of what is new.
@@ -74,6 +75,7 @@ def continue_sound(
         natural=natural,
         given=codes,
         from_start=len(context) == len(given.samples),
+        heard=partial(audible, codec),
     )
     lead = min(heard, _JOINT_COLUMNS)
     known = context[(heard - lead) * codec.column_samples :]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,9 @@ LOUDEST_DB = -0.1
 # Three of 192 new tabla strokes had peaks 30 to 35 dB below full scale, and were strokes like the others. What is much
 # softer is nearly silence, a few codes above the spectrogram's floor.
 MAX_GAIN_DB = 24.0
-# A small prior may draw the code of silence in every band: 3 of 32 sounds of the bundled model. What has not begun
-# within so many columns (2 s at 48 kHz), or stays within 20 dB above the floor, is drawn again.
-HEARD_COLUMNS, AUDIBLE, MOST_ATTEMPTS = 12, 100.0, 8
+# A small prior may draw the code of silence in every band: an eighth of the sounds of the bundled model. Nothing is
+# heard of what has not begun within so many columns (2 s at 48 kHz), or stays within 20 dB above the floor.
+HEARD_COLUMNS, AUDIBLE = 12, 100.0
 # A sound that is cut off while it is loud would end with a click.
 FADE_SECONDS = 0.01
 MAX_SECONDS = 3600.0
@@ -155,18 +156,18 @@ def sample_grids(
     columns = generator.codec.columns_of(samples)
     for first in range(0, len(seeds), MOST_ROWS):
         chosen = seeds[first : first + MOST_ROWS]
-        grids = sample_codes(generator.prior, columns=columns, seeds=chosen, config=config, natural=natural)
-        for seed, grid in zip(chosen, grids, strict=True):
-            for attempt in range(1, MOST_ATTEMPTS):
-                if _audible(generator.codec, grid):
-                    break
-                # It follows from the seed, whatever else is drawn.
-                other = int(np.random.SeedSequence([seed, attempt]).generate_state(1, np.uint64)[0])
-                [grid] = sample_codes(generator.prior, columns=columns, seeds=[other], config=config, natural=natural)
-            yield seed, grid
+        grids = sample_codes(
+            generator.prior,
+            columns=columns,
+            seeds=chosen,
+            config=config,
+            natural=natural,
+            heard=partial(audible, generator.codec),
+        )
+        yield from zip(chosen, grids, strict=True)
 
 
-def _audible(codec: Codec, grid: Grid) -> bool:
+def audible(codec: Codec, grid: Grid) -> bool:
     """Whether anything in the first columns rises above the spectrogram's floor by more than a breath."""
     log_mel = torch.from_numpy(codec.decode_log_mel(grid[:HEARD_COLUMNS])).to(codec.device)
     return float(codec.mel.to_power(log_mel).max()) > AUDIBLE * codec.mel.floor

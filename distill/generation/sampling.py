@@ -1,7 +1,7 @@
 """Drawing code grids from a prior: of a wanted length, as long as a sound is, or around given codes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,11 @@ from distill.generation.drawing import Drawn, Grid, draw, window_columns
 from distill.models.incremental import ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
+
+# So many sounds in a row of which nothing is heard are passed over.
+MOST_PASSED_OVER = 7
+
+Heard = Callable[[Grid], bool]
 
 
 def sample_codes(
@@ -22,6 +27,7 @@ def sample_codes(
     natural: bool = False,
     given: Grid | None = None,
     from_start: bool = True,
+    heard: Heard | None = None,
     device: torch.device | str | None = None,
 ) -> list[Grid]:
     """Draw a code grid for each seed.
@@ -38,6 +44,7 @@ def sample_codes(
         natural: the grid ends where the prior ends the sound.
         given: the first codes, `[n, bands, levels]`, FREE where they are to be drawn; n may be 0 to `columns`.
         from_start: whether the first column is the sound's true beginning.
+        heard: whether anything of a new sound is heard; one of which nothing is, is passed over.
         device: the prior is moved there; by default it stays where it is.
 
     Returns:
@@ -49,11 +56,9 @@ def sample_codes(
     """
     if device is not None:
         prior = prior.to(device)
-    if natural:
-        wanted = np.full(len(seeds), columns)
-        return [each.grid for each in draw(ReadablePrior(prior), wanted, wanted, seeds, config, given, from_start)]
-    sequences = sample_sequences(prior, columns=columns, seeds=seeds, config=config, given=given, from_start=from_start)
-    return [np.concatenate(sounds) for sounds in sequences]
+    sequences = [_Sequence(seed, columns, window_columns(prior), natural) for seed in seeds]
+    _fill(sequences, prior, config, given, from_start, heard)
+    return [np.concatenate(sequence.sounds) for sequence in sequences]
 
 
 def draw_codes(
@@ -75,6 +80,7 @@ def sample_sequences(
     config: SamplingConfig | None = None,
     given: Grid | None = None,
     from_start: bool = True,
+    heard: Heard | None = None,
 ) -> list[list[Grid]]:
     """Draw sounds that follow each other until there are so many columns, for each seed.
 
@@ -85,35 +91,25 @@ def sample_sequences(
     A sound does not end before a column is drawn behind what is given, nor before the shortest sound of the training.
     Arguments and errors are those of `sample_codes`.
     """
-    sequences = [_Sequence(seed, columns, window_columns(prior)) for seed in seeds]
-    readable = ReadablePrior(prior)
-    wanted = np.full(len(seeds), columns)
-    for sequence, drawn in zip(
-        sequences, draw(readable, wanted, wanted // 2, seeds, config, given, from_start), strict=True
-    ):
-        sequence.take([drawn.grid])
-    while unfinished := [sequence for sequence in sequences if sequence.left]:
-        due = [(sequence, seed) for sequence in unfinished for seed in sequence.next_seeds()]
-        wanted = np.array([sequence.limit for sequence, _ in due])
-        last_ends = np.array([sequence.last_end for sequence, _ in due])
-        grids = [each.grid for each in draw(readable, wanted, last_ends, [seed for _, seed in due], config)]
-        for sequence in unfinished:
-            sequence.take([grid for (of, _), grid in zip(due, grids, strict=True) if of is sequence])
+    sequences = [_Sequence(seed, columns, window_columns(prior), natural=False) for seed in seeds]
+    _fill(sequences, prior, config, given, from_start, heard)
     return [sequence.sounds for sequence in sequences]
 
 
 class _Sequence:
-    """Sounds that follow each other until no columns are left.
+    """Sounds that follow each other until no columns are left, or one natural sound.
 
-    How long each one is follows from its seed and, where it is the last one, from what is left. So as many are drawn
-    side by side as there will probably be, and those taken that are what would have come one after the other.
+    What each one is follows from its seed and, where it is the last one, from what is left. So as many are drawn side
+    by side as there will probably be, and those taken that are what would have come one after the other.
     """
 
-    def __init__(self, seed: int, columns: int, window: int) -> None:
+    def __init__(self, seed: int, columns: int, window: int, natural: bool) -> None:
         self.seed = seed
         self.left = columns
         self.window = window
+        self.natural = natural
         self.sounds: list[Grid] = []
+        self.drawn = self.passed_over = 0
         self.ahead = 1
 
     @property
@@ -124,22 +120,55 @@ class _Sequence:
     @property
     def last_end(self) -> int:
         """Where the next sounds may end at the latest."""
-        return self.left // 2 if self.ahead == 1 else self.limit
+        return self.left // 2 if self.ahead == 1 and not self.natural else self.limit
 
     def next_seeds(self) -> list[int]:
         """Seeds of the next sounds."""
-        numbers = range(len(self.sounds), len(self.sounds) + self.ahead)
-        children = (np.random.SeedSequence(self.seed, spawn_key=(number,)) for number in numbers)
-        return [int(child.generate_state(1, np.uint64)[0]) for child in children]
+        return [self._seed(number) for number in range(self.drawn, self.drawn + self.ahead)]
 
-    def take(self, grids: Sequence[Grid]) -> None:
+    def take(self, grids: Sequence[Grid], heard: Heard) -> None:
         """Take those that would have come; with one alone that is always so."""
-        limit, known = self.limit, len(self.sounds)
+        limit, before = self.limit, self.drawn
         for grid in grids:
-            ended = len(grid) < limit and 2 * len(grid) <= self.left
+            ended = self.natural or (len(grid) < limit and 2 * len(grid) <= self.left)
             if not self.left or not (ended or len(grid) >= self.left):
                 break
-            self.sounds.append(grid[: self.left])
-            self.left -= len(self.sounds[-1])
+            self.drawn += 1
+            self._add(grid[: self.left], heard)
         mean = sum(map(len, self.sounds)) / max(1, len(self.sounds))
-        self.ahead = min(MOST_ROWS, math.ceil(self.left / mean)) if len(self.sounds) > known else 1
+        self.ahead = min(MOST_ROWS, math.ceil(self.left / mean)) if mean and self.drawn > before else 1
+
+    def _add(self, grid: Grid, heard: Heard) -> None:
+        # A prior that knows nothing but silence is no reason to go on forever.
+        if self.passed_over < MOST_PASSED_OVER and not heard(grid):
+            self.passed_over += 1
+            return
+        self.passed_over = 0
+        self.sounds.append(grid)
+        self.left = 0 if self.natural else self.left - len(grid)
+
+    def _seed(self, number: int) -> int:
+        if not number:
+            return self.seed
+        return int(np.random.SeedSequence(self.seed, spawn_key=(number,)).generate_state(1, np.uint64)[0])
+
+
+def _fill(
+    sequences: Sequence[_Sequence],
+    prior: CodePrior,
+    config: SamplingConfig | None,
+    given: Grid | None,
+    from_start: bool,
+    heard: Heard | None,
+) -> None:
+    readable = ReadablePrior(prior)
+    while unfinished := [sequence for sequence in sequences if sequence.left or not sequence.sounds]:
+        due = [(sequence, seed) for sequence in unfinished for seed in sequence.next_seeds()]
+        wanted = np.array([sequence.limit for sequence, _ in due])
+        last_ends = np.array([sequence.last_end for sequence, _ in due])
+        drawn = draw(readable, wanted, last_ends, [seed for _, seed in due], config, given, from_start)
+        of_due = list(zip(due, drawn, strict=True))
+        for sequence in unfinished:
+            grids = [each.grid for (of, _), each in of_due if of is sequence]
+            sequence.take(grids, heard if heard and given is None else lambda grid: True)
+        given, from_start = None, True

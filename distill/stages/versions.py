@@ -5,7 +5,7 @@ CODE_VERSIONS = {
     "configure": 5,
     "train_vqvae": 7,
     "train_prior": 7,
-    "check_memorization": 10,
+    "check_memorization": 11,
     "train_vocoder": 4,
     "register": 1,
 }
