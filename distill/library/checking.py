@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.artifact.manifest import Manifest
-from distill.artifact.model_file import read_manifest, read_model
-from distill.codec.codec import Codec
-from distill.codec.load import build_networks
+from distill.artifact.model_file import read_manifest
 from distill.configs import MemorizationConfig
 from distill.dataset.layout import SUMMARY
 from distill.dataset.store import PreparedDataset
@@ -81,13 +79,10 @@ def check(
         raise UsageError(f"--seed {seed}: choose one from 0 to {MOST_SEED}")
     environment = manifest.lineage.environment
     Runtime(device, environment.precision, environment.threads, seed).apply()
-    model = read_model(path)
-    networks = build_networks(model, path)
-    prior = networks.prior.to(device)
+    generator = Generator.load(path, device)
     dataset = find_dataset(manifest, path, project, workspace)
-    codec = Codec(networks.vqvae, manifest.spectrogram_config, device)
     asked = Asked(config.sounds, config.seconds, config.temperature, seed)
-    findings = findings_of(Generator(codec, prior), dataset, asked, tell=tell)
+    findings = findings_of(generator, dataset, asked, tell=tell)
     known = manifest.prior_metadata
     verdict = judge(
         findings,
