@@ -20,6 +20,7 @@ from distill.configs import TrainingConfig
 from distill.errors import Interrupted
 from distill.live.events import CheckpointSaved, EpochDone, Event, Listeners, StepDone
 from distill.live.stopping import StopRequest
+from distill.models.vqvae import ConvVQVAE
 from distill.training.checkpoint import Checkpoints
 from distill.training.loop import train
 from distill.training.runtime import Runtime
@@ -136,3 +137,9 @@ def beside_training() -> Iterator[None]:
             yield
     finally:
         torch.use_deterministic_algorithms(deterministic)
+
+
+@torch.no_grad()
+def make_audible(vqvae: ConvVQVAE) -> None:
+    """Let a decoder with random weights give sounds that are heard: others are passed over and others are drawn."""
+    vqvae.decoder.out[0].get_parameter("bias").add_(5.0)

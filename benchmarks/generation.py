@@ -5,8 +5,7 @@ sound that does not end, ten sounds of a second, and with `--model` what a train
 makes ten sounds of a second, one after the other: the whole sequence read again for each code (`plain_prior.py`), the
 decoder, torchaudio's Griffin-Lim with 128 rounds. The floor is what must happen in any case: two Fourier transforms a
 frame in each round, and each weight of the prior read once for each position or code that follows from it. Other
-weights are random, which changes no time. Memory is the peak (VmHWM) of
-`distill generate` to a file.
+weights are random, which changes no time. Memory is the peak (VmHWM) of `distill generate` to a file.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from typing import Any
 
 import torch
 from codes import random_model
-from common import interleave
+from common import interleave, make_audible
 from inversion import PlainInversion
 from memory import peak, peak_of_child
 from output import Report, parser
@@ -91,9 +90,7 @@ def memory_of(seconds: float) -> float:
 def random_generator() -> Generator:
     """The smallest prior of the adaptive settings, whose sounds do not end, with the codec of `codes.py`."""
     codec = random_model(CODES).codec
-    with torch.no_grad():
-        # What cannot be heard would be drawn again.
-        codec.vqvae.decoder.out[0].get_parameter("bias").add_(5.0)
+    make_audible(codec.vqvae)
     prior = CodePrior(
         HIDDEN,
         LAYERS,

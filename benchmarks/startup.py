@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import interleave
+from common import interleave, make_audible
 from output import Report, parser
 
 from distill.artifact.manifest import Environment, Lineage, Manifest, PriorArchitecture
@@ -105,6 +105,7 @@ def write_example(path: Path, *, layers: int) -> None:
             },
         }
     )
+    make_audible(vqvae)
     write_model(path, manifest, vqvae.state_dict(), CodePrior(**architecture.arguments()).state_dict())
 
 
