@@ -91,11 +91,11 @@ class _Round:
         """
         lengths = wanted_columns.copy()
         prior, per_column, columns = self.prior, self.prior.column_tokens, int(lengths.max())
-        reader = CodeReader(self.readable, self.sounds, min(self.window, columns))
         wanted = fixed.reshape(-1)
         free = np.flatnonzero(wanted == FREE)
         if not free.size:
             return [Drawn(fixed.copy(), 0.0) for _ in range(self.sounds)]
+        reader = CodeReader(self.readable, self.sounds, min(self.window, columns))
         # What is given before the first free column is read at once.
         begin, codes = int(free[0]) // per_column, np.tile(wanted, (self.sounds, 1))
         last_given = int(np.flatnonzero(wanted != FREE).max(initial=-1))

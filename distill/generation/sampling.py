@@ -56,9 +56,17 @@ def sample_codes(
     """
     if device is not None:
         prior = prior.to(device)
-    sequences = [_Sequence(seed, columns, window_columns(prior), natural) for seed in seeds]
-    _fill(sequences, prior, config, given, from_start, heard)
-    return [np.concatenate(sequence.sounds) for sequence in sequences]
+    sequences = sample_sequences(
+        prior,
+        columns=columns,
+        seeds=seeds,
+        config=config,
+        natural=natural,
+        given=given,
+        from_start=from_start,
+        heard=heard,
+    )
+    return [np.concatenate(sounds) for sounds in sequences]
 
 
 def draw_codes(
@@ -78,6 +86,7 @@ def sample_sequences(
     columns: int,
     seeds: Sequence[int],
     config: SamplingConfig | None = None,
+    natural: bool = False,
     given: Grid | None = None,
     from_start: bool = True,
     heard: Heard | None = None,
@@ -86,13 +95,24 @@ def sample_sequences(
 
     Where the prior ends a sound and at least as many columns as it has are still wanted, the next one begins, with a
     seed that follows from the first. The last one goes on until the columns are full, be it in silence. Otherwise
-    little would be heard of a long grid whose prior knows short sounds alone.
+    little would be heard of a long grid whose prior knows short sounds alone. With `natural` there is one sound.
 
     A sound does not end before a column is drawn behind what is given, nor before the shortest sound of the training.
     Arguments and errors are those of `sample_codes`.
     """
-    sequences = [_Sequence(seed, columns, window_columns(prior), natural=False) for seed in seeds]
-    _fill(sequences, prior, config, given, from_start, heard)
+    sequences = [_Sequence(seed, columns, window_columns(prior), natural) for seed in seeds]
+    readable = ReadablePrior(prior)
+    # Where nothing is wanted, drawing says so.
+    while unfinished := [sequence for sequence in sequences if sequence.left or not sequence.sounds]:
+        due = [(sequence, seed) for sequence in unfinished for seed in sequence.next_seeds()]
+        wanted = np.array([sequence.limit for sequence, _ in due])
+        last_ends = np.array([sequence.last_end for sequence, _ in due])
+        drawn = draw(readable, wanted, last_ends, [seed for _, seed in due], config, given, from_start)
+        of_due = list(zip(due, drawn, strict=True))
+        for sequence in unfinished:
+            grids = [each.grid for (of, _), each in of_due if of is sequence]
+            sequence.take(grids, heard if heard and given is None else lambda grid: True)
+        given, from_start = None, True
     return [sequence.sounds for sequence in sequences]
 
 
@@ -151,24 +171,3 @@ class _Sequence:
         if not number:
             return self.seed
         return int(np.random.SeedSequence(self.seed, spawn_key=(number,)).generate_state(1, np.uint64)[0])
-
-
-def _fill(
-    sequences: Sequence[_Sequence],
-    prior: CodePrior,
-    config: SamplingConfig | None,
-    given: Grid | None,
-    from_start: bool,
-    heard: Heard | None,
-) -> None:
-    readable = ReadablePrior(prior)
-    while unfinished := [sequence for sequence in sequences if sequence.left or not sequence.sounds]:
-        due = [(sequence, seed) for sequence in unfinished for seed in sequence.next_seeds()]
-        wanted = np.array([sequence.limit for sequence, _ in due])
-        last_ends = np.array([sequence.last_end for sequence, _ in due])
-        drawn = draw(readable, wanted, last_ends, [seed for _, seed in due], config, given, from_start)
-        of_due = list(zip(due, drawn, strict=True))
-        for sequence in unfinished:
-            grids = [each.grid for (of, _), each in of_due if of is sequence]
-            sequence.take(grids, heard if heard and given is None else lambda grid: True)
-        given, from_start = None, True

@@ -49,7 +49,7 @@ class ReadablePrior:
     normalisation; so nothing needs to be subtracted there.
 
     Args:
-        prior: what becomes of its weights afterwards changes nothing here.
+        prior: as long as this is used, its weights must stay as they are.
     """
 
     def __init__(self, prior: CodePrior) -> None:

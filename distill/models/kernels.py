@@ -96,8 +96,9 @@ class NumpyKernels:
     """numpy's, whose calls take a fraction of the time of torch's.
 
     Its library has routines for small products, where torch's brings the matrix into another order each time. They are
-    taken two rows at a time, however many there are. All is done by one thread: threads that wait for each other after
-    each small step come to a near standstill where another program keeps a core busy.
+    taken two rows at a time, however many there are. A step within a window of up to some hundred positions is done by
+    one thread: threads that wait for each other after each small product come to a near standstill where another
+    program keeps a core busy.
     """
 
     def rows(self, batch: int) -> int:
