@@ -17,6 +17,7 @@ from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
 from distill.dataset.split import TRAIN, VALIDATION, split_files, split_time
 from distill.dataset.store import PreparedDataset
+from distill.dataset.waveforms import waveforms
 from distill.errors import DataError, DistillError, StorageError
 from sounds_util import bad_folder, folder_of_tones, noise, save, tone
 
@@ -239,3 +240,16 @@ def test_real_sounds(tmp_path: Path) -> None:
         pytest.skip("DISTILL_TEST_AUDIO names no folder of real sounds")
     summary = prepare(Path(folder) / "kit", tmp_path / "out", PLAIN, CONFIG, 0)
     assert (summary.usable, summary.train_files, summary.validation_files) == (20, 14, 6)
+
+
+def test_files_whose_names_differ_in_composition_alone_are_kept_apart(tmp_path: Path) -> None:
+    sounds = [tone(seconds, rate=48_000) for seconds in (0.4, 0.5, 0.6)]
+    for name, samples in zip(("\u00fcber.wav", "u\u0308ber.wav", "z.wav"), sounds, strict=True):
+        save(tmp_path / "in" / name, samples, rate=48_000)
+    prepare(tmp_path / "in", tmp_path / "out", PLAIN, CONFIG, 0)
+    dataset = PreparedDataset(tmp_path / "out")
+    thumbnails = json.loads((tmp_path / "out" / "thumbnails.json").read_text())["files"]
+    assert sorted(thumbnails) == sorted(dataset.manifest["path"])
+    assert len(thumbnails) == 3
+    found = [made for split in (TRAIN, VALIDATION) for made in waveforms(dataset, tmp_path / "in", split)]
+    assert sorted(map(len, found)) == [19_200, 24_000, 28_800]

@@ -50,6 +50,32 @@ def test_names_are_nfc_and_any_bytes_are_survived(tmp_path: Path) -> None:
     assert all(report.usable for report in scan(tmp_path))
 
 
+COMPOSED, DECOMPOSED = "\u00fcber", "u\u0308ber"
+
+
+def test_the_same_samples_are_duplicates_whatever_the_names(tmp_path: Path) -> None:
+    for name in (COMPOSED, DECOMPOSED):
+        save(tmp_path / f"{name}.wav", tone())
+        save(tmp_path / name / "in.wav", noise())
+    save(tmp_path / "z.wav", tone())
+    reports = scan(tmp_path)
+    assert sorted(str(report.verdict) for report in reports) == ["duplicate"] * 3 + ["ok"] * 2
+
+
+def test_no_two_files_have_one_name(tmp_path: Path) -> None:
+    for number, name in enumerate((COMPOSED, DECOMPOSED, r"u\u0308ber")):
+        save(tmp_path / f"{name}.wav", noise(seed=number))
+        save(tmp_path / name / "in.wav", noise(seed=10 + number))
+    save(Path(os.fsdecode(os.fsencode(tmp_path) + b"/broken\xff.wav")), noise(seed=20))
+    save(tmp_path / r"broken\udcff.wav", noise(seed=21))
+    reports = scan(tmp_path)
+    assert all(report.usable for report in reports)
+    names = [report.path for report in reports]
+    assert len(set(names)) == len(names) == 8
+    assert names == sorted(names, key=str.encode)
+    assert {f"{COMPOSED}.wav", f"{COMPOSED}/in.wav"} < set(names)
+
+
 def test_200_nested_folders(tmp_path: Path) -> None:
     folder = tmp_path
     for _ in range(200):

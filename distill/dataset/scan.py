@@ -121,15 +121,11 @@ def resolve_duplicates(judged: Iterable[tuple[FileReport, Extra]]) -> Iterator[t
     first: dict[str, str] = {}
     for report, extra in judged:
         if report.usable:
-            same = first.setdefault(report.content, report.path)
-            if same != report.path:
-                report = replace(
-                    report,
-                    verdict=Verdict.DUPLICATE,
-                    reason=f"it holds the same samples as {same}, which is used",
-                    usable=False,
-                    warnings=(),
-                )
+            if (same := first.get(report.content)) is not None:
+                said = f"it holds the same samples as {same}, which is used"
+                report = unusable(report, Verdict.DUPLICATE, said)
+            else:
+                first[report.content] = report.path
         yield report, extra
 
 

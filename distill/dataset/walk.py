@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +21,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Found:
-    """A file: where it is, its name below the source (POSIX, NFC), and why it cannot be looked at, if so."""
+    """A file: where it is, its name below the source (POSIX, NFC), and why it cannot be looked at, if so.
+
+    No two files of a source have one name: of those whose names differ only in how accents are composed, or that hold
+    bytes that are no UTF-8, the first keeps it and the others are named by escapes.
+    """
 
     path: Path
     name: str
@@ -71,7 +75,19 @@ def find_files(source: Path) -> list[Found]:
             else:
                 found.append(Found(path, name))
         links.sort(key=lambda item: item[1].encode())
-    return sorted(found, key=lambda item: (item.name.encode(), os.fsencode(item.path)))
+    return sorted(_distinct(found, source), key=lambda item: item.name.encode())
+
+
+def _distinct(found: list[Found], source: Path) -> Iterator[Found]:
+    names: set[str] = set()
+    for item in sorted(found, key=lambda item: (item.name.encode(), os.fsencode(item.path))):
+        name = item.name
+        if name in names:
+            name = item.path.relative_to(source).as_posix().encode("unicode_escape").decode()
+        while name in names:
+            name = f"_{name}"
+        names.add(name)
+        yield replace(item, name=name)
 
 
 def _name(name: str) -> str:
