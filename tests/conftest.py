@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import distill  # noqa: F401 - how threads wait is read when torch is loaded
+
+# isort: split
 import hypothesis
 import pytest
 import torch
