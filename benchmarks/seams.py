@@ -21,11 +21,11 @@ from output import Report, parser
 
 from distill.audio import invert
 from distill.audio.mel import MelTransform
-from distill.codec.codec import PIECE_COLUMNS
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.generation.drawing import window_columns
 from distill.generation.render import Generator, waveform_blocks
 from distill.generation.sampling import sample_sequences
+from distill.models.grid import PIECE_COLUMNS
 from distill.models.prior import CodePrior
 from distill.models.sequences import kept_columns
 

@@ -16,9 +16,20 @@ from distill.audio.mel import frames_of
 from distill.codec.analysis import find_codes, keep_codes
 from distill.codec.codec import Codec, normalise
 from distill.codec.load import build_networks, load_codec, load_prior
+from distill.configs import STRIDE
 from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, DataError
-from distill.models.grid import columns_of, decode_grid, encode_grid, grid_to_indices, indices_to_grid
+from distill.models.grid import (
+    CONTEXT_COLUMNS,
+    PIECE_COLUMNS,
+    columns_of,
+    decode_grid,
+    encode_grid,
+    encode_pieces,
+    grid_to_indices,
+    indices_to_grid,
+    vector_pieces,
+)
 from model_example import BANDS, LEVELS, SIZE, codec, prior, vqvae, write_example
 from pipeline_util import make_workspace, run
 
@@ -126,6 +137,30 @@ def test_grids_of_equal_length_decode_together_as_alone() -> None:
     batch = torch.from_numpy(np.stack(grids))
     assert torch.equal(decode_grid(model.vqvae, batch), torch.from_numpy(together))
     assert encode_grid(model.vqvae, torch.from_numpy(together)).shape == batch.shape
+
+
+@pytest.mark.parametrize("frames", [1, 16 * 128, 16 * 130 - 5, 16 * 300 + 1])
+def test_encoding_in_pieces_is_encoding_whole_and_asks_for_little_at_a_time(frames: int) -> None:
+    model = codec(vqvae())
+    log_mels = torch.from_numpy(np.random.default_rng(1).uniform(0, 6, (2, 16 * BANDS, frames)).astype(np.float32))
+    asked: list[int] = []
+
+    def part(first: int, last: int) -> torch.Tensor:
+        assert 0 <= first < last <= frames
+        asked.append(last - first)
+        return log_mels[..., first:last]
+
+    pieces = list(encode_pieces(model.vqvae, part, frames))
+    # Sums of another order may take another one of two codes that are equally near.
+    whole = encode_grid(model.vqvae, log_mels)
+    assert (torch.cat(pieces, dim=1) == whole).float().mean() > 0.999
+    with torch.inference_mode():
+        vectors = model.vqvae.encode(log_mels[:, None])
+    torch.testing.assert_close(
+        torch.cat(list(vector_pieces(model.vqvae, part, frames)), -1), vectors, atol=1e-4, rtol=0
+    )
+    assert max(asked) <= STRIDE * (PIECE_COLUMNS + 2 * CONTEXT_COLUMNS)
+    assert np.mean(model.encode_log_mel(log_mels[1].numpy()) == whole[1].numpy()) > 0.999
 
 
 @pytest.mark.parametrize("columns", [129, 300])

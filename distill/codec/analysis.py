@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from distill.codec.codec import CONTEXT_COLUMNS, Codec, Grid, Samples
+from distill.codec.codec import Codec, Grid, Samples
 from distill.configs import STRIDE
+from distill.models.grid import CONTEXT_COLUMNS
 
 ROUNDS = 40
 # Cells are judged by what is decoded in them and the cells within this distance.

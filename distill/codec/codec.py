@@ -12,14 +12,17 @@ from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, Inverse, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, DataError
-from distill.models.grid import SILENT, columns_of, decode_grid, quantize_grid
+from distill.models.grid import (
+    CONTEXT_COLUMNS,
+    PIECE_COLUMNS,
+    SILENT,
+    columns_of,
+    decode_grid,
+    quantize_grid,
+    vector_pieces,
+)
 from distill.models.vocoder import Vocoder, inversion, invert
 from distill.models.vqvae import ConvVQVAE
-
-# What is long goes through the networks in pieces of so many columns: memory for their layers does not grow with it.
-PIECE_COLUMNS = 128
-# The decoder's four doublings by kernels of 3 see less than 2 columns to either side, the encoder's less than 1.
-CONTEXT_COLUMNS = 2
 
 Grid = npt.NDArray[np.int64]
 Samples = npt.NDArray[np.float32]
@@ -114,17 +117,13 @@ class Codec:
         """Code grid `[columns, bands, levels]` of a log mel `[n_mels, frames]`, as in training."""
         return self.quantize(self.vectors(log_mel))
 
-    @torch.inference_mode()
     def vectors(self, log_mel: Samples) -> torch.Tensor:
         """The encoder's vectors `[1, codebook_dim, bands, columns]` of a log mel `[n_mels, frames]`."""
-        padded = np.pad(log_mel, ((0, 0), (0, -log_mel.shape[1] % STRIDE)))
-        columns = columns_of(log_mel.shape[1])
-        pieces = []
-        for first in range(0, columns, PIECE_COLUMNS):
-            begin, end = max(0, first - CONTEXT_COLUMNS), first + PIECE_COLUMNS + CONTEXT_COLUMNS
-            seen = torch.from_numpy(padded[:, STRIDE * begin : STRIDE * end]).to(self.device)
-            pieces.append(self.vqvae.encode(seen[None, None])[..., first - begin :][..., :PIECE_COLUMNS])
-        return torch.cat(pieces, dim=-1)
+        frames = torch.from_numpy(log_mel)[None]
+        pieces = vector_pieces(
+            self.vqvae, lambda first, last: frames[..., first:last].to(self.device), log_mel.shape[1]
+        )
+        return torch.cat(list(pieces), dim=-1)
 
     def quantize(self, vectors: torch.Tensor) -> Grid:
         """Code grid `[columns, bands, levels]` nearest to vectors `[1, codebook_dim, bands, columns]`."""

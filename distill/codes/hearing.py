@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from distill.codec.codec import CONTEXT_COLUMNS, Samples
+from distill.codec.codec import Samples
 from distill.codes.grid import CodeGrid, Codes
 from distill.codes.model import CodesModel
 from distill.codes.selection import EVERYTHING, Selection
 from distill.codes.sound import waveform
 from distill.configs import STRIDE
 from distill.errors import UsageError
-from distill.models.grid import SILENT
+from distill.models.grid import CONTEXT_COLUMNS, SILENT
 
 MAX_ENTRY_COLUMNS = 64
 # So many columns of what was there, on each side, hold the phases of what is new; two hold them no better.

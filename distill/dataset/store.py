@@ -100,11 +100,12 @@ class PreparedDataset:
         self._release(out.nbytes)
         return np.ascontiguousarray(out.transpose(0, 2, 1), dtype=np.float32)
 
-    def segment(self, index: int) -> np.ndarray:
-        """The whole log mel of a row of `segments`, float32 `[n_mels, frames]`."""
+    def segment(self, index: int, begin: int = 0, end: int | None = None) -> np.ndarray:
+        """Log mel of a row of `segments`, or of its frames from `begin` to `end`: float32 `[n_mels, frames]`."""
         first, frames = int(self._column("first_frame")[index]), int(self._column("frames")[index])
-        mel = np.ascontiguousarray(self._mels[first : first + frames].T, dtype=np.float32)
-        self._release(frames * self.spectrogram.n_mels * 2)
+        rows = self._mels[first + begin : first + (frames if end is None else min(end, frames))]
+        mel = np.ascontiguousarray(rows.T, dtype=np.float32)
+        self._release(rows.nbytes)
         return mel
 
     @property

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from distill.artifact.model_file import ModelFile, read_model
-from distill.codec.codec import CONTEXT_COLUMNS, Codec, Grid, Samples
+from distill.codec.codec import Codec, Grid, Samples
 from distill.codec.load import build_networks, codec_of
 from distill.configs import STRIDE
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, UsageError
 from distill.generation.choice import SamplingConfig
 from distill.generation.sampling import sample_codes
+from distill.models.grid import CONTEXT_COLUMNS
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
 from distill.training.runtime import device_present

@@ -1,5 +1,7 @@
 """Between spectrograms, the model's own order of codes and the code grid that people and the prior see."""
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,14 @@ from distill.models.vqvae import ConvVQVAE
 
 # In the place of a code: the level adds nothing there. Code 0, in contrast, is a sound like any other.
 SILENT = -1
+
+# What is long goes through the networks in pieces of so many columns: memory for their layers does not grow with it.
+PIECE_COLUMNS = 128
+# The decoder's four doublings by kernels of 3 see less than 2 columns to either side, the encoder's less than 1.
+CONTEXT_COLUMNS = 2
+
+# Frames from the first up to, and without, the last, of one or more log mels: `[batch, n_mels, last - first]`.
+LogMelPart = Callable[[int, int], Tensor]
 
 
 def columns_of(frames: int) -> int:
@@ -32,6 +42,27 @@ def encode_grid(vqvae: ConvVQVAE, log_mels: Tensor) -> Tensor:
     Frames are padded with silence to whole columns. The model must be in evaluation mode.
     """
     return quantize_grid(vqvae, vqvae.encode(log_mels[:, None]))
+
+
+def encode_pieces(vqvae: ConvVQVAE, log_mels: LogMelPart, frames: int) -> Iterator[Tensor]:
+    """What `encode_grid` gives for log mels of equal length, column after column in pieces `[batch, n, bands, levels]`.
+
+    Args:
+        vqvae: the model, in evaluation mode.
+        log_mels: gives a part of the log mels; never more is asked for than a piece and its surroundings.
+        frames: how long they are.
+    """
+    for vectors in vector_pieces(vqvae, log_mels, frames):
+        yield quantize_grid(vqvae, vectors)
+
+
+@torch.inference_mode()
+def vector_pieces(vqvae: ConvVQVAE, log_mels: LogMelPart, frames: int) -> Iterator[Tensor]:
+    """The encoder's vectors of the same, in pieces `[batch, codebook_dim, bands, n]`."""
+    for first in range(0, columns_of(frames), PIECE_COLUMNS):
+        begin, end = max(0, first - CONTEXT_COLUMNS), first + PIECE_COLUMNS + CONTEXT_COLUMNS
+        seen = log_mels(STRIDE * begin, min(STRIDE * end, frames))
+        yield vqvae.encode(seen[:, None])[..., first - begin :][..., :PIECE_COLUMNS]
 
 
 @torch.inference_mode()

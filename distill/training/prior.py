@@ -13,7 +13,7 @@ from torch import Tensor
 from distill.audio.augment import augment
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
-from distill.models.grid import encode_grid
+from distill.models.grid import encode_grid, encode_pieces
 from distill.models.health import Health
 from distill.models.prior import CodePrior, negative_log_likelihood, prior_loss, sum_by_level
 from distill.models.sequences import Batch, Grid, Window, collate, random_window, windows, with_token_noise
@@ -44,7 +44,17 @@ def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int) -> CodePrior
 
 def encode_segments(dataset: PreparedDataset, vqvae: ConvVQVAE, segments: Sequence[int], device: str) -> list[Grid]:
     """Code grids `[columns, bands, levels]` of whole segments; the VQ-VAE must be in evaluation mode."""
-    return [_encode(vqvae, dataset.segment(segment)[None], device)[0] for segment in segments]
+    return [encode_segment(dataset, vqvae, segment, device) for segment in segments]
+
+
+def encode_segment(dataset: PreparedDataset, vqvae: ConvVQVAE, segment: int, device: str) -> Grid:
+    """Code grid `[columns, bands, levels]` of a segment, which is read and encoded piece by piece."""
+
+    def part(first: int, last: int) -> Tensor:
+        return torch.from_numpy(dataset.segment(segment, first, last))[None].to(device)
+
+    frames = int(dataset.segments["frames"].iloc[segment])
+    return np.concatenate([piece[0].cpu().numpy() for piece in encode_pieces(vqvae, part, frames)])
 
 
 def _encode(vqvae: ConvVQVAE, log_mels: np.ndarray, device: str) -> np.ndarray:

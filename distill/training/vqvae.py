@@ -126,7 +126,7 @@ class VQVAETask:
         segments = self.dataset.segments_of("validation")[: self.config.preview_count]
         frames = int(PREVIEW_SECONDS * self.spectrogram.sample_rate / self.spectrogram.hop_length)
         for number, segment in enumerate(segments):
-            original = torch.from_numpy(self.dataset.segment(segment)[:, :frames])
+            original = torch.from_numpy(self.dataset.segment(segment, 0, frames))
             # The networks alone compute in the run's precision, not what makes them audible.
             with self.runtime.autocast():
                 reconstruction = self.model(original[None, None].to(self.runtime.device))[0][0, 0].float().cpu()
