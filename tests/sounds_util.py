@@ -48,7 +48,6 @@ def bad_folder(folder: Path) -> dict[str, str]:
     coded, _ = soundfile.read(save(folder / "a good one.wav", fine), dtype="int16")
     save(folder / "same again.flac", coded)
     save(folder / "silent.wav", np.zeros(RATE // 2, np.float32))
-    save(folder / "cancelling.wav", np.stack([noise(), -noise()], axis=1), subtype="FLOAT")
     save(folder / "short.wav", fine[1000:1010])
     save(folder / "nan.wav", np.where(np.arange(9000) == 500, np.nan, 0.1).astype(np.float32), subtype="FLOAT")
     save(folder / "infinite.wav", np.where(np.arange(9000) == 500, np.inf, 0.1).astype(np.float32), subtype="FLOAT")
@@ -61,16 +60,15 @@ def bad_folder(folder: Path) -> dict[str, str]:
     save(folder / "header.wav", fine[:0])
     save(folder / "header.flac", fine[:0])
     expected = dict.fromkeys(("text.wav", "text.mp3", "random.mp3"), "unreadable")
-    for extension in ("wav", "aiff", "flac", "ogg", "mp3"):
-        cut(save(folder / f"cut.{extension}", noise(1.0, seed=3)))
-        expected[f"cut.{extension}"] = "truncated"
+    (folder / "cut.wav").write_bytes(save(folder / "cut.wav", noise()).read_bytes()[:40])
+    (folder / "cut.ogg").write_bytes(save(folder / "cut.ogg", noise()).read_bytes()[:3000])
+    expected |= dict.fromkeys(("cut.wav", "cut.ogg"), "truncated")
     (folder / "readme.txt").write_text("about these sounds\n")
     (folder / ".DS_Store").write_bytes(b"\0\1")
     return expected | {
         "a good one.wav": "ok",
         "same again.flac": "duplicate",
         "silent.wav": "silent",
-        "cancelling.wav": "silent",
         "short.wav": "too_short",
         "nan.wav": "not_finite",
         "infinite.wav": "not_finite",

@@ -1,25 +1,29 @@
-"""Whether a file holds the sound that its header promises, told from its bytes without decoding.
+"""Where the samples of a sound file lie and how far they go, told from its bytes without decoding.
 
-Decoders hide cut files: some return fewer samples, some none, some print to stderr.
+Recorders that are cut off, pipes and broken downloads leave sizes in a header that are not those of the file. Decoders
+then return nothing, fewer samples without a word, or print to stderr.
 """
 
+import io
 import mmap
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from distill.audio.mpeg import SEARCH_BYTES, find_stream, tags_end
 
 # Sizes from here on are what recorders write that cannot go back to fill in the true one.
 _STREAMED = 0x7FFF_F000
 _OGG_TAIL = 65_536 + 1024
-_MPEG_SEARCH = 65_536
-_MPEG_RATES = (44_100, 48_000, 32_000)
-_MPEG_KBITS = {
-    (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (1, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (2, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
+_MOST_CHUNKS = 10_000
+_W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
+# Formats of sounds inside a WAV that the MPEG decoder reads.
+_MPEG_TAGS = (0x50, 0x55)
+
+Order = Literal["little", "big"]
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,107 @@ class Inspection:
     """What the bytes of a file say.
 
     Attributes:
-        kind: `wav`, `aiff`, `flac`, `ogg`, `mpeg` or `other`.
-        cut: a sentence about what is missing, or an empty string.
-        empty: the header is there and no sound follows.
+        kind: `chunked`, `au`, `flac`, `ogg`, `mpeg`, `foreign` (a known container that is not read) or `other`.
+        note: a sentence about sizes that are wrong or an end that is missing, or an empty string.
+        headless: it ends inside its header.
+        first: the first byte that a decoder is to see.
+        patches: bytes that a decoder is to see in place of those at an offset.
     """
 
     kind: str
-    cut: str = ""
-    empty: bool = False
+    note: str = ""
+    headless: bool = False
+    first: int = 0
+    patches: Mapping[int, bytes] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """How a container writes its chunks.
+
+    Attributes:
+        start: offset of the first.
+        name: bytes of a name.
+        size: bytes of a size.
+        order: of the bytes of a size.
+        samples: name of the chunk with the samples.
+        lead: bytes in it before the first sample.
+        whole: a size counts name and size, too.
+        multiple: chunks start at multiples of it.
+    """
+
+    start: int
+    name: int
+    size: int
+    order: Order
+    samples: bytes
+    lead: int = 0
+    whole: bool = False
+    multiple: int = 2
+
+    def head(self, data: mmap.mmap, position: int) -> tuple[bytes, int]:
+        """Name of the chunk at a position, and the size of what follows its head."""
+        name = data[position : position + self.name]
+        size = int.from_bytes(data[position + self.name : position + self.name + self.size], self.order)
+        return name, max(0, size - self.name - self.size) if self.whole else size
+
+    def body(self, position: int) -> int:
+        """Where the content of the chunk at a position starts."""
+        return position + self.name + self.size
+
+    def after(self, position: int, size: int) -> int:
+        """Where the next chunk starts."""
+        return -(-(self.body(position) + size) // self.multiple) * self.multiple
+
+
+_WAV = _Chunks(12, 4, 4, "little", b"data")
+_CHUNKED = {
+    b"RIFF": _WAV,
+    b"RF64": _WAV,
+    b"RIFX": _Chunks(12, 4, 4, "big", b"data"),
+    b"FORM": _Chunks(12, 4, 4, "big", b"SSND", lead=8),
+    b"caff": _Chunks(8, 4, 8, "big", b"data", lead=4, multiple=1),
+    b"riff": _Chunks(40, 16, 8, "little", _W64_DATA, whole=True, multiple=8),
+}
+
+
+class View(io.RawIOBase):
+    """A file as a decoder is to see it."""
+
+    def __init__(self, path: Path, inspection: Inspection) -> None:
+        self._handle = path.open("rb")
+        self._inspection = inspection
+        self._length = path.stat().st_size - inspection.first
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        begin = self._inspection.first + self._position
+        self._handle.seek(begin)
+        count = self._handle.readinto(buffer)
+        for offset, patch in self._inspection.patches.items():
+            low, high = max(offset, begin), min(offset + len(patch), begin + count)
+            if low < high:
+                buffer[low - begin : high - begin] = patch[low - offset : high - offset]
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        self._handle.close()
+        super().close()
 
 
 def inspect(path: Path) -> Inspection:
@@ -46,69 +143,96 @@ def inspect(path: Path) -> Inspection:
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
         head = data[:12]
         if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:] == b"WAVE":
-            return _wav(data, "big" if head[:4] == b"RIFX" else "little")
-        if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
-            return _aiff(data)
+            return _chunked(data, _CHUNKED[head[:4]])
+        if (head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC")) or head[:4] == b"caff":
+            return _chunked(data, _CHUNKED[head[:4]])
+        if data[:16] == _W64_RIFF:
+            return _chunked(data, _CHUNKED[b"riff"])
+        if head[:4] in (b".snd", b"dns."):
+            return _au(data, "big" if head[:1] == b"." else "little")
         if head[:4] == b"OggS":
             return _ogg(data)
-        if head[:4] == b"fLaC":
-            return Inspection("flac")
-        return _mpeg(data)
+        # The containers of AAC, ALAC and WMA, and AAC without one.
+        if head[4:8] == b"ftyp" or head[:4] == b"\x30\x26\xb2\x75" or (head[:1] == b"\xff" and head[1] & 0xF6 == 0xF0):
+            return Inspection("foreign")
+        return _tagged(data)
 
 
-def _wav(data: mmap.mmap, order: str) -> Inspection:
-    position, align, long_size = 12, 1, 0
-    while position + 8 <= len(data):
-        name = data[position : position + 4]
-        size = int.from_bytes(data[position + 4 : position + 8], order)  # type: ignore[arg-type]
-        body = position + 8
+def _chunked(data: mmap.mmap, form: _Chunks) -> Inspection:
+    kind, size_at, size_bytes = "chunked", 0, form.size
+    position, long_size_at = form.start, 0
+    for _ in range(_MOST_CHUNKS):
+        body = form.body(position)
+        if body > len(data):
+            return Inspection(kind, headless=True)
+        name, size = form.head(data, position)
+        if name == form.samples:
+            size_at = position + form.name
+            if long_size_at and size == 0xFFFF_FFFF:
+                size_at, size_bytes = long_size_at, 8
+                size = int.from_bytes(data[size_at : size_at + 8], "little")
+            if size == 0 and _ends_in_chunks(data, body, form):
+                return Inspection(kind)
+            head_bytes = (body - position if form.whole else 0) + form.lead
+            place = _Place(size_at, size_bytes, form.order, body + form.lead, head_bytes)
+            return _sized(kind, data, size - form.lead, place)
         if name == b"ds64":
-            long_size = int.from_bytes(data[body + 8 : body + 16], "little")
-        elif name == b"fmt ":
-            align = max(1, int.from_bytes(data[body + 12 : body + 14], order))  # type: ignore[arg-type]
-        elif name == b"data":
-            if size == 0xFFFF_FFFF and long_size:
-                size = long_size
-            return _compare("wav", size, len(data) - body, align)
-        position = body + size + size % 2
-    return Inspection("wav", cut="the file ends inside its header")
-
-
-def _aiff(data: mmap.mmap) -> Inspection:
-    position, align, promised = 12, 1, -1
-    compressed = data[8:12] == b"AIFC"
-    while position + 8 <= len(data):
-        name = data[position : position + 4]
-        size = int.from_bytes(data[position + 4 : position + 8], "big")
-        body = position + 8
-        if name == b"COMM":
-            promised = int.from_bytes(data[body + 2 : body + 6], "big")
-            if not compressed:
-                channels = int.from_bytes(data[body : body + 2], "big")
-                align = max(1, channels * ((int.from_bytes(data[body + 6 : body + 8], "big") + 7) // 8))
-        elif name == b"SSND":
-            return _compare("aiff", max(0, size - 8), max(0, len(data) - body - 8), align)
-        position = body + size + size % 2
-    if promised == 0:
-        return Inspection("aiff", empty=True)
-    return Inspection("aiff", cut="the file ends inside its header")
-
-
-def _compare(kind: str, promised: int, present: int, align: int) -> Inspection:
-    if promised >= _STREAMED and promised > present:
-        return Inspection(kind)
-    if promised == 0 or present < align:
-        return Inspection(kind, empty=True)
-    if promised // align > present // align:
-        return Inspection(
-            kind, cut=f"the header promises {promised} bytes of sound, of which {present} are there: the end is missing"
-        )
+            long_size_at = body + 8
+        elif name == b"fmt " and form.name == 4 and int.from_bytes(data[body : body + 2], form.order) in _MPEG_TAGS:
+            kind = "mpeg"
+        position = form.after(position, size)
     return Inspection(kind)
+
+
+def _ends_in_chunks(data: mmap.mmap, position: int, form: _Chunks) -> bool:
+    """Whether chunks with names that can be read follow up to the end."""
+    for _ in range(_MOST_CHUNKS):
+        if position >= len(data):
+            return True
+        name, size = form.head(data, position)
+        if not name[:4].isascii() or not name[:4].decode("ascii").isprintable() or form.body(position) > len(data):
+            return False
+        position = form.after(position, size)
+    return False
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the size of the samples stands: offset, bytes, order; the first sample; what else the size counts."""
+
+    offset: int
+    width: int
+    order: Order
+    samples: int
+    beside: int
+
+
+def _sized(kind: str, data: mmap.mmap, promised: int, place: _Place) -> Inspection:
+    present = max(0, len(data) - place.samples)
+    if promised <= 0 < present:
+        note = "the header says that no sound follows, as a recorder that was cut off leaves it: what follows is used"
+    elif promised <= present:
+        return Inspection(kind)
+    elif promised >= _STREAMED:
+        note = ""
+    else:
+        note = f"the header promises {promised} bytes of sound, of which {present} are there: the end is missing"
+    true_size = present + place.beside
+    if true_size >= 256**place.width - 1:
+        return Inspection(kind, note)
+    return Inspection(kind, note, patches={place.offset: true_size.to_bytes(place.width, place.order)})
+
+
+def _au(data: mmap.mmap, order: Order) -> Inspection:
+    samples, promised = (int.from_bytes(data[at : at + 4], order) for at in (4, 8))
+    if len(data) < 24:
+        return Inspection("au", headless=True)
+    return _sized("au", data, promised, _Place(8, 4, order, samples, 0))
 
 
 def _ogg(data: mmap.mmap) -> Inspection:
     start = data.rfind(b"OggS", max(0, len(data) - _OGG_TAIL))
-    missing = Inspection("ogg", cut="the last part of the stream is missing")
+    missing = Inspection("ogg", "the last part of the stream is missing")
     if start < 0 or start + 27 > len(data):
         return missing
     segments = data[start + 26]
@@ -118,97 +242,13 @@ def _ogg(data: mmap.mmap) -> Inspection:
     return Inspection("ogg") if complete and last_of_stream else missing
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """Header of an MPEG audio frame: length in bytes, and what frames of one stream have in common."""
-
-    size: int
-    stream: tuple[int, int, int]
-    side_info: int
-
-
-def _mpeg(data: mmap.mmap) -> Inspection:
-    start, end = _without_tags(data)
-    position = _next_frame(data, start, end, min(end, start + _MPEG_SEARCH))
-    if position < 0:
+def _tagged(data: mmap.mmap) -> Inspection:
+    """A stream with tags before it, whose sizes may be wrong."""
+    start = tags_end(data)
+    flac = data.find(b"fLaC", 0, SEARCH_BYTES) if start > len(data) else start
+    if flac >= 0 and data[flac : flac + 4] == b"fLaC":
+        return Inspection("flac", first=flac if start > len(data) else 0)
+    stream = find_stream(data)
+    if stream is None:
         return Inspection("other")
-    first = _frame(data, position)
-    assert first is not None
-    promised, count = _promised_frames(data, position, first), 0
-    while position < end:
-        frame = _frame(data, position)
-        if frame is None or frame.stream != first.stream:
-            position = _next_frame(data, position, end, end)
-            if position < 0:
-                break
-            continue
-        if position + frame.size > end:
-            return Inspection("mpeg", cut=f"it is cut inside its frame {count + 1}: the end is missing")
-        position += frame.size
-        count += 1
-    # The frame with the counts is itself not counted by every encoder.
-    if promised > count + 1:
-        return Inspection("mpeg", cut=f"the header promises {promised} frames, of which {count} are there")
-    return Inspection("mpeg")
-
-
-def _without_tags(data: mmap.mmap) -> tuple[int, int]:
-    """First and last byte of the sound, tags at the start and the end left out."""
-    start, end = 0, len(data)
-    while data[start : start + 3] == b"ID3" and start + 10 <= end:
-        size = 0
-        for byte in data[start + 6 : start + 10]:
-            size = size << 7 | byte & 0x7F
-        start += 10 + size + (10 if data[start + 5] & 0x10 else 0)
-    if end - start >= 128 and data[end - 128 : end - 125] == b"TAG":
-        end -= 128
-    if end - start >= 32 and data[end - 32 : end - 24] == b"APETAGEX":
-        has_header = data[end - 32 + 23] & 0x80
-        end -= int.from_bytes(data[end - 20 : end - 16], "little") + (32 if has_header else 0)
-    return min(start, len(data)), max(end, 0)
-
-
-def _frame(data: mmap.mmap, position: int) -> _Frame | None:
-    head = data[position : position + 4]
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return None
-    version_bits, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
-    bitrate_index, rate_index, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
-    # Index 0 is the free format, whose frame length is not in the header; nobody's sounds are in it.
-    if version_bits == 1 or layer == 4 or bitrate_index in (0, 15) or rate_index == 3:
-        return None
-    version = 1 if version_bits == 3 else 2
-    rate = _MPEG_RATES[rate_index] // {3: 1, 2: 2, 0: 4}[version_bits]
-    bits = _MPEG_KBITS[version, layer][bitrate_index] * 1000
-    if layer == 1:
-        size = (12 * bits // rate + padding) * 4
-    else:
-        size = (72 if layer == 3 and version == 2 else 144) * bits // rate + padding
-    mono = head[3] >> 6 == 3
-    side_info = {(1, False): 32, (1, True): 17, (2, False): 17, (2, True): 9}[version, mono]
-    return _Frame(size, (version_bits, layer, rate_index), side_info)
-
-
-def _next_frame(data: mmap.mmap, position: int, end: int, limit: int) -> int:
-    """Where the next frame starts that another frame, or the end, follows; -1 when there is none before `limit`."""
-    while True:
-        position = data.find(b"\xff", position, limit)
-        if position < 0:
-            return -1
-        frame = _frame(data, position)
-        if frame is not None:
-            after = position + frame.size
-            follower = _frame(data, after) if after + 4 <= end else None
-            if after == end or (follower is not None and follower.stream == frame.stream):
-                return position
-        position += 1
-
-
-def _promised_frames(data: mmap.mmap, position: int, frame: _Frame) -> int:
-    """The number of frames that an encoder's own first frame states; 0 when it states none."""
-    mark = position + 4 + frame.side_info
-    if data[mark : mark + 4] in (b"Xing", b"Info") and data[mark + 7] & 1:
-        return int.from_bytes(data[mark + 8 : mark + 12], "big")
-    if data[position + 36 : position + 40] == b"VBRI":
-        return int.from_bytes(data[position + 50 : position + 54], "big")
-    return 0
+    return Inspection("mpeg", stream.missing, first=stream.first if start > len(data) else 0)

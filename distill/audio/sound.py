@@ -16,17 +16,56 @@ import numpy as np
 import soundfile
 import soxr
 
-from distill.audio.containers import Inspection, inspect
+from distill.audio.containers import Inspection, View, inspect
+from distill.audio.downmix import Downmix
 from distill.errors import DataError, StorageError, UsageError
 from distill.files import replacing
 
-# Every format that is read and written, by extension in lower case, with the name that libsndfile has for it.
-EXTENSIONS = {".wav": "WAV", ".aif": "AIFF", ".aiff": "AIFF", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}
+# Every format that is read and written, by extension in lower case, with the name that libsndfile has for it. What a
+# file is read as follows from its content alone.
+EXTENSIONS = {
+    ".wav": "WAV",
+    ".wave": "WAV",
+    ".bwf": "WAV",
+    ".rf64": "RF64",
+    ".w64": "W64",
+    ".aif": "AIFF",
+    ".aiff": "AIFF",
+    ".aifc": "AIFF",
+    ".flac": "FLAC",
+    ".ogg": "OGG",
+    ".oga": "OGG",
+    ".opus": "OGG",
+    ".mp3": "MP3",
+    ".caf": "CAF",
+    ".au": "AU",
+    ".snd": "AU",
+    ".voc": "VOC",
+    ".iff": "SVX",
+    ".8svx": "SVX",
+    ".svx": "SVX",
+    ".sf": "IRCAM",
+    ".nist": "NIST",
+    ".sph": "NIST",
+    ".avr": "AVR",
+    ".paf": "PAF",
+    ".pvf": "PVF",
+    ".sds": "SDS",
+    ".xi": "XI",
+}
+# libsndfile loses the end of what it writes as these.
+_ONLY_READ = frozenset((".sds",))
+# Sounds that are not read, and what to do.
+FOREIGN_EXTENSIONS = frozenset((".m4a", ".m4b", ".mp4", ".aac", ".alac", ".wma", ".3gp", ".webm", ".mka", ".ape"))
+CONVERT = "AAC, ALAC, WMA and the like are not read: convert it to wav or flac first (ffmpeg does it)"
 
 # For sounds that are to be worked on: encodings better than libsndfile's default of the format.
 FINE_SUBTYPES = {".wav": "PCM_24", ".aif": "PCM_24", ".aiff": "PCM_24", ".flac": "PCM_24"}
+_SUBTYPES = {".opus": "OPUS"}
 
 BLOCK_FRAMES = 1 << 18
+# Files of very many channels are decoded in shorter blocks.
+_BLOCK_SAMPLES = 8 * BLOCK_FRAMES
 # A header can say that the length is not known; libsndfile then reports a number near the largest there is.
 _UNKNOWN_LENGTH = 1 << 48
 
@@ -49,12 +88,21 @@ class SoundError(DataError):
 
 @dataclass(frozen=True)
 class Sound:
-    """A decoded sound: samples float32 `[channels, n]`, full scale 1, rate in Hz, libsndfile's subtype and format."""
+    """A decoded sound.
+
+    Attributes:
+        samples: float32 `[channels, n]`, full scale 1.
+        sample_rate: in Hz.
+        subtype: libsndfile's name of the encoding.
+        format: libsndfile's name of the container.
+        note: a sentence about what is missing of the file or wrong in its header, or an empty string.
+    """
 
     samples: np.ndarray
     sample_rate: int
     subtype: str
     format: str
+    note: str = ""
 
     @property
     def seconds(self) -> float:
@@ -63,26 +111,33 @@ class Sound:
 
 
 class SoundReader:
-    """An open sound file that is decoded block by block; a context manager.
+    """An open sound file that is decoded block by block, as far as it goes; a context manager.
 
     Raises:
-        SoundError: on opening or while reading, when the file is empty, cut, or not a sound.
+        SoundError: on opening or while reading, when the file is empty, not a sound, or cut before its first sample.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._inspection = self._inspect()
+        self._view = View(path, self._inspection) if self._inspection.first or self._inspection.patches else None
         try:
             with self._quiet():
-                self._file = soundfile.SoundFile(str(path) if sys.platform == "win32" else os.fsencode(path))
+                self._file = self._open()
         except (soundfile.SoundFileError, TypeError) as error:
+            self._close_view()
+            if self._inspection.kind != "other" and self._inspection.note:
+                raise SoundError(path, "truncated", f"nothing of it can be decoded: {self._inspection.note}") from error
             raise self._unreadable() from error
         except OSError as error:
+            self._close_view()
             raise SoundError(path, "unreadable", f"it cannot be opened: {error.strerror or error}") from error
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.subtype: str = self._file.subtype
         self.format: str = self._file.format
+        self.note = self._inspection.note
+        """What is missing or wrong, as a sentence, or an empty string; complete once all blocks were decoded."""
 
     @property
     def seconds(self) -> float | None:
@@ -97,31 +152,46 @@ class SoundReader:
     ) -> None:
         with self._quiet():
             self._file.close()
+        self._close_view()
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Decode in turn blocks of float32 `[frames, channels]`; a block is only valid until the next is asked for."""
         promised = self._file.frames
         known = promised < _UNKNOWN_LENGTH
-        buffer = np.empty((min(max(promised, 1), BLOCK_FRAMES) if known else BLOCK_FRAMES, self.channels), np.float32)
-        done = 0
-        while True:
+        most = min(BLOCK_FRAMES, _BLOCK_SAMPLES // self.channels)
+        buffer = np.empty((min(max(promised, 1), most) if known else most, self.channels), np.float32)
+        done, failed = 0, False
+        while not failed:
             try:
                 with self._quiet():
                     block = self._file.read(dtype="float32", always_2d=True, out=buffer)
-            except soundfile.SoundFileError as error:
-                if done == 0 and promised <= 0:
-                    raise self._unreadable() from error
-                raise self._cut(done, promised) from error
+            except soundfile.SoundFileError:
+                failed = True
+                # What was decoded before the place that cannot be is in the buffer.
+                block = buffer[: min(max(self._file.tell() - done, 0), len(buffer))]
             done += len(block)
             if len(block):
                 yield block
             if len(block) < len(buffer) or done == promised:
                 break
-        # An MPEG stream's length is an estimate of the decoder's; its frames were counted on opening.
-        if known and done < promised and self._inspection.kind != "mpeg":
-            raise self._cut(done, promised)
+        # The length of an MPEG stream is an estimate of the decoder's; its frames were counted on opening.
+        is_short = known and done < promised and not self.subtype.startswith("MPEG")
+        if not self.note and (failed or is_short):
+            of_all = f" of the {promised / self.sample_rate:.2f} s that the header promises" if known else ""
+            self.note = f"decoding stops after {done / self.sample_rate:.2f} s{of_all}: the rest is missing"
         if done == 0:
+            if self.note:
+                raise SoundError(self.path, "truncated", f"nothing of it can be decoded: {self.note}")
             raise SoundError(self.path, "empty", "the header is there, but no samples follow")
+
+    def _open(self) -> soundfile.SoundFile:
+        if self._view is not None:
+            return soundfile.SoundFile(self._view)
+        return soundfile.SoundFile(str(self.path) if sys.platform == "win32" else os.fsencode(self.path))
+
+    def _close_view(self) -> None:
+        if self._view is not None:
+            self._view.close()
 
     def _inspect(self) -> Inspection:
         try:
@@ -133,33 +203,24 @@ class SoundReader:
             inspection = inspect(self.path)
         except OSError as error:
             raise SoundError(self.path, "unreadable", f"it cannot be opened: {error.strerror or error}") from error
-        if inspection.empty:
-            raise SoundError(self.path, "empty", "the header is there, but no samples follow")
-        if inspection.cut:
-            raise SoundError(self.path, "truncated", inspection.cut)
+        if inspection.kind == "foreign":
+            raise SoundError(self.path, "unreadable", CONVERT)
+        if inspection.headless:
+            raise SoundError(self.path, "truncated", "the file ends inside its header")
         return inspection
 
-    def _cut(self, done: int, promised: int) -> SoundError:
-        rate = self.sample_rate
-        return SoundError(
-            self.path,
-            "truncated",
-            f"decoding stops after {done / rate:.2f} s of the {promised / rate:.2f} s that the header promises",
-        )
-
     def _unreadable(self) -> SoundError:
-        return SoundError(
-            self.path, "unreadable", "its content is not a sound in a known format (wav, aiff, flac, ogg, mp3)"
-        )
+        known = ", ".join(sorted({name.lower() for name in EXTENSIONS.values()}))
+        return SoundError(self.path, "unreadable", f"its content is not a sound in a known format ({known})")
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:
         """Keep the MPEG decoder's own messages off the terminal."""
-        if self._inspection.kind in ("wav", "aiff", "flac", "ogg"):
-            yield
-        else:
+        if self._inspection.kind in ("mpeg", "other"):
             with _STDERR.closed():
                 yield
+        else:
+            yield
 
 
 class _Stderr:
@@ -202,14 +263,15 @@ _STDERR = _Stderr()
 
 
 def read_sound(path: Path) -> Sound:
-    """Decode a whole file.
+    """Decode a whole file, as far as it goes.
 
     Raises:
-        SoundError: the file is empty, cut, not a sound, or has samples that are not numbers.
+        SoundError: the file is empty, not a sound, cut before its first sample, or has samples that are not numbers.
     """
     with SoundReader(path) as reader:
         blocks = [block.T.copy() for block in reader.blocks()]
-        sound = Sound(np.concatenate(blocks, axis=1), reader.sample_rate, reader.subtype, reader.format)
+        samples = np.concatenate(blocks, axis=1)
+        sound = Sound(samples, reader.sample_rate, reader.subtype, reader.format, reader.note)
     if not np.isfinite(sound.samples).all():
         raise SoundError(path, "not_finite", "some samples are not numbers (NaN or infinite)")
     return sound
@@ -219,7 +281,7 @@ def seconds_of(path: Path) -> float | None:
     """Duration of a sound file in s, from its header; None where it does not say.
 
     Raises:
-        SoundError: the file is empty, cut, or not a sound.
+        SoundError: the file is empty, not a sound, or cut before its first sample.
     """
     with SoundReader(path) as reader:
         return reader.seconds
@@ -235,11 +297,10 @@ def write_sound(path: Path, samples: np.ndarray, sample_rate: int, subtype: str 
         StorageError: the file cannot be written.
     """
     kind = EXTENSIONS.get(path.suffix.lower())
-    if kind is None:
-        raise UsageError(
-            f"{path}: cannot write {path.suffix or 'a file without extension'}; known: {', '.join(EXTENSIONS)}"
-        )
-    subtype = subtype or soundfile.default_subtype(kind)
+    if kind is None or path.suffix.lower() in _ONLY_READ:
+        known = ", ".join(name for name in EXTENSIONS if name not in _ONLY_READ)
+        raise UsageError(f"{path}: cannot write {path.suffix or 'a file without extension'}; known: {known}")
+    subtype = subtype or _SUBTYPES.get(path.suffix.lower()) or soundfile.default_subtype(kind)
     if not soundfile.check_format(kind, subtype):
         known = ", ".join(soundfile.available_subtypes(kind))
         raise UsageError(f"{path}: {kind} has no subtype {subtype}; known: {known}")
@@ -273,18 +334,20 @@ def _require_length(path: Path, written: Path, frames: int, kind: str) -> None:
 
 
 def to_mono(sound: Sound, sample_rate: int) -> np.ndarray:
-    """The mean of the channels at another sample rate (in Hz), float32 `[n]`."""
-    return resample(mean_of_channels(sound.samples), sound.sample_rate, sample_rate)
+    """A mono mix (see `downmix`) at another sample rate (in Hz), float32 `[n]`."""
+    return resample(downmix(sound.samples), sound.sample_rate, sample_rate)
 
 
-def mean_of_channels(samples: np.ndarray) -> np.ndarray:
-    """Mono float32 `[n]` of samples `[channels, n]`; a copy."""
-    mono = samples[0].astype(np.float32)
-    for channel in samples[1:]:
-        mono += channel
-    if len(samples) > 1:
-        mono /= np.float32(len(samples))
-    return mono
+def downmix(samples: np.ndarray) -> np.ndarray:
+    """Mono float32 `[n]` of samples `[channels, n]`, a copy.
+
+    The mean of the channels; where they cancel each other, the loudest channel.
+    """
+    mix = Downmix(len(samples))
+    for start in range(0, samples.shape[1], BLOCK_FRAMES):
+        mix.add(samples[:, start : start + BLOCK_FRAMES].T)
+    loudest = mix.loudest_of_cancelling
+    return mix.mono() if loudest is None else samples[loudest].astype(np.float32)
 
 
 def resample(samples: np.ndarray, source_rate: float, target_rate: float) -> np.ndarray:

@@ -1,5 +1,6 @@
 """From sounds to grids and back, and how well that keeps the codes."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from distill.generation.render import LOUDEST_DB, PEAK_DB
 from distill.models.grid import columns_of
 
 MAX_GAIN_DB = 40.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,10 @@ def encode_file(model: CodesModel, path: Path, *, like: CodeGrid | None = None) 
         ArtifactError: `like` belongs to another model.
         DataError: the file is not a sound that can be used, or it is silent, or `like` was not made from a sound.
     """
-    return encode_sound(model, read_sound(path), path.name, like=like)
+    sound = read_sound(path)
+    if sound.note:
+        logger.warning("%s: %s", path, sound.note)
+    return encode_sound(model, sound, path.name, like=like)
 
 
 def encode_sound(model: CodesModel, sound: Sound, name: str, *, like: CodeGrid | None = None) -> CodeGrid:

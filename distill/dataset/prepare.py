@@ -350,6 +350,9 @@ class _Plan:
         clipped = sum(1 for index in self.usable if self.files[index].report.verdict is Verdict.CLIPPED)
         if clipped:
             warnings.append(f"{clipped} {'file is' if clipped == 1 else 'files are'} clipped, and used as they are")
+        for report in (self.files[index].report for index in self.usable):
+            if report.warnings and report.verdict is Verdict.OK:
+                warnings.append(f"{report.path}: {report.reason}")
         return warnings
 
 

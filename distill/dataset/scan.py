@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from distill.audio.sound import EXTENSIONS, SoundError, SoundReader, mean_of_channels
+from distill.audio.downmix import Downmix
+from distill.audio.sound import CONVERT, EXTENSIONS, FOREIGN_EXTENSIONS, SoundError, SoundReader
 from distill.dataset.walk import Found, find_files, ordered_map
 
 MIN_SECONDS = 0.01
@@ -135,6 +136,8 @@ def examine(found: Found, min_seconds: float = MIN_SECONDS) -> Examined:
     if found.problem:
         return Examined(FileReport(name, Verdict.UNREADABLE, found.problem))
     suffix = found.path.suffix.lower()
+    if suffix in FOREIGN_EXTENSIONS:
+        return Examined(FileReport(name, Verdict.UNREADABLE, CONVERT))
     if suffix not in EXTENSIONS:
         known = ", ".join(EXTENSIONS)
         return Examined(FileReport(name, Verdict.NOT_AUDIO, f"its extension is none of a sound's ({known})"))
@@ -147,7 +150,7 @@ def examine(found: Found, min_seconds: float = MIN_SECONDS) -> Examined:
 
 def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
     digest = hashlib.sha256(f"{reader.sample_rate}:{reader.channels}:".encode())
-    parts: list[np.ndarray] = []
+    mix = Downmix(reader.channels)
     count, peak, energy, clipped, is_finite = 0, 0.0, 0.0, 0, True
     eight_bit = reader.subtype in ("PCM_U8", "PCM_S8")
     for block in reader.blocks():
@@ -163,7 +166,7 @@ def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
             energy += float(np.einsum("i,i->", flat, flat)) / reader.channels
             if top >= _CLIP_LEVEL and not eight_bit:
                 clipped += _flat_tops(block)
-            parts.append(mean_of_channels(block.T))
+            mix.add(block)
     rms = math.sqrt(energy / count)
     seconds = count / reader.sample_rate
     report = FileReport(
@@ -192,14 +195,27 @@ def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
         )
     if peak < SILENCE_PEAK:
         return Examined(unusable(report, Verdict.SILENT, "nothing in it is louder than -80 dB below full scale"))
-    mono = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    mono, notes = mix.mono(), [reader.note] if reader.note else []
+    loudest = mix.loudest_of_cancelling
+    if loudest is not None:
+        mono = _channel(reader.path, loudest)
+        notes.append(f"its channels cancel each other in mono: channel {loudest + 1}, the loudest, is used")
     if max(float(mono.max()), -float(mono.min())) < SILENCE_PEAK:
-        return Examined(unusable(report, Verdict.SILENT, "its channels cancel each other when mixed to mono"))
-    report = replace(report, waveform=_waveform(mono))
+        return Examined(unusable(report, Verdict.SILENT, "in mono nothing is louder than -80 dB below full scale"))
+    verdict = Verdict.OK
     if clipped:
-        said = f"usable, but {clipped} samples lie in flat tops at full scale"
-        report = replace(report, verdict=Verdict.CLIPPED, reason=said, warnings=(said,))
-    return Examined(report, mono)
+        verdict = Verdict.CLIPPED
+        notes.append(f"{clipped} samples lie in flat tops at full scale")
+    if notes:
+        said = f"usable, but {'; '.join(notes)}"
+        report = replace(report, verdict=verdict, reason=said, warnings=(said,))
+    return Examined(replace(report, waveform=_waveform(mono)), mono)
+
+
+def _channel(path: Path, channel: int) -> np.ndarray:
+    """One channel of a sound, float32 `[n]`, decoded again so that never all are in memory."""
+    with SoundReader(path) as reader:
+        return np.concatenate([block[:, channel].copy() for block in reader.blocks()])
 
 
 def _waveform(mono: np.ndarray) -> tuple[int, ...]:

@@ -191,7 +191,10 @@ class PreparedDataset:
         self._require(path)
         text = ("path", "content", "verdict", "reason", "split", "subtype")
         try:
-            table = pd.read_csv(path, keep_default_na=False, dtype={key: str for key in text if key in columns})
+            # A name may hold any other sign of a line's end.
+            table = pd.read_csv(
+                path, keep_default_na=False, lineterminator="\n", dtype={key: str for key in text if key in columns}
+            )
         except (OSError, ValueError) as error:
             raise self._damaged(name, "it is not a readable table") from error
         missing = [column for column in columns if column not in table.columns]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.audio.sound import SoundError, mean_of_channels, read_sound, resample
+from distill.audio.sound import SoundError, downmix, read_sound, resample
 from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
 from distill.dataset.walk import find_files
@@ -53,7 +53,7 @@ def _segment(dataset: PreparedDataset, row: int, path: Path) -> np.ndarray:
     except SoundError as error:
         raise DataError(f"{path} cannot be read any more: run the stage prepare again") from error
     rate, config = sound.sample_rate, dataset.spectrogram
-    mono = mean_of_channels(sound.samples)
+    mono = downmix(sound.samples)
     # A variant has other frames than the stretch that it was made from; only the sound itself is ever cut short.
     speed = 2.0 ** (float(facts["semitones"]) / 12.0)
     start = float(facts["start_seconds"])

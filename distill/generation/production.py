@@ -203,6 +203,8 @@ class _Producer:
         cls, model: Path, request: Request, source: Path | None, destination: Destination, device: str
     ) -> "_Producer":
         given = None if source is None else _Given(source, digest_file(source), read_sound(source))
+        if given and given.sound.note:
+            logger.warning("%s: %s", source, given.sound.note)
         generator = Generator.load(model, device)
         request.config.of_levels(generator.codec.levels)
         if given:
