@@ -145,6 +145,30 @@ def with_settings(params: Params, settings: Iterable[str]) -> Params:
     return parse_params(values, where="--set")
 
 
+def listed_settings(settings: Iterable[str]) -> dict[str, list[Any]]:
+    """The values of settings of the form `section.key=value,value`, each as in YAML, by name.
+
+    >>> listed_settings(["run.seed=0,1", "data.speed_semitones=[1.0,2.0],[3.0]"])
+    {'run.seed': [0, 1], 'data.speed_semitones': [[1.0, 2.0], [3.0]]}
+
+    Raises:
+        UsageError: a setting has another form, or a name is given twice.
+    """
+    chosen: dict[str, list[Any]] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        try:
+            values = yaml.safe_load(f"[{text}]")
+        except yaml.YAMLError:
+            values = []
+        if not equals or not values or not isinstance(values, list):
+            raise UsageError(f"{setting}: expected section.key=value,value, such as vqvae.num_quantizers=2,3,4")
+        if name in chosen:
+            raise UsageError(f"{name} is given twice: put all of its values behind one {name}=")
+        chosen[name] = [_number(value) for value in values]
+    return chosen
+
+
 def explain(error: ValidationError, config: type[BaseModel]) -> str:
     """All complaints of a validation in one line, with the nearest name for an unknown one."""
     lines: dict[str, None] = {}

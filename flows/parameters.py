@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from distill.configs import DataConfig, MemorizationConfig, ModelConfig, RunConfig, SpectrogramConfig
+from distill.configs import DataConfig, MemorizationConfig, ModelConfig, RunConfig, SpectrogramConfig, VocoderConfig
 from distill.params import PriorParams, VQVAEParams
 
 
@@ -38,6 +38,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "vqvae": VQVAEParams,
     "prior": PriorParams,
     "memorization": MemorizationConfig,
+    "vocoder": VocoderConfig,
     "model": ModelConfig,
 }
 

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
-from distill.configs import MemorizationConfig, ModelConfig, SpectrogramConfig
+from distill.configs import MemorizationConfig, ModelConfig, SpectrogramConfig, VocoderConfig
 from distill.errors import DistillError, Interrupted
 from distill.params import PriorParams, VQVAEParams
 from distill.projects.project import find_project
@@ -45,6 +45,7 @@ def train(
     vqvae: VQVAEParams | None = None,  # type: ignore[valid-type]
     prior: PriorParams | None = None,  # type: ignore[valid-type]
     memorization: MemorizationConfig | None = None,
+    vocoder: VocoderConfig | None = None,
     model: ModelConfig | None = None,
 ) -> dict[str, Any] | State[Any]:
     """Train a model in a workspace of its own, record and register it.
@@ -69,6 +70,7 @@ def train(
             "vqvae": vqvae,
             "prior": prior,
             "memorization": memorization,
+            "vocoder": vocoder,
             "model": model,
         }
     )

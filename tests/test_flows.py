@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from distill.artifact.model_file import read_manifest
 from distill.errors import UsageError
+from distill.params import listed_settings
 from project_util import PROJECT, call, distill, make_project
 
 # Prefect's imports, on this Python.
@@ -93,6 +94,60 @@ def test_a_sweep_is_every_combination_and_refuses_what_is_no_setting() -> None:
     for wrong in ({"seed": [1]}, {"run.seed": []}, {"a.b.c": [1]}):
         with pytest.raises(UsageError, match=r"section\.key"):
             combine(wrong)
+
+
+def test_the_training_flow_takes_every_section_of_params() -> None:
+    from inspect import signature
+
+    from distill.params import Params
+    from flows.parameters import SECTIONS
+    from flows.train import train
+
+    sections = set(Params.model_fields) - {"schema_number"}
+    assert set(SECTIONS) == set(signature(train.fn).parameters) == sections
+    assert {name: set(model.model_fields) for name, model in SECTIONS.items()} == {
+        name: set(type(getattr(Params(), name)).model_fields) for name in sections
+    }
+
+
+def test_values_of_a_sweep_are_read_as_yaml_and_a_name_is_given_once() -> None:
+    assert listed_settings(["vqvae.learning_rate=1e-3,0.01", "run.device=cpu", "vocoder.enabled=true,false"]) == {
+        "vqvae.learning_rate": [0.001, 0.01],
+        "run.device": ["cpu"],
+        "vocoder.enabled": [True, False],
+    }
+    assert listed_settings(["data.speed_semitones=[1.0,2.0],[3.0],[]"]) == {
+        "data.speed_semitones": [[1.0, 2.0], [3.0], []]
+    }
+    with pytest.raises(UsageError, match="given twice"):
+        listed_settings(["run.seed=0,1", "run.seed=2"])
+    for wrong in ("run.seed", "run.seed=", "run.seed=]1,2", "run.seed=1],[2", "=1"):
+        with pytest.raises(UsageError, match=r"expected section\.key"):
+            combine_listed(wrong)
+
+
+def combine_listed(setting: str) -> None:
+    from flows.sweep import combine
+
+    combine(listed_settings([setting]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("runner", [(), ("--dask", "--workers", "2")], ids=["threads", "dask"])
+def test_a_sweep_trains_every_combination(tmp_path: Path, runner: tuple[str, ...]) -> None:
+    if runner:
+        pytest.importorskip("prefect_dask")
+    project = make_project(
+        tmp_path / "project", vocoder={"enabled": True, "epochs": 1, "steps_per_epoch": 1, "blocks": 1}
+    )
+    done = distill(project, "sweep", "vocoder.hidden=16,24", "memorization.sounds=2", *runner, "--json")
+    rows = json.loads(done.stdout)["runs"]
+    assert sorted(row["settings"] for row in rows) == [
+        f"vocoder.hidden={hidden} memorization.sounds=2" for hidden in (16, 24)
+    ]
+    assert all("error" not in row for row in rows)
+    assert "Traceback" not in done.stderr
 
 
 def test_every_deployment_names_a_flow_that_is_there() -> None:

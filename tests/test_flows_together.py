@@ -26,6 +26,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_project(tmp_path_factory.mktemp("together") / "project")
 
 
+@pytest.fixture(scope="module")
+def prefect_server() -> Iterator[None]:
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=240):
+        yield
+
+
 @pytest.fixture
 def stopped() -> Iterator[None]:
     stop_running()
@@ -88,17 +96,33 @@ def test_stopping_wakes_whoever_waits_for_a_lock(tmp_path: Path) -> None:
 
 
 def test_a_flow_stops_at_the_first_mistake_and_says_it_in_one_line(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: None
 ) -> None:
-    from prefect.testing.utilities import prefect_test_harness
+    from flows.train import train
 
     monkeypatch.chdir(project)
     (project / "empty").mkdir()
-    with prefect_test_harness(server_startup_timeout=60):
-        from flows.train import train
-
-        state: Any = train(data={"path": "empty"}, return_state=True)  # type: ignore[call-overload]
+    state: Any = train(data={"path": "empty"}, return_state=True)  # type: ignore[call-overload]
     assert state.is_failed()
     assert state.message == "empty: the folder is empty; put your sounds into it"
     (workspace,) = (path for path in (project / "runs").iterdir() if path.name.startswith("empty-"))
     assert not (workspace / "config").exists()
+
+
+def test_a_sweep_runs_every_combination_and_a_failed_one_is_a_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], prefect_server: None
+) -> None:
+    from flows.sweep import sweep
+
+    monkeypatch.chdir(project)
+    for name in ("hollow", "void"):
+        (project / name).mkdir()
+    ran: Any = sweep(settings={"data.path": ["hollow", "void"]}, return_state=True)  # type: ignore[call-overload]
+    wrong: Any = sweep(settings={"vocoder.hiden": [16]}, return_state=True)  # type: ignore[call-overload]
+    assert ran.is_failed()
+    assert ran.message.startswith("every combination failed: ")
+    assert "the folder is empty" in ran.message
+    assert {path.name.split("-")[0] for path in (project / "runs").iterdir()} >= {"hollow", "void"}
+    assert wrong.message == "parameters: unknown parameter vocoder.hiden; did you mean hidden?"
+    said = capfd.readouterr()
+    assert "Traceback" not in said.out + said.err

@@ -38,14 +38,9 @@ def sweep(
 ) -> None:
     """Train every combination of settings and compare the models."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    import yaml
+    from distill.params import listed_settings
 
-    chosen: dict[str, list[Any]] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals or not text:
-            raise UsageError(f"{setting}: expected section.key=value,value, such as vqvae.num_quantizers=2,3,4")
-        chosen[name] = [yaml.safe_load(part) for part in text.split(",")]
+    chosen = listed_settings(settings)
     os.chdir(_project(project))
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR" if quiet else "INFO")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "60")
