@@ -1,10 +1,14 @@
 """Finding projects, what git says of them, and the lineage that a workspace's model will have."""
 
+import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import distill
 from distill.artifact.model_file import read_manifest
 from distill.errors import UsageError
 from distill.projects.git import SourceState, source_state
@@ -69,3 +73,27 @@ def test_the_planned_lineage_is_the_one_that_the_model_carries(tmp_path: Path) -
     run(workspace, *STAGES[2:])
     assert read_manifest(workspace.model("tiny")).lineage == before
     assert lineage.planned(workspace, vqvae_trained=True) == before
+
+
+def test_the_code_has_a_commit_where_git_tracks_it_and_none_where_it_is_installed(project: Path) -> None:
+    code = "from distill.projects.git import code_state; print(code_state().commit)"
+
+    def commit_of(package: Path) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(package)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=project, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    shutil.copytree(Path(distill.__file__).parent, project / "lib" / "distill")
+    (project / ".gitignore").write_text("lib\n")
+    git("init", "-q", cwd=project)
+    git("add", "-A", cwd=project)
+    git("commit", "-qm", "first", cwd=project)
+    # As an environment within somebody's own repository.
+    assert commit_of(project / "lib") == "None"
+    (project / ".gitignore").write_text("")
+    git("add", "-A", cwd=project)
+    git("commit", "-qm", "second", cwd=project)
+    assert commit_of(project / "lib") == source_state(project).commit

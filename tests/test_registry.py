@@ -261,6 +261,18 @@ def test_a_name_that_cannot_be_one_is_refused(name: str, project: Path) -> None:
         register(project / "models" / "bells.distill", project, name=name)
 
 
+def test_a_registry_of_its_own_holds_the_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "sqlite:///registry.db")
+    root = make_folder(tmp_path / "project")
+    assert versions(root) == []
+    first = register(model_file(root / "models" / "bells.distill"), root)
+    assert find_version("bells@candidate", root).version == first.version
+    assert resolve("bells/1", root).is_file()
+    assert (root / "registry.db").is_file()
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI")
+    assert versions(root) == []
+
+
 def test_a_server_that_is_away_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

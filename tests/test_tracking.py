@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from distill import __version__
 from distill.errors import DataError, TrackingError
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
 from distill.params import parse_params
+from distill.projects.git import code_state
 from distill.projects.project import mark_workspace
 from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, Workspace, read_report
@@ -119,6 +121,12 @@ def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:
             assert len(curve(client, run, f"codebook/level_{level}/{figure}")) == 3
     register = read_report(project, "register")
     assert tags["distill.started_by"] == "dvc"
+    assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == ("dvc repro", "LOCAL")
+    assert tags["mlflow.user"]
+    assert tags["mlflow.runName"]
+    assert tags["distill.version"] == __version__
+    assert tags.get("mlflow.source.git.commit", "") == tags["distill.commit"] == (code_state().commit or "")
+    assert tags["distill.project_commit"] == ""
     assert tags["distill.digest"] == register["digest"]
     assert tags["distill.lineage"] == register["lineage"]
     assert tags["distill.verdict"] == register["verdict"]

@@ -278,7 +278,9 @@ def _runs(project: Path, lineage: str) -> list[dict[str, Any]]:
             "ended": run.ended,
             "host": run.tags.get("distill.host", ""),
             "started_by": run.tags.get("distill.started_by", ""),
+            "version": run.tags.get("distill.version", ""),
             "commit": run.tags.get("distill.commit", ""),
+            "project_commit": run.tags.get("distill.project_commit", ""),
             "dirty": run.tags.get("distill.dirty") == "true",
         }
         for run in find_runs(_project(project), lineage)

@@ -21,7 +21,7 @@ from distill.library.describe import DIGEST, description_of, tags_of
 from distill.library.packaging import package
 from distill.library.stored import is_lost, place_of, remove_stored, stored_file, stored_manifest
 from distill.projects.locks import lock
-from distill.tracking.address import SQLITE, client_of, experiment_of, tracking_address, tracking_errors
+from distill.tracking.address import SQLITE, client_of, experiment_of, registry_address, tracking_errors
 from distill.tracking.lookup import LINEAGE, find_runs
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def versions(project: Path, name: str | None = None) -> list[RegisteredVersion]:
     Raises:
         TrackingError: the registry cannot be used.
     """
-    address = tracking_address(project)
+    address = registry_address(project)
     if address.startswith(SQLITE) and not Path(address.removeprefix(SQLITE)).exists():
         # Looking makes no database.
         return []

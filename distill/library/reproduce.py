@@ -66,7 +66,11 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
     run = _recorded(manifest, project)
     commit = run.tags.get("distill.commit")
     if not commit:
-        raise TrackingError(f"run {run.run_id} was not made in a git repository: which code made the model is unknown")
+        version = run.tags.get("distill.version", "of unknown version")
+        raise TrackingError(
+            f"run {run.run_id} was made by an installed distill {version}, not from a git repository of its code: "
+            "there is no commit to run again"
+        )
     with recorded_files(project, run.run_id, "params.yaml", "reports") as record, _worktree(project, commit) as root:
         tell(f"commit {commit[:12]} in {root}")
         params = _with_environment(read_yaml(record / "params.yaml"), manifest.lineage.environment)

@@ -1,9 +1,10 @@
-"""What git says of a project: its commit, and whether anything that decides a model differs from it."""
+"""What git says of a project and of the running code: the commit, and whether what decides a model differs from it."""
 
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import distill
 from distill.errors import StorageError
 
 # Whatever else changes in a project, such as its lock, its models and its reports, follows from these.
@@ -26,6 +27,16 @@ def source_state(project: Path, data: str | None = None) -> SourceState:
     tracked = [*SOURCES, *([data] if data and not Path(data).is_absolute() and ".." not in Path(data).parts else [])]
     changed = _git(project, "status", "--porcelain", "--untracked-files=normal", "--", *tracked)
     return SourceState(done.stdout.strip(), dirty=bool(changed.returncode or changed.stdout.strip()))
+
+
+def code_state() -> SourceState:
+    """The state of the code of distill that runs here; an installed package has no commit."""
+    package = Path(distill.__file__).resolve().parent
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py").returncode:
+        return SourceState(None, dirty=False)
+    changed = _git(package, "status", "--porcelain", "--untracked-files=normal", "--", ".")
+    commit = _git(package, "rev-parse", "HEAD").stdout.strip()
+    return SourceState(commit or None, dirty=bool(changed.returncode or changed.stdout.strip()))
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ADDRESS = "MLFLOW_TRACKING_URI"
+REGISTRY_ADDRESS = "MLFLOW_REGISTRY_URI"
 EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 SWITCH = "DISTILL_TRACKING"
 SQLITE = "sqlite:///"
@@ -46,8 +47,17 @@ def tracking_address(project: Path) -> str:
 
     A database at a relative path lies in the project, wherever a stage runs.
     """
-    given = os.environ.get(ADDRESS) or f"{SQLITE}mlflow.db"
-    return f"{SQLITE}{project.resolve() / given.removeprefix(SQLITE)}" if given.startswith(SQLITE) else given
+    return _in_project(project, os.environ.get(ADDRESS) or f"{SQLITE}mlflow.db")
+
+
+def registry_address(project: Path) -> str:
+    """The address of the registry: MLFLOW_REGISTRY_URI, or where everything is recorded."""
+    given = os.environ.get(REGISTRY_ADDRESS)
+    return _in_project(project, given) if given else tracking_address(project)
+
+
+def _in_project(project: Path, address: str) -> str:
+    return f"{SQLITE}{project.resolve() / address.removeprefix(SQLITE)}" if address.startswith(SQLITE) else address
 
 
 def shown(address: str) -> str:
@@ -87,12 +97,13 @@ def client_of(project: Path) -> "MlflowClient":
             or of a newer version.
     """
     set_up_mlflow()
-    address = tracking_address(project)
+    address, registry = tracking_address(project), registry_address(project)
     with tracking_errors(project):
         _check_database(address)
+        _check_database(registry)
         from mlflow import MlflowClient
 
-        return MlflowClient(tracking_uri=address, registry_uri=address)
+        return MlflowClient(tracking_uri=address, registry_uri=registry)
 
 
 def experiment_of(client: "MlflowClient", project: Path) -> str:

@@ -1,13 +1,16 @@
 """What a workspace has to tell of its run: parameters, metrics, tags and files, free of MLflow."""
 
+import getpass
 import json
 import platform
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distill import __version__
 from distill.adaptive import validation_fraction
 from distill.artifact.model_file import read_manifest
 from distill.configs import PriorConfig, VQVAEConfig
@@ -15,7 +18,7 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import DistillError
 from distill.files import digest_json
 from distill.params import Params, overrides
-from distill.projects.git import source_state
+from distill.projects.git import code_state, source_state
 from distill.projects.project import project_of
 from distill.stages.pipeline import STAGES
 from distill.stages.workspace import Workspace, read_config, read_report
@@ -24,6 +27,7 @@ from distill.stages.workspace import Workspace, read_config, read_report
 GROUPS = {"train_vqvae": "vqvae", "train_prior": "prior", "train_vocoder": "vocoder"}
 
 _SHAPING = ("vqvae.num_quantizers", "vqvae.codebook_size", "vqvae.codebook_dim", "vqvae.commitment_weight")
+_SOURCES = {"cli": "distill", "dvc": "dvc repro", "prefect": "flows/train.py", "page": "distill ui"}
 _NOT_METRICS = {"epoch", "warnings"}
 _HEALTH = ("utilization", "perplexity", "dead_codes")
 
@@ -152,12 +156,15 @@ def tags_at_start(workspace: Workspace, *, started_by: str, lineage: str) -> dic
     """What is known of a run before it trains."""
     params = workspace.params()
     dataset = PreparedDataset(workspace.prepared)
-    source = source_state(project_of(workspace.root), params.data.path)
+    source, code = source_state(project_of(workspace.root), params.data.path), code_state()
     return {
+        **_native(started_by, code.commit),
         "distill.lineage": lineage,
         "distill.started_by": started_by,
-        "distill.commit": source.commit or "",
-        "distill.dirty": "true" if source.dirty else "false",
+        "distill.version": __version__,
+        "distill.commit": code.commit or "",
+        "distill.project_commit": source.commit or "",
+        "distill.dirty": "true" if source.dirty or code.dirty else "false",
         "distill.host": socket.gethostname(),
         "distill.python": platform.python_version(),
         "distill.dataset": dataset.name,
@@ -165,6 +172,20 @@ def tags_at_start(workspace: Workspace, *, started_by: str, lineage: str) -> dic
         "distill.workspace": folder_of(workspace),
         "distill.settings": json.dumps(settings_of(params), sort_keys=True),
     }
+
+
+def _native(started_by: str, commit: str | None) -> dict[str, str]:
+    """The tags behind the columns of MLflow's own page: source, version and user."""
+    tags = {
+        "mlflow.source.name": _SOURCES.get(started_by, started_by),
+        "mlflow.source.type": "JOB" if started_by == "prefect" else "LOCAL",
+    }
+    if commit:
+        tags["mlflow.source.git.commit"] = commit
+    # Somebody without an account on this machine has no name.
+    with suppress(OSError, KeyError):
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
 
 
 def tags_at_end(workspace: Workspace) -> dict[str, str]:
