@@ -45,7 +45,6 @@ def show(
 ) -> None:
     """Show a grid, its history and its codes."""
     from rich.table import Table
-    from rich.text import Text
 
     from distill.codes.file import read_grid
 
@@ -94,18 +93,18 @@ def show(
     }
     for name, value in rows.items():
         if value:
-            about.add_row(name, Text(value))
+            about.add_row(name, value)
     stdout = stdout_console()
     stdout.print(about)
     for number, line in enumerate(words):
-        stdout.print(f"  {number + 1}. {line}{'' if number < history.position else '  (undone)'}", markup=False)
+        stdout.print(f"  {number + 1}. {line}{'' if number < history.position else '  (undone)'}")
     stop = min(last, first + _SHOWN_COLUMNS)
     table = Table("", "Hz", *map(str, range(first, stop)))
     for level, label in enumerate(now.labels):
         for band in reversed(range(now.bands)):
             low, high = now.bands_hz[band]
             cells = map(str, now.codes[first:stop, band, level])
-            table.add_row(Text(f"{label} {band}"), f"{low:.0f} to {high:.0f}", *cells, end_section=band == 0)
+            table.add_row(f"{label} {band}", f"{low:.0f} to {high:.0f}", *cells, end_section=band == 0)
     stdout.print(table)
     if stop < last:
         stdout.print(f"{last - stop} more columns: --columns {stop}:{last} shows them")

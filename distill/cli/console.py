@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
+from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors and the result.")]
@@ -18,30 +20,83 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more of wha
 # Where nobody looks at the width of a window, lines are not broken at 80 columns.
 PLAIN_WIDTH = 160
 
-stderr = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
+# Control characters, marks that turn the direction of a line around or cannot be seen, separators of lines, halves of
+# characters. What joins emoji and letters is among them, and harmless.
+_HIDDEN_KINDS = frozenset(("Cc", "Cf", "Zl", "Zp", "Cs"))
+_JOINERS = frozenset("\u200c\u200d")
+
+
+def visible(text: str) -> str:
+    r"""A text as one line that does nothing to a terminal: what cannot be seen is written as an escape.
+
+    >>> visible("snare\x1b[2J\u202e [dry]\n.wav")
+    'snare\\x1b[2J\\u202e [dry]\\n.wav'
+    """
+    if text.isprintable():
+        return text
+    return "".join(_escape(each) if unicodedata.category(each) in _HIDDEN_KINDS else each for each in text)
+
+
+def _escape(character: str) -> str:
+    return character if character in _JOINERS else character.encode("unicode_escape").decode("ascii")
+
+
+class _Terminal(Console):
+    """A console that shows texts as they are, names of files above all: no markup, no emoji codes, nothing hidden."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+
+class _Formatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        record.message = visible(record.message)
+        return super().formatMessage(record)
+
+
+stderr = _Terminal(stderr=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
 
 
 def stdout_console() -> Console:
     """A console for tables on stdout."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    return _Terminal(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+
+
+def lines_of(lines: list[str]) -> Text:
+    """Several lines in one cell of a table."""
+    return Text("\n".join(map(visible, lines)))
+
+
+def remark(title: str, message: str) -> None:
+    """A remark on stderr behind a coloured title."""
+    stderr.print(Text.assemble((f"{title}:", "yellow"), f" {visible(message)}"))
 
 
 def set_up_logging(*, quiet: bool, verbose: bool) -> None:
     """One logger tree, on stderr."""
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
     logger = logging.getLogger("distill")
-    logger.handlers = [RichHandler(console=stderr, show_time=False, show_path=False, show_level=verbose)]
+    handler = RichHandler(console=stderr, show_time=False, show_path=False, show_level=verbose)
+    handler.setFormatter(_Formatter())
+    logger.handlers = [handler]
     logger.setLevel(level)
     logger.propagate = False
     stderr.quiet = quiet
 
 
 def print_result(lines: list[str], values: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a result on stdout, as JSON or as plain lines."""
+    """Print a result on stdout, as JSON or as plain lines; programs get every name as it is, people see it whole."""
+    shown = visible if sys.stdout.isatty() else str
     if as_json:
-        sys.stdout.write(json.dumps(values, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+        text = json.dumps(values, ensure_ascii=False, allow_nan=False, indent=2)
+        if sys.stdout.isatty() and visible(text.replace("\n", "")) != text.replace("\n", ""):
+            text = json.dumps(values, allow_nan=False, indent=2)
+        sys.stdout.write(text + "\n")
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.write("".join(f"{shown(line)}\n" for line in lines))
     sys.stdout.flush()
 
 

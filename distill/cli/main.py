@@ -22,6 +22,7 @@ from distill.cli import (
     train,
     ui,
 )
+from distill.cli.console import visible
 from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError
 
 # The tools underneath report home by default.
@@ -99,5 +100,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    sys.stderr.write(f"distill: {message}\n")
+    sys.stderr.write(f"distill: {visible(message)}\n")
     sys.exit(code)

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, health_table, print_result, set_up_logging, stderr, stdout_console
+from distill.cli.console import (
+    Json,
+    Quiet,
+    Verbose,
+    health_table,
+    lines_of,
+    print_result,
+    remark,
+    set_up_logging,
+    stdout_console,
+    visible,
+)
 from distill.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +67,7 @@ def info(
 
     metadata, lineage, prior = manifest.metadata, manifest.lineage, manifest.prior_metadata
     table = Table(show_header=False, box=None)
-    rows = {
+    rows: dict[str, str | Text] = {
         "name": metadata.name,
         "registered": "" if version is None else _with_aliases(version),
         "description": metadata.description,
@@ -75,7 +86,7 @@ def info(
         if manifest.memorization is None
         else f"{manifest.memorization.verdict}: {'; '.join(manifest.memorization.reasons)}",
         "codebooks": light_of(manifest).words,
-        "warnings": "\n".join(metadata.warnings),
+        "warnings": lines_of(list(metadata.warnings)),
         "weights": manifest.tensor_digest,
         "lineage": lineage.id,
     }
@@ -87,7 +98,7 @@ def info(
         )
     for name, value in rows.items():
         if value:
-            table.add_row(name, Text(value))
+            table.add_row(name, value)
     stdout = stdout_console()
     stdout.print(table)
     stdout.print(health_table(health_of(manifest)))
@@ -129,7 +140,6 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Show in what models differ: figures, parameters, environment."""
-    from rich.markup import escape
     from rich.table import Table
 
     from distill.library.catalogue import compare as differences
@@ -138,9 +148,9 @@ def compare(
     if as_json:
         print_result([], rows, as_json=True)
         return
-    table = Table("", *map(escape, models))
+    table = Table("", *models)
     for name, values in rows.items():
-        table.add_row(name, *(escape(_shown(values[model])) for model in models))
+        table.add_row(name, *(_shown(values[model]) for model in models))
     stdout_console().print(table if rows else "They do not differ.")
 
 
@@ -228,7 +238,7 @@ def delete(
 
 def _ask(question: str) -> None:
     try:
-        agreed = typer.confirm(question, err=True)
+        agreed = typer.confirm(visible(question), err=True)
     except typer.Abort:
         raise UsageError("nothing was deleted: there was no answer; --yes does not ask") from None
     if not agreed:
@@ -297,7 +307,6 @@ def _show(
     project: Path,
     as_json: bool,
 ) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     from distill.library.catalogue import catalogue, chosen
@@ -306,7 +315,7 @@ def _show(
     entries, unreadable = catalogue(root, registry=not files_only, folders=folders)
     shown = [entry.summary() for entry in chosen(entries, words=words, verdict=verdict, dataset=dataset, sort=sort)]
     for each in unreadable:
-        stderr.print(f"[yellow]Left out:[/yellow] {escape(each.reason)}")
+        remark("Left out", each.reason)
     if as_json:
         print_result([], {"models": shown, "unreadable": [vars(each) for each in unreadable]}, as_json=True)
         return
@@ -321,9 +330,11 @@ def _show(
             _figure(row["held_out_perplexity"]),
             row["health"],
             row["verdict"],
-            "\n".join([*(_relative(file, root) for file in row["files"]), " ".join(registered)]).strip(),
+            lines_of(
+                [*(_relative(file, root) for file in row["files"]), *([" ".join(registered)] if registered else [])]
+            ),
         )
-        table.add_row(*map(escape, cells))
+        table.add_row(*cells)
     stdout_console().print(table if shown else "No models.")
 
 

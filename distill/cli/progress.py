@@ -116,11 +116,11 @@ def _short(value: float | None) -> str:
 def shown_progress() -> Iterator[TerminalListener]:
     """A listener whose bars stand on the terminal while the block runs."""
     bars = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
         console=stderr,
     )
     listener = TerminalListener(bars)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, health_table, print_result, set_up_logging, stderr
+from distill.cli.console import Json, Quiet, Verbose, health_table, print_result, remark, set_up_logging, stderr
 from distill.cli.progress import shown_progress
 from distill.live.events import Listeners
 from distill.live.stopping import stop_on_signals
@@ -157,7 +157,7 @@ def _summary(model: Path | None, workspace: Path, reports: dict[str, dict[str, A
             stderr.print(f"  {reason}")
     warnings = [warning for report in reports.values() for warning in report.get("warnings", ())]
     for warning in warnings:
-        stderr.print(f"[yellow]Warning:[/yellow] {warning}")
+        remark("Warning", warning)
     values = {
         "model": None if model is None else str(model),
         "workspace": str(workspace),
