@@ -123,8 +123,8 @@ def write_params(path: Path, params: Params) -> None:
         )
 
 
-def with_settings(params: Params, settings: Iterable[str]) -> Params:
-    """Apply settings of the form `section.key=value` (the value as in YAML).
+def with_settings(params: Params, settings: Iterable[str], *, where: str = "--set") -> Params:
+    """Apply settings of the form `section.key=value` (the value as in YAML); `where` is the option that they come from.
 
     Raises:
         UsageError: a setting has another form, an unknown name, or a value that is wrong.
@@ -134,15 +134,15 @@ def with_settings(params: Params, settings: Iterable[str]) -> Params:
         name, equals, text = setting.partition("=")
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and key):
-            raise UsageError(f"--set {setting}: expected section.key=value, such as vqvae.dropout=0.1")
+            raise UsageError(f"{where} {setting}: expected section.key=value, such as vqvae.dropout=0.1")
         if not isinstance(values.get(section), dict):
             sections = [each for each, value in values.items() if isinstance(value, dict)]
-            raise UsageError(f"--set {setting}: no section {section!r}{_nearest(section, sections)}")
+            raise UsageError(f"{where} {setting}: no section {section!r}{_nearest(section, sections)}")
         try:
             values[section][key] = _number(yaml.safe_load(text))
         except yaml.YAMLError as error:
-            raise UsageError(f"--set {setting}: {text!r} is not a value") from error
-    return parse_params(values, where="--set")
+            raise UsageError(f"{where} {setting}: {text!r} is not a value") from error
+    return parse_params(values, where=where)
 
 
 def listed_settings(settings: Iterable[str]) -> dict[str, list[Any]]:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from distill.errors import DistillError
 from distill.generation import TOP_P
+from distill.generation.choice import HOTTEST
 from distill.generation.export import ExportSettings
 from distill.generation.production import Destination, produce
 from distill.generation.request import Request
@@ -18,7 +19,7 @@ from flows.lifeline import end_with_worker
 from flows.stages import failed
 
 # One value, or one for each level.
-Temperature = Annotated[float, Field(ge=0, le=10)]
+Temperature = Annotated[float, Field(ge=0, le=HOTTEST)]
 TopK = Annotated[int, Field(ge=0)]
 TopP = Annotated[float, Field(gt=0, le=1)]
 MinP = Annotated[float, Field(ge=0, le=1)]

@@ -27,7 +27,9 @@ FILES = (
 )
 
 
-def call(project: Path, *command: str, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
+def call(
+    project: Path, *command: str, code: int | None = 0, timeout: float = 280, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command in a project whose own code comes first."""
     inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     environment = {
@@ -40,15 +42,17 @@ def call(project: Path, *command: str, code: int | None = 0, **more: str) -> sub
         **more,
     }
     done = subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=280
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=timeout
     )
     assert code is None or done.returncode == code, done.stdout + done.stderr
     return done
 
 
-def distill(project: Path, *arguments: str, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
+def distill(
+    project: Path, *arguments: str, code: int | None = 0, timeout: float = 280, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Run the `distill` command of a project."""
-    return call(project, sys.executable, "-m", "distill", *arguments, code=code, **more)
+    return call(project, sys.executable, "-m", "distill", *arguments, code=code, timeout=timeout, **more)
 
 
 def commit(project: Path, message: str) -> None:

@@ -57,6 +57,34 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ("--rvq-levels", "9"),
+            "--rvq-levels: vqvae.num_quantizers: Input should be less than or equal to 4 (given: 9)",
+        ),
+        (("--epochs", "0"), "--epochs: vqvae.epochs: "),
+        (("--preset", "tunes"), "--preset: run.preset: "),
+        (("--set", "vqvae.num_quantizers=9"), "--set: vqvae.num_quantizers: "),
+    ],
+)
+def test_a_wrong_value_is_answered_by_the_name_of_its_option(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["distill", "train", "sounds", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_train_says_where_the_model_is_and_how_it_went(trained: Path) -> None:
     values = json.loads((trained / "train.json").read_text())
     assert values["model"] == "out/bells.distill"

@@ -20,7 +20,7 @@ from distill.generation.production import Destination, produce
 from distill.generation.render import generate
 from distill.generation.request import Request
 from model_example import manifest, prior, vqvae, write_example
-from sounds_util import cut, noise, save, tone
+from sounds_util import noise, save, tone
 
 SECONDS = 0.3
 
@@ -44,7 +44,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(folder / "kick.wav", np.stack([tone(1.0), 0.5 * tone(1.0)], axis=1), subtype="PCM_16")
     save(folder / "silent.wav", np.zeros(44_100, np.float32))
     save(folder / "short.wav", tone(0.01))
-    cut(save(folder / "cut.wav", noise(1.0)))
+    (folder / "cut.wav").write_bytes((folder / "kick.wav").read_bytes()[:40])
     (folder / "text.wav").write_text("this is no sound\n" * 50)
     write_example(folder / "no prior.distill", with_prior=False)
     damaged = prior()
@@ -214,6 +214,25 @@ def test_nothing_is_replaced_without_force(folder: Path, distill: Any) -> None:
     assert not Path("generated/bells_0004.wav.json").exists()
 
 
+def test_the_next_sounds_have_the_next_seeds(folder: Path, distill: Any) -> None:
+    call = ("generate", "bells.distill", "-d", "0.2")
+    first = distill(*call, "-n", "2").paths
+    again = distill(*call, "--format", "flac").paths
+    third = distill(*call, "-n", "2").paths
+    assert [path.name for path in (*first, *again, *third)] == [
+        "bells_0000.wav",
+        "bells_0001.wav",
+        "bells_0002.flac",
+        "bells_0003.wav",
+        "bells_0004.wav",
+    ]
+    assert [path.name for path in distill(*call, "--force").paths] == ["bells_0000.wav"]
+    assert [path.name for path in distill(*call, "-o", "elsewhere").paths] == ["bells_0000.wav"]
+    assert "exists" in distill(*call, "--seed", "0", code=1).err
+    # What is wrong with the settings is said before what is there.
+    assert "the temperature has 3 values" in distill(*call, "--seed", "0", "--temperature", "1,1,1", code=2).err
+
+
 REFUSED = [
     (["-d", "-1"], 2, "the duration must be above 0 and at most 3600 s, not -1"),
     (["-d", "0"], 2, "the duration must be above 0"),
@@ -222,8 +241,11 @@ REFUSED = [
     (["-d", "1e9", "--continue", "kick.wav"], 2, "at most 3600 s"),
     (["-n", "0"], 2, "the number of sounds must lie between 1 and 10000, not 0"),
     (["--seed", "-1"], 2, "the seed must lie between 0"),
-    (["--temperature", "-0.1"], 2, "the temperature must be 0 or more"),
-    (["--temperature", "1,nan"], 2, "the temperature must be 0 or more"),
+    (["--temperature", "-0.1"], 2, "the temperature must lie between 0 and 10"),
+    (["--temperature", "9999"], 2, "the temperature must lie between 0 and 10, not 9999"),
+    (["-n", "3", "--temperature", "0"], 2, "all 3 sounds would be the same"),
+    (["-n", "2", "--top-k", "1,1"], 2, "all 2 sounds would be the same"),
+    (["--temperature", "1,nan"], 2, "the temperature must lie between 0 and 10"),
     (["--temperature", "1,1,1"], 2, "the temperature has 3 values, and the model has 2 levels"),
     (["--temperature", "hot"], 2, "--temperature hot: expected a number"),
     (["--top-k", "1.5"], 2, "--top-k 1.5: expected a whole number"),
@@ -236,7 +258,7 @@ REFUSED = [
     (["--continue", "absent.wav"], 1, "absent.wav"),
     (["--continue", "silent.wav"], 1, "silent.wav: the sound is silent"),
     (["--continue", "text.wav"], 1, "text.wav: its content is not a sound"),
-    (["--continue", "cut.wav"], 1, "cut.wav: the header promises"),
+    (["--continue", "cut.wav"], 1, "cut.wav: the file ends inside its header"),
     (["--continue", "short.wav"], 1, "short.wav: a sound of 0.010 s is too short"),
     (
         ["--continue", "kick.wav", "--fill", "0:1", "--file", "kick.wav"],
@@ -335,7 +357,7 @@ def sidecar(originals: Path) -> str:
         (lambda values: values.update(schema=2), "schema 2; this version reads up to 1"),
         (lambda values: values.update(mood="happy"), "unknown parameter mood"),
         (lambda values: values["request"].update(temperature="hot"), "request.temperature"),
-        (lambda values: values["request"].update(temperature=-1), "the temperature must be 0 or more"),
+        (lambda values: values["request"].update(temperature=-1), "the temperature must lie between 0 and 10"),
         (lambda values: values["request"].update(temperature=[1, 1, 1]), "the temperature has 3 values"),
         (lambda values: values["request"].update(seconds=1e9), "at most 3600 s"),
         (lambda values: values["request"].update(seconds=None), "a duration is needed"),

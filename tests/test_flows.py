@@ -141,7 +141,7 @@ def test_a_sweep_trains_every_combination(tmp_path: Path, runner: tuple[str, ...
     project = make_project(
         tmp_path / "project", vocoder={"enabled": True, "epochs": 1, "steps_per_epoch": 1, "blocks": 1}
     )
-    done = distill(project, "sweep", "vocoder.hidden=16,24", "memorization.sounds=2", *runner, "--json")
+    done = distill(project, "sweep", "vocoder.hidden=16,24", "memorization.sounds=2", *runner, "--json", timeout=850)
     rows = json.loads(done.stdout)["runs"]
     assert sorted(row["settings"] for row in rows) == [
         f"vocoder.hidden={hidden} memorization.sounds=2" for hidden in (16, 24)

@@ -101,7 +101,7 @@ def test_what_a_row_does_not_say_is_as_in_generate(champion: Any) -> None:
     [
         ({"seed": -1}, "row 2: the seed must lie between"),
         ({"seed": 1, "seconds": 1e9}, "row 2: the duration must be above 0"),
-        ({"seed": 1, "temperature": -1.0}, "row 2: the temperature must be 0 or more"),
+        ({"seed": 1, "temperature": -1.0}, "row 2: the temperature must lie between 0 and 10"),
         ({"seed": 1, "top_p": 2.0}, "row 2: top-p must be above 0"),
     ],
 )

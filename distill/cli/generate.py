@@ -32,8 +32,16 @@ def generate(
     natural: Annotated[
         bool, typer.Option("--natural", help="End where the model ends the sound; the duration is then the greatest.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the first sound; each further sound has the next.")] = 0,
-    temperature: Annotated[str, typer.Option(help=f"Spread of the choice; 0: the likeliest; {PER_LEVEL}.")] = "1",
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of the first sound; each further has the next. [default: behind those that are there, or 0]",
+            show_default=False,
+        ),
+    ] = None,
+    temperature: Annotated[
+        str, typer.Option(help=f"Spread of the choice, 0 (always the likeliest) to 10; {PER_LEVEL}.")
+    ] = "1",
     top_k: Annotated[str, typer.Option(help=f"Choose among so many likeliest codes; 0: all; {PER_LEVEL}.")] = "0",
     top_p: Annotated[
         str, typer.Option(help=f"Choose among the likeliest codes of this total probability; 1: all; {PER_LEVEL}.")

@@ -61,13 +61,13 @@ def train(
     set_up_logging(quiet=quiet, verbose=verbose)
     params = _params(
         {
-            "vqvae.codebook_size": codebook_size,
-            "vqvae.num_quantizers": rvq_levels,
-            "vqvae.commitment_weight": commitment_weight,
-            "vqvae.epochs": epochs,
-            "run.seed": seed,
-            "run.preset": preset,
-            "run.device": device,
+            "--codebook-size": ("vqvae.codebook_size", codebook_size),
+            "--rvq-levels": ("vqvae.num_quantizers", rvq_levels),
+            "--commitment-weight": ("vqvae.commitment_weight", commitment_weight),
+            "--epochs": ("vqvae.epochs", epochs),
+            "--seed": ("run.seed", seed),
+            "--preset": ("run.preset", preset),
+            "--device": ("run.device", device),
         },
         settings,
     )
@@ -110,7 +110,15 @@ def train_prior(
 ) -> None:
     """Train a prior for a model on a folder of sounds."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    params = _params({"prior.epochs": epochs, "run.seed": seed, "run.preset": preset, "run.device": device}, settings)
+    params = _params(
+        {
+            "--epochs": ("prior.epochs", epochs),
+            "--seed": ("run.seed", seed),
+            "--preset": ("run.preset", preset),
+            "--device": ("run.device", device),
+        },
+        settings,
+    )
     from distill.stages.local import train_prior_for
     from distill.tracking.listener import tracked
 
@@ -129,11 +137,15 @@ def train_prior(
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
 
 
-def _params(flags: dict[str, Any], settings: list[str] | None) -> "Params":
+def _params(flags: dict[str, tuple[str, Any]], settings: list[str] | None) -> "Params":
+    """The parameters that flags, each with its parameter and value, and settings give."""
     from distill.params import Params, with_settings
 
-    given = [f"{name}={value}" for name, value in flags.items() if value is not None]
-    return with_settings(Params(), [*given, *(settings or [])])
+    params = Params()
+    for flag, (name, value) in flags.items():
+        if value is not None:
+            params = with_settings(params, [f"{name}={value}"], where=flag)
+    return with_settings(params, settings or [])
 
 
 def _summary(model: Path | None, workspace: Path, reports: dict[str, dict[str, Any]], *, as_json: bool) -> None:

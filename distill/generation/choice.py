@@ -1,6 +1,5 @@
 """How the next code is chosen, and whether a sound ends: from the prior's logits, the settings and a random number."""
 
-import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,6 +12,8 @@ from distill.generation import TOP_P
 # By how much the odds of an end are sharpened: a prior of few sounds is unsure of it everywhere. The durations of 192
 # sounds were 0.7 columns from those of the 17 drums and bells of the training (Wasserstein), without it 1.0.
 END_SHARPNESS = 2.0
+# From about there on all codes are nearly as likely as each other.
+HOTTEST = 10.0
 # One less two roundings.
 _BELOW_ONE = 1.0 - 2.0**-52
 
@@ -24,7 +25,7 @@ class LevelSettings:
     """How the next code of a level is chosen.
 
     Attributes:
-        temperature: above 1 for more surprise, below 1 for less; 0 always takes the likeliest code.
+        temperature: above 1 for more surprise, below 1 for less, up to HOTTEST; 0 always takes the likeliest code.
         top_k: only the k likeliest codes can come, and those as likely as the last of them; 0: all.
         top_p: only the likeliest codes that together have this probability can come, likewise; 1: all.
         min_p: only codes with at least this share of the likeliest one's probability can come; 0: all (Nguyen et al.,
@@ -40,8 +41,8 @@ class LevelSettings:
     min_p: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise UsageError(f"the temperature must be 0 or more, not {self.temperature}")
+        if not 0 <= self.temperature <= HOTTEST:
+            raise UsageError(f"the temperature must lie between 0 and {HOTTEST:g}, not {self.temperature:g}")
         if self.top_k < 0:
             raise UsageError(f"top-k must be 0 (all codes) or more, not {self.top_k}")
         if not 0 < self.top_p <= 1:
@@ -81,6 +82,11 @@ class SamplingConfig:
             for value in values:
                 LevelSettings(**{field.name: value})
 
+    @property
+    def greedy(self) -> bool:
+        """Whether chance plays no part, in any level."""
+        return _all(self.temperature, 0) or _all(self.top_k, 1)
+
     def of_levels(self, levels: int) -> tuple[LevelSettings, ...]:
         """The settings of each level.
 
@@ -100,6 +106,10 @@ class SamplingConfig:
         return tuple(
             LevelSettings(**{name: values[level] for name, values in columns.items()}) for level in range(levels)
         )
+
+
+def _all(given: float | tuple[float, ...], value: float) -> bool:
+    return all(each == value for each in given) if isinstance(given, tuple) else given == value
 
 
 def choose(logits: Floats, uniform: Floats, settings: LevelSettings) -> npt.NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Sounds made and written one after the other, each with its sidecar, and made again from that."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,7 +83,7 @@ def produce(
     destination: Destination,
     *,
     count: int = 1,
-    seed: int = 0,
+    seed: int | None = 0,
     source: Path | None = None,
     device: str = "cpu",
 ) -> Iterator[Written]:
@@ -96,7 +97,8 @@ def produce(
         request: what to make.
         destination: where to.
         count: number of sounds.
-        seed: seed of the first; each further one has the next.
+        seed: seed of the first; each further one has the next. None: the first behind those of the sounds that are
+            there already, or 0 where files may be replaced.
         source: the sound to continue or to fill.
         device: auto, cpu, cuda or mps.
 
@@ -109,15 +111,26 @@ def produce(
         ArtifactError: the model cannot be used.
         DataError: the given sound cannot be used.
     """
-    request.check(count=count, seed=seed)
+    request.check(count=count, seed=seed or 0)
     if (source is None) != (request.action == "generate"):
         raise UsageError("a sound to continue or to fill must be given, and only there")
+    # Loaded first: what is wrong with the settings counts more than a file that is there.
+    producer = _Producer.load(model, request, source, destination, device)
     stem = model.stem if source is None else f"{source.stem}_{request.action}"
+    if seed is None:
+        seed = 0 if destination.force else _next_seed(destination.folder, stem)
+        request.check(count=count, seed=seed)
     suffix = destination.settings.format
     paths = [destination.folder / f"{stem}_{each:04d}.{suffix}" for each in range(seed, seed + count)]
     _require_free(paths, destination)
-    producer = _Producer.load(model, request, source, destination, device)
     return producer.run(range(seed, seed + count), paths)
+
+
+def _next_seed(folder: Path, stem: str) -> int:
+    """The first seed behind those of the sounds of this stem in a folder, whatever their format."""
+    seeds = re.compile(re.escape(stem) + r"_([0-9]{4,})\.[^/]+")
+    there = [match for path in folder.glob("*") if (match := seeds.fullmatch(path.name))]
+    return max((int(match[1]) for match in there), default=-1) + 1
 
 
 def remake(

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from distill.errors import UsageError
 from distill.generation import TOP_P
 from distill.generation.choice import SamplingConfig
 from distill.generation.render import check_request
@@ -72,4 +73,8 @@ class Request(BaseModel):
             UsageError: a number is out of its range.
         """
         check_request(count=count, seconds=1.0 if self.seconds is None else self.seconds, seed=seed)
-        _ = self.config
+        if self.config.greedy and count > 1:
+            raise UsageError(
+                f"without chance (temperature 0 or top-k 1) all {count} sounds would be the same: ask for one, "
+                "or let chance in"
+            )
