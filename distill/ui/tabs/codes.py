@@ -45,8 +45,8 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         )
     said = gr.Markdown(_EMPTY, elem_id="codes-said")
     grid = grid_component(MINE)
-    chosen = gr.Textbox(visible="hidden")
-    at = gr.Textbox(visible="hidden")
+    chosen = gr.Textbox("", visible="hidden")
+    at = gr.Textbox("", visible="hidden")
     with gr.Row(elem_classes="d-line"):
         hear = gr.Checkbox(True, label="Hear each edit", container=False, scale=2, min_width=260)
         kind = gr.Dropdown(
@@ -77,7 +77,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         with gr.Column(min_width=220):
             level = gr.Dropdown([], label="Level", elem_id="codes-level")
         with gr.Column(min_width=220):
-            label = gr.Textbox(label="Is called", max_lines=1, max_length=MAX_LABEL, elem_id="codes-label")
+            label = gr.Textbox("", label="Is called", max_lines=1, max_length=MAX_LABEL, elem_id="codes-label")
             rename = gr.Button("Rename", size="sm", elem_id="codes-rename")
     with gr.Accordion("Swap and blend with a second grid", open=False, elem_id="codes-second"):
         second = gr.File(label="Second sound or grid file", file_types=_TAKEN, height=130, elem_id="codes-second-file")

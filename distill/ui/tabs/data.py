@@ -52,6 +52,7 @@ def build(context: Context) -> None:
     shown = gr.HTML(elem_id="data-table", elem_classes="d-answer", apply_default_css=False)
     with gr.Row(visible=False) as keeping:
         name = gr.Textbox(
+            value="",
             label="Keep it as a dataset called",
             info="A folder below data/; versioned with DVC.",
             max_lines=1,

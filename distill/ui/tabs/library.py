@@ -80,7 +80,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     project = context.project
     shelf = gr.State(Shelf())
     with gr.Row():
-        words = gr.Textbox(label="Search", placeholder="name, dataset, tag, alias …", scale=3, elem_id="library-search")
+        words = gr.Textbox(
+            "", label="Search", placeholder="name, dataset, tag, alias …", scale=3, elem_id="library-search"
+        )
         verdict = gr.Dropdown([_ANY, *VERDICTS], value=_ANY, label="Memorization", min_width=120)
         dataset = gr.Dropdown([_ANY], value=_ANY, label="Dataset", min_width=120)
         sort = gr.Dropdown([(_SORTED[each], each) for each in SORTS], value="name", label="Sorted by", min_width=140)
@@ -106,8 +108,10 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         upload = gr.File(
             label="Model file", file_types=[EXTENSION], height=130, elem_id="library-file", scale=3, min_width=260
         )
-        name = gr.Textbox(label="Name", info="Empty: the model's own.", max_length=100, scale=2, elem_id="library-name")
-    link = gr.Textbox(visible="hidden")
+        name = gr.Textbox(
+            "", label="Name", info="Empty: the model's own.", max_length=100, scale=2, elem_id="library-name"
+        )
+    link = gr.Textbox("", visible="hidden")
 
     filters = [words, verdict, dataset, sort]
     found = [shelf, trouble, dataset]

@@ -60,6 +60,7 @@ def build(context: Context, looked_at: gr.Dropdown) -> None:
                     if each.kind is kind:
                         fields[each.name] = _field(each)
         note = gr.Textbox(
+            value="",
             label="Measure before and after, as",
             info="A name, such as softer; left empty: not measured.",
             max_lines=1,
@@ -217,11 +218,16 @@ def _field(parameter: Parameter) -> gr.Number | gr.Checkbox:
     unit = f" {parameter.unit}" if parameter.unit else ""
     if parameter.type == "bool":
         return gr.Checkbox(
-            label=parameter.name, info=parameter.description, min_width=230, elem_id=f"tune-{parameter.name}"
+            bool(parameter.default),
+            label=parameter.name,
+            info=parameter.description,
+            min_width=230,
+            elem_id=f"tune-{parameter.name}",
         )
     below = "below " if parameter.below_high else ""
     limits = f"{parameter.low:g} to {below}{parameter.high:g}{unit}"
     return gr.Number(
+        _rounded(parameter.default),
         label=parameter.name,
         info=f"{parameter.description} {limits}.",
         precision=0 if parameter.type == "int" else None,

@@ -36,6 +36,7 @@ def build(context: Context) -> gr.Dropdown:
                 elem_id="train-sounds",
             )
             name = gr.Textbox(
+                value="",
                 label="Name of the model",
                 info="Left empty: the folder's name and the time.",
                 max_lines=1,
@@ -51,6 +52,7 @@ def build(context: Context) -> gr.Dropdown:
                 info="Fewer levels = faster, more levels = finer detail",
             )
             size = gr.Textbox(
+                value="",
                 label="Codebook size",
                 info="Follows from the number of files.",
                 interactive=False,
@@ -83,6 +85,7 @@ def build(context: Context) -> gr.Dropdown:
                 )
                 seed = gr.Number(label="Seed", info="Of everything random.", precision=0, value=0, elem_id="train-seed")
                 more = gr.Textbox(
+                    value="",
                     label="Any other parameter",
                     info="section.key=value, one a line, such as vqvae.codebook_size=256",
                     lines=2,

@@ -1,0 +1,81 @@
+"""Every control of the page as it is when nobody has touched it: folds closed, nothing chosen."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from page_util import Served, make_sounds, served, wait
+
+gr = pytest.importorskip("gradio")
+
+from browser_util import Watched  # noqa: E402
+from distill.projects.background import alive, stop, workspaces  # noqa: E402
+from distill.ui.app import build_app  # noqa: E402
+from distill.ui.context import Context  # noqa: E402
+
+TABS = ("Data", "Train", "Monitor", "Generate", "Codes", "Library")
+# A field in a fold that was never opened comes back as the value that it was made with.
+FIELDS = (gr.Textbox, gr.Number, gr.Slider, gr.Checkbox, gr.CheckboxGroup, gr.Radio)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = tmp_path_factory.mktemp("project")
+    make_sounds(project / "data" / "kit")
+    return project
+
+
+def test_every_field_begins_with_a_value_of_its_kind(project: Path) -> None:
+    blocks = build_app(Context(project)).blocks.values()
+    fields = [each for each in blocks if isinstance(each, FIELDS)]
+    assert len(fields) > 50
+    assert [each.label for each in fields if each.value is None] == []
+
+
+@pytest.mark.browser
+def test_a_training_starts_without_a_fold_opened(server: Served, chromium: Any, project: Path) -> None:
+    watched = Watched(chromium, server.url)
+    page = watched.open("Train")
+    wait(lambda: "for 8 files" in page.locator("#train-codebook").locator("input, textarea").input_value())
+    page.locator("#train-start").click()
+    page.get_by_text("It goes on when this page is closed").wait_for()
+    (root,) = workspaces(project)
+    page.get_by_role("button", name="Stop", exact=True).locator("visible=true").click()
+    wait(lambda: not alive(root))
+    watched.context.close()
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The page of a folder with nothing in it."""
+    with served(tmp_path_factory.mktemp("empty")) as server:
+        yield server
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("folds", ["closed", "open"])
+def test_no_button_fails_unexpectedly_where_nothing_is_chosen(empty: Served, chromium: Any, folds: str) -> None:
+    watched = Watched(chromium, empty.url)
+    page = watched.open()
+    pressed = 0
+    for tab in TABS:
+        watched.show(tab)
+        panel = page.get_by_role("tabpanel").locator("visible=true")
+        if folds == "open":
+            for fold in panel.locator("button.label-wrap").all():
+                fold.evaluate("each => each.click()")
+        page.wait_for_timeout(300)
+        for button in panel.locator("button.lg:enabled, button.md:enabled, button.sm:enabled").all():
+            # Told errors lie over other buttons.
+            button.evaluate("each => each.click()")
+            pressed += 1
+            page.wait_for_timeout(100)
+        page.wait_for_timeout(700)
+        told = " ".join(page.locator(".toast-body").all_inner_texts())
+        assert "unexpected" not in told, (tab, told)
+        page.reload()
+    assert pressed > 15
+    assert watched.errors == []
+    watched.context.close()
