@@ -194,10 +194,12 @@ def looked_at(way: str, browser: Browser, address: str) -> Iterator[None]:
             yield
         return
     over = threading.Event()
+    url, _, token = address.partition("?token=")
+    request = urllib.request.Request(f"{url}api/state", headers={"Authorization": f"Bearer {token}"})
 
     def read() -> None:
         while not over.wait(POLL_SECONDS):
-            urllib.request.urlopen(f"{address}api/state").read()
+            urllib.request.urlopen(request).read()
 
     reader = threading.Thread(target=read)
     if way == "read":

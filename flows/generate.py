@@ -1,5 +1,6 @@
 """The generation flow: new sounds from a model file or a registered model."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
@@ -7,7 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from distill.errors import DistillError
+from distill.errors import DistillError, UsageError
 from distill.generation import TOP_P
 from distill.generation.choice import HOTTEST
 from distill.generation.export import ExportSettings
@@ -57,7 +58,7 @@ def generate(
         format: wav, flac, ogg or mp3.
         sample_rate: in Hz; by default the model's own.
         bits: 16 with dither, 24, or 32f in wav; by default 24 where the format has bits.
-        output: folder, relative to the project.
+        output: folder in the project, relative to it.
         force: replace existing files.
 
     Returns:
@@ -69,15 +70,30 @@ def generate(
     end_with_worker()
     project = find_project()
     try:
+        folder = inside(project, output)
         path = resolve(model, project)
         request = Request(
             seconds=seconds, natural=natural, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
         )
-        destination = Destination(project / output, ExportSettings(format, sample_rate, bits), force=force)
+        destination = Destination(folder, ExportSettings(format, sample_rate, bits), force=force)
         files = [each.path for each in produce(path, request, destination, count=count, seed=seed)]
     except DistillError as error:
         return failed(error)
-    get_run_logger().info("%d sounds in %s", len(files), project / output)
+    get_run_logger().info("%d sounds in %s", len(files), folder)
     lines = [f"- [{file.name}]({file.as_uri()})" for file in files]
     create_markdown_artifact("\n".join(lines), key="sounds", description=f"{len(files)} sounds from {model}")
     return [str(file) for file in files]
+
+
+def inside(project: Path, output: str) -> Path:
+    """A folder of the project, for what a flow writes: whoever may start flows shall not write anywhere else.
+
+    Raises:
+        UsageError: the folder is absolute, has `..` in it, or a link on its way leads out of the project.
+    """
+    given = Path(output)
+    if "\0" not in output and not given.is_absolute() and ".." not in given.parts:
+        folder = (project / given).resolve()
+        if folder.is_relative_to(project.resolve()):
+            return folder
+    raise UsageError(f"output: {output!r} leads out of the project: name a folder in it, such as generated/drums")

@@ -16,7 +16,7 @@ from distill.projects.workspaces import RunWorkspace
 from distill.stages.lineage import planned
 from distill.stages.workspace import read_report
 from distill.tracking import runs
-from distill.tracking.address import artifact_location, client_of, tracking_address
+from distill.tracking.address import artifact_location, client_of, shown, tracking_address
 from distill.tracking.content import run_name
 
 
@@ -61,7 +61,7 @@ def record(opened: RunWorkspace, path: Path) -> RegisteredVersion | None:
 
 def show(opened: RunWorkspace, path: Path, version: RegisteredVersion | None) -> None:
     """Link the model, its run and its version in Prefect's page."""
-    run_id, address = run_of(opened), tracking_address(opened.project)
+    run_id, address = run_of(opened), shown(tracking_address(opened.project))
     lines = [f"- model: [{path}]({path.as_uri()})"]
     if version is not None:
         lines.append(f"- registered as **{version.reference}**")

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from page_util import Served
+
 playwright = pytest.importorskip("playwright.sync_api")
 
 CHROMIUM = shutil.which("chromium")
@@ -25,8 +27,8 @@ def browser() -> Iterator["playwright.Browser"]:
 class Watched:
     """A page in a browser with what went wrong in it: requests elsewhere, errors of scripts, complaints of the log."""
 
-    def __init__(self, running: "playwright.Browser", url: str, **options: object) -> None:
-        self.url = url
+    def __init__(self, running: "playwright.Browser", server: Served, **options: object) -> None:
+        self.server, self.url = server, server.url
         self.context = running.new_context(**options)
         self.page = self.context.new_page()
         self.page.set_default_timeout(60_000)
@@ -46,8 +48,8 @@ class Watched:
             self.errors.append(text)
 
     def open(self, tab: str = "Data", query: str = "") -> "playwright.Page":
-        """The page with a tab in front."""
-        self.page.goto(f"{self.url}/{query}")
+        """The page with a tab in front, as by the address that the command prints."""
+        self.page.goto(f"{self.url}/{query}{'&' if query else '?'}token={self.server.token}")
         self.show(tab)
         return self.page
 

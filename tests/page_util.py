@@ -1,6 +1,7 @@
 """What the tests of the page share: a project of tiny sounds, tiny settings, a served page."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -55,7 +56,12 @@ class Served:
 
     url: str
     process: "subprocess.Popen[str]"
-    token: str | None = None
+    token: str
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        """The header that lets in."""
+        return {"Authorization": f"Bearer {self.token}"}
 
     def get(self, path: str, **headers: str) -> Any:
         """The JSON of an address."""
@@ -68,7 +74,7 @@ class Served:
     def call(self, path: str, values: Any, **headers: str) -> Any:
         """The JSON answer; what is refused is raised as it came (`urllib.error.HTTPError`)."""
         data = None if values is None else json.dumps(values).encode()
-        own = {"Content-Type": "application/json", **({"X-Distill-Token": self.token} if self.token else {})}
+        own = {"Content-Type": "application/json", **self.bearer}
         request = urllib.request.Request(f"{self.url}{path}", data, {**own, **headers})
         with urllib.request.urlopen(request, timeout=60) as answer:
             text = answer.read().decode()
@@ -97,12 +103,14 @@ def served(project: Path, *arguments: str, token: str | None = None) -> Iterator
     """A page in a process of its own; trainings that it started are for the test to end."""
     port = free_port()
     command = [sys.executable, "-m", "distill", "ui", "--port", str(port), "--project", str(project), *arguments]
-    command += [f"--token={token}"] if token else []
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, **({} if token is None else {"DISTILL_TOKEN": token})}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        assert process.stdout.readline().startswith("http://")
-        yield Served(f"http://127.0.0.1:{port}", process, token)
+        address = process.stdout.readline().strip()
+        url = f"http://127.0.0.1:{port}"
+        assert address.startswith(f"{url}/?token=")
+        yield Served(url, process, address.rpartition("=")[2])
     finally:
         process.terminate()
         process.wait(30)

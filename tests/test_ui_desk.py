@@ -40,7 +40,7 @@ def test_each_session_has_a_desk_of_its_own_that_ends(context: Context) -> None:
     assert second.sheets == {}
     played = first.played()
     assert played["play"]
-    [folder] = (context.project / ".distill" / "ui" / "desks").iterdir()
+    [folder] = (context.files / "desks").iterdir()
     first.close()
     assert not folder.exists()
     with pytest.raises(UsageError, match="open a sound"):
@@ -106,8 +106,8 @@ def test_names_never_become_paths(context: Context, tmp_path: Path) -> None:
     for name in (str(outside), "../outside.distill", "models/../../outside.distill", "nothing.distill"):
         with pytest.raises(UsageError):
             models.path(name)
-    upload = save(tmp_path / "..weird $(x) né.wav", tone(0.2))
-    taken = given_file(str(upload), tmp_path / "batch")
+    upload = save(context.uploads / "0a1b" / "..weird $(x) né.wav", tone(0.2))
+    taken = given_file(str(upload), context, tmp_path / "batch")
     assert taken.parent == tmp_path / "batch"
     assert taken.name == "weird-x-né.wav"
 

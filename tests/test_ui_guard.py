@@ -4,41 +4,79 @@ import pytest
 
 pytest.importorskip("gradio")
 
+from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Receive, Scope, Send
 
 from distill.ui.guard import Guard
 
-ADDRESS = "ws://127.0.0.1:5050/"
+ADDRESS, ORIGIN = "ws://127.0.0.1:5050/", "http://127.0.0.1:5050"
+TOKEN = "let-me-in-if-you-please"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     """Accepts whatever reaches it."""
+    if scope["type"] == "http":
+        await PlainTextResponse(scope["path"])(scope, receive, send)
+        return
     assert (await receive())["type"] == "websocket.connect"
     await send({"type": "websocket.accept"})
     await send({"type": "websocket.close"})
 
 
-@pytest.mark.parametrize("origin", [None, "http://127.0.0.1:5050"])
-def test_a_socket_of_the_page_itself_is_opened(origin: str | None) -> None:
-    client = TestClient(Guard(echo, None))
-    with client.websocket_connect(ADDRESS, headers={"origin": origin} if origin else {}):
+def client(**headers: str) -> TestClient:
+    return TestClient(Guard(echo, TOKEN, 5050), ORIGIN, headers=headers, follow_redirects=False)
+
+
+@pytest.mark.parametrize("origin", [{}, {"origin": ORIGIN}])
+@pytest.mark.parametrize("login", [BEARER, {"cookie": f"a=b; distill_token_5050={TOKEN}"}])
+def test_a_socket_of_the_page_itself_is_opened(origin: dict[str, str], login: dict[str, str]) -> None:
+    with client().websocket_connect(ADDRESS, headers={**origin, **login}):
         pass
 
 
 @pytest.mark.parametrize(
-    ("headers", "token", "status"),
+    ("headers", "status"),
     [
-        ({"origin": "http://evil.example"}, None, 403),
-        ({"host": "evil.example"}, None, 403),
-        ({}, "let-me-in", 401),
-        ({"cookie": "distill_token=let-me"}, "let-me-in", 401),
+        ({**BEARER, "origin": "http://evil.example"}, 403),
+        ({**BEARER, "origin": "null"}, 403),
+        ({**BEARER, "origin": "http://127.0.0.1:5051"}, 403),
+        ({}, 401),
+        ({"authorization": TOKEN}, 401),
+        ({"authorization": f"Basic {TOKEN}"}, 401),
+        ({"authorization": "Bearer let-me"}, 401),
+        ({"cookie": "distill_token_5050=let-me"}, 401),
+        # That of another page on this host.
+        ({"cookie": f"distill_token_5051={TOKEN}"}, 401),
     ],
 )
-def test_a_socket_of_another_site_or_without_the_token_is_refused(
-    headers: dict[str, str], token: str | None, status: int
-) -> None:
-    client = TestClient(Guard(echo, token))
-    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect(ADDRESS, headers=headers):
+def test_a_socket_of_another_site_or_without_the_token_is_refused(headers: dict[str, str], status: int) -> None:
+    with pytest.raises(WebSocketDenialResponse) as refused, client().websocket_connect(ADDRESS, headers=headers):
         pass
     assert refused.value.status_code == status
+
+
+def test_the_address_with_the_token_lets_in_and_is_forgotten() -> None:
+    browser = client()
+    answer = browser.get("/", params={"token": TOKEN, "__theme": "dark"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/?__theme=dark")
+    cookie = answer.headers["set-cookie"].lower()
+    assert cookie.startswith("distill_token_5050=")
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert browser.get("/").status_code == 200
+    assert browser.post("/", params={"token": TOKEN}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["//evil.example", "///evil.example/x", "/\\evil.example"])
+def test_the_way_in_leads_to_no_other_site(path: str) -> None:
+    answer = client().get(f"{ORIGIN}{path}", params={"token": TOKEN})
+    assert answer.headers["location"].startswith("/")
+    assert not answer.headers["location"].startswith(("//", "/\\"))
+
+
+@pytest.mark.parametrize("token", ["", "let-me", TOKEN[:-1], f"{TOKEN}x", "²", "%ff"])
+def test_a_wrong_token_is_told_nothing(token: str) -> None:
+    assert client().get("/", params={"token": token}).status_code == 401
+    assert client().get("/", headers={"authorization": f"Bearer {token}".encode()}).status_code == 401

@@ -53,7 +53,7 @@ def choose(page: Any, place: str, text: str) -> None:
 
 
 def test_nothing_is_fetched_from_elsewhere_and_nothing_complains(server: Served, chromium: Any) -> None:
-    watched = Watched(chromium, server.url)
+    watched = Watched(chromium, server)
     page = watched.open("Data")
     for tab in ("Train", "Monitor"):
         page.wait_for_timeout(500)
@@ -63,7 +63,7 @@ def test_nothing_is_fetched_from_elsewhere_and_nothing_complains(server: Served,
 
 
 def test_sounds_are_judged_heard_and_kept(server: Served, chromium: Any, project: Path) -> None:
-    watched = Watched(chromium, server.url)
+    watched = Watched(chromium, server)
     page = watched.open("Data")
     folder = page.locator("#data-folder input")
     folder.fill("mixed")
@@ -98,7 +98,7 @@ def test_sounds_are_judged_heard_and_kept(server: Served, chromium: Any, project
 
 
 def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chromium: Any, project: Path) -> None:
-    first, second = Watched(chromium, server.url), Watched(chromium, server.url)
+    first, second = Watched(chromium, server), Watched(chromium, server)
     start(first, "live", vqvae_epochs=3000, vqvae_preview_interval=4)
     (root,) = workspaces(project)
     page = first.page
@@ -172,7 +172,7 @@ def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chr
 def test_the_server_may_be_killed_while_a_training_goes_on(chromium: Any, project: Path) -> None:
     (root,) = workspaces(project)
     with served(project) as server:
-        watched = Watched(chromium, server.url)
+        watched = Watched(chromium, server)
         page = watched.open("Train")
         page.get_by_role("progressbar").wait_for()
         page.get_by_role("button", name="Resume").locator("visible=true").click()
@@ -182,7 +182,7 @@ def test_the_server_may_be_killed_while_a_training_goes_on(chromium: Any, projec
         page.get_by_text("Trainings go on without it").wait_for()
     assert alive(root)
     with served(project) as server:
-        watched = Watched(chromium, server.url)
+        watched = Watched(chromium, server)
         page = watched.open("Train")
         page.get_by_role("progressbar").wait_for()
         page.get_by_role("button", name="Stop").locator("visible=true").click()
@@ -192,7 +192,7 @@ def test_the_server_may_be_killed_while_a_training_goes_on(chromium: Any, projec
 
 def test_a_training_starts_with_fields_left_as_they_are(server: Served, chromium: Any, project: Path) -> None:
     known = set(workspaces(project))
-    watched = Watched(chromium, server.url)
+    watched = Watched(chromium, server)
     page = watched.open("Train")
     wait(lambda: "for 8 files" in page.locator("#train-codebook").locator("input, textarea").input_value())
     page.locator("#train-name").locator("input, textarea").fill("plain")
@@ -214,7 +214,7 @@ def test_a_training_starts_with_fields_left_as_they_are(server: Served, chromium
 
 
 def test_both_models_are_trained_and_the_verdict_is_shown(server: Served, chromium: Any, project: Path) -> None:
-    watched = Watched(chromium, server.url)
+    watched = Watched(chromium, server)
     start(watched, "whole", vqvae_epochs=3, prior_epochs=3)
     page = watched.page
     page.get_by_text("The model “whole” is written").wait_for(timeout=120_000)
@@ -235,7 +235,7 @@ def test_both_models_are_trained_and_the_verdict_is_shown(server: Served, chromi
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_tab_is_wider_than_the_window(server: Served, chromium: Any, theme: str, width: int) -> None:
-    watched = Watched(chromium, server.url, viewport={"width": width, "height": 900}, color_scheme=theme)
+    watched = Watched(chromium, server, viewport={"width": width, "height": 900}, color_scheme=theme)
     page = watched.open("Data", f"?__theme={theme}")
     for tab in ("Data", "Train", "Monitor", "Generate", "Codes", "Library"):
         watched.show(tab)

@@ -45,7 +45,7 @@ def open_file(watched: Watched, path: Path, where: str = "#codes-file", grid: st
 
 
 def codes_tab(chromium: Any, server: Served, **options: Any) -> Watched:
-    watched = Watched(chromium, server.url, **options)
+    watched = Watched(chromium, server, **options)
     watched.open("Codes")
     chosen(watched, "#codes-model")
     return watched
@@ -63,7 +63,7 @@ def set_code(watched: Watched, code: int) -> Any:
 
 
 def test_a_sound_is_generated_heard_and_goes_to_the_codes(server: Served, chromium: Any, project: Path) -> None:
-    watched = Watched(chromium, server.url, accept_downloads=True)
+    watched = Watched(chromium, server, accept_downloads=True)
     page = watched.open("Generate")
     chosen(watched, "#generate-model")
     page.get_by_label("Number of sounds").first.fill("2")
@@ -258,7 +258,7 @@ def test_what_cannot_be_done_is_one_line(server: Served, chromium: Any, project:
 
 
 def test_the_library_shows_imports_saves_and_deletes(server: Served, chromium: Any, project: Path) -> None:
-    watched = Watched(chromium, server.url, accept_downloads=True)
+    watched = Watched(chromium, server, accept_downloads=True)
     page = watched.open("Library")
     cards = page.locator("#library-cards .d-card")
     wait(lambda: cards.count() == 1)
@@ -297,7 +297,7 @@ def test_the_library_shows_imports_saves_and_deletes(server: Served, chromium: A
 
 
 def test_a_sound_goes_on_and_a_part_is_made_anew(server: Served, chromium: Any, project: Path) -> None:
-    watched = Watched(chromium, server.url)
+    watched = Watched(chromium, server)
     page = watched.open("Generate")
     chosen(watched, "#generate-model")
     page.get_by_label("Number of sounds").first.fill("1")

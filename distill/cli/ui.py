@@ -11,15 +11,17 @@ from distill.errors import UsageError
 
 def ui(
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 5050,
-    host: Annotated[str, typer.Option(help="Address to listen on; another one needs a token.")] = "127.0.0.1",
-    token: Annotated[
-        str | None, typer.Option("--token", help="What everybody who opens the page must know.", envvar="DISTILL_TOKEN")
-    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; on another one, other machines reach the page.")
+    ] = "127.0.0.1",
     project: Annotated[Path, typer.Option("--project", help="Project folder.")] = Path(),
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Serve the page on 127.0.0.1, until Ctrl-C."""
+    """Serve the page on 127.0.0.1, until Ctrl-C; the printed address lets in.
+
+    Its token is random, and remembered in .distill/page/token; DISTILL_TOKEN gives another one.
+    """
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.ports import HOST, require_free
 
@@ -36,4 +38,4 @@ def ui(
         print_result([address], {}, as_json=False)
         stderr.print("Ctrl-C ends it; trainings go on.")
 
-    serve(project, host=host, port=port, token=token, on_up=show)
+    serve(project, host=host, port=port, on_up=show)

@@ -24,11 +24,23 @@ class Context:
         project: folder with `models/`, `runs/` and `data/`; absolute.
         local: only this machine reaches the page, so folders outside of the project may be named.
         key: signs the links to files; another one after each start.
+        name: of this server, among those of the project.
     """
 
     project: Path
     local: bool = True
     key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    name: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @property
+    def files(self) -> Path:
+        """The folder of what this server keeps while it runs (see `distill.ui.kept`)."""
+        return self.project / ".distill" / "ui" / self.name
+
+    @property
+    def uploads(self) -> Path:
+        """The folder of what was uploaded to this page."""
+        return self.files / "uploads"
 
     @property
     def workspaces(self) -> Path:
@@ -56,6 +68,21 @@ class Context:
     def signature(self, path: Path) -> str:
         """What the link to an absolute path is recognised by."""
         return hmac.new(self.key, os.fsencode(path), hashlib.sha256).hexdigest()
+
+    def linked(self, path: Path, signature: str) -> bool:
+        """Whether the page linked to an absolute path with this signature."""
+        return hmac.compare_digest(signature.encode(), self.signature(path).encode())
+
+    def uploaded(self, path: str) -> Path:
+        """A file that came from a browser, which also sends what was never uploaded.
+
+        Raises:
+            UsageError: it was not uploaded to this page, or is not there any more.
+        """
+        found = Path(path).resolve()
+        if not found.is_relative_to(self.uploads.resolve()) or not found.is_file():
+            raise UsageError(f"{Path(path).name} is not among what was uploaded to this page: drop it again")
+        return found
 
     def named(self, text: str) -> Path:
         """A file or folder that somebody named on the page: absolute, or below the project.

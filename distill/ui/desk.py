@@ -4,7 +4,6 @@ import re
 import secrets
 import shutil
 import threading
-import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +33,6 @@ MOST_SECONDS = 600.0
 MOST_GRID_BYTES = 64 << 20
 # Sounds of a desk that browsers may still be reading.
 _KEPT = 4
-_OLD_SECONDS = 2 * 24 * 3600.0
 
 Which = Literal["mine", "other"]
 
@@ -249,21 +247,10 @@ class Desk:
         """The folder of the desk's files, which is gone with the session."""
         with self.lock:
             if self._folder is None:
-                self._folder = _desks(self.context) / secrets.token_hex(8)
+                self._folder = self.context.files / "desks" / secrets.token_hex(8)
             with storage_errors(self._folder, "write"):
                 self._folder.mkdir(parents=True, exist_ok=True)
             return self._folder
-
-
-def forget_old_desks(context: Context) -> None:
-    """Remove what servers that were killed left of their sessions."""
-    for folder in _desks(context).glob("*"):
-        if time.time() - folder.stat().st_mtime > _OLD_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _desks(context: Context) -> Path:
-    return context.project / ".distill" / "ui" / "desks"
 
 
 def wish_of(values: Any) -> Wish:

@@ -1,16 +1,16 @@
-"""Who may talk to the page: requests of other sites are refused, and where a token is set, everybody without it."""
+"""Who may talk to the page: whoever brings its token, as long as no other site sends them."""
 
 import hmac
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "distill_token"
-HEADER = "x-distill-token"
-LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+SCHEME = "bearer"
+# How long a browser remembers that somebody was let in, in s.
+REMEMBERED_SECONDS = 90 * 24 * 3600
 # Inline scripts and styles are the page's framework's own; nothing may be fetched from anywhere else.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -22,13 +22,16 @@ POLICY = (
 class Guard:
     """ASGI middleware that answers only those who may ask.
 
+    The token comes in the address, after which a cookie stands for it, or as `Authorization: Bearer TOKEN`.
+
     Args:
         app: what is guarded.
-        token: what everybody must bring, in a cookie or a header; None: nobody but this machine reaches the page.
+        token: what everybody must bring.
+        port: of the page; cookies are those of a host, whose pages each have their own.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
-        self.app, self.token = app, token
+    def __init__(self, app: ASGIApp, token: str, port: int) -> None:
+        self.app, self.token, self.cookie = app, token, f"distill_token_{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -54,37 +57,43 @@ class Guard:
     def _answer(self, scope: Scope) -> Response | None:
         """What is answered instead of the page; None: nothing stands against it."""
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if self.token is None and name not in LOCAL_NAMES:
-            # Another name that leads here is a site's attempt to pass for this machine.
-            return PlainTextResponse(f"this page is not called {name}: open it as 127.0.0.1\n", 403)
         origin = headers.get("origin")
         # A websocket has no method; it can write as well.
         method = scope.get("method")
-        if origin is not None and method not in ("GET", "HEAD") and urlsplit(origin).netloc != host:
+        if origin is not None and method not in ("GET", "HEAD") and _place(origin) != headers.get("host", ""):
             return PlainTextResponse("requests of other sites are refused\n", 403)
-        if self.token is None:
-            return None
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-        if self._is_token(query.get("token", [""])[0]) and method == "GET":
-            left = {key: values for key, values in query.items() if key != "token"}
-            response = RedirectResponse(
-                f"{scope['path']}?{urlencode(left, doseq=True)}" if left else scope["path"], 303
-            )
-            response.set_cookie(COOKIE, query["token"][0], httponly=True, samesite="strict")
-            return response
-        if self._is_token(headers.get(HEADER, "")) or self._is_token(_cookie(headers)):
+        if method == "GET" and self._is_token(query.get("token", [""])[0]):
+            return self._let_in(scope["path"], {key: values for key, values in query.items() if key != "token"})
+        if self._is_token(_bearer(headers)) or self._is_token(self._remembered(headers)):
             return None
         return PlainTextResponse("a token is needed: open the address that distill ui printed\n", 401)
 
+    def _let_in(self, path: str, query: dict[str, list[str]]) -> Response:
+        # Two slashes would lead to another host.
+        place = "/" + quote(path.lstrip("/"))
+        response = RedirectResponse(f"{place}?{urlencode(query, doseq=True)}" if query else place, 303)
+        response.set_cookie(self.cookie, self.token, max_age=REMEMBERED_SECONDS, httponly=True, samesite="strict")
+        return response
+
     def _is_token(self, given: str) -> bool:
-        return self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+    def _remembered(self, headers: Headers) -> str:
+        try:
+            morsel = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
+        except CookieError:
+            return ""
+        return morsel.value if morsel else ""
 
 
-def _cookie(headers: Headers) -> str:
+def _place(origin: str) -> str:
     try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
+        return urlsplit(origin).netloc
+    except ValueError:
         return ""
-    return morsel.value if morsel else ""
+
+
+def _bearer(headers: Headers) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == SCHEME else ""

@@ -112,16 +112,16 @@ def batch_folder(context: Context) -> Path:
     return context.generated / f"page-{stamp}-{token_hex(2)}"
 
 
-def given_file(upload: str | None, folder: Path) -> Path:
+def given_file(upload: str | None, context: Context, folder: Path) -> Path:
     """A copy of a sound that somebody gave, beside what will be made of it, under a name that is safe.
 
     Raises:
-        UsageError: nothing was given, or it is no sound file.
+        UsageError: nothing was given, it was not uploaded, or it is no sound file.
         StorageError: it cannot be copied.
     """
     if not upload:
         raise UsageError("give a sound to go on from, or to make a part of anew")
-    path = Path(upload)
+    path = context.uploaded(upload)
     suffix = path.suffix.lower()
     if suffix not in EXTENSIONS:
         raise UsageError(f"{path.name} is no sound file; known: {', '.join(EXTENSIONS)}")

@@ -8,17 +8,24 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
-from distill.errors import StorageError, UsageError
+from distill.errors import StorageError
+from distill.servers.secret import checked, remembered
 from distill.ui.api import add_api
 from distill.ui.app import build_app
 from distill.ui.context import Context, context_of
 from distill.ui.guard import Guard
+from distill.ui.kept import kept
 from distill.ui.media import add_media
 from distill.ui.theme import theme
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
+# What the page may be called in an address where only this machine reaches it.
+LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+TOKEN = "DISTILL_TOKEN"
+TOKEN_FILE = Path(".distill") / "page" / "token"
 ASSETS = Path(__file__).parent / "assets"
 # The largest file that is taken; longer recordings are named as a folder.
 MOST_UPLOAD = "512mb"
@@ -27,22 +34,35 @@ GRACE_SECONDS = 1
 IDLE_SECONDS = 0.02, 0.1
 
 
-def serve(
-    project: Path, *, host: str, port: int, token: str | None, on_up: Callable[[str], None] = lambda _: None
-) -> None:
-    """Serve the page until somebody interrupts; `on_up` is told its address once it answers.
+def serve(project: Path, *, host: str, port: int, on_up: Callable[[str], None] = lambda _: None) -> None:
+    """Serve the page until somebody interrupts; `on_up` is told its address, with the token, once it answers.
 
     Raises:
-        UsageError: another address than this machine's own without a token.
-        StorageError: the address cannot be listened on.
+        UsageError: the token in DISTILL_TOKEN is weak.
+        StorageError: the address cannot be listened on, or the project cannot be written.
     """
-    local = host in LOCAL
-    if not local and not token:
-        raise UsageError(f"on {host} others reach the page: give a token with --token, or leave --host out")
-    context = context_of(project, local=local)
+    context = context_of(project, local=host in LOCAL)
+    token = token_of(context.project)
     os.chdir(context.project)
+    with kept(context):
+        _serve(application(context, token, port), host, port, token, on_up)
+
+
+def token_of(project: Path) -> str:
+    """What lets people in to a project's page: DISTILL_TOKEN, or else a random one that the project remembers.
+
+    Raises:
+        UsageError: the given one is weak.
+        StorageError: the remembered one cannot be read or written.
+    """
+    # Trainings that the page starts need not know it.
+    given = os.environ.pop(TOKEN, None)
+    return remembered(project / TOKEN_FILE) if given is None else checked(given, TOKEN)
+
+
+def _serve(app: ASGIApp, host: str, port: int, token: str, on_up: Callable[[str], None]) -> None:
     config = uvicorn.Config(
-        application(context, token),
+        app,
         host=host,
         port=port,
         log_level="critical",
@@ -51,18 +71,17 @@ def serve(
     )
     server = _Server(config)
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-    server.on_up = lambda: on_up(f"{address}?token={token}" if token else address)
+    server.on_up = lambda: on_up(f"{address}?token={token}")
     try:
         server.run()
     except SystemExit as error:
         raise StorageError(f"the page cannot listen on {host}, port {port}") from error
 
 
-def application(context: Context, token: str | None) -> ASGIApp:
-    """The page with everything beside it, behind the guard."""
-    files = context.project / ".distill" / "ui"
+def application(context: Context, token: str, port: int) -> ASGIApp:
+    """The page with everything beside it, behind the guard; to be made within `kept`."""
     # Gradio keeps what is uploaded and what it shows below this folder, and serves nothing else.
-    os.environ["GRADIO_TEMP_DIR"] = str(files)
+    os.environ["GRADIO_TEMP_DIR"] = str(context.uploads)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     app = FastAPI(title="distill", openapi_url=None)
     app.mount("/page-assets", StaticFiles(directory=ASSETS), name="page-assets")
@@ -88,7 +107,10 @@ def application(context: Context, token: str | None) -> ASGIApp:
     )
     # Left as they are, they look for work a thousand times a second, at the cost of whatever trains beside them.
     blocks._queue.sleep_when_free, blocks._queue.progress_update_sleep_when_free = IDLE_SECONDS
-    return Guard(page, token)
+    # Only then it refuses files that were not uploaded; mounted, it would never know by itself.
+    blocks.has_launched = True
+    guarded = Guard(page, token, port)
+    return TrustedHostMiddleware(guarded, LOCAL_NAMES, www_redirect=False) if context.local else guarded
 
 
 class _Server(uvicorn.Server):

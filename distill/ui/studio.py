@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from distill.ui.context import Context
-from distill.ui.desk import Desk, forget_old_desks
+from distill.ui.desk import Desk
 from distill.ui.models import Models
 
 
@@ -33,7 +33,6 @@ class Studio:
     @classmethod
     def of(cls, context: Context, tabs: gr.Tabs) -> "Studio":
         """That of a page with these tabs."""
-        forget_old_desks(context)
         return cls(
             tabs,
             Models(context),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -111,7 +110,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     def open_file(desk: Desk, name: str | None, path: str | None) -> Any:
         if path is None:
             return _nothing(outputs)
-        desk.open_file(Path(path), studio.models.load(name), name or "")
+        desk.open_file(context.uploaded(path), studio.models.load(name), name or "")
         return shown(desk.view()), *about(desk)
 
     @told
@@ -131,7 +130,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         if path is None:
             return gr.skip()
         mine = desk.sheet()
-        desk.open_file(Path(path), mine.work.model, mine.model_name, "other")
+        desk.open_file(context.uploaded(path), mine.work.model, mine.model_name, "other")
         return shown(desk.view("other"))
 
     @told

@@ -26,9 +26,13 @@ HEAD = ("", "file", "verdict", "length", "rate", "channels", "loudness", "wavefo
 
 def build(context: Context) -> None:
     """Put the tab's controls into the open tab."""
-    dropped_files = context.project / ".distill" / "ui" / "dropped"
-    # What was dropped before the last start belongs to no open page.
-    shutil.rmtree(dropped_files, ignore_errors=True)
+    dropped_files = context.files / "dropped"
+
+    def forget(path: str | None) -> None:
+        """Remove what was dropped and is judged no more; folders that were named stay."""
+        if path is not None and Path(path).is_relative_to(dropped_files):
+            shutil.rmtree(path, ignore_errors=True)
+
     with gr.Row(equal_height=True):
         with gr.Column(scale=1, min_width=280):
             files = gr.File(
@@ -60,17 +64,22 @@ def build(context: Context) -> None:
         )
         keep = gr.Button("Keep this version", elem_id="data-keep", size="md", scale=0, min_width=190)
     answer = gr.HTML(elem_id="data-answer", elem_classes="d-answer", apply_default_css=False)
-    source = gr.State(None)
+    source = gr.State(None, delete_callback=forget)
 
     def opened() -> gr.Dropdown:
         found = list_datasets(context.project)
         return gr.Dropdown(choices=[(f"{each.path} ({each.files} files)", each.path) for each in found])
 
-    def dropped(paths: list[str] | None, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008, Gradio's way
+    def dropped(
+        paths: list[str] | None,
+        before: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008, Gradio's way
+    ) -> list[Any]:
+        forget(before)
         if not paths:
             return [None, _nothing(), "", gr.update(visible=False), ""]
         gathered = dropped_files / uuid.uuid4().hex
-        left_out = gather(map(Path, paths), gathered)
+        left_out = gather(map(context.uploaded, paths), gathered)
         if not gathered.is_dir():
             raise UsageError(f"none of these files looks like a sound ({', '.join(EXTENSIONS)})")
         text = f"Left out, because they do not look like sounds: {', '.join(left_out)}" if left_out else ""
@@ -103,7 +112,7 @@ def build(context: Context) -> None:
     outputs = [source, summary, shown, keeping, answer]
     gr.on(None, opened, None, folder, show_progress="hidden", **quiet)
     # Only the summary shows the progress: five circles would be too many.
-    files.change(told(dropped), files, outputs, show_progress_on=summary, **quiet)
+    files.change(told(dropped), [files, source], outputs, show_progress_on=summary, **quiet)
     check.click(told(named), folder, outputs, show_progress_on=summary, **quiet)
     keep.click(told(kept), [source, name], [answer, folder], show_progress_on=answer, **quiet)
 

@@ -139,7 +139,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             )
         settings = ExportSettings(kind, rate or None, bits or None)
         folder = batch_folder(context)
-        source = None if action == NEW else given_file(given, folder)
+        source = None if action == NEW else given_file(given, context, folder)
         yield results, gr.skip(), f"Making {_sounds(int(count))} …"
         before: Results = results
         fresh: Results = ()

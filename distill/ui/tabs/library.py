@@ -237,10 +237,11 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     def take(upload: str | None, name: str | None) -> Any:
         if upload is None:
             return gr.skip()
+        file = context.uploaded(upload)
         try:
-            path = import_file(Path(upload), project, name=(name or "").strip() or None)
+            path = import_file(file, project, name=(name or "").strip() or None)
         except DistillError as error:
-            raise type(error)(str(error).replace(upload, Path(upload).name)) from error
+            raise type(error)(str(error).replace(str(file), file.name)) from error
         gr.Info(f"It is {path.relative_to(project).as_posix()} now.", duration=6)
         return None
 

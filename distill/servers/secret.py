@@ -1,0 +1,56 @@
+"""Secrets that let people in to a server: random ones that a project remembers for its owner alone."""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from distill.errors import StorageError, UsageError
+from distill.files import storage_errors
+
+# Below this, somebody who may ask often can guess it.
+LEAST_CHARACTERS = 16
+# What others of the machine may do with a file.
+_OTHERS = 0o077
+
+
+def remembered(path: Path) -> str:
+    """The secret in a file that only its owner may read; a new one where there is none, or where others could read it.
+
+    Raises:
+        StorageError: the file cannot be read or written.
+    """
+    with storage_errors(path, "write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            if path.stat().st_mode & _OTHERS:
+                path.unlink()
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(secrets.token_urlsafe(32))
+            # Whoever comes first decides, and nobody reads half of it.
+            with suppress(FileExistsError):
+                os.link(fresh, path)
+        finally:
+            fresh.unlink(missing_ok=True)
+    with storage_errors(path, "read"):
+        text = path.read_text(encoding="utf-8", errors="replace").strip()
+    try:
+        return checked(text, str(path))
+    except UsageError as error:
+        raise StorageError(f"{error}, or delete the file") from error
+
+
+def checked(token: str, where: str) -> str:
+    """A token that somebody chose, which must be hard to guess.
+
+    Raises:
+        UsageError: it is empty, short, or has characters that do not fit into an address.
+    """
+    if len(token) < LEAST_CHARACTERS:
+        raise UsageError(f"{where}: a token needs at least {LEAST_CHARACTERS} characters, this has {len(token)}")
+    if not all(each.isascii() and (each.isalnum() or each in "-._~") for each in token):
+        raise UsageError(f"{where}: a token is of letters, digits and - . _ ~ only")
+    return token
