@@ -145,7 +145,8 @@ def test_what_is_asked_wrongly_gets_one_line(page: Served) -> None:
     assert "did you mean max_lr" in page.refused("/api/config", {"changes": {"max_lrr": 1}})[1]
     assert page.refused("/api/rollback", {"step": 77777})[0] == 400
     assert page.refused("/api/pause", {"which": 1}) == (400, '{"error":"which: Extra inputs are not permitted"}')
-    assert page.refused("/api/compare?a=x&b=y")[0] == 400
+    for which in ("x", "%C2%B2", "..%2Fx", "%00", "9" * 5000):
+        assert page.refused(f"/api/compare?a={which}&b=y")[0] == 400
     for path in ("/api/state?stage=x", "/api/nothing", "/api/config"):
         code, said = page.refused(path, None if path != "/api/config" else [])
         assert code in (400, 404)

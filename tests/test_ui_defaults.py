@@ -34,7 +34,7 @@ def test_every_field_begins_with_a_value_of_its_kind(server: Served) -> None:
 def test_a_training_starts_without_a_fold_opened(server: Served, chromium: Any, project: Path) -> None:
     watched = Watched(chromium, server)
     page = watched.open("Train")
-    wait(lambda: "for 8 files" in page.locator("#train-codebook").locator("input, textarea").input_value())
+    wait(lambda: "for 8 usable files" in page.locator("#train-codebook").locator("input, textarea").input_value())
     page.locator("#train-start").click()
     page.get_by_text("It goes on when this page is closed").wait_for()
     (root,) = workspaces(project)

@@ -53,6 +53,15 @@ def test_versions_are_promoted_saved_imported_compared_and_deleted(
     place(watched, "models/bells.distill")
     page.locator("#library-register").click()
     place(watched, "bells/1")
+    # A version whose weights also lie in a file is one choice with it, and stays chosen.
+    page.locator("#library-use").click()
+    page.locator(".toast-body", has_text="now use models/bells.distill").wait_for()
+    for tab in ("Generate", "Codes", "Generate"):
+        watched.show(tab)
+        page.wait_for_timeout(500)
+        assert "models/bells.distill" in page.locator(f"#{tab.lower()}-model input").input_value()
+    watched.show("Library")
+    place(watched, "bells/1")
     page.locator("#library-promote").click()
     page.locator(".toast-body", has_text="bells@champion is bells/1").wait_for()
     assert "champion" in find_version("bells/1", project).aliases

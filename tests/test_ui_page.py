@@ -38,7 +38,7 @@ def start(watched: Watched, name: str, **changes: Any) -> None:
     """Fill in the form of the tab Train and start."""
     page = watched.open("Train")
     page.locator("#train-codebook input, #train-codebook textarea").filter(has_text="").wait_for()
-    wait(lambda: "for 8 files" in page.locator("#train-codebook").locator("input, textarea").input_value())
+    wait(lambda: "for 8 usable files" in page.locator("#train-codebook").locator("input, textarea").input_value())
     page.locator("#train-name").locator("input, textarea").fill(name)
     page.get_by_role("button", name="More settings").click()
     page.locator("#train-more textarea").fill("\n".join(settings(**changes)))
@@ -88,6 +88,10 @@ def test_sounds_are_judged_heard_and_kept(server: Served, chromium: Any, project
     page.locator("#data-name").locator("input, textarea").fill("mine")
     page.locator("#data-keep").click()
     page.get_by_text("data/mine: 5 usable sounds").wait_for()
+    watched.show("Train")
+    wait(lambda: "data/mine" in page.locator("#train-sounds input").input_value())
+    wait(lambda: "for 5 usable files" in page.locator("#train-codebook").locator("input, textarea").input_value())
+    watched.show("Data")
     assert len(list((project / "data" / "mine").iterdir())) == 5
     folder.fill("/nowhere/at all")
     folder.press("Enter")
@@ -95,6 +99,40 @@ def test_sounds_are_judged_heard_and_kept(server: Served, chromium: Any, project
     page.get_by_text("no such folder or file").wait_for()
     assert "Traceback" not in page.content()
     assert watched.elsewhere == []
+
+
+def test_check_judges_what_was_dropped_where_nothing_is_named(server: Served, chromium: Any, project: Path) -> None:
+    watched = Watched(chromium, server)
+    page = watched.open("Data")
+    page.locator("#data-files input[type=file]").set_input_files(project / "data" / "kit" / "tone000.wav")
+    page.get_by_text("1 of 1 files").wait_for()
+    page.locator("#data-check").click()
+    page.wait_for_timeout(1000)
+    page.get_by_text("1 of 1 files").wait_for()
+    assert page.locator(".toast-body").count() == 0
+    watched.context.close()
+
+
+def test_the_form_takes_what_the_training_takes(server: Served, chromium: Any, project: Path) -> None:
+    before = workspaces(project)
+    watched = Watched(chromium, server)
+    page = watched.open("Train")
+    sounds = page.locator("#train-sounds input")
+    sounds.fill("mixed")
+    sounds.press("Enter")
+    wait(lambda: "for 2 usable files" in page.locator("#train-codebook").locator("input, textarea").input_value())
+    page.locator("#train-name").locator("input, textarea").fill("my model")
+    page.locator("#train-start").click()
+    page.locator(".toast-body", has_text="cannot be a model's name").wait_for()
+    (project / "nothing").mkdir(exist_ok=True)
+    sounds.fill("nothing")
+    sounds.press("Enter")
+    page.locator("#train-name").locator("input, textarea").fill("model")
+    page.locator("#train-start").click()
+    page.locator(".toast-body", has_text="no file in it looks like a sound").wait_for()
+    assert "has begun" not in page.content()
+    assert workspaces(project) == before
+    watched.context.close()
 
 
 def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chromium: Any, project: Path) -> None:
@@ -194,7 +232,7 @@ def test_a_training_starts_with_fields_left_as_they_are(server: Served, chromium
     known = set(workspaces(project))
     watched = Watched(chromium, server)
     page = watched.open("Train")
-    wait(lambda: "for 8 files" in page.locator("#train-codebook").locator("input, textarea").input_value())
+    wait(lambda: "for 8 usable files" in page.locator("#train-codebook").locator("input, textarea").input_value())
     page.locator("#train-name").locator("input, textarea").fill("plain")
     page.get_by_role("button", name="More settings").click()
     page.locator("#train-seed input").fill("7")

@@ -167,7 +167,7 @@ def _from_start(start: dict[str, Any], settings: dict[str, Any]) -> dict[str, An
 
 def _facts(folder: RunFolder, which: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings and figures of a checkpoint's step or a measurement's name."""
-    if not which.isdigit():
+    if not which.isdecimal():
         path = folder.validation(which)
         if not path.is_file():
             raise UsageError(f"there is no measurement {which!r} (distill run snapshots lists them)")

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +24,10 @@ WAIT_SECONDS = 120.0
 CONFIGS: dict[str, type[TrainingConfig]] = {"train_vqvae": VQVAEConfig, "train_prior": PriorConfig}
 # What an error of each kind is in HTTP; any other is the server's own.
 STATUS = ((UsageError, 400), (DataError, 404), (TrainingError, 409))
+
+
+# A checkpoint's step or a measurement's name, which is that of a file.
+Snapshot = Annotated[str, Query(max_length=100)]
 
 
 class Which(BaseModel):
@@ -115,7 +119,7 @@ def add_api(app: FastAPI, context: Context) -> None:
         return _json(snapshots(folder_of(Which(run=run, stage=stage))))
 
     @router.get("/compare")
-    def compared(a: str, b: str, run: str | None = None, stage: str | None = None) -> Response:
+    def compared(a: Snapshot, b: Snapshot, run: str | None = None, stage: str | None = None) -> Response:
         return _json(compare(folder_of(Which(run=run, stage=stage)), a, b))
 
     @router.post("/rollback")

@@ -8,6 +8,7 @@ from distill.ui.context import Context
 from distill.ui.failures import told
 from distill.ui.studio import Studio
 from distill.ui.tabs import codes, data, generate, library, monitor, train
+from distill.ui.training_choice import sounds_choice
 
 TITLE = "distill"
 # How often what was uploaded and shown is looked through, and how old it may become, in s.
@@ -22,12 +23,12 @@ def build_app(context: Context) -> gr.Blocks:
             apply_default_css=False,
         )
         tabs = gr.Tabs(elem_id="tabs")
-        studio = Studio.of(context, tabs)
+        studio, sounds = Studio.of(context, tabs), sounds_choice()
         with tabs:
             with gr.Tab("Data", id="data"):
-                data.build(context)
+                data.build(context, sounds)
             with gr.Tab("Train", id="train"):
-                looked_at = train.build(context)
+                looked_at = train.build(context, sounds)
             with gr.Tab("Monitor", id="monitor"):
                 monitor.build(context, looked_at)
             with gr.Tab("Generate", id="generate") as tab:

@@ -1,4 +1,4 @@
-"""What goes wrong behind a control becomes one line on the page."""
+"""What goes wrong behind a control, or went well, becomes one line on the page."""
 
 import functools
 import logging
@@ -37,6 +37,11 @@ def told_while(handler: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
             yield from handler(*args, **kwargs)
 
     return wrapped
+
+
+def notice(text: str, seconds: float = 6) -> None:
+    """Tell what was done; names of files in it are never taken for HTML."""
+    gr.Info(escape(text, quote=False), duration=seconds)
 
 
 @contextmanager

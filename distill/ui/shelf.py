@@ -92,7 +92,7 @@ def details_of(entry: Entry) -> str:
     return (
         f'<section class="d-details" aria-label="Details of {escape(metadata.name)}"><h3>{escape(metadata.name)}</h3>'
         f"{_levels(manifest)}"
-        f'<div class="d-curves">{"".join(curves)}</div><dl>{listed}</dl></section>'
+        f'<div class="d-two">{"".join(curves)}</div><dl>{listed}</dl></section>'
     )
 
 

@@ -4,6 +4,7 @@ from html import escape
 
 import gradio as gr
 
+from distill.library.datasets import list_datasets
 from distill.projects.background import default_workspace, workspaces
 from distill.ui.context import Context
 
@@ -26,6 +27,23 @@ def training_choice(context: Context, name: str) -> gr.Dropdown:
     gr.on(None, opened, None, choice, show_progress="hidden", api_visibility="private")
     choice.focus(looked, choice, choice, show_progress="hidden", api_visibility="private")
     return choice
+
+
+def dataset_choices(context: Context) -> list[tuple[str, str]]:
+    """The project's datasets: words for people, and the path that a training is told."""
+    return [(f"{each.path} ({each.files} files)", each.path) for each in list_datasets(context.project)]
+
+
+def sounds_choice() -> gr.Dropdown:
+    """The choice of what is trained on, which the tab Train renders and other tabs set."""
+    return gr.Dropdown(
+        choices=[],
+        label="Sounds",
+        info="A dataset of this project, or type a folder.",
+        allow_custom_value=True,
+        elem_id="train-sounds",
+        render=False,
+    )
 
 
 def chosen(context: Context, name: str) -> gr.Dropdown:

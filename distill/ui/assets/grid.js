@@ -1,7 +1,7 @@
 /*
  * <distill-grid>: a grid of codes as a timeline that is looked at, selected in, heard and edited.
  *
- * It is given a view (see `view_of` in distill/ui/desk.py) and asks for everything else: `attach(ask)` names the
+ * It is given a view (see `Desk.view` in distill/ui/desk.py) and asks for everything else: `attach(ask)` names the
  * function that takes a wish, such as {what: "set", selection, code: 17}. It changes no code by itself.
  */
 

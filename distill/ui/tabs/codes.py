@@ -18,7 +18,7 @@ from distill.generation.choice import SamplingConfig
 from distill.models.labels import MOST_LEVELS
 from distill.ui.context import Context
 from distill.ui.desk import GRID_EXTENSION, Desk, Wish, selection_of, wish_of
-from distill.ui.failures import told
+from distill.ui.failures import notice, told
 from distill.ui.grid import CALM, grid_component, shown, wished
 from distill.ui.studio import Studio
 
@@ -42,7 +42,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         opened = gr.File(
             label="Sound or grid file", file_types=_TAKEN, height=130, scale=3, min_width=260, elem_id="codes-file"
         )
-    said = gr.Markdown(_EMPTY, elem_id="codes-said")
+    said = gr.HTML(f"<p>{_EMPTY}</p>", elem_id="codes-said", apply_default_css=False)
     grid = grid_component(MINE)
     chosen = gr.Textbox("", visible="hidden")
     at = gr.Textbox("", visible="hidden")
@@ -284,7 +284,7 @@ def _heard_only(wish: Wish) -> Wish:
 
 def _tell_left_out(columns: int) -> None:
     if columns:
-        gr.Info(f"{columns} selected columns have no counterpart in the other grid and stay as they are.")
+        notice(f"{columns} selected columns have no counterpart in the other grid and stay as they are.")
 
 
 def _nothing(outputs: Sequence[Any]) -> list[Any]:
@@ -306,7 +306,7 @@ def _words(desk: Desk) -> str:
     edits = f"{history.position} of {len(history.edits)} edits done" if history.edits else "no edits yet"
     time = f"{len(grid)} columns of {1000 * grid.seconds_per_column:.0f} ms"
     codes = f"{grid.bands} bands, {grid.levels} levels of {grid.codebook_size} codes"
-    return f"**{escape(sheet.name)}**: {time}, {codes}; {edits}."
+    return f"<p><b>{escape(sheet.name)}</b>: {time}, {codes}; {edits}.</p>"
 
 
 def _history(desk: Desk | None) -> str:

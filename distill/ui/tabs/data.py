@@ -12,10 +12,10 @@ from distill.audio.sound import EXTENSIONS
 from distill.dataset.overview import overview
 from distill.dataset.scan import FileReport, Verdict, scan
 from distill.errors import UsageError
-from distill.library.datasets import gather, keep_dataset, list_datasets
+from distill.library.datasets import gather, keep_dataset
 from distill.ui.context import Context
 from distill.ui.failures import told
-from distill.ui.training_choice import said
+from distill.ui.training_choice import dataset_choices, said
 
 # More rows than anybody reads are left out of the table; the summary counts all.
 MOST_ROWS = 1000
@@ -24,8 +24,8 @@ COLOURS = {Verdict.OK: "green", Verdict.CLIPPED: "yellow", Verdict.DUPLICATE: "g
 HEAD = ("", "file", "verdict", "length", "rate", "channels", "loudness", "waveform", "why")
 
 
-def build(context: Context) -> None:
-    """Put the tab's controls into the open tab."""
+def build(context: Context, training_sounds: gr.Dropdown) -> None:
+    """Put the tab's controls into the open tab; what is kept becomes what the tab Train has chosen."""
     dropped_files = context.files / "dropped"
 
     def forget(path: str | None) -> None:
@@ -67,8 +67,7 @@ def build(context: Context) -> None:
     source = gr.State(None, delete_callback=forget)
 
     def opened() -> gr.Dropdown:
-        found = list_datasets(context.project)
-        return gr.Dropdown(choices=[(f"{each.path} ({each.files} files)", each.path) for each in found])
+        return gr.Dropdown(choices=dataset_choices(context))
 
     def dropped(
         paths: list[str] | None,
@@ -85,8 +84,16 @@ def build(context: Context) -> None:
         text = f"Left out, because they do not look like sounds: {', '.join(left_out)}" if left_out else ""
         return [*judged(gathered, "What you dropped", progress), said(text)]
 
-    def named(text: str | None, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
-        return [*judged(context.named(text or ""), Path(text or "").name, progress), ""]
+    def named(
+        text: str | None,
+        before: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[Any]:
+        if text or before is None:
+            if not text:
+                raise UsageError("drop sounds, or name a folder first")
+            return [*judged(context.named(text), Path(text).name, progress), ""]
+        return [*judged(Path(before), "What you dropped", progress), gr.skip()]
 
     def judged(path: Path, title: str, progress: gr.Progress) -> list[Any]:
         reports = scan(path, on_progress=lambda done, total: progress((done, total), desc="Listening"))
@@ -97,7 +104,7 @@ def build(context: Context) -> None:
         note = f"<p class='d-subdued'>{left_out} more files are not listed.</p>" if left_out > 0 else ""
         return [str(path), _summary(values), _table(rows) + note, gr.update(visible=bool(values["usable"]))]
 
-    def kept(path: str | None, name: str) -> tuple[str, gr.Dropdown]:
+    def kept(path: str | None, name: str) -> tuple[str, gr.Dropdown, gr.Dropdown]:
         if path is None:
             raise UsageError("check the sounds first")
         if not name.strip():
@@ -105,16 +112,16 @@ def build(context: Context) -> None:
         added = keep_dataset(Path(path), context.project, name.strip())
         how = f"versioned as {added.pointer}" if added.pointer else "not versioned: this folder is no project of DVC"
         text = f"{added.path}: {added.usable} usable sounds, {how}. The tab Train has it now."
-        found = list_datasets(context.project)
-        return said(text), gr.Dropdown(choices=[(f"{each.path} ({each.files} files)", each.path) for each in found])
+        choices = dataset_choices(context)
+        return said(text), gr.Dropdown(choices=choices), gr.Dropdown(choices=choices, value=added.path)
 
     quiet: dict[str, Any] = {"api_visibility": "private"}
     outputs = [source, summary, shown, keeping, answer]
     gr.on(None, opened, None, folder, show_progress="hidden", **quiet)
     # Only the summary shows the progress: five circles would be too many.
     files.change(told(dropped), [files, source], outputs, show_progress_on=summary, **quiet)
-    check.click(told(named), folder, outputs, show_progress_on=summary, **quiet)
-    keep.click(told(kept), [source, name], [answer, folder], show_progress_on=answer, **quiet)
+    check.click(told(named), [folder, source], outputs, show_progress_on=summary, **quiet)
+    keep.click(told(kept), [source, name], [answer, folder, training_sounds], show_progress_on=answer, **quiet)
 
 
 def _nothing() -> str:

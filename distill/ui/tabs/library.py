@@ -28,7 +28,7 @@ from distill.library.registry import CHAMPION, is_file_reference, register
 from distill.ui.cards import cards_component, nothing, picked, row_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.failures import told
+from distill.ui.failures import notice, told
 from distill.ui.shelf import card_of, details_of, differences_of, key_of, places_of
 from distill.ui.studio import Studio
 
@@ -86,7 +86,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         verdict = gr.Dropdown([_ANY, *VERDICTS], value=_ANY, label="Memorization", min_width=120)
         dataset = gr.Dropdown([_ANY], value=_ANY, label="Dataset", min_width=120)
         sort = gr.Dropdown([(_SORTED[each], each) for each in SORTS], value="name", label="Sorted by", min_width=140)
-    trouble = gr.Markdown(visible=False, elem_classes="d-hint")
+    trouble = gr.HTML(visible=False, elem_classes="d-hint", apply_default_css=False, elem_id="library-trouble")
     cards = cards_component("library-cards", _EMPTY)
     differences = gr.HTML(apply_default_css=False, elem_id="library-differences")
     with gr.Column(visible=False, elem_id="library-details") as opened:
@@ -100,7 +100,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             save = gr.Button("Download", size="md", min_width=100, elem_id="library-download")
             remove = gr.Button("Delete …", size="md", min_width=100, elem_id="library-delete")
         with gr.Row(visible=False, elem_classes="d-line", elem_id="library-question") as question:
-            asked = gr.Markdown()
+            asked = gr.HTML(apply_default_css=False)
             yes = gr.Button("Yes", variant="stop", scale=0, min_width=120, elem_id="library-yes")
             no = gr.Button("No, leave it", scale=0, min_width=120, elem_id="library-no")
         details = gr.HTML(apply_default_css=False)
@@ -137,8 +137,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         entries, unreadable = catalogue(project, registry=registry)
         shelf = replace(shelf, entries=tuple(entries), unreadable=tuple(unreadable))
         datasets = sorted({entry.manifest.metadata.dataset for entry in entries})
-        reasons = "\n".join(f"- left out: {each.reason}" for each in unreadable)
-        return shelf, gr.Markdown(reasons, visible=bool(unreadable)), gr.Dropdown(choices=[_ANY, *datasets])
+        reasons = "".join(f"<li>left out: {escape(each.reason)}</li>" for each in unreadable)
+        trouble = gr.HTML(f"<ul>{reasons}</ul>", visible=bool(unreadable))
+        return shelf, trouble, gr.Dropdown(choices=[_ANY, *datasets])
 
     @told
     def read_files(shelf: Shelf) -> Any:
@@ -167,15 +168,14 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         return shelf, listing(shelf, *filters), gr.skip(), *_details(shelf, project)
 
     @told
-    def choose(desk: Desk, place: str) -> Any:
-        model = Path(place).relative_to(project).as_posix() if is_file_reference(place) else place
-        studio.models.path(model)
+    def choose(shelf: Shelf) -> Any:
+        entry = shelf.entry(shelf.shown)
+        if entry is None:
+            raise UsageError("open the details of a model first")
+        # The same weights in several places are one choice, and only what is among the choices stays chosen.
+        model = studio.models.name_of(entry)
         choices = studio.models.choices()
-        known = [value for _, value in choices]
-        # A model in several places is offered once, by the first of them.
-        if model not in known:
-            choices = [*choices, (model, model)]
-        gr.Info(f"The tabs Generate and Codes now use {model}.", duration=4)
+        notice(f"The tabs Generate and Codes now use {model}.", 4)
         return gr.Dropdown(choices=choices, value=model), gr.Dropdown(choices=choices, value=model)
 
     @told
@@ -183,7 +183,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         if not is_file_reference(place):
             raise UsageError(f"{place} is registered already")
         version = register(Path(place), project)
-        gr.Info(f"{version.reference}{'' if version.created else ' was there already'}", duration=6)
+        notice(f"{version.reference}{'' if version.created else ' was there already'}")
 
     @told
     def do_promote(shelf: Shelf, place: str) -> Any:
@@ -193,14 +193,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             version = promote(place, project)
         except NotPromoted as error:
             shelf = replace(shelf, asked=("promote", place))
-            reasons = "; ".join(map(escape, error.reasons))
-            return (
-                shelf,
-                gr.Row(visible=True),
-                f"Against **{place}** speaks: {reasons}.",
-                gr.Button("Promote all the same"),
-            )
-        gr.Info(f"{version.name}@champion is {version.reference}", duration=6)
+            question = f"<p>Against <b>{escape(place)}</b> speaks: {escape('; '.join(error.reasons))}.</p>"
+            return shelf, gr.Row(visible=True), question, gr.Button("Promote all the same")
+        notice(f"{version.name}@champion is {version.reference}")
         return _calm(shelf)
 
     @told
@@ -218,7 +213,8 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             "" if isinstance(found, Path) or CHAMPION not in found.aliases else " It is the champion of its name."
         )
         shelf = replace(shelf, asked=("delete", place))
-        return shelf, gr.Row(visible=True), f"Delete **{what}** for good?{champion}", gr.Button("Delete for good")
+        question = f"<p>Delete <b>{escape(what)}</b> for good?{champion}</p>"
+        return shelf, gr.Row(visible=True), question, gr.Button("Delete for good")
 
     @told
     def answer_yes(shelf: Shelf) -> Any:
@@ -227,10 +223,10 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         act, reference = shelf.asked
         if act == "promote":
             version = promote(reference, project, force=True)
-            gr.Info(f"{version.name}@champion is {version.reference}", duration=6)
+            notice(f"{version.name}@champion is {version.reference}")
         else:
             removed = delete(reference, project, force=True)
-            gr.Info(f"Deleted {Path(removed).name if is_file_reference(removed) else removed}.", duration=6)
+            notice(f"Deleted {Path(removed).name if is_file_reference(removed) else removed}.")
         return _calm(shelf)
 
     @told
@@ -242,7 +238,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             path = import_file(file, project, name=(name or "").strip() or None)
         except DistillError as error:
             raise type(error)(str(error).replace(str(file), file.name)) from error
-        gr.Info(f"It is {path.relative_to(project).as_posix()} now.", duration=6)
+        notice(f"It is {path.relative_to(project).as_posix()} now.")
         return None
 
     hidden: dict[str, Any] = {"show_progress": "hidden"}
@@ -263,7 +259,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         control.input(search, [shelf, *filters], cards, **hidden)
     words.change(search, [shelf, *filters], cards, trigger_mode="always_last", **hidden)
     cards.pick(pick, [shelf, *filters], [shelf, cards, differences, *shown], trigger_mode="multiple", **hidden)
-    use.click(choose, [studio.desk, place], [studio.generate_model, studio.codes_model])
+    use.click(choose, shelf, [studio.generate_model, studio.codes_model])
     again(enter.click(do_register, place, None, show_progress_on=place))
     asking = [shelf, question, asked, yes]
     again(rise.click(do_promote, [shelf, place], asking, show_progress_on=place))

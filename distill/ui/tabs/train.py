@@ -4,37 +4,36 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from pydantic import ValidationError
 
 from distill.adaptive import get_adaptive_vqvae_config
-from distill.configs import RunConfig, VQVAEConfig
+from distill.configs import ModelConfig, RunConfig, VQVAEConfig
+from distill.dataset.overview import overview
+from distill.dataset.scan import scan
 from distill.errors import DistillError, UsageError
-from distill.library.datasets import count_sounds, list_datasets
+from distill.library.datasets import count_sounds
 from distill.live.folder import RunFolder
 from distill.projects import background
 from distill.projects.background import Order, workspace_named
 from distill.projects.steered import training_of
 from distill.ui.context import Context
 from distill.ui.failures import told
-from distill.ui.training_choice import chosen, live_view, said, training_choice
+from distill.ui.training_choice import chosen, dataset_choices, live_view, said, training_choice
 
 BOTH, FIRST = "Both models", "Only the VQ-VAE"
 # An empty field of numbers comes back as 0 once the page has shown it.
 PLANNED = "0: planned."
 LEVELS, WEIGHT = VQVAEConfig().num_quantizers, VQVAEConfig().commitment_weight
 WAIT_SECONDS = 120.0
+# Larger datasets all get the same settings.
+MOST_HEARD = 2000
 
 
-def build(context: Context) -> gr.Dropdown:
-    """Put the tab's controls into the open tab; the choice of a training, which other tabs may follow."""
+def build(context: Context, sounds: gr.Dropdown) -> gr.Dropdown:
+    """Put the tab's controls into the open tab, with the choice of sounds; the choice of a training, for others."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            sounds = gr.Dropdown(
-                choices=[],
-                label="Sounds",
-                info="A dataset of this project, or type a folder.",
-                allow_custom_value=True,
-                elem_id="train-sounds",
-            )
+            sounds.render()
             name = gr.Textbox(
                 value="",
                 label="Name of the model",
@@ -103,28 +102,25 @@ def build(context: Context) -> gr.Dropdown:
             live = gr.HTML(live_view(None, "train"), elem_id="train-live", apply_default_css=False)
 
     def opened() -> gr.Dropdown:
-        found = list_datasets(context.project)
-        choices = [(f"{each.path} ({each.files} files)", each.path) for each in found]
-        return gr.Dropdown(choices=choices, value=found[0].path if found else None)
+        choices = dataset_choices(context)
+        return gr.Dropdown(choices=choices, value=choices[0][1] if choices else None)
 
     def sized(folder: str | None) -> str:
         if not folder:
             return ""
         try:
-            files = count_sounds(context.named(folder))
+            files = _usable(context.named(folder))
         except DistillError as error:
             return str(error)
-        return f"auto: {get_adaptive_vqvae_config(files).codebook_size} for {files} files"
+        return f"auto: {get_adaptive_vqvae_config(files).codebook_size} for {files} usable files"
 
     def started(folder: str | None, model: str, until: str, *values: Any) -> tuple[gr.Dropdown, str]:
         if not folder:
             raise UsageError("choose the sounds first: a dataset, or a folder")
-        order = Order(
-            str(context.named(folder)),
-            _settings(*values),
-            model.strip() or None,
-            "train_vqvae" if until == FIRST else None,
-        )
+        source = context.named(folder)
+        if not count_sounds(source):
+            raise UsageError(f"{folder}: no file in it looks like a sound")
+        order = Order(str(source), _settings(*values), _named(model), "train_vqvae" if until == FIRST else None)
         root = background.start(context.project, order)
         return chosen(context, root.name), said(f"{root.name} has begun. It goes on when this page is closed.")
 
@@ -182,6 +178,30 @@ def _settings(
     }
     settings = [f"{name}={value}" for name, value in given.items() if value is not None]
     return (*settings, *(line.strip() for line in more.splitlines() if line.strip()))
+
+
+def _named(text: str) -> str | None:
+    """The name of the model; None where it is left to the training.
+
+    Raises:
+        UsageError: the training would not take it.
+    """
+    name = text.strip()
+    if not name:
+        return None
+    try:
+        return ModelConfig(name=name).name
+    except ValidationError as error:
+        raise UsageError(
+            f"{name!r} cannot be a model's name: use up to 100 letters (a to z), digits, dots, dashes and underscores, "
+            "the first a letter or digit"
+        ) from error
+
+
+def _usable(folder: Path) -> int:
+    """How many files of a folder a training would use; of more than change anything, how many look like sounds."""
+    files = count_sounds(folder)
+    return files if files > MOST_HEARD else int(overview("", scan(folder))["usable"])
 
 
 def _root(context: Context, name: str | None) -> Path:
