@@ -61,18 +61,24 @@ def record(opened: RunWorkspace, path: Path) -> RegisteredVersion | None:
 
 def show(opened: RunWorkspace, path: Path, version: RegisteredVersion | None) -> None:
     """Link the model, its run and its version in Prefect's page."""
-    run_id, address = run_of(opened), shown(tracking_address(opened.project))
+    words = summary(opened.project, path, version, run_of(opened))
+    create_markdown_artifact(words, key="model", description="The model, its run and its version")
+
+
+def summary(project: Path, path: Path, version: RegisteredVersion | None, run_id: str | None) -> str:
+    """What Prefect's page says of a model, in Markdown; whoever sees that page need not know MLflow's password."""
+    address = shown(tracking_address(project))
     lines = [f"- model: [{path}]({path.as_uri()})"]
     if version is not None:
         lines.append(f"- registered as **{version.reference}**")
-    if run_id is not None and artifact_location(opened.project) is None:
+    if run_id is not None and artifact_location(project) is None:
         lines.append(f"- [MLflow run]({address}/#/runs/{run_id})")
     elif run_id is not None:
         lines.append(
             f"- MLflow run `{run_id}` in `{address}`: [its page](http://127.0.0.1:5000/#/runs/{run_id}), "
             "which `distill tracking open` serves"
         )
-    create_markdown_artifact("\n".join(lines), key="model", description="The model, its run and its version")
+    return "\n".join(lines)
 
 
 def _finished(opened: RunWorkspace) -> bool:

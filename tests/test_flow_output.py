@@ -1,4 +1,4 @@
-"""Where flows write: inside their project, whatever they are asked for."""
+"""What flows write, and where: inside their project, and nothing secret."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from distill.errors import UsageError
 pytest.importorskip("prefect")
 
 from flows.generate import inside
+from flows.recording import summary
 
 
 @pytest.mark.parametrize("output", ["generated", ".", "a/b/c", "a/./b", "...", "inner/deep"])
@@ -30,3 +31,13 @@ def test_a_way_out_of_the_project_is_refused_in_one_line(tmp_path: Path, output:
         inside(project, output)
     assert "\n" not in str(refused.value)
     assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("address", ["https://me:secret@runs.example.org", "postgresql://me:secret@db/mlflow"])
+def test_no_password_of_mlflow_stands_in_an_artifact(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    words = summary(tmp_path, tmp_path / "model.distill", None, "run1")
+    assert "run1" in words
+    assert "secret" not in words

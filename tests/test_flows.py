@@ -207,7 +207,8 @@ class TestServer:
         process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert address in process.stdout.readline()
-        yield process, {"PREFECT_API_URL": f"{address}/api"}
+        login = f"distill:{(project / '.distill' / 'prefect' / 'password').read_text()}"
+        yield process, {"PREFECT_API_URL": f"{address}/api", "PREFECT_API_AUTH_STRING": login}
         process.send_signal(signal.SIGINT)
         process.wait(60)
         with pytest.raises(URLError):
