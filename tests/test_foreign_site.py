@@ -178,6 +178,8 @@ def test_nothing_of_the_page_is_there_without_the_token(page: Server) -> None:
 def test_the_token_is_the_same_after_a_restart(page: Server, project: Path) -> None:
     with served(project) as again:
         assert again.bearer == page.login
+    # What the second page kept is gone with it, and the first one's is not.
+    assert len([each for each in (project / ".distill" / "ui").iterdir() if each.is_dir()]) == 1
 
 
 @pytest.mark.parametrize("name", ["page", "prefect"])

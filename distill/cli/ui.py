@@ -1,5 +1,6 @@
 """`distill ui`: the page."""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -38,4 +39,10 @@ def ui(
         print_result([address], {}, as_json=False)
         stderr.print("Ctrl-C ends it; trainings go on.")
 
+    # What the page keeps while it runs is removed either way.
+    signal.signal(signal.SIGTERM, _interrupt)
     serve(project, host=host, port=port, on_up=show)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt

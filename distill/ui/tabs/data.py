@@ -89,10 +89,10 @@ def build(context: Context, training_sounds: gr.Dropdown) -> None:
         before: str | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[Any]:
-        if text or before is None:
-            if not text:
-                raise UsageError("drop sounds, or name a folder first")
+        if text:
             return [*judged(context.named(text), Path(text).name, progress), ""]
+        if before is None or not Path(before).is_relative_to(dropped_files):
+            raise UsageError("drop sounds, or name a folder first")
         return [*judged(Path(before), "What you dropped", progress), gr.skip()]
 
     def judged(path: Path, title: str, progress: gr.Progress) -> list[Any]:
