@@ -142,6 +142,11 @@ def prepared(root: Path, name: str, seed: int, args: argparse.Namespace, **run: 
     return workspace
 
 
+def held_out(dataset: PreparedDataset, name: str) -> list[Path]:
+    """The held-out files of a prepared set of sounds."""
+    return _files(dataset, "validation", name)
+
+
 def _files(dataset: PreparedDataset, split: str, name: str) -> list[Path]:
     table = dataset.manifest
     return [sounds(name) / path for path in table["path"][table["split"] == split]]
@@ -151,7 +156,7 @@ def measure(workspace: Workspace, dataset: PreparedDataset, name: str) -> tuple[
     """Distances of the reconstructions, and of the training mean, to the held-out chunks."""
     transform = MelTransform(dataset.spectrogram)
     model = build_networks(read_model(workspace.vqvae), workspace.vqvae).vqvae
-    log_mels = transform.log_mel(normalised_chunks(_files(dataset, "validation", name), dataset.spectrogram))
+    log_mels = transform.log_mel(normalised_chunks(held_out(dataset, name), dataset.spectrogram))
     with torch.no_grad():
         rebuilt = torch.cat([model(part[:, None])[0][:, 0] for part in log_mels.split(32)])
     power = transform.to_power(log_mels)

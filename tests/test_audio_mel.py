@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seams import novelty, seams
+from waves import modulation
 
 from distill.audio import invert
 from distill.audio.augment import augment
@@ -104,6 +105,33 @@ def test_fitting_the_magnitudes_to_the_mel_brings_the_sound_nearer_to_it(monkeyp
     with_fits = error()
     monkeypatch.setattr(invert, "_FITS", ())
     assert with_fits < 0.95 * error()
+
+
+def _buzz(samples: np.ndarray) -> float:
+    return modulation(samples, CONFIG.sample_rate, CONFIG.sample_rate / CONFIG.hop_length)
+
+
+@pytest.mark.parametrize("decay", [0.0, 5.0])
+def test_noise_does_not_buzz_at_the_hop_rate(decay: float) -> None:
+    fading = np.exp(-decay * np.arange(48_000) / 48_000).astype(np.float32)
+    for seed in range(3):
+        wave = noise(1.0, seed, 48_000) * fading
+        log_mel = MelTransform(CONFIG).log_mel(torch.from_numpy(wave))
+        assert _buzz(griffin_lim(log_mel[None], CONFIG)[0].numpy()) < _buzz(wave) + 0.05
+
+
+def test_partials_stay_tones_beside_noise() -> None:
+    time = np.arange(48_000) / 48_000
+    partials = sum(np.sin(2 * np.pi * frequency * time) for frequency in (220.0, 554.0, 887.0)) / 6
+    wave = (partials + noise(1.0, 0, 48_000, 0.03)).astype(np.float32)
+    log_mel = MelTransform(CONFIG).log_mel(torch.from_numpy(wave))[None]
+
+    def tonal(samples: np.ndarray) -> float:
+        power = np.abs(np.fft.rfft(samples[:47_616] * np.hanning(47_616))) ** 2
+        near = [power[round(f * 47_616 / 48_000) + np.arange(-8, 9)].sum() for f in (220.0, 554.0, 887.0)]
+        return float(sum(near) / power.sum())
+
+    assert tonal(griffin_lim(log_mel, CONFIG)[0].numpy()) > 0.9 * tonal(wave)
 
 
 def test_what_is_below_the_floor_is_not_heard() -> None:
