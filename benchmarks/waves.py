@@ -8,10 +8,12 @@
 - `level`: energy against that of the original, in dB.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-Samples = npt.NDArray[np.floating]
+Samples = npt.NDArray[np.floating[Any]]
 
 _CROSSOVER = 3000.0
 # What is heard beside the loudest moment, and the time over which an envelope is its own mean.
