@@ -3,6 +3,7 @@
 Files, flags, forms and the documentation are made from these models; nothing else lists parameters.
 """
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -57,14 +58,42 @@ class SpectrogramConfig(Config):
         48_000, ge=8_000, le=192_000, description="Sample rate that sounds are resampled to, in Hz."
     )
     n_fft: int = Field(2048, ge=256, le=8192, description="Window length of the Fourier transform, in samples.")
-    hop_length: int = Field(512, ge=64, le=4096, description="Step between two frames, in samples.")
-    n_mels: int = Field(128, ge=16, le=256, multiple_of=STRIDE, description="Number of mel bins.")
+    hop_length: int = Field(
+        512, ge=64, le=4096, description="Step between two frames, in samples; at most half of n_fft."
+    )
+    n_mels: int = Field(
+        128, ge=16, le=256, multiple_of=STRIDE, description="Number of mel bins; n_fft limits how many there can be."
+    )
     floor_db: float = Field(
         -20.0,
         ge=-60.0,
         le=20.0,
         description="Mel power, in dB, below which the logarithm levels off: log1p(power / floor).",
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> "SpectrogramConfig":
+        if 2 * self.hop_length > self.n_fft:
+            raise ValueError(
+                f"hop_length ({self.hop_length}) must not be above half of n_fft ({self.n_fft}): "
+                "frames that overlap less cannot be made sound again"
+            )
+        if empty := self._empty_filters(self.n_mels):
+            most = max((n for n in range(STRIDE, self.n_mels, STRIDE) if not self._empty_filters(n)), default=0)
+            lower = f"lower it to {most}, or " if most else ""
+            raise ValueError(
+                f"n_mels ({self.n_mels}) is too much for n_fft ({self.n_fft}) at {self.sample_rate} Hz, as {empty} "
+                f"mel bins lie between its frequencies: {lower}raise n_fft"
+            )
+        return self
+
+    def _empty_filters(self, n_mels: int) -> int:
+        """Triangular filters, evenly spaced in mel after HTK, within which no frequency of the transform lies."""
+        top = math.log10(1.0 + self.sample_rate / 2 / 700.0)
+        edges = [700.0 * (10.0 ** (top * index / (n_mels + 1)) - 1.0) for index in range(n_mels + 2)]
+        step = self.sample_rate / self.n_fft
+        first_inside = ((math.floor(low / step) + 1) * step for low in edges)
+        return sum(inside >= high for inside, high in zip(first_inside, edges[2:], strict=False))
 
 
 class RunConfig(Config):

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from seams import novelty, seams
 from waves import modulation
 
@@ -16,7 +18,7 @@ from distill.audio.augment import augment
 from distill.audio.invert import PIECE_FRAMES, fitted, griffin_lim, griffin_lim_blocks, linear_power
 from distill.audio.mel import MelTransform, chunk_frames, frames_of, mel_filters
 from distill.audio.torchaudio_import import import_torchaudio
-from distill.configs import SpectrogramConfig
+from distill.configs import STRIDE, SpectrogramConfig
 from sounds_util import noise, tone
 
 CONFIG = SpectrogramConfig()
@@ -39,6 +41,17 @@ def test_power_is_torchaudios(config: SpectrogramConfig) -> None:
     expected = plain(samples)
     assert power.shape == expected.shape
     assert torch.allclose(power, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filterbank has all zero values")
+@given(st.sampled_from([8000, 16_000, 44_100, 48_000, 96_000]), st.sampled_from([256, 512, 1024, 2048, 4096]))
+@settings(deadline=None, max_examples=10)
+def test_a_spectrogram_is_taken_where_every_filter_holds_something(sample_rate: int, n_fft: int) -> None:
+    for n_mels in range(STRIDE, 257, STRIDE):
+        values = {"sample_rate": sample_rate, "n_fft": n_fft, "hop_length": n_fft // 2, "n_mels": n_mels}
+        full = bool(mel_filters(SpectrogramConfig.model_construct(**values)).any(0).all())
+        with nullcontext() if full else pytest.raises(ValidationError, match="raise n_fft"):
+            SpectrogramConfig(**values)
 
 
 @given(samples=st.integers(1, 5000))

@@ -1,6 +1,5 @@
 """The log mel spectrogram that the models see, and its way back to mel power."""
 
-import warnings
 from functools import lru_cache
 
 import torch
@@ -38,18 +37,15 @@ def chunk_frames(config: SpectrogramConfig, seconds: float) -> int:
 def mel_filters(config: SpectrogramConfig) -> Tensor:
     """The mel filter bank `[n_fft // 2 + 1, n_mels]` (HTK scale, triangles of height 1), as torchaudio defines it."""
     functional = import_torchaudio().functional
-    with warnings.catch_warnings():
-        # Narrow filters between two bins are empty and their rows stay 0, which does no harm here.
-        warnings.simplefilter("ignore")
-        return functional.melscale_fbanks(
-            n_freqs=config.n_fft // 2 + 1,
-            f_min=0.0,
-            f_max=config.sample_rate / 2,
-            n_mels=config.n_mels,
-            sample_rate=config.sample_rate,
-            norm=None,
-            mel_scale="htk",
-        )
+    return functional.melscale_fbanks(
+        n_freqs=config.n_fft // 2 + 1,
+        f_min=0.0,
+        f_max=config.sample_rate / 2,
+        n_mels=config.n_mels,
+        sample_rate=config.sample_rate,
+        norm=None,
+        mel_scale="htk",
+    )
 
 
 class MelTransform:

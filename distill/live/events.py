@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distill.errors import DistillError
+from distill.errors import DistillError, Interrupted
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,8 @@ Listener = Callable[[Event], None]
 class Listeners:
     """Passes each event on to every listener.
 
-    A listener that fails is reported once and left out from then on: watching never ends a training.
+    A listener that fails is reported once and left out from then on: watching never ends a training. Only a request to
+    stop passes through.
     """
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
@@ -180,8 +181,11 @@ class Listeners:
         for listener in list(self._listeners):
             try:
                 listener(event)
-            except DistillError:
+            except Interrupted:
                 raise
-            except Exception:
+            except Exception as error:
                 self._listeners.remove(listener)
-                logger.exception("%s failed and is left out from here on", type(listener).__name__)
+                known = isinstance(error, DistillError)
+                said = f" ({error})" if known else ""
+                name = type(listener).__name__
+                logger.warning("%s failed and is left out from here on%s", name, said, exc_info=not known)

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 
+# Who wrote what a training itself wrote, or took up.
+TRAINING = "training"
+
 # By parameter: what it was and what it is.
 Changes = dict[str, tuple[Any, Any]]
 
@@ -111,14 +114,24 @@ class RuntimeConfigManager:
         return self._change(dict(changes), validate=True, who=who)
 
     def reset(self, settings: Settings) -> None:
-        """Write these settings whatever the file holds; they count as known.
+        """Write the settings of a training whatever the file holds; they count as known.
+
+        An edit that nobody has looked at is lost, and the status file and the log say so.
 
         Raises:
             StorageError: the file cannot be written.
         """
         with self._guard, self._locked():
-            self._write(settings.values())
+            lost = self._unseen()
+            self._write(settings.values(), TRAINING)
             self._known, self._checked = settings.values(), self._read()
+        if lost:
+            self.refuse(f"something else was changed at the same time: make it again ({lost})")
+
+    def expect(self, settings: Settings) -> None:
+        """Let these settings count as known: the next look reports in what the file differs from them."""
+        with self._guard:
+            self._known, self._checked = settings.values(), b""
 
     def check_for_updates(self) -> Changes:
         """What others changed in the file since this manager last looked, as (old, new).
@@ -149,12 +162,13 @@ class RuntimeConfigManager:
             return changes
 
     def writer(self) -> str:
-        """Who wrote what the file holds: `python` for a manager, `file` for an edit by hand."""
+        """Who wrote what the file holds: `training`, `python` for another manager, `file` for an edit by hand."""
         try:
-            note = read_json(self._note, what="note about a writer", schema=SCHEMA)
+            with self._guard, self._locked():
+                data, note = self._read(), read_json(self._note, what="note about a writer", schema=SCHEMA)
         except DistillError:
             return "file"
-        return str(note["who"]) if note.get("digest") == _digest(self._read()) else "file"
+        return str(note["who"]) if note.get("digest") == _digest(data) else "file"
 
     def save_snapshot(self, step: int) -> Path:
         """Keep the settings as they are, under a step; the file.
@@ -231,10 +245,24 @@ class RuntimeConfigManager:
             raise StorageError(f"cannot read {self.path}: {error.strerror}") from error
 
     def _write(self, values: Mapping[str, Any], who: str = "python") -> None:
-        # The note comes first: a file without a fitting one counts as edited by hand.
+        # The note comes last: where it is missing, the file holds what is wanted and counts as edited by hand.
         text = self._text(values)
-        write_json(self._note, {"schema": SCHEMA, "who": who, "digest": _digest(text)})
         write_bytes(self.path, text)
+        self._sign(text, who)
+
+    def _sign(self, text: bytes, who: str) -> None:
+        write_json(self._note, {"schema": SCHEMA, "who": who, "digest": _digest(text)})
+
+    def _unseen(self) -> str:
+        """What others wrote into the file since this manager last looked, in words; empty when they did not."""
+        try:
+            data = self._read()
+            if data == self._checked:
+                return ""
+            changes = difference(self._known, self._parsed(data).values())
+        except (ArtifactError, UsageError, StorageError) as error:
+            return str(error)
+        return ", ".join(f"{name} {old} -> {new}" for name, (old, new) in changes.items())
 
     def _text(self, values: Mapping[str, Any]) -> bytes:
         # In the order of the table, which keeps what belongs together on neighbouring lines.
@@ -244,8 +272,13 @@ class RuntimeConfigManager:
             raise UsageError(f"a value that JSON cannot hold: {error}") from error
 
     def acknowledge(self, changes: Changes, step: int) -> None:
-        """Say in the status file that an edit took effect when the training had done `step` steps."""
+        """Say in the status file that an edit took effect when the training had done `step` steps; it is taken up."""
         self._tell(accepted=True, problem=None, changes=changes, step=step)
+        try:
+            with self._guard, self._locked():
+                self._sign(self._checked, TRAINING)
+        except StorageError as error:
+            logger.warning("%s", error)
 
     def refuse(self, problem: str) -> None:
         """Say in the status file and the log why an edit is not applied."""

@@ -1,6 +1,7 @@
 """Where a stage stands, in files that other processes read."""
 
 import json
+import logging
 import os
 import resource
 import sys
@@ -9,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from distill.errors import DistillError
+from distill.errors import DistillError, StorageError
 from distill.files import canonical_json, finite, read_json, storage_errors, write_json
 from distill.live.events import (
     EpochDone,
@@ -24,6 +25,8 @@ from distill.live.events import (
     TrainingStarted,
     Warned,
 )
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 INTERVAL_SECONDS = 1.0
@@ -88,7 +91,10 @@ def _parsed(data: bytes) -> list[dict[str, Any]]:
 
 
 class StatusListener:
-    """Writes the status whole, at most once a second while the stage works, and each evaluation as a line."""
+    """Writes the status whole, at most once a second while the stage works, and each evaluation as a line.
+
+    What cannot be written, as the disk is full, is said once; the next status is written when that is possible.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -96,8 +102,18 @@ class StatusListener:
         self.before: dict[str, Any] = {}
         self.written = 0.0
         self.begun, self.first_step = 0.0, 0
+        self.unwritten: list[bytes] = []
+        self.told = False
 
     def __call__(self, event: Event) -> None:
+        try:
+            self._take(event)
+        except StorageError as error:
+            if not self.told:
+                logger.warning("%s; the work goes on, and is not shown elsewhere meanwhile", error)
+            self.told = True
+
+    def _take(self, event: Event) -> None:
         if event.stage != self.values.get("stage"):
             self.before = read_status(self.root, event.stage) or {}
             self.values = {"schema": SCHEMA, "stage": event.stage, "state": "running", "pid": os.getpid()}
@@ -154,18 +170,22 @@ class StatusListener:
     def _go_back(self, event: TrainingStarted) -> None:
         """Take up what was said of a training that goes on from a checkpoint; of one that begins nothing was."""
         if event.step == 0:
-            rows_file(self.root, event.stage).unlink(missing_ok=True)
+            path = rows_file(self.root, event.stage)
+            with storage_errors(path, "remove"):
+                path.unlink(missing_ok=True)
             return
         self._add(event.stage, {BACK_TO: event.step})
         self.values |= {name: self.before[name] for name in KEPT if name in self.before}
 
     def _add(self, stage: str, row: dict[str, Any]) -> None:
+        # It starts a line as well: the one before may have been cut off.
+        self.unwritten.append(b"\n" + canonical_json(finite(row)) + b"\n")
         path = rows_file(self.root, stage)
         with storage_errors(path, "write"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as handle:
-                # It starts a line as well: the one before may have been cut off.
-                handle.write(b"\n" + canonical_json(finite(row)) + b"\n")
+                handle.write(b"".join(self.unwritten))
+        self.unwritten.clear()
 
 
 def _memory_mb() -> float:

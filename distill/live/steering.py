@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from distill.live.events import Listeners, Paused, RolledBack, Tuned, Validated
 from distill.live.folder import SCHEMA, Request, RunFolder
 from distill.live.journal import ROLLBACK, Entry, Journal, effects_of
 from distill.live.parameters import Settings
-from distill.live.runtime_config import Changes, RuntimeConfigManager, difference
+from distill.live.runtime_config import TRAINING, Changes, RuntimeConfigManager, difference
 from distill.live.stopping import StopRequest
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class Steering:
         self._require_replayable()
         self.applied = 0
         self.paused = False
+        self.known_here = False
         self.manager: RuntimeConfigManager | None = None
         self._later: list[tuple[int, str]] = []
 
@@ -77,6 +78,8 @@ class Steering:
             StorageError: another one is, or the folder cannot be written.
         """
         with self.folder.held():
+            with suppress(DistillError):
+                self.known_here = self.folder.noted()[0] == self.state
             self.folder.note(self.state, self.base.values())
             yield
 
@@ -90,7 +93,11 @@ class Steering:
         return effects_of(self.entries[: self.applied])
 
     def begin(self, loop: Steerable, effects: list[dict[str, Any]]) -> None:
-        """Take up a training in which these effects of the journal are in force."""
+        """Take up a training in which these effects of the journal are in force.
+
+        An edit of the file that was made while nobody trained here counts from the next step on. That of another
+        training does not, which is said.
+        """
         self.applied = len(effects)
         self.settings = self.base
         for effect in effects:
@@ -99,8 +106,17 @@ class Steering:
         if self.manager is not None:
             self._rewrite_file()
             return
+        begun = self.folder.config_file.exists()
         self.manager = RuntimeConfigManager(self.folder.config_file, self.base.training)
-        self.manager.reset(self.settings)
+        if not begun or self.manager.writer() == TRAINING:
+            self.manager.reset(self.settings)
+        elif self.known_here:
+            self.manager.expect(self._settings_at_the_end())
+        else:
+            self.manager.expect(self.settings)
+            if self.manager.check_for_updates():
+                self.manager.refuse("it was made for a training with other parameters or sounds: edit it again")
+            self.manager.reset(self.settings)
         if self.entries:
             logger.info(
                 "%s: %d live changes in %s are replayed", self.folder.stage, len(self.entries), self.journal.path
@@ -127,8 +143,8 @@ class Steering:
             return
         try:
             self._tell_file(self._change(loop, changes, "controller"))
-        except UsageError as error:
-            logger.warning("the controller's change does not fit: %s", error)
+        except (UsageError, StorageError) as error:
+            logger.warning("the controller's change is not made: %s", error)
 
     @property
     def replaying(self) -> bool:
@@ -136,14 +152,20 @@ class Steering:
         return self.applied < len(self.entries)
 
     def _require_replayable(self) -> None:
-        settings = self.base
         for number, entry in enumerate(self.entries):
             if number and entry.step < self.entries[number - 1].step:
                 raise ArtifactError(f"{self.journal.path}: entry {entry.seq} goes back in time without a rollback")
+        self._settings_at_the_end()
+
+    def _settings_at_the_end(self) -> Settings:
+        """The settings when the whole journal is in force."""
+        settings = self.base
+        for entry in self.entries:
             try:
                 settings = settings.changed(entry.change)
             except UsageError as error:
                 raise ArtifactError(f"{self.journal.path}, entry {entry.seq} cannot be replayed: {error}") from error
+        return settings
 
     def _replay(self, loop: Steerable) -> bool:
         before = self.applied
@@ -160,12 +182,13 @@ class Steering:
             return False
         try:
             self._require_present()
-        except UsageError as error:
+            who = self._manager.writer()
+            applied = self._change(loop, {name: new for name, (_, new) in changes.items()}, who)
+        except (UsageError, StorageError) as error:
             self._manager.refuse(str(error))
             self._rewrite_file()
             return False
-        who = self._manager.writer()
-        self._manager.acknowledge(self._change(loop, {name: new for name, (_, new) in changes.items()}, who), loop.step)
+        self._manager.acknowledge(applied, loop.step)
         return True
 
     def _answer(self, request: Request, loop: Steerable, stop: StopRequest) -> bool:
@@ -240,7 +263,7 @@ class Steering:
         """Bring the file up to date without losing what somebody writes there at the same time."""
         if changes:
             try:
-                self._manager.update({name: new for name, (_, new) in changes.items()}, who="command")
+                self._manager.update({name: new for name, (_, new) in changes.items()}, who=TRAINING)
             except (ArtifactError, UsageError, StorageError):
                 self._rewrite_file()
         return changes

@@ -37,11 +37,13 @@ def log_spectral_distance(power: Tensor, target: Tensor, *, floor_db: float = -2
     active when its energy in the target is above 10 and above 1e-5 of the item's loudest frame.
 
     Returns:
-        `[2]`: the sum of the active frames' distances, and their number, so that batches add up.
+        `[2]` on the CPU: the sum of the active frames' distances, and their number, so that batches add up.
     """
     floor = 10 ** (floor_db / 10)
-    difference = 10 * (power.double().clamp(min=floor).log10() - target.double().clamp(min=floor).log10())
+    # Not every device knows float64.
+    power, target = power.cpu().double(), target.cpu().double()
+    difference = 10 * (power.clamp(min=floor).log10() - target.clamp(min=floor).log10())
     distance = difference.square().mean(1).sqrt()
-    energy = target.double().sum(1)
+    energy = target.sum(1)
     active = (energy > 1e-5 * energy.amax(1, keepdim=True)) & (energy > 10)
     return torch.stack([distance[active].sum(), active.sum().double()])

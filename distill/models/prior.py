@@ -263,12 +263,13 @@ def prior_loss(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0)
 
 
 def sum_by_level(nll: Tensor, targets: Tensor, levels: int) -> tuple[Tensor, Tensor]:
-    """Sum of `nll` and number of targets that count, each `[levels]` in float64, from `[batch, slots]`.
+    """Sum of `nll` and number of targets that count, each `[levels]` in float64 on the CPU, from `[batch, slots]`.
 
     Perplexity is exp(sum / number), of a level or of all together; those of several batches add up. The end counts to
     level 0, in whose place it comes.
     """
     beyond = -targets.shape[1] % levels
-    scored = functional.pad(targets != IGNORED, (0, beyond)).double()
-    sums = functional.pad(nll.detach().double(), (0, beyond)) * scored
+    # Not every device knows float64.
+    scored = functional.pad((targets != IGNORED).cpu(), (0, beyond)).double()
+    sums = functional.pad(nll.detach().cpu().double(), (0, beyond)) * scored
     return sums.unflatten(1, (-1, levels)).sum((0, 1)), scored.unflatten(1, (-1, levels)).sum((0, 1))

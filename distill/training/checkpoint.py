@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from distill.artifact.container import read_container, read_document, write_container
+from distill.artifact.container import read_container, write_container
 from distill.errors import ArtifactError, StorageError
 from distill.files import storage_errors
 from distill.training.position import (
@@ -20,9 +20,12 @@ from distill.training.position import (
     VERSION,
     Kind,
     Position,
+    abandon,
+    abandoned_files,
     best_file,
     checkpoint_files,
     find_checkpoint,
+    kind_of,
     read_position,
     step_of,
 )
@@ -79,7 +82,7 @@ class Checkpoints:
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
         path = self.folder / f"checkpoint-{position.step:09d}.safetensors"
         if kind == "regular" and path.is_file():
-            kind = self._kind(path)
+            kind = kind_of(path)
         document = {"format": FORMAT, "version": VERSION, "position": vars(position), "kind": kind}
         written = {"written": datetime.now(UTC).isoformat(timespec="seconds")}
         write_container(path, tensors, {**document, **written})
@@ -93,7 +96,11 @@ class Checkpoints:
         Raises:
             StorageError: they cannot be written.
         """
-        write_container(self._best(epoch), state, {"format": BEST_FORMAT, "version": VERSION, "epoch": epoch})
+        write_container(self.best(epoch), state, {"format": BEST_FORMAT, "version": VERSION, "epoch": epoch})
+
+    def best(self, epoch: int) -> Path:
+        """The file with the weights of the best epoch."""
+        return best_file(self.folder, epoch)
 
     def load_best(self, epoch: int) -> dict[str, Tensor]:
         """Read the weights of the best epoch.
@@ -101,7 +108,7 @@ class Checkpoints:
         Raises:
             ArtifactError: they are damaged.
         """
-        return read_container(self._best(epoch), format=BEST_FORMAT, version=VERSION).tensors
+        return read_container(self.best(epoch), format=BEST_FORMAT, version=VERSION).tensors
 
     def restore(
         self,
@@ -111,12 +118,12 @@ class Checkpoints:
     ) -> Position | None:
         """Set model, optimizer and random states to the newest intact checkpoint that fits; None when there is none.
 
-        Those that do not fit belong to another course of the training and are removed.
+        Those that do not fit belong to another course of the training and are abandoned (see `abandon`).
         """
         for path in reversed(checkpoint_files(self.folder)):
             try:
                 if not fits(read_position(path)):
-                    path.unlink(missing_ok=True)
+                    abandon(path)
                     continue
                 return self._restore(path, model, optimizer)
             except (ArtifactError, StorageError) as error:
@@ -124,7 +131,7 @@ class Checkpoints:
         return None
 
     def restore_step(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-        """Set everything to the checkpoint of a step and remove later ones.
+        """Set everything to the checkpoint of a step and abandon later ones.
 
         Raises:
             UsageError: there is none.
@@ -133,16 +140,13 @@ class Checkpoints:
         position = self._restore(find_checkpoint(self.folder, step), model, optimizer)
         for path in checkpoint_files(self.folder):
             if step_of(path) > step:
-                path.unlink(missing_ok=True)
+                abandon(path)
         return position
 
     def clear(self) -> None:
         """Remove every checkpoint."""
-        for path in [*checkpoint_files(self.folder), *self.folder.glob("best-*.safetensors")]:
+        for path in [*checkpoint_files(self.folder), *abandoned_files(self.folder), *self._best_files()]:
             path.unlink(missing_ok=True)
-
-    def _best(self, epoch: int) -> Path:
-        return best_file(self.folder, epoch)
 
     def _restore(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
         container = read_container(path, format=FORMAT, version=VERSION)
@@ -154,22 +158,20 @@ class Checkpoints:
         _restore(container.tensors, model, optimizer)
         return position
 
-    def _kind(self, path: Path) -> Kind:
-        try:
-            return read_document(path, format=FORMAT, version=VERSION).get("kind", "regular")
-        except ArtifactError:
-            return "regular"
-
     def _prune(self, position: Position) -> None:
         files = checkpoint_files(self.folder)
-        kept = [path for path in files[: -self.keep] if self._kind(path) != "regular"] + files[-self.keep :]
+        kept = [path for path in files[: -self.keep] if kind_of(path) != "regular"] + files[-self.keep :]
         for path in files:
             if path not in kept:
                 path.unlink(missing_ok=True)
-        best = {self._best(position.best_epoch), *(self._best(self._best_epoch(path)) for path in kept)}
-        for path in self.folder.glob("best-*.safetensors"):
+        named = [*kept, *abandoned_files(self.folder)]
+        best = {self.best(position.best_epoch), *(self.best(self._best_epoch(path)) for path in named)}
+        for path in self._best_files():
             if path not in best:
                 path.unlink(missing_ok=True)
+
+    def _best_files(self) -> list[Path]:
+        return list(self.folder.glob("best-*.safetensors"))
 
     def _best_epoch(self, path: Path) -> int:
         try:

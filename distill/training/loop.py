@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.configs import LiveConfig, TrainingConfig
-from distill.errors import Interrupted, TrainingError
+from distill.errors import Interrupted, StorageError, TrainingError
 from distill.files import finite
 from distill.live.controller import Measurement, State, get_plateau_info, observe
 from distill.live.events import (
@@ -86,8 +86,8 @@ def train(
 
     Raises:
         Interrupted: somebody asked to stop; the state is saved and the same call goes on from it.
-        TrainingError: too many steps in a row were not finite.
-        StorageError: a checkpoint cannot be written, or another process trains here.
+        TrainingError: too many steps in a row were not finite; the state is saved, and the same call tries on from it.
+        StorageError: another process trains here, or what is to be gone on from cannot be written.
     """
     with ExitStack() as stack:
         stack.enter_context(checkpoints.lock())
@@ -125,6 +125,9 @@ class _Loop:
     def run(self) -> Trained:
         restored = self.checkpoints.restore(self.task.model, self.optimizer, self._fits)
         self.position = restored or self.position
+        if self.position.skipped_in_row >= MOST_SKIPPED_IN_ROW:
+            # It ended with this; whoever starts it again wants it tried.
+            self.position.skipped_in_row = 0
         self.best_saved = self.position.best_epoch
         self.controller = State.restored(self.position.controller)
         self.emit(TrainingStarted(self.task.stage, self.step, self.total_steps, self.task.steps_per_epoch))
@@ -156,7 +159,7 @@ class _Loop:
             if previews:
                 self.emit(PreviewWritten(self.task.stage, position.epoch, previews))
             if position.finished or self._due():
-                self._save(self._regular_kind())
+                self._save_if_possible(self._regular_kind())
         return self._outcome()
 
     @property
@@ -207,7 +210,7 @@ class _Loop:
                     "the same command goes on from here"
                 )
             if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
-                self._save()
+                self._save_if_possible()
             self._step(batch)
         position.epoch += 1
         position.step_in_epoch = 0
@@ -255,8 +258,20 @@ class _Loop:
         if position.skipped_in_row >= MOST_SKIPPED_IN_ROW:
             raise TrainingError(
                 f"{MOST_SKIPPED_IN_ROW} steps in a row gave a loss that is not finite (up to step {position.step}): "
-                "lower the learning rate, or use precision fp32"
+                f"lower the learning rate, or use precision fp32; {self._kept()}"
             )
+
+    def _kept(self) -> str:
+        """Save everything there is at the end of a training that cannot go on; where it is, in words."""
+        try:
+            self._save()
+        except StorageError as error:
+            return f"nothing is saved: {error}"
+        position = self.position
+        if not position.best_epoch:
+            return "no epoch had been evaluated"
+        best = self.checkpoints.best(position.best_epoch)
+        return f"the best so far, of epoch {position.best_epoch} (held-out loss {position.best_loss:.4g}), is {best}"
 
     def _evaluation(self) -> Evaluation:
         self.task.model.eval()
@@ -267,8 +282,12 @@ class _Loop:
 
     def _previews(self) -> tuple[Path, ...]:
         self.task.model.eval()
-        with torch.no_grad():
-            previews = self.task.preview(self.position.epoch)
+        previews: tuple[Path, ...] = ()
+        try:
+            with torch.no_grad():
+                previews = self.task.preview(self.position.epoch)
+        except StorageError as error:
+            self._go_on_without("previews", error)
         self.task.model.train()
         return previews
 
@@ -331,6 +350,17 @@ class _Loop:
         interval = self.live.keep_interval
         return "kept" if interval and self.position.epoch % interval == 0 else "regular"
 
+    def _save_if_possible(self, kind: Kind = "regular") -> None:
+        """Save; a disk that is full for a while costs what a crash would then lose, and not the training."""
+        try:
+            self._save(kind)
+        except StorageError as error:
+            self.saved_at = time.monotonic()
+            self._go_on_without("checkpoint", error)
+
+    def _go_on_without(self, what: str, error: StorageError) -> None:
+        self.emit(Warned(self.task.stage, f"no_{what}", f"the training goes on without {what}: {error}"))
+
     def _save(self, kind: Kind = "regular") -> Path:
         position = self.position
         if self.steering:
@@ -348,8 +378,12 @@ class _Loop:
         position = self.position
         if position.best_loss is None:
             raise TrainingError("no epoch had a finite held-out loss: lower the learning rate, or use precision fp32")
+        if self.best is None or self.best_saved == position.best_epoch:
+            state = self.checkpoints.load_best(position.best_epoch)
+        else:
+            state = {name: value.cpu() for name, value in self.best.items()}
         return Trained(
-            state=self.checkpoints.load_best(position.best_epoch),
+            state=state,
             best_epoch=position.best_epoch,
             best_loss=position.best_loss,
             history=position.history,

@@ -76,6 +76,33 @@ def step_of(path: Path) -> int:
     return int(path.stem.partition("-")[2])
 
 
+def kind_of(path: Path) -> Kind:
+    """Why a checkpoint was written; `regular` where it cannot be read."""
+    try:
+        kind: Kind = read_document(path, format=FORMAT, version=VERSION).get("kind", "regular")
+    except ArtifactError:
+        return "regular"
+    return kind
+
+
+def abandon(path: Path) -> None:
+    """Take a checkpoint out of the training's way.
+
+    One that is to stay is set aside as `abandoned-<step>.safetensors`, with a number behind it where there is one.
+    """
+    if kind_of(path) == "regular":
+        path.unlink(missing_ok=True)
+        return
+    name = path.stem.replace("checkpoint", "abandoned")
+    others = len(list(path.parent.glob(f"{name}*.safetensors")))
+    path.replace(path.with_name(f"{name}{f'-{others + 1}' if others else ''}.safetensors"))
+
+
+def abandoned_files(folder: Path) -> list[Path]:
+    """The checkpoints that were set aside."""
+    return sorted(folder.glob("abandoned-*.safetensors"))
+
+
 def read_position(path: Path) -> Position:
     """Where the training stood at a checkpoint; weights are neither read nor checked.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from distill.errors import UsageError
 from distill.live.folder import RunFolder
 from distill.live.journal import ROLLBACK, Journal, effects_of
-from distill.training.position import checkpoint_files, step_of, verified_position
+from distill.training.position import abandon, checkpoint_files, step_of, verified_position
 
 
 def roll_back_stopped(folder: RunFolder, journal_path: Path, step: int) -> int:
@@ -33,5 +33,5 @@ def roll_back_stopped(folder: RunFolder, journal_path: Path, step: int) -> int:
             journal.append(newest, "command", {ROLLBACK: step}, {"kept": kept})
         for each, path in files.items():
             if each > step:
-                path.unlink(missing_ok=True)
+                abandon(path)
         return len(abandoned)
