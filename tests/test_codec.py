@@ -1,6 +1,5 @@
 """A model in use: sound to codes and back, and loading it from a file."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 import artifact_example
 from distill.artifact.model_file import read_model, write_model
 from distill.audio.mel import frames_of
-from distill.codec.analysis import find_codes, keep_codes
 from distill.codec.codec import Codec, normalise
+from distill.codec.kept import keep_codes
 from distill.codec.load import build_networks, load_codec, load_prior
 from distill.configs import STRIDE
 from distill.dataset.store import PreparedDataset
@@ -74,45 +73,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, PreparedDa
     return Codec(build_networks(file, workspace.vqvae).vqvae, dataset.spectrogram), dataset
 
 
-def test_codes_are_sought_that_decode_nearer_and_found_again(trained: tuple[Codec, PreparedDataset]) -> None:
-    model, dataset = trained
-    methods = {"encoder": model.encode_log_mel, "search": partial(find_codes, model)}
-    errors, changed = dict.fromkeys(methods, 0.0), dict.fromkeys(methods, 0.0)
-    for segment in dataset.segments_of("train")[:3]:
-        log_mel = dataset.segment(segment)
-        for name, find in methods.items():
-            codes = find(log_mel)
-            rebuilt = model.decode_log_mel(codes)
-            errors[name] += np.abs(rebuilt[:, : log_mel.shape[1]] - log_mel).mean()
-            plain = model.encode_log_mel(log_mel)
-            changed[name] += np.mean(find(model.decode_log_mel(plain))[..., 0] != plain[..., 0])
-    assert errors["search"] < 0.99 * errors["encoder"], errors
-    assert changed["search"] < changed["encoder"], changed
-
-
-def test_silence_has_one_code_in_a_band(trained: tuple[Codec, PreparedDataset]) -> None:
-    model, dataset = trained
-    sound = dataset.segment(dataset.segments_of("train")[0])
-    log_mel = np.concatenate([sound, np.zeros((128, 160), np.float32)], axis=1)
-    codes = find_codes(model, log_mel)[-8:]
-    assert (codes == codes[0]).all()
-    again = find_codes(model, model.decode_log_mel(find_codes(model, log_mel)))[-8:]
-    assert np.array_equal(again, codes)
-
-
 def test_codes_stay_like_those_of_a_grid_where_the_sound_is_what_it_was(trained: tuple[Codec, PreparedDataset]) -> None:
     model, dataset = trained
-    first, other = (find_codes(model, dataset.segment(dataset.segments_of("train")[index])) for index in (0, 1))
+    rows = {dataset.segment_name(row)[:5]: row for row in dataset.segments_of("train")}
+    first, other = (model.encode_log_mel(dataset.segment(rows[name])) for name in ("tone0", "noise"))
     rebuilt = model.decode_log_mel(first)
     heard = model.log_mel(model.waveform(rebuilt))
-    kept = keep_codes(model, heard, find_codes(model, heard), first)
+    kept = keep_codes(model, heard, model.encode_log_mel(heard), first)
     assert np.mean(kept[: len(first)] != first) < 0.05
     longer = np.concatenate([rebuilt, rebuilt], axis=1)
-    kept = keep_codes(model, longer, find_codes(model, longer), first)
+    kept = keep_codes(model, longer, model.encode_log_mel(longer), first)
     assert np.array_equal(kept[: len(first) - 1], first[:-1])
     # Where the sound is another one, they give way.
     target = model.decode_log_mel(other)
-    kept = keep_codes(model, target, find_codes(model, target), first)
+    kept = keep_codes(model, target, model.encode_log_mel(target), first)
     error = np.abs(model.decode_log_mel(kept) - target).mean()
     plain = np.abs(rebuilt[:, : target.shape[1]] - target[:, : rebuilt.shape[1]]).mean()
     assert error < 0.5 * plain, (error, plain)

@@ -72,6 +72,19 @@ def test_the_sound_of_an_edit_is_as_near_to_its_spectrogram_as_that_of_the_whole
     assert error(found.samples) < 1.1 * error(whole.samples)
 
 
+def test_a_stretch_that_is_made_anew_is_made_with_the_frame_behind_it() -> None:
+    codec, start = model().codec, grid(24)
+    before = render(model(), start)
+    found = rerender(model(), before, SetCode(selection=Selection(columns=(12, 13)), code=1).apply(start))
+    first, last = (each // codec.column_samples for each in found.renewed)
+    begin, end = first - 1, last + 1
+    known = before.samples[begin * codec.column_samples : end * codec.column_samples].copy()
+    known[codec.column_samples : -codec.column_samples] = np.nan
+    made = codec.waveform(found.log_mel[:, 16 * begin : 16 * end + 1], known)
+    renewed = found.samples[found.renewed[0] : found.renewed[1]]
+    np.testing.assert_allclose(made[codec.column_samples : -codec.column_samples], renewed, atol=1e-5)
+
+
 def test_an_entry_is_heard_with_the_other_levels_silent_and_not_with_their_code_0() -> None:
     vqvae = model().codec.vqvae
     books = vqvae.quantizer.codebooks

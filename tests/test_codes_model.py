@@ -11,12 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import distill.codec.analysis
-import distill.codec.codec
 from codes_util import IDENTITY, OTHER_IDENTITY, edits, grid, grids, model, selections
 from distill.audio.sound import Sound
-from distill.codec.analysis import find_codes, keep_codes
 from distill.codec.codec import normalise
+from distill.codec.kept import keep_codes
 from distill.codec.load import Networks
 from distill.codes.blend import blend
 from distill.codes.edits import Freeze, Repeat, SetCode
@@ -41,7 +39,7 @@ def test_a_file_is_encoded_as_in_training_whatever_its_level_rate_and_channels(t
     mono = tone(0.7, rate=48_000)
     path = save(tmp_path / "a.wav", mono, 48_000, subtype="FLOAT")
     found = encode_file(model(), path)
-    expected = find_codes(model().codec, model().codec.log_mel(normalise(mono).samples))
+    expected = model().codec.encode(normalise(mono).samples)
     assert np.array_equal(found.codes, expected)
     assert found.source is not None
     assert (found.source.name, round(found.source.seconds, 3)) == ("a.wav", 0.7)
@@ -75,7 +73,7 @@ def test_a_sound_is_encoded_at_the_level_of_the_grid_that_it_came_from() -> None
     assert again.source == replace(first.source, name="quieter")
     level = 0.3 * sound.samples[0] * 10 ** (first.source.gain_db / 20)
     log_mel = model().codec.log_mel(level.astype(np.float32))
-    found = find_codes(model().codec, log_mel)
+    found = model().codec.encode_log_mel(log_mel)
     assert np.array_equal(again.codes, keep_codes(model().codec, log_mel, found, first.codes))
     with pytest.raises(DataError, match="not made from a sound"):
         encode_sound(model(), sound, "noise", like=grid(3, source=None))
@@ -83,7 +81,7 @@ def test_a_sound_is_encoded_at_the_level_of_the_grid_that_it_came_from() -> None
         encode_sound(model(), sound, "noise", like=grid(model=OTHER_IDENTITY))
 
 
-def test_a_long_sound_is_encoded_in_pieces_as_if_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_sound_is_encoded_in_pieces_as_if_whole() -> None:
     codec = model().codec
     samples = noise(50.0, rate=48_000)
     log_mel = codec.mel.log_mel(torch.from_numpy(samples))[None]
@@ -93,10 +91,6 @@ def test_a_long_sound_is_encoded_in_pieces_as_if_whole(monkeypatch: pytest.Monke
     assert found.shape == whole.shape
     # Rounding may turn a code that is as near as another.
     assert np.mean(found == whole) > 0.999
-    monkeypatch.setattr(distill.codec.analysis, "ROUNDS", 2)
-    in_pieces = find_codes(codec, log_mel[0].numpy())
-    monkeypatch.setattr(distill.codec.codec, "PIECE_COLUMNS", 1000)
-    assert np.mean(in_pieces == find_codes(codec, log_mel[0].numpy())) > 0.999
 
 
 @FEW
@@ -126,7 +120,7 @@ def test_decoding_restores_the_level_of_the_source_without_clipping() -> None:
 def test_a_round_trip_counts_the_codes_that_change() -> None:
     start = grid(5)
     found = round_trip(model(), start)
-    again = find_codes(model().codec, model().codec.decode_log_mel(start.codes))
+    again = model().codec.encode_log_mel(model().codec.decode_log_mel(start.codes))
     assert found.by_spectrogram == pytest.approx([np.mean(again[..., i] != start.codes[..., i]) for i in range(LEVELS)])
     assert len(found.by_sound) == len(found.by_file) == LEVELS
     assert all(0 <= share <= 1 for share in (*found.by_sound, *found.by_file))

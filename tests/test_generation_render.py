@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from distill.audio.invert import LogMel, griffin_lim_blocks
-from distill.codec.codec import Codec, Samples
+from distill.codec.codec import Codec, Grid, Samples
 from distill.errors import ArtifactError, UsageError
 from distill.generation import render
 from distill.generation.choice import SamplingConfig
@@ -59,6 +59,22 @@ def test_200_sounds_are_those_of_their_own_seeds(generator: Generator) -> None:
         assert np.array_equal(sound.grid, batch[sound.seed])
         (alone,) = generate(generator, seconds=0.1, seed=sound.seed, config=config)
         assert np.array_equal(alone.samples, sound.samples), sound.seed
+
+
+class SeenCodec(Codec):
+    """A codec that notes how many columns it decodes."""
+
+    def decode_log_mel(self, grid: Grid) -> Samples:
+        self.seen = len(grid)
+        return super().decode_log_mel(grid)
+
+
+@pytest.mark.parametrize(("rate", "hop", "columns"), [(48_000, 512, 12), (16_000, 512, 4), (96_000, 256, 47)])
+def test_a_sound_must_begin_within_two_seconds_whatever_its_rate(rate: int, hop: int, columns: int) -> None:
+    spectrogram = manifest().spectrogram_config.model_copy(update={"sample_rate": rate, "hop_length": hop})
+    codec = SeenCodec(vqvae(), spectrogram)
+    render.audible(codec, np.zeros((100, 8, 2), np.int64))
+    assert codec.seen == columns
 
 
 class HeardCodec(Codec):

@@ -12,8 +12,10 @@ from distill.codec.load import build_networks
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.models.grid import encode_grid
+from distill.models.prior import IGNORED
+from distill.models.sequences import collate
 from distill.models.vqvae import ConvVQVAE
-from distill.training.prior import PriorTask
+from distill.training.prior import PriorTask, _Sound
 from distill.training.runtime import Runtime
 from pipeline_util import make_workspace, run
 
@@ -49,6 +51,17 @@ def test_a_cut_begins_a_part_of_a_column_later_and_so_not_where_the_sound_begins
             assert np.array_equal(stretch.grid, expected)
             assert stretch.at_start == (first.at_start and number == 0)
             assert stretch.at_end == first.at_end
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_what_follows_a_stretch_is_learned_only_where_it_is_known(columns: int) -> None:
+    grid = np.arange(columns * 6).reshape(columns, 3, 2)
+    stretch = _Sound(grid, at_start=True, at_end=False, original=True, changed=False)
+    (window,) = stretch.windows(8)
+    targets = collate([window], codebook_size=99).targets[0].tolist()
+    assert targets == [*range(6), IGNORED] if columns == 1 else list(range((columns - 1) * 6 + 1))
+    whole = _Sound(grid, at_start=True, at_end=True, original=True, changed=False).windows(8)
+    assert collate(whole, codebook_size=99).targets[0].tolist() == [*range(columns * 6), 99]
 
 
 def test_a_training_notes_how_short_its_sounds_are(trained: tuple[PreparedDataset, ConvVQVAE]) -> None:

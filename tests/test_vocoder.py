@@ -1,5 +1,6 @@
 """The vocoder: its spectra, its losses, its training, its place in the model file, and what is used without it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from distill.artifact.model_file import read_manifest, read_model, write_model
 from distill.artifact.vocoder_file import VocoderFile, read_vocoder, write_vocoder
 from distill.audio import invert as inversion
 from distill.audio.mel import MelTransform, mel_filters
+from distill.codec.codec import Codec
 from distill.codec.load import load_codec
+from distill.codes.edits import SetCode
+from distill.codes.hearing import render, rerender
+from distill.codes.model import CodesModel
+from distill.codes.selection import Selection
+from distill.codes.sound import decode
 from distill.configs import Inverse, SpectrogramConfig, VocoderConfig
 from distill.dataset.store import PreparedDataset
 from distill.dataset.waveforms import waveforms
@@ -175,6 +182,25 @@ def test_waveforms_are_bounded_and_a_sound_that_has_gone_is_named(before: Worksp
     assert len(waveforms(dataset, before.root / "sounds", "train", most_seconds=0.01)) == 1
     with pytest.raises(DataError, match="has gone"):
         waveforms(dataset, tmp_path, "train")
+
+
+def test_codes_by_hand_are_heard_by_the_inverse_of_the_file(trained: Workspace) -> None:
+    path = trained.model("tiny")
+    model, codec = CodesModel.load(path), load_codec(path)
+    assert model.codec.inverse == codec.inverse == "vocoder"
+    codes = np.random.default_rng(0).integers(0, codec.codebook_size, (12, codec.bands, codec.levels))
+    grid = model.grid(codes)
+    made = decode(model, grid)
+    log_mel = codec.decode_log_mel(codes)
+    assert np.array_equal(made, codec.waveform(np.concatenate([log_mel, log_mel[:, -1:]], axis=1)))
+    plain = replace(model, codec=Codec(model.codec.vqvae, codec.spectrogram))
+    assert not np.allclose(made, decode(plain, grid), atol=1e-3)
+    before = render(model, grid)
+    after = rerender(model, before, SetCode(selection=Selection(columns=(6, 7)), code=1).apply(grid))
+    first, last = after.renewed
+    assert 0 < first < last < len(made)
+    assert np.array_equal(after.samples[:first], before.samples[:first])
+    assert np.array_equal(after.samples[last:], before.samples[last:])
 
 
 def test_switched_off_it_leaves_no_trace_in_the_model(before: Workspace) -> None:

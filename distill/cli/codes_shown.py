@@ -209,8 +209,10 @@ def _preview_entries(
     import numpy as np
 
     from distill.audio.sound import EXTENSIONS
+    from distill.cli.progress import shown_progress
     from distill.codes.hearing import Entry, hear_entries
     from distill.codes.sound import audible, peak_db
+    from distill.live.events import Progress
     from distill.models.labels import level_labels
 
     empty = model.grid(np.zeros((1, model.codec.bands, model.codec.levels), np.int64))
@@ -226,13 +228,16 @@ def _preview_entries(
     for path in [output] if one_file else [output / name for name in names]:
         require_free(path, force=force)
     heard, peaks = [], []
-    for name, samples in zip(names, hear_entries(model, wanted, columns=length, bands=chosen.bands), strict=True):
-        peaks.append(round(peak_db(samples), 1))
-        shown = samples if true_level else audible(samples)
-        if one_file:
-            heard.append(shown)
-        else:
-            write_audio(output / name, shown, model.sample_rate)
+    sounds = hear_entries(model, wanted, columns=length, bands=chosen.bands)
+    with shown_progress() as tell:
+        for name, samples in zip(names, sounds, strict=True):
+            peaks.append(round(peak_db(samples), 1))
+            shown = samples if true_level else audible(samples)
+            if one_file:
+                heard.append(shown)
+            else:
+                write_audio(output / name, shown, model.sample_rate)
+            tell(Progress("preview", len(peaks), len(names), "entries"))
     if one_file:
         write_audio(output, np.concatenate(heard), model.sample_rate)
     return {

@@ -33,6 +33,7 @@ TITLES = {
     "train_vocoder": "Train the vocoder",
     "register": "Write the model",
     "generate": "Generate",
+    "preview": "Decode the entries",
 }
 # Without a terminal, an epoch's line is shown this many times a training.
 LINES = 10

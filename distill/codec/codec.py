@@ -12,15 +12,7 @@ from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, Inverse, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, DataError
-from distill.models.grid import (
-    CONTEXT_COLUMNS,
-    PIECE_COLUMNS,
-    SILENT,
-    columns_of,
-    decode_grid,
-    quantize_grid,
-    vector_pieces,
-)
+from distill.models.grid import CONTEXT_COLUMNS, PIECE_COLUMNS, SILENT, columns_of, decode_grid, encode_pieces
 from distill.models.vocoder import Vocoder, inversion, invert
 from distill.models.vqvae import ConvVQVAE
 
@@ -115,20 +107,11 @@ class Codec:
 
     def encode_log_mel(self, log_mel: Samples) -> Grid:
         """Code grid `[columns, bands, levels]` of a log mel `[n_mels, frames]`, as in training."""
-        return self.quantize(self.vectors(log_mel))
-
-    def vectors(self, log_mel: Samples) -> torch.Tensor:
-        """The encoder's vectors `[1, codebook_dim, bands, columns]` of a log mel `[n_mels, frames]`."""
         frames = torch.from_numpy(log_mel)[None]
-        pieces = vector_pieces(
+        pieces = encode_pieces(
             self.vqvae, lambda first, last: frames[..., first:last].to(self.device), log_mel.shape[1]
         )
-        return torch.cat(list(pieces), dim=-1)
-
-    def quantize(self, vectors: torch.Tensor) -> Grid:
-        """Code grid `[columns, bands, levels]` nearest to vectors `[1, codebook_dim, bands, columns]`."""
-        pieces = [quantize_grid(self.vqvae, piece)[0].cpu().numpy() for piece in vectors.split(PIECE_COLUMNS, dim=-1)]
-        return np.concatenate(pieces)
+        return np.concatenate([piece[0].cpu().numpy() for piece in pieces])
 
     def decode_log_mel(self, grid: Grid) -> Samples:
         """Log mel `[n_mels, 16 * columns]` of a code grid `[columns, bands, levels]`.

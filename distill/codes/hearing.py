@@ -86,7 +86,7 @@ def rerender(model: CodesModel, before: Rendering, grid: CodeGrid) -> Rendering:
     known[: (first - begin) * column] = before.samples[begin * column : first * column]
     shift = len(old) - len(new)
     known[(last - begin) * column :] = before.samples[(last + shift) * column : (end + shift) * column]
-    made = waveform(model.codec, log_mel[:, STRIDE * begin : STRIDE * end], known)
+    made = waveform(model.codec, log_mel[:, STRIDE * begin : STRIDE * end + 1], known)
     inner = made[(first - begin) * column : (last - begin) * column]
     samples = np.concatenate([before.samples[: first * column], inner, before.samples[(last + shift) * column :]])
     return Rendering(grid, log_mel, samples, (first * column, last * column))

@@ -9,7 +9,7 @@ import numpy as np
 from distill.artifact.container import digest_tensors
 from distill.artifact.model_file import read_model
 from distill.codec.codec import Codec
-from distill.codec.load import Networks, build_networks
+from distill.codec.load import Networks, build_networks, codec_of
 from distill.codes.grid import CodeGrid, Codes, ModelIdentity, Source
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.files import digest_json
@@ -38,7 +38,7 @@ class CodesModel:
         spectrogram = model.manifest.spectrogram_config
         codec_digest = digest_json([digest_tensors(model.vqvae_state), spectrogram.model_dump(mode="json")])
         identity = ModelIdentity(model.manifest.metadata.name, model.digest, codec_digest)
-        return cls(Codec(networks.vqvae, spectrogram, device), identity, networks)
+        return cls(codec_of(model, networks, device), identity, networks)
 
     @property
     def prior(self) -> CodePrior:

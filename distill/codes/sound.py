@@ -8,11 +8,12 @@ import numpy as np
 
 from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono
-from distill.codec.analysis import find_codes, keep_codes
 from distill.codec.codec import Codec, Normalised, Samples, normalise
+from distill.codec.kept import keep_codes
 from distill.codes.grid import CodeGrid, Codes, Source
 from distill.codes.model import CodesModel
 from distill.codes.vectors import codebooks, relative_distance, sum_of_vectors
+from distill.configs import STRIDE
 from distill.errors import DataError
 from distill.generation.render import LOUDEST_DB, PEAK_DB
 from distill.models.grid import columns_of
@@ -42,10 +43,12 @@ class RoundTrip:
 
 
 def encode_file(model: CodesModel, path: Path, *, like: CodeGrid | None = None) -> CodeGrid:
-    """The grid of a sound file of any length, normalised as in training: mono, at the model's rate, with a peak of 1.
+    """The grid of a sound file of any length, as in training: mono, at the model's rate, with a peak of 1.
+
+    Its codes are those that the prior learned from, so it knows what to make of them.
 
     Args:
-        model: whose codes to find.
+        model: whose codes they are.
         path: the file.
         like: a grid that this sound comes from. Its gain is taken instead of a peak of 1, as another level has other
             codes, and its codes stay where the sound is what it was.
@@ -76,7 +79,7 @@ def encode_sound(model: CodesModel, sound: Sound, name: str, *, like: CodeGrid |
         normalised = Normalised(scaled(samples, like.source.gain_db), like.source.gain_db)
     seconds = len(samples) / model.sample_rate
     log_mel = model.codec.log_mel(normalised.samples)
-    codes = find_codes(model.codec, log_mel)
+    codes = model.codec.encode_log_mel(log_mel)
     if like is not None:
         codes = keep_codes(model.codec, log_mel, codes, like.codes)
     return model.grid(codes, Source(name, seconds, normalised.gain_db))
@@ -95,10 +98,15 @@ def decode(model: CodesModel, grid: CodeGrid) -> Samples:
 def waveform(codec: Codec, log_mel: Samples, known: Samples | None = None) -> Samples:
     """A waveform `[columns * column_samples]` of a log mel `[n_mels, 16 * columns]`.
 
-    `known` are samples of the same length that are kept as they are; NaN where they are to be found.
+    Args:
+        codec: whose log mel it is.
+        log_mel: whole columns, with the frame that follows them where the sound goes on.
+        known: samples of the same length that are kept as they are; NaN where they are to be found.
     """
-    # Frames stand at the middle of their windows: one more makes the last column whole.
-    return codec.waveform(np.concatenate([log_mel, log_mel[:, -1:]], axis=1), known)
+    if log_mel.shape[1] % STRIDE == 0:
+        # Frames stand at the middle of their windows: one more makes the last column whole.
+        log_mel = np.concatenate([log_mel, log_mel[:, -1:]], axis=1)
+    return codec.waveform(log_mel, known)
 
 
 def as_source(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samples:
@@ -155,12 +163,12 @@ def round_trip(model: CodesModel, grid: CodeGrid) -> RoundTrip:
     log_mel = codec.decode_log_mel(grid.codes)
     made = waveform(codec, log_mel)
     heard = codec.log_mel(made)
-    as_sound = find_codes(codec, heard)
-    as_file = find_codes(codec, codec.log_mel(normalise(made).samples))[:columns]
+    as_sound = codec.encode_log_mel(heard)
+    as_file = codec.encode(normalise(made).samples)[:columns]
     books = codebooks(codec)
     distance = relative_distance(sum_of_vectors(books, as_file), sum_of_vectors(books, grid.codes))
     return RoundTrip(
-        by_spectrogram=_changed(grid.codes, find_codes(codec, log_mel)),
+        by_spectrogram=_changed(grid.codes, codec.encode_log_mel(log_mel)),
         by_sound=_changed(grid.codes, as_sound[:columns]),
         by_file=_changed(grid.codes, as_file),
         like_grid=_changed(grid.codes, keep_codes(codec, heard, as_sound, grid.codes)[:columns]),

@@ -28,8 +28,8 @@ LOUDEST_DB = -0.1
 # softer is nearly silence, a few codes above the spectrogram's floor.
 MAX_GAIN_DB = 24.0
 # A small prior may draw the code of silence in every band: an eighth of the sounds of the bundled model. Nothing is
-# heard of what has not begun within so many columns (2 s at 48 kHz), or stays within 20 dB above the floor.
-HEARD_COLUMNS, AUDIBLE = 12, 100.0
+# heard of what has not begun within so many seconds, or stays within 20 dB above the floor.
+HEARD_SECONDS, AUDIBLE = 2.0, 100.0
 # A sound that is cut off while it is loud would end with a click.
 FADE_SECONDS = 0.01
 MAX_SECONDS = 3600.0
@@ -169,8 +169,9 @@ def sample_grids(
 
 
 def audible(codec: Codec, grid: Grid) -> bool:
-    """Whether anything in the first columns rises above the spectrogram's floor by more than a breath."""
-    log_mel = torch.from_numpy(codec.decode_log_mel(grid[:HEARD_COLUMNS])).to(codec.device)
+    """Whether anything in the first 2 s rises above the spectrogram's floor by more than a breath."""
+    first = grid[: codec.columns_of(codec.samples_of(HEARD_SECONDS))]
+    log_mel = torch.from_numpy(codec.decode_log_mel(first)).to(codec.device)
     return float(codec.mel.to_power(log_mel).max()) > AUDIBLE * codec.mel.floor
 
 

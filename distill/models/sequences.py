@@ -20,7 +20,7 @@ class Window:
     Attributes:
         grid: `[columns, bands, levels]`.
         starts_file: whether the sound begins with the first column.
-        following: the code after the last one; None where the sound ends.
+        following: the code after the last one; None where the sound ends, IGNORED where it is not known.
         scored_from: first code whose prediction counts; those before it are there to be seen. Only at a true start
             can the first code be predicted at all.
         changed: whether the sound was changed to learn more from it.

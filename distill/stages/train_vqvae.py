@@ -138,6 +138,25 @@ def _plots(workspace: Workspace, trained: Trained, counts: np.ndarray) -> None:
     table = pd.DataFrame({"level": levels.ravel(), "code": codes.ravel(), "uses": counts.ravel()})
     with replacing(folder / "codebook_usage.csv") as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
+    _write_utilization(folder / "utilization", rows)
+
+
+def _write_utilization(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """A table a level: DVC draws each file of a folder, however many there are."""
+    import pandas as pd
+
+    levels = [name for name in rows[0] if name.endswith("_utilization")]
+    labels = level_labels(len(levels))
+    named = zip(labels, sorted(levels), strict=True)
+    names = {f"{number}_{label.lower()}.csv": level for number, (label, level) in enumerate(named)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.name not in names:
+            path.unlink()
+    for name, level in names.items():
+        table = pd.DataFrame({"epoch": [row["epoch"] for row in rows], "utilization": [row[level] for row in rows]})
+        with replacing(folder / name) as temporary:
+            table.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def _publish_previews(source: Path, target: Path) -> None:

@@ -300,7 +300,7 @@ class _Loop:
                 "step": position.step,
                 "train_loss": evaluation.train_loss,
                 "validation_loss": evaluation.validation_loss,
-                "overfitting_gap": _gap(evaluation),
+                "overfitting_gap": evaluation.gap,
                 **evaluation.row,
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
                 "skipped_steps": position.skipped,
@@ -397,7 +397,3 @@ def named_not_finite(row: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The row with None for each number that is not finite, and the names of those."""
     clean: dict[str, Any] = finite(row)
     return clean, [name for name in row if row[name] is not None and clean[name] is None]
-
-
-def _gap(evaluation: Evaluation) -> float:
-    return (evaluation.validation_loss - evaluation.train_loss) / max(abs(evaluation.train_loss), 1e-12)

@@ -15,7 +15,7 @@ from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.models.grid import encode_grid, encode_pieces
 from distill.models.health import Health
-from distill.models.prior import CodePrior, negative_log_likelihood, prior_loss, sum_by_level
+from distill.models.prior import IGNORED, CodePrior, negative_log_likelihood, prior_loss, sum_by_level
 from distill.models.sequences import Batch, Grid, Window, collate, random_window, windows, with_token_noise
 from distill.models.vqvae import ConvVQVAE
 from distill.training.runtime import Runtime
@@ -87,7 +87,9 @@ class _Sound:
         if not self.at_start and window.starts_file:
             window = replace(window, starts_file=False, scored_from=max(1, window.scored_from))
         if not self.at_end and window.following is None:
-            window = replace(window, following=int(self.grid[-1, 0, 0]))
+            # Of a single column it is not known what follows.
+            after = int(self.grid[-1, 0, 0]) if len(self.grid) > 1 else IGNORED
+            window = replace(window, following=after)
         return replace(window, changed=self.changed)
 
 

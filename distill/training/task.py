@@ -35,6 +35,11 @@ class Evaluation:
     quality: float = math.nan
     high_frequencies: float | None = None
 
+    @property
+    def gap(self) -> float:
+        """How far the held-out loss lies above that of training, relative to it."""
+        return (self.validation_loss - self.train_loss) / max(abs(self.train_loss), 1e-12)
+
 
 @dataclass(frozen=True)
 class Concern:
