@@ -75,7 +75,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, PreparedDa
 
 def test_codes_stay_like_those_of_a_grid_where_the_sound_is_what_it_was(trained: tuple[Codec, PreparedDataset]) -> None:
     model, dataset = trained
-    rows = {dataset.segment_name(row)[:5]: row for row in dataset.segments_of("train")}
+    every = dataset.segments_of("train") + dataset.segments_of("validation")
+    rows = {dataset.segment_name(row)[:5]: row for row in every}
     first, other = (model.encode_log_mel(dataset.segment(rows[name])) for name in ("tone0", "noise"))
     rebuilt = model.decode_log_mel(first)
     heard = model.log_mel(model.waveform(rebuilt))
