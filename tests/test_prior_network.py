@@ -183,6 +183,8 @@ def test_where_one_product_depends_on_the_number_of_rows_all_have_the_most(monke
     assert rows_of(1, {(32, 96)}, torch.device("cpu")) == 2
     assert rows_of(5, {(32, 96)}, torch.device("cpu")) == 5
     assert rows_of(5, {(32, 96), (64, 32)}, torch.device("cpu")) == MOST_ROWS
+    # Nothing is tried on other devices.
+    assert rows_of(1, {(32, 96)}, torch.device("cuda")) == rows_of(9, {(32, 96)}, torch.device("mps")) == MOST_ROWS
 
 
 def test_a_batch_has_no_more_rows_than_its_products_need(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,25 +174,28 @@ def rows_of(batch: int, shapes: Iterable[tuple[int, int]], device: torch.device)
     """How many rows a product of torch's must have for each row to be what it is in any other batch.
 
     Few rows are computed by other routines than many, with other last bits. From how many rows on the bits are those of
-    the most rows depends on the processor and the library, and is tried.
+    the most rows depends on the processor and the library, and is tried. Other devices choose the routine of attention
+    by the batch, too: there every batch has the most rows.
 
     Args:
         batch: rows that are wanted.
         shapes: inputs and outputs of the products.
         device: where they are computed.
     """
+    if device.type != "cpu":
+        return MOST_ROWS
     products, threads = list(shapes), torch.get_num_threads()
     for rows in range(max(batch, 2), MOST_ROWS):
-        if all(_agree(*shape, rows, threads, device) for shape in products):
+        if all(_agree(*shape, rows, threads) for shape in products):
             return rows
     return MOST_ROWS
 
 
 @lru_cache(maxsize=1024)
-def _agree(inputs: int, outputs: int, rows: int, threads: int, device: torch.device) -> bool:
+def _agree(inputs: int, outputs: int, rows: int, threads: int) -> bool:
     """Whether so many rows give the same product as the most rows do."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(MOST_ROWS, inputs, generator=generator).to(device)
-    weight = torch.randn(inputs, outputs, generator=generator).to(device)
+    x = torch.randn(MOST_ROWS, inputs, generator=generator)
+    weight = torch.randn(inputs, outputs, generator=generator)
     bias = x.new_zeros(outputs)
     return torch.equal(torch.addmm(bias, x[:rows], weight), torch.addmm(bias, x, weight)[:rows])
