@@ -26,6 +26,8 @@ from project_util import make_project
 from sounds_util import noise, save
 
 pytest.importorskip("gradio")
+# Three servers are started, each once.
+pytestmark = pytest.mark.timeout(900)
 
 EVIL = "https://evil.example"
 SERVERS = ("page", "prefect", "mlflow")

@@ -19,7 +19,8 @@ from distill.servers.secret import remembered
 POOL = "distill"
 USER = "distill"
 PASSWORD = Path(".distill") / "prefect" / "password"
-START_SECONDS = 90.0
+# A busy machine takes its time; a server that died is noticed at once.
+START_SECONDS = 300.0
 # A worker that ends sooner would end again.
 WORKER_SECONDS = 10.0
 POLL_SECONDS = 0.2
