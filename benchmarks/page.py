@@ -33,7 +33,10 @@ from startup import write_example
 
 from distill.dataset.scan import scan
 from distill.live.status import read_status, status_file
-from distill.projects import background
+from distill.runs import background
+from distill.runs.folder import Order
+from distill.runs.progress import alive
+from distill.runs.stopping import stop
 
 STAGE = "train_vqvae"
 WAYS = ("alone", "read", "watched")
@@ -156,7 +159,7 @@ def training(
     """One training, in turns alone, read and watched: its speed, and the server's share of a processor meanwhile."""
     settings = ["vqvae.epochs=10000", "vqvae.preview_interval=10000", f"run.threads={args.threads}"]
     settings += ["vqvae.batch_size=4"] if args.quick else []
-    root = background.start(project, background.Order(str(project / "kit"), tuple(settings), "watched", STAGE))
+    root = background.start(project, Order(str(project / "kit"), tuple(settings), "watched", STAGE))
     speeds: dict[str, list[float]] = {way: [] for way in WAYS}
     shares: dict[str, list[float]] = {way: [] for way in WAYS}
     try:
@@ -171,8 +174,8 @@ def training(
                 spent = later.user + later.system - before.user - before.system
                 shares[way].append(spent / args.turn)
     finally:
-        background.stop(root)
-        until(lambda: not background.alive(root))
+        stop(root)
+        until(lambda: not alive(root))
     return {
         way: {
             "steps_per_second": median(speeds[way]),

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 
-from distill.projects.dvc import stop_running
+from distill.runs.dvc import stop_running
 
 POLL_SECONDS = 0.5
 # How long the run has to report its end to the server, which may be gone too.

@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from distill.errors import DistillError, Interrupted
 from distill.library.registry import RegisteredVersion
 from distill.library.registry import register as put_into_registry
-from distill.projects.workspaces import RunWorkspace
+from distill.runs.dvc_project import DvcRun
 from distill.stages.lineage import planned
 from distill.stages.workspace import read_report
 from distill.tracking import runs
@@ -21,47 +21,47 @@ from distill.tracking.content import run_name
 
 
 @contextmanager
-def opened_run(opened: RunWorkspace) -> Iterator[None]:
+def opened_run(run: DvcRun) -> Iterator[None]:
     """The run of a configured workspace while it trains: a new one, or the one that was interrupted or finished."""
-    if _finished(opened):
+    if _finished(run):
         yield
         return
-    params = opened.workspace.params()
+    params = run.workspace.params()
     name = run_name(params, Path(params.data.path).stem)
     tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.flow_run_name": str(flow_run.name or "")}
-    runs.open_run(opened.workspace, started_by="prefect", name=name, tags=tags)
+    runs.open_run(run.workspace, started_by="prefect", name=name, tags=tags)
     try:
         yield
     except BaseException as error:
         # A stage closes its own run; one that is stopped between two stages would count as running for ever.
         failed = isinstance(error, Exception) and not isinstance(error, Interrupted)
         with suppress(DistillError):
-            runs.end_run(client_of(opened.project), opened.workspace, "FAILED" if failed else "KILLED")
+            runs.end_run(client_of(run.project), run.workspace, "FAILED" if failed else "KILLED")
         raise
 
 
-def run_of(opened: RunWorkspace) -> str | None:
+def run_of(run: DvcRun) -> str | None:
     """The id of the workspace's run."""
-    return runs.run_of(opened.workspace)
+    return runs.run_of(run.workspace)
 
 
 @task(name="Register the model", cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5)
-def record(opened: RunWorkspace, path: Path) -> RegisteredVersion | None:
+def record(run: DvcRun, path: Path) -> RegisteredVersion | None:
     """Complete the record of the run and register its model; a record that is away only costs a warning."""
     logger = get_run_logger()
     try:
-        run_id = runs.complete(opened.workspace, started_by="prefect")
-        version = put_into_registry(path, opened.project, run_id=run_id)
+        run_id = runs.complete(run.workspace, started_by="prefect")
+        version = put_into_registry(path, run.project, run_id=run_id)
     except DistillError as error:
-        logger.warning("%s; later: distill tracking sync %s, distill model register %s", error, opened.root, path)
+        logger.warning("%s; later: distill tracking sync %s, distill model register %s", error, run.root, path)
         return None
     logger.info("%s %s", version.reference, "registered" if version.created else "was registered before")
     return version
 
 
-def show(opened: RunWorkspace, path: Path, version: RegisteredVersion | None) -> None:
+def show(run: DvcRun, path: Path, version: RegisteredVersion | None) -> None:
     """Link the model, its run and its version in Prefect's page."""
-    words = summary(opened.project, path, version, run_of(opened))
+    words = summary(run.project, path, version, run_of(run))
     create_markdown_artifact(words, key="model", description="The model, its run and its version")
 
 
@@ -81,10 +81,10 @@ def summary(project: Path, path: Path, version: RegisteredVersion | None, run_id
     return "\n".join(lines)
 
 
-def _finished(opened: RunWorkspace) -> bool:
+def _finished(run: DvcRun) -> bool:
     """Whether the model that the configured workspace asks for lies in it and has a run."""
     try:
-        made = read_report(opened.workspace, "register")["lineage"]
-        return run_of(opened) is not None and made == planned(opened.workspace, vqvae_trained=False).id
+        made = read_report(run.workspace, "register")["lineage"]
+        return run_of(run) is not None and made == planned(run.workspace, vqvae_trained=False).id
     except DistillError:
         return False

@@ -22,10 +22,11 @@ from prefect.states import Failed
 
 from distill.errors import DistillError
 from distill.live.status import read_status, status_file
-from distill.projects.dvc import StageCrashed
-from distill.projects.dvc import run_stage as run_through_dvc
-from distill.projects.sharing import taking_turns
-from distill.projects.workspaces import RunWorkspace
+from distill.runs.dvc import StageCrashed
+from distill.runs.dvc import run_stage as run_through_dvc
+from distill.runs.dvc_project import DvcRun
+from distill.runs.held import RunLock
+from distill.runs.turns import taking_turns
 from distill.stages.workspace import Workspace, read_report
 
 TITLES = {
@@ -65,17 +66,17 @@ def failed(error: DistillError) -> State[Any]:
     return Failed(message=str(error), data=error)
 
 
-def run_stage(opened: RunWorkspace, stage: str, environment: dict[str, str], held: int) -> dict[str, Any]:
+def run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLock) -> dict[str, Any]:
     """Bring a stage up to date, as a task under a name that a user understands; its report.
 
-    `held` is the descriptor of the workspace's lock.
+    `held` is the lock of the run.
 
     Raises:
         DistillError: the stage's complaint.
     """
     named = _run_stage.with_options(name=TITLES[stage])
     # Called plainly, a task gives back the failed state that it returned as if it were its result.
-    state = named(opened, stage, environment, held, return_state=True)
+    state = named(run, stage, environment, held, return_state=True)
     return cast(dict[str, Any], state.result())
 
 
@@ -87,8 +88,8 @@ def run_stage(opened: RunWorkspace, stage: str, environment: dict[str, str], hel
     retry_condition_fn=may_help,
     log_prints=False,
 )
-def _run_stage(opened: RunWorkspace, stage: str, environment: dict[str, str], held: int) -> dict[str, Any] | State[Any]:
-    workspace = opened.workspace
+def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLock) -> dict[str, Any] | State[Any]:
+    workspace = run.workspace
     logger = get_run_logger()
     status_file(workspace.root, stage).unlink(missing_ok=True)
     progress = _Progress(workspace.root, stage)
@@ -99,9 +100,9 @@ def _run_stage(opened: RunWorkspace, stage: str, environment: dict[str, str], he
             logger.info(text)
 
     try:
-        with taking_turns(opened, stage, lambda: logger.info("another run does the same: waiting for its result")):
+        with taking_turns(run, stage, lambda: logger.info("another run does the same: waiting for its result")):
             ran = run_through_dvc(
-                opened.root,
+                run.root,
                 stage,
                 environment=environment,
                 on_line=on_line,

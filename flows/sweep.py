@@ -15,9 +15,9 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import JsonValue
 
 from distill.errors import DistillError, UsageError
-from distill.projects.dvc import reopen, stop_running
 from distill.projects.project import find_project
-from distill.projects.workspaces import with_overrides
+from distill.runs.dvc import reopen, stop_running
+from distill.runs.dvc_project import with_overrides
 from flows.lifeline import end_with_worker
 from flows.parameters import title_of
 from flows.stages import failed

@@ -15,7 +15,9 @@ from distill.configs import MemorizationConfig, ModelConfig, SpectrogramConfig, 
 from distill.errors import DistillError, Interrupted
 from distill.params import PriorParams, VQVAEParams
 from distill.projects.project import find_project
-from distill.projects.workspaces import RunWorkspace, locked, open_workspace, publish, with_overrides
+from distill.runs.dvc_project import DvcRun, opened, planned, with_overrides
+from distill.runs.held import RunLock
+from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.tracking.address import tracking_address, tracking_on
 from flows.lifeline import end_with_worker
@@ -75,54 +77,54 @@ def train(
         }
     )
     try:
-        opened = open_workspace(project, overrides)
-        logger.info("workspace %s", opened.root)
-        with locked(opened, lambda: logger.info("another run works with these parameters: waiting for it")) as held:
-            return _run(project, opened, overrides, held)
+        work = planned(project, overrides)
+        logger.info("workspace %s", work.root)
+        with opened(work, lambda: logger.info("another run works with these parameters: waiting for it")) as held:
+            return _run(work, overrides, held)
     except Interrupted as error:
         return Cancelled(message=str(error))
     except DistillError as error:
         return failed(error)
 
 
-def _run(project: Path, opened: RunWorkspace, overrides: dict[str, Any], held: int) -> dict[str, Any]:
+def _run(run: DvcRun, overrides: dict[str, Any], held: RunLock) -> dict[str, Any]:
     # Loaded beside the first stages, and needed first when a training starts.
     threading.Thread(target=importlib.import_module, args=("flows.recording",), daemon=True).start()
-    environment = {"DISTILL_STARTED_BY": "prefect", "MLFLOW_TRACKING_URI": tracking_address(project)}
+    environment = {"DISTILL_STARTED_BY": "prefect", "MLFLOW_TRACKING_URI": tracking_address(run.project)}
     first = STAGES.index("train_vqvae")
-    reports = {stage: run_stage(opened, stage, environment, held) for stage in STAGES[:first]}
+    reports = {stage: run_stage(run, stage, environment, held) for stage in STAGES[:first]}
     from flows import recording
 
-    with recording.opened_run(opened):
-        reports |= {stage: run_stage(opened, stage, environment, held) for stage in STAGES[first:]}
-    path = opened.workspace.model(opened.workspace.params().model.name)
-    why_not = publish_run(opened)
+    with recording.opened_run(run):
+        reports |= {stage: run_stage(run, stage, environment, held) for stage in STAGES[first:]}
+    path = run.workspace.model(run.workspace.params().model.name)
+    why_not = publish_run(run)
     if why_not is None:
-        path = project / path.relative_to(opened.root)
-    version = recording.record(opened, path) if tracking_on() else None
-    recording.show(opened, path, version)
+        path = run.project / path.relative_to(run.root)
+    version = recording.record(run, path) if tracking_on() else None
+    recording.show(run, path, version)
     return {
         "model": str(path),
-        "workspace": str(opened.root),
+        "workspace": str(run.root),
         "digest": reports["register"]["digest"],
         "verdict": reports["check_memorization"]["verdict"],
         "distance_db": reports["train_vqvae"]["best"]["validation_lsd_db"],
         "perplexity": reports["train_prior"]["best"]["validation_perplexity"],
         "utilization": min(level["utilization"] for level in reports["train_vqvae"]["codebook"].values()),
         "settings": title_of(overrides),
-        "run_id": recording.run_of(opened),
+        "run_id": recording.run_of(run),
         "version": version.reference if version else None,
         "published": why_not is None,
     }
 
 
 @task(name="Publish", cache_policy=NO_CACHE, persist_result=False)
-def publish_run(opened: RunWorkspace) -> str | None:
+def publish_run(run: DvcRun) -> str | None:
     """Make the run the project's own where it fits; None, or why it is not."""
-    why_not = publish(opened)
+    why_not = publish(run)
     logger = get_run_logger()
     if why_not is None:
         logger.info("published: dvc repro has nothing to do")
     else:
-        logger.info("the run stays in %s: %s", opened.root, why_not)
+        logger.info("the run stays in %s: %s", run.root, why_not)
     return why_not

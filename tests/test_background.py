@@ -12,10 +12,12 @@ from distill.live.activity import peak_of
 from distill.live.events import EpochDone, RolledBack, TrainingStarted
 from distill.live.folder import RunFolder
 from distill.live.status import StatusListener, read_rows, rows_file
-from distill.projects import background
-from distill.projects.background import Order, alive, go_on, progress_of, read_order, start, stop
-from distill.projects.state import state_of
-from distill.projects.steered import find_trainings, training_of
+from distill.runs.background import go_on, start
+from distill.runs.folder import Order, read_order, run_folders, run_named
+from distill.runs.progress import alive, progress_of
+from distill.runs.state import state_of
+from distill.runs.steered import list_trainings, training_of
+from distill.runs.stopping import stop
 from page_util import make_sounds, settings, wait
 
 
@@ -24,7 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     make_sounds(tmp_path / "kit")
     yield tmp_path
-    for root in background.workspaces(tmp_path):
+    for root in run_folders(tmp_path):
         with suppress(DistillError):
             stop(root)
         wait(lambda root=root: not alive(root))
@@ -34,7 +36,9 @@ def test_a_training_goes_on_by_itself_is_found_stopped_and_finished(project: Pat
     order = Order(str(project / "kit"), settings(vqvae_epochs=400, vqvae_preview_interval=2), "tiny", "train_vqvae")
     root = start(project, order)
     assert alive(root)
-    assert read_order(root) == order
+    noted = read_order(root)
+    assert noted is not None
+    assert (noted.source, noted.name, noted.until) == ("kit", "tiny", "train_vqvae")
     with pytest.raises(TrainingError, match="runs already"):
         start(project, order)
     wait(lambda: (training := state_of(root)["training"]) and len(training["history"]["epoch"]) > 2)
@@ -69,13 +73,13 @@ def test_a_training_goes_on_by_itself_is_found_stopped_and_finished(project: Pat
 def test_a_training_that_only_holds_its_folder_has_nothing_to_tell_yet(project: Path) -> None:
     folder = RunFolder(project, "train_vqvae")
     with folder.held():
-        assert find_trainings(project) == []
+        assert list_trainings(project)[0]["stage"] is None
         state = state_of(project)
         assert (state["trainings"], state["training"]) == ([], None)
         with pytest.raises(DataError, match="has not run there"):
             training_of(project, "train_vqvae")
         folder.note(project / "checkpoints", {"max_lr": 0.001})
-        assert [found.stage for found in find_trainings(project)] == ["train_vqvae"]
+        assert [found["stage"] for found in list_trainings(project)] == ["train_vqvae"]
         assert state_of(project)["training"]["running"]
 
 
@@ -152,13 +156,13 @@ def test_what_cannot_be_started_is_one_line(project: Path) -> None:
     with pytest.raises(UsageError, match="did you mean epochs"):
         start(project, Order(str(project / "kit"), ("vqvae.epoch=3",)))
     (project / "runs" / "else" / ".distill" / "live").mkdir(parents=True)
-    with pytest.raises(DataError, match="started elsewhere"):
+    with pytest.raises(DataError, match="more than its settings"):
         go_on(project, project / "runs" / "else")
     with pytest.raises(TrainingError, match="nothing runs"):
         stop(project / "runs" / "else")
     for name in ("../kit", "/etc", "", "kit", "else/.."):
-        with pytest.raises(DataError, match="there is no training"):
-            background.workspace_named(project, name)
+        with pytest.raises(DataError, match="there is no run"):
+            run_named(project, name)
 
 
 def test_why_a_training_ended_is_known(project: Path) -> None:

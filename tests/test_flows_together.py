@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from distill.errors import Interrupted
-from distill.projects.dvc import reopen, run_stage, stop_running
-from distill.projects.locks import lock
-from distill.projects.sharing import inputs_of, taking_turns
-from distill.projects.workspaces import open_workspace
+from distill.runs.dvc import reopen, run_stage, stop_running
+from distill.runs.dvc_project import DvcRun, opened, planned
+from distill.runs.turns import inputs_of, taking_turns
+from distill.runs.waiting import lock
 from project_util import make_project
 
 # Prefect's imports, and the server that its harness starts, on this Python.
@@ -34,6 +34,13 @@ def prefect_server() -> Iterator[None]:
         yield
 
 
+def made(project: Path, overrides: dict[str, dict[str, Any]]) -> DvcRun:
+    run = planned(project, overrides)
+    with opened(run, lambda: None):
+        pass
+    return run
+
+
 @pytest.fixture
 def stopped() -> Iterator[None]:
     stop_running()
@@ -42,16 +49,16 @@ def stopped() -> Iterator[None]:
 
 
 def test_runs_share_the_stages_whose_inputs_are_equal(project: Path) -> None:
-    first = open_workspace(project, {})
-    prior, seed = open_workspace(project, {"prior": {"hidden": 32}}), open_workspace(project, {"run": {"seed": 5}})
+    first = made(project, {})
+    prior, seed = made(project, {"prior": {"hidden": 32}}), made(project, {"run": {"seed": 5}})
     assert inputs_of(first.root, "prepare") == inputs_of(prior.root, "prepare")
     assert inputs_of(first.root, "configure") != inputs_of(prior.root, "configure")
     assert inputs_of(first.root, "prepare") != inputs_of(seed.root, "prepare")
 
 
 def test_equal_work_is_done_by_one_at_a_time_and_other_work_beside_it(project: Path) -> None:
-    first = open_workspace(project, {})
-    prior, seed = open_workspace(project, {"prior": {"hidden": 32}}), open_workspace(project, {"run": {"seed": 5}})
+    first = made(project, {})
+    prior, seed = made(project, {"prior": {"hidden": 32}}), made(project, {"run": {"seed": 5}})
     order: list[str] = []
 
     def second() -> None:

@@ -12,7 +12,8 @@ import distill
 from distill.artifact.model_file import read_manifest
 from distill.errors import UsageError
 from distill.projects.git import SourceState, source_state
-from distill.projects.project import find_project, mark_workspace, project_of
+from distill.projects.project import find_project, project_of
+from distill.runs.folder import Order, write_order
 from distill.stages import lineage
 from distill.stages.pipeline import STAGES
 from pipeline_util import make_workspace, run
@@ -36,7 +37,7 @@ def test_a_project_is_found_from_below_and_through_a_workspace(project: Path) ->
     workspace = project / "runs" / "one"
     (workspace / ".dvc").mkdir(parents=True)
     (workspace / "params.yaml").write_text("")
-    mark_workspace(workspace, project)
+    write_order(workspace, Order("sounds"))
     assert find_project(project / "sounds") == project
     assert find_project(workspace) == project
     assert project_of(workspace) == project

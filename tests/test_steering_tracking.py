@@ -8,7 +8,7 @@ import pytest
 from distill.live.events import Listeners
 from distill.live.folder import RunFolder
 from distill.live.stopping import StopRequest
-from distill.projects.project import mark_workspace
+from distill.runs.folder import Order, write_order
 from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, read_report
 from distill.tracking.address import client_of
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:.*type hint.*
 def test_changes_are_events_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISTILL_TRACKING", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "run").mkdir()
-    workspace = make_workspace(tmp_path / "run")
-    mark_workspace(workspace.root, tmp_path)
+    (tmp_path / "runs" / "run").mkdir(parents=True)
+    workspace = make_workspace(tmp_path / "runs" / "run")
+    write_order(workspace.root, Order("sounds"))
     acts = [
         at_steps(
             "train_vqvae", {2: lambda: edit(RunFolder(workspace.root, "train_vqvae"), max_lr=5e-4, log_interval=1)}

@@ -22,7 +22,7 @@ from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
 from distill.params import parse_params
 from distill.projects.git import code_state
-from distill.projects.project import mark_workspace
+from distill.runs.folder import Order, write_order
 from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, Workspace, read_report
 from distill.tracking import address, content, runs
@@ -342,10 +342,10 @@ def test_a_workspace_without_a_finished_run_is_one_line(tmp_path: Path) -> None:
 def test_a_run_opened_before_the_stages_is_adopted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISTILL_TRACKING", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "project").mkdir()
-    (tmp_path / "work").mkdir()
-    workspace = make_workspace(tmp_path / "work", vqvae={"epochs": 1}, prior={"epochs": 1})
-    mark_workspace(workspace.root, tmp_path / "project")
+    root = tmp_path / "project" / "runs" / "work"
+    root.mkdir(parents=True)
+    workspace = make_workspace(root, vqvae={"epochs": 1}, prior={"epochs": 1})
+    write_order(workspace.root, Order("sounds"))
     opened = runs.open_run(workspace, started_by="prefect", name="one", tags={"flow": "x"})
     run_stages(workspace, *STAGES)
     (run,) = recorded(client_of(tmp_path / "project"))

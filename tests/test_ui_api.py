@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from distill.cli.main import app
 from distill.errors import DistillError, UsageError
 from distill.live.folder import RunFolder
-from distill.projects.background import Order, alive, start, stop
+from distill.runs.background import start
+from distill.runs.folder import Order
+from distill.runs.progress import alive
+from distill.runs.stopping import stop
 from page_util import Served, free_port, make_sounds, served, settings, wait
 
 pytest.importorskip("gradio")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from browser_util import Watched
-from distill.projects.background import alive, workspaces
+from distill.runs.folder import run_folders
+from distill.runs.progress import alive
 from page_util import Served, make_sounds, served, wait
 
 pytest.importorskip("gradio")
@@ -37,7 +38,7 @@ def test_a_training_starts_without_a_fold_opened(server: Served, chromium: Any, 
     wait(lambda: "for 8 usable files" in page.locator("#train-codebook").locator("input, textarea").input_value())
     page.locator("#train-start").click()
     page.get_by_text("It goes on when this page is closed").wait_for()
-    (root,) = workspaces(project)
+    (root,) = run_folders(project)
     page.get_by_role("button", name="Stop", exact=True).locator("visible=true").click()
     wait(lambda: not alive(root))
     watched.context.close()

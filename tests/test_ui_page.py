@@ -11,8 +11,10 @@ import pytest
 from browser_util import Watched
 from distill.errors import DistillError
 from distill.live.folder import RunFolder
-from distill.projects.background import alive, progress_of, read_order, stop, workspaces
-from distill.projects.steered import snapshots
+from distill.runs.folder import read_order, run_folders
+from distill.runs.progress import alive, progress_of
+from distill.runs.steered import snapshots
+from distill.runs.stopping import stop
 from distill.stages.workspace import Workspace
 from page_util import Served, make_sounds, served, settings, wait
 from sounds_util import bad_folder
@@ -28,7 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     make_sounds(project / "data" / "kit")
     bad_folder(project / "mixed")
     yield project
-    for root in workspaces(project):
+    for root in run_folders(project):
         with suppress(DistillError):
             stop(root)
         wait(lambda root=root: not alive(root))
@@ -114,7 +116,7 @@ def test_check_judges_what_was_dropped_where_nothing_is_named(server: Served, ch
 
 
 def test_the_form_takes_what_the_training_takes(server: Served, chromium: Any, project: Path) -> None:
-    before = workspaces(project)
+    before = run_folders(project)
     watched = Watched(chromium, server)
     page = watched.open("Train")
     sounds = page.locator("#train-sounds input")
@@ -131,14 +133,14 @@ def test_the_form_takes_what_the_training_takes(server: Served, chromium: Any, p
     page.locator("#train-start").click()
     page.locator(".toast-body", has_text="no file in it looks like a sound").wait_for()
     assert "has begun" not in page.content()
-    assert workspaces(project) == before
+    assert run_folders(project) == before
     watched.context.close()
 
 
 def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chromium: Any, project: Path) -> None:
     first, second = Watched(chromium, server), Watched(chromium, server)
     start(first, "live", vqvae_epochs=3000, vqvae_preview_interval=4)
-    (root,) = workspaces(project)
+    (root,) = run_folders(project)
     page = first.page
     page.get_by_role("heading", name="Held-out sounds").wait_for(timeout=150_000)
     assert page.locator("#train-live audio").count() == 2
@@ -208,7 +210,7 @@ def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chr
 
 
 def test_the_server_may_be_killed_while_a_training_goes_on(chromium: Any, project: Path) -> None:
-    (root,) = workspaces(project)
+    (root,) = run_folders(project)
     with served(project) as server:
         watched = Watched(chromium, server)
         page = watched.open("Train")
@@ -229,7 +231,7 @@ def test_the_server_may_be_killed_while_a_training_goes_on(chromium: Any, projec
 
 
 def test_a_training_starts_with_fields_left_as_they_are(server: Served, chromium: Any, project: Path) -> None:
-    known = set(workspaces(project))
+    known = set(run_folders(project))
     watched = Watched(chromium, server)
     page = watched.open("Train")
     wait(lambda: "for 8 usable files" in page.locator("#train-codebook").locator("input, textarea").input_value())
@@ -238,7 +240,7 @@ def test_a_training_starts_with_fields_left_as_they_are(server: Served, chromium
     page.locator("#train-seed input").fill("7")
     page.locator("#train-start").click()
     page.get_by_text("It goes on when this page is closed").wait_for()
-    (root,) = set(workspaces(project)) - known
+    (root,) = set(run_folders(project)) - known
     order = read_order(root)
     assert order is not None
     assert (order.name, order.settings) == ("plain", ("run.seed=7",))

@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from distill.errors import DataError, DistillError, UsageError
-from distill.projects.dvc import StageCrashed, run_stage
-from distill.projects.workspaces import RunWorkspace, locked, open_workspace, publish
+from distill.runs.dvc import StageCrashed, run_stage
+from distill.runs.dvc_project import DvcRun, opened, planned
+from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.stages.workspace import Workspace
 from pipeline_util import run
@@ -25,11 +26,17 @@ from project_util import call, commit, make_project
 QUIET = {"DISTILL_TRACKING": "off"}
 
 
-def stages(opened: RunWorkspace, *names: str) -> list[bool]:
+def stages(run: DvcRun, *names: str) -> list[bool]:
     return [
-        run_stage(opened.root, name, environment=QUIET, on_line=lambda _line: None, on_wait=lambda: None)
-        for name in names
+        run_stage(run.root, name, environment=QUIET, on_line=lambda _line: None, on_wait=lambda: None) for name in names
     ]
+
+
+def made(project: Path, overrides: dict[str, dict[str, Any]]) -> DvcRun:
+    run = planned(project, overrides)
+    with opened(run, lambda: None):
+        pass
+    return run
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
@@ -46,10 +53,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_with_the_projects_parameters_leaves_dvc_repro_nothing_to_do(project: Path) -> None:
-    opened = open_workspace(project, {})
-    assert (opened.root / "params.yaml").read_bytes() == (project / "params.yaml").read_bytes()
-    assert all(stages(opened, *STAGES))
-    assert publish(opened) is None
+    work = made(project, {})
+    assert (work.root / "params.yaml").read_bytes() == (project / "params.yaml").read_bytes()
+    assert all(stages(work, *STAGES))
+    assert publish(work) is None
     assert "up to date" in call(project, "dvc", "status").stdout
     assert "Running stage" not in call(project, "dvc", "repro").stdout
     assert call(project, "git", "status", "--porcelain").stdout.split() == ["??", "dvc.lock"]
@@ -57,26 +64,26 @@ def test_a_run_with_the_projects_parameters_leaves_dvc_repro_nothing_to_do(proje
 
 
 def test_other_parameters_have_another_workspace_and_share_what_is_equal(project: Path) -> None:
-    first, other = open_workspace(project, {}), open_workspace(project, {"prior": {"hidden": 32}})
+    first, other = made(project, {}), made(project, {"prior": {"hidden": 32}})
     assert first.root != other.root
-    assert open_workspace(project, {"prior": {"hidden": 32}}).root == other.root
+    assert made(project, {"prior": {"hidden": 32}}).root == other.root
     assert stages(other, "prepare", "configure", "train_vqvae") == [False, True, False]
     assert publish(other) is not None
     assert "up to date" in call(project, "dvc", "status").stdout
 
 
 def test_changed_parameters_or_sounds_are_never_published_over(project: Path) -> None:
-    opened = open_workspace(project, {})
+    work = made(project, {})
     before = (project / "params.yaml").read_text()
     try:
         (project / "params.yaml").write_text(before + "\n")
-        assert "params.yaml has changed" in str(publish(opened))
+        assert "params.yaml has changed" in str(publish(work))
     finally:
         (project / "params.yaml").write_text(before)
     extra = project / "sounds" / "extra.wav"
     extra.write_bytes(b"not a sound")
     try:
-        assert "sounds have changed" in str(publish(opened))
+        assert "sounds have changed" in str(publish(work))
     finally:
         extra.unlink()
 
@@ -84,28 +91,28 @@ def test_changed_parameters_or_sounds_are_never_published_over(project: Path) ->
 def test_a_mistake_is_refused_before_there_is_a_workspace(project: Path) -> None:
     runs = sorted((project / "runs").iterdir())
     with pytest.raises(UsageError, match="did you mean dropout"):
-        open_workspace(project, {"vqvae": {"dropot": 0.1}})
+        made(project, {"vqvae": {"dropot": 0.1}})
     with pytest.raises(DataError, match="no such sounds"):
-        open_workspace(project, {"data": {"path": "nowhere"}})
+        made(project, {"data": {"path": "nowhere"}})
     assert sorted((project / "runs").iterdir()) == runs
 
 
 def test_a_stage_that_complains_gives_its_own_line(project: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    opened = open_workspace(project, {"data": {"path": str(tmp_path / "empty")}})
+    work = made(project, {"data": {"path": str(tmp_path / "empty")}})
     with pytest.raises(DistillError, match="the folder is empty") as failed:
-        stages(opened, "prepare")
+        stages(work, "prepare")
     assert not isinstance(failed.value, StageCrashed)
 
 
 def test_the_second_of_two_owners_waits(project: Path) -> None:
-    opened, order = open_workspace(project, {}), []
+    run_of, order = planned(project, {}), []
 
     def second() -> None:
-        with locked(opened, lambda: order.append("waits")):
+        with opened(run_of, lambda: order.append("waits")):
             order.append("second")
 
-    with locked(opened, lambda: None):
+    with opened(run_of, lambda: None):
         thread = threading.Thread(target=second)
         thread.start()
         wait_for(lambda: order)
@@ -117,7 +124,7 @@ def test_the_second_of_two_owners_waits(project: Path) -> None:
 OWNER = """
 import sys
 from pathlib import Path
-from distill.projects.dvc import run_stage
+from distill.runs.dvc import run_stage
 run_stage(Path(sys.argv[1]), "train_vqvae", environment={}, on_line=print, on_wait=lambda: None)
 """
 
@@ -138,23 +145,23 @@ def test_a_killed_owner_leaves_nothing_running_and_the_next_one_ends_with_the_sa
     number: signal.Signals, project: Path, tmp_path: Path
 ) -> None:
     values = {"vqvae": {"epochs": 15, "checkpoint_interval": 1}, "run": {"seed": 3 + number}}
-    opened = open_workspace(project, values)
-    stages(opened, "prepare", "configure")
+    work = made(project, values)
+    stages(work, "prepare", "configure")
     owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(opened.root)], env={**os.environ, **QUIET}, stdout=subprocess.DEVNULL
+        [sys.executable, "-c", OWNER, str(work.root)], env={**os.environ, **QUIET}, stdout=subprocess.DEVNULL
     )
-    wait_for(lambda: list(opened.root.glob(".distill/state/train_vqvae/*/*.safetensors")))
+    wait_for(lambda: list(work.root.glob(".distill/state/train_vqvae/*/*.safetensors")))
     owner.send_signal(number)
     owner.wait()
-    wait_for(lambda: not training_processes(opened.root), seconds=15)
-    assert not (opened.root / "trained" / "vqvae.distill").exists()
-    stages(opened, "train_vqvae")
-    resumed = (opened.root / "trained" / "vqvae.distill").read_bytes()
+    wait_for(lambda: not training_processes(work.root), seconds=15)
+    assert not (work.root / "trained" / "vqvae.distill").exists()
+    stages(work, "train_vqvae")
+    resumed = (work.root / "trained" / "vqvae.distill").read_bytes()
     # The same once more, uninterrupted and without the cache.
     # The same once more, uninterrupted.
     alone = Workspace(tmp_path)
     for name in ("prepared", "config", "journal"):
-        shutil.copytree(opened.root / name, tmp_path / name)
-    shutil.copy(opened.root / "params.yaml", tmp_path)
+        shutil.copytree(work.root / name, tmp_path / name)
+    shutil.copy(work.root / "params.yaml", tmp_path)
     run(alone, "train_vqvae")
     assert alone.vqvae.read_bytes() == resumed

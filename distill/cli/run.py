@@ -1,6 +1,7 @@
-"""`distill run`: look at trainings and steer them while they run."""
+"""`distill run`: look at runs, steer them while they train, and remove them."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,18 +14,17 @@ from distill.errors import DataError, UsageError
 if TYPE_CHECKING:
     from distill.live.folder import RunFolder
 
-RUNS = Path("runs")
 WAIT_SECONDS = 120.0
 
 Run = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Workspace: a folder, or its name below runs/.", show_default=False)
+    Path, typer.Argument(metavar="RUN", help="Run: its folder, or its name below runs/.", show_default=False)
 ]
 Stage = Annotated[
     str | None, typer.Option("--stage", help="train_vqvae or train_prior. [default: the one that runs, or ran last]")
 ]
 Wait = Annotated[float, typer.Option("--wait", help="Longest time to wait for the training's answer, in s.", min=0.1)]
 
-app = typer.Typer(help="Look at trainings and steer them while they run.", no_args_is_help=True)
+app = typer.Typer(help="Look at runs, steer them while they train, and remove them.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -34,17 +34,17 @@ def list_runs(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """List trainings: what runs, where, its step, time left and health."""
+    """List runs: what runs, where, its stage and step, time left and health."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.projects.steered import find_trainings, where_it_stands
+    from distill.runs.steered import list_trainings
 
-    found = [where_it_stands(each) for each in find_trainings(folder)]
+    found = list_trainings(folder)
     if as_json:
         print_result([], {"runs": found}, as_json=True)
         return
     from rich.table import Table
 
-    table = Table("run", "training", "state", "step", "epoch", "time left", "held-out loss", "mode", "health")
+    table = Table("run", "stage", "state", "step", "epoch", "time left", "held-out loss", "mode", "health")
     for each in found:
         table.add_row(*("" if value is None else str(value) for value in _cells(each)))
     stdout_console().print(table if found else "no training has run here")
@@ -169,13 +169,68 @@ def stop(
 ) -> None:
     """End a training with its state saved; the command that started it goes on from there."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    folder = _folder(run, stage)
-    values: dict[str, Any] = {"stage": folder.stage, "step": None, "was_running": folder.running()}
-    line = "it was not running"
-    if values["was_running"]:
-        values |= folder.ask("stop", {}, who="command", timeout=wait)
-        line = f"stops at step {values['step']}"
-    print_result([line], values, as_json=as_json)
+    from distill.runs.progress import alive, progress_of
+    from distill.runs.stopping import stop as stop_run
+
+    root = _root(run)
+    if not alive(root):
+        values: dict[str, Any] = {"stage": progress_of(root).stage, "step": None, "was_running": False}
+        print_result(["it was not running"], values, as_json=as_json)
+        return
+    stopped = stop_run(root, who="command", timeout=wait)
+    at = f"at step {stopped.step}" if stopped.step is not None else f"in {stopped.stage or 'its first stage'}"
+    values = {"stage": stopped.stage, "step": stopped.step, "was_running": True}
+    print_result([f"stops {at}"], values, as_json=as_json)
+
+
+@app.command()
+def remove(
+    run: Run,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Remove a run's folder; models that it delivered or registered stay."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.runs.folder import is_run
+    from distill.runs.removal import remove as remove_run
+
+    root = _root(run)
+    if not is_run(root):
+        raise UsageError(f"{root} is no run's folder (distill run list shows them)")
+    removed = remove_run(root)
+    print_result(
+        [f"removed {removed.run}: {_size(removed.bytes)}"],
+        {"run": removed.run, "bytes": removed.bytes},
+        as_json=as_json,
+    )
+
+
+@app.command()
+def prune(
+    keep: Annotated[int | None, typer.Option("--keep", metavar="N", help="Keep the N newest.", min=0)] = None,
+    older: Annotated[
+        float | None, typer.Option("--older", metavar="DAYS", help="Only what was finished so many days ago.", min=0)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    project: Annotated[Path, typer.Option("--project", help="Project folder.")] = Path(),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Remove finished runs: all but the newest, or old ones; never one that runs or was stopped."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.projects.project import project_or_folder
+    from distill.runs.removal import prune as prune_runs
+
+    if keep is None and older is None:
+        raise UsageError("say which runs: --keep N (all but the N newest), --older DAYS, or both")
+    found = prune_runs(project_or_folder(project), keep=keep or 0, older=timedelta(days=older or 0.0), dry_run=dry_run)
+    freed = sum(each.bytes for each in found)
+    lines = [f"{each.run}: {_size(each.bytes)}" for each in found]
+    lines.append(f"{'would free' if dry_run else 'freed'} {_size(freed)} of {len(found)} runs")
+    runs = [{"run": each.run, "bytes": each.bytes} for each in found]
+    print_result(lines, {"runs": runs, "bytes": freed, "dry_run": dry_run}, as_json=as_json)
 
 
 @app.command()
@@ -188,7 +243,7 @@ def snapshots(
 ) -> None:
     """List checkpoints and measurements, with the settings that differ from the start."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.projects.steered import snapshots as all_snapshots
+    from distill.runs.steered import snapshots as all_snapshots
 
     values = all_snapshots(_folder(run, stage))
     if as_json:
@@ -219,7 +274,7 @@ def diff(
 ) -> None:
     """Compare settings and figures of two checkpoints or measurements."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.projects.steered import compare
+    from distill.runs.steered import compare
 
     values = compare(_folder(run, stage), a, b)
     differing = {**values["settings"], **values["figures"]}
@@ -242,7 +297,7 @@ def rollback(
 ) -> None:
     """Go back to a checkpoint; later checkpoints and changes no longer count."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.projects.steered import roll_back
+    from distill.runs.steered import roll_back
 
     folder = _folder(run, stage)
     answer = roll_back(folder, step, config_only=config_only, who="command", timeout=wait)
@@ -264,12 +319,20 @@ def _cells(each: dict[str, Any]) -> list[Any]:
 
 
 def _folder(run: Path, stage: str | None) -> "RunFolder":
-    from distill.projects.steered import training_of
+    from distill.runs.steered import training_of
 
-    root = next((path for path in (run, RUNS / run) if (path / ".distill" / "live").is_dir()), None)
-    if root is None:
-        raise DataError(f"{run}: no training has run there (distill run list shows where)")
-    return training_of(root, stage)
+    return training_of(_root(run), stage)
+
+
+def _root(run: Path) -> Path:
+    """The folder of a run, or any other in which something was trained, by path or by name."""
+    from distill.projects.project import project_or_folder
+    from distill.runs.folder import RUNS, is_run
+
+    for path in (run, project_or_folder(Path()) / RUNS / run):
+        if is_run(path) or (path / ".distill" / "live").is_dir():
+            return path
+    raise DataError(f"{run}: no training has run there (distill run list shows where)")
 
 
 def _ask(
@@ -297,6 +360,10 @@ def _applied(answer: dict[str, Any]) -> list[str]:
     at = "" if answer.get("step") is None else f" (step {answer['step']})"
     lines = [f"{name}: {_shown(old)} -> {_shown(new)}{at}" for name, (old, new) in answer["changes"].items()]
     return lines or [f"no setting changed{at}"]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"
 
 
 def _settings(changed: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """`distill stage`: one stage of the pipeline, as dvc.yaml calls it."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_loggi
 from distill.cli.progress import shown_progress
 from distill.errors import UsageError
 from distill.live.events import Listeners
-from distill.live.stopping import stop_on_signals, stop_with_parent
+from distill.live.stopping import stop_on_signals, stop_with_owner
 
 
 def stage(
@@ -23,6 +24,8 @@ def stage(
     """Run one stage of the pipeline in a workspace."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.live.status import StatusListener
+    from distill.runs.folder import is_run
+    from distill.runs.held import held, held_by_ancestor
     from distill.stages.pipeline import run_stage
     from distill.stages.versions import CODE_VERSIONS
     from distill.stages.workspace import Call, Workspace
@@ -34,7 +37,13 @@ def stage(
             f"{CODE_VERSIONS[name]}: change the command in dvc.yaml, or install the code that belongs to it"
         )
     folder = Workspace(workspace)
-    with stop_on_signals() as stop, shown_progress() as shown, tracked(folder) as recorder:
-        stop_with_parent(stop)
+    alone = is_run(workspace) and not held_by_ancestor(workspace)
+    with (
+        held(workspace) if alone else nullcontext(),
+        stop_on_signals() as stop,
+        shown_progress() as shown,
+        tracked(folder) as recorder,
+    ):
+        stop_with_owner(stop)
         report = run_stage(name, Call(folder, Listeners([shown, StatusListener(workspace), recorder]), stop))
     print_result([f"{workspace / 'reports' / f'{name}.json'}"], report, as_json=as_json)

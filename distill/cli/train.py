@@ -1,5 +1,7 @@
 """`distill train` and `distill train-prior`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,7 @@ from distill.live.stopping import stop_on_signals
 
 if TYPE_CHECKING:
     from distill.params import Params
+    from distill.runs.local import Way
 
 Folder = Annotated[Path, typer.Argument(help="Folder of sounds, or one sound file.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Model file to write.")]
@@ -71,23 +74,10 @@ def train(
         },
         settings,
     )
-    from distill.stages.local import train_folder
-    from distill.tracking.listener import tracked
+    from distill.runs.local import train_folder
 
-    with stop_on_signals() as stop, shown_progress() as listener:
-        outcome = train_folder(
-            folder,
-            params,
-            name=model_name,
-            output=output,
-            fresh=fresh,
-            force=force,
-            emit=Listeners([listener]),
-            watch=tracked,
-            stop=stop,
-            replay=replay or (),
-            until=until,
-        )
+    with _way(model_name, output, fresh=fresh) as way:
+        outcome = train_folder(folder, params, way, force=force, replay=replay or (), until=until)
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
 
 
@@ -119,22 +109,22 @@ def train_prior(
         },
         settings,
     )
-    from distill.stages.local import train_prior_for
-    from distill.tracking.listener import tracked
+    from distill.runs.local import train_prior_for
 
-    with stop_on_signals() as stop, shown_progress() as listener:
-        outcome = train_prior_for(
-            model,
-            folder,
-            params,
-            name=model_name,
-            output=output,
-            fresh=fresh,
-            emit=Listeners([listener]),
-            watch=tracked,
-            stop=stop,
-        )
+    with _way(model_name, output, fresh=fresh) as way:
+        outcome = train_prior_for(model, folder, params, way)
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
+
+
+@contextmanager
+def _way(name: str | None, output: Path | None, *, fresh: bool) -> Iterator["Way"]:
+    from distill.projects.project import project_or_folder
+    from distill.runs.local import Way
+    from distill.tracking.listener import started_by, tracked
+
+    project = project_or_folder(Path())
+    with stop_on_signals() as stop, shown_progress() as listener:
+        yield Way(project, name, output, fresh, started_by(), Listeners([listener]), tracked, stop)
 
 
 def _params(flags: dict[str, tuple[str, Any]], settings: list[str] | None) -> "Params":

@@ -20,7 +20,7 @@ from distill.library.checks import checked
 from distill.library.describe import DIGEST, description_of, tags_of
 from distill.library.packaging import package
 from distill.library.stored import is_lost, place_of, remove_stored, stored_file, stored_manifest
-from distill.projects.locks import lock
+from distill.runs.waiting import lock
 from distill.tracking.address import SQLITE, client_of, experiment_of, registry_address, tracking_errors
 from distill.tracking.lookup import LINEAGE, find_runs
 

@@ -3,11 +3,18 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from distill.errors import Interrupted
+
+# The process id of the guard that ends the group in which a stage runs.
+GUARD = "DISTILL_GUARD"
+# How long what lost its owner may still save its state.
+KILLED_SECONDS = 3.0
+POLL_SECONDS = 0.5
 
 
 class StopRequest:
@@ -53,15 +60,34 @@ def stop_on_signals() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
 
-def stop_with_parent(request: StopRequest, *, poll_seconds: float = 1.0) -> None:
-    """Ask `request` to stop when the process that started this one is gone."""
-    parent = os.getppid()
-    over = threading.Event()
+def stop_with_owner(request: StopRequest) -> None:
+    """Ask `request` to stop when the process that started this one is gone, or the guard that watches over it.
+
+    What has not ended a moment later is killed, with whatever it shares a guard with.
+    """
+    parent, guard = os.getppid(), os.environ.get(GUARD)
+
+    def owned() -> bool:
+        # Below a guard its own end decides, and the guard sees to the parent's: a shell may stand between.
+        return _exists(int(guard)) if guard else os.getppid() == parent
 
     def watch() -> None:
-        while not over.wait(poll_seconds):
-            if os.getppid() != parent:
-                request.ask()
-                return
+        while owned():
+            time.sleep(POLL_SECONDS)
+        request.ask()
+        time.sleep(KILLED_SECONDS)
+        if guard:
+            os.killpg(0, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    threading.Thread(target=watch, name="owner-watch", daemon=True).start()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

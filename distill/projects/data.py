@@ -23,14 +23,13 @@ def check_out(root: Path, path: str, *, remote: bool = False) -> Path:
     pointer = target.with_name(f"{target.name}.dvc")
     if not pointer.is_file():
         raise DataError(f"{target}: no such sounds, and no {pointer.name} of DVC beside them")
-    relative = pointer.relative_to(root).as_posix()
     try:
-        dvc(root, "checkout", relative)
+        dvc(pointer.parent, "checkout", pointer.name)
     except StorageError as error:
         if not remote:
-            raise DataError(f"the sounds of {path} are not in DVC's cache: run dvc pull {relative}") from error
+            raise DataError(f"the sounds of {path} are not in DVC's cache: run dvc pull {pointer}") from error
         try:
-            dvc(root, "pull", relative)
+            dvc(pointer.parent, "pull", pointer.name)
         except StorageError as failed:
             raise DataError(f"the sounds of {path} are neither in DVC's cache nor on a remote ({failed})") from failed
     return target

@@ -1,25 +1,16 @@
-"""Finding the project folder that a workspace or the current folder belongs to."""
+"""Finding the project that a run folder or the current folder belongs to."""
 
+import os
 from pathlib import Path
 
 from distill.errors import UsageError
-from distill.files import read_json, write_json
 
-MARKER = Path(".distill") / "workspace.json"
-MARKER_SCHEMA = 1
-
-
-def mark_workspace(root: Path, project: Path) -> None:
-    """Note in a run workspace which project it belongs to.
-
-    Raises:
-        StorageError: the note cannot be written.
-    """
-    write_json(root / MARKER, {"schema": MARKER_SCHEMA, "project": str(project.resolve())})
+# What makes a folder below `runs/` a run's own; a moved project finds it again, so it names no other place.
+MARKER = Path(".distill") / "run.json"
 
 
 def find_project(start: Path = Path()) -> Path:
-    """The nearest folder from `start` upward that has a params.yaml and a .dvc and is no run workspace.
+    """The nearest folder from `start` upward that has a params.yaml and a .dvc and is no run folder.
 
     Raises:
         UsageError: there is none.
@@ -32,15 +23,14 @@ def find_project(start: Path = Path()) -> Path:
 
 
 def project_of(root: Path) -> Path:
-    """The project that a workspace belongs to; the current folder where there is none.
+    """The project that a folder belongs to: of a run's the one around `runs/`; without one the current folder."""
+    root = Path(os.path.abspath(root))  # noqa: PTH100, a link below `runs/` is looked for where it is, not where it leads
+    return root.parents[1] if (root / MARKER).is_file() else project_or_folder(root, Path())
 
-    Raises:
-        ArtifactError: the workspace's note about it is damaged or of a newer schema.
-    """
-    marker = root / MARKER
-    if marker.is_file():
-        return Path(read_json(marker, what="note about a workspace", schema=MARKER_SCHEMA)["project"])
+
+def project_or_folder(start: Path, otherwise: Path | None = None) -> Path:
+    """The project that `start` lies in; without one `otherwise`, which is `start` itself by default."""
     try:
-        return find_project(root)
+        return find_project(start)
     except UsageError:
-        return Path().resolve()
+        return (start if otherwise is None else otherwise).resolve()

@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 from distill.errors import StorageError
 from distill.projects.ports import HOST, require_free
+from distill.runs.guard import release
 from distill.servers.secret import remembered
 
 POOL = "distill"
@@ -120,7 +121,7 @@ def _running(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A Python module as a command that runs as long as the block, and no longer than this process."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "distill.projects.guard", sys.executable, "-m", *module],
+        [sys.executable, "-m", "distill.runs.guard", sys.executable, "-m", *module],
         cwd=folder,
         env=environment,
         stdin=subprocess.PIPE,
@@ -129,12 +130,10 @@ def _running(
         # Ctrl-C is passed on in order: the worker first, then the server.
         start_new_session=True,
     )
-    assert process.stdin is not None
     try:
         yield process
     finally:
-        process.stdin.close()
-        process.wait()
+        release(process)
 
 
 def _wait_until_up(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -20,6 +20,17 @@ EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 SWITCH = "DISTILL_TRACKING"
 SQLITE = "sqlite:///"
 LOCK_SECONDS = 5.0
+ARTIFACTS = "mlartifacts"
+# Where MLflow's database holds addresses of recorded files.
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("logged_models", "artifact_location"),
+)
+
+logger = logging.getLogger(__name__)
 
 # MLflow reads these when it is imported. A server that is away must not hold up a training for minutes.
 SETTINGS = {
@@ -60,6 +71,15 @@ def _in_project(project: Path, address: str) -> str:
     return f"{SQLITE}{project.resolve() / address.removeprefix(SQLITE)}" if address.startswith(SQLITE) else address
 
 
+def noted_address(project: Path) -> str:
+    """The address as a project's notes name it: a database in the project by its path there, so that both can move."""
+    address = tracking_address(project)
+    database = Path(address.removeprefix(SQLITE))
+    if address.startswith(SQLITE) and database.is_relative_to(project.resolve()):
+        address = f"{SQLITE}{database.relative_to(project.resolve())}"
+    return shown(address)
+
+
 def shown(address: str) -> str:
     """An address without the password in it.
 
@@ -73,7 +93,7 @@ def artifact_location(project: Path) -> str | None:
     """Where recorded files go: into the project, unless a server decides."""
     if tracking_address(project).startswith(("http://", "https://", "databricks")):
         return None
-    return (project.resolve() / "mlartifacts").as_uri()
+    return (project.resolve() / ARTIFACTS).as_uri()
 
 
 def experiment_name() -> str:
@@ -99,8 +119,8 @@ def client_of(project: Path) -> "MlflowClient":
     set_up_mlflow()
     address, registry = tracking_address(project), registry_address(project)
     with tracking_errors(project):
-        _check_database(address)
-        _check_database(registry)
+        _check_database(address, project)
+        _check_database(registry, project)
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri=address, registry_uri=registry)
@@ -145,14 +165,42 @@ def tracking_errors(project: Path) -> Iterator[None]:
         raise TrackingError(f"cannot use the record of runs at {shown(address)}: {said}") from error
 
 
-def _check_database(address: str) -> None:
-    """Raise at once what MLflow would find out after trying for minutes."""
+def _check_database(address: str, project: Path) -> None:
+    """Raise at once what MLflow would find out after trying for minutes; of a moved project, tell it the new place."""
     path = Path(address.removeprefix(SQLITE))
     if not address.startswith(SQLITE) or not path.exists():
         return
     with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        connection.rollback()
+        if path.is_relative_to(project.resolve()):
+            _follow(connection, project)
+        connection.commit()
+
+
+def _follow(connection: sqlite3.Connection, project: Path) -> None:
+    """Lead the addresses of recorded files to the project's folder for them, where it was moved or copied with it.
+
+    MLflow keeps them as absolute addresses.
+    """
+    here = artifact_location(project)
+    if here is None or not (project / ARTIFACTS).is_dir() or not _columns(connection, "experiments"):
+        return
+    known = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+    for (there,) in known:
+        if not there or there == here or not there.startswith("file:///") or not there.endswith(f"/{ARTIFACTS}"):
+            continue
+        for table, column in ADDRESSES:
+            if column in _columns(connection, table):
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                    (here, len(there) + 1, there, len(there) + 1, f"{there}/"),
+                )
+        logger.info("the project was at %s before: its recorded runs and models are found here now", there)
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
 def _reason(said: str) -> str:

@@ -148,8 +148,9 @@ def parameters_of(workspace: Workspace) -> dict[str, str]:
 
 
 def folder_of(workspace: Workspace) -> str:
-    """The folder of a workspace as runs name it."""
-    return str(workspace.root.resolve())
+    """The folder of a workspace as runs name it: from its project, so that a moved one is known again."""
+    root, project = workspace.root.resolve(), project_of(workspace.root).resolve()
+    return root.relative_to(project).as_posix() if root.is_relative_to(project) else str(root)
 
 
 def tags_at_start(workspace: Workspace, *, started_by: str, lineage: str) -> dict[str, str]:

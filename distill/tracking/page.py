@@ -10,6 +10,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from distill.errors import TrackingError
+from distill.runs.guard import release
 from distill.tracking.address import artifact_location, set_up_mlflow, tracking_address
 
 START_SECONDS = 90.0
@@ -30,7 +31,7 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
     command += ["--default-artifact-root", artifact_location(project) or "", "--workers", "1"]
     command += ["--host", host, "--port", str(port)]
     server = subprocess.Popen(
-        [sys.executable, "-m", "distill.projects.guard", *command],
+        [sys.executable, "-m", "distill.runs.guard", *command],
         # Its jobs are for language models, and take 0.7 GB.
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         stdin=subprocess.PIPE,
@@ -39,7 +40,6 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
         # Ctrl-C reaches it through its standard input, which closes.
         start_new_session=True,
     )
-    assert server.stdin is not None
     try:
         url = f"http://{host}:{port}"
         _wait_until_up(f"{url}/health", server)
@@ -50,8 +50,7 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
     except KeyboardInterrupt:
         pass
     finally:
-        server.stdin.close()
-        server.wait()
+        release(server)
 
 
 def _wait_until_up(url: str, server: "subprocess.Popen[bytes]") -> None:

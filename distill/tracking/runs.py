@@ -19,8 +19,7 @@ from distill.tracking import content, measured
 from distill.tracking.address import (
     client_of,
     experiment_of,
-    shown,
-    tracking_address,
+    noted_address,
     tracking_errors,
     tracking_on,
 )
@@ -382,4 +381,4 @@ def _write_state(workspace: Workspace, state: State) -> None:
 
 
 def _place(project: Path) -> str:
-    return shown(tracking_address(project))
+    return noted_address(project)

@@ -14,9 +14,10 @@ from distill.errors import DataError, DistillError, TrainingError, UsageError
 from distill.files import canonical_json, finite
 from distill.live.folder import RunFolder
 from distill.live.parameters import parameters
-from distill.projects.background import default_workspace, progress_of, workspace_named, workspaces
-from distill.projects.state import state_of
-from distill.projects.steered import compare, in_force, roll_back, snapshots, training_of
+from distill.runs.folder import default_run, run_folders, run_named
+from distill.runs.progress import progress_of
+from distill.runs.state import state_of
+from distill.runs.steered import compare, in_force, roll_back, snapshots, training_of
 from distill.ui.context import Context
 
 WHO = "page"
@@ -73,7 +74,7 @@ def add_api(app: FastAPI, context: Context) -> None:
 
     @router.get("/runs")
     def runs() -> Response:
-        return _json({"runs": [_progress(root) for root in workspaces(context.project)]})
+        return _json({"runs": [_progress(root) for root in run_folders(context.project)]})
 
     @router.get("/state")
     def state(run: str | None = None, stage: str | None = None) -> Response:
@@ -151,7 +152,7 @@ def linked(value: Any, link: Callable[[Path], str]) -> Any:
 
 
 def _root(context: Context, name: str | None) -> Path:
-    return default_workspace(context.project) if name is None else workspace_named(context.project, name)
+    return default_run(context.project) if name is None else run_named(context.project, name)
 
 
 def _progress(root: Path) -> dict[str, Any]:

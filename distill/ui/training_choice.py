@@ -5,7 +5,7 @@ from html import escape
 import gradio as gr
 
 from distill.library.datasets import list_datasets
-from distill.projects.background import default_workspace, workspaces
+from distill.runs.folder import default_run, run_folders
 from distill.ui.context import Context
 
 NOTHING = "<p class='d-empty'>Nothing was trained here so far.</p>"
@@ -18,11 +18,11 @@ def training_choice(context: Context, name: str) -> gr.Dropdown:
     )
 
     def opened() -> gr.Dropdown:
-        names = [root.name for root in workspaces(context.project)]
-        return gr.Dropdown(choices=names, value=default_workspace(context.project).name if names else None)
+        names = [root.name for root in run_folders(context.project)]
+        return gr.Dropdown(choices=names, value=default_run(context.project).name if names else None)
 
     def looked(chosen: str | None) -> gr.Dropdown:
-        return gr.Dropdown(choices=[root.name for root in workspaces(context.project)], value=chosen)
+        return gr.Dropdown(choices=[root.name for root in run_folders(context.project)], value=chosen)
 
     gr.on(None, opened, None, choice, show_progress="hidden", api_visibility="private")
     choice.focus(looked, choice, choice, show_progress="hidden", api_visibility="private")
@@ -48,7 +48,7 @@ def sounds_choice() -> gr.Dropdown:
 
 def chosen(context: Context, name: str) -> gr.Dropdown:
     """The list with another training chosen, such as one that has just begun."""
-    return gr.Dropdown(choices=[root.name for root in workspaces(context.project)], value=name)
+    return gr.Dropdown(choices=[root.name for root in run_folders(context.project)], value=name)
 
 
 def live_view(run: str | None, view: str, stage: str | None = None) -> str:

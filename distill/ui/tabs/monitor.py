@@ -9,9 +9,9 @@ import gradio as gr
 from distill.errors import DataError, DistillError, UsageError
 from distill.live.folder import RunFolder
 from distill.live.parameters import Kind, Parameter, everything, tunable
-from distill.projects.background import workspace_named
-from distill.projects.state import CONFIGS
-from distill.projects.steered import compare, in_force, roll_back, snapshots, training_of
+from distill.runs.folder import run_named
+from distill.runs.state import CONFIGS
+from distill.runs.steered import compare, in_force, roll_back, snapshots, training_of
 from distill.ui.context import Context
 from distill.ui.failures import told
 from distill.ui.tables import cell, table
@@ -90,12 +90,12 @@ def build(context: Context, looked_at: gr.Dropdown) -> None:
     def folder_of(name: str | None, chosen: str) -> RunFolder:
         if not name:
             raise UsageError("choose a training first")
-        return training_of(workspace_named(context.project, name), chosen)
+        return training_of(run_named(context.project, name), chosen)
 
     def selected(name: str | None) -> str:
         """The training that runs, or ran last."""
         with suppress(DistillError):
-            return training_of(workspace_named(context.project, name or "")).stage
+            return training_of(run_named(context.project, name or "")).stage
         return "train_vqvae"
 
     def shown(name: str | None, chosen: str) -> str:

@@ -13,9 +13,11 @@ from distill.dataset.scan import scan
 from distill.errors import DistillError, UsageError
 from distill.library.datasets import count_sounds
 from distill.live.folder import RunFolder
-from distill.projects import background
-from distill.projects.background import Order, workspace_named
-from distill.projects.steered import training_of
+from distill.runs import background
+from distill.runs.folder import Order, read_order, run_named
+from distill.runs.progress import alive
+from distill.runs.steered import training_of
+from distill.runs.stopping import stop as stop_run
 from distill.ui.context import Context
 from distill.ui.failures import told
 from distill.ui.training_choice import chosen, dataset_choices, live_view, said, training_choice
@@ -120,7 +122,8 @@ def build(context: Context, sounds: gr.Dropdown) -> gr.Dropdown:
         source = context.named(folder)
         if not count_sounds(source):
             raise UsageError(f"{folder}: no file in it looks like a sound")
-        order = Order(str(source), _settings(*values), _named(model), "train_vqvae" if until == FIRST else None)
+        last = "train_vqvae" if until == FIRST else None
+        order = Order(str(source), _settings(*values), _named(model), last, "page")
         root = background.start(context.project, order)
         return chosen(context, root.name), said(f"{root.name} has begun. It goes on when this page is closed.")
 
@@ -130,15 +133,15 @@ def build(context: Context, sounds: gr.Dropdown) -> gr.Dropdown:
 
     def resumed(name: str | None) -> str:
         root = _root(context, name)
-        if background.alive(root):
+        if alive(root):
             step = _steered(root).ask("resume", {}, who="page", timeout=WAIT_SECONDS)["step"]
             return said(f"Goes on from step {step}.")
-        order = background.read_order(root)
+        order = read_order(root)
         background.go_on(context.project, root, until=order.until if order else None)
         return said("Goes on from where it stopped.")
 
     def stopped(name: str | None) -> str:
-        background.stop(_root(context, name))
+        stop_run(_root(context, name))
         return said("It saves its state and ends; Resume goes on from there.")
 
     def trained_prior(name: str | None) -> str:
@@ -207,7 +210,7 @@ def _usable(folder: Path) -> int:
 def _root(context: Context, name: str | None) -> Path:
     if not name:
         raise UsageError("choose a training first")
-    return workspace_named(context.project, name)
+    return run_named(context.project, name)
 
 
 def _steered(root: Path) -> RunFolder:

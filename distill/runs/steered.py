@@ -10,14 +10,24 @@ from distill.live.journal import TRAININGS
 from distill.live.runtime_config import difference
 from distill.live.status import read_status
 from distill.models.health import judge
-from distill.projects.workspaces import RUNS
+from distill.runs.folder import run_folders
+from distill.runs.progress import alive, progress_of
 from distill.training.position import Checkpoint, list_checkpoints
 from distill.training.stopped import roll_back_stopped
 
 
-def find_trainings(project: Path) -> list[RunFolder]:
-    """Every training that has run in a project itself or in a workspace below `runs/`."""
-    return [folder for root in [project, *sorted((project / RUNS).glob("*/"))] for folder in trainings_in(root)]
+def list_trainings(project: Path) -> list[dict[str, Any]]:
+    """Where each training of a project's runs stands, and each run that is in another stage now; see `where_it_stands`.
+
+    The project itself counts, too, if it was trained in.
+    """
+    found = []
+    for root in run_folders(project):
+        trainings = [where_it_stands(folder) for folder in trainings_in(root)]
+        found += trainings
+        if alive(root) and not any(each["running"] for each in trainings):
+            found.append(_elsewhere(root))
+    return found
 
 
 def trainings_in(root: Path) -> list[RunFolder]:
@@ -45,8 +55,9 @@ def where_it_stands(folder: RunFolder) -> dict[str, Any]:
     status = read_status(folder.workspace, folder.stage) or {}
     running = folder.running()
     state = status.get("state", "running")
-    if not running:
-        state = "finished" if state == "finished" else "stopped"
+    if not running and state != "finished":
+        # Between two stages a training of a run that goes on is still to come.
+        state = "waiting" if alive(folder.workspace) else "stopped"
     return {
         "run": str(folder.workspace),
         "stage": folder.stage,
@@ -63,6 +74,16 @@ def where_it_stands(folder: RunFolder) -> dict[str, Any]:
         "health": _health(status.get("health")),
         "settings_file": str(folder.config_file),
     }
+
+
+def _elsewhere(root: Path) -> dict[str, Any]:
+    """The same of a run that does something else than training, with what its stage counts as steps."""
+    progress = progress_of(root)
+    status = (read_status(root, progress.stage) if progress.stage else None) or {}
+    known = {"run": str(root), "stage": progress.stage, "state": progress.state, "running": True, "pid": progress.pid}
+    figures = {"step": status.get("done"), "total_steps": status.get("total")}
+    unknown = ("epoch", "eta_seconds", "validation_loss", "mode", "plateau", "health", "settings_file")
+    return {**known, **figures, **dict.fromkeys(unknown)}
 
 
 def _health(health: dict[str, Any] | None) -> str | None:

@@ -7,20 +7,20 @@ from typing import Any
 
 from distill.files import digest_file, digest_json
 from distill.params import read_yaml
-from distill.projects.locks import lock
-from distill.projects.workspaces import RunWorkspace
+from distill.runs.dvc_project import DvcRun
+from distill.runs.waiting import lock
 
 
 @contextmanager
-def taking_turns(workspace: RunWorkspace, stage: str, on_wait: Callable[[], None]) -> Iterator[None]:
+def taking_turns(run: DvcRun, stage: str, on_wait: Callable[[], None]) -> Iterator[None]:
     """Run a stage while no other run of the project does the same with the same inputs; `on_wait` is told once.
 
     Raises:
         StorageError: a file of the workspace cannot be read.
         Interrupted: this process runs no more stages.
     """
-    key = digest_json(inputs_of(workspace.root, stage))[:16]
-    with lock(workspace.project / ".distill" / "turns" / f"{stage}-{key}.lock", on_wait):
+    key = digest_json(inputs_of(run.root, stage))[:16]
+    with lock(run.project / ".distill" / "turns" / f"{stage}-{key}.lock", on_wait, remove=True):
         yield
 
 

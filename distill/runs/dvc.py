@@ -8,12 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from distill.errors import DataError, DistillError, Interrupted, StorageError, TrainingError
+from distill.runs.guard import KILLED, release
+from distill.runs.held import RunLock
 
 POLL_SECONDS = 0.5
+# How long a killed guard's processes may take to end.
+LEFT_SECONDS = 10.0
 _EXITED = re.compile(r"exited with (-?\d+)")
 # What an orderly failing stage exits with; anything else is a crash.
 _ORDERLY = {1, 2, 3}
@@ -34,7 +37,7 @@ def run_stage(
     environment: dict[str, str],
     on_line: Callable[[str], None],
     on_wait: Callable[[], None],
-    held: int | None = None,
+    held: RunLock | None = None,
     limit_seconds: float | None = None,
 ) -> bool:
     """Bring one stage of a workspace up to date; whether it ran, rather than being taken from the cache.
@@ -47,8 +50,7 @@ def run_stage(
         environment: variables for the stage, besides those of this process.
         on_line: told each line that DVC and the stage print.
         on_wait: called about twice a second meanwhile.
-        held: descriptor of the workspace's lock (see `locked`), which the stage holds on to until it has ended, even
-            when the caller is killed before.
+        held: the lock of the run, which is held until the stage has ended, even when the caller is killed before.
         limit_seconds: how long it may take.
 
     Raises:
@@ -59,11 +61,11 @@ def run_stage(
     """
     require_open()
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    guard = [sys.executable, "-m", "distill.projects.guard"]
+    guard = [sys.executable, "-m", "distill.runs.guard"]
     command = [sys.executable, "-m", "dvc", "--cd", str(root), "repro", "--single-item", stage]
     process = subprocess.Popen(
         [*guard, *command],
-        env={**os.environ, **environment, "PATH": _path()},
+        env={**os.environ, **environment, "PATH": _path(), **(held.environment if held else {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -71,9 +73,11 @@ def run_stage(
         errors="replace",
         # Whoever kills the caller's process group must not kill the one that cleans up after it.
         start_new_session=True,
-        pass_fds=() if held is None else (held,),
+        pass_fds=() if held is None else (held.descriptor,),
     )
     _running.add(process)
+    if held is not None:
+        held.say(stops=process.pid)
 
     def read() -> None:
         assert process.stdout is not None
@@ -84,7 +88,7 @@ def run_stage(
 
     threading.Thread(target=read, name=f"read-{stage}", daemon=True).start()
     said: list[str] = []
-    begun = time.monotonic()
+    begun, left = time.monotonic(), 0.0
     try:
         while True:
             if limit_seconds is not None and time.monotonic() - begun > limit_seconds:
@@ -92,6 +96,8 @@ def run_stage(
             try:
                 line = lines.get(timeout=POLL_SECONDS)
             except queue.Empty:
+                if process.poll() is not None and (left := left or time.monotonic() + LEFT_SECONDS) < time.monotonic():
+                    break
                 on_wait()
                 continue
             if line is None:
@@ -101,7 +107,11 @@ def run_stage(
                 on_line(line)
         code = process.wait()
     finally:
+        if held is not None:
+            held.say(stops=None)
         _stop(process)
+    if code < 0 or code == KILLED:
+        raise StageCrashed(f"{stage} was ended: {'DVC' if code == KILLED else 'the process that guards it'} was killed")
     if code:
         raise _failure(stage, said)
     return any(line.startswith(f"Running stage '{stage}'") for line in said)
@@ -130,10 +140,7 @@ def require_open() -> None:
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:
-    assert process.stdin is not None
-    with suppress(OSError):
-        process.stdin.close()
-    process.wait()
+    release(process)
     _running.discard(process)
 
 

@@ -1,0 +1,1 @@
+"""Runs: the folders in which models are trained, whoever trains in them; made, locked, found, followed, removed."""

@@ -1,0 +1,147 @@
+"""A run whose stages DVC runs: its folder is a DVC project of its own, which shares the cache of the project around."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distill.errors import UsageError
+from distill.files import storage_errors, write_bytes
+from distill.live.journal import TRAININGS, effective_by_stage
+from distill.params import Params, parse_params, read_yaml
+from distill.projects.command import dvc
+from distill.projects.data import check_out
+from distill.runs.folder import Order, write_order
+from distill.runs.held import RunLock, held
+from distill.runs.inputs import Inputs, settings_of
+from distill.runs.sounds import bring_sounds, given_source
+from distill.runs.waiting import patiently
+from distill.stages.workspace import Workspace
+
+JOURNALS = tuple(f"journal/{stage}.jsonl" for stage in TRAININGS)
+
+Overrides = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class DvcRun:
+    """A run of a project's parameters with others in their place; `own` says that there are no others."""
+
+    inputs: Inputs
+    overrides: Overrides
+    own: bool
+
+    @property
+    def root(self) -> Path:
+        """Its folder."""
+        return self.inputs.root
+
+    @property
+    def project(self) -> Path:
+        """The project around it."""
+        return self.inputs.project
+
+    @property
+    def workspace(self) -> Workspace:
+        """Its folder, as stages see it."""
+        return Workspace(self.root)
+
+
+def with_overrides(project: Path, overrides: Overrides) -> Params:
+    """The project's parameters with others in their place.
+
+    Raises:
+        UsageError: an unknown name, or a value that is wrong.
+        StorageError: params.yaml cannot be read.
+    """
+    return parse_params(_merged(project, overrides), where="parameters")
+
+
+def planned(project: Path, overrides: Overrides) -> DvcRun:
+    """The run of a project's parameters with these overrides; nothing is made yet.
+
+    Raises:
+        UsageError: a parameter is wrong.
+        DataError: the sounds are not there.
+        ArtifactError: a journal of the project is damaged.
+    """
+    params = with_overrides(project, overrides)
+    check_out(project, params.data.path)
+    source = given_source(project, params.data.path)
+    journals = [project / name for name in JOURNALS if (project / name).is_file()]
+    changes = {stage: entries for stage, entries in effective_by_stage(journals).items() if entries}
+    own = not overrides or params == with_overrides(project, {})
+    return DvcRun(Inputs(project, source, params, changes), overrides, own)
+
+
+@contextmanager
+def opened(run: DvcRun, on_wait: Callable[[], None]) -> Iterator[RunLock]:
+    """The run's folder as a DVC project, used alone until the block ends; whoever comes second waits and is told.
+
+    When the block ends well, the run has finished.
+
+    Raises:
+        StorageError: the folder cannot be made.
+        Interrupted: this process runs no more stages.
+    """
+    with held(run.root, patiently(on_wait), here=False) as lock:
+        inputs = run.inputs
+        name, again = inputs.params.model.name, not inputs.changes and not inputs.source.startswith("..")
+        order = Order(inputs.source, settings_of(inputs.params), name, None, "prefect", again)
+        with storage_errors(run.root, "write into"):
+            _make(run)
+        write_order(run.root, order)
+        yield lock
+        write_order(run.root, order, finished=True)
+
+
+def _make(run: DvcRun) -> None:
+    root, project = run.root, run.project
+    if not (root / ".dvc" / "config").is_file():
+        write_bytes(root / ".dvc" / "config", _config(root, project))
+    for name in ("dvc.yaml", *JOURNALS):
+        if (project / name).is_file() and not _goes_on(project / name, root / name):
+            _write_if_changed(root / name, (project / name).read_bytes())
+    path = bring_sounds(root, project, run.inputs.source)
+    overrides = {} if run.own else run.overrides
+    if run.own and path == run.inputs.params.data.path:
+        data = (project / "params.yaml").read_bytes()
+    else:
+        values = _merged(project, {**overrides, "data": {**overrides.get("data", {}), "path": path}})
+        data = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
+    _write_if_changed(root / "params.yaml", data)
+
+
+def _config(root: Path, project: Path) -> bytes:
+    """DVC's settings; the project's cache is named so that both can be moved together."""
+    cache = Path(dvc(project, "cache", "dir").strip()).resolve()
+    if cache.is_relative_to(project.resolve()):
+        cache = Path(os.path.relpath(cache, (root / ".dvc").resolve()))
+    return (
+        f"[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n[cache]\n    dir = {cache}\n"
+    ).encode()
+
+
+def _merged(project: Path, overrides: Overrides) -> dict[str, Any]:
+    """The YAML of the project's params.yaml with the given keys in it, so that untouched sections stay as they are."""
+    values = read_yaml(project / "params.yaml")
+    if not isinstance(values, dict):
+        raise UsageError(f"{project / 'params.yaml'}: expected sections of parameters")
+    return {
+        **values,
+        **{name: {**(values.get(name) or {}), **section} for name, section in overrides.items() if section},
+    }
+
+
+def _goes_on(journal: Path, here: Path) -> bool:
+    """Whether a journal in a run folder holds what the project's holds, and live changes after that."""
+    return journal.suffix == ".jsonl" and here.is_file() and here.read_bytes().startswith(journal.read_bytes())
+
+
+def _write_if_changed(path: Path, data: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != data:
+        write_bytes(path, data)

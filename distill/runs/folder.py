@@ -1,0 +1,106 @@
+"""Run folders: which there are, what each was started with, and what it is found by."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from distill.errors import DataError
+from distill.files import read_json, write_json
+from distill.projects.project import MARKER
+from distill.runs.held import holder_of
+
+SCHEMA = 1
+RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a run was started with.
+
+    Attributes:
+        source: the sounds: relative to the project, or absolute where they lie elsewhere.
+        settings: the parameters that are not as by default, as `section.key=value`.
+        name: of the model; None: made of the folder and the time.
+        until: the last stage to run; None: all.
+        started_by: `cli`, `page` or `prefect`.
+        again: whether `source`, `settings` and `name` are all that it follows from.
+    """
+
+    source: str
+    settings: tuple[str, ...] = ()
+    name: str | None = None
+    until: str | None = None
+    started_by: str = "cli"
+    again: bool = True
+
+
+def write_order(root: Path, order: Order, *, finished: bool = False) -> None:
+    """Note in a run folder what it was started with, and when it has finished.
+
+    Raises:
+        StorageError: the note cannot be written.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(root / MARKER, {"schema": SCHEMA, "order": asdict(order), "finished": now if finished else None})
+
+
+def read_order(root: Path) -> Order | None:
+    """What a run was started with; None where nobody noted it.
+
+    Raises:
+        ArtifactError: the note about it is damaged or of a newer schema.
+    """
+    if not is_run(root):
+        return None
+    values = _note(root)["order"]
+    return Order(**{**values, "settings": tuple(values["settings"])})
+
+
+def finished_at(root: Path) -> datetime | None:
+    """When the model of a run was finished; None while it is not.
+
+    Raises:
+        ArtifactError: the note about it is damaged or of a newer schema.
+    """
+    text = _note(root)["finished"] if is_run(root) else None
+    return datetime.fromisoformat(text) if text else None
+
+
+def is_run(root: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (root / MARKER).is_file()
+
+
+def run_folders(project: Path) -> list[Path]:
+    """The run folders of a project by their names; the project itself comes first, if it was trained in."""
+    found = sorted(root for root in (project / RUNS).glob("*/") if is_run(root))
+    return [*([project] if (project / ".distill" / "live").is_dir() else []), *found]
+
+
+def run_named(project: Path, name: str) -> Path:
+    """The run folder of that name; nothing but a known name leads to a folder.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = {root.name: root for root in run_folders(project)}
+    if name not in found:
+        raise DataError(f"there is no run {name!r}; there are: {', '.join(found) or 'none'}")
+    return found[name]
+
+
+def default_run(project: Path) -> Path:
+    """The run that goes on, else the last by name.
+
+    Raises:
+        DataError: nothing was trained here.
+    """
+    found = run_folders(project)
+    if not found:
+        raise DataError("nothing was trained here so far")
+    return next((root for root in found if holder_of(root) is not None), found[-1])
+
+
+def _note(root: Path) -> dict[str, Any]:
+    return read_json(root / MARKER, what="note about a run", schema=SCHEMA)

@@ -1,0 +1,131 @@
+"""The one lock of a run folder: held from the first stage to the last, whoever runs them."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from distill.errors import TrainingError
+from distill.locks import POLL_SECONDS, acquired, is_file_of, is_held
+
+# `DESCRIPTOR:FOLDER` of a lock that this process got from the one that started it, or that an ancestor holds.
+INHERITED = "DISTILL_RUN_LOCK"
+# Somebody who looks whether a run goes on holds the lock for a moment.
+LOCK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that runs the stages of a folder.
+
+    Attributes:
+        pid: the process; None in the moment before it has said so.
+        stops: the process that ends at SIGTERM, with its state saved; None between two stages of a flow.
+        since: when it began, in s since 1970.
+    """
+
+    pid: int | None = None
+    stops: int | None = None
+    since: float = 0.0
+
+
+class RunLock:
+    """The lock of a run folder in the hands of this process."""
+
+    def __init__(self, root: Path, descriptor: int) -> None:
+        self.root, self.descriptor = root, descriptor
+        self.since = time.time()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells a child that gets the descriptor, and its children, that the folder is held for them."""
+        return {INHERITED: f"{self.descriptor}:{self.root.resolve()}"}
+
+    def say(self, *, stops: int | None) -> None:
+        """Write into the lock's file who holds it, and which process is to be asked to stop."""
+        said = json.dumps(asdict(Holder(os.getpid(), stops, self.since))).encode()
+        # On a full disk nobody knows who it is; that is no reason to end a training.
+        with suppress(OSError):
+            os.pwrite(self.descriptor, said, 0)
+            os.ftruncate(self.descriptor, len(said))
+
+
+@contextmanager
+def held(root: Path, wait: Callable[[], None] | None = None, *, here: bool = True) -> Iterator[RunLock]:
+    """Be the one who works in a run folder, which is made where it is missing.
+
+    A process that was started with the lock goes on with it.
+
+    Args:
+        root: the folder.
+        wait: called before each further try to get the lock, and may raise; by default nobody waits.
+        here: whether this process runs the stages, and is to be asked to stop; else it starts others.
+
+    Raises:
+        TrainingError: the run goes on elsewhere, and nobody waits for it.
+        StorageError: the folder cannot be written.
+    """
+    descriptor = _inherited(root)
+    if descriptor is None:
+        descriptor = acquired(lock_file(root), wait or _refusing(root))
+    try:
+        lock = RunLock(root, descriptor)
+        lock.say(stops=os.getpid() if here else None)
+        yield lock
+    finally:
+        os.close(descriptor)
+
+
+def holder_of(root: Path) -> Holder | None:
+    """Who works in a run folder; None when nobody does."""
+    path = lock_file(root)
+    if not is_held(path):
+        return None
+    try:
+        values = json.loads(path.read_bytes())
+        return Holder(values["pid"], values["stops"], values["since"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return Holder()
+
+
+def held_by_ancestor(root: Path) -> bool:
+    """Whether a process that this one descends from works in a run folder."""
+    _, _, folder = os.environ.get(INHERITED, "").partition(":")
+    return folder == str(root.resolve())
+
+
+def lock_file(root: Path) -> Path:
+    """The lock's file."""
+    return root / ".distill" / "run.lock"
+
+
+def inherited_descriptor() -> int | None:
+    """The descriptor of whatever run's lock this process was started with."""
+    number, _, folder = os.environ.get(INHERITED, "").partition(":")
+    found = number.isdigit() and is_file_of(int(number), lock_file(Path(folder)))
+    return int(number) if found else None
+
+
+def _inherited(root: Path) -> int | None:
+    descriptor = inherited_descriptor() if held_by_ancestor(root) else None
+    if descriptor is not None:
+        # It is used up: what this process starts has no part in it.
+        del os.environ[INHERITED]
+        os.set_inheritable(descriptor, False)
+    return descriptor
+
+
+def _refusing(root: Path) -> Callable[[], None]:
+    until = time.monotonic() + LOCK_SECONDS
+
+    def wait() -> None:
+        if time.monotonic() > until:
+            holder = holder_of(root)
+            pid = f" as process {holder.pid}" if holder and holder.pid else ""
+            raise TrainingError(f"{root.name} runs already{pid}: distill run stop {root.name} ends it")
+        time.sleep(POLL_SECONDS)
+
+    return wait

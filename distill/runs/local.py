@@ -1,0 +1,196 @@
+"""Training from a folder of sounds in this process, in the run's folder, resumed by the same call."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.artifact.container import digest_tensors
+from distill.artifact.manifest import parse_manifest
+from distill.artifact.model_file import EXTENSION, read_manifest, read_model, write_model
+from distill.errors import DistillError, UsageError
+from distill.files import replacing, storage_errors
+from distill.live.events import Listener, Listeners
+from distill.live.journal import Journal, effective_by_stage, parse_entry
+from distill.live.status import StatusListener
+from distill.live.stopping import StopRequest
+from distill.params import Params, parse_params, write_params
+from distill.runs.folder import Order, write_order
+from distill.runs.held import held
+from distill.runs.inputs import Inputs, as_name, changed, named_params, settings_of
+from distill.runs.removal import clear
+from distill.runs.sounds import bring_sounds, source_of
+from distill.stages.pipeline import STAGES, run_stages
+from distill.stages.workspace import Call, Workspace, read_report
+
+# Gives a listener for what runs in a workspace, as long as it runs.
+Watch = Callable[[Workspace], AbstractContextManager[Listener]]
+
+MODELS = "models"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done: the model file (None before its last stage), the run's folder and the report of each stage."""
+
+    model: Path | None
+    workspace: Path
+    reports: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a training is done, whatever it follows from.
+
+    Attributes:
+        project: folder with `runs/` and `models/`.
+        name: of the model; None: the one that it has, else made of the folder and the time.
+        output: model file to write; None: `models/NAME.distill`, or the given model itself.
+        fresh: forget what an earlier call did.
+        started_by: `cli` or `page`.
+        emit: told what happens.
+        watch: gives one more listener once the workspace is known.
+        stop: asked to stop, the training saves its state and ends.
+    """
+
+    project: Path
+    name: str | None
+    output: Path | None
+    fresh: bool
+    started_by: str
+    emit: Listeners
+    watch: Watch
+    stop: StopRequest
+
+
+def train_folder(
+    source: Path,
+    params: Params,
+    way: Way,
+    *,
+    force: bool = False,
+    replay: Sequence[Path] = (),
+    until: str | None = None,
+) -> Outcome:
+    """Train both models on a folder of sounds (or one file).
+
+    The run's folder follows from the sounds and the parameters: the same call goes on where an earlier one stopped.
+
+    Args:
+        source: the sounds.
+        params: all parameters; its `data.path` and the model's name are not looked at.
+        way: how it is done.
+        force: replace another model file.
+        replay: journals whose changes are made again, at their steps, in a run of its own.
+        until: the last stage to run; a call without it goes on from there.
+
+    Raises:
+        ArtifactError: a journal cannot be read.
+        DataError: there is no such folder, or no usable sound in it.
+        UsageError: the output is there already and is another model, or there is no stage `until`.
+        TrainingError: the run goes on elsewhere; nothing is changed then.
+        StorageError: something cannot be written.
+        Interrupted: somebody asked to stop.
+    """
+    stages = stages_until(until)
+    changes = effective_by_stage(replay)
+    inputs = Inputs(way.project, source_of(way.project, source), params, changes)
+    params = named_params(inputs, way.name, keep=not way.fresh)
+    target = way.output or way.project / MODELS / f"{params.model.name}{EXTENSION}"
+    _check_target(target, Workspace(inputs.root), force)
+    with _opened(inputs, params, way, again=not changes, until=until) as workspace:
+        for stage, entries in changes.items():
+            journal = Journal(workspace.journal(stage), stage)
+            if not journal.entries():
+                journal.replace([parse_entry(entry, f"--replay, {stage}") for entry in entries])
+        return _run(workspace, way, stages, target)
+
+
+def train_prior_for(model_path: Path, source: Path, params: Params, way: Way) -> Outcome:
+    """Train a prior on a folder of sounds for the VQ-VAE of a model file.
+
+    The model file is replaced whole by one with the new prior, unless `way.output` names another.
+
+    Raises:
+        ArtifactError: the model file cannot be used.
+        DataError, TrainingError, StorageError, Interrupted: as in `train_folder`.
+    """
+    named = source_of(way.project, source)
+    model = read_model(model_path)
+    known = model.manifest.metadata
+    values = params.model_dump(mode="json", by_alias=True)
+    values["spectrogram"] = model.manifest.spectrogram_config.model_dump(mode="json")
+    values["model"] = {"name": as_name(known.name), "description": known.description, "tags": list(known.tags)}
+    params = parse_params(values, where=str(model_path))
+    target = way.output or model_path
+    _check_writable(target)
+    inputs = Inputs(way.project, named, params, model=digest_tensors(model.vqvae_state))
+    params = named_params(inputs, way.name or params.model.name)
+    with _opened(inputs, params, way, again=False, until=None) as workspace:
+        document = {**dict(model.manifest), "prior_config": None, "prior_metadata": None, "memorization": None}
+        document |= {"inverse": None, "vocoder_config": None, "vocoder_metadata": None}
+        write_model(workspace.vqvae, parse_manifest(document, model_path), model.vqvae_state)
+        return _run(workspace, way, tuple(stage for stage in STAGES if stage != "train_vqvae"), target)
+
+
+def stages_until(until: str | None) -> tuple[str, ...]:
+    """The stages up to one of them; None: all.
+
+    Raises:
+        UsageError: there is no such stage.
+    """
+    if until is None:
+        return STAGES
+    if until not in STAGES:
+        raise UsageError(f"there is no stage {until!r}; stages: {', '.join(STAGES)}")
+    return STAGES[: STAGES.index(until) + 1]
+
+
+@contextmanager
+def _opened(inputs: Inputs, params: Params, way: Way, *, again: bool, until: str | None) -> Iterator[Workspace]:
+    """The run's folder in the hands of this process, with its params.yaml; only now is anything changed there."""
+    root = inputs.root
+    with held(root):
+        if way.fresh:
+            clear(root)
+        path = bring_sounds(root, inputs.project, inputs.source)
+        write_params(root / "params.yaml", changed(params, "data", path=path))
+        order = Order(inputs.source, settings_of(params), params.model.name, until, way.started_by, again)
+        write_order(root, order)
+        yield Workspace(root)
+        write_order(root, order, finished=until is None)
+
+
+def _run(workspace: Workspace, way: Way, stages: Sequence[str], target: Path) -> Outcome:
+    with way.watch(workspace) as watcher:
+        emit = way.emit.with_listener(watcher).with_listener(StatusListener(workspace.root))
+        reports = run_stages(Call(workspace, emit, way.stop), stages)
+    if "register" not in reports:
+        return Outcome(None, workspace.root, reports)
+    with replacing(target) as temporary:
+        shutil.copyfile(workspace.root / reports["register"]["model"], temporary)
+    return Outcome(target, workspace.root, reports)
+
+
+def _check_target(target: Path, workspace: Workspace, force: bool) -> None:
+    _check_writable(target)
+    if force or not target.exists():
+        return
+    try:
+        mine = read_report(workspace, "register")["digest"] == read_manifest(target).tensor_digest
+    except DistillError:
+        mine = False
+    if not mine:
+        raise UsageError(f"{target} is there already and is another file: choose another name, or add --force")
+
+
+def _check_writable(target: Path) -> None:
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder: name a file, such as {target / 'model.distill'}")
+    with storage_errors(target.parent, "write into"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass

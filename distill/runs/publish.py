@@ -1,0 +1,172 @@
+"""Making a finished run the project's own, stage by stage, where the project is still what it was."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from copy import deepcopy
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from distill.errors import StorageError
+from distill.files import write_bytes
+from distill.locks import acquired
+from distill.params import Params, read_yaml
+from distill.projects.command import dvc
+from distill.runs.dvc_project import JOURNALS, DvcRun
+from distill.runs.waiting import lock
+from distill.stages.pipeline import STAGES
+
+BUSY_SECONDS = 5.0
+POLL_SECONDS = 0.1
+
+
+def publish(run: DvcRun) -> str | None:
+    """Make a finished run the project's own, so that `dvc repro` has none of its stages to run; None, or why it is not.
+
+    Stages of the user's own, and their entries in dvc.lock, stay as they are. The caller holds the run's lock.
+
+    Raises:
+        StorageError: DVC failed, or a file cannot be read or written.
+    """
+    if not run.own:
+        return "its parameters are not those of params.yaml"
+    project = run.project
+    with lock(project / ".distill" / "publish.lock", lambda: None):
+        why_not = _difference(run) or _outdated(run)
+        if why_not is not None:
+            return why_not
+        target = project / "dvc.lock"
+        before = target.read_bytes() if target.is_file() else None
+        try:
+            with _dvc_at_rest(project):
+                write_bytes(target, _merged_lock(run, before))
+            dvc(project, "checkout", *STAGES)
+        except StorageError as error:
+            if before is not None:
+                write_bytes(target, before)
+            elif target.exists():
+                target.unlink()
+            return f"the project's files stay as they are ({error})"
+    return None
+
+
+def _difference(run: DvcRun) -> str | None:
+    """In what the project is not any more what the run was started from."""
+    here, there = run.root, run.project
+    if _raw(there) != _raw(here, run.inputs.params.data.path):
+        return "params.yaml has changed since"
+    mine, theirs = (read_yaml(folder / "dvc.yaml") for folder in (here, there))
+    for stage in STAGES:
+        if mine["stages"].get(stage) != theirs["stages"].get(stage):
+            return f"dvc.yaml describes the stage {stage} in another way since"
+    if mine.get("vars") != theirs.get("vars"):
+        return "the vars of dvc.yaml have changed since"
+    for name in JOURNALS:
+        if _bytes(here / name) != _bytes(there / name):
+            return f"{name} is not that of the run"
+    return None
+
+
+def _outdated(run: DvcRun) -> str | None:
+    """What DVC finds changed in the run's folder, in words: its sounds are the project's."""
+    changed = json.loads(dvc(run.root, "status", "--json", *STAGES))
+    for stage, findings in changed.items():
+        for finding in findings:
+            if not isinstance(finding, dict):
+                return f"{stage}: {finding}"
+            for kind, paths in finding.items():
+                if _paths(run)[0] in paths:
+                    return "the sounds have changed since"
+                return f"{stage}: {kind}: {', '.join(paths) if isinstance(paths, dict) else paths}"
+    return None
+
+
+def _merged_lock(run: DvcRun, before: bytes | None) -> bytes:
+    """The project's dvc.lock with the run's entries for the stages of the pipeline."""
+    yaml = YAML()
+    yaml.default_flow_style = False
+    try:
+        made = yaml.load((run.root / "dvc.lock").read_bytes())
+        known = yaml.load(before) if before else {"schema": made["schema"], "stages": {}}
+        for stage in STAGES:
+            known["stages"][stage] = _moved(made["stages"][stage], *_paths(run))
+        text = StringIO()
+        yaml.dump(known, text)
+    except (YAMLError, KeyError, TypeError) as error:
+        raise StorageError(f"a dvc.lock cannot be read: {' '.join(str(error).split())}") from error
+    return text.getvalue().encode()
+
+
+def _moved(entry: Any, here: str, there: str) -> Any:
+    """A stage's entry with the sounds as the project names them."""
+    entry = deepcopy(entry)
+    for dependency in entry.get("deps", ()):
+        if dependency["path"] == here:
+            dependency["path"] = there
+    for values in entry.get("params", {}).values():
+        if "data.path" in values:
+            values["data.path"] = there
+        if "path" in values.get("data", {}):
+            values["data"]["path"] = there
+    return entry
+
+
+def _paths(run: DvcRun) -> tuple[str, str]:
+    """`data.path` in the run's folder and in the project."""
+    return _raw(run.root)["data"]["path"], run.inputs.params.data.path
+
+
+def _raw(folder: Path, path: str | None = None) -> dict[str, Any]:
+    """What params.yaml says, with `data.path` in any case, or another one in its place."""
+    values = read_yaml(folder / "params.yaml")
+    data = values.get("data") or {}
+    return {**values, "data": {**data, "path": path or data.get("path", Params().data.path)}}
+
+
+@contextmanager
+def _dvc_at_rest(project: Path) -> Iterator[None]:
+    """Hold DVC's own lock of a project, in which no stage runs.
+
+    Raises:
+        StorageError: DVC works there.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+
+    def wait() -> None:
+        if time.monotonic() > until:
+            raise StorageError("DVC works in the project")
+        time.sleep(POLL_SECONDS)
+
+    folder = project / ".dvc" / "tmp"
+    descriptor = acquired(folder / "lock", wait)
+    try:
+        if _stages_run(folder / "rwlock"):
+            raise StorageError("dvc repro runs in the project")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _stages_run(path: Path) -> bool:
+    """Whether a living process is noted in DVC's file of who writes what."""
+    try:
+        written = json.loads(path.read_bytes()).get("write", {})
+        pids = {int(each["pid"]) for each in written.values()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            with suppress(PermissionError):
+                os.kill(pid, 0)
+            return True
+    return False
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None

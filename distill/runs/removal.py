@@ -1,0 +1,87 @@
+"""Removing runs, and what they did: only in the hands of whoever holds the run's lock."""
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from distill.files import storage_errors
+from distill.runs.folder import RUNS, finished_at, is_run, run_folders
+from distill.runs.held import held, holder_of, lock_file
+
+# A folder that is being removed has such a name, so that what is half gone is nobody's run.
+REMOVED = ".removed-"
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A run that was removed, or would be, and the bytes that this frees."""
+
+    run: str
+    bytes: int
+
+
+def clear(root: Path) -> None:
+    """Forget everything that was done in a run folder; the caller holds its lock.
+
+    Raises:
+        StorageError: it cannot be removed.
+    """
+    own = root / ".distill"
+    aside = own / "removed"
+    with storage_errors(root, "remove"):
+        if aside.exists():
+            shutil.rmtree(aside)
+        aside.mkdir()
+        gone = [path for path in root.iterdir() if path != own]
+        gone += [path for path in own.iterdir() if path not in (aside, lock_file(root))]
+        for number, path in enumerate(gone):
+            path.rename(aside / str(number))
+        shutil.rmtree(aside)
+
+
+def remove(root: Path) -> Removed:
+    """Remove a run's folder; models that were delivered or registered stay.
+
+    Raises:
+        TrainingError: it runs.
+        StorageError: it cannot be removed.
+    """
+    with held(root), storage_errors(root, "remove"):
+        aside = root.with_name(f"{REMOVED}{root.name}")
+        if aside.exists():
+            shutil.rmtree(aside)
+        freed = size_of(root)
+        root.rename(aside)
+        shutil.rmtree(aside)
+    return Removed(root.name, freed)
+
+
+def prune(project: Path, *, keep: int = 0, older: timedelta = timedelta(0), dry_run: bool = False) -> list[Removed]:
+    """Remove the finished runs of a project; never one that runs, was stopped, or trained a part.
+
+    Args:
+        project: the project folder.
+        keep: how many of the newest finished ones stay.
+        older: how long they must have been finished.
+        dry_run: say only what would be removed.
+
+    Raises:
+        StorageError: a folder cannot be removed.
+    """
+    now = datetime.now(UTC)
+    finished = [(when, root) for root in run_folders(project) if is_run(root) and (when := finished_at(root))]
+    finished.sort(reverse=True)
+    chosen = [root for when, root in finished[keep:] if now - when >= older and holder_of(root) is None]
+    if dry_run:
+        return [Removed(root.name, size_of(root)) for root in chosen]
+    with storage_errors(project / RUNS, "remove what is left in"):
+        for left in (project / RUNS).glob(f"{REMOVED}*"):
+            shutil.rmtree(left)
+    return [remove(root) for root in chosen]
+
+
+def size_of(folder: Path) -> int:
+    """The bytes that removing a folder frees: files that another folder has as well do not count."""
+    files = (path.lstat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(stat.st_size for stat in files if stat.st_nlink == 1)

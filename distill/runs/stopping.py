@@ -1,0 +1,49 @@
+"""Asking a run to save its state and end, whatever stage it is in and whoever runs it."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill.errors import TrainingError
+from distill.runs.held import holder_of
+from distill.runs.progress import progress_of, running_training
+
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """What was asked to stop: the stage (None: not known yet) and, of a training, the step that it stops at."""
+
+    stage: str | None
+    step: int | None
+
+
+def stop(root: Path, *, who: str = "page", timeout: float = 60.0) -> Stopped:
+    """Ask whatever runs in a folder to save its state and end, in any stage.
+
+    Args:
+        root: the run's folder.
+        who: asks, for the training's journal.
+        timeout: how long to wait for a training's answer, or for a flow to begin its next stage, in s.
+
+    Raises:
+        TrainingError: nothing runs there, or it does not answer.
+    """
+    folder = running_training(root)
+    if folder is not None:
+        # Asking twice does no harm; a second signal would end it before its state is saved.
+        return Stopped(folder.stage, folder.ask("stop", {}, who=who, timeout=timeout)["step"])
+    until = time.monotonic() + timeout
+    while (holder := holder_of(root)) is not None:
+        if holder.stops is not None:
+            with suppress(ProcessLookupError):
+                os.kill(holder.stops, signal.SIGTERM)
+            return Stopped(progress_of(root).stage, None)
+        if time.monotonic() > until:
+            raise TrainingError(f"{root.name} is between two stages: try again")
+        time.sleep(POLL_SECONDS)
+    raise TrainingError(f"nothing runs in {root.name}")
