@@ -1,9 +1,10 @@
 """Putting a folder of sounds under version control with DVC."""
 
+import logging
 import os
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,17 @@ from ruamel.yaml.error import YAMLError
 from distill.audio.sound import EXTENSIONS
 from distill.dataset.scan import scan
 from distill.dataset.walk import find_files
-from distill.errors import DataError, DistillError, UsageError
+from distill.errors import DataError, DistillError, StorageError, UsageError
 from distill.files import replacing, storage_errors
 from distill.params import read_params
 from distill.projects.command import dvc
+from distill.runs.waiting import lock
 
 DATA = Path("data")
+# A copy that is not complete, and a version that is being replaced.
+FRESH, OLD = ".new-", ".old-"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,9 @@ class Dataset:
 
 def list_datasets(project: Path) -> list[Dataset]:
     """The folders of sounds below `data/`, and the one that params.yaml names."""
+    if any((project / DATA).glob(f"{OLD}*")):
+        with suppress(DistillError), _alone(project, wait=False):
+            _recover_all(project / DATA)
     folders = sorted((project / DATA).glob("*/"))
     with suppress(DistillError):
         named = project / read_params(project / "params.yaml").data.path
@@ -77,9 +86,10 @@ def add_dataset(source: Path, project: Path, name: str | None = None) -> AddedDa
             raise UsageError(
                 f"{project.resolve()} has no {needed}: run this in a project folder, or name it with --project"
             )
-    added = _keep(source, project, name)
-    dvc(project, "add", added.path)
-    _point_params(project / "params.yaml", added.path)
+    with _alone(project):
+        added = _keep(source, project, name)
+        dvc(project, "add", added.path)
+        _point_params(project / "params.yaml", added.path)
     return AddedDataset(added.path, f"{added.path}.dvc", added.usable)
 
 
@@ -91,7 +101,8 @@ def keep_dataset(source: Path, project: Path, name: str) -> AddedDataset:
     """
     if (project / "params.yaml").exists() and (project / ".dvc").exists():
         return add_dataset(source, project, name)
-    return _keep(source, project, _folder_name(name))
+    with _alone(project):
+        return _keep(source, project, _folder_name(name))
 
 
 def gather(files: Iterable[Path], folder: Path) -> list[str]:
@@ -128,16 +139,20 @@ def _keep(source: Path, project: Path, name: str) -> AddedDataset:
     if not usable:
         raise DataError(f"{source}: no usable sound, so there is nothing to version (distill dataset check says why)")
     target = project / DATA / name
+    with storage_errors(project / DATA, "write into"):
+        _recover_all(project / DATA)
     if source.resolve() != target.resolve():
         _copy(source, target)
     return AddedDataset((DATA / name).as_posix(), None, usable)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy every file that a scan sees, as a folder that takes the target's place whole."""
-    fresh = target.with_name(f".{target.name}.new")
+    """Copy every file that a scan sees, as a folder that takes the target's place whole.
+
+    The old version is put aside only when the new one is complete, so that `_recover` knows which of them counts.
+    """
+    fresh, old = target.with_name(f"{FRESH}{target.name}"), target.with_name(f"{OLD}{target.name}")
     with storage_errors(target, "write"):
-        shutil.rmtree(fresh, ignore_errors=True)
         try:
             for found in find_files(source):
                 if found.problem:
@@ -145,11 +160,43 @@ def _copy(source: Path, target: Path) -> None:
                 copy = fresh / found.name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(found.path, copy)
-            if target.exists():
-                shutil.rmtree(target)
-            fresh.replace(target)
-        finally:
+        except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover_all(folder: Path) -> None:
+    """Complete or undo what a killed process left of its copies."""
+    for old in folder.glob(f"{OLD}*"):
+        target = old.with_name(old.name.removeprefix(OLD))
+        fresh = target.with_name(f"{FRESH}{target.name}")
+        if not target.exists():
+            (fresh if fresh.exists() else old).rename(target)
+        if old.exists():
+            shutil.rmtree(old)
+    for fresh in folder.glob(f"{FRESH}*"):
+        shutil.rmtree(fresh)
+
+
+@contextmanager
+def _alone(project: Path, *, wait: bool = True) -> Iterator[None]:
+    """Be the only one who changes the project's datasets.
+
+    Raises:
+        StorageError: somebody else does, and nobody is to wait.
+    """
+
+    def told() -> None:
+        if not wait:
+            raise StorageError("another program keeps a dataset")
+        logger.info("waiting for another program that keeps a dataset")
+
+    with lock(project / ".distill" / "datasets.lock", told):
+        yield
 
 
 def _point_params(path: Path, relative: str) -> None:

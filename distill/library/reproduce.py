@@ -15,7 +15,8 @@ import yaml
 
 from distill.artifact.manifest import Environment, Manifest
 from distill.artifact.model_file import read_manifest
-from distill.errors import Interrupted, StorageError, TrackingError
+from distill.dataset.store import PreparedDataset
+from distill.errors import DistillError, Interrupted, StorageError, TrackingError
 from distill.files import storage_errors
 from distill.library.registry import resolve
 from distill.live.journal import TRAININGS, Journal, parse_entry
@@ -24,6 +25,7 @@ from distill.params import read_yaml
 from distill.projects.command import dvc
 from distill.projects.data import check_out
 from distill.projects.git import git
+from distill.runs.sounds import from_project
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking.lookup import RecordedRun, find_runs, recorded_files
 
@@ -31,6 +33,8 @@ Tell = Callable[[str], None]
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 20.0
+# What of the environment is no version.
+PROCESSOR = frozenset({"processor", "threads", "precision", "device"})
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
     with recorded_files(project, run.run_id, "params.yaml", "reports") as record, _worktree(project, commit) as root:
         tell(f"commit {commit[:12]} in {root}")
         params = _with_environment(read_yaml(record / "params.yaml"), manifest.lineage.environment)
-        _fetch_data(project, root, str(params.get("data", {}).get("path", "sounds")), tell)
+        path = from_project(str(params.get("data", {}).get("path", "sounds")))
+        params["data"] = {**params.get("data", {}), "path": _fetch_data(project, root, path, tell)}
         with storage_errors(root, "write into"):
             (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         _write_journals(root, manifest)
@@ -89,7 +94,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
                     digest=manifest.tensor_digest,
                     identical=False,
                     stage=stage,
-                    reasons=_reasons(manifest, run),
+                    reasons=_reasons(manifest, run, root, record),
                     commit=commit,
                     run_id=run.run_id,
                 )
@@ -138,8 +143,12 @@ def _write_journals(root: Path, manifest: Manifest) -> None:
         Journal(Workspace(root).journal(stage), stage).replace(entries)
 
 
-def _fetch_data(project: Path, root: Path, path: str, tell: Tell) -> None:
-    """The sounds of the commit, from the project's cache or its remote."""
+def _fetch_data(project: Path, root: Path, path: str, tell: Tell) -> str:
+    """The `data.path` of the sounds of the commit, from the project's cache or its remote; else of those of today."""
+    pointer = (root / path).with_name(f"{Path(path).name}.dvc")
+    if not (root / path).exists() and not pointer.is_file() and (project / path).exists():
+        tell(f"{path} is under no version control: its sounds are taken as they are now")
+        return str((project / path).resolve())
     if not (root / path).exists():
         tell(f"fetching {path} from DVC")
         cache = dvc(project, "cache", "dir").strip()
@@ -149,6 +158,7 @@ def _fetch_data(project: Path, root: Path, path: str, tell: Tell) -> None:
                 shutil.copyfile(local, root / ".dvc" / "config.local")
         dvc(root, "cache", "dir", "--local", cache)
     check_out(root, path, remote=True)
+    return path
 
 
 def _environment(root: Path) -> dict[str, str]:
@@ -219,11 +229,59 @@ def _environment_here(manifest: Manifest) -> dict[str, Any]:
     return environment_of(runtime).model_dump(mode="json")
 
 
-def _reasons(manifest: Manifest, run: RecordedRun) -> tuple[str, ...]:
-    """What is known to be different, in words."""
+def _reasons(manifest: Manifest, run: RecordedRun, root: Path, record: Path) -> tuple[str, ...]:
+    """What is different, in words; the first is what all the others may follow from."""
+    data, parameters = _data(manifest, root), _parameters(root, record)
+    found = [*data, *(parameters if not data else []), *_code(manifest, run, root), *_environments(manifest)]
+    return tuple(found) or ("no known difference: the same code gave something else here",)
+
+
+def _data(manifest: Manifest, root: Path) -> list[str]:
+    then = manifest.lineage.data_digest
+    try:
+        now = PreparedDataset(root / "prepared").digest
+    except DistillError as error:
+        return [f"data: {error}"]
+    if now == then:
+        return []
+    return [f"data: the sounds are others than those that the model was made of (digest {then[:12]}, now {now[:12]})"]
+
+
+def _parameters(root: Path, record: Path) -> list[str]:
+    """The resolved parameters that differ, once they are resolved."""
+    try:
+        then, now = (_flat(read_report(Workspace(folder), "configure")) for folder in (record, root))
+    except DistillError:
+        return []
+    differing = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    return [f"parameters: {name} was {then.get(name)} then and is {now.get(name)} now" for name in differing]
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+    return found
+
+
+def _code(manifest: Manifest, run: RecordedRun, root: Path) -> list[str]:
+    commands = {name: command.split() for name, command in _commands(root)}
+    found = [
+        f"code: {stage} was of version {version} then, the commit asks for {words[words.index('--code') + 1]}"
+        for stage, version in manifest.lineage.code_versions.items()
+        if "--code" in (words := commands.get(stage, [])) and words[words.index("--code") + 1] != str(version)
+    ]
+    if run.tags.get("distill.dirty") == "true":
+        found.append("code: the tree held changes that were in no commit")
+    return found
+
+
+def _environments(manifest: Manifest) -> list[str]:
+    """Versions first, then the processor and what is set for it."""
     here = _environment_here(manifest)
     then = manifest.lineage.environment.model_dump(mode="json")
-    reasons = [f"{name} was {then[name]} then and is {here[name]} now" for name in then if then[name] != here[name]]
-    if run.tags.get("distill.dirty") == "true":
-        reasons.append("the tree held changes that were in no commit")
-    return tuple(reasons) or ("no known difference: the same code gave something else here",)
+    differing = sorted((name for name in then if then[name] != here[name]), key=lambda name: name in PROCESSOR)
+    return [
+        f"{'processor' if name in PROCESSOR else 'versions'}: {name} was {then[name]} then and is {here[name]} now"
+        for name in differing
+    ]
