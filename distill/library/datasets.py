@@ -101,8 +101,9 @@ def keep_dataset(source: Path, project: Path, name: str) -> AddedDataset:
     """
     if (project / "params.yaml").exists() and (project / ".dvc").exists():
         return add_dataset(source, project, name)
+    name = _folder_name(name)
     with _alone(project):
-        return _keep(source, project, _folder_name(name))
+        return _keep(source, project, name)
 
 
 def gather(files: Iterable[Path], folder: Path) -> list[str]:

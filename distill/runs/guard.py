@@ -73,8 +73,9 @@ def main(command: list[str]) -> int:
 def release(guard: "subprocess.Popen[Any]") -> None:
     """Let a guard end its command in order, and wait until it has; without this word its owner counts as killed."""
     assert guard.stdin is not None
-    with suppress(OSError, ValueError):
-        os.write(guard.stdin.fileno(), ORDERLY)
+    if not guard.stdin.closed:
+        with suppress(OSError):
+            os.write(guard.stdin.fileno(), ORDERLY)
         guard.stdin.close()
     guard.wait()
 

@@ -1,0 +1,274 @@
+"""Run folders: one lock from the first stage to the last, found after a move, removed only when they rest."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from distill.cli.main import app
+from distill.errors import DataError, Interrupted, TrainingError, UsageError
+from distill.live.events import Event, Listeners, StepDone, TrainingStarted
+from distill.live.stopping import StopRequest
+from distill.params import Params, read_params, with_settings
+from distill.runs.background import go_on
+from distill.runs.folder import Order, read_order, run_folders, write_order
+from distill.runs.held import Holder, held, holder_of, lock_file
+from distill.runs.inputs import Inputs, settings_of
+from distill.runs.local import Way, train_folder
+from distill.runs.progress import progress_of
+from distill.runs.removal import prune, remove
+from distill.runs.sounds import bring_sounds, from_project, source_of
+from page_util import make_sounds, settings, wait
+from pipeline_util import bytes_of
+
+PARAMS = with_settings(Params(), settings())
+
+
+def way(
+    project: Path, name: str | None = "tiny", *heard: Any, fresh: bool = False, stop: StopRequest | None = None
+) -> Way:
+    watch: Any = lambda _workspace: nullcontext(lambda _event: None)  # noqa: E731
+    return Way(project, name, None, fresh, "cli", Listeners(list(heard)), watch, stop or StopRequest())
+
+
+def root_of(project: Path) -> Path:
+    return Inputs(project, "kit", PARAMS).root
+
+
+def call(*arguments: str) -> Any:
+    result = CliRunner().invoke(app, ["run", *arguments, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    make_sounds(tmp_path / "kit", 6)
+    return tmp_path
+
+
+def test_a_refused_second_training_changes_nothing(project: Path) -> None:
+    train_folder(project / "kit", PARAMS, way(project), until="configure")
+    root = root_of(project)
+    with held(root):
+        before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for fresh in (False, True):
+            with pytest.raises(TrainingError, match=f"{root.name} runs already as process {os.getpid()}"):
+                train_folder(project / "kit", PARAMS, way(project, "other", fresh=fresh), until="prepare")
+        assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+    train_folder(project / "kit", PARAMS, way(project, "other", fresh=True), until="prepare")
+    assert read_params(root / "params.yaml").model.name == "other"
+    assert not (root / "config").exists()
+
+
+def test_a_lock_that_says_nothing_keeps_nobody_waiting(project: Path) -> None:
+    root = project / "runs" / "kit-1"
+    write_order(root, Order("kit"))
+    with held(root) as lock:
+        assert holder_of(root) == Holder(os.getpid(), os.getpid(), lock.since)
+        lock_file(root).write_bytes(b"")
+        assert holder_of(root) == Holder()
+        assert (progress_of(root).state, progress_of(root).pid) == ("running", None)
+    assert progress_of(root).state == "stopped"
+
+
+# Works in a stage until it is asked to stop.
+STAGE = """
+import sys, time
+from pathlib import Path
+from distill.live.events import Progress
+from distill.live.status import StatusListener
+from distill.live.stopping import stop_on_signals
+from distill.runs.held import held
+root = Path(sys.argv[1])
+with stop_on_signals() as stop, held(root):
+    StatusListener(root)(Progress(sys.argv[2], 1, 2, "sounds"))
+    while not stop.asked:
+        time.sleep(0.01)
+sys.exit(3)
+"""
+
+
+@contextmanager
+def working(root: Path, stage: str) -> Iterator["subprocess.Popen[bytes]"]:
+    child = subprocess.Popen([sys.executable, "-c", STAGE, str(root), stage])
+    try:
+        wait(lambda: progress_of(root).stage == stage)
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+@pytest.mark.parametrize("stage", ["prepare", "check_memorization", "register"])
+def test_a_run_is_listed_and_stopped_in_every_stage(project: Path, stage: str) -> None:
+    root = project / "runs" / "kit-1"
+    write_order(root, Order("kit"))
+    with working(root, stage) as child:
+        (listed,) = call("list")["runs"]
+        expected = {"stage": stage, "state": "running", "running": True, "pid": child.pid, "step": 1}
+        assert {key: listed[key] for key in expected} == expected
+        assert call("stop", "kit-1") == {"stage": stage, "step": None, "was_running": True}
+        assert child.wait(60) == 3
+    assert call("list")["runs"] == []
+    assert call("stop", "kit-1")["was_running"] is False
+
+
+def interrupted(project: Path) -> None:
+    """A training of the VQ-VAE that was stopped on its way."""
+    stop = StopRequest()
+
+    def heard(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == 4:
+            stop.ask()
+
+    with pytest.raises(Interrupted):
+        train_folder(project / "kit", PARAMS, way(project, "tiny", heard, stop=stop), until="train_vqvae")
+
+
+def resumed(project: Path) -> dict[str, bytes]:
+    """What the same call makes of it where the project is now, having gone on from where it was."""
+    started: list[Event] = []
+    outcome = train_folder(project / "kit", PARAMS, way(project, None, started.append), until="train_vqvae")
+    assert [event.step for event in started if isinstance(event, TrainingStarted)] == [4]
+    return bytes_of(outcome.workspace)
+
+
+def test_a_stopped_training_goes_on_in_a_project_that_was_moved_or_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, moved, copied = tmp_path / "here", tmp_path / "else" / "moved", tmp_path / "copied"
+    make_sounds(here / "kit", 6)
+    monkeypatch.chdir(tmp_path)
+    interrupted(here)
+    moved.parent.mkdir()
+    here.rename(moved)
+    shutil.copytree(moved, copied, symlinks=True)
+    make_sounds(copied / "kit", 6)
+    untouched = bytes_of(moved)
+    made = resumed(copied)
+    assert bytes_of(moved) == untouched
+    assert resumed(moved) == made
+    assert not here.exists()
+    (root,) = run_folders(moved)
+    assert not [path for path in moved.rglob("*") if path.is_symlink() and path.readlink().is_absolute()]
+    assert str(here).encode() not in b"".join(path.read_bytes() for path in root.rglob("*.json"))
+
+
+def test_sounds_are_those_of_the_project_that_they_are_reached_from(tmp_path: Path) -> None:
+    project = tmp_path / "a" / "project"
+    root = project / "runs" / "kit-1"
+    for folder in (root, project / "kit", project / "models", tmp_path / "a" / "kit"):
+        folder.mkdir(parents=True)
+    (root / "kit").symlink_to(tmp_path / "a" / "kit")
+    for source in ("kit", "../kit", "models", "."):
+        path = bring_sounds(root, project, source)
+        assert (root / path).resolve() == (project / source).resolve()
+        assert from_project(path) == source
+        assert not Path(path).is_absolute()
+    assert (root / "kit").readlink() == Path("../../kit")
+    assert [path for path in (*project.iterdir(), *root.parent.iterdir()) if path.is_symlink()] == []
+    assert source_of(project, project / "kit") == "kit"
+    assert source_of(project, tmp_path / "a" / "kit") == str(tmp_path / "a" / "kit")
+    with pytest.raises(DataError, match="no such folder"):
+        source_of(project, project / "nothing")
+
+
+def test_a_run_says_what_it_takes_to_go_on(project: Path) -> None:
+    params = with_settings(PARAMS, ["vqvae.dropout=0.2", 'model.tags=["a b"]', "data.speed_semitones=[]"])
+    assert with_settings(Params(), settings_of(params)) == params
+    train_folder(project / "kit", params, way(project), until="prepare")
+    (root,) = run_folders(project)
+    order = read_order(root)
+    assert order is not None
+    assert Inputs(project, order.source, with_settings(Params(), order.settings)).root == root
+    write_order(root, Order("kit", again=False))
+    with pytest.raises(DataError, match="same command"):
+        go_on(project, root)
+
+
+def test_what_cannot_be_a_run_leaves_no_folder(project: Path) -> None:
+    with pytest.raises(UsageError, match="--model-name"):
+        train_folder(project / "kit", PARAMS, way(project, "no name"))
+    with pytest.raises(UsageError, match="no stage"):
+        train_folder(project / "kit", PARAMS, way(project), until="nothing")
+    assert not (project / "runs").exists()
+
+
+def finished(project: Path, name: str, when: str) -> Path:
+    root = project / "runs" / name
+    write_order(root, Order("kit"), finished=True)
+    note = root / ".distill" / "run.json"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "finished": when}))
+    (root / "weights").write_bytes(bytes(100_000))
+    (root / "kit").symlink_to(project / "kit")
+    return root
+
+
+def test_only_finished_runs_are_pruned_and_only_at_rest(project: Path) -> None:
+    old, newer, newest = (finished(project, f"kit-{day}", f"2020-01-0{day}T00:00:00+00:00") for day in (1, 2, 3))
+    stopped = project / "runs" / "kit-4"
+    write_order(stopped, Order("kit"))
+    before = bytes_of(project / "kit")
+    with held(old):
+        assert [each.run for each in prune(project, dry_run=True)] == [newest.name, newer.name]
+        with pytest.raises(TrainingError, match="runs already"):
+            remove(old)
+    assert prune(project, older=timedelta(days=365 * 1000)) == []
+    assert call("prune", "--keep", "2", "--dry-run")["runs"][0]["run"] == old.name
+    assert old.is_dir()
+    freed = call("prune", "--keep", "2")
+    assert [each["run"] for each in freed["runs"]] == [old.name]
+    assert freed["bytes"] > 100_000
+    assert call("remove", "kit-4")["run"] == "kit-4"
+    assert [root.name for root in run_folders(project)] == [newer.name, newest.name]
+    assert sorted(path.name for path in (project / "runs").iterdir()) == [newer.name, newest.name]
+    assert bytes_of(project / "kit") == before
+
+
+GUARDED = """
+import sys, time
+from distill.live.stopping import StopRequest, stop_with_owner
+stop_with_owner(StopRequest())
+print("READY", flush=True)
+time.sleep(600)
+"""
+DVC_YAML = "stages:\n  slow:\n    cmd: {python} {script}\n    outs: [out]\n"
+
+
+@pytest.mark.parametrize("victim", ["distill.runs.guard", "dvc"])
+def test_nothing_runs_on_when_guard_or_dvc_is_killed(tmp_path: Path, victim: str) -> None:
+    import psutil
+
+    from distill.runs.dvc import StageCrashed, run_stage
+
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n    analytics = false\n")
+    (tmp_path / "slow.py").write_text(GUARDED)
+    (tmp_path / "dvc.yaml").write_text(DVC_YAML.format(python=sys.executable, script="slow.py"))
+    family: list[psutil.Process] = []
+
+    def kill(line: str) -> None:
+        if line != "READY":
+            return
+        family.extend(psutil.Process().children(recursive=True))
+        (chosen, *_) = [each for each in family if each.cmdline()[1:3] == ["-m", victim]]
+        chosen.send_signal(signal.SIGKILL)
+
+    with pytest.raises(StageCrashed, match="killed"), held(tmp_path) as lock:
+        run_stage(tmp_path, "slow", environment={}, on_line=kill, on_wait=lambda: None, held=lock)
+    assert len(family) >= 3
+    _, left = psutil.wait_procs(family, timeout=10)
+    assert left == []
+    assert holder_of(tmp_path) is None
