@@ -18,6 +18,7 @@ from distill.cli.main import app
 from distill.errors import DistillError
 from distill.live.folder import RunFolder
 from distill.live.parameters import Kind, everything
+from distill.runs.folder import Order, write_order
 from distill.stages.workspace import Workspace
 from pipeline_util import make_workspace, run
 from steering_util import journal_of
@@ -75,6 +76,7 @@ def training(workspace: Workspace) -> Iterator["subprocess.Popen[bytes]"]:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = make_workspace(tmp_path_factory.mktemp("steered"), vqvae={"epochs": 2000, "preview_interval": 10000})
     run(workspace, "prepare", "configure")
+    write_order(workspace.root, Order("sounds"))
     return workspace
 
 
@@ -198,6 +200,8 @@ ALL = [
     ["stop"],
     ["stop"],
     ["rollback", "STEP"],
+    ["prune", "--keep", "0"],
+    ["remove"],
 ]
 RUN_ALL = """
 import json, sys, time

@@ -208,24 +208,23 @@ def remove(
 
 @app.command()
 def prune(
+    folder: Annotated[Path, typer.Argument(help="Folder with a project, or with runs below runs/.")] = Path(),
     keep: Annotated[int | None, typer.Option("--keep", metavar="N", help="Keep the N newest.", min=0)] = None,
     older: Annotated[
         float | None, typer.Option("--older", metavar="DAYS", help="Only what was finished so many days ago.", min=0)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
-    project: Annotated[Path, typer.Option("--project", help="Project folder.")] = Path(),
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Remove finished runs: all but the newest, or old ones; never one that runs or was stopped."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.projects.project import project_or_folder
     from distill.runs.removal import prune as prune_runs
 
     if keep is None and older is None:
         raise UsageError("say which runs: --keep N (all but the N newest), --older DAYS, or both")
-    found = prune_runs(project_or_folder(project), keep=keep or 0, older=timedelta(days=older or 0.0), dry_run=dry_run)
+    found = prune_runs(folder, keep=keep or 0, older=timedelta(days=older or 0.0), dry_run=dry_run)
     freed = sum(each.bytes for each in found)
     lines = [f"{each.run}: {_size(each.bytes)}" for each in found]
     lines.append(f"{'would free' if dry_run else 'freed'} {_size(freed)} of {len(found)} runs")
