@@ -30,7 +30,7 @@ from distill.generation import TOP_P
 from distill.generation.sampling import sample_codes
 from distill.models.health import Health
 from distill.models.prior import CodePrior, prior_loss
-from distill.models.sequences import Batch, collate, random_window
+from distill.models.sequences import Batch, collate, random_first, window_at
 from distill.training.runtime import Runtime
 from distill.training.task import Concern, Evaluation, StepLoss
 
@@ -57,7 +57,8 @@ class RandomCodes:
         rng = np.random.default_rng(epoch)
         grids = rng.integers(0, CODES, (self.batch_size, COLUMNS, BANDS, LEVELS))
         while True:
-            windows = [random_window(grid, self.model.context_columns, rng, crop=0.0) for grid in grids]
+            context = self.model.context_columns
+            windows = [window_at(grid, random_first(len(grid), context, rng, crop=0.0), context) for grid in grids]
             yield collate(windows, codebook_size=CODES)
 
     def loss(self, batch: Batch) -> StepLoss:

@@ -121,6 +121,10 @@ def _tier(file_count: int) -> Tier:
 # The preset `tuned` plans in optimizer steps: so many a file, within limits (least, most).
 TUNED_VQVAE_STEPS = (10, 225, 3000)
 TUNED_PRIOR_STEPS = (20, 720, 4000)
+# A step of the prior has at most so many codes: 32 sounds of 3.6 s, or 8 windows of a long one.
+TUNED_PRIOR_STEP_CODES = 16_384
+# The best epoch, an early stop, a plateau and a curve need as many.
+LEAST_EVALUATIONS = 20
 
 # Distances are held-out log-spectral ones in dB, both powers clamped at -20 dB (LSD-20 of benchmarks/quality.py),
 # one seed each unless said otherwise: good for the direction of a change, not for its last digit.
@@ -175,31 +179,49 @@ def tuned_vqvae(
     """
     values = {**config.model_dump(), **TUNED_VQVAE, **given}
     steps = _steps(file_count, TUNED_VQVAE_STEPS)
-    per_pass = train_chunks / values["batch_size"]
-    expansion = max(1, min(values["augmentation_expansion"], int(steps / per_pass)))
+    once = train_chunks / values["batch_size"]
+    expansion = max(1, min(values["augmentation_expansion"], int(longest_epoch(steps) / once)))
     expansion = given.get("augmentation_expansion", expansion)
     even_share = values["batch_size"] * chunk_vectors / values["codebook_size"]
     return {
         **TUNED_VQVAE,
         "augmentation_expansion": expansion,
-        "epochs": max(1, round(steps / math.ceil(per_pass * expansion))),
+        **_epochs(steps, math.ceil(once * expansion), given),
         "threshold_ema_dead_code": min(1000.0, TUNED_DEAD_SHARE * even_share),
     }
 
 
-def tuned_prior(config: PriorConfig, *, file_count: int, sounds: int, given: dict[str, Any]) -> dict[str, Any]:
+def tuned_prior(
+    config: PriorConfig, *, file_count: int, windows: int, window_codes: float, given: dict[str, Any]
+) -> dict[str, Any]:
     """What the preset `tuned` changes in the reference settings of the prior.
 
     Args:
         config: the reference settings.
         file_count: usable files.
-        sounds: training sounds in an epoch, with their variants.
+        windows: windows in which a pass shows the training sounds, with their variants.
+        window_codes: codes of such a window, on average.
         given: parameters that the user sets; the plan takes them into account.
     """
     values = {**config.model_dump(), **TUNED_PRIOR, **given}
-    epochs = max(1, round(_steps(file_count, TUNED_PRIOR_STEPS) / math.ceil(sounds / values["batch_size"])))
+    most = max(1, int(TUNED_PRIOR_STEP_CODES / window_codes))
+    batch = given.get("batch_size", min(values["batch_size"], most))
+    plan = _epochs(_steps(file_count, TUNED_PRIOR_STEPS), math.ceil(windows / batch), given)
     # An epoch of few sounds is a few steps, too few to tell the end of an improvement.
-    return {**TUNED_PRIOR, "epochs": epochs, "early_stop_patience": max(5, epochs // 4)}
+    patience = max(5, given.get("epochs", plan["epochs"]) // 4)
+    return {**TUNED_PRIOR, "batch_size": batch, **plan, "early_stop_patience": patience}
+
+
+def longest_epoch(steps: int) -> int:
+    """Most steps between two evaluations of a training of so many steps."""
+    return max(1, steps // LEAST_EVALUATIONS)
+
+
+def _epochs(steps: int, pass_steps: int, given: dict[str, Any]) -> dict[str, int]:
+    """Epochs that give so many steps: whole passes over the data, or parts of one where a pass is too long."""
+    longest = longest_epoch(steps)
+    bound = given.get("steps_per_epoch", longest if pass_steps > longest else 0)
+    return {"steps_per_epoch": bound, "epochs": max(1, round(steps / min(bound or pass_steps, pass_steps)))}
 
 
 def _steps(file_count: int, plan: tuple[int, int, int]) -> int:

@@ -124,7 +124,10 @@ class RunConfig(Config):
 class TrainingConfig(Config):
     """What the one training loop needs to know, whichever model it trains."""
 
-    epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training set.")
+    epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training set, or parts of them.")
+    steps_per_epoch: int = Field(
+        0, ge=0, le=100_000, description="Most steps in an epoch; the next goes on in the pass. 0: a whole pass."
+    )
     learning_rate: float = Field(1e-3, ge=1e-5, le=1e-2, description="Highest learning rate, after the warm-up.")
     min_learning_rate: float = Field(1e-6, ge=1e-8, le=1e-3, description="Learning rate at the end of the cosine.")
     warmup_fraction: float = Field(

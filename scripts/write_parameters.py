@@ -1,5 +1,6 @@
 """Write docs/parameters.md, the table of all parameters, from the models that check them and the adaptive settings."""
 
+import math
 import types
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -107,7 +108,7 @@ def _tuned() -> str:
     for section in RESOLVED:
         reference = _reference(section)
         for name, values in _tuned_values(section).items():
-            was = [code(value) for value in reference[name]]
+            was = ["by files"] if name == "batch_size" else [code(value) for value in reference[name]]
             now = [PLANNED if value == PLANNED else code(value) for value in values]
             rows.append([f"`{section}.{name}`", _joined(was), _joined(now)])
     plans = (("VQ-VAE", adaptive.TUNED_VQVAE_STEPS), ("prior", adaptive.TUNED_PRIOR_STEPS))
@@ -117,10 +118,13 @@ def _tuned() -> str:
         "It starts from `reference` and changes these (values by number of files are divided by slashes):\n\n"
         f"{table(['parameter', '`reference`', '`tuned`'], rows)}\n"
         f"`{PLANNED}` values follow from the dataset:\n\n"
-        "- `epochs`: as many as give the optimizer steps below.\n"
+        f"- `epochs`: as many as give the optimizer steps below, at least {adaptive.LEAST_EVALUATIONS}.\n"
+        f"- `steps_per_epoch`: 0, or a {adaptive.LEAST_EVALUATIONS}th of the steps where a pass takes more than that.\n"
+        "- `prior.batch_size`: the value of `reference`, or less where the sounds are long: a step has at most "
+        f"{adaptive.TUNED_PRIOR_STEP_CODES} codes.\n"
         "- `prior.early_stop_patience`: a quarter of the epochs, at least 5.\n"
-        "- `vqvae.augmentation_expansion`: the value of `reference`, or less where one epoch would take more than all "
-        "the steps.\n"
+        "- `vqvae.augmentation_expansion`: the value of `reference`, or less where a pass would take more than a "
+        f"{adaptive.LEAST_EVALUATIONS}th of the steps.\n"
         f"- `vqvae.threshold_ema_dead_code`: {adaptive.TUNED_DEAD_SHARE:g} of the vectors that each code would get in "
         "a step if all were used evenly; at most 1000.\n\n"
         f"{table(['optimizer steps', 'a usable file', 'at least', 'at most'], steps)}"
@@ -168,7 +172,7 @@ def _tuned_values(section: str) -> dict[str, list[Any]]:
 def _tuned_for(section: str, count: int, size: int) -> dict[str, Any]:
     if section == "prior":
         prior = adaptive.get_adaptive_prior_config(count)
-        return adaptive.tuned_prior(prior, file_count=count, sounds=size, given={})
+        return adaptive.tuned_prior(prior, file_count=count, windows=size, window_codes=math.sqrt(size), given={})
     vqvae = adaptive.get_adaptive_vqvae_config(count)
     return adaptive.tuned_vqvae(vqvae, file_count=count, train_chunks=size, chunk_vectors=size, given={})
 

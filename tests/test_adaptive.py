@@ -1,11 +1,24 @@
 """The table of adaptive settings, row by row, and the preset on top of it."""
 
+import math
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.adaptive import batch_size, tuned_prior, tuned_vqvae, validation_fraction
+from distill.adaptive import (
+    LEAST_EVALUATIONS,
+    TUNED_PRIOR_STEP_CODES,
+    TUNED_PRIOR_STEPS,
+    TUNED_VQVAE_STEPS,
+    batch_size,
+    tuned_prior,
+    tuned_vqvae,
+    validation_fraction,
+)
 from distill.configs import PriorConfig, VQVAEConfig
+from distill.dataset.loader import EpochSteps
 from distill.training.config import get_adaptive_prior_config, get_adaptive_vqvae_config
 
 ROWS = {
@@ -51,7 +64,7 @@ def test_the_tuned_preset_is_valid_for_any_dataset(files: int, chunks: int) -> N
     )
     assert tuned.codebook_size == base.codebook_size
     prior = get_adaptive_prior_config(files)
-    changed = tuned_prior(prior, file_count=files, sounds=chunks, given={})
+    changed = tuned_prior(prior, file_count=files, windows=chunks, window_codes=144.0, given={})
     PriorConfig.model_validate({**prior.model_dump(), **changed})
 
 
@@ -60,10 +73,80 @@ def test_the_tuned_plan_counts_steps_whatever_the_batch(chunks: int, batch: int)
     base = get_adaptive_vqvae_config(100)
     given_values = {"batch_size": batch}
     values = tuned_vqvae(base, file_count=100, train_chunks=chunks, chunk_vectors=48, given=given_values)
-    steps = values["epochs"] * -(-chunks * values["augmentation_expansion"] // batch)
-    planned = tuned_vqvae(base, file_count=100, train_chunks=32, chunk_vectors=48, given={"batch_size": 32})
-    wanted = planned["epochs"] * -(-32 * planned["augmentation_expansion"] // 32)
-    assert wanted / 2 <= steps <= 2 * wanted
+    in_pass = math.ceil(chunks * values["augmentation_expansion"] / batch)
+    in_epoch = EpochSteps(in_pass, values["steps_per_epoch"]).in_epoch
+    assert abs(values["epochs"] * in_epoch - 1000) <= in_epoch / 2
+
+
+SECONDS = st.sampled_from([0.3, 1.0, 5.0, 60.0, 600.0, 3600.0])
+COLUMN_SECONDS, COLUMN_CODES, CONTEXT_COLUMNS = 16 * 512 / 48_000, 24, 85
+
+
+def tuned(files: int, seconds: float, **given_values: Any) -> tuple[VQVAEConfig, PriorConfig, int, int]:
+    """The settings of both trainings for so many sounds of a duration, and the steps of a pass of each."""
+    sounds = max(1, round(files * (1 - validation_fraction(files))))
+    chunks, columns = sounds * math.ceil(seconds), math.ceil(seconds / COLUMN_SECONDS)
+    base = get_adaptive_vqvae_config(files)
+    values = tuned_vqvae(base, file_count=files, train_chunks=chunks, chunk_vectors=48, given=given_values)
+    vqvae = VQVAEConfig.model_validate({**base.model_dump(), **values, **given_values})
+    windows = 5 * sounds * math.ceil(columns / CONTEXT_COLUMNS)
+    prior_base = get_adaptive_prior_config(files)
+    codes = 5 * sounds * columns * COLUMN_CODES / windows
+    values = tuned_prior(prior_base, file_count=files, windows=windows, window_codes=codes, given=given_values)
+    prior = PriorConfig.model_validate({**prior_base.model_dump(), **values, **given_values})
+    passes = (
+        math.ceil(chunks * vqvae.augmentation_expansion / vqvae.batch_size),
+        math.ceil(windows / prior.batch_size),
+    )
+    return vqvae, prior, *passes
+
+
+@given(st.integers(1, 2000), SECONDS)
+def test_the_steps_that_are_planned_are_done_with_twenty_evaluations(files: int, seconds: float) -> None:
+    vqvae, prior, *passes = tuned(files, seconds)
+    plans = (TUNED_VQVAE_STEPS, TUNED_PRIOR_STEPS)
+    for config, in_pass, (a_file, least, most) in zip((vqvae, prior), passes, plans, strict=True):
+        planned = min(most, max(least, a_file * files))
+        in_epoch = EpochSteps(in_pass, config.steps_per_epoch).in_epoch
+        assert config.epochs >= LEAST_EVALUATIONS
+        assert abs(config.epochs * in_epoch - planned) <= in_epoch / 2
+
+
+@pytest.mark.parametrize("files", [5, 20, 100, 500])
+def test_an_epoch_of_sounds_of_a_second_shows_every_one_of_them_as_often_as_the_table_says(files: int) -> None:
+    vqvae, prior, *_ = tuned(files, 1.0)
+    table = get_adaptive_vqvae_config(files)
+    assert (vqvae.steps_per_epoch, prior.steps_per_epoch) == (0, 0)
+    assert vqvae.augmentation_expansion == table.augmentation_expansion
+    assert prior.batch_size == table.batch_size
+
+
+@given(st.integers(1, 2000), SECONDS)
+def test_a_step_of_the_prior_has_a_bounded_number_of_codes(files: int, seconds: float) -> None:
+    _, prior, *_ = tuned(files, seconds)
+    window = min(CONTEXT_COLUMNS, math.ceil(seconds / COLUMN_SECONDS)) * COLUMN_CODES
+    assert prior.batch_size == 1 or prior.batch_size * window < 1.5 * TUNED_PRIOR_STEP_CODES
+
+
+@pytest.mark.parametrize(("epochs", "patience"), [(8, 5), (20, 5), (100, 25), (4000, 1000)])
+def test_the_patience_follows_from_the_epochs_that_are_set(epochs: int, patience: int) -> None:
+    assert tuned(10, 1.0, epochs=epochs)[1].early_stop_patience == patience
+    planned = tuned(10, 1.0)[1]
+    assert planned.early_stop_patience == max(5, planned.epochs // 4)
+
+
+def test_what_the_user_sets_of_an_epoch_is_kept_to() -> None:
+    vqvae, prior, *_ = tuned(5, 600.0, steps_per_epoch=7, batch_size=3)
+    assert {vqvae.batch_size, prior.batch_size} == {3}
+    assert {vqvae.steps_per_epoch, prior.steps_per_epoch} == {7}
+    assert vqvae.epochs == round(225 / 7)
+    assert prior.epochs == round(720 / 7)
+    given_values = {"augmentation_expansion": 4}
+    values = tuned_vqvae(
+        get_adaptive_vqvae_config(5), file_count=5, train_chunks=1800, chunk_vectors=48, given=given_values
+    )
+    assert values["augmentation_expansion"] == 4
+    assert values["steps_per_epoch"] == 11
 
 
 def test_one_file_makes_batches_of_one() -> None:

@@ -26,6 +26,7 @@ from distill.library.registry import register
 from distill.memorization.of_model import Asked, findings_of
 from distill.models.sequences import collate
 from distill.stages.workspace import Workspace
+from distill.training.codes import prior_codes
 from distill.training.prior import PriorTask
 from distill.training.runtime import Runtime
 from pipeline_util import make_workspace, run
@@ -66,8 +67,12 @@ def _learn_by_heart(workspace: Workspace) -> None:
     config = PriorConfig(hidden=64, layers=2, heads=4, dropout=0.0, context=512, batch_size=16)
     runtime = Runtime("cpu", "fp32", 1, 0)
     torch.manual_seed(0)
-    task = PriorTask(PreparedDataset(workspace.prepared), vqvae, config, 128, runtime)
-    windows = [window for sound in task.sounds for window in sound.windows(task.model.context_columns)]
+    codes = prior_codes(
+        PreparedDataset(workspace.prepared), vqvae, config, runtime, workspace.root / "codes", digest=model.digest
+    )
+    task = PriorTask(codes, vqvae, config, runtime)
+    sounds = [codes.training(position) for position in range(len(codes.train))]
+    windows = [window for sound in sounds for window in sound.windows(task.model.context_columns)]
     batch = collate(windows, codebook_size=task.codebook_size)
     optimizer = torch.optim.Adam(task.model.parameters(), 3e-3)
     for _ in range(120):

@@ -56,20 +56,33 @@ def test_an_epoch_shows_each_chunk_expansion_times_each_differently(folder: Path
     dataset = PreparedDataset(folder)
     batches = TrainingBatches(dataset, batch_size=8, expansion=5, strength=1.0, seed=0)
     chunks = len(dataset.chunks("train"))
-    assert batches.items_per_epoch == 5 * chunks
     epoch = np.concatenate(list(batches.iter_batches(0)))
     assert len(list(batches.iter_batches(0))) == batches.steps_per_epoch
     assert epoch.shape == (5 * chunks, 128, 94)
     assert len({item.tobytes() for item in epoch}) == 5 * chunks
-    order = batches._epoch_order(0)
+    order = batches._order(0)
     assert Counter((order % chunks).tolist()) == dict.fromkeys(range(chunks), 5)
-    assert not np.array_equal(order, batches._epoch_order(1))
+    assert not np.array_equal(order, batches._order(1))
+
+
+@pytest.mark.parametrize("most", [1, 3, 1000])
+def test_parts_of_a_pass_show_what_the_whole_pass_shows(folder: Path, most: int) -> None:
+    dataset = PreparedDataset(folder)
+    options = {"batch_size": 4, "expansion": 2, "strength": 1.0, "seed": 3}
+    whole = TrainingBatches(dataset, **options)
+    parts = TrainingBatches(dataset, **options, steps_per_epoch=most)
+    assert parts.steps_per_epoch == min(most, whole.steps_per_epoch)
+    epochs = -(-2 * whole.steps_per_epoch // parts.steps_per_epoch)
+    shown = [batch for epoch in range(epochs) for batch in parts.iter_batches(epoch)]
+    wanted = [batch for number in range(2) for batch in whole.iter_batches(number)]
+    assert all(np.array_equal(*pair) for pair in zip(shown[: len(wanted)], wanted, strict=True))
+    assert all(np.array_equal(*pair) for pair in zip(parts.first_pass(), whole.iter_batches(0), strict=True))
 
 
 def test_only_training_segments_are_shown(folder: Path) -> None:
     dataset = PreparedDataset(folder)
     batches = TrainingBatches(dataset, batch_size=8, expansion=40, strength=1.0, seed=0)
-    items = [batches._choose(item, np.random.default_rng(item)) for item in range(batches.items_per_epoch)]
+    items = [batches._choose(item, np.random.default_rng(item)) for item in range(40 * len(dataset.chunks("train")))]
     shown = {segment for segment, _ in items}
     assert shown == set(dataset.segments.index[dataset.segments["split"] == "train"])
     frames = dataset.segments["frames"].to_numpy()

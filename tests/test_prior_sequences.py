@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.models.prior import IGNORED, CodePrior, negative_log_likelihood
-from distill.models.sequences import Grid, collate, random_window, windows, with_token_noise
+from distill.models.sequences import (
+    Grid,
+    Window,
+    collate,
+    random_first,
+    window_at,
+    window_counts,
+    windows,
+    with_token_noise,
+)
 
 SIZE, LEVELS, BANDS = 1000, 2, 3
 COLUMN = LEVELS * BANDS
@@ -14,6 +23,10 @@ COLUMN = LEVELS * BANDS
 
 def grid(columns: int, seed: int = 0) -> Grid:
     return np.random.default_rng(seed).integers(0, SIZE, (columns, BANDS, LEVELS))
+
+
+def random_window(whole: Grid, context: int, rng: np.random.Generator, crop: float = 0.2) -> Window:
+    return window_at(whole, random_first(len(whole), context, rng, crop=crop), context)
 
 
 @given(columns=st.integers(1, 60), context=st.integers(2, 12))
@@ -28,6 +41,7 @@ def test_windows_count_each_code_and_the_end_once_and_in_order(columns: int, con
         if index:
             assert window.scored_from == (context // 2) * COLUMN + 1
     assert counted == [*whole.reshape(-1).tolist(), SIZE]
+    assert window_counts(np.array([columns]), context).tolist() == [index + 1]
 
 
 @given(columns=st.integers(1, 40), context=st.integers(2, 12), seed=st.integers(0, 1000))

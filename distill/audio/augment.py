@@ -23,6 +23,7 @@ def augment(
     strength: float,
     config: SpectrogramConfig,
     *,
+    begin: int = 0,
     noise: bool = True,
 ) -> np.ndarray:
     """Change each item in its own way.
@@ -39,6 +40,7 @@ def augment(
         generators: one for each item.
         strength: 0 (nothing is changed) to 2.
         config: the spectrogram of the log mels.
+        begin: frames of the sounds before those given; what else is drawn does not depend on it.
         noise: whether there may be any.
 
     Returns:
@@ -50,7 +52,7 @@ def augment(
     band_db = np.empty((count, bins, 1), np.float32)
     time_db = np.zeros((count, 1, frames), np.float32)
     across = np.linspace(0.0, 1.0, bins, dtype=np.float32)
-    seconds = np.arange(frames, dtype=np.float32) * (config.hop_length / config.sample_rate)
+    seconds = np.arange(begin, begin + frames, dtype=np.float32) * (config.hop_length / config.sample_rate)
     noise_db: dict[int, float] = {}
     for index, generator in enumerate(generators):
         gain, tilt, pivot, has_decay, decay, has_noise, level = generator.random(7)

@@ -1,6 +1,7 @@
 """Training batches that follow from seed, epoch and step alone, whoever computes them and in whatever order."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,53 +18,91 @@ CUT_SECONDS = 0.05
 _ORDER_STREAM, _ITEM_STREAM = 0x0DE4, 0x17E4
 
 
-class TrainingBatches:
-    """Augmented training chunks: an epoch shows each of them `expansion` times, in a shuffled order, each differently.
+@dataclass(frozen=True)
+class EpochSteps:
+    """How the steps of the epochs lie in passes over the data: an epoch is a pass, or a part of it that is shorter.
 
+    >>> [EpochSteps(in_pass=5, most=2).place(epoch, 1) for epoch in range(3)]
+    [(0, 1), (0, 3), (1, 0)]
+    """
+
+    in_pass: int
+    most: int
+
+    @property
+    def in_epoch(self) -> int:
+        """Steps of an epoch."""
+        return min(self.most or self.in_pass, self.in_pass)
+
+    def place(self, epoch: int, step: int) -> tuple[int, int]:
+        """The pass and the step in it of a step of an epoch, all from 0.
+
+        Raises:
+            IndexError: the epoch has no such step.
+        """
+        if not 0 <= step < self.in_epoch:
+            raise IndexError(f"step {step} of {self.in_epoch}")
+        return divmod(epoch * self.in_epoch + step, self.in_pass)
+
+
+class TrainingBatches:
+    """Augmented training chunks: a pass shows each of them `expansion` times, in a shuffled order, each differently.
+
+    An epoch is a pass, or a part of one where `steps_per_epoch` is less: the next epoch goes on behind it.
     Every showing picks a variant (the sound itself or one at another speed), moves the start in time, and passes the
     chunk through `augment`. Strength 0 leaves the moves and `augment` out; the variants stay.
 
     Args:
         dataset: where the chunks come from.
         batch_size: items in a step; the last of an epoch may have fewer.
-        expansion: showings of a chunk in an epoch.
+        expansion: showings of a chunk in a pass.
         strength: of the augmentation, 0 to 2.
-        seed: decides everything random here, with the epoch and the item.
+        seed: decides everything random here, with the pass and the item.
+        steps_per_epoch: most batches in an epoch; 0: those of a pass.
     """
 
     def __init__(
-        self, dataset: PreparedDataset, *, batch_size: int, expansion: int, strength: float, seed: int
+        self,
+        dataset: PreparedDataset,
+        *,
+        batch_size: int,
+        expansion: int,
+        strength: float,
+        seed: int,
+        steps_per_epoch: int = 0,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.strength = strength
         self.seed = seed
         table = dataset.chunks("train")
-        self._segment, self._start, self._expansion = table.segment, table.start, expansion
+        self._segment, self._start = table.segment, table.start
+        self._items = len(table) * expansion
+        self.steps = EpochSteps(-(-self._items // batch_size), steps_per_epoch)
         self._variants = _variants_of(dataset)
         config = dataset.spectrogram
         frame_rate = config.sample_rate / config.hop_length
         self._lead, self._cut = round(LEAD_SECONDS * frame_rate), round(CUT_SECONDS * frame_rate)
         self._frames = dataset.segments["frames"].to_numpy()
         self._at_start = dataset.segments["at_start"].to_numpy()
-        self._order: tuple[int, np.ndarray] | None = None
-
-    @property
-    def items_per_epoch(self) -> int:
-        """Showings in an epoch: chunks x expansion."""
-        return len(self._segment) * self._expansion
+        self._known: tuple[int, np.ndarray] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in an epoch, the last of which may be smaller."""
-        return -(-self.items_per_epoch // self.batch_size)
+        """Batches in an epoch; the last of a pass may be smaller."""
+        return self.steps.in_epoch
 
     def batch(self, epoch: int, step: int) -> np.ndarray:
-        """Log mel float32 `[batch, n_mels, chunk_frames]` of a step (from 0) of an epoch."""
-        if not 0 <= step < self.steps_per_epoch:
-            raise IndexError(f"step {step} of {self.steps_per_epoch}")
-        items = self._epoch_order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
-        generators = [self._generator(_ITEM_STREAM, epoch, int(item)) for item in items]
+        """Log mel float32 `[batch, n_mels, chunk_frames]` of a step (from 0) of an epoch (from 0)."""
+        return self._batch(*self.steps.place(epoch, step))
+
+    def first_pass(self) -> Iterator[np.ndarray]:
+        """The batches of the first pass, whatever of it is the first epoch."""
+        return (self._batch(0, step) for step in range(self.steps.in_pass))
+
+    def _batch(self, number: int, step: int) -> np.ndarray:
+        items = self._order(number)[step * self.batch_size : (step + 1) * self.batch_size]
+        generators = [self._generator(_ITEM_STREAM, number, int(item)) for item in items]
         chosen = [self._choose(int(item), generator) for item, generator in zip(items, generators, strict=True)]
         clean = self.dataset.gather([segment for segment, _ in chosen], [start for _, start in chosen])
         return augment(clean, generators, self.strength, self.dataset.spectrogram)
@@ -86,13 +125,14 @@ class TrainingBatches:
             generator=torch.Generator().manual_seed(self.seed),
         )
 
-    def _epoch_order(self, epoch: int) -> np.ndarray:
-        if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, self._generator(_ORDER_STREAM, epoch, 0).permutation(self.items_per_epoch))
-        return self._order[1]
+    def _order(self, number: int) -> np.ndarray:
+        """The items of a pass in their order."""
+        if self._known is None or self._known[0] != number:
+            self._known = (number, self._generator(_ORDER_STREAM, number, 0).permutation(self._items))
+        return self._known[1]
 
-    def _generator(self, stream: int, epoch: int, item: int) -> np.random.Generator:
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, stream, epoch, item])))
+    def _generator(self, stream: int, number: int, item: int) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, stream, number, item])))
 
     def _choose(self, item: int, generator: np.random.Generator) -> tuple[int, int]:
         """Segment and start (in frames, may be before the segment) of one showing."""

@@ -1,6 +1,5 @@
 """A prepared dataset read back: tables in memory, spectrograms in one memory-mapped file."""
 
-import mmap
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +12,9 @@ from distill.audio.mel import chunk_frames
 from distill.configs import SpectrogramConfig
 from distill.dataset import layout
 from distill.dataset.layout import Segment
+from distill.dataset.mapped import MappedRows
 from distill.errors import ArtifactError, DataError
 from distill.files import read_json, storage_errors
-
-# Pages of the file that were read count as the process's memory until they are given back.
-_RELEASE_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,6 @@ class PreparedDataset:
         except (KeyError, TypeError, ValueError) as error:
             raise self._damaged(layout.SUMMARY, "its settings are not readable") from error
         self._mels = self._map()
-        self._touched = 0
         for name in ("first_frame", "frames", "file"):
             if not np.issubdtype(self._column(name).dtype, np.integer):
                 raise self._damaged(layout.SEGMENTS, f"column {name} holds more than whole numbers")
@@ -96,17 +92,14 @@ class PreparedDataset:
             begin, end = max(0, start), min(int(frames[segment]), start + self.chunk_frames)
             if end > begin:
                 source = int(first[segment])
-                out[row, begin - start : end - start] = self._mels[source + begin : source + end]
-        self._release(out.nbytes)
+                out[row, begin - start : end - start] = self._mels.part(source + begin, source + end)
         return np.ascontiguousarray(out.transpose(0, 2, 1), dtype=np.float32)
 
     def segment(self, index: int, begin: int = 0, end: int | None = None) -> np.ndarray:
         """Log mel of a row of `segments`, or of its frames from `begin` to `end`: float32 `[n_mels, frames]`."""
         first, frames = int(self._column("first_frame")[index]), int(self._column("frames")[index])
-        rows = self._mels[first + begin : first + (frames if end is None else min(end, frames))]
-        mel = np.ascontiguousarray(rows.T, dtype=np.float32)
-        self._release(rows.nbytes)
-        return mel
+        rows = self._mels.part(first + begin, first + (frames if end is None else min(end, frames)))
+        return np.ascontiguousarray(rows.T, dtype=np.float32)
 
     @property
     def name(self) -> str:
@@ -154,29 +147,17 @@ class PreparedDataset:
         start = np.minimum(order * self.chunk_frames, np.maximum(length - self.chunk_frames, 0))
         return ChunkTable(np.repeat(chosen, counts), start, np.minimum(length, self.chunk_frames))
 
-    def _map(self) -> np.ndarray:
+    def _map(self) -> MappedRows:
         path = self.folder / layout.MELS
         self._require(path)
         try:
-            with storage_errors(path, "read"), path.open("rb") as handle:
-                version = np.lib.format.read_magic(handle)
-                if version != (1, 0):
-                    raise ValueError(f"format version {version}")
-                shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
-                start = handle.tell()
-                self._map_file = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-            if fortran or dtype != np.dtype("<f2") or len(shape) != 2 or shape[1] != self.spectrogram.n_mels:
+            with storage_errors(path, "read"):
+                mels = MappedRows(path)
+            if mels.dtype != np.dtype("<f2") or len(mels.shape) != 2 or mels.shape[1] != self.spectrogram.n_mels:
                 raise ValueError("unexpected shape")
-            flat = np.frombuffer(self._map_file, dtype, shape[0] * shape[1], offset=start)
         except ValueError as error:
             raise self._damaged(layout.MELS, "it is cut or not a spectrogram file") from error
-        return flat.reshape(shape)
-
-    def _release(self, count: int) -> None:
-        self._touched += count
-        if self._touched >= _RELEASE_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            self._map_file.madvise(mmap.MADV_DONTNEED)
-            self._touched = 0
+        return mels
 
     def _read_summary(self) -> dict[str, Any]:
         path = self.folder / layout.SUMMARY

@@ -129,7 +129,9 @@ _REASONS = {
     **dict.fromkeys(
         ("codebook_dim", "codebook_size", "num_quantizers", "hidden", "layers", "heads", "context"), _SHAPES
     ),
-    **dict.fromkeys(("epochs", "batch_size", "augmentation_expansion", "warmup_fraction"), _SCHEDULE),
+    **dict.fromkeys(
+        ("epochs", "steps_per_epoch", "batch_size", "augmentation_expansion", "warmup_fraction"), _SCHEDULE
+    ),
     "augmented_variants": _SCHEDULE,
     "seed": "everything random follows from it",
 }

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from distill.models.prior import IGNORED
 
-Grid = npt.NDArray[np.int64]
+Grid = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -86,22 +86,40 @@ def windows(grid: Grid, context_columns: int) -> list[Window]:
     return found
 
 
-def random_window(grid: Grid, context_columns: int, rng: np.random.Generator, *, crop: float = 0.2) -> Window:
-    """A random window of a grid; start and end of a long sound come as often as any part of it.
+def window_counts(columns: npt.NDArray[np.int64], context_columns: int) -> npt.NDArray[np.int64]:
+    """How many windows `windows` gives for grids of so many columns.
+
+    >>> window_counts(np.array([1, 4, 5, 7]), 4).tolist()
+    [1, 1, 2, 3]
+    """
+    step = context_columns - kept_columns(context_columns)
+    return 1 + -(-np.maximum(0, columns - context_columns) // step)
+
+
+def pass_windows(columns: npt.NDArray[np.int64], context_columns: int) -> npt.NDArray[np.int64]:
+    """How many windows of each of some grids a training shows in a pass: as many as it takes to cover them."""
+    return -(-columns // context_columns)
+
+
+def random_first(columns: int, context_columns: int, rng: np.random.Generator, *, crop: float = 0.2) -> int:
+    """First column of a random window; start and end of a long sound come as often as any part of it.
 
     Args:
-        grid: a whole sound, `[columns, bands, levels]`.
+        columns: of the whole sound.
         context_columns: most columns in the window, at least 2.
         rng: where the randomness comes from.
         crop: how often a sound that would fit whole is given without its beginning. Without such windows a prior
             of short sounds does not learn to go on after the beginning has left the context.
     """
-    beyond = len(grid) - context_columns
+    beyond = columns - context_columns
     if beyond > 0:
         half = context_columns // 2
-        first = int(np.clip(rng.integers(-half, beyond + half + 1), 0, beyond))
-    else:
-        first = int(rng.integers(1, len(grid))) if rng.random() < crop and len(grid) > 1 else 0
+        return min(max(int(rng.integers(-half, beyond + half + 1)), 0), beyond)
+    return int(rng.integers(1, columns)) if rng.random() < crop and columns > 1 else 0
+
+
+def window_at(grid: Grid, first: int, context_columns: int) -> Window:
+    """The window of a whole sound's grid, of at most so many columns, that begins with a column."""
     return _window(grid, first, min(first + context_columns, len(grid)))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from distill.adaptive import get_adaptive_prior_config, get_adaptive_vqvae_config, tuned_prior, tuned_vqvae
 from distill.configs import STRIDE, PriorConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
+from distill.models.sequences import pass_windows
 from distill.params import overrides, resolve
 from distill.stages.workspace import Call, write_config, write_report
 from distill.training.runtime import resolve_runtime
@@ -36,8 +37,18 @@ def run(call: Call) -> dict[str, Any]:
             given=vqvae_given,
         )
         variants = prior_given.get("augmented_variants", prior["augmented_variants"])
-        sounds = len(dataset.segments_of("train", variants=variants))
-        prior |= tuned_prior(PriorConfig.model_validate(prior), file_count=files, sounds=sounds, given=prior_given)
+        rows = dataset.segments_of("train", variants=variants)
+        lengths = -(-dataset.segments["frames"].to_numpy()[rows] // STRIDE)
+        levels = {**vqvae, **vqvae_given}["num_quantizers"]
+        context = max(1, prior_given.get("context", prior["context"]) // (bands * levels))
+        windows = int(pass_windows(lengths, context).sum())
+        prior |= tuned_prior(
+            PriorConfig.model_validate(prior),
+            file_count=files,
+            windows=windows,
+            window_codes=bands * levels * float(lengths.sum()) / windows,
+            given=prior_given,
+        )
     vqvae = resolve(VQVAEConfig, vqvae | vqvae_given, where="params.yaml, section vqvae").model_dump(mode="json")
     prior = resolve(PriorConfig, prior | prior_given, where="params.yaml, section prior").model_dump(mode="json")
     runtime = vars(resolve_runtime(params.run))

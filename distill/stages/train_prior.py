@@ -8,13 +8,14 @@ from distill.artifact.prior_file import PriorFile, write_prior
 from distill.codec.load import build_networks
 from distill.configs import PriorConfig
 from distill.dataset.store import PreparedDataset
-from distill.live.events import StageStarted
+from distill.live.events import Progress, StageStarted
 from distill.live.journal import as_carried
 from distill.pictures import curves_png
 from distill.stages.steered import steering_of
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, section, state_key, write_history, write_report
 from distill.training.checkpoint import Checkpoints
+from distill.training.codes import prior_codes
 from distill.training.loop import Trained, train
 from distill.training.prior import MEMORIZATION, STAGE, PriorTask
 from distill.training.runtime import Runtime
@@ -40,7 +41,13 @@ def run(call: Call) -> dict[str, Any]:
     vqvae = build_networks(model, workspace.vqvae).vqvae
     state = workspace.state(STAGE, state_key(CODE_VERSIONS[STAGE], values, dataset.digest, model.digest))
     steering = steering_of(call, STAGE, config, state)
-    task = PriorTask(dataset, vqvae, config, dataset.spectrogram.n_mels, runtime)
+
+    def tell(done: int, count: int) -> None:
+        call.stop.check()
+        call.emit(Progress(STAGE, done, count, "columns of codes"))
+
+    codes = prior_codes(dataset, vqvae, config, runtime, state, digest=model.digest, tell=tell)
+    task = PriorTask(codes, vqvae, config, runtime)
     checkpoints = Checkpoints(state, keep=config.max_checkpoints)
     trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, steering=steering)
     architecture = PriorArchitecture(

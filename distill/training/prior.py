@@ -1,8 +1,8 @@
 """Training the prior on the code grids of whole sounds: its batches, loss, evaluation and memorization watch."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.audio.augment import augment
 from distill.configs import STRIDE, PriorConfig
+from distill.dataset.loader import EpochSteps
 from distill.dataset.store import PreparedDataset
-from distill.models.grid import encode_grid, encode_pieces
+from distill.models.grid import encode_pieces
 from distill.models.health import Health
-from distill.models.prior import IGNORED, CodePrior, negative_log_likelihood, prior_loss, sum_by_level
-from distill.models.sequences import Batch, Grid, Window, collate, random_window, windows, with_token_noise
+from distill.models.prior import CodePrior, negative_log_likelihood, prior_loss, sum_by_level
+from distill.models.sequences import (
+    Batch,
+    Grid,
+    Window,
+    collate,
+    pass_windows,
+    random_first,
+    window_counts,
+    with_token_noise,
+)
 from distill.models.vqvae import ConvVQVAE
+from distill.training.codes import PriorCodes, Stretch
 from distill.training.runtime import Runtime
-from distill.training.task import Concern, Evaluation, StepLoss
+from distill.training.task import EVALUATED, Concern, Evaluation, StepLoss, spread
 
 STAGE = "train_prior"
 MEMORIZATION = "memorization"
@@ -57,118 +67,30 @@ def encode_segment(dataset: PreparedDataset, vqvae: ConvVQVAE, segment: int, dev
     return np.concatenate([piece[0].cpu().numpy() for piece in encode_pieces(vqvae, part, frames)])
 
 
-def _encode(vqvae: ConvVQVAE, log_mels: np.ndarray, device: str) -> np.ndarray:
-    """Code grids `[batch, columns, bands, levels]` of log mels `[batch, n_mels, frames]`."""
-    return encode_grid(vqvae, torch.from_numpy(log_mels).to(device)).cpu().numpy()
-
-
-@dataclass(frozen=True)
-class _Sound:
-    """Codes of a stretch of a sound `[columns, bands, levels]`, and whether it begins and ends where the sound does."""
-
-    grid: Grid
-    at_start: bool
-    at_end: bool
-    original: bool
-    changed: bool
-
-    def windows(self, columns: int) -> list[Window]:
-        return [self._within(window) for window in windows(self._shown, columns)]
-
-    def random_window(self, columns: int, rng: np.random.Generator) -> Window:
-        return self._within(random_window(self._shown, columns, rng))
-
-    @property
-    def _shown(self) -> Grid:
-        """Where the sound goes on behind the stretch, its last column is only there to be predicted."""
-        return self.grid if self.at_end or len(self.grid) == 1 else self.grid[:-1]
-
-    def _within(self, window: Window) -> Window:
-        if not self.at_start and window.starts_file:
-            window = replace(window, starts_file=False, scored_from=max(1, window.scored_from))
-        if not self.at_end and window.following is None:
-            # Of a single column it is not known what follows.
-            after = int(self.grid[-1, 0, 0]) if len(self.grid) > 1 else IGNORED
-            window = replace(window, following=after)
-        return replace(window, changed=self.changed)
-
-
-def _sounds(
-    dataset: PreparedDataset,
-    vqvae: ConvVQVAE,
-    runtime: Runtime,
-    split: str,
-    *,
-    variants: bool = False,
-    skipped: int = 0,
-    copies: int = 0,
-) -> list[list[_Sound]]:
-    """The stretches of a split, each as it is and then in so many copies that are changed, each in its own way.
-
-    Without its first frames, where a stretch is longer than `skipped`.
-    """
-    rows = dataset.segments_of(split, variants=variants)
-    facts = dataset.segments.iloc[rows]
-    found = []
-    for row, at_start, at_end, semitones in zip(
-        rows, facts["at_start"], facts["at_end"], facts["semitones"], strict=True
-    ):
-        log_mel = dataset.segment(row)
-        first = skipped if log_mel.shape[1] > skipped else 0
-        shown = log_mel[None, :, first:]
-        grids = [*_encode(vqvae, shown, runtime.device)]
-        if copies:
-            generators = [np.random.default_rng([runtime.seed, copy, skipped, row]) for copy in range(copies)]
-            # Noise would be made, too: one mark does not tell the prior enough of what goes on for seconds.
-            changed = augment(np.repeat(shown, copies, 0), generators, 1.0, dataset.spectrogram, noise=False)
-            grids += [*_encode(vqvae, changed, runtime.device)]
-        begins, ends, original = bool(at_start) and not first, bool(at_end), semitones == 0
-        found.append([_Sound(grid, begins, ends, original, bool(number)) for number, grid in enumerate(grids)])
-    return found
-
-
-def _drawn(cuts: Sequence[Sequence[_Sound]], rng: np.random.Generator) -> _Sound:
-    """A copy of one of a sound's cuts, every second time the first: else beginnings would be learned too seldom."""
-    copies = cuts[max(0, int(rng.integers(-len(cuts), len(cuts))))]
-    return copies[int(rng.integers(len(copies)))]
-
-
 class PriorTask:
     """The prior as the training loop wants it; see `distill.training.task.Task`."""
 
     stage = STAGE
 
-    def __init__(
-        self, dataset: PreparedDataset, vqvae: ConvVQVAE, config: PriorConfig, n_mels: int, runtime: Runtime
-    ) -> None:
-        self.config, self.runtime = config, runtime
+    def __init__(self, codes: PriorCodes, vqvae: ConvVQVAE, config: PriorConfig, runtime: Runtime) -> None:
+        self.codes, self.config, self.runtime = codes, config, runtime
         self.codebook_size = vqvae.codebook_size
-        self.model = build_prior(config, vqvae, n_mels).to(runtime.device)
-        vqvae = vqvae.to(runtime.device).eval()
-        self.codebooks = vqvae.quantizer.codebooks.detach().clone()
-        cuts = [
-            _sounds(
-                dataset,
-                vqvae,
-                runtime,
-                "train",
-                variants=config.augmented_variants,
-                skipped=skipped,
-                copies=config.augmented_copies,
-            )
-            for skipped in range(0, STRIDE, STRIDE // config.column_cuts)
-        ]
-        self.sounds = [copies[0] for copies in cuts[0]]
-        held_out = [copies[0] for copies in _sounds(dataset, vqvae, runtime, "validation")]
+        self.model = build_prior(config, vqvae, STRIDE * codes.bands).to(runtime.device)
+        self.codebooks = vqvae.quantizer.codebooks.detach().clone().to(runtime.device)
         columns = self.model.context_columns
-        self.validation = [window for sound in held_out for window in sound.windows(columns)]
-        clean = [window for sound in self.sounds if sound.original for window in sound.windows(columns)]
-        count = min(len(clean), max(len(self.validation), config.batch_size))
-        self.train = [clean[index] for index in np.linspace(0, len(clean) - 1, count).round().astype(int)]
-        # A long sound gives as many windows an epoch as it takes to cover it; each may be cut into other columns.
-        sounds = zip(*cuts, strict=True)
-        self.shown = [sound for sound in sounds for _ in range(math.ceil(len(sound[0][0].grid) / columns))]
-        self.steps_per_epoch = math.ceil(len(self.shown) / config.batch_size)
+        # A long sound gives as many windows a pass as it takes to cover it; each may be cut into other columns.
+        self.shown = np.repeat(np.arange(len(codes.train)), pass_windows(codes.train.columns[0], columns))
+        self.steps = EpochSteps(math.ceil(len(self.shown) / config.batch_size), config.steps_per_epoch)
+        self.steps_per_epoch = self.steps.in_epoch
+        self._known: tuple[int, list[np.ndarray]] | None = None
+        most = max(EVALUATED, self.steps_per_epoch * config.batch_size)
+        self.validation = self._windows(codes.validation, codes.held_out.shown[0], most)
+        clean = np.flatnonzero(codes.train.original)
+        self.train = self._windows(
+            lambda index: codes.training(int(clean[index])),
+            codes.train.shown[0, clean],
+            max(len(self.validation), config.batch_size),
+        )
 
     def configure(self, config: PriorConfig) -> None:
         """Take up other parameters; what of them may change while the prior trains is read where it is used."""
@@ -177,28 +99,52 @@ class PriorTask:
     def start(self) -> None:
         """Let the embeddings begin with the codebooks' vectors, and note how short a sound can be."""
         self.model.begin_with(self.codebooks)
-        whole = [len(sound.grid) for sound in self.sounds if sound.at_start and sound.at_end and sound.original]
+        sounds = self.codes.train
+        whole = sounds.columns[0][sounds.at_start & sounds.at_end & sounds.original].tolist()
         self.model.shortest_columns.fill_(min(whole, default=1))
 
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
-        rng = np.random.default_rng([self.runtime.seed, epoch])
-        chosen = [
-            _drawn(self.shown[index], rng).random_window(self.model.context_columns, rng)
-            for index in rng.permutation(len(self.shown))
-        ]
-        bucket = BUCKET_BATCHES * self.config.batch_size
-        groups: list[list[Window]] = []
-        for begin in range(0, len(chosen), bucket):
-            by_length = sorted(chosen[begin : begin + bucket], key=lambda window: window.length)
-            groups += [
-                by_length[first : first + self.config.batch_size]
-                for first in range(0, len(by_length), self.config.batch_size)
+        for step in range(first_step, self.steps_per_epoch):
+            number, place = self.steps.place(epoch, step)
+            if self._known is None or self._known[0] != number:
+                self._known = (number, self._pass(number))
+            chosen = [
+                self.codes.training(position, cut, copy).window(first, self.model.context_columns)
+                for position, cut, copy, first in self._known[1][place].tolist()
             ]
-        for step, index in enumerate(rng.permutation(len(groups))):
-            if step >= first_step:
-                batch = collate(groups[index], codebook_size=self.codebook_size)
-                noise = np.random.default_rng([self.runtime.seed, epoch, step])
-                yield with_token_noise(batch, self.config.token_noise, noise, codebook_size=self.codebook_size)
+            batch = collate(chosen, codebook_size=self.codebook_size)
+            noise = np.random.default_rng([self.runtime.seed, number, place])
+            yield with_token_noise(batch, self.config.token_noise, noise, codebook_size=self.codebook_size)
+
+    def _pass(self, number: int) -> list[np.ndarray]:
+        """The windows of each batch of a pass: sound, cut, copy and first column, `[batch, 4]`."""
+        rng, sounds = np.random.default_rng([self.runtime.seed, number]), self.codes.train
+        context, size = self.model.context_columns, self.config.batch_size
+        drawn, lengths = np.empty((len(self.shown), 4), np.int32), np.empty(len(self.shown), np.int32)
+        for index, position in enumerate(self.shown[rng.permutation(len(self.shown))]):
+            # Every second time the first cut: else beginnings would be learned too seldom.
+            cut = max(0, int(rng.integers(-sounds.cuts, sounds.cuts)))
+            copy = int(rng.integers(1 + sounds.copies))
+            columns = int(sounds.shown[cut, position])
+            first = random_first(columns, context, rng)
+            drawn[index], lengths[index] = (position, cut, copy, first), min(context, columns - first)
+        groups: list[np.ndarray] = []
+        for begin in range(0, len(drawn), BUCKET_BATCHES * size):
+            bucket = begin + np.argsort(lengths[begin : begin + BUCKET_BATCHES * size], kind="stable")
+            groups += [drawn[bucket[first : first + size]] for first in range(0, len(bucket), size)]
+        return [groups[index] for index in rng.permutation(len(groups))]
+
+    def _windows(self, stretch: Callable[[int], Stretch], columns: np.ndarray, most: int) -> list[Window]:
+        """At most so many of the windows in which each code of some sounds counts once, evenly spread over them."""
+        counts = window_counts(columns, self.model.context_columns)
+        first = np.cumsum(counts) - counts
+        chosen = spread(int(counts.sum()), most)
+        owners = np.searchsorted(first, chosen, side="right") - 1
+        found: list[Window] = []
+        for position in np.unique(owners).tolist():
+            windows = stretch(position).windows(self.model.context_columns)
+            found += [windows[index] for index in (chosen[owners == position] - first[position]).tolist()]
+        return found
 
     def loss(self, batch: Batch) -> StepLoss:
         batch = batch.to(self.runtime.device)

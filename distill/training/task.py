@@ -6,9 +6,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor, nn
 
 from distill.models.health import Health
+
+# An evaluation hears no more held-out items than these, or than the steps of an epoch: it takes no longer than they do.
+EVALUATED = 128
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Numbers of at most so many of `count` items, evenly spread over them.
+
+    >>> spread(5, 3).tolist(), spread(2, 3).tolist()
+    ([0, 2, 4], [0, 1])
+    """
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -22,7 +35,7 @@ class StepLoss:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The model after an epoch, in evaluation mode, on clean training items and on all held-out ones.
+    """The model after an epoch, in evaluation mode, on clean training items and on held-out ones.
 
     Both losses are the same function of the same kind of items; `row` holds what else belongs to the history. `quality`
     is a held-out figure that no weight changes, better when lower; `high_frequencies` as in `controller.Measurement`.

@@ -20,7 +20,7 @@ from distill.models.losses import COMMITMENT, log_spectral_distance, spectral_te
 from distill.models.vqvae import ConvVQVAE
 from distill.pictures import spectrogram_png
 from distill.training.runtime import Runtime
-from distill.training.task import Concern, Evaluation, StepLoss
+from distill.training.task import EVALUATED, Concern, Evaluation, StepLoss, spread
 
 STAGE = "train_vqvae"
 PREVIEW_SECONDS = 4.0
@@ -65,6 +65,7 @@ class VQVAETask:
             expansion=config.augmentation_expansion,
             strength=config.augmentation_strength,
             seed=runtime.seed,
+            steps_per_epoch=config.steps_per_epoch,
         )
         self.steps_per_epoch = self.source.steps_per_epoch
         self.model: ConvVQVAE = build_vqvae(config).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -82,7 +83,7 @@ class VQVAETask:
             return
         chunks: list[Tensor] = []
         self.model.train()
-        for batch in self.source.iter_batches(0, 0, 0):
+        for batch in self.source.first_pass():
             with torch.no_grad(), self.runtime.autocast():
                 chunks.append(self.model.encode(self._tensor(batch)).flatten(2).transpose(1, 2).flatten(0, 1))
             if len(chunks) * self.config.batch_size >= self.config.kmeans_chunks:
@@ -100,11 +101,11 @@ class VQVAETask:
         return self.model.quantizer.get_codebook_utilization(indices)
 
     def evaluate(self) -> Evaluation:
-        held_out = len(self.dataset.chunks("validation"))
-        train_count = len(self.dataset.chunks("train"))
-        shown = min(train_count, max(held_out, self.config.batch_size))
-        train, *_ = self._evaluate("train", np.linspace(0, train_count - 1, shown).round().astype(int))
-        validation, counts, distance, high = self._evaluate("validation", np.arange(held_out))
+        most = max(EVALUATED, self.steps_per_epoch * self.config.batch_size)
+        held_out = spread(len(self.dataset.chunks("validation")), most)
+        shown = spread(len(self.dataset.chunks("train")), max(len(held_out), self.config.batch_size))
+        train, *_ = self._evaluate("train", shown)
+        validation, counts, distance, high = self._evaluate("validation", held_out)
         health = health_of_counts(counts)
         row: dict[str, Any] = {f"train_{name}": value for name, value in train.items()}
         row |= {f"validation_{name}": value for name, value in validation.items()}

@@ -1,0 +1,301 @@
+"""The codes that a prior learns from: made once, in batches and pieces, and kept in one memory-mapped file.
+
+Every training sound is encoded as it is and in changed copies, and each of them from several first frames, so that the
+borders of the columns lie elsewhere (its cuts); every held-out sound is encoded as it is. What was made lies row after
+row in `codes.npy`, `[columns, bands, levels]`, and `codes.json` says how much of it is sure to be on disk: whoever is
+interrupted goes on behind it.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill.audio.augment import augment
+from distill.configs import STRIDE, PriorConfig
+from distill.dataset.mapped import MappedRows
+from distill.dataset.split import TRAIN, VALIDATION
+from distill.dataset.store import PreparedDataset
+from distill.errors import ArtifactError, StorageError
+from distill.files import digest_json, read_json, storage_errors, write_json
+from distill.locks import taken
+from distill.models.grid import PIECE_COLUMNS, encode_pieces
+from distill.models.prior import IGNORED
+from distill.models.sequences import Grid, Window, window_at, windows
+from distill.models.vqvae import ConvVQVAE
+from distill.training.runtime import Runtime
+
+CODES, INDEX = "codes.npy", "codes.json"
+SCHEMA = 1
+# Columns that go through the encoder at once: it has memory for so much of short sounds together as of one long one.
+BATCH_COLUMNS = 4 * PIECE_COLUMNS
+SAVED_SECONDS = 5.0
+
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Codes of a stretch of a sound `[columns, bands, levels]`, and whether it begins and ends where the sound does."""
+
+    grid: Grid
+    at_start: bool
+    at_end: bool
+    changed: bool
+
+    def windows(self, columns: int) -> list[Window]:
+        """Windows of at most so many columns in which each code of the stretch counts once."""
+        return [self._within(window) for window in windows(self._shown, columns)]
+
+    def window(self, first: int, columns: int) -> Window:
+        """The window of at most so many columns that begins with a column."""
+        return self._within(window_at(self._shown, first, columns))
+
+    @property
+    def _shown(self) -> Grid:
+        """Where the sound goes on behind the stretch, its last column is only there to be predicted."""
+        return self.grid if self.at_end or len(self.grid) == 1 else self.grid[:-1]
+
+    def _within(self, window: Window) -> Window:
+        if not self.at_start and window.starts_file:
+            window = replace(window, starts_file=False, scored_from=max(1, window.scored_from))
+        if not self.at_end and window.following is None:
+            # Of a single column it is not known what follows.
+            after = int(self.grid[-1, 0, 0]) if len(self.grid) > 1 else IGNORED
+            window = replace(window, following=after)
+        return replace(window, changed=self.changed)
+
+
+class Sounds:
+    """The sounds of a split, in all their cuts and copies, by their rows in the codes file.
+
+    Args:
+        dataset: where the sounds come from.
+        split: `train` or `validation`.
+        variants: also those at other speeds.
+        cuts: ways to cut a sound into columns.
+        copies: changed copies of each.
+        seed: decides how they are changed.
+    """
+
+    def __init__(
+        self, dataset: PreparedDataset, split: str, *, variants: bool, cuts: int, copies: int, seed: int
+    ) -> None:
+        self.dataset, self.cuts, self.copies, self.seed = dataset, cuts, copies, seed
+        self.rows = np.array(dataset.segments_of(split, variants=variants), dtype=np.int64)
+        facts = dataset.segments.iloc[self.rows]
+        self.frames = facts["frames"].to_numpy(np.int64)
+        self.at_start, self.at_end = (facts[name].to_numpy(bool) for name in ("at_start", "at_end"))
+        self.original = facts["semitones"].to_numpy() == 0
+        cut_frames = np.arange(0, STRIDE, STRIDE // cuts)[:, None]
+        # What is shorter than a cut is taken whole.
+        self.skipped = np.where(self.frames > cut_frames, cut_frames, 0)
+        self.columns = -(-(self.frames - self.skipped) // STRIDE)
+        # As many as a stretch shows.
+        self.shown = np.where(self.at_end, self.columns, np.maximum(1, self.columns - 1))
+        # In the file those of equal length lie together, as they are encoded together.
+        order = np.lexsort((np.tile(self.rows, cuts), self.columns.ravel()))
+        sizes = self.columns.ravel()[order] * (1 + copies)
+        self._order, self._ends = order, np.cumsum(sizes)
+        first = np.empty(len(order), np.int64)
+        first[order] = self._ends - sizes
+        self.first = first.reshape(self.columns.shape)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def total(self) -> int:
+        """Rows of the codes file that they take."""
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def groups(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Sounds in their cuts that are encoded together, numbered cut by cut, and where they end in the file."""
+        columns = self.columns.ravel()[self._order]
+        begin = 0
+        while begin < len(columns):
+            most = max(1, BATCH_COLUMNS // (min(int(columns[begin]), PIECE_COLUMNS) * (1 + self.copies)))
+            alike = np.searchsorted(columns, columns[begin], side="right")
+            end = min(begin + most, int(alike))
+            yield self._order[begin:end], int(self._ends[end - 1])
+            begin = end
+
+    def encode(self, vqvae: ConvVQVAE, group: np.ndarray, device: str) -> Iterator[np.ndarray]:
+        """Codes of a group, piece by piece: `[sounds and their copies, columns, bands, levels]`."""
+        columns = int(self.columns.ravel()[group[0]])
+
+        def part(first: int, last: int) -> Tensor:
+            return torch.from_numpy(np.concatenate([self._log_mels(item, first, last) for item in group])).to(device)
+
+        for piece in encode_pieces(vqvae, part, STRIDE * columns):
+            yield piece.cpu().numpy()
+
+    def _log_mels(self, item: int, first: int, last: int) -> np.ndarray:
+        """Frames of a sound in a cut, as it is and in its copies, `[1 + copies, n_mels, frames]`, silence behind it."""
+        cut, position = divmod(int(item), len(self.rows))
+        skipped, row = int(self.skipped[cut, position]), int(self.rows[position])
+        log_mel = self.dataset.segment(row, skipped + first, skipped + last)[None]
+        if self.copies:
+            # A cut is known by its frames, whether or not the sound is long enough for it.
+            key = cut * (STRIDE // self.cuts)
+            generators = [np.random.default_rng([self.seed, copy, key, row]) for copy in range(self.copies)]
+            # Noise would be made, too: one mark does not tell the prior enough of what goes on for seconds.
+            repeated = np.repeat(log_mel, self.copies, 0)
+            changed = augment(repeated, generators, 1.0, self.dataset.spectrogram, begin=first, noise=False)
+            log_mel = np.concatenate([log_mel, changed])
+        return np.pad(log_mel, ((0, 0), (0, 0), (0, last - first - log_mel.shape[2])))
+
+
+class PriorCodes:
+    """The codes of a dataset's training and held-out sounds, read from their file.
+
+    Attributes:
+        train: the training sounds.
+        held_out: the held-out sounds.
+        bands: rows of a code grid.
+    """
+
+    def __init__(self, train: Sounds, held_out: Sounds, rows: MappedRows) -> None:
+        self.train, self.held_out, self._rows = train, held_out, rows
+        self.bands = int(rows.shape[1])
+
+    def training(self, position: int, cut: int = 0, copy: int = 0) -> Stretch:
+        """A training sound, by its place in `train`, in one of its cuts; copy 0 is the sound as it is."""
+        return self._stretch(self.train, 0, position, cut, copy)
+
+    def validation(self, position: int) -> Stretch:
+        """A held-out sound, by its place in `held_out`."""
+        return self._stretch(self.held_out, self.train.total, position, 0, 0)
+
+    def _stretch(self, sounds: Sounds, before: int, position: int, cut: int, copy: int) -> Stretch:
+        columns = int(sounds.columns[cut, position])
+        first = before + int(sounds.first[cut, position]) + copy * columns
+        begins = bool(sounds.at_start[position]) and not sounds.skipped[cut, position]
+        grid = self._rows.part(first, first + columns)
+        return Stretch(grid, begins, bool(sounds.at_end[position]), bool(copy))
+
+
+def prior_codes(
+    dataset: PreparedDataset,
+    vqvae: ConvVQVAE,
+    config: PriorConfig,
+    runtime: Runtime,
+    folder: Path,
+    *,
+    digest: str,
+    tell: Tell = lambda _done, _total: None,
+) -> PriorCodes:
+    """The codes of a dataset for a prior, made as far as `folder` does not have them yet.
+
+    Args:
+        dataset: the sounds.
+        vqvae: whose codes; it is put into evaluation mode on the runtime's device.
+        config: which variants, cuts and copies.
+        runtime: where to compute; its seed decides how copies are changed.
+        folder: where they are kept.
+        digest: names the VQ-VAE.
+        tell: told how many of how many columns have been made; it may raise to interrupt.
+
+    Raises:
+        StorageError: they cannot be written, or another process makes them.
+    """
+    train = Sounds(
+        dataset,
+        TRAIN,
+        variants=config.augmented_variants,
+        cuts=config.column_cuts,
+        copies=config.augmented_copies,
+        seed=runtime.seed,
+    )
+    held_out = Sounds(dataset, VALIDATION, variants=False, cuts=1, copies=0, seed=runtime.seed)
+    vqvae = vqvae.to(runtime.device).eval()
+    dtype = np.dtype("|u1" if vqvae.codebook_size <= 1 << 8 else "<u2")
+    shape = (train.total + held_out.total, dataset.spectrogram.n_mels // STRIDE, vqvae.num_quantizers)
+    settings = config.model_dump(include={"augmented_variants", "column_cuts", "augmented_copies"})
+    key = digest_json([dataset.digest, digest, settings, vars(runtime), list(shape), dtype.str])
+    path = folder / CODES
+    with _lock(folder), storage_errors(path, "write"):
+        with _Writer(folder, key, shape, dtype) as writer:
+            for sounds, before in ((train, 0), (held_out, train.total)):
+                for group, end in sounds.groups():
+                    if before + end <= writer.done:
+                        continue
+                    pieces = []
+                    for piece in sounds.encode(vqvae, group, runtime.device):
+                        tell(writer.done, shape[0])
+                        pieces.append(piece.astype(dtype))
+                    writer.append(np.concatenate(pieces, axis=1))
+        tell(shape[0], shape[0])
+        return PriorCodes(train, held_out, MappedRows(path))
+
+
+class _Writer:
+    """Appends rows to the codes file, behind those that are sure to be in it; a context manager.
+
+    Attributes:
+        done: rows that are in the file.
+    """
+
+    def __init__(self, folder: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._index, self._key = folder / INDEX, key
+        header = BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": dtype.str, "fortran_order": False, "shape": shape})
+        row_bytes = dtype.itemsize * math.prod(shape[1:])
+        self.done = self._sure(folder / CODES, len(header.getvalue()), row_bytes)
+        self._handle = (folder / CODES).open("r+b" if self.done else "wb")
+        self._handle.write(header.getvalue())
+        self._handle.seek(self.done * row_bytes, os.SEEK_CUR)
+        self._saved, self._saved_at = self.done, time.monotonic()
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._handle:
+            if self.done > self._saved:
+                self._save()
+
+    def append(self, grids: np.ndarray) -> None:
+        """Write grids `[batch, columns, bands, levels]`, one behind the other."""
+        self._handle.write(grids.tobytes())
+        self.done += grids.shape[0] * grids.shape[1]
+        if time.monotonic() - self._saved_at >= SAVED_SECONDS:
+            self._save()
+
+    def _save(self) -> None:
+        """Say how many rows are there, when they are."""
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+        write_json(self._index, {"schema": SCHEMA, "key": self._key, "done": self.done})
+        self._saved, self._saved_at = self.done, time.monotonic()
+
+    def _sure(self, path: Path, header_bytes: int, row_bytes: int) -> int:
+        try:
+            index = read_json(self._index, what="index of codes", schema=SCHEMA)
+            done = int(index["done"]) if index["key"] == self._key else 0
+            return done if path.stat().st_size >= header_bytes + done * row_bytes else 0
+        except (ArtifactError, StorageError, OSError, KeyError, TypeError, ValueError):
+            return 0
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    path = folder / "codes.lock"
+    with storage_errors(path, "write"):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if not taken(descriptor):
+            raise StorageError(f"another process makes the codes in {folder}: wait for it, or stop it")
+        yield
+    finally:
+        os.close(descriptor)
