@@ -279,3 +279,13 @@ def test_without_noise_silence_around_a_sound_stays_silent() -> None:
     assert not quiet[clean == 0].any()
     same = [np.array_equal(one, other) for one, other in zip(quiet, noisy, strict=True)]
     assert 0.5 < np.mean(same) < 0.9
+
+
+@given(samples=st.integers(1, 60_000), part=st.integers(1, 20_000))
+@settings(deadline=None, max_examples=25)
+def test_a_sound_in_parts_has_the_power_of_the_whole_sound(samples: int, part: int) -> None:
+    transform = MelTransform(SpectrogramConfig(n_fft=512, hop_length=128, n_mels=32))
+    sound = torch.from_numpy(np.random.default_rng(samples).standard_normal(samples).astype(np.float32))
+    blocks = list(transform.power_blocks(sound.split(part), samples))
+    assert torch.equal(torch.cat(blocks), transform.power_frames(sound))
+    torch.testing.assert_close(torch.cat(blocks).T[None], transform.power(sound[None]))

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from distill.audio.sound import EXTENSIONS, Sound, SoundError, read_sound, resample, to_mono, write_sound
+from distill.audio.sound import (
+    BLOCK_FRAMES,
+    EXTENSIONS,
+    Sound,
+    SoundError,
+    read_sound,
+    resample,
+    resampled_blocks,
+    to_mono,
+    write_sound,
+)
 from distill.errors import DataError, StorageError, UsageError
 from sounds_util import cut, noise, save, tone
 
@@ -162,3 +172,14 @@ def test_soundfile_agrees_with_our_reader(tmp_path: Path) -> None:
     path = save(tmp_path / "a.flac", np.stack([noise(7.0), noise(7.0, 1)], axis=1))
     expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
     assert np.array_equal(read_sound(path).samples, expected.T)
+
+
+@pytest.mark.parametrize("rate", [22_050, 44_100 * 2 ** (1 / 12), 48_000, 96_000])
+@pytest.mark.parametrize("samples", [0, 1, 100_000, 2 * BLOCK_FRAMES, 2 * BLOCK_FRAMES + 1])
+def test_resampling_in_blocks_is_resampling_whole(rate: float, samples: int) -> None:
+    wave = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+    blocks = list(resampled_blocks(wave, rate, 48_000))
+    whole = resample(wave, rate, 48_000)
+    assert sum(map(len, blocks)) == len(whole)
+    if samples:
+        np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-6)

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.audio.mel import MelTransform
-from distill.audio.sound import read_sound, to_mono
+from distill.audio.sound import read_sound, resample, to_mono
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
 from distill.dataset.split import TRAIN, VALIDATION, split_files, split_time
 from distill.dataset.store import PreparedDataset
 from distill.dataset.waveforms import waveforms
 from distill.errors import DataError, DistillError, StorageError
-from sounds_util import bad_folder, folder_of_tones, noise, save, tone
+from sounds_util import RATE, bad_folder, folder_of_tones, noise, save, tone
 
 CONFIG = SpectrogramConfig()
 PLAIN = DataConfig(speed_semitones=())
@@ -253,3 +253,21 @@ def test_files_whose_names_differ_in_composition_alone_are_kept_apart(tmp_path: 
     assert len(thumbnails) == 3
     found = [made for split in (TRAIN, VALIDATION) for made in waveforms(dataset, tmp_path / "in", split)]
     assert sorted(map(len, found)) == [19_200, 24_000, 28_800]
+
+
+def test_a_sound_that_is_read_in_blocks_is_prepared_as_a_whole_one(tmp_path: Path) -> None:
+    long = np.concatenate([noise(13.0, 1), noise(0.3, 2)])
+    save(tmp_path / "in" / "long.wav", long, subtype="FLOAT")
+    save(tmp_path / "in" / "other.wav", noise(0.3, 3))
+    prepare(tmp_path / "in", tmp_path / "out", DataConfig(speed_semitones=()), SpectrogramConfig(), 0)
+    dataset = PreparedDataset(tmp_path / "out")
+    config = dataset.spectrogram
+    samples = resample(long, RATE, config.sample_rate)
+    samples = samples / np.abs(samples).max()
+    expected = MelTransform(config).log_mel(torch.from_numpy(samples)).half().float().numpy()
+    (row,) = (row for row in range(2) if dataset.segment_name(row) == "long.wav")
+    np.testing.assert_allclose(dataset.segment(row), expected, rtol=2e-3, atol=2e-3)
+    envelope = json.loads((tmp_path / "out" / "thumbnails.json").read_text())["files"]["long.wav"]
+    starts = np.arange(64) * len(samples) // 64
+    assert envelope["max"] == np.rint(np.maximum.reduceat(samples, starts) * 127).astype(int).tolist()
+    assert envelope["min"] == np.rint(np.minimum.reduceat(samples, starts) * 127).astype(int).tolist()

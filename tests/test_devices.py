@@ -15,6 +15,7 @@ from distill.configs import PriorConfig, SpectrogramConfig
 from distill.dataset.store import PreparedDataset
 from distill.models.losses import log_spectral_distance
 from distill.models.prior import IGNORED, sum_by_level
+from distill.training.codes import prior_codes
 from distill.training.prior import PriorTask
 from distill.training.runtime import Runtime
 from pipeline_util import make_workspace, run
@@ -75,7 +76,8 @@ def test_a_prior_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     run(workspace, "prepare", "configure", "train_vqvae")
     vqvae = build_networks(read_model(workspace.vqvae), workspace.vqvae).vqvae
     config = PriorConfig(hidden=16, layers=1, heads=2)
-    task = PriorTask(PreparedDataset(workspace.prepared), vqvae.eval(), config, 128, Runtime("cpu", "fp32", 1, 0))
+    dataset, runtime = PreparedDataset(workspace.prepared), Runtime("cpu", "fp32", 1, 0)
+    task = PriorTask(prior_codes(dataset, vqvae, config, runtime, tmp_path, digest="a"), vqvae, config, runtime)
     task.model.eval()
     expected = task.evaluate()
     monkeypatch.setattr(type(task.model), "forward", _moved(type(task.model).forward))

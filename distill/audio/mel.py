@@ -1,5 +1,6 @@
 """The log mel spectrogram that the models see, and its way back to mel power."""
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import torch
@@ -72,20 +73,42 @@ class MelTransform:
 
     def power_frames(self, samples: Tensor) -> Tensor:
         """Mel power of one sound `[n]`, time first: `[1 + n // hop_length, n_mels]`."""
+        return torch.cat(list(self.power_blocks([samples], len(samples))))
+
+    def power_blocks(self, parts: Iterable[Tensor], samples: int) -> Iterator[Tensor]:
+        """Mel power of a sound of so many samples that comes in parts `[n]`: blocks `[frames, n_mels]`, time first."""
         n_fft, hop = self.config.n_fft, self.config.hop_length
-        frames = frames_of(len(samples), self.config)
-        half = n_fft // 2
-        # A reflection needs more samples than it adds.
-        short = max(0, half + 1 - len(samples))
-        padded = torch.nn.functional.pad(samples, (0, short))
-        padded = torch.nn.functional.pad(padded[None], (half, half), mode="reflect")[0]
-        windows = padded.unfold(0, n_fft, hop)[:frames]
-        out = samples.new_empty(frames, self.config.n_mels)
-        for start in range(0, frames, _BLOCK_FRAMES):
-            spectrum = torch.fft.rfft(windows[start : start + _BLOCK_FRAMES] * self._window)
-            power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
-            torch.matmul(power, self._filters, out=out[start : start + _BLOCK_FRAMES])
-        return out
+        left = frames_of(samples, self.config)
+        waiting = self._window.new_empty(0)
+        for part in self._reflected(parts):
+            waiting = torch.cat([waiting, part])
+            while left and len(waiting) >= n_fft + (min(left, _BLOCK_FRAMES) - 1) * hop:
+                frames = min(left, _BLOCK_FRAMES)
+                windows = waiting.unfold(0, n_fft, hop)[:frames]
+                spectrum = torch.fft.rfft(windows * self._window)
+                yield spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag) @ self._filters
+                waiting, left = waiting[frames * hop :], left - frames
+
+    def _reflected(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The parts of a sound, with half a window of it reflected before and behind."""
+        half = self.config.n_fft // 2
+        first: Tensor | None = self._window.new_empty(0)
+        last = self._window.new_empty(0)
+        for part in parts:
+            if first is not None:
+                first = torch.cat([first, part])
+                if len(first) <= half:
+                    continue
+                yield first[1 : half + 1].flip(0)
+                part, first = first, None
+            last = torch.cat([last, part[-half - 1 :]])[-half - 1 :]
+            yield part
+        if first is not None:
+            # A reflection needs more samples than it adds.
+            last = torch.nn.functional.pad(first, (0, half + 1 - len(first)))
+            yield last[1:].flip(0)
+            yield last
+        yield last[:-1].flip(0)
 
     def from_power(self, power: Tensor) -> Tensor:
         """Log mel of mel power, any shape."""

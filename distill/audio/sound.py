@@ -355,3 +355,16 @@ def resample(samples: np.ndarray, source_rate: float, target_rate: float) -> np.
     if source_rate == target_rate:
         return samples
     return soxr.resample(samples, source_rate, target_rate, quality="HQ")
+
+
+def resampled_blocks(samples: np.ndarray, source_rate: float, target_rate: float) -> Iterator[np.ndarray]:
+    """What `resample` gives, in blocks of few seconds."""
+    blocks = (samples[first : first + BLOCK_FRAMES] for first in range(0, len(samples), BLOCK_FRAMES))
+    if source_rate == target_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32", quality="HQ")
+    left = len(samples)
+    for block in blocks:
+        left -= len(block)
+        yield stream.resample_chunk(block, last=not left)

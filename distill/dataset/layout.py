@@ -1,5 +1,7 @@
 """The files of a prepared dataset: their names, columns and schema number, and the writer of the spectrograms."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -41,6 +43,8 @@ MANIFEST_COLUMNS = (
     "looped",
 )
 THUMBNAIL_POINTS = 64
+# Frames of half a minute.
+_SPOOL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,33 @@ def write_table(path: Path, rows: list[dict[str, Any]], columns: tuple[str, ...]
         temporary.write_bytes(text.encode())
 
 
+class Spool:
+    """Frames float16 `[n, n_mels]` of one sound on their way to the file; many of them wait on disk.
+
+    Attributes:
+        frames: how many there are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.frames = 0
+        self._file = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=str(folder))  # noqa: SIM115
+
+    def __del__(self) -> None:
+        # The frames of a duplicate, or of what came behind an error, are moved nowhere.
+        self._file.close()
+
+    def append(self, frames: np.ndarray) -> None:
+        """Add frames."""
+        self._file.write(np.ascontiguousarray(frames, dtype="<f2").tobytes())
+        self.frames += len(frames)
+
+    def move(self, target: BufferedWriter) -> None:
+        """Write all frames to the end of a file, and forget them."""
+        self._file.seek(0)
+        shutil.copyfileobj(self._file, target)
+        self._file.close()
+
+
 class MelWriter:
     """Appends float16 frames to an .npy file `[frames, n_mels]` whose length is not known before its end."""
 
@@ -130,11 +161,11 @@ class MelWriter:
         header = {"descr": "<f2", "fortran_order": False, "shape": (self.frames, self._n_mels)}
         np.lib.format.write_array_header_1_0(self._handle, header)
 
-    def append(self, frames: np.ndarray) -> int:
-        """Write frames float16 `[n, n_mels]`; returns the number of frames before them."""
+    def append(self, spool: Spool) -> int:
+        """Write the frames of a sound; returns the number of frames before them."""
         before = self.frames
-        self._handle.write(np.ascontiguousarray(frames, dtype="<f2").data)
-        self.frames += len(frames)
+        spool.move(self._handle)
+        self.frames += spool.frames
         return before
 
     def finish(self) -> None:

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from distill.audio.mel import MelTransform, chunk_frames
-from distill.audio.sound import resample
+from distill.audio.sound import BLOCK_FRAMES, resampled_blocks
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset import layout
 from distill.dataset.layout import MelWriter, Segment, Summary
@@ -39,9 +40,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A usable file's spectrogram float16 `[frames, n_mels]`, its gain in dB and its envelope int8 `[2, points]`."""
+    """A usable file's spectrogram, its gain in dB and its envelope int8 `[2, points]`."""
 
-    mel: np.ndarray
+    mel: layout.Spool
     gain_db: float
     samples: int
     envelope: np.ndarray
@@ -91,7 +92,7 @@ def prepare(
     found = find_files(source)
     if not found:
         raise DataError(f"{source}: the folder is empty; put your sounds into it")
-    worker = _Worker(MelTransform(spectrogram), spectrogram)
+    worker = _Worker(MelTransform(spectrogram), spectrogram, out)
     tell = on_progress or (lambda _what, _done, _count: None)
     with single_threaded_torch(), layout.writing_mels(out / layout.MELS, spectrogram.n_mels) as writer:
         files = _write_sounds(found, worker, writer, workers, tell)
@@ -110,42 +111,73 @@ def prepare(
 
 
 class _Worker:
-    """The work on one file, done in any thread."""
+    """The work on one file, done in any thread; what waits to be written lies in `folder`."""
 
-    def __init__(self, transform: MelTransform, config: SpectrogramConfig) -> None:
+    def __init__(self, transform: MelTransform, config: SpectrogramConfig, folder: Path) -> None:
         self.transform = transform
         self.config = config
+        self.folder = folder
 
     def sound(self, found: Found) -> tuple[FileReport, _Prepared | None]:
         """Judge a file and, where it is usable, make its spectrogram."""
         examined = examine(found)
         if examined.mono is None:
             return examined.report, None
-        samples = resample(examined.mono, examined.report.sample_rate, self.config.sample_rate)
-        peak = _peak(samples)
-        if peak < SILENCE_PEAK:
+        sound = _Resampled(examined.mono, examined.report.sample_rate, self.config.sample_rate)
+        if sound.peak < SILENCE_PEAK:
             said = f"nothing louder than -80 dB is left of it at {self.config.sample_rate} Hz"
             return unusable(examined.report, Verdict.SILENT, said), None
-        samples = samples / np.float32(peak)
-        prepared = _Prepared(self._mel(samples), decibels(1 / peak), len(samples), _envelope(samples))
-        return examined.report, prepared
+        envelope = _Envelope(sound.samples)
+        mel = self._mel(sound, envelope)
+        prepared = _Prepared(mel, decibels(1 / sound.peak), sound.samples, envelope.rounded())
+        return replace(examined.report, waveform=()), prepared
 
-    def variants(self, found: Found, part: "_Part", semitones: tuple[float, ...]) -> list[np.ndarray]:
-        """Spectrograms float16 `[frames, n_mels]` of a part of a file at other speeds, each with a peak of 1."""
+    def variants(self, found: Found, part: "_Part", semitones: tuple[float, ...]) -> list[layout.Spool]:
+        """Spectrograms of a part of a file at other speeds, each with a peak of 1."""
         examined: Examined = examine(found)
         if examined.mono is None:
             raise DataError(f"{found.path} changed while it was being prepared; start again")
         rate = examined.report.sample_rate
         mono = examined.mono[round(part.start * rate) : round(part.end * rate)]
-        mels = []
-        for value in semitones:
-            samples = resample(mono, rate * 2.0 ** (value / 12.0), self.config.sample_rate)
-            mels.append(self._mel(samples / np.float32(max(_peak(samples), SILENCE_PEAK))))
-        return mels
+        return [
+            self._mel(_Resampled(mono, rate * 2.0 ** (value / 12.0), self.config.sample_rate)) for value in semitones
+        ]
 
-    def _mel(self, samples: np.ndarray) -> np.ndarray:
-        power = self.transform.power_frames(torch.from_numpy(samples))
-        return self.transform.from_power(power).half().numpy()
+    def _mel(self, sound: "_Resampled", envelope: "_Envelope | None" = None) -> layout.Spool:
+        def parts() -> Iterator[torch.Tensor]:
+            for part in sound.parts():
+                if envelope is not None:
+                    envelope.add(part)
+                yield torch.from_numpy(part)
+
+        spool = layout.Spool(self.folder)
+        for power in self.transform.power_blocks(parts(), sound.samples):
+            spool.append(self.transform.from_power(power).half().numpy())
+        return spool
+
+
+class _Resampled:
+    """A sound at another sample rate, in parts, with a peak of 1.
+
+    Attributes:
+        samples: how many there are.
+        peak: before it was raised to 1.
+    """
+
+    def __init__(self, mono: np.ndarray, source_rate: float, target_rate: float) -> None:
+        self._blocks = partial(resampled_blocks, mono, source_rate, target_rate)
+        if len(mono) <= BLOCK_FRAMES:
+            # What is short is done once and kept.
+            self._blocks = partial(iter, list(self._blocks()))
+        self.samples, self.peak = 0, 0.0
+        for block in self._blocks():
+            self.samples += len(block)
+            self.peak = max(self.peak, _peak(block))
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """The samples, float32 `[n]` in parts."""
+        scale = np.float32(max(self.peak, SILENCE_PEAK))
+        return (block / scale for block in self._blocks())
 
 
 @dataclass(frozen=True)
@@ -166,7 +198,7 @@ def _write_sounds(found: list[Found], worker: _Worker, writer: MelWriter, worker
                 file,
                 samples=prepared.samples,
                 first_frame=first,
-                frames=len(prepared.mel),
+                frames=prepared.mel.frames,
                 gain_db=prepared.gain_db,
                 envelope=prepared.envelope,
             )
@@ -187,7 +219,7 @@ def _write_variants(
     """Speed variants of the training segments, and only of those."""
     training = [segment for segment in segments if segment.split == TRAIN] if semitones else []
 
-    def job(segment: Segment) -> list[np.ndarray]:
+    def job(segment: Segment) -> list[layout.Spool]:
         file = files[segment.file]
         hop_seconds = worker.config.hop_length / worker.config.sample_rate
         end = math.inf if segment.at_end else segment.start_seconds + segment.frames * hop_seconds
@@ -195,16 +227,12 @@ def _write_variants(
         return worker.variants(file.found, part, semitones)
 
     made: list[Segment] = []
-    for done, (segment, mels) in enumerate(_with(training, ordered_map(job, training, workers)), start=1):
+    for done, (segment, mels) in enumerate(zip(training, ordered_map(job, training, workers), strict=True), start=1):
         for value, mel in zip(semitones, mels, strict=True):
             first = writer.append(mel)
-            made.append(replace(segment, semitones=value, first_frame=first, frames=len(mel)))
+            made.append(replace(segment, semitones=value, first_frame=first, frames=mel.frames))
         tell("variants", done, len(training))
     return made
-
-
-def _with(items: list[Segment], results: Iterator[list[np.ndarray]]) -> Iterator[tuple[Segment, list[np.ndarray]]]:
-    return zip(items, results, strict=True)
 
 
 class _Plan:
@@ -382,9 +410,28 @@ def _peak(samples: np.ndarray) -> float:
     return max(float(samples.max()), -float(samples.min())) if len(samples) else 0.0
 
 
-def _envelope(samples: np.ndarray) -> np.ndarray:
-    """Lowest and highest value of each of equal stretches of samples, as int8 `[2, points]` in -127 to 127."""
-    points = layout.THUMBNAIL_POINTS
-    starts = np.minimum(np.arange(points) * len(samples) // points, len(samples) - 1)
-    ends = np.stack([np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)])
-    return np.clip(np.rint(ends * 127), -127, 127).astype(np.int8)
+class _Envelope:
+    """Lowest and highest value of each of equal stretches of a sound that comes in parts."""
+
+    def __init__(self, samples: int) -> None:
+        points = layout.THUMBNAIL_POINTS
+        self._starts = np.minimum(np.arange(points) * samples // points, samples - 1)
+        self._ends = np.stack([np.full(points, np.inf, np.float32), np.full(points, -np.inf, np.float32)])
+        self._done = 0
+
+    def add(self, part: np.ndarray) -> None:
+        """Take the next samples."""
+        first, last = np.searchsorted(self._starts, (self._done, self._done + len(part))).tolist()
+        if first == len(self._starts) or self._starts[first] > self._done:
+            # A stretch goes on from the part before.
+            first -= 1
+        if len(part):
+            local = np.maximum(self._starts[first:last] - self._done, 0)
+            low, high = self._ends[:, first:last]
+            np.minimum(low, np.minimum.reduceat(part, local), out=low)
+            np.maximum(high, np.maximum.reduceat(part, local), out=high)
+        self._done += len(part)
+
+    def rounded(self) -> np.ndarray:
+        """The values as int8 `[2, points]` in -127 to 127."""
+        return np.clip(np.rint(self._ends * 127), -127, 127).astype(np.int8)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,7 +19,6 @@ from distill.models.health import Health
 from distill.models.prior import CodePrior, negative_log_likelihood, prior_loss, sum_by_level
 from distill.models.sequences import (
     Batch,
-    Grid,
     Window,
     collate,
     pass_windows,
@@ -33,6 +33,8 @@ from distill.training.task import EVALUATED, Concern, Evaluation, StepLoss, spre
 
 STAGE = "train_prior"
 MEMORIZATION = "memorization"
+
+Codes = npt.NDArray[np.int64]
 
 # Windows are sorted by length within this many batches, so that little of a batch is padding.
 BUCKET_BATCHES = 8
@@ -52,12 +54,12 @@ def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int) -> CodePrior
     )
 
 
-def encode_segments(dataset: PreparedDataset, vqvae: ConvVQVAE, segments: Sequence[int], device: str) -> list[Grid]:
+def encode_segments(dataset: PreparedDataset, vqvae: ConvVQVAE, segments: Sequence[int], device: str) -> list[Codes]:
     """Code grids `[columns, bands, levels]` of whole segments; the VQ-VAE must be in evaluation mode."""
     return [encode_segment(dataset, vqvae, segment, device) for segment in segments]
 
 
-def encode_segment(dataset: PreparedDataset, vqvae: ConvVQVAE, segment: int, device: str) -> Grid:
+def encode_segment(dataset: PreparedDataset, vqvae: ConvVQVAE, segment: int, device: str) -> Codes:
     """Code grid `[columns, bands, levels]` of a segment, which is read and encoded piece by piece."""
 
     def part(first: int, last: int) -> Tensor:
