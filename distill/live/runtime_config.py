@@ -257,7 +257,7 @@ class RuntimeConfigManager:
         """What others wrote into the file since this manager last looked, in words; empty when they did not."""
         try:
             data = self._read()
-            if data == self._checked:
+            if data == self._checked or not self.path.exists():
                 return ""
             changes = difference(self._known, self._parsed(data).values())
         except (ArtifactError, UsageError, StorageError) as error:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.configs import LiveConfig, TrainingConfig
-from distill.errors import Interrupted, StorageError, TrainingError
+from distill.errors import ArtifactError, DistillError, Interrupted, StorageError, TrainingError
 from distill.files import finite
 from distill.live.controller import Measurement, State, get_plateau_info, observe
 from distill.live.events import (
@@ -265,7 +265,7 @@ class _Loop:
         """Save everything there is at the end of a training that cannot go on; where it is, in words."""
         try:
             self._save()
-        except StorageError as error:
+        except (ArtifactError, StorageError) as error:
             return f"nothing is saved: {error}"
         position = self.position
         if not position.best_epoch:
@@ -354,11 +354,11 @@ class _Loop:
         """Save; a disk that is full for a while costs what a crash would then lose, and not the training."""
         try:
             self._save(kind)
-        except StorageError as error:
+        except (ArtifactError, StorageError) as error:
             self.saved_at = time.monotonic()
             self._go_on_without("checkpoint", error)
 
-    def _go_on_without(self, what: str, error: StorageError) -> None:
+    def _go_on_without(self, what: str, error: DistillError) -> None:
         self.emit(Warned(self.task.stage, f"no_{what}", f"the training goes on without {what}: {error}"))
 
     def _save(self, kind: Kind = "regular") -> Path:
