@@ -3,6 +3,7 @@
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 3
+LONGEST_MESSAGE = 1500
 
 
 class DistillError(Exception):
@@ -12,6 +13,11 @@ class DistillError(Exception):
     """
 
     exit_code = EXIT_FAILURE
+
+    def __str__(self) -> str:
+        """The message; what a damaged file quotes into it may be of any length, and only its ends are shown."""
+        text, half = super().__str__(), LONGEST_MESSAGE // 2
+        return text if len(text) <= LONGEST_MESSAGE else f"{text[:half]} ... {text[-half:]}"
 
 
 class UsageError(DistillError):

@@ -4,17 +4,14 @@ import hashlib
 import json
 import math
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from distill.errors import ArtifactError, StorageError
-
-# The umask can only be read by setting it, which is not safe once threads run.
-_UMASK = os.umask(0)
-os.umask(_UMASK)
 
 
 def canonical_json(value: Any) -> bytes:
@@ -65,6 +62,8 @@ def storage_errors(path: Path, verb: str) -> Iterator[None]:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place, synced to disk, when the block ends well.
 
+    What may read a file that is replaced stays as it was; its owner may also write it.
+
     When the block raises, `path` is as it was and the temporary file is gone.
 
     Raises:
@@ -72,12 +71,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with storage_errors(path, "write"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=f".tmp{path.suffix}")
-        os.close(handle)
-        temporary = Path(name)
+        kept = stat.S_IMODE(path.stat().st_mode) | stat.S_IWUSR if path.is_file() else None
+        temporary = path.parent / f".{path.name[:64]}.{secrets.token_hex(8)}.tmp{path.suffix}"
+        # The system takes the umask off the mode of a new file.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if kept is None else 0o600))
         try:
             yield temporary
-            temporary.chmod(0o666 & ~_UMASK)
+            if kept is not None:
+                temporary.chmod(kept)
             _sync(temporary)
             temporary.replace(path)
             _sync(path.parent)
@@ -119,6 +120,8 @@ def read_json(path: Path, *, what: str, schema: int) -> dict[str, Any]:
         value = json.loads(data, parse_constant=_refuse_constant)
     except ValueError as error:
         raise ArtifactError(f"{path} is not a readable {what}: {error}") from error
+    except RecursionError as error:
+        raise ArtifactError(f"{path} is not a readable {what}: it is nested too deep") from error
     if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
         raise ArtifactError(f"{path} is not a {what}: no schema number in it")
     if value["schema"] > schema:

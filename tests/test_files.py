@@ -1,6 +1,7 @@
 """Files are replaced whole or not at all."""
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -83,3 +84,26 @@ def test_equal_content_has_an_equal_digest(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_bytes(tmp_path / name, b"same")
     assert digest_file(tmp_path / "one") == digest_file(tmp_path / "two")
+
+
+def test_a_replaced_file_keeps_who_may_read_it_and_a_new_one_follows_the_umask(tmp_path: Path) -> None:
+    for mode in (0o600, 0o640, 0o664, 0o444):
+        path = tmp_path / f"{mode:o}"
+        path.write_text("before")
+        path.chmod(mode)
+        seen = []
+        with replacing(path) as temporary:
+            seen.append(stat.S_IMODE(temporary.stat().st_mode))
+            temporary.write_text("after")
+        assert seen == [0o600]
+        assert stat.S_IMODE(path.stat().st_mode) == mode | stat.S_IWUSR
+    before = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "new", b"")
+        # The mask that holds when a file is written counts, not the one at the start.
+        os.umask(0o077)
+        write_bytes(tmp_path / "newer", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "newer").stat().st_mode) == 0o600

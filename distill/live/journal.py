@@ -200,7 +200,7 @@ def parse_entry(value: Any, where: str) -> Entry:
 def _entry(line: bytes, where: str) -> Entry:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     return parse_entry(value, where)
 
@@ -210,6 +210,6 @@ def _whole(data: bytes) -> int:
     end = data.rfind(b"\n") + 1
     try:
         json.loads(data[end:])
-    except ValueError:
+    except (ValueError, RecursionError):
         return end
     return len(data)

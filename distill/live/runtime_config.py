@@ -219,7 +219,7 @@ class RuntimeConfigManager:
     def _raw(self, data: bytes) -> dict[str, Any]:
         try:
             values = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ArtifactError(f"{self.path} is not JSON ({error}): repair it, or put back what it held") from error
         if not isinstance(values, dict):
             raise ArtifactError(f"{self.path} holds no JSON object: repair it, or put back what it held")
