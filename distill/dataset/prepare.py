@@ -28,7 +28,7 @@ from distill.dataset.scan import (
     unusable,
 )
 from distill.dataset.split import TRAIN, VALIDATION, split_files, split_time
-from distill.dataset.walk import Found, find_files, ordered_map, single_threaded_torch
+from distill.dataset.walk import Found, find_files, ordered_map, single_threaded_torch, usable_cores
 from distill.errors import DataError
 from distill.files import canonical_json, digest_json, write_bytes, write_json
 
@@ -68,7 +68,7 @@ def prepare(
     spectrogram: SpectrogramConfig,
     seed: int,
     *,
-    workers: int = 2,
+    workers: int | None = None,
     on_progress: Progress | None = None,
 ) -> Summary:
     """Scan, split and transform the sounds of a folder (or one file) into the folder `out`.
@@ -82,7 +82,7 @@ def prepare(
         data: which variants, chunks and held-out share.
         spectrogram: the spectrogram to make.
         seed: seed of the split.
-        workers: threads.
+        workers: threads; as many as there are cores without a number.
         on_progress: told what is being done (`sounds` or `variants`), how many are done, and of how many.
 
     Raises:
@@ -93,6 +93,7 @@ def prepare(
     if not found:
         raise DataError(f"{source}: the folder is empty; put your sounds into it")
     worker = _Worker(MelTransform(spectrogram), spectrogram, out)
+    workers = workers or usable_cores()
     tell = on_progress or (lambda _what, _done, _count: None)
     with single_threaded_torch(), layout.writing_mels(out / layout.MELS, spectrogram.n_mels) as writer:
         files = _write_sounds(found, worker, writer, workers, tell)

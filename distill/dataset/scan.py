@@ -12,7 +12,7 @@ import numpy as np
 
 from distill.audio.downmix import Downmix
 from distill.audio.sound import CONVERT, EXTENSIONS, FOREIGN_EXTENSIONS, SoundError, SoundReader
-from distill.dataset.walk import Found, find_files, ordered_map
+from distill.dataset.walk import Found, find_files, ordered_map, usable_cores
 
 MIN_SECONDS = 0.01
 THUMBNAIL_POINTS = 64
@@ -90,18 +90,19 @@ def scan(
     source: Path,
     *,
     min_seconds: float = MIN_SECONDS,
-    workers: int = 2,
+    workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[FileReport]:
     """Judge every file below a folder, or one file; in the order of the names' bytes.
 
-    `on_progress` is told how many files are done, and of how many.
+    `workers` threads work on it, as many as there are cores without a number; the result is the same. `on_progress` is
+    told how many files are done, and of how many.
 
     Raises:
         DataError: there is no such folder or file.
     """
     files = find_files(source)
-    judged = (report for report, _ in resolve_duplicates(_examine_all(files, min_seconds, workers)))
+    judged = (report for report, _ in resolve_duplicates(_examine_all(files, min_seconds, workers or usable_cores())))
     reports = []
     for report in judged:
         reports.append(report)

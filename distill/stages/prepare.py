@@ -29,6 +29,8 @@ def run(call: Call) -> dict[str, Any]:
         params.data,
         params.spectrogram,
         params.run.seed,
+        # The bytes do not depend on it.
+        workers=None if params.run.threads == "auto" else params.run.threads,
         on_progress=progress,
     )
     for message in summary.warnings:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import distill.arithmetic  # noqa: F401
 from distill.configs import RunConfig
+from distill.dataset.walk import usable_cores
 from distill.errors import UsageError
 
 
@@ -65,11 +66,6 @@ def device_present(name: str) -> bool:
     if name == "mps":
         return torch.backends.mps.is_available()
     return name == "cpu"
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def require_device(name: str) -> None:
