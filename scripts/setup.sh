@@ -1,5 +1,5 @@
 # Sourced by the other scripts: makes .venv with what constraints.txt names, and puts it first on PATH.
-# Needs Python 3.11 or newer with venv; PYTHON names another interpreter than python3.
+# Needs Python 3.11 or newer with venv; PYTHON names another interpreter than python3, VENV another folder than .venv.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,13 +9,14 @@ python="${PYTHON:-python3}"
   exit 1
 }
 
+venv="${VENV:-.venv}"
 wanted="$1 $(cat constraints.txt pyproject.toml | cksum)"
-if [ "$(cat .venv/.installed 2>/dev/null)" != "$wanted" ]; then
-  echo "Installing into .venv (a few minutes the first time)" >&2
-  [ -x .venv/bin/python ] || "$python" -m venv .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$1"
-  echo "$wanted" > .venv/.installed
+if [ "$(cat $venv/.installed 2>/dev/null)" != "$wanted" ]; then
+  echo "Installing into $venv (a few minutes the first time)" >&2
+  [ -x $venv/bin/python ] || "$python" -m venv "$venv"
+  $venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$1"
+  echo "$wanted" > $venv/.installed
 fi
 
-PATH="$PWD/.venv/bin:$PATH"
+PATH="$PWD/$venv/bin:$PATH"
 export PATH DVC_NO_ANALYTICS=1 DO_NOT_TRACK=true
