@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from distill.stages.figures import FIGURES
 from distill.stages.pipeline import STAGES
 from distill.stages.versions import CODE_VERSIONS
 from pipeline_util import TINY, bytes_of
 from sounds_util import folder_of_tones, save, tone
+
+SCREEN_COLUMNS = 120
 
 PROJECT = Path(__file__).parents[1]
 ENVIRONMENT = {
@@ -92,8 +95,12 @@ def test_a_changed_prior_parameter_runs_the_prior_and_what_follows(project: Path
     assert "prior.epochs" in dvc("params", "diff", cwd=clone)
     assert ran(dvc("repro", cwd=clone)) == ["configure", "train_prior", "check_memorization", "register"]
     shown = json.loads(dvc("metrics", "show", "--json", cwd=clone))
-    figures = shown[""]["data"]["reports/train_prior.json"]["data"]
-    assert figures["epochs"] == 2
+    figures = {path: each["data"] for path, each in shown[""]["data"].items()}
+    report = json.loads((clone / "reports" / "train_prior.json").read_text())
+    assert report["epochs"] == 2
+    assert figures["metrics/train_prior.json"] == {"perplexity": report["best"]["validation_perplexity"]}
+    assert set(figures) == {f"metrics/{stage}.json" for stage in FIGURES}
+    assert max(map(len, dvc("metrics", "show", cwd=clone).splitlines())) <= SCREEN_COLUMNS
     assert "train_prior.json" in dvc("metrics", "diff", cwd=clone)
     dvc("plots", "show", "-o", "plots_page", cwd=clone)
     page = (clone / "plots_page" / "index.html").read_text()

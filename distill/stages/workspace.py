@@ -11,6 +11,7 @@ from distill.files import digest_json, read_json, replacing, write_json
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
 from distill.params import Params, read_params, resolve
+from distill.stages.figures import FIGURES
 
 CONFIG_SCHEMA = 1
 REPORT_SCHEMA = 1
@@ -59,6 +60,10 @@ class Workspace:
 
     def report(self, stage: str) -> Path:
         return self.root / "reports" / f"{stage}.json"
+
+    def metrics(self, stage: str) -> Path:
+        """The few figures of a stage that runs are compared by."""
+        return self.root / "metrics" / f"{stage}.json"
 
     def page(self, stage: str) -> Path:
         """What a stage has to show beside its report, to be opened in a browser."""
@@ -125,8 +130,10 @@ def section(values: Mapping[str, Any], name: str, config: type[Config]) -> Any:
 
 
 def write_report(workspace: Workspace, stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a stage's report; what is given must follow from the stage's inputs alone."""
+    """Write a stage's report, and the figures to compare; what is given must follow from the stage's inputs alone."""
     report = {"schema": REPORT_SCHEMA, **values}
+    if stage in FIGURES:
+        write_json(workspace.metrics(stage), FIGURES[stage](report))
     write_json(workspace.report(stage), report)
     return report
 
