@@ -1,8 +1,8 @@
-"""Peak memory of preparing and of training, on a small and on a ten times larger set of sounds.
+"""Peak memory of every stage: by the number of sounds, and by their length.
 
-Synthetic sounds of two seconds (two chunks each) are written to a temporary folder. Preparing and training each run in
-a fresh process, whose peak resident memory (VmHWM of /proc/self/status, file pages included) is what is shown. Training
-means: the real loop for a few dozen steps, which ends with a checkpoint, then one evaluation and one set of previews.
+Synthetic sounds are written to a temporary folder. Each stage runs in a fresh process, whose peak resident memory
+(VmHWM of /proc/self/status, file pages included) is what is shown. Trainings do a few steps of the usual size and
+evaluate; the codes of the prior are made for all sounds, the check generates few sounds and holds them against all.
 """
 
 import argparse
@@ -10,8 +10,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,51 +18,62 @@ import soundfile
 from output import Report, parser
 
 RATE = 22_050
-SECONDS = 2
+STAGES = ("prepare", "train_vqvae", "train_prior", "check_memorization", "train_vocoder")
 
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--steps", type=int, default=40, help="training steps")
-    options.add_argument("--chunks", type=int, nargs="+", default=[1000, 10_000])
+    options.add_argument("--sounds", type=int, nargs="*", default=[50, 500], help="numbers of sounds of a second")
+    options.add_argument("--minutes", type=float, nargs="*", default=[1, 10], help="lengths of two long sounds")
+    options.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="measure no others")
     options.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     options.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = options.parse_args()
     if args.child:
-        task, folder = args.child
-        {"import": _import, "prepare": _prepare, "train": _train}[task](Path(folder), args)
+        stage, folder = args.child
+        _run(stage, Path(folder), args)
         sys.stdout.write(json.dumps(peak()))
         return
+    if args.quick:
+        args.sounds, args.minutes = [4, 8], [0.1, 0.2]
     report = Report(args)
     rows: list[list[Any]] = []
-    for chunks in [100, 200] if args.quick else args.chunks:
-        with tempfile.TemporaryDirectory() as folder:
-            synthesize(Path(folder) / "sounds", chunks // SECONDS)
-            peaks = {task: _child(task, folder, args) for task in ("import", "prepare", "train")}
-            mels = (Path(folder) / "prepared" / "mels.npy").stat().st_size / 2**20
-        rows.append([str(chunks), mels, *peaks.values()])
-    base = rows[0]
-    for row in rows[1:]:
-        ratios = [cell / other for cell, other in zip(row[1:], base[1:], strict=True)]
-        rows = [*rows, [f"{row[0]} over {base[0]}", *ratios]]
-    columns = ["chunks", "mels.npy MiB", "imports MiB", "prepare MiB", "train MiB"]
-    report.show(columns, rows, steps=4 if args.quick else args.steps)
+    for name, cases in (
+        ("sounds of 1 s", [(str(count), count, 1.0) for count in args.sounds]),
+        ("min, two sounds", [(f"{minutes:g}", 2, 60 * minutes) for minutes in args.minutes]),
+    ):
+        if not cases:
+            continue
+        measured = [_measured(f"{size} {name}", count, seconds, args) for size, count, seconds in cases]
+        ratios = [last / first for first, last in zip(measured[0][1:], measured[-1][1:], strict=True)]
+        rows += [*measured, [f"{cases[-1][0]} over {cases[0][0]} {name}", *ratios]]
+    report.show(["what", "imports MiB", *(f"{stage} MiB" for stage in args.stages)], rows)
 
 
-def synthesize(folder: Path, files: int) -> None:
-    """Different decaying tones with some noise."""
+def synthesize(folder: Path, files: int, seconds: float = 2.0) -> None:
+    """Different decaying tones with some noise, again and again in a long sound."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    time = np.arange(RATE * SECONDS) / RATE
+    time = np.arange(RATE) / RATE
     for index in range(files):
-        tone = np.sin(2 * np.pi * rng.uniform(60, 4000) * time) * np.exp(-rng.uniform(0.5, 6) * time)
-        samples = 0.5 * tone + 0.01 * rng.standard_normal(len(time))
-        soundfile.write(folder / f"{index:05}.wav", samples.astype(np.float32), RATE, subtype="PCM_16")
+        with soundfile.SoundFile(folder / f"{index:05}.wav", "w", RATE, 1, "PCM_16") as handle:
+            for _ in range(max(1, round(seconds))):
+                tone = np.sin(2 * np.pi * rng.uniform(60, 4000) * time) * np.exp(-rng.uniform(0.5, 6) * time)
+                handle.write((0.5 * tone + 0.01 * rng.standard_normal(len(time))).astype(np.float32))
 
 
-def _child(task: str, folder: str, args: argparse.Namespace) -> float:
-    command = [__file__, "--child", task, folder, "--precision", args.precision]
-    return peak_of_child([*command, "--steps", str(4 if args.quick else args.steps), "--threads", str(args.threads)])
+def _measured(name: str, files: int, seconds: float, args: argparse.Namespace) -> list[Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        synthesize(Path(folder) / "sounds", files, seconds)
+        # A stage that is not shown runs all the same where another needs it.
+        last = max(STAGES.index(stage) for stage in args.stages)
+        peaks = {stage: _child(stage, folder, args) for stage in ("import", *STAGES[: last + 1])}
+    return [name, peaks["import"], *(peaks[stage] for stage in args.stages)]
+
+
+def _child(stage: str, folder: str, args: argparse.Namespace) -> float:
+    command = [__file__, "--child", stage, folder, "--precision", args.precision]
+    return peak_of_child([*command, "--threads", str(args.threads)])
 
 
 def peak_of_child(command: list[str]) -> float:
@@ -79,12 +88,7 @@ def peak() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-def _import(_folder: Path, _args: argparse.Namespace) -> None:
-    """What the imports alone take."""
-    import distill.stages.train_vqvae  # noqa: F401
-
-
-def _prepare(folder: Path, args: argparse.Namespace) -> None:
+def _run(stage: str, folder: Path, args: argparse.Namespace) -> None:
     from distill.live.events import Listeners
     from distill.live.stopping import StopRequest
     from distill.params import parse_params, write_params
@@ -92,47 +96,20 @@ def _prepare(folder: Path, args: argparse.Namespace) -> None:
     from distill.stages.workspace import Call, Workspace
 
     workspace = Workspace(folder)
-    run = {"device": "cpu", "precision": args.precision, "threads": args.threads}
-    write_params(workspace.params_file, parse_params({"run": run}, where="the benchmark"))
-    for stage in ("prepare", "configure"):
-        run_stage(stage, Call(workspace, Listeners(), StopRequest()))
-
-
-def _train(folder: Path, args: argparse.Namespace) -> None:
-    import torch
-
-    from distill.configs import VQVAEConfig
-    from distill.dataset.store import PreparedDataset
-    from distill.errors import Interrupted
-    from distill.live.events import Event, Listeners, StepDone
-    from distill.live.stopping import StopRequest
-    from distill.stages.workspace import Workspace, read_config, section
-    from distill.training.checkpoint import Checkpoints
-    from distill.training.loop import train
-    from distill.training.runtime import Runtime
-    from distill.training.vqvae import VQVAETask
-
-    workspace, stop = Workspace(folder), StopRequest()
-    values = read_config(workspace, "train_vqvae")
-    config: VQVAEConfig = section(values, "vqvae", VQVAEConfig)
-    # The same work for every number of chunks: as many steps, none of them behind an evaluation.
-    config = config.model_copy(update={"augmentation_expansion": 100, "epochs": 1})
-    runtime = replace(Runtime(**values["runtime"]), threads=args.threads)
-    runtime.apply()
-    dataset = PreparedDataset(workspace.prepared)
-    task = VQVAETask(dataset, config, dataset.spectrogram, runtime, folder / "previews")
-
-    def listen(event: Event) -> None:
-        if isinstance(event, StepDone) and event.step >= args.steps:
-            stop.ask()
-
-    checkpoints = Checkpoints(folder / "state", keep=1)
-    with suppress(Interrupted):
-        train(task, config, runtime, checkpoints, emit=Listeners([listen]), stop=stop)
-    task.model.eval()
-    with torch.no_grad(), runtime.autocast():
-        task.evaluate()
-        task.preview(config.epochs)
+    values = {
+        "run": {"device": "cpu", "precision": args.precision, "threads": args.threads},
+        "vqvae": {"epochs": 1, "steps_per_epoch": 10},
+        "prior": {"epochs": 1, "steps_per_epoch": 10, "column_cuts": 1, "augmented_copies": 1},
+        "memorization": {"sounds": 4, "seconds": 1.0},
+        "vocoder": {"enabled": True, "epochs": 1, "steps_per_epoch": 2},
+    }
+    write_params(workspace.params_file, parse_params(values, where="the benchmark"))
+    stages = {"import": (), "prepare": ("prepare", "configure")}.get(stage, (stage,))
+    if stage == "import":
+        import distill.stages.train_prior
+        import distill.stages.train_vqvae  # noqa: F401
+    for each in stages:
+        run_stage(each, Call(workspace, Listeners(), StopRequest()))
 
 
 if __name__ == "__main__":
