@@ -138,7 +138,7 @@ class _Progress:
         if not status or not status.get("total"):
             return
         share = 100.0 * status["done"] / status["total"]
-        if share - self.shown >= 1.0:
+        if abs(share - self.shown) >= 1.0:
             self._show(share)
 
     def finish(self) -> None:
