@@ -1,7 +1,7 @@
 """Sounds drawn side by side from a prior, code by code."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,7 @@ def draw(
     config: SamplingConfig | None,
     given: Grid | None = None,
     from_start: bool = True,
+    step: Callable[[], None] = lambda: None,
 ) -> list[Drawn]:
     """A sound for each seed, of so many wanted columns, or of fewer where it ends after at most `last_ends`.
 
@@ -62,7 +63,7 @@ def draw(
         rows = slice(first, first + MOST_ROWS)
         # What is not finite is looked for where codes are chosen.
         with np.errstate(invalid="ignore", over="ignore"):
-            drawn += _Round(readable, seeds[rows], settings).run(fixed, wanted[rows], last_ends[rows], from_start)
+            drawn += _Round(readable, seeds[rows], settings).run(fixed, wanted[rows], last_ends[rows], from_start, step)
     return drawn
 
 
@@ -84,7 +85,9 @@ class _Round:
         self.uniform = np.zeros((len(seeds), self.prior.column_tokens + 1))
         self.window = window_columns(self.prior)
 
-    def run(self, fixed: Grid, wanted_columns: Columns, last_ends: Columns, from_start: bool) -> list[Drawn]:
+    def run(
+        self, fixed: Grid, wanted_columns: Columns, last_ends: Columns, from_start: bool, step: Callable[[], None]
+    ) -> list[Drawn]:
         """Draw the FREE ones of `[columns, bands, levels]`, for each sound as many columns as it wants.
 
         Fewer where a sound ends by itself after at most `last_ends` columns.
@@ -104,6 +107,7 @@ class _Round:
         held = begin if begin < self.window else kept_columns(self.window)
         logits = self._start(reader, codes, begin, held, from_start)
         for column in range(begin, columns):
+            step()
             if held == self.window:
                 held = kept_columns(self.window)
                 logits = self._start(reader, codes, column, held, from_start)

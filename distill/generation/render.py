@@ -1,6 +1,6 @@
 """New sounds: codes drawn from the prior, decoded, and made audible."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -146,9 +146,17 @@ def _present(device: str) -> str:
 
 
 def sample_grids(
-    generator: Generator, seeds: Sequence[int], samples: int, *, config: SamplingConfig | None, natural: bool
+    generator: Generator,
+    seeds: Sequence[int],
+    samples: int,
+    *,
+    config: SamplingConfig | None,
+    natural: bool,
+    step: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, Grid]]:
     """Each seed with its code grid, from which `samples` can be made; a few are drawn at once, when the first is due.
+
+    `step` is called before each column is drawn; it may raise to end the work.
 
     Raises:
         UsageError: the settings are for another number of levels.
@@ -164,6 +172,7 @@ def sample_grids(
             config=config,
             natural=natural,
             heard=partial(audible, generator.codec),
+            step=step,
         )
         yield from zip(chosen, grids, strict=True)
 

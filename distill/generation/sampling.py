@@ -29,6 +29,7 @@ def sample_codes(
     from_start: bool = True,
     heard: Heard | None = None,
     device: torch.device | str | None = None,
+    step: Callable[[], None] = lambda: None,
 ) -> list[Grid]:
     """Draw a code grid for each seed.
 
@@ -46,6 +47,7 @@ def sample_codes(
         from_start: whether the first column is the sound's true beginning.
         heard: whether anything of a new sound is heard; one of which nothing is, is passed over.
         device: the prior is moved there; by default it stays where it is.
+        step: called before each column is drawn; it may raise to end the work.
 
     Returns:
         For each seed a grid `[columns, bands, levels]`, with what was given in it.
@@ -65,6 +67,7 @@ def sample_codes(
         given=given,
         from_start=from_start,
         heard=heard,
+        step=step,
     )
     return [np.concatenate(sounds) for sounds in sequences]
 
@@ -90,6 +93,7 @@ def sample_sequences(
     given: Grid | None = None,
     from_start: bool = True,
     heard: Heard | None = None,
+    step: Callable[[], None] = lambda: None,
 ) -> list[list[Grid]]:
     """Draw sounds that follow each other until there are so many columns, for each seed.
 
@@ -107,7 +111,7 @@ def sample_sequences(
         due = [(sequence, seed) for sequence in unfinished for seed in sequence.next_seeds()]
         wanted = np.array([sequence.limit for sequence, _ in due])
         last_ends = np.array([sequence.last_end for sequence, _ in due])
-        drawn = draw(readable, wanted, last_ends, [seed for _, seed in due], config, given, from_start)
+        drawn = draw(readable, wanted, last_ends, [seed for _, seed in due], config, given, from_start, step)
         of_due = list(zip(due, drawn, strict=True))
         for sequence in unfinished:
             grids = [each.grid for (of, _), each in of_due if of is sequence]
