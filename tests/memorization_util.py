@@ -1,21 +1,31 @@
-"""Generators that copy or replay, for the tests of the memorization check."""
+"""Sounds for the tests of the memorization check: recorded ones, and those of generators that copy or replay."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 import model_example
-from distill.audio.sound import SoundError, read_sound, to_mono
+from distill.artifact.model_file import read_model
+from distill.audio.sound import read_sound, to_mono
 from distill.codec.codec import Codec, normalise
-from distill.memorization.compare import CheckedSound, Findings, compare, log_mel_of
-from distill.memorization.of_model import silence_of
+from distill.codec.load import build_networks
+from distill.configs import SpectrogramConfig
+from distill.dataset.store import PreparedDataset
+from distill.memorization.compare import Comparison, Findings, compare
+from distill.memorization.nearness import LogMel
+from distill.memorization.of_model import DatasetSounds
+from distill.memorization.sounds import CheckedSound, Grid, Silence
 from distill.memorization.verdict import Verdict, judge
+from distill.stages.workspace import Workspace
+from pipeline_util import run
 
 RATE = 48_000
+CONFIG = SpectrogramConfig()
 COPIES = 8
+# As much of a sound as the check compares without other settings: 3 s.
+MOST_FRAMES = 288
 
 
 def shifted(samples: np.ndarray, seconds: float = 0.04) -> np.ndarray:
@@ -34,93 +44,138 @@ def noisy(samples: np.ndarray, decibels: float = 30.0) -> np.ndarray:
     return samples + noise * np.float32(scale)
 
 
+def spliced(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The first half of one sound and the second half of another."""
+    return np.concatenate([first[: len(first) // 2], second[len(second) // 2 :]])
+
+
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "exact": lambda samples: samples,
     "shifted by 40 ms": shifted,
     "3 dB softer": softer,
     "noise at 30 dB": noisy,
 }
+SPLICE = "splice of two"
 
 
-def spliced(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The first half of one sound and the second half of another."""
-    return np.concatenate([first[: len(first) // 2], second[len(second) // 2 :]])
+class Recorded:
+    """Sounds that never went through a codec; see `distill.memorization.sounds.KnownSounds`."""
+
+    def __init__(self, codec: Codec, log_mels: dict[str, LogMel], files: Sequence[int] | None = None) -> None:
+        self.codec, self.names, self.log_mels = codec, list(log_mels), list(log_mels.values())
+        self.files = list(range(len(log_mels)) if files is None else files)
+        self.frames = [log_mel.shape[1] for log_mel in self.log_mels]
+        self.read = self.passed = 0
+
+    def log_mel(self, index: int, first: int, last: int) -> LogMel:
+        out = np.zeros((CONFIG.n_mels, last - first), np.float32)
+        begin, end = max(0, first), min(last, self.frames[index])
+        if end > begin:
+            out[:, begin - first : end - first] = self.log_mels[index][:, begin:end]
+        self.read += max(0, end - begin)
+        return out
+
+    def grid(self, index: int) -> Grid:
+        return self.codec.encode_log_mel(self.log_mels[index])
+
+    def through_codec(self, index: int, first: int, columns: int) -> tuple[LogMel, Grid]:
+        self.passed += 1
+        log_mel = self.log_mel(index, first, first + 16 * columns)
+        return log_mel, self.codec.encode_log_mel(log_mel)
 
 
-class Sounds:
-    """The sounds of a folder at 48 kHz with a peak of 1, as the check sees them with the codec of the example model."""
-
-    def __init__(self, folder: Path) -> None:
-        self.codec = model_example.codec()
-        usable = {}
-        for path in sorted(folder.iterdir()):
-            # Folders hold other files, and recordings that are cut.
-            with suppress(SoundError):
-                usable[path.name] = normalise(to_mono(read_sound(path), RATE)).samples
-        self.samples = list(usable.values())
-        self.checked = [self.check(name, samples, file) for file, (name, samples) in enumerate(usable.items())]
-
-    def __len__(self) -> int:
-        return len(self.checked)
-
-    def check(self, name: str, samples: np.ndarray, file: int = -1) -> CheckedSound:
-        return checked_sound(self.codec, name, samples, file)
-
-    def copies(self, change: str, chosen: Sequence[int]) -> list[CheckedSound]:
-        """Copies of some sounds."""
-        if change == "splice of two":
-            pairs = zip(chosen, [*chosen[1:], chosen[0]], strict=True)
-            made = [spliced(self.samples[first], self.samples[second]) for first, second in pairs]
-        else:
-            made = [CHANGES[change](self.samples[index]) for index in chosen]
-        return [self.check(f"generated sound {index}", samples) for index, samples in enumerate(made)]
+def log_mel_of(samples: np.ndarray) -> LogMel:
+    """The log mel of a sound at a peak of 1; silence stays silence."""
+    peak = float(np.abs(samples).max(initial=0.0)) or 1.0
+    return model_example.codec().log_mel((samples / peak).astype(np.float32))
 
 
-def checked_sound(codec: Codec, name: str, samples: np.ndarray, file: int = -1) -> CheckedSound:
-    peak_1 = normalise(samples.astype(np.float32)).samples
-    return CheckedSound(name, log_mel_of(samples, codec.spectrogram), codec.encode(peak_1), file)
+def recorded(codec: Codec, name: str, samples: np.ndarray) -> CheckedSound:
+    """A sound in question that never went through the codec."""
+    log_mel = log_mel_of(samples)
+    grid = codec.encode_log_mel(log_mel)
+    return CheckedSound(name, log_mel, grid, Silence(codec).sounding(log_mel, grid))
+
+
+class Trained:
+    """A codec that was trained on sounds of a folder, and those sounds as the check sees them."""
+
+    def __init__(self, workspace: Workspace, folder: Path) -> None:
+        run(workspace, "prepare", "configure", "train_vqvae")
+        self.folder = folder
+        self.dataset = PreparedDataset(workspace.prepared)
+        vqvae = build_networks(read_model(workspace.vqvae), workspace.vqvae).vqvae
+        self.codec = Codec(vqvae, self.dataset.spectrogram)
+        self.silence = Silence(self.codec)
+        self.training = self.known("train")
+        self.held_out = self.known("validation")
+
+    def known(self, split: str) -> DatasetSounds:
+        return DatasetSounds(self.codec, self.dataset, self.dataset.segments_of(split, variants=split == "train"))
+
+    def samples(self, split: str) -> list[np.ndarray]:
+        """The sounds of a split without variants, at a peak of 1."""
+        names = [self.dataset.segment_name(segment) for segment in self.dataset.segments_of(split)]
+        return [normalise(to_mono(read_sound(self.folder / name), RATE)).samples for name in dict.fromkeys(names)]
+
+    def checked(self, name: str, samples: np.ndarray) -> CheckedSound:
+        """A sound through the codec."""
+        grid = self.codec.encode(normalise(samples.astype(np.float32)).samples)
+        log_mel = np.maximum(self.codec.decode_log_mel(grid), 0.0)
+        return CheckedSound(name, log_mel, grid, self.silence.sounding(log_mel, grid))
+
+    def compared(self, sounds: Sequence[CheckedSound]) -> Findings:
+        return compare(
+            sounds,
+            self.training,
+            self.held_out,
+            self.silence,
+            spectrogram=self.dataset.spectrogram,
+            most_frames=MOST_FRAMES,
+        )
+
+    def judged(self, findings: Findings) -> Verdict:
+        return judge(findings, file_count=self.dataset.usable_files)
 
 
 @dataclass(frozen=True)
-class Split:
-    """Files to learn from, held-out files that set the limits, and held-out files that are replayed."""
+class Copies:
+    """The comparisons of all copies of some training sounds, by the way of copying, and of all held-out sounds."""
 
-    training: list[int]
-    measure: list[int]
-    replayed: list[int]
+    trained: Trained
+    findings: Findings
+    by_change: dict[str, tuple[Comparison, ...]]
 
-    @property
-    def too_few(self) -> bool:
-        return min(len(self.measure), len(self.replayed)) < 8
+    @classmethod
+    def of(cls, trained: Trained, most: int) -> "Copies":
+        """Copy so many training sounds in each way."""
+        originals = trained.samples("train")
+        chosen = np.random.default_rng(0).permutation(len(originals))[:most]
+        originals = [originals[index] for index in chosen]
+        made = {change: [copy(samples) for samples in originals] for change, copy in CHANGES.items()}
+        made[SPLICE] = [spliced(*pair) for pair in zip(originals, [*originals[1:], originals[0]], strict=True)]
+        names = [change for change, copies in made.items() for _ in copies]
+        sounds = [
+            trained.checked(f"generated sound {index}", samples)
+            for index, samples in enumerate(samples for copies in made.values() for samples in copies)
+        ]
+        findings = trained.compared(sounds)
+        of_each = list(zip(names, findings.generated, strict=True))
+        by_change = {change: tuple(each for name, each in of_each if name == change) for change in made}
+        return cls(trained, findings, by_change)
 
-
-def split(count: int, held_out: int, seed: int) -> Split:
-    order = [int(index) for index in np.random.default_rng(seed).permutation(count)]
-    half = held_out // 2
-    return Split(sorted(order[held_out:]), order[:half], order[half:held_out])
-
-
-def verdicts(sounds: Sounds, parts: Split, generators: dict[str, list[CheckedSound]]) -> dict[str, Verdict]:
-    """The verdict on each generator, all compared at once."""
-    found = compare(
-        [sound for made in generators.values() for sound in made],
-        [sounds.checked[index] for index in parts.training],
-        [sounds.checked[index] for index in parts.measure],
-        spectrogram=sounds.codec.spectrogram,
-        silence=silence_of(sounds.codec),
-    )
-    judged, first = {}, 0
-    for name, made in generators.items():
-        part: Findings = replace(found, generated=found.generated[first : first + len(made)])
-        judged[name] = judge(part, file_count=len(sounds))
-        first += len(made)
-    return judged
-
-
-def verdicts_of_seed(sounds: Sounds, held_out: int, seed: int) -> tuple[Split, dict[str, Verdict]]:
-    """The verdicts on a generator that replays held-out sounds and on those that copy training sounds in each way."""
-    parts = split(len(sounds), held_out, seed)
-    copied = [int(index) for index in np.random.default_rng(seed).permutation(parts.training)[:COPIES]]
-    generators = {"replay": [sounds.checked[index] for index in parts.replayed]}
-    generators |= {change: sounds.copies(change, copied) for change in (*CHANGES, "splice of two")}
-    return parts, verdicts(sounds, parts, generators)
+    def verdicts(self, seed: int) -> dict[str, Verdict]:
+        """On a replay of half of the held-out sounds, while the others set the measure, and on 8 copies of each way."""
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(len(self.findings.held_out))
+        half = len(order) // 2
+        measure, replayed = (
+            tuple(self.findings.held_out[index] for index in part) for part in (order[:half], order[half:])
+        )
+        generators = {"replay": replayed}
+        for change, copies in self.by_change.items():
+            generators[change] = tuple(copies[index] for index in rng.permutation(len(copies))[:COPIES])
+        return {
+            name: self.trained.judged(replace(self.findings, generated=made, held_out=measure))
+            for name, made in generators.items()
+        }

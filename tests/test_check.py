@@ -17,15 +17,18 @@ from distill.cli.main import app
 from distill.codec.load import build_networks
 from distill.configs import PriorConfig
 from distill.dataset.store import PreparedDataset
-from distill.errors import ArtifactError, DataError, DistillError, UsageError
+from distill.errors import ArtifactError, DataError, DistillError, Interrupted, UsageError
 from distill.generation import render
 from distill.generation.render import Generator, generate
 from distill.library.checking import check
 from distill.library.promotion import promote
 from distill.library.registry import register
+from distill.live.events import Event, Listeners, Progress
+from distill.live.stopping import StopRequest
 from distill.memorization.of_model import Asked, findings_of
 from distill.models.sequences import collate
-from distill.stages.workspace import Workspace
+from distill.stages import check_memorization
+from distill.stages.workspace import Call, Workspace
 from distill.training.codes import prior_codes
 from distill.training.prior import PriorTask
 from distill.training.runtime import Runtime
@@ -107,6 +110,21 @@ def test_a_prior_that_knows_its_sounds_by_heart_fails(memorized: Workspace) -> N
     assert report["verdict"] == "fail"
     assert report["evidence"]["flagged"] == list(range(8))
     assert memorized.page("check_memorization").read_text().count("<audio") == 16
+
+
+@pytest.mark.parametrize("done", [0, 4, 10, 25])
+def test_the_stage_can_be_stopped_while_it_generates_searches_and_compares(memorized: Workspace, done: int) -> None:
+    stop, told = StopRequest(), list[int]()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Progress):
+            told.append(event.done)
+            if event.done >= done:
+                stop.ask()
+
+    with pytest.raises(Interrupted):
+        check_memorization.run(Call(memorized, Listeners([listen]), stop))
+    assert told[-1] == done
 
 
 def test_the_command_says_what_the_stage_said(memorized: Workspace) -> None:

@@ -14,7 +14,7 @@ from distill.errors import DataError, DistillError, UsageError
 from distill.files import write_json
 from distill.generation.render import Generator
 from distill.library.registry import file_of, find_version, is_file_reference
-from distill.memorization.of_model import Asked, figures_of, findings_of, originals_of
+from distill.memorization.of_model import Asked, figures_of, findings_of
 from distill.memorization.page import write_page
 from distill.memorization.verdict import Verdict, judge
 from distill.params import resolve
@@ -61,7 +61,7 @@ def check(
         settings: `sounds`, `seconds` and `temperature`, by default those of the model's training.
         seed: seed of the first sound, by default that of the training.
         device: cpu, cuda or mps.
-        tell: told how many of how many sounds have been made ready; it may raise to end the check.
+        tell: told how much of how much is done; it may raise to end the check.
 
     Raises:
         UsageError: there is no such model or device, or a setting is out of its range.
@@ -92,7 +92,7 @@ def check(
     )
     folder = output or folder
     report, page = folder / REPORT, folder / PAGE
-    write_page(page, findings, verdict, title=manifest.metadata.name, training_log_mel=originals_of(dataset))
+    write_page(page, findings, verdict, title=manifest.metadata.name, step=lambda: tell(1, 1))
     write_json(
         report,
         {

@@ -1,40 +1,34 @@
 """Generated sounds held against the training sounds, with what is known not to be generated as the measure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
-from distill.audio.mel import MelTransform
-from distill.configs import SpectrogramConfig
-from distill.memorization.nearness import LogMel, Nearness, nearest
-from distill.memorization.runs import Grid, Grids, SharedRun
+from distill.configs import STRIDE, SpectrogramConfig
+from distill.memorization.nearness import (
+    FARTHEST,
+    Nearness,
+    active_windows,
+    distances,
+    nearest_share,
+    window_frames,
+)
+from distill.memorization.runs import SharedCodes, SharedRun
+from distill.memorization.search import PART_FRAMES, Part, Search, places_beside
+from distill.memorization.sounds import CheckedSound, KnownSounds, Silence
 
-# As many training sounds, evenly chosen, are held against the other training sounds.
-MOST_PEERS = 64
+# So many held-out files, and so many training files, are held against the training sounds. More say little more.
+MOST_MEASURED = 64
+# Places in training sounds beside which a sound is laid.
+MOST_PLACES = 9
 
-
-@dataclass(frozen=True)
-class CheckedSound:
-    """A sound as the check sees it.
-
-    Attributes:
-        name: what people call it.
-        log_mel: `[n_mels, frames]`, at a peak of 1 before the transform.
-        grid: its codes, `[columns, bands, levels]`.
-        file: number of the file that it is from; variants and parts of one file share it.
-    """
-
-    name: str
-    log_mel: LogMel
-    grid: Grid
-    file: int = -1
+Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a sound shares with the training sounds; indices of the run and the nearness count the training sounds."""
+    """What a sound shares with the training sounds; numbers of the run and the nearness count the training sounds."""
 
     sound: CheckedSound
     run: SharedRun
@@ -48,9 +42,8 @@ class Findings:
 
     Attributes:
         generated: of the generated sounds.
-        held_out: of the held-out sounds.
-        peers: of some training sounds with the training sounds of other files.
-        peer_distances: by file, how near its training sound comes to the others, for every nearest one.
+        held_out: of held-out sounds.
+        peers: of training sounds with the training sounds of other files.
         training: the training sounds.
         column_codes: codes in a column of a grid.
         spectrogram: of the log mels.
@@ -59,73 +52,158 @@ class Findings:
     generated: tuple[Comparison, ...]
     held_out: tuple[Comparison, ...]
     peers: tuple[Comparison, ...]
-    peer_distances: dict[int, float]
-    training: tuple[CheckedSound, ...]
+    training: KnownSounds
     column_codes: int
     spectrogram: SpectrogramConfig
 
 
-def log_mel_of(samples: np.ndarray, spectrogram: SpectrogramConfig) -> LogMel:
-    """The log mel `[n_mels, frames]` of a sound `[n]` at a peak of 1, as it is compared; silence stays silence."""
-    peak = float(np.max(np.abs(samples), initial=0.0))
-    scaled = np.asarray(samples, np.float32) / np.float32(peak or 1.0)
-    return MelTransform(spectrogram).log_mel(torch.from_numpy(scaled)).numpy()
-
-
 def compare(
     generated: Sequence[CheckedSound],
-    training: Sequence[CheckedSound],
-    held_out: Sequence[CheckedSound],
+    training: KnownSounds,
+    held_out: KnownSounds,
+    silence: Silence,
     *,
     spectrogram: SpectrogramConfig,
-    silence: Grid,
+    most_frames: int,
+    tell: Tell = lambda _done, _count: None,
 ) -> Findings:
     """Hold generated sounds, held-out sounds and some of the training sounds against the training sounds.
 
-    All must have come the same way (all recorded, or all through the codec): that way leaves its own traces.
+    All of them are as the codec gives them back, which leaves its own traces: a part of a training sound is held
+    against a sound as it comes through the codec from where the sound begins. So a copy is the same wherever it was
+    cut from, be it within a column.
 
     Args:
         generated: the sounds in question.
         training: the sounds that the model learned from, with their speed variants where it learned from these.
         held_out: sounds that it did not learn from.
+        silence: of the model's codes.
         spectrogram: of all log mels.
-        silence: the code of silence at each place of a column, `[bands, levels]`.
+        most_frames: as much of a held-out or training sound is held against the others, from where it is loud.
+        tell: told how much of how much is done; it may raise to end the comparison.
     """
-    files = [sound.file for sound in training]
-    grids = Grids([sound.grid for sound in training], silence, files)
-    log_mels = [sound.log_mel for sound in training]
-    first_of_file = {file: index for index, file in reversed(list(enumerate(files)))}
-    chosen = list(first_of_file.values())
-    if len(chosen) > MOST_PEERS:
-        chosen = [chosen[index] for index in np.linspace(0, len(chosen) - 1, MOST_PEERS).round().astype(int)]
+    of_held_out, of_peers = _measured(held_out), _measured(training)
+    count = 2 * (len(generated) + len(of_held_out) + len(of_peers)) + len(training.frames)
+    done = len(generated)
 
-    near = nearest([sound.log_mel for sound in (*generated, *held_out)], log_mels, spectrogram, files=files)
-    sources = {files[each.source] for each in near if each.source is not None}
-    more = sorted(sources - {files[index] for index in chosen})
-    asked = [*chosen, *(first_of_file[file] for file in more)]
-    among_peers = nearest(
-        [log_mels[index] for index in asked],
-        log_mels,
-        spectrogram,
-        files=files,
-        own_files=[files[index] for index in asked],
-    )
+    def step() -> None:
+        nonlocal done
+        done += 1
+        tell(done, count)
 
-    def comparison(sound: CheckedSound, nearness: Nearness, without: Sequence[int] = ()) -> Comparison:
-        return Comparison(sound, grids.longest_run(sound.grid, without), grids.overlap(sound.grid, without), nearness)
+    asked: list[tuple[CheckedSound, int | None]] = [(sound, None) for sound in generated]
+    for known, chosen, own in ((held_out, of_held_out, False), (training, of_peers, True)):
+        for index in chosen:
+            asked.append((_sound(known, index, silence, most_frames), known.files[index] if own else None))
+            step()
 
-    compared = [comparison(*each) for each in zip((*generated, *held_out), near, strict=True)]
-    peers = [
-        comparison(training[index], nearness, (files[index],))
-        for index, nearness in zip(chosen, among_peers, strict=False)
-        if nearness.source is not None
-    ]
+    size = window_frames(spectrogram)
+    sounds, own_files = [sound for sound, _ in asked], [own for _, own in asked]
+    search, codes = Search([sound.log_mel for sound in sounds], own_files, size), SharedCodes(sounds, own_files)
+    for index, file in enumerate(training.files):
+        for first in range(0, training.frames[index], PART_FRAMES):
+            last = min(first + PART_FRAMES, training.frames[index]) + size - 1
+            search.add(Part(index, first), training.log_mel(index, first, last), file)
+        codes.add(index, training.grid(index), file)
+        step()
+
+    compared = []
+    for index, sound in enumerate(sounds):
+        near, run = _beside(sound, search.found(index), codes.run(index), training, size)
+        compared.append(Comparison(sound, run, codes.overlap(index), near))
+        step()
+    first, last = len(generated), len(generated) + len(of_held_out)
     return Findings(
-        generated=tuple(compared[: len(generated)]),
-        held_out=tuple(compared[len(generated) :]),
-        peers=tuple(peers),
-        peer_distances={files[index]: each.distance for index, each in zip(asked, among_peers, strict=True)},
-        training=tuple(training),
-        column_codes=silence.size,
+        generated=tuple(compared[:first]),
+        held_out=tuple(compared[first:last]),
+        peers=tuple(each for each in compared[last:] if each.near.source is not None),
+        training=training,
+        column_codes=silence.codes.size,
         spectrogram=spectrogram,
     )
+
+
+def _measured(known: KnownSounds) -> list[int]:
+    """The first sound of each file, or of as many files as are compared, which the seed 0 chooses."""
+    first_of_file = {file: index for index, file in reversed(list(enumerate(known.files)))}
+    firsts = sorted(first_of_file.values())
+    if len(firsts) <= MOST_MEASURED:
+        return firsts
+    return sorted(int(index) for index in np.random.default_rng(0).choice(firsts, MOST_MEASURED, replace=False))
+
+
+def _sound(known: KnownSounds, index: int, silence: Silence, most_frames: int) -> CheckedSound:
+    """A known sound through the codec; of a long one as much as is compared, from where it becomes loud."""
+    frames = known.frames[index]
+    first = _loud_from(known, index) if frames > most_frames else 0
+    frames = min(frames - first, most_frames)
+    log_mel, grid = known.through_codec(index, first, -(-frames // STRIDE))
+    log_mel = log_mel[:, :frames]
+    return CheckedSound(known.names[index], log_mel, grid, silence.sounding(log_mel, grid))
+
+
+def _loud_from(known: KnownSounds, index: int) -> int:
+    """The frame of the first column that is at most 20 dB below the loudest."""
+    frames = known.frames[index]
+    loudest = []
+    for first in range(0, frames, PART_FRAMES):
+        log_mel = known.log_mel(index, first, first + PART_FRAMES)
+        loudest.append(np.expm1(log_mel.astype(np.float64)).sum(0).reshape(-1, STRIDE).max(1))
+    power = np.concatenate(loudest)
+    return STRIDE * int(np.flatnonzero(power >= power.max() / 100.0)[0])
+
+
+def _beside(
+    sound: CheckedSound, parts: Sequence[Part], run: SharedRun, training: KnownSounds, size: int
+) -> tuple[Nearness, SharedRun]:
+    """How near a sound comes to training sounds that are laid beside it, and the longest run of codes there.
+
+    Args:
+        sound: the sound in question.
+        parts: where something like it may lie.
+        run: its longest run of codes so far, which shows a place, too.
+        training: the training sounds.
+        size: frames of a window.
+    """
+    windows, columns = active_windows(sound.log_mel, size), len(sound.grid)
+    frames = sound.log_mel.shape[1]
+    codes, each = SharedCodes([sound], [None]), []
+    places = _places(sound, parts, run, training)
+    for number, (source, first) in enumerate(places):
+        log_mel, grid = training.through_codec(source, first, columns)
+        codes.add(number, grid, number)
+        each.append(distances(windows, log_mel[:, :frames], size))
+    if not places or not len(windows.frames):
+        return Nearness(FARTHEST, None, FARTHEST, 0, 0), run
+    shares = [nearest_share(found) for found in each]
+    best = int(np.argmin(shares))
+    source, first = places[best]
+    frame = int(windows.frames[each[best].argmin()])
+    near = Nearness(
+        distance=nearest_share(np.min(each, axis=0)),
+        source=source,
+        source_distance=shares[best],
+        frame=frame,
+        source_frame=max(0, first + frame),
+    )
+    beside = codes.run(0)
+    if beside.codes <= run.codes:
+        return near, run
+    source, first = places[beside.source]
+    return near, replace(beside, source=source, source_frame=max(0, beside.source_frame + first))
+
+
+def _places(sound: CheckedSound, parts: Sequence[Part], run: SharedRun, training: KnownSounds) -> list[tuple[int, int]]:
+    """Training sounds, and the frames of them, beside which a sound is laid; the best come first."""
+    frames = sound.log_mel.shape[1]
+    found = []
+    for part in parts:
+        begin = part.first - frames
+        end = min(part.first + PART_FRAMES, training.frames[part.source]) + frames
+        beside = places_beside(sound.log_mel, training.log_mel(part.source, begin, end))
+        found += [(place.score, part.source, begin + place.first) for place in beside]
+    found.sort(key=lambda place: -place[0])
+    places = [(source, first) for _, source, first in found]
+    if run.codes:
+        places.insert(0, (run.source, run.source_frame - STRIDE * run.column))
+    return list(dict.fromkeys(places))[:MOST_PLACES]

@@ -1,16 +1,15 @@
-"""How near a sound comes to others: distances between short windows of their spectrograms, at any shift in time."""
+"""How near a sound comes to one that lies beside it: distances between short windows of their spectrograms."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from distill.configs import SpectrogramConfig
 
 LogMel = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
+Frames = npt.NDArray[np.int64]
 
 # Long enough to tell one stroke from another, short enough that each half of a spliced syllable holds several.
 WINDOW_SECONDS = 0.085
@@ -18,11 +17,12 @@ WINDOW_SECONDS = 0.085
 ACTIVE_DB = 20.0
 # A sound is as near as the nearest quarter of its windows: a copied part gives a copy away.
 NEAREST_SHARE = 0.25
-# Windows of a sound that are looked up, evenly spread; all places of the other sounds are searched.
+# Windows of a sound that are looked up, evenly spread.
 MOST_WINDOWS = 48
 FARTHEST = 2.0**0.5
+# Sounds lie beside each other to within so many frames.
+REACH = 2
 
-_BATCH = 32
 # Amplitudes are whole numbers, so that sums of products are exact and do not depend on the order of adding.
 _STEPS = 4095
 
@@ -32,8 +32,8 @@ class Nearness:
     """How near a sound comes to its nearest others.
 
     Attributes:
-        distance: 0 for the same up to loudness, 1.41 for nothing in common; each window beside the nearest window of
-            any other sound.
+        distance: 0 for the same up to loudness, 1.41 for nothing in common; each window beside the nearest of any
+            other sound.
         source: index of the single nearest sound, None where there is none.
         source_distance: the same as `distance` with that sound alone.
         frame: where the nearest window begins in the sound.
@@ -48,115 +48,71 @@ class Nearness:
 
 
 @dataclass(frozen=True)
-class _Windows:
-    """Flattened windows `[n, size]` and the frames where they begin."""
+class Windows:
+    """Flattened windows `[n, size * bands]` of a sound, those half a frame later, and the frames where they begin."""
 
-    values: Floats
-    frames: npt.NDArray[np.int64]
+    exact: Floats
+    between: Floats
+    frames: Frames
 
 
-def nearest(
-    sounds: Sequence[LogMel],
-    others: Sequence[LogMel],
-    config: SpectrogramConfig,
-    *,
-    files: Sequence[int] | None = None,
-    own_files: Sequence[int] | None = None,
-) -> list[Nearness]:
-    """The nearness of each sound to the others.
+def window_frames(config: SpectrogramConfig) -> int:
+    """The length of a window."""
+    return max(2, round(WINDOW_SECONDS * config.sample_rate / config.hop_length))
 
-    Windows of mel amplitude (neighbouring mel bins joined, so that a small shift in pitch or phase matters less) are
-    compared by the angle between them, which leaves loudness out: the distance is that of vectors of length 1. Windows
-    between two frames are tried as well, so a shift in time costs a quarter of a frame at most. The distance of a
-    sound is the lower quartile over its windows that are not much quieter than the loudest.
 
-    Args:
-        sounds: log mels `[n_mels, frames]`.
-        others: log mels to search in, of any lengths.
-        config: the spectrogram of all of them.
-        files: the file of each of the others, by default each has its own.
-        own_files: the file of each sound, whose parts and variants among the others are left out.
+def active_windows(log_mel: LogMel, size: int) -> Windows:
+    """The windows to look up of a log mel `[n_mels, frames]`: at most 20 dB below its loudest; none of silence.
+
+    A window holds mel amplitudes, neighbouring mel bins joined, so that a small shift in pitch or phase matters less.
     """
-    size = max(2, round(WINDOW_SECONDS * config.sample_rate / config.hop_length))
-    owners = np.arange(len(others)) if files is None else np.asarray(files)
-    found: list[Nearness] = []
-    for first in range(0, len(sounds), _BATCH):
-        batch = [_looked_up(log_mel, size) for log_mel in sounds[first : first + _BATCH]]
-        similarity, places = _similarities(batch, others, size)
-        row = 0
-        for index, windows in enumerate(batch, start=first):
-            rows = slice(row, row + len(windows.frames))
-            row = rows.stop
-            usable = owners >= 0 if own_files is None else owners != own_files[index]
-            found.append(_nearness(similarity[rows], places[rows], windows.frames, usable))
-    return found
-
-
-def _nearness(
-    similarity: Floats, places: npt.NDArray[np.int64], frames: npt.NDArray[np.int64], usable: npt.NDArray[np.bool_]
-) -> Nearness:
-    columns = np.flatnonzero(usable)
-    if not len(frames) or not len(columns):
-        return Nearness(FARTHEST, None, FARTHEST, 0, 0)
-    distances = np.sqrt(np.maximum(2.0 - 2.0 * similarity[:, columns], 0.0))
-    each = np.quantile(distances, NEAREST_SHARE, axis=0)
-    column = int(each.argmin())
-    window = int(distances[:, column].argmin())
-    return Nearness(
-        distance=float(np.quantile(distances.min(axis=1), NEAREST_SHARE)),
-        source=int(columns[column]),
-        source_distance=float(each[column]),
-        frame=int(frames[window]),
-        source_frame=int(places[window, columns[column]]),
-    )
-
-
-def _similarities(
-    batch: Sequence[_Windows], others: Sequence[LogMel], size: int
-) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """For each window and each other sound the largest cosine and where it is; both `[windows, others]`."""
-    exact = torch.from_numpy(np.concatenate([windows.values[0::2] for windows in batch]))
-    between = torch.from_numpy(np.concatenate([windows.values[1::2] for windows in batch]))
-    similarity = np.zeros((len(exact), len(others)))
-    places = np.zeros((len(exact), len(others)), np.int64)
-    for index, other in enumerate(others):
-        searched = torch.from_numpy(_searched(other, size))
-        length = searched.square().sum(1).sqrt().clamp_min(1.0)
-        best = torch.zeros(len(exact), dtype=torch.float64)
-        place = torch.zeros(len(exact), dtype=torch.int64)
-        for asked in (exact, between):
-            cosines = asked @ searched.T
-            cosines /= asked.square().sum(1, keepdim=True).sqrt().clamp_min(1.0)
-            cosines /= length
-            highest, where = cosines.max(1)
-            place = torch.where(highest > best, where, place)
-            best = torch.maximum(best, highest)
-        similarity[:, index] = best.numpy()
-        # Half a window of silence stands in front.
-        places[:, index] = np.maximum(place.numpy() - size // 2, 0)
-    return similarity, places
-
-
-def _looked_up(log_mel: LogMel, size: int) -> _Windows:
-    """The windows of a sound to look up, each followed by the one half a frame later."""
     power = _power(log_mel)
     power = np.concatenate([power, np.zeros((max(0, size - len(power)) + 1, power.shape[1]))])
     energy = np.convolve(power.sum(1), np.ones(size), "valid")[:-1]
     if not energy.max() > 0.0:
-        return _Windows(np.zeros((0, size * power.shape[1])), np.zeros(0, np.int64))
+        none = np.zeros((0, size * power.shape[1]))
+        return Windows(none, none, np.zeros(0, np.int64))
     active = np.flatnonzero(energy >= energy.max() * 10.0 ** (-ACTIVE_DB / 10.0))
     if len(active) > MOST_WINDOWS:
         active = active[np.linspace(0, len(active) - 1, MOST_WINDOWS).round().astype(np.int64)]
     top = power.max()
-    exact, between = _windows(power, top, size), _windows((power[1:] + power[:-1]) / 2.0, top, size)
-    values = np.stack([exact[active], between[active]], axis=1).reshape(2 * len(active), -1)
-    return _Windows(values, active)
+    between = _windows((power[1:] + power[:-1]) / 2.0, top, size)
+    return Windows(_windows(power, top, size)[active], between[active], active)
 
 
-def _searched(log_mel: LogMel, size: int) -> Floats:
-    """All windows of a sound, also those that hang over its ends by half."""
-    power = np.pad(_power(log_mel), ((size // 2, size - size // 2), (0, 0)))
+def all_windows(log_mel: LogMel, size: int) -> Floats:
+    """The windows at every frame of a log mel `[n_mels, frames]`, silence behind it: `[frames, size * bands]`."""
+    power = np.pad(_power(log_mel), ((0, size - 1), (0, 0)))
     return _windows(power, power.max(), size)
+
+
+def distances(windows: Windows, other: LogMel, size: int) -> Floats:
+    """How far each window is from the nearest that begins at the same frame of another sound, or up to two beside it.
+
+    The angle between windows leaves loudness out: the distance is that of vectors of length 1. Windows between two
+    frames are tried as well, so that a shift in time costs a quarter of a frame at most.
+
+    Args:
+        windows: of a sound.
+        other: log mel `[n_mels, frames]` of as many frames as the sound.
+        size: frames of a window.
+    """
+    beside = all_windows(np.pad(other, ((0, 0), (REACH, REACH + 1))), size)
+    lengths = np.square(beside).sum(1)
+    cosine = np.zeros(len(windows.frames))
+    for asked in (windows.exact, windows.between):
+        own = np.square(asked).sum(1)
+        for shift in range(2 * REACH + 1):
+            places = windows.frames + shift
+            product = np.einsum("ij,ij->i", asked, beside[places])
+            cosine = np.maximum(cosine, product / np.sqrt(np.maximum(own * lengths[places], 1.0)))
+    found: Floats = np.sqrt(np.maximum(2.0 - 2.0 * cosine, 0.0))
+    return found
+
+
+def nearest_share(each: Floats) -> float:
+    """The distance of a sound, from those of its windows: the lower quartile, or that of nothing in common."""
+    return float(np.quantile(each, NEAREST_SHARE)) if len(each) else FARTHEST
 
 
 def _windows(power: Floats, top: float, size: int) -> Floats:

@@ -1,11 +1,10 @@
 """The check of a model: sounds that it generates, and the sounds it learned from and did not, through its codec."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from distill.artifact.manifest import PriorMetadata
 from distill.codec.codec import Codec, Grid
@@ -14,12 +13,11 @@ from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
 from distill.generation.choice import SamplingConfig
 from distill.generation.render import Generator, sample_grids
-from distill.memorization.compare import CheckedSound, Findings, compare
+from distill.memorization.compare import Findings, Tell, compare
 from distill.memorization.nearness import LogMel
-from distill.models.grid import encode_grid
-from distill.training.prior import encode_segments
-
-Tell = Callable[[int, int], None]
+from distill.memorization.sounds import CheckedSound, Silence
+from distill.models.grid import CONTEXT_COLUMNS, columns_of
+from distill.training.prior import encode_segment
 
 
 @dataclass(frozen=True)
@@ -37,39 +35,41 @@ def findings_of(
 ) -> Findings:
     """Generate sounds and hold them against the sounds of the dataset.
 
-    Every sound is compared as the codec gives it back: a generated one has been through the decoder, and a copy of
-    codes then equals what it was copied from exactly.
-
     Args:
         generator: the model's codec and prior.
         dataset: the dataset that it learned from.
         asked: what to generate.
-        tell: told how many of how many sounds have been made ready; it may raise to end the check.
+        tell: told how much of how much is done; it may raise to end the check.
 
     Raises:
         ArtifactError: the weights give numbers that are not finite.
     """
     codec = generator.codec
-    segments = [*dataset.segments_of(TRAIN, variants=True), *dataset.segments_of(VALIDATION)]
-    known, count = [], asked.sounds + len(segments)
-    generated = []
+    silence, samples = Silence(codec), codec.samples_of(asked.seconds)
+    training = DatasetSounds(codec, dataset, dataset.segments_of(TRAIN, variants=True))
+    generated: list[CheckedSound] = []
+    count = asked.sounds + len(training.frames)
     grids = sample_grids(
         generator,
         range(asked.seed, asked.seed + asked.sounds),
-        codec.samples_of(asked.seconds),
+        samples,
         config=SamplingConfig(temperature=asked.temperature),
         natural=True,
+        step=lambda: tell(len(generated), count),
     )
     for index, (_, grid) in enumerate(grids):
-        generated.append(CheckedSound(f"generated sound {index}", np.maximum(codec.decode_log_mel(grid), 0.0), grid))
+        log_mel = np.maximum(codec.decode_log_mel(grid), 0.0)
+        sounding = silence.sounding(log_mel, grid)
+        generated.append(CheckedSound(f"generated sound {index}", log_mel, grid, sounding))
         tell(len(generated), count)
-    for segment in segments:
-        known.append(_sound(codec, dataset, segment))
-        tell(asked.sounds + len(known), count)
-    held_out = len(dataset.segments_of(VALIDATION))
-    training = known[: len(known) - held_out]
     return compare(
-        generated, training, known[len(training) :], spectrogram=codec.spectrogram, silence=silence_of(codec)
+        generated,
+        training,
+        DatasetSounds(codec, dataset, dataset.segments_of(VALIDATION)),
+        silence,
+        spectrogram=codec.spectrogram,
+        most_frames=STRIDE * codec.columns_of(samples),
+        tell=tell,
     )
 
 
@@ -83,24 +83,39 @@ def figures_of(metadata: PriorMetadata) -> dict[str, Any]:
     }
 
 
-def originals_of(dataset: PreparedDataset) -> Callable[[int], LogMel]:
-    """Gives the training sounds of `findings_of` as they were before the codec, by their number in the findings."""
-    segments = dataset.segments_of(TRAIN, variants=True)
-    return lambda index: dataset.segment(segments[index])
+class DatasetSounds:
+    """Segments of a dataset and what a codec makes of them; see `distill.memorization.sounds.KnownSounds`."""
 
+    def __init__(self, codec: Codec, dataset: PreparedDataset, segments: list[int]) -> None:
+        self.codec, self.dataset, self.segments = codec, dataset, segments
+        rows = dataset.segments.iloc[segments]
+        self.files: list[int] = rows["file"].tolist()
+        self.frames: list[int] = rows["frames"].tolist()
+        self._semitones: list[float] = rows["semitones"].tolist()
 
-def silence_of(codec: Codec) -> Grid:
-    """The code of silence at each place of a column, `[bands, levels]`."""
-    silent = torch.zeros(1, codec.spectrogram.n_mels, STRIDE, device=codec.device)
-    return encode_grid(codec.vqvae, silent)[0, 0].cpu().numpy()
+    @cached_property
+    def names(self) -> list[str]:
+        """Paths below the folder of sounds, and the variant."""
+        each = zip(self.segments, self._semitones, strict=True)
+        return [self.dataset.segment_name(row) + (f" ({by:+g} semitones)" if by else "") for row, by in each]
 
+    def log_mel(self, index: int, first: int, last: int) -> LogMel:
+        """Frames of a segment, silence outside of it."""
+        out = np.zeros((self.codec.spectrogram.n_mels, last - first), np.float32)
+        begin, end = max(0, first), min(last, self.frames[index])
+        if end > begin:
+            out[:, begin - first : end - first] = self.dataset.segment(self.segments[index], begin, end)
+        return out
 
-def _sound(codec: Codec, dataset: PreparedDataset, segment: int) -> CheckedSound:
-    """A segment of a dataset as the codec gives it back."""
-    row = dataset.segments.iloc[segment]
-    (grid,) = encode_segments(dataset, codec.vqvae, [segment], str(codec.device))
-    name, semitones = dataset.segment_name(segment), float(row["semitones"])
-    if semitones:
-        name += f" ({semitones:+g} semitones)"
-    log_mel = codec.decode_log_mel(grid)[:, : int(row["frames"])]
-    return CheckedSound(name, np.maximum(log_mel, 0.0), grid, int(row["file"]))
+    def grid(self, index: int) -> Grid:
+        """The codes of a whole segment."""
+        return encode_segment(self.dataset, self.codec.vqvae, self.segments[index], str(self.codec.device))
+
+    def through_codec(self, index: int, first: int, columns: int) -> tuple[LogMel, Grid]:
+        """So many columns from a frame on; the network sees what lies around them, where the segment goes on."""
+        before = min(CONTEXT_COLUMNS, max(0, first) // STRIDE)
+        last = first + STRIDE * columns
+        behind = min(CONTEXT_COLUMNS, columns_of(max(0, self.frames[index] - last)))
+        seen = self.log_mel(index, first - STRIDE * before, last + STRIDE * behind)
+        grid = self.codec.encode_log_mel(seen)[before : before + columns]
+        return np.maximum(self.codec.decode_log_mel(grid), 0.0), grid

@@ -45,7 +45,7 @@ def write_page(
     verdict: Verdict,
     *,
     title: str,
-    training_log_mel: Callable[[int], LogMel] | None = None,
+    step: Callable[[], None] = lambda: None,
 ) -> None:
     """Write the page, in one file that needs no network; its bytes follow from the findings.
 
@@ -54,19 +54,20 @@ def write_page(
         findings: what was compared.
         verdict: what follows from it.
         title: what was checked.
-        training_log_mel: gives the log mel to show of a training sound, by its number in the findings; by default
-            the one that was compared.
+        step: called between two sounds; it may raise to end the work.
 
     Raises:
         StorageError: the file cannot be written.
     """
-    shown = training_log_mel or (lambda index: findings.training[index].log_mel)
     rest = sorted(
         set(range(len(findings.generated))) - set(verdict.flagged),
         key=lambda index: findings.generated[index].near.distance,
     )
     order = [*verdict.flagged, *rest]
-    pairs = [_pair(findings, index, index in verdict.flagged, shown) for index in order[:MOST_PAIRS]]
+    pairs = []
+    for index in order[:MOST_PAIRS]:
+        pairs.append(_pair(findings, index, index in verdict.flagged))
+        step()
     left_out = len(order) - len(order[:MOST_PAIRS])
     text = _template("page.html").substitute(
         title=escape(title),
@@ -79,7 +80,7 @@ def write_page(
     write_bytes(path, text.encode())
 
 
-def _pair(findings: Findings, index: int, flagged: bool, shown: Callable[[int], LogMel]) -> str:
+def _pair(findings: Findings, index: int, flagged: bool) -> str:
     each = findings.generated[index]
     source = each.near.source
     if source is None:
@@ -88,8 +89,11 @@ def _pair(findings: Findings, index: int, flagged: bool, shown: Callable[[int], 
     frames = _frames(PIECE_SECONDS, config)
     begin = max(0, each.near.frame - _frames(LEAD_SECONDS, config))
     other_begin = max(0, each.near.source_frame - (each.near.frame - begin))
-    own, other = _piece(each.sound.log_mel, begin, frames), _piece(shown(source), other_begin, frames)
-    name, other_name = each.sound.name, findings.training[source].name
+    other_end = min(other_begin + frames, findings.training.frames[source])
+    own = _Piece(np.ascontiguousarray(each.sound.log_mel[:, begin : begin + frames]), begin)
+    # As it was recorded: what people know it by.
+    other = _Piece(findings.training.log_mel(source, other_begin, other_end), other_begin)
+    name, other_name = each.sound.name, findings.training.names[source]
     top = max(top_level_db(own.log_mel, config), top_level_db(other.log_mel, config))
     return _template("pair.html").substitute(
         flag="flagged" if flagged else "",
@@ -119,10 +123,6 @@ def _frames(seconds: float, config: SpectrogramConfig) -> int:
     return max(1, round(seconds * config.sample_rate / config.hop_length))
 
 
-def _piece(log_mel: LogMel, frame: int, frames: int) -> _Piece:
-    return _Piece(np.ascontiguousarray(log_mel[:, frame : frame + frames], dtype=np.float32), frame)
-
-
 def _flac(log_mel: LogMel, config: SpectrogramConfig) -> bytes:
     """A piece as FLAC, which has the same bytes for the same samples."""
     padded = np.pad(log_mel, ((0, 0), (0, max(0, 2 - log_mel.shape[1]))))
@@ -135,13 +135,12 @@ def _flac(log_mel: LogMel, config: SpectrogramConfig) -> bytes:
 
 def _figures(evidence: dict[str, Any]) -> list[list[str]]:
     distances, overlap, runs = evidence["distances"], evidence["code_overlap"], evidence["code_runs"]
-    authentic, rank, perplexity = evidence["authenticity"], evidence["rank_test"], evidence["perplexity"]
+    rank, perplexity = evidence["rank_test"], evidence["perplexity"]
     longest = {side: max((each["code_run"]["codes"] for each in evidence[side]), default=None) for side in _SIDES}
     rows = [
         ["usual distance to the training sounds", *_two(distances), f"a copy: below {_number(distances['threshold'])}"],
         ["longest run of shared codes", *_two(longest), f"a copy: above {_number(runs['threshold'])}"],
         [f"usual share of sequences of {overlap['ngram']} codes that are shared", *_two(overlap), ""],
-        ["authenticity (AuthPct)", *(_number(authentic[side], "too few sounds") for side in _SIDES), ""],
         ["rank test (C_T)", _number(rank["c_t"], "too few sounds"), "", "a hint: below -3"],
     ]
     for level, figures in {"all levels": perplexity, **perplexity.get("per_level", {})}.items():

@@ -27,20 +27,6 @@ def rank_statistic(generated: Sequence[float], held_out: Sequence[float]) -> flo
     return (above - few * many / 2) / sqrt(few * many * (few + many + 1) / 12)
 
 
-def authenticity(distances: Sequence[float], nearest_training: Sequence[float]) -> float | None:
-    """AuthPct: share of sounds, 0 to 1, that lie farther from their nearest training sound than that from all others.
-
-    Alaa, van Breugel, Saveliev and van der Schaar, "How faithful is your synthetic data?" (2022), section 4. None with
-    fewer than `LEAST_SOUNDS`.
-
-    >>> authenticity([0.3] * 4 + [0.01] * 4, [0.2] * 8)
-    0.5
-    """
-    if len(distances) < LEAST_SOUNDS:
-        return None
-    return float(np.mean(np.asarray(distances) > np.asarray(nearest_training)))
-
-
 def chance_of(count: int, among: int, known: int, known_among: int) -> float:
     """Probability of at least `count` of `among`, when `known` of `known_among` of the same kind were seen before.
 

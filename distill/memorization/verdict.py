@@ -8,16 +8,18 @@ from typing import Any, Literal
 import numpy as np
 
 from distill.adaptive import copy_tolerance
+from distill.configs import STRIDE
 from distill.memorization.compare import Comparison, Findings
 from distill.memorization.nearness import WINDOW_SECONDS
 from distill.memorization.runs import NGRAM
-from distill.memorization.statistics import LEAST_SOUNDS, authenticity, chance_of, rank_statistic
+from distill.memorization.statistics import LEAST_SOUNDS, chance_of, rank_statistic
 
 # A copy that was shifted in time, softened or made noisy comes this near; see docs/memorization.md for the figures.
-MOST_COPY_DISTANCE = 0.1
-# A run has to be at least this many columns (at 48 kHz: 0.34 s) before it can be called a copy.
-LEAST_COLUMNS = 2
-# And most of its sound, or this much longer than most runs that unrelated sounds share.
+MOST_COPY_DISTANCE = 0.15
+# A run has to have as many codes that count as this many columns have codes before it can be called a copy: mostly two
+# to four columns, as much of a column is silent.
+LEAST_COLUMNS = 1
+# And be most of its sound, or this much longer than most runs that unrelated sounds share.
 WHOLE_COPY = 0.8
 RUN_TOLERANCE = 1.5
 USUAL_RUN = 0.75
@@ -139,10 +141,6 @@ def judge(
             "ratio": _rounded(ratio),
         },
         "rank_test": _rank_entry(findings, rank),
-        "authenticity": {
-            "generated": _rounded(_authentic(findings, findings.generated)),
-            "held_out": _rounded(_authentic(findings, findings.held_out)),
-        },
         "generated": [_entry(findings, each, index in flagged) for index, each in enumerate(findings.generated)],
         "held_out": [_entry(findings, each, limits.copied(each, findings.column_codes)) for each in findings.held_out],
     }
@@ -173,17 +171,17 @@ def _words_of(findings: Findings, index: int, limits: _Limits) -> str:
     each = findings.generated[index]
     near, run, name = each.near, each.run, each.sound.name
     if near.distance < limits.distance and near.source is not None:
-        place = f"{findings.training[near.source].name} at {seconds_of(findings, near.source_frame):.2f} s"
+        place = f"{findings.training.names[near.source]} at {seconds_of(findings, near.source_frame):.2f} s"
         more = "" if near.source_distance < limits.distance else ", and parts of others"
         return (
             f"{name} at {seconds_of(findings, near.frame):.2f} s comes as near as a copy to training sound "
             f"{place}{more} "
             f"(distance {near.distance:.3f}, limit {limits.distance:.3f}, usual {limits.usual_distance:.3f})"
         )
-    column = findings.spectrogram.hop_length * 16 / findings.spectrogram.sample_rate
+    here, there = seconds_of(findings, STRIDE * run.column), seconds_of(findings, run.source_frame)
     return (
-        f"{name} at {run.column * column:.2f} s repeats {run.codes} codes ({run.share:.0%} of it) of training sound "
-        f"{findings.training[run.source].name} at {run.source_column * column:.2f} s (limit {limits.codes:.0f})"
+        f"{name} at {here:.2f} s repeats {run.codes} codes ({run.share:.0%} of it) of training sound "
+        f"{findings.training.names[run.source]} at {there:.2f} s (limit {limits.codes:.0f})"
     )
 
 
@@ -210,14 +208,6 @@ def _ratio(findings: Findings) -> float | None:
     return median(_distances(findings.generated)) / usual if usual > 0 else None
 
 
-def _authentic(findings: Findings, comparisons: Sequence[Comparison]) -> float | None:
-    placed = [each for each in comparisons if each.near.source is not None]
-    files = [findings.training[each.near.source or 0].file for each in placed]
-    return authenticity(
-        [each.near.source_distance for each in placed], [findings.peer_distances[file] for file in files]
-    )
-
-
 def _rank_entry(findings: Findings, rank: float | None) -> dict[str, Any]:
     sides = {"generated": len(findings.generated), "held_out": len(findings.held_out)}
     said = "" if rank is not None else f"too few sounds: {LEAST_SOUNDS} on each side are needed"
@@ -231,15 +221,15 @@ def _entry(findings: Findings, each: Comparison, flagged: bool) -> dict[str, Any
         "flagged": bool(flagged),
         "distance": _rounded(near.distance),
         "seconds": _rounded(seconds_of(findings, near.frame)),
-        "training_sound": None if near.source is None else findings.training[near.source].name,
+        "training_sound": None if near.source is None else findings.training.names[near.source],
         "training_seconds": _rounded(seconds_of(findings, near.source_frame)),
         "code_overlap": _rounded(each.overlap),
         "code_run": {
             "codes": run.codes,
             "share": _rounded(run.share),
-            "training_sound": findings.training[run.source].name if run.codes else None,
+            "training_sound": findings.training.names[run.source] if run.codes else None,
             "column": run.column,
-            "training_column": run.source_column,
+            "training_seconds": _rounded(seconds_of(findings, run.source_frame)),
         },
     }
 

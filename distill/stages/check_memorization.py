@@ -10,7 +10,7 @@ from distill.configs import MemorizationConfig
 from distill.dataset.store import PreparedDataset
 from distill.generation.render import Generator
 from distill.live.events import Progress, StageStarted, Warned
-from distill.memorization.of_model import Asked, figures_of, findings_of, originals_of
+from distill.memorization.of_model import Asked, figures_of, findings_of
 from distill.memorization.page import write_page
 from distill.memorization.verdict import judge
 from distill.stages.workspace import Call, read_config, section, write_report
@@ -38,9 +38,14 @@ def run(call: Call) -> dict[str, Any]:
     networks = build_networks(model, workspace.prior, prior_config=trained.config, prior_state=trained.state)
     codec = Codec(networks.vqvae, dataset.spectrogram, runtime.device)
 
+    told = -1
+
     def tell(done: int, count: int) -> None:
+        nonlocal told
         call.stop.check()
-        call.emit(Progress(STAGE, done, count, "sounds"))
+        if done > told:
+            told = done
+            call.emit(Progress(STAGE, done, count, "sounds"))
 
     asked = Asked(config.sounds, config.seconds, config.temperature, runtime.seed)
     findings = findings_of(Generator(codec, networks.prior.to(runtime.device)), dataset, asked, tell=tell)
@@ -52,6 +57,5 @@ def run(call: Call) -> dict[str, Any]:
     )
     if verdict.verdict != "pass":
         call.emit(Warned(STAGE, verdict.verdict, "; ".join(verdict.reasons)))
-    call.stop.check()
-    write_page(workspace.page(STAGE), findings, verdict, title=dataset.name, training_log_mel=originals_of(dataset))
+    write_page(workspace.page(STAGE), findings, verdict, title=dataset.name, step=call.stop.check)
     return write_report(workspace, STAGE, verdict.document())

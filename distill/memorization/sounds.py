@@ -1,0 +1,90 @@
+"""Sounds as the check sees them: those in question with all that is compared, and known ones, read when needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.codec.codec import Codec
+from distill.configs import STRIDE
+from distill.memorization.nearness import ACTIVE_DB, LogMel
+from distill.models.grid import CONTEXT_COLUMNS
+
+Grid = npt.NDArray[np.int64]
+Cells = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class CheckedSound:
+    """A sound in question.
+
+    Attributes:
+        name: what people call it.
+        log_mel: `[n_mels, frames]`, as the codec gives it back.
+        grid: its codes, `[columns, bands, levels]`.
+        sounding: the cells whose codes count, `[columns, bands]`.
+    """
+
+    name: str
+    log_mel: LogMel
+    grid: Grid
+    sounding: Cells
+
+
+class KnownSounds(Protocol):
+    """Sounds of a dataset, by number: only what is asked for is read."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What people call each."""
+
+    @property
+    def files(self) -> Sequence[int]:
+        """The file that each is from: variants and parts of one file share its number."""
+
+    @property
+    def frames(self) -> Sequence[int]:
+        """The length of each."""
+
+    def log_mel(self, index: int, first: int, last: int) -> LogMel:
+        """Frames of a sound as it was recorded, `[n_mels, last - first]`; silence stands outside of it."""
+
+    def grid(self, index: int) -> Grid:
+        """The codes of a whole sound, `[columns, bands, levels]`."""
+
+    def through_codec(self, index: int, first: int, columns: int) -> tuple[LogMel, Grid]:
+        """So many columns of a sound from a frame on, as the codec gives them back, and their codes.
+
+        The first frame may lie before the sound, or anywhere within a column of its own grid.
+        """
+
+
+class Silence:
+    """Tells what of a grid is silence.
+
+    The codes of silence are those within a long one: at an end the network sees its own padding, which is not silence.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        silent = np.zeros((codec.spectrogram.n_mels, STRIDE * (2 * CONTEXT_COLUMNS + 1)), np.float32)
+        self.codes: Grid = codec.encode_log_mel(silent)[CONTEXT_COLUMNS]
+
+    def sounding(self, log_mel: LogMel, grid: Grid) -> Cells:
+        """The cells `[columns, bands]` of a sound whose codes tell it from others.
+
+        Left out are cells with the codes of silence, or whose mean power is below the spectrogram's floor, and columns
+        more than 20 dB below the loudest: tails, in which noise and silence look alike.
+
+        Args:
+            log_mel: `[n_mels, frames]`; silence behind it up to whole columns.
+            grid: its codes, `[columns, bands, levels]`.
+        """
+        power = np.zeros((len(log_mel), STRIDE * len(grid)))
+        power[:, : log_mel.shape[1]] = np.expm1(np.clip(log_mel, 0.0, 40.0))
+        cells = power.reshape(-1, STRIDE, len(grid), STRIDE).mean((1, 3)).T
+        columns = cells.sum(1)
+        loud = columns >= columns.max(initial=0.0) * 10.0 ** (-ACTIVE_DB / 10.0)
+        sounding: Cells = (cells >= 1.0) & (grid != self.codes).any(2) & loud[:, None]
+        return sounding
