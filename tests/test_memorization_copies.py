@@ -14,6 +14,7 @@ from distill.memorization.sounds import Grid
 from pipeline_util import make_workspace
 
 BUNDLED = Path(__file__).parents[1] / "sounds"
+pytestmark = pytest.mark.slow
 # Enough that sounds are told apart.
 SHORT = {"epochs": 24, "batch_size": 8, "augmentation_expansion": 1, "codebook_size": 64, "dropout": 0.0}
 SHORT |= {"learning_rate": 3e-3, "kmeans_chunks": 16, "weight_l1": 0.4, "preview_count": 0}
@@ -81,7 +82,6 @@ def test_silence_behind_held_out_and_training_sounds_is_no_copy(bundled: util.Co
 EPOCHS = {"kit": 25, "mixed": 14, "digits": 10, "tabla": 16}
 
 
-@pytest.mark.slow
 @pytest.mark.skipif("DISTILL_TEST_AUDIO" not in os.environ, reason="needs DISTILL_TEST_AUDIO")
 @pytest.mark.parametrize("folder", EPOCHS)
 def test_copies_of_recorded_sounds_fail_and_held_out_ones_pass(folder: str, tmp_path: Path) -> None:
