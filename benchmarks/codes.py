@@ -20,12 +20,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from common import interleave
-from measures import distances
-from output import Report, parser
-
 from distill.codec.codec import Codec
 from distill.codec.load import Networks
 from distill.codes.edits import SetCode
@@ -37,6 +32,11 @@ from distill.codes.sound import encode_file, round_trip
 from distill.configs import SpectrogramConfig
 from distill.models.labels import level_labels
 from distill.models.vqvae import ConvVQVAE
+from measures import distances
+from output import Report, parser
+
+import numpy as np
+import torch
 
 WAYS = ("by_spectrogram", "by_sound", "by_file", "like_grid")
 

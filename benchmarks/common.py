@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import torch
-
 from distill.configs import TrainingConfig
 from distill.errors import Interrupted
 from distill.live.events import CheckpointSaved, EpochDone, Event, Listeners, StepDone
@@ -25,6 +23,8 @@ from distill.training.checkpoint import Checkpoints
 from distill.training.loop import train
 from distill.training.runtime import Runtime
 from distill.training.task import Task
+
+import torch
 
 FLOOR_SIZE = 1024
 FLOOR_REPEATS = 3

@@ -14,9 +14,6 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from output import Report, parser
-from quality import measure, prepared
-
 from distill.dataset.store import PreparedDataset
 from distill.live.controller import Mode
 from distill.live.events import Event, Listeners, PlateauSeen
@@ -24,6 +21,8 @@ from distill.live.journal import Journal
 from distill.live.stopping import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
+from output import Report, parser
+from quality import measure, prepared
 
 STAGE = "train_vqvae"
 

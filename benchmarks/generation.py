@@ -18,22 +18,22 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
 from codes import random_model
 from common import interleave, make_audible
+from distill.audio.invert import ROUNDS
+from distill.cli.main import app
+from distill.configs import STRIDE
+from distill.generation.render import Generator, generate
+from distill.models.prior import CodePrior
 from inversion import PlainInversion
 from memory import peak, peak_of_child
 from output import Report, parser
 from plain_prior import PlainPrior
 from prior_step import heads_of, read_weights, sample_plainly
 from startup import write_example
-from torch import Tensor
 
-from distill.audio.invert import ROUNDS
-from distill.cli.main import app
-from distill.configs import STRIDE
-from distill.generation.render import Generator, generate
-from distill.models.prior import CodePrior
+import torch
+from torch import Tensor
 
 # Of the adaptive settings for up to 20 files.
 HIDDEN, LAYERS, CODES = 128, 2, 64

@@ -7,17 +7,17 @@ nearly nothing. The quality is LSD-20 (measures.py) of the mel of what came out 
 
 from typing import Any
 
-import torch
 from common import interleave
-from measures import distances, normalised_chunks
-from output import Report, parser, sounds
-from torch import Tensor
-
 from distill.audio.invert import ROUNDS, griffin_lim
 from distill.audio.mel import MelTransform, mel_filters
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import SpectrogramConfig
 from distill.dataset.walk import find_files
+from measures import distances, normalised_chunks
+from output import Report, parser, sounds
+
+import torch
+from torch import Tensor
 
 
 class PlainInversion:

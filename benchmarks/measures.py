@@ -14,14 +14,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from distill.audio.sound import SoundError, read_sound, to_mono
 from distill.configs import SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.models.losses import log_spectral_distance
+
+import numpy as np
+import torch
+from torch import Tensor
 
 LOUD_RANGE = 100.0
 

@@ -13,9 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from output import Report, parser
+
 import numpy as np
 import soundfile
-from output import Report, parser
 
 RATE = 22_050
 STAGES = ("prepare", "train_vqvae", "train_prior", "check_memorization", "train_vocoder")

@@ -30,14 +30,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from output import Report, parser, sounds
-from scipy.linalg import sqrtm
-from scipy.signal import find_peaks
-from scipy.stats import wasserstein_distance
-
 from distill.artifact.model_file import read_model
 from distill.artifact.prior_file import read_prior
 from distill.audio.invert import griffin_lim
@@ -58,6 +50,14 @@ from distill.params import parse_params, with_settings, write_params
 from distill.pictures import spectrogram_png
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
+from output import Report, parser, sounds
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.linalg import sqrtm
+from scipy.signal import find_peaks
+from scipy.stats import wasserstein_distance
 
 Values = npt.NDArray[np.float64]
 Samples = npt.NDArray[np.float32]

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from distill.training.runtime import native_bf16
+
+import torch
 
 
 def parser(description: str | None, *, rounds: int | None = None) -> argparse.ArgumentParser:

@@ -22,21 +22,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-import psutil
-import soundfile
 from common import timed
-from memory import synthesize
-from output import Report, parser
-from playwright.sync_api import Browser, Page, sync_playwright
-from startup import write_example
-
 from distill.dataset.scan import scan
 from distill.live.status import read_status, status_file
 from distill.runs import background
 from distill.runs.folder import Order
 from distill.runs.progress import alive
 from distill.runs.stopping import stop
+from memory import synthesize
+from output import Report, parser
+from startup import write_example
+
+import numpy as np
+import psutil
+import soundfile
+from playwright.sync_api import Browser, Page, sync_playwright
 
 STAGE = "train_vqvae"
 WAYS = ("alone", "read", "watched")

@@ -8,16 +8,16 @@ memory layout, with dropout and with the plain loop of AdamW over the parameters
 import time
 from pathlib import Path
 
+from distill.audio.torchaudio_import import import_torchaudio
+from distill.configs import SpectrogramConfig
+from distill.models.losses import spectral_terms
+from distill.models.vqvae import ConvVQVAE
+
 import numpy as np
 import soundfile
 import soxr
 import torch
 from torch import Tensor, nn
-
-from distill.audio.torchaudio_import import import_torchaudio
-from distill.configs import SpectrogramConfig
-from distill.models.losses import spectral_terms
-from distill.models.vqvae import ConvVQVAE
 
 # The original of this kind of system, on the machine where its times below were taken: ms for a step of 32.
 ORIGINAL_STEP_MS = 237.0

@@ -13,18 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
-import soxr
-import torch
 from common import floors, interleave
-from output import Report, parser, sounds
-from plain import plain_mel
-
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
 from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.walk import find_files
+from output import Report, parser, sounds
+from plain import plain_mel
+
+import numpy as np
+import soundfile
+import soxr
+import torch
 
 DEFAULT_SETS = ("mixed", "tabla", "kit", "drums", "digits")
 

@@ -17,14 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from common import floors, interleave, interleave_with_training
-from output import Report, parser
-from plain_prior import PlainPrior
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
-
 from distill.configs import PriorConfig, TrainingConfig
 from distill.generation import TOP_P
 from distill.generation.sampling import sample_codes
@@ -33,6 +26,13 @@ from distill.models.prior import CodePrior, prior_loss
 from distill.models.sequences import Batch, collate, random_first, window_at
 from distill.training.runtime import Runtime
 from distill.training.task import Concern, Evaluation, StepLoss
+from output import Report, parser
+from plain_prior import PlainPrior
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 BANDS, LEVELS, COLUMNS, CODES = 8, 3, 6, 256
 TOKENS = BANDS * LEVELS * COLUMNS

@@ -17,13 +17,8 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import torch
-from common import beside_training, floors, timed
-from measures import Distance, distances, normalised_chunks
-from output import Report, parser, sounds
-from plain import ORIGINAL_STEP_MS, ORIGINAL_TRAINING_SECONDS, PlainTraining
-
 import distill.stages.train_vqvae  # noqa: F401 - so that the import is not timed
+from common import beside_training, floors, timed
 from distill.artifact.model_file import read_model
 from distill.audio.mel import MelTransform
 from distill.codec.load import build_networks
@@ -33,6 +28,11 @@ from distill.live.stopping import StopRequest
 from distill.params import parse_params, with_settings, write_params
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace, read_config
+from measures import Distance, distances, normalised_chunks
+from output import Report, parser, sounds
+from plain import ORIGINAL_STEP_MS, ORIGINAL_TRAINING_SECONDS, PlainTraining
+
+import torch
 
 QUICK = ["vqvae.epochs=2", "vqvae.augmentation_expansion=1", "vqvae.kmeans_chunks=0"]
 

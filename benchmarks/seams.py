@@ -14,11 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from output import Report, parser
-
 from distill.audio import invert
 from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, SpectrogramConfig
@@ -28,6 +23,11 @@ from distill.generation.sampling import sample_sequences
 from distill.models.grid import PIECE_COLUMNS
 from distill.models.prior import CodePrior
 from distill.models.sequences import kept_columns
+from output import Report, parser
+
+import numpy as np
+import numpy.typing as npt
+import torch
 
 Values = npt.NDArray[np.float64]
 _QUANTILE = 0.95

@@ -17,14 +17,6 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import numpy as np
-import torch
-from measures import distances
-from output import Report, parser, sounds
-from quality import held_out, prepared
-from torch import Tensor
-from waves import first_sample, is_noisy, level, modulation, pre_echo
-
 from distill.artifact.model_file import read_model
 from distill.audio.invert import griffin_lim
 from distill.audio.mel import MelTransform
@@ -40,6 +32,14 @@ from distill.models.stft_losses import multi_resolution
 from distill.models.vqvae import ConvVQVAE
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call
+from measures import distances
+from output import Report, parser, sounds
+from quality import held_out, prepared
+from waves import first_sample, is_noisy, level, modulation, pre_echo
+
+import numpy as np
+import torch
+from torch import Tensor
 
 MOST_SECONDS = 2.0
 COLUMNS = [

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from common import interleave, make_audible
-from output import Report, parser
-
 from distill.artifact.manifest import Environment, Lineage, Manifest, PriorArchitecture
 from distill.artifact.model_file import read_manifest, write_model
 from distill.configs import SpectrogramConfig, VQVAEConfig
 from distill.models.health import health_of_counts
 from distill.models.prior import CodePrior
 from distill.models.vqvae import ConvVQVAE
+from output import Report, parser
+
+import torch
 
 
 def main() -> None:

@@ -19,15 +19,15 @@ import time
 from pathlib import Path
 from statistics import median
 
-import psutil
-from output import Report, parser, sounds
-
 from distill.live.events import Event, Listeners, StageFinished
 from distill.live.stopping import StopRequest
 from distill.params import parse_params, write_params
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from distill.tracking.listener import tracked
+from output import Report, parser, sounds
+
+import psutil
 
 ON, OFF = "recorded", "not recorded"
 

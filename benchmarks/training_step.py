@@ -15,12 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from common import floors, interleave, interleave_with_training
-from output import Report, parser, sounds
-from plain import ORIGINAL_STEP_MS, STEP_GFLOP, Laps, PlainTraining
-from torch import nn
-
 from distill.configs import LiveConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
 from distill.live.events import Listeners
@@ -32,6 +27,11 @@ from distill.stages.workspace import Call, Workspace, read_config, section
 from distill.training.activity import measured_activity
 from distill.training.runtime import Runtime
 from distill.training.vqvae import VQVAETask
+from output import Report, parser, sounds
+from plain import ORIGINAL_STEP_MS, STEP_GFLOP, Laps, PlainTraining
+
+import torch
+from torch import nn
 
 
 def main() -> None:

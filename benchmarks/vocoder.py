@@ -15,10 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from common import interleave
-from output import Report, parser, sounds
-
 from distill.artifact.model_file import read_model
 from distill.artifact.vocoder_file import read_vocoder
 from distill.audio.mel import MelTransform
@@ -30,6 +27,9 @@ from distill.params import parse_params, write_params
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from distill.training.inverses import INVERSES
+from output import Report, parser, sounds
+
+import torch
 
 COLUMNS = [
     "set, seed and inverse",
