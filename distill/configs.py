@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from distill.instructions import Arithmetic
+
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -112,6 +114,10 @@ class RunConfig(Config):
     )
     threads: int | Literal["auto"] = Field(
         "auto", description="Threads of the CPU, 1 to 256; auto: one per core. Another number gives other bytes."
+    )
+    arithmetic: Arithmetic = Field(
+        "native",
+        description="portable: the same bytes on every x86-64 processor with AVX2; native: all that each can do.",
     )
 
     @model_validator(mode="after")

@@ -190,7 +190,7 @@ def test_previews_are_pairs_of_sounds_and_a_picture(prepared: Workspace, tmp_pat
 
 
 def test_random_states_are_restored() -> None:
-    states = random_states()
+    states = random_states("cpu")
     drawn = torch.rand(3)
     restore_random_states(states)
     assert torch.equal(torch.rand(3), drawn)

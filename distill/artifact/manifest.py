@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 from distill.configs import Config, Inverse, PriorConfig, SpectrogramConfig, VocoderConfig, VQVAEConfig
 from distill.errors import ArtifactError
 from distill.files import digest_json, finite
+from distill.instructions import Arithmetic
 
 FORMAT: Final = "distill_model"
 VERSION: Final = 2
@@ -156,10 +157,18 @@ class Metadata(Part):
 class Environment(Part):
     """Where the model was computed, as far as it decides the bytes."""
 
+    distill: str = Field("", description="Version of distill.")
     torch: str = Field(description="Version of torch.")
+    torchaudio: str = Field("", description="Version of torchaudio.")
     vector_quantize_pytorch: str = Field(description="Version of vector-quantize-pytorch.")
+    numpy: str = Field("", description="Version of numpy.")
+    soxr: str = Field("", description="Version of soxr.")
+    libsndfile: str = Field("", description="Version of libsndfile.")
     python: str = Field("", description="Version of Python.")
-    processor: str = Field(description="Instruction set of the processor or name of the accelerator.")
+    processor: str = Field(description="Instruction set and maker of the processor, or name of the accelerator.")
+    cuda: str = Field("", description="Version of CUDA, where it computes.")
+    cudnn: str = Field("", description="Version of cuDNN, where CUDA computes.")
+    arithmetic: Arithmetic = Field("native", description="portable or native: see `run.arithmetic`.")
     threads: int = Field(ge=1, description="Threads of the CPU.")
     precision: str = Field(description="Arithmetic of the networks: fp32 or bf16.")
     device: str = Field(description="Kind of device: cpu, cuda or mps.")

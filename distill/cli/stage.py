@@ -23,12 +23,17 @@ def stage(
 ) -> None:
     """Run one stage of the pipeline in a workspace."""
     set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.instructions import use
+    from distill.stages.workspace import Call, Workspace
+
+    folder = Workspace(workspace)
+    # Before what loads numpy and torch.
+    use(folder.params().run.arithmetic)
     from distill.live.status import StatusListener
     from distill.runs.folder import is_run
     from distill.runs.held import held, held_by_ancestor
     from distill.stages.pipeline import run_stage
     from distill.stages.versions import CODE_VERSIONS
-    from distill.stages.workspace import Call, Workspace
     from distill.tracking.listener import tracked
 
     if code is not None and code != CODE_VERSIONS.get(name, code):
@@ -36,7 +41,6 @@ def stage(
             f"dvc.yaml asks for version {code} of the stage {name}, the installed code is version "
             f"{CODE_VERSIONS[name]}: change the command in dvc.yaml, or install the code that belongs to it"
         )
-    folder = Workspace(workspace)
     alone = is_run(workspace) and not held_by_ancestor(workspace)
     with (
         held(workspace) if alone else nullcontext(),

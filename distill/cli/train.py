@@ -128,14 +128,18 @@ def _way(name: str | None, output: Path | None, *, fresh: bool) -> Iterator["Way
 
 
 def _params(flags: dict[str, tuple[str, Any]], settings: list[str] | None) -> "Params":
-    """The parameters that flags, each with its parameter and value, and settings give."""
+    """The parameters that flags, each with its parameter and value, and settings give; this process heeds them."""
+    from distill.instructions import use
     from distill.params import Params, with_settings
 
     params = Params()
     for flag, (name, value) in flags.items():
         if value is not None:
             params = with_settings(params, [f"{name}={value}"], where=flag)
-    return with_settings(params, settings or [])
+    params = with_settings(params, settings or [])
+    # Before what loads numpy and torch.
+    use(params.run.arithmetic)
+    return params
 
 
 def _summary(model: Path | None, workspace: Path, reports: dict[str, dict[str, Any]], *, as_json: bool) -> None:

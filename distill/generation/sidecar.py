@@ -2,19 +2,17 @@
 
 import os
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import soundfile
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from distill import __version__
 from distill.errors import ArtifactError, UsageError
 from distill.files import read_json, write_json
 from distill.generation.export import ExportSettings
 from distill.generation.request import Request
+from distill.instructions import Arithmetic, in_force
 from distill.models.kernels import MOST_ROWS
 from distill.params import explain
 from distill.training.runtime import Runtime, environment
@@ -69,11 +67,15 @@ class Environment(_Part):
 
     distill: str
     torch: str
+    torchaudio: str = ""
     vector_quantize_pytorch: str
     numpy: str
     soxr: str
     libsndfile: str
     processor: str
+    cuda: str = ""
+    cudnn: str = ""
+    arithmetic: Arithmetic = "native"
     threads: int = Field(ge=1, le=1024)
     precision: Literal["fp32"]
     device: str
@@ -82,20 +84,15 @@ class Environment(_Part):
     @classmethod
     def here(cls, device: str) -> "Environment":
         """That of this process."""
-        runtime = Runtime(device=device, precision=PRECISION, threads=torch.get_num_threads(), seed=0)
-        return cls(
-            distill=__version__,
-            numpy=version("numpy"),
-            soxr=version("soxr"),
-            libsndfile=soundfile.__libsndfile_version__,
-            batch_rows=MOST_ROWS,
-            **environment(runtime),
+        runtime = Runtime(
+            device=device, precision=PRECISION, threads=torch.get_num_threads(), seed=0, arithmetic=in_force()
         )
+        return cls(batch_rows=MOST_ROWS, **environment(runtime))
 
     def differences(self, other: "Environment") -> list[str]:
         """What differs, as `name: this and not that`."""
         mine, theirs = self.model_dump(), other.model_dump()
-        return [f"{name}: {mine[name]}, not {theirs[name]}" for name in mine if mine[name] != theirs[name]]
+        return [f"{name}: {mine[name]}, not {theirs[name]}" for name in mine if theirs[name] not in ("", mine[name])]
 
 
 class Sidecar(_Part):

@@ -225,7 +225,13 @@ def _environment_here(manifest: Manifest) -> dict[str, Any]:
     from distill.training.runtime import Runtime
 
     then = manifest.lineage.environment
-    runtime = Runtime(device=then.device, precision=then.precision, threads=then.threads, seed=manifest.lineage.seed)
+    runtime = Runtime(
+        device=then.device,
+        precision=then.precision,
+        threads=then.threads,
+        seed=manifest.lineage.seed,
+        arithmetic=then.arithmetic,
+    )
     return environment_of(runtime).model_dump(mode="json")
 
 

@@ -77,7 +77,7 @@ class Checkpoints:
             ArtifactError: what was written does not read back.
         """
         tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-        tensors |= {f"random.{name}": value for name, value in random_states().items()}
+        tensors |= {f"random.{name}": value for name, value in random_states(_device_of(model)).items()}
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
         path = self.folder / f"checkpoint-{position.step:09d}.safetensors"
@@ -178,6 +178,10 @@ class Checkpoints:
             return read_position(path).best_epoch
         except ArtifactError:
             return 0
+
+
+def _device_of(model: nn.Module) -> str:
+    return next(model.parameters()).device.type
 
 
 @torch.no_grad()

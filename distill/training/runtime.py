@@ -3,16 +3,18 @@
 import os
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
+import soundfile
 import torch
 from torch import Tensor
 
 import distill.arithmetic  # noqa: F401
+from distill import __version__
 from distill.configs import RunConfig
 from distill.dataset.walk import usable_cores
 from distill.errors import UsageError
+from distill.instructions import Arithmetic, in_force, portable_here, processor_features, processor_maker
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Runtime:
     precision: str
     threads: int
     seed: int
+    arithmetic: Arithmetic = "native"
 
     def autocast(self) -> torch.autocast:
         """The context in which the networks' forward passes run."""
@@ -32,13 +35,20 @@ class Runtime:
         """Set threads, deterministic algorithms and the seed of torch for this process.
 
         Raises:
-            UsageError: the device is not there.
+            UsageError: the device is not there, or this process was begun with another arithmetic.
         """
         require_device(self.device)
+        if self.arithmetic != in_force():
+            raise UsageError(
+                f"run.arithmetic: {self.arithmetic} was configured, and this process has another: run configure again, "
+                "or call distill.instructions.use before anything else"
+            )
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_num_threads(self.threads)
         # Some CUDA and MPS kernels have no deterministic form; there only the CPU promises equal bytes.
         torch.use_deterministic_algorithms(True, warn_only=self.device != "cpu")
+        # Nothing here reads what it has not written; filling each new tensor took a sixth of Griffin-Lim.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.manual_seed(self.seed)
 
 
@@ -53,10 +63,12 @@ def resolve_runtime(run: RunConfig) -> Runtime:
         device = next(name for name in ("cuda", "mps", "cpu") if device_present(name))
     require_device(device)
     precision = run.precision
+    arithmetic = run.arithmetic if portable_here() else "native"
     if precision == "auto":
-        precision = "bf16" if native_bf16(device) else "fp32"
+        bounded = arithmetic == "portable" and device == "cpu"
+        precision = "bf16" if native_bf16(device) and not bounded else "fp32"
     threads = run.threads if run.threads != "auto" else usable_cores()
-    return Runtime(device=device, precision=precision, threads=threads, seed=run.seed)
+    return Runtime(device=device, precision=precision, threads=threads, seed=run.seed, arithmetic=arithmetic)
 
 
 def device_present(name: str) -> bool:
@@ -85,39 +97,48 @@ def native_bf16(device: str) -> bool:
     return device == "cpu" and "amx_bf16" in processor_features()
 
 
-def processor_features() -> frozenset[str]:
-    """The processor's feature flags, empty where the system does not tell them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return frozenset(flags.partition(":")[2].split())
-
-
-def random_states() -> dict[str, Tensor]:
-    """The states of every generator that training draws from: torch's on the CPU and on each CUDA device."""
+def random_states(device: str) -> dict[str, Tensor]:
+    """The states of the generators that training on a device draws from: that of the CPU and its own."""
     states = {"torch": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states |= {f"cuda_{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
+    if device == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state()
+    elif device == "mps":
+        states["mps"] = torch.mps.get_rng_state()
     return states
 
 
 def restore_random_states(states: dict[str, Tensor]) -> None:
     """Set the generators to what `random_states` gave."""
     torch.set_rng_state(states["torch"])
-    cuda = [state for name, state in sorted(states.items()) if name.startswith("cuda_")]
-    if cuda and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(cuda)
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"])
+    if "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
 
 
 def environment(runtime: Runtime) -> dict[str, Any]:
     """What besides code, data and parameters decides the bytes of a model."""
+    on_cuda = runtime.device == "cuda"
     return {
+        "distill": __version__,
         "torch": torch.__version__,
+        "torchaudio": version("torchaudio"),
         "vector_quantize_pytorch": version("vector-quantize-pytorch"),
-        "processor": torch.backends.cpu.get_cpu_capability(),
+        "numpy": version("numpy"),
+        "soxr": version("soxr"),
+        "libsndfile": soundfile.__libsndfile_version__,
+        "processor": torch.cuda.get_device_name() if on_cuda else _processor(runtime.arithmetic),
+        "cuda": torch.version.cuda or "" if on_cuda else "",
+        "cudnn": str(torch.backends.cudnn.version()) if on_cuda else "",
+        "arithmetic": runtime.arithmetic,
         "threads": runtime.threads,
         "precision": runtime.precision,
         "device": runtime.device,
     }
+
+
+def _processor(arithmetic: Arithmetic) -> str:
+    """The instruction sets in use and, where MKL has code of its own for each, the maker."""
+    if arithmetic == "portable":
+        return "AVX2"
+    return f"{torch.backends.cpu.get_cpu_capability()} {processor_maker()}".strip()
