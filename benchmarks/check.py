@@ -15,10 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
 from memory import RATE, peak
 from output import Report, parser
+
+import numpy as np
+import soundfile
 
 # Number and duration in s.
 SIZES = ("20x1", "40x1", "80x1", "20x10", "100x10", "500x10")
@@ -73,9 +74,7 @@ def _prepare(folder: Path, count: int, seconds: int, variants: list[float]) -> N
 
 def _check(folder: Path, threads: int, *, quick: bool) -> list[float]:
     """Seconds of generating and of comparing, seconds of processor time, peak memory in MiB."""
-    import torch
     from common import make_audible
-
     from distill.adaptive import TUNED_PRIOR
     from distill.codec.codec import Codec
     from distill.configs import PriorConfig
@@ -86,6 +85,8 @@ def _check(folder: Path, threads: int, *, quick: bool) -> list[float]:
     from distill.stages.workspace import Workspace
     from distill.training.prior import build_prior
     from distill.training.runtime import Runtime
+
+    import torch
 
     Runtime("cpu", "fp32", threads, 0).apply()
     torch.manual_seed(0)
