@@ -77,7 +77,6 @@ class PrefectServer:
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_CLI_PROMPT": "false",
-            "PWD": str(self.project),
         }
 
 
