@@ -1,5 +1,8 @@
 """Datasets of a folder: listed, gathered from single files, kept with DVC and without."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +53,52 @@ def test_nothing_usable_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "empty" / "zero.wav").touch()
     with pytest.raises(DataError, match="no usable sound"):
         keep_dataset(tmp_path / "empty", tmp_path, "kit")
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ({".new-kit": 2, "kit": 5}, 5),
+        ({".new-kit": 6, ".old-kit": 5}, 6),
+        ({".old-kit": 5}, 5),
+        ({".old-kit": 3, "kit": 6}, 6),
+    ],
+)
+def test_a_copy_that_was_killed_is_completed_or_undone(tmp_path: Path, there: dict[str, int], expected: int) -> None:
+    for name, count in there.items():
+        folder_of_tones(tmp_path / "data" / name, count)
+    assert list_datasets(tmp_path) == [Dataset("data/kit", expected)]
+    make_sounds(tmp_path / "mine", 4)
+    keep_dataset(tmp_path / "mine", tmp_path, "other")
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["kit", "other"]
+    assert count_sounds(tmp_path / "data" / "kit") == expected
+
+
+KEEP = """
+import os, signal, sys
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from distill.library import datasets
+rename, left = Path.rename, int(sys.argv[3])
+def killed(*arguments):
+    global left
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    return rename(*arguments)
+Path.rename = killed
+datasets.keep_dataset(Path(sys.argv[1]), Path(sys.argv[2]), "kit")
+"""
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_dataset_is_whole_wherever_its_copy_is_killed(tmp_path: Path, renames: int) -> None:
+    keep_dataset(make_sounds(tmp_path / "mine", 4), tmp_path, "kit")
+    more = make_sounds(tmp_path / "more", 6)
+    done = subprocess.run([sys.executable, "-c", KEEP, more, tmp_path, str(renames)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert list_datasets(tmp_path) == [Dataset("data/kit", 6 if renames else 4)]
+    keep_dataset(more, tmp_path, "kit")
+    assert list_datasets(tmp_path) == [Dataset("data/kit", 6)]

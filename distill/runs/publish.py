@@ -76,12 +76,14 @@ def _difference(run: DvcRun) -> str | None:
 def _outdated(run: DvcRun) -> str | None:
     """What DVC finds changed in the run's folder, in words: its sounds are the project's."""
     changed = json.loads(dvc(run.root, "status", "--json", *STAGES))
+    # What lies outside of the run's folder DVC names by its absolute path.
+    sounds = (run.root / _paths(run)[0]).resolve()
     for stage, findings in changed.items():
         for finding in findings:
             if not isinstance(finding, dict):
                 return f"{stage}: {finding}"
             for kind, paths in finding.items():
-                if _paths(run)[0] in paths:
+                if any((run.root / path).resolve() == sounds for path in paths):
                     return "the sounds have changed since"
                 return f"{stage}: {kind}: {', '.join(paths) if isinstance(paths, dict) else paths}"
     return None
