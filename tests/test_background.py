@@ -33,7 +33,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_training_goes_on_by_itself_is_found_stopped_and_finished(project: Path) -> None:
-    order = Order(str(project / "kit"), settings(vqvae_epochs=400, vqvae_preview_interval=2), "tiny", "train_vqvae")
+    order = Order(
+        str(project / "kit"), settings(vqvae_epochs=400, vqvae_preview_interval=2), "tiny", "train_vqvae", "page"
+    )
     root = start(project, order)
     assert alive(root)
     noted = read_order(root)
@@ -55,6 +57,10 @@ def test_a_training_goes_on_by_itself_is_found_stopped_and_finished(project: Pat
     assert [level["label"] for level in training["levels"]] == ["Structure", "Timbre", "Detail"]
     assert training["memory_mb"] > 10
     assert training["previews"][0]["original"].is_file()
+    # By now the training itself has noted what it was started with.
+    noted = read_order(root)
+    assert noted is not None
+    assert noted.started_by == "page"
     folder.ask("pause", {}, who="page", timeout=60)
     assert wait(lambda: progress_of(root).state == "paused")
     stop(root)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from distill.artifact.model_file import read_manifest
+from pipeline_util import TINY
 from project_util import call, commit, distill, make_project
 from sounds_util import folder_of_tones, save, tone
 
@@ -17,6 +18,9 @@ def reproduced(project: Path, reference: str, code: int = 0) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(distill(project, "reproduce", reference, "--json", code=code).stdout)
     return found
 
+
+LITTLE = [(name, key, value) for name in ("data", "run", "memorization") for key, value in TINY[name].items()]
+LITTLE += [(name, key, value) for name in ("vqvae", "prior") for key, value in TINY[name].items() if key != "epochs"]
 
 # What `dvc repro` does, in one process, with somebody who edits the settings while it trains.
 BUILD = """
@@ -116,6 +120,20 @@ def test_code_that_was_in_no_commit_shows_in_the_first_stage_that_differs(projec
     assert found["identical"] is False
     assert found["stage"] == "train_vqvae"
     assert any("in no commit" in reason for reason in found["reasons"])
+
+
+@pytest.mark.slow
+def test_sounds_that_have_changed_are_named_before_anything_else(project: Path) -> None:
+    folder_of_tones(project / "own", 5)
+    values = {"vqvae.epochs": 1, "prior.epochs": 1, **{f"{name}.{key}": value for name, key, value in LITTLE}}
+    settings = [f"--set={name}={json.dumps(value)}" for name, value in values.items()]
+    distill(project, "train", "own", "--model-name", "own", *settings)
+    save(project / "own" / "more.wav", tone(0.5, 700.0))
+    found = reproduced(project, "models/own.distill", code=1)
+    assert found["stage"] == "prepare"
+    assert found["reasons"][0].startswith("data: ")
+    (project / "own" / "more.wav").unlink()
+    assert reproduced(project, "models/own.distill")["identical"] is True
 
 
 def test_a_model_without_a_record_is_one_line(project: Path, tmp_path: Path) -> None:
