@@ -16,9 +16,12 @@ from typer.testing import CliRunner
 
 from distill.cli.main import app
 from distill.errors import DistillError
+from distill.live.events import Progress, TrainingStarted
 from distill.live.folder import RunFolder
 from distill.live.parameters import Kind, everything
+from distill.live.status import StatusListener
 from distill.runs.folder import Order, write_order
+from distill.runs.steered import where_it_stands
 from distill.stages.workspace import Workspace
 from pipeline_util import make_workspace, run
 from steering_util import journal_of
@@ -240,3 +243,13 @@ def test_the_help_of_tune_has_the_table() -> None:
     rows = set(re.findall(r"^│ (\w+) ", shown, flags=re.MULTILINE))
     assert {name for name, each in everything().items() if each.kind is not Kind.STARTUP_ONLY} <= rows
     assert "codebook_size" not in rows
+
+
+def test_what_is_counted_before_the_first_step_is_no_step(tmp_path: Path) -> None:
+    listener = StatusListener(tmp_path)
+    listener(Progress("train_prior", 40, 200, "columns of codes"))
+    folder = RunFolder(tmp_path, "train_prior")
+    assert where_it_stands(folder)["step"] is where_it_stands(folder)["total_steps"] is None
+    listener.written = 0.0
+    listener(TrainingStarted("train_prior", 0, 720, 3))
+    assert (where_it_stands(folder)["step"], where_it_stands(folder)["total_steps"]) == (0, 720)

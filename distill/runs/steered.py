@@ -64,8 +64,7 @@ def where_it_stands(folder: RunFolder) -> dict[str, Any]:
         "state": state,
         "running": running,
         "pid": status.get("pid") if running else None,
-        "step": status.get("done"),
-        "total_steps": status.get("total"),
+        **_steps(status),
         "epoch": status.get("epoch"),
         "eta_seconds": status.get("eta_seconds") if running else None,
         "validation_loss": (status.get("row") or {}).get("validation_loss"),
@@ -77,13 +76,18 @@ def where_it_stands(folder: RunFolder) -> dict[str, Any]:
 
 
 def _elsewhere(root: Path) -> dict[str, Any]:
-    """The same of a run that does something else than training, with what its stage counts as steps."""
+    """The same of a run that does something else than training."""
     progress = progress_of(root)
     status = (read_status(root, progress.stage) if progress.stage else None) or {}
     known = {"run": str(root), "stage": progress.stage, "state": progress.state, "running": True, "pid": progress.pid}
-    figures = {"step": status.get("done"), "total_steps": status.get("total")}
     unknown = ("epoch", "eta_seconds", "validation_loss", "mode", "plateau", "health", "settings_file")
-    return {**known, **figures, **dict.fromkeys(unknown)}
+    return {**known, **_steps(status), **dict.fromkeys(unknown)}
+
+
+def _steps(status: dict[str, Any]) -> dict[str, int | None]:
+    """Steps done and planned; None while a stage counts something else, such as the codes made before the first."""
+    counted = status.get("unit") == "steps"
+    return {"step": status.get("done") if counted else None, "total_steps": status.get("total") if counted else None}
 
 
 def _health(health: dict[str, Any] | None) -> str | None:
