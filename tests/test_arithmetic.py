@@ -35,9 +35,14 @@ print(in_force(), torch.backends.cpu.get_cpu_capability(), [n for n in __cpu_dis
 """
 
 
+# A machine may set these for its own reasons; they decide the code that native arithmetic takes.
+CHOICES = ("ATEN_", "MKL_", "NPY_", "ONEDNN_", "OPENBLAS_")
+
+
 def child(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """A fresh process in which a warning is an error."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    """A fresh process in which a warning is an error, and nothing is chosen for it."""
+    unset = {name: value for name, value in os.environ.items() if not name.startswith(CHOICES)}
+    environment = {**unset, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=250)
 
