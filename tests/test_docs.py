@@ -97,7 +97,7 @@ def test_a_page_names_every_command_and_its_help_every_option(command: tuple[str
 def test_every_parameter_on_a_page_exists(page: Path) -> None:
     sections = {name: field.annotation for name, field in Params.model_fields.items() if name != "schema_number"}
     known = {f"{name}.{key}" for name, config in sections.items() for key in config.model_fields}  # type: ignore[union-attr]
-    pattern = rf"(?<![\w/])(?:{'|'.join(sections)})\.(?!distill\b)[a-z0-9_]+"
+    pattern = rf"(?<![\w/])(?:{'|'.join(sections)})\.(?!(?:distill|json)\b)[a-z0-9_]+"
     named = {word for line in code_of(page) for word in re.findall(pattern, line)}
     assert named <= known
 

@@ -32,7 +32,7 @@ def test_everything_is_automatic_by_default() -> None:
         ("prior.column_cuts=3", "prior.column_cuts: Input should be 1, 2, 4, 8 or 16"),
         ("vocoder.inverse=best", "vocoder.inverse: Input should be"),
         ("spectrogram.hop_length=2048", "must not be above half of n_fft (2048)"),
-        ("spectrogram.n_mels=256", "lower it to 160, or raise n_fft"),
+        ("spectrogram.n_mels=256", "lower it to 208, or raise n_fft"),
         ("spectrogram.n_fft=1024", "lower it to 96, or raise n_fft"),
         ("data.speed_semitones=[0]", "must lie between -24 and 24"),
         ("model.name=../x", "pattern"),

@@ -257,12 +257,13 @@ def test_nothing_runs_on_when_guard_or_dvc_is_killed(tmp_path: Path, victim: str
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n    analytics = false\n")
     (tmp_path / "slow.py").write_text(GUARDED)
     (tmp_path / "dvc.yaml").write_text(DVC_YAML.format(python=sys.executable, script="slow.py"))
+    before = psutil.Process().children(recursive=True)
     family: list[psutil.Process] = []
 
     def kill(line: str) -> None:
         if line != "READY":
             return
-        family.extend(psutil.Process().children(recursive=True))
+        family.extend(each for each in psutil.Process().children(recursive=True) if each not in before)
         (chosen, *_) = [each for each in family if each.cmdline()[1:3] == ["-m", victim]]
         chosen.send_signal(signal.SIGKILL)
 

@@ -76,8 +76,10 @@ def test_changed_parameters_or_sounds_are_never_published_over(project: Path) ->
     work = made(project, {})
     before = (project / "params.yaml").read_text()
     try:
-        (project / "params.yaml").write_text(before + "\n")
+        (project / "params.yaml").write_text(before.replace("seed: 0", "seed: 1"))
         assert "params.yaml has changed" in str(publish(work))
+        (project / "params.yaml").write_text(before + "# A remark.\n")
+        assert publish(work) is None
     finally:
         (project / "params.yaml").write_text(before)
     extra = project / "sounds" / "extra.wav"

@@ -24,23 +24,24 @@ def stage(
     """Run one stage of the pipeline in a workspace."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.instructions import use
+    from distill.stages.pipeline import require_stage, run_stage
+    from distill.stages.versions import CODE_VERSIONS
     from distill.stages.workspace import Call, Workspace
 
+    require_stage(name)
+    if code is not None and code != CODE_VERSIONS[name]:
+        raise UsageError(
+            f"dvc.yaml asks for version {code} of the stage {name}, the installed code is version "
+            f"{CODE_VERSIONS[name]}: change the command in dvc.yaml, or install the code that belongs to it"
+        )
     folder = Workspace(workspace)
     # Before what loads numpy and torch.
     use(folder.params().run.arithmetic)
     from distill.live.status import StatusListener
     from distill.runs.folder import is_run
     from distill.runs.held import held, held_by_ancestor
-    from distill.stages.pipeline import run_stage
-    from distill.stages.versions import CODE_VERSIONS
     from distill.tracking.listener import tracked
 
-    if code is not None and code != CODE_VERSIONS.get(name, code):
-        raise UsageError(
-            f"dvc.yaml asks for version {code} of the stage {name}, the installed code is version "
-            f"{CODE_VERSIONS[name]}: change the command in dvc.yaml, or install the code that belongs to it"
-        )
     alone = is_run(workspace) and not held_by_ancestor(workspace)
     with (
         held(workspace) if alone else nullcontext(),

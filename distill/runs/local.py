@@ -23,7 +23,7 @@ from distill.runs.held import held
 from distill.runs.inputs import Inputs, as_name, changed, named_params, settings_of
 from distill.runs.removal import clear
 from distill.runs.sounds import bring_sounds, source_of
-from distill.stages.pipeline import STAGES, run_stages
+from distill.stages.pipeline import STAGES, require_stage, run_stages
 from distill.stages.workspace import Call, Workspace, read_report
 
 # Gives a listener for what runs in a workspace, as long as it runs.
@@ -144,8 +144,7 @@ def stages_until(until: str | None) -> tuple[str, ...]:
     """
     if until is None:
         return STAGES
-    if until not in STAGES:
-        raise UsageError(f"there is no stage {until!r}; stages: {', '.join(STAGES)}")
+    require_stage(until)
     return STAGES[: STAGES.index(until) + 1]
 
 

@@ -13,6 +13,16 @@ from distill.stages.workspace import Call
 STAGES = tuple(CODE_VERSIONS)
 
 
+def require_stage(name: str) -> None:
+    """Make sure that there is a stage of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in STAGES:
+        raise UsageError(f"there is no stage {name!r}; stages: {', '.join(STAGES)}")
+
+
 def run_stage(name: str, call: Call) -> dict[str, Any]:
     """Run one stage; its report.
 
@@ -20,8 +30,7 @@ def run_stage(name: str, call: Call) -> dict[str, Any]:
         UsageError: there is no such stage.
         DistillError: what the stage raises.
     """
-    if name not in CODE_VERSIONS:
-        raise UsageError(f"there is no stage {name!r}; stages: {', '.join(STAGES)}")
+    require_stage(name)
     call.stop.check()
     # Late, so that a stage loads only what it needs: the first two need no quantizer, which takes seconds to load.
     stage = importlib.import_module(f"distill.stages.{name}")
