@@ -24,7 +24,14 @@ def test_a_thousand_steps_need_no_more_memory(tmp_path: Path) -> None:
         tmp_path / "run",
         data={"chunk_seconds": 0.1, "speed_semitones": []},
         spectrogram={"n_mels": 32},
-        vqvae={"epochs": 11, "batch_size": 1, "augmentation_expansion": 8, "max_checkpoints": 2, "preview_interval": 2},
+        vqvae={
+            "epochs": 11,
+            "steps_per_epoch": 0,
+            "batch_size": 1,
+            "augmentation_expansion": 8,
+            "max_checkpoints": 2,
+            "preview_interval": 2,
+        },
     )
     run(workspace, "prepare", "configure")
     folder, process = RunFolder(workspace.root, STAGE), psutil.Process()

@@ -141,7 +141,7 @@ def test_a_watched_training_stays_as_it_is_over_1000_steps(tmp_path: Path, monke
 def test_what_is_asked_wrongly_gets_one_line(page: Served) -> None:
     assert page.refused("/api/state?run=../kit") == (
         404,
-        '{"error":"there is no training \'../kit\'; there are: ' + page.get("/api/runs")["runs"][0]["run"] + '"}',
+        '{"error":"there is no run \'../kit\'; there are: ' + page.get("/api/runs")["runs"][0]["run"] + '"}',
     )
     assert page.refused("/api/state?stage=nothing")[0] == 400
     assert page.refused("/api/config", {"changes": 3})[0] == 400
