@@ -11,11 +11,11 @@ python="${PYTHON:-python3}"
 
 venv="${VENV:-.venv}"
 wanted="$1 $(cat constraints.txt pyproject.toml | cksum)"
-if [ "$(cat $venv/.installed 2>/dev/null)" != "$wanted" ]; then
+if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$wanted" ]; then
   echo "Installing into $venv (a few minutes the first time)" >&2
-  [ -x $venv/bin/python ] || "$python" -m venv "$venv"
-  $venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$1"
-  echo "$wanted" > $venv/.installed
+  [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$1"
+  echo "$wanted" > "$venv/.installed"
 fi
 
 PATH="$PWD/$venv/bin:$PATH"
