@@ -177,7 +177,7 @@ def _peak_of(prepared: Path, folder: Path, queue: "multiprocessing.SimpleQueue[f
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
 def test_memory_does_not_grow_with_the_length_of_the_sounds(tmp_path: Path) -> None:
     peaks = []
-    for minutes in (0.5, 2.0):
+    for minutes in (0.5, 2.5):
         folder = tmp_path / str(minutes)
         save(folder / "in" / "sound.wav", noise(60 * minutes))
         prepare(folder / "in", folder / "out", DataConfig(speed_semitones=()), SpectrogramConfig(), 0)
@@ -186,5 +186,6 @@ def test_memory_does_not_grow_with_the_length_of_the_sounds(tmp_path: Path) -> N
         child.start()
         peaks.append(queue.get())
         child.join()
-    # A minute in one piece, with its copy, takes 250 MiB more; what differs here is a few pages of the sound.
-    assert peaks[1] - peaks[0] < 60, peaks
+    # A minute in one piece, with its copy, takes 250 MiB, so that two more would take 500. In pieces it is some pages of
+    # the sound and what the allocator keeps, which differs from machine to machine.
+    assert peaks[1] - peaks[0] < 150, peaks
