@@ -121,6 +121,9 @@ def _tier(file_count: int) -> Tier:
 # The preset `tuned` plans in optimizer steps: so many a file, within limits (least, most).
 TUNED_VQVAE_STEPS = (10, 225, 3000)
 TUNED_PRIOR_STEPS = (20, 720, 4000)
+# The preset `sketch` is the same with as many steps as two minutes have room for, whatever the number of files.
+SKETCH_VQVAE_STEPS = (0, 80, 80)
+SKETCH_PRIOR_STEPS = (0, 200, 200)
 # A step of the prior has at most so many codes: 32 sounds of 3.6 s, or 8 windows of a long one.
 TUNED_PRIOR_STEP_CODES = 16_384
 # The best epoch, an early stop, a plateau and a curve need as many.
@@ -166,9 +169,15 @@ TUNED_PRIOR: dict[str, Any] = {
 
 
 def tuned_vqvae(
-    config: VQVAEConfig, *, file_count: int, train_chunks: int, chunk_vectors: int, given: dict[str, Any]
+    config: VQVAEConfig,
+    *,
+    file_count: int,
+    train_chunks: int,
+    chunk_vectors: int,
+    given: dict[str, Any],
+    sketch: bool = False,
 ) -> dict[str, Any]:
-    """What the preset `tuned` changes in the reference settings of the VQ-VAE.
+    """What the preset `tuned`, or `sketch`, changes in the reference settings of the VQ-VAE.
 
     Args:
         config: the reference settings.
@@ -176,9 +185,10 @@ def tuned_vqvae(
         train_chunks: chunks to learn from.
         chunk_vectors: code positions of a chunk.
         given: parameters that the user sets; the plan takes them into account.
+        sketch: whether few steps are to be enough.
     """
     values = {**config.model_dump(), **TUNED_VQVAE, **given}
-    steps = _steps(file_count, TUNED_VQVAE_STEPS)
+    steps = _steps(file_count, SKETCH_VQVAE_STEPS if sketch else TUNED_VQVAE_STEPS)
     once = train_chunks / values["batch_size"]
     expansion = max(1, min(values["augmentation_expansion"], int(longest_epoch(steps) / once)))
     expansion = given.get("augmentation_expansion", expansion)
@@ -192,9 +202,15 @@ def tuned_vqvae(
 
 
 def tuned_prior(
-    config: PriorConfig, *, file_count: int, windows: int, window_codes: float, given: dict[str, Any]
+    config: PriorConfig,
+    *,
+    file_count: int,
+    windows: int,
+    window_codes: float,
+    given: dict[str, Any],
+    sketch: bool = False,
 ) -> dict[str, Any]:
-    """What the preset `tuned` changes in the reference settings of the prior.
+    """What the preset `tuned`, or `sketch`, changes in the reference settings of the prior.
 
     Args:
         config: the reference settings.
@@ -202,11 +218,13 @@ def tuned_prior(
         windows: windows in which a pass shows the training sounds, with their variants.
         window_codes: codes of such a window, on average.
         given: parameters that the user sets; the plan takes them into account.
+        sketch: whether few steps are to be enough.
     """
     values = {**config.model_dump(), **TUNED_PRIOR, **given}
     most = max(1, int(TUNED_PRIOR_STEP_CODES / window_codes))
     batch = given.get("batch_size", min(values["batch_size"], most))
-    plan = _epochs(_steps(file_count, TUNED_PRIOR_STEPS), math.ceil(windows / batch), given)
+    steps = _steps(file_count, SKETCH_PRIOR_STEPS if sketch else TUNED_PRIOR_STEPS)
+    plan = _epochs(steps, math.ceil(windows / batch), given)
     # An epoch of few sounds is a few steps, too few to tell the end of an improvement.
     patience = max(5, given.get("epochs", plan["epochs"]) // 4)
     return {**TUNED_PRIOR, "batch_size": batch, **plan, "early_stop_patience": patience}

@@ -101,8 +101,10 @@ class SpectrogramConfig(Config):
 class RunConfig(Config):
     """How the run as a whole is done."""
 
-    preset: Literal["tuned", "reference"] = Field(
-        "tuned", description="reference: the plain table by number of files; tuned: with what measurement shows better."
+    preset: Literal["tuned", "sketch", "reference"] = Field(
+        "tuned",
+        description="reference: the plain table by number of files; tuned: with what measurement shows better; "
+        "sketch: tuned with few steps.",
     )
     seed: int = Field(
         0, ge=0, le=2**31 - 1, description="Seed of the split, the weights, the augmentation and the sampling."

@@ -30,7 +30,7 @@ of range is refused in one line, before anything starts.
 
 In the sections `vqvae` and `prior` every parameter is `auto` unless it is given. What `auto` stands for depends on the
 preset (`run.preset`) and on the number of usable files. The stage `configure` writes the outcome to `config/`. A value
-that is given wins over both presets. In the other sections only the parameters whose type says so may be `auto`.
+that is given wins over every preset. In the other sections only the parameters whose type says so may be `auto`.
 
 `schema`, above the sections, is the number of the file's format: {SCHEMA}.
 """
@@ -111,11 +111,17 @@ def _tuned() -> str:
             was = ["by files"] if name == "batch_size" else [code(value) for value in reference[name]]
             now = [PLANNED if value == PLANNED else code(value) for value in values]
             rows.append([f"`{section}.{name}`", _joined(was), _joined(now)])
-    plans = (("VQ-VAE", adaptive.TUNED_VQVAE_STEPS), ("prior", adaptive.TUNED_PRIOR_STEPS))
+    plans = (
+        ("VQ-VAE", adaptive.TUNED_VQVAE_STEPS),
+        ("prior", adaptive.TUNED_PRIOR_STEPS),
+        ("VQ-VAE, `sketch`", adaptive.SKETCH_VQVAE_STEPS),
+        ("prior, `sketch`", adaptive.SKETCH_PRIOR_STEPS),
+    )
     steps = [[name, *(str(number) for number in plan)] for name, plan in plans]
     return (
-        "## The preset `tuned`\n\n"
-        "It starts from `reference` and changes these (values by number of files are divided by slashes):\n\n"
+        "## The presets `tuned` and `sketch`\n\n"
+        "`sketch` is `tuned` with few optimizer steps, whatever the number of files. "
+        "`tuned` starts from `reference` and changes these (values by number of files are divided by slashes):\n\n"
         f"{table(['parameter', '`reference`', '`tuned`'], rows)}\n"
         f"`{PLANNED}` values follow from the dataset:\n\n"
         f"- `epochs`: as many as give the optimizer steps below, at least {adaptive.LEAST_EVALUATIONS}.\n"

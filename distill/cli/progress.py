@@ -8,12 +8,14 @@ from typing import Any
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from distill.cli.console import health_table, stderr
 from distill.live.events import (
     CheckpointSaved,
     EpochDone,
     Event,
+    Expected,
     StageFinished,
     StepDone,
     StepSkipped,
@@ -21,6 +23,7 @@ from distill.live.events import (
     Warned,
 )
 from distill.live.events import Progress as Advanced
+from distill.words import in_words
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ class TerminalListener:
         self.bars = bars
         self.tasks: dict[str, TaskID] = {}
         self.health: dict[str, Any] = {}
+        self.expected = ""
         self.shown = 0
 
     def __call__(self, event: Event) -> None:
@@ -53,6 +57,8 @@ class TerminalListener:
         match event:
             case Advanced():
                 self._move(event.stage, event.done, event.total)
+            case Expected():
+                self._expect(event)
             case TrainingStarted():
                 self.shown = 0
                 if event.step:
@@ -70,6 +76,12 @@ class TerminalListener:
                 logger.warning("%s: %s", title, event.message)
             case StageFinished():
                 self._finish(title, event)
+
+    def _expect(self, event: Expected) -> None:
+        first = f", sounds to hear in {in_words(event.first)}" if event.first else ""
+        if not self.expected and not stderr.is_terminal:
+            logger.info("About %s in all%s (distill start plays them)", in_words(event.total), first)
+        self.expected = f"about {in_words(event.left)} left of {in_words(event.total)} in all{first}"
 
     def _move(self, stage: str, done: int, total: int | None = None) -> None:
         if stage not in self.tasks:
@@ -91,12 +103,12 @@ class TerminalListener:
         if not stderr.is_terminal and part != self.shown:
             self.shown = part
             logger.info(
-                "%s: epoch %d, %s, %.1f steps/s, %.0f s to go",
+                "%s: epoch %d, %s, %.1f steps/s%s",
                 title,
                 row["epoch"],
                 figures,
                 event.steps_per_second,
-                event.eta_seconds,
+                f"; {self.expected}" if self.expected else "",
             )
 
     def _finish(self, title: str, event: StageFinished) -> None:
@@ -131,7 +143,8 @@ def shown_progress() -> Iterator[TerminalListener]:
 
     class View:
         def __rich__(self) -> Group:
-            return Group(bars, *([health_table(listener.health)] if listener.health else []))
+            expected = [Text(listener.expected.capitalize())] if listener.expected else []
+            return Group(bars, *expected, *([health_table(listener.health)] if listener.health else []))
 
     with Live(View(), console=stderr, refresh_per_second=4):
         yield listener

@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.errors import DataError, UsageError
+from distill.words import in_words
 
 if TYPE_CHECKING:
     from distill.live.folder import RunFolder
@@ -310,8 +311,7 @@ def rollback(
 
 
 def _cells(each: dict[str, Any]) -> list[Any]:
-    eta = each["eta_seconds"]
-    left = None if eta is None else f"{eta / 60:.0f} min" if eta >= 60 else f"{eta:.0f} s"
+    left = None if each["left_seconds"] is None else in_words(each["left_seconds"])
     progress = None if each["step"] is None else f"{each['step']}/{each['total_steps']}"
     figures = (each["epoch"], left, _shown(each["validation_loss"]), each["mode"], each["health"])
     return [each["run"], each["stage"], each["state"], progress, *figures]

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 Folder = Annotated[Path, typer.Argument(help="Folder of sounds, or one sound file.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Model file to write.")]
 Name = Annotated[str | None, typer.Option("--model-name", help="Name of the model. [default: folder and time]")]
-Preset = Annotated[str | None, typer.Option("--preset", help="tuned or reference.")]
+Preset = Annotated[str | None, typer.Option("--preset", help="tuned, sketch or reference.")]
+Plan = Annotated[str | None, typer.Option("--plan", help="sketch (a few minutes) or best. [default: best]")]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training set.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
@@ -41,6 +42,7 @@ def train(
     commitment_weight: Annotated[float | None, typer.Option(help="Weight of the commitment loss.")] = None,
     epochs: Epochs = None,
     seed: Seed = None,
+    plan: Plan = None,
     preset: Preset = None,
     device: Device = None,
     settings: Settings = None,
@@ -73,6 +75,7 @@ def train(
             "--device": ("run.device", device),
         },
         settings,
+        plan,
     )
     from distill.runs.local import train_folder
 
@@ -127,12 +130,16 @@ def _way(name: str | None, output: Path | None, *, fresh: bool) -> Iterator["Way
         yield Way(project, name, output, fresh, started_by(), Listeners([listener]), tracked, stop)
 
 
-def _params(flags: dict[str, tuple[str, Any]], settings: list[str] | None) -> "Params":
-    """The parameters that flags, each with its parameter and value, and settings give; this process heeds them."""
+def _params(flags: dict[str, tuple[str, Any]], settings: list[str] | None, plan: str | None = None) -> "Params":
+    """The parameters of a plan, with what flags, each with its parameter and value, and settings give.
+
+    This process heeds them.
+    """
     from distill.instructions import use
     from distill.params import Params, with_settings
+    from distill.runs.plans import BEST, plan_named
 
-    params = Params()
+    params = with_settings(Params(), plan_named(plan or BEST.name).settings, where="--plan")
     for flag, (name, value) in flags.items():
         if value is not None:
             params = with_settings(params, [f"{name}={value}"], where=flag)

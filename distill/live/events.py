@@ -43,6 +43,18 @@ class Progress(Event):
 
 
 @dataclass(frozen=True)
+class Expected(Event):
+    """What is expected of the whole run, in s: `left` until its end, `total` from its start to its end.
+
+    `first` is left until sounds can be heard; None where the run makes none.
+    """
+
+    left: float
+    total: float
+    first: float | None
+
+
+@dataclass(frozen=True)
 class TrainingStarted(Event):
     """A training begins at `step` of `total_steps` (0 unless it resumes) with `steps_per_epoch` steps an epoch."""
 

@@ -15,6 +15,7 @@ from distill.files import canonical_json, finite, read_json, storage_errors, wri
 from distill.live.events import (
     EpochDone,
     Event,
+    Expected,
     LayerActivity,
     Paused,
     PlateauSeen,
@@ -51,9 +52,10 @@ def rows_file(root: Path, stage: str) -> Path:
 def read_status(root: Path, stage: str) -> dict[str, Any] | None:
     """Where a stage stands; None when nobody said yet.
 
-    `stage`, `state` (running, paused, finished), `pid`; `done` of `total` `unit`; of a training also `epoch`,
-    `eta_seconds`, `steps_per_second`, `memory_mb`, `learning_rate`, `terms` of the last step, `activity` by block,
-    `health` by level, `plateau`, the newest `row` of the history and `warnings` by kind.
+    `stage`, `state` (running, paused, finished), `pid`; `done` of `total` `unit`; `expected` of the whole run (see
+    `distill.live.events.Expected`); of a training also `epoch`, `eta_seconds` of it alone, `steps_per_second`,
+    `memory_mb`, `learning_rate`, `terms` of the last step, `activity` by block, `health` by level, `plateau`, the
+    newest `row` of the history and `warnings` by kind.
     """
     path = status_file(root, stage)
     if not path.is_file():
@@ -122,6 +124,8 @@ class StatusListener:
         match event:
             case Progress():
                 self.values |= {"done": event.done, "total": event.total, "unit": event.unit}
+            case Expected():
+                self.values |= {"expected": {"left": event.left, "total": event.total, "first": event.first}}
             case TrainingStarted():
                 self.begun, self.first_step = now, event.step
                 self.values |= {"done": event.step, "total": event.total_steps, "unit": "steps"}

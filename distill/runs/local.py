@@ -21,6 +21,7 @@ from distill.params import Params, parse_params, write_params
 from distill.runs.folder import Order, write_order
 from distill.runs.held import held
 from distill.runs.inputs import Inputs, as_name, changed, named_params, settings_of
+from distill.runs.outlook import Outlook
 from distill.runs.removal import clear
 from distill.runs.sounds import bring_sounds, source_of
 from distill.stages.pipeline import STAGES, require_stage, run_stages
@@ -166,6 +167,7 @@ def _opened(inputs: Inputs, params: Params, way: Way, *, again: bool, until: str
 def _run(workspace: Workspace, way: Way, stages: Sequence[str], target: Path) -> Outcome:
     with way.watch(workspace) as watcher:
         emit = way.emit.with_listener(watcher).with_listener(StatusListener(workspace.root))
+        emit = emit.with_listener(Outlook(way.project, workspace, stages, emit))
         reports = run_stages(Call(workspace, emit, way.stop), stages)
     if "register" not in reports:
         return Outcome(None, workspace.root, reports)

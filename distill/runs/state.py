@@ -56,6 +56,7 @@ def state_of(root: Path, stage: str | None = None) -> dict[str, Any]:
         "model": _model(root),
     }
     status = read_status(root, progress.stage) if progress.stage else None
+    values["expected"] = (status or {}).get("expected") if progress.state in ("running", "paused") else None
     values["work"] = {key: (status or {}).get(key) for key in ("done", "total", "unit")}
     values["trainings"] = [folder.stage for folder in trainings_in(root)]
     if values["trainings"]:

@@ -51,7 +51,10 @@ def training_of(root: Path, stage: str | None = None) -> RunFolder:
 
 
 def where_it_stands(folder: RunFolder) -> dict[str, Any]:
-    """State, step, epoch, time left in s, held-out loss, plateau, and the health of the codebooks in words."""
+    """State, step, epoch, held-out loss, plateau, and the health of the codebooks in words.
+
+    The time left is in s: `eta_seconds` of this training, `left_seconds` of the whole run.
+    """
     status = read_status(folder.workspace, folder.stage) or {}
     running = folder.running()
     state = status.get("state", "running")
@@ -67,6 +70,7 @@ def where_it_stands(folder: RunFolder) -> dict[str, Any]:
         **_steps(status),
         "epoch": status.get("epoch"),
         "eta_seconds": status.get("eta_seconds") if running else None,
+        "left_seconds": _left(status) if running else None,
         "validation_loss": (status.get("row") or {}).get("validation_loss"),
         "mode": (status.get("plateau") or {}).get("mode"),
         "plateau": status.get("plateau"),
@@ -81,7 +85,11 @@ def _elsewhere(root: Path) -> dict[str, Any]:
     status = (read_status(root, progress.stage) if progress.stage else None) or {}
     known = {"run": str(root), "stage": progress.stage, "state": progress.state, "running": True, "pid": progress.pid}
     unknown = ("epoch", "eta_seconds", "validation_loss", "mode", "plateau", "health", "settings_file")
-    return {**known, **_steps(status), **dict.fromkeys(unknown)}
+    return {**known, **_steps(status), "left_seconds": _left(status), **dict.fromkeys(unknown)}
+
+
+def _left(status: dict[str, Any]) -> float | None:
+    return (status.get("expected") or {}).get("left")
 
 
 def _steps(status: dict[str, Any]) -> dict[str, int | None]:

@@ -1,12 +1,13 @@
 """Stage train_prior: the frozen VQ-VAE's codes of whole sounds become a trained prior."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from distill.artifact.manifest import PriorArchitecture, PriorHistory, PriorMetadata, TrainAndHeldOut
-from distill.artifact.model_file import read_model
+from distill.artifact.model_file import ModelFile, read_model
 from distill.artifact.prior_file import PriorFile, write_prior
 from distill.codec.load import build_networks
-from distill.configs import PriorConfig
+from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.live.events import Progress, StageStarted
 from distill.live.journal import as_carried
@@ -50,22 +51,28 @@ def run(call: Call) -> dict[str, Any]:
     task = PriorTask(codes, vqvae, config, runtime)
     checkpoints = Checkpoints(state, keep=config.max_checkpoints)
     trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, steering=steering)
+    prior = prior_file(config, model, trained, as_carried(steering.entries))
+    digest = write_prior(workspace.prior, prior)
+    write_history(workspace, STAGE, trained.history)
+    _plots(workspace, config, trained)
+    return write_report(workspace, STAGE, _report(values, config, trained, prior.metadata, digest))
+
+
+def prior_file(config: PriorConfig, model: ModelFile, trained: Trained, journal: Sequence[dict[str, Any]]) -> PriorFile:
+    """A prior that was trained on the codes of a model's VQ-VAE, with what is said of its training."""
+    vqvae = model.manifest.vqvae_config
     architecture = PriorArchitecture(
         hidden=config.hidden,
         layers=config.layers,
         heads=config.heads,
         dropout=config.dropout,
-        codebook_size=task.model.codebook_size,
-        num_quantizers=task.model.num_quantizers,
-        bands=task.model.bands,
+        codebook_size=vqvae.codebook_size,
+        num_quantizers=vqvae.num_quantizers,
+        bands=vqvae.n_mels // STRIDE,
         context=config.context,
     )
-    metadata = _metadata(config, task.model.num_quantizers, trained)
-    journal = as_carried(steering.entries)
-    digest = write_prior(workspace.prior, PriorFile(architecture, metadata, model.digest, trained.state, journal))
-    write_history(workspace, STAGE, trained.history)
-    _plots(workspace, config, trained)
-    return write_report(workspace, STAGE, _report(values, config, trained, metadata, digest))
+    metadata = _metadata(config, vqvae.num_quantizers, trained)
+    return PriorFile(architecture, metadata, model.digest, trained.state, journal)
 
 
 def _metadata(config: PriorConfig, levels: int, trained: Trained) -> PriorMetadata:

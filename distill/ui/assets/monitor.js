@@ -23,7 +23,7 @@ export class Monitor {
   async read(state, tell) {
     const now = await state(null), training = now.training;
     const mode = training?.mode;
-    put(this.#top, [now.state, now.stage, now.work, training?.step, training?.eta_seconds, mode], () => [
+    put(this.#top, [now.state, now.stage, now.work, training?.step, now.expected, mode], () => [
       h("p", { class: "d-headline" }, stateBadge(now.state), h("strong", {}, now.run),
         mode ? h("span", { class: "d-mode" }, "mode ", badge(mode, MODES[mode] ?? "grey")) : null),
       training ? progress(now) : h("p", {}, "The training itself has not begun."),
@@ -35,7 +35,7 @@ export class Monitor {
       epoch: training.epoch ?? "–", "learning rate": short(training.learning_rate), "gradient clip": short(training.gradient_clip),
       speed: training.steps_per_second ? `${short(training.steps_per_second)} steps/s` : "–",
       memory: training.memory_mb ? `${Math.round(training.memory_mb)} MB` : "–", "held-out loss": short(training.validation_loss),
-      "time left": duration(training.eta_seconds),
+      "left of this training": duration(training.eta_seconds),
     };
     put(this.#figures, figures, () => Object.entries(figures).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))));
     const others = training.warnings.filter((line) => line !== training.peak?.warning);

@@ -1,0 +1,64 @@
+"""A model to hear from what a run has so far, before it has finished."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from distill.artifact.manifest import Manifest
+from distill.artifact.model_file import ModelFile, read_model, write_model
+from distill.artifact.prior_file import PriorFile, read_prior
+from distill.configs import PriorConfig
+from distill.errors import DistillError
+from distill.live.folder import RunFolder
+from distill.live.status import read_status
+from distill.runs.effort import FIRST_SHARE
+from distill.stages.train_prior import STAGE, prior_file
+from distill.stages.workspace import Workspace, read_config, section
+from distill.training.checkpoint import Checkpoints
+from distill.training.loop import Trained
+from distill.training.position import checkpoint_files, read_position
+
+
+def early_model(root: Path) -> Path | None:
+    """A model file made of the VQ-VAE of a run and of its prior, as good as that is so far; None where it is too early.
+
+    It lies in the run's folder, and stays the same once it is there.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    workspace = Workspace(root)
+    target = root / ".distill" / "first" / f"{workspace.params().model.name}-first.distill"
+    if target.is_file():
+        return target
+    # What is written meanwhile is read the next time.
+    with suppress(DistillError):
+        model = read_model(workspace.vqvae)
+        prior = _prior(workspace, model)
+        if prior is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            name = f"{workspace.params().model.name}-first"
+            metadata = model.manifest.metadata.model_copy(update={"name": name})
+            changes = {"metadata": metadata, "prior_config": prior.config, "prior_metadata": prior.metadata}
+            write_model(target, Manifest(**{**dict(model.manifest), **changes}), model.vqvae_state, prior.state)
+            return target
+    return None
+
+
+def _prior(workspace: Workspace, model: ModelFile) -> PriorFile | None:
+    """The finished prior, or the best so far of one that has learned enough to be heard."""
+    with suppress(DistillError):
+        return read_prior(workspace.prior, vqvae_digest=model.digest)
+    folder, _ = RunFolder(workspace.root, STAGE).noted()
+    files = checkpoint_files(folder)
+    steps = (read_status(workspace.root, STAGE) or {}).get("total")
+    if not files or not steps:
+        return None
+    position = read_position(files[-1])
+    if position.step < FIRST_SHARE * steps or position.best_loss is None:
+        return None
+    config = section(read_config(workspace, STAGE), "prior", PriorConfig)
+    state = Checkpoints(folder, keep=config.max_checkpoints).load_best(position.best_epoch)
+    trained = Trained(
+        state, position.best_epoch, position.best_loss, position.history, position.warnings, position.step, 0
+    )
+    return prior_file(config, model, trained, ())

@@ -1,0 +1,69 @@
+"""How fast this machine is: what phases took here, beside what they were expected to take, kept in the project."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill.errors import DistillError
+from distill.files import read_json, write_json
+from distill.training.runtime import Runtime
+
+SCHEMA = 1
+WHAT = "note about this machine's speed"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many times longer than expected each phase takes on a machine; those that are not known are like the others.
+
+    Attributes:
+        factors: by phase, above 0.
+    """
+
+    factors: dict[str, float]
+
+    def of(self, phase: str) -> float:
+        """That of a phase."""
+        if phase in self.factors or not self.factors:
+            return self.factors.get(phase, 1.0)
+        return math.exp(sum(map(math.log, self.factors.values())) / len(self.factors))
+
+    def expected(self, effort: dict[str, float]) -> dict[str, float]:
+        """What each phase of an effort takes here, in s."""
+        return {phase: seconds * self.of(phase) for phase, seconds in effort.items()}
+
+
+def read_pace(project: Path, runtime: Runtime) -> Pace:
+    """What earlier runs of a project showed on this device with so many threads."""
+    return Pace(_noted(project).get(_key(runtime), {}))
+
+
+def learn(project: Path, runtime: Runtime, factors: dict[str, float]) -> Pace:
+    """Note what was seen of phases; where something is known already, the mean of both counts.
+
+    Raises:
+        StorageError: the note cannot be written.
+    """
+    noted = _noted(project)
+    known = noted.get(_key(runtime), {})
+    seen = {phase: math.sqrt(known.get(phase, factor) * factor) for phase, factor in factors.items()}
+    noted[_key(runtime)] = {**known, **seen}
+    write_json(_file(project), {"schema": SCHEMA, "machines": noted})
+    return Pace(noted[_key(runtime)])
+
+
+def _noted(project: Path) -> dict[str, dict[str, float]]:
+    try:
+        machines: dict[str, dict[str, float]] = read_json(_file(project), what=WHAT, schema=SCHEMA)["machines"]
+    except DistillError:
+        # It is only there to expect better; without it one learns anew.
+        return {}
+    return machines
+
+
+def _file(project: Path) -> Path:
+    return project / ".distill" / "pace.json"
+
+
+def _key(runtime: Runtime) -> str:
+    return f"{runtime.device}-{runtime.precision}-{runtime.threads}"
