@@ -99,12 +99,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(project: Path, *arguments: str, token: str | None = None) -> Iterator[Served]:
+def served(project: Path, *arguments: str, token: str | None = None, command: str = "ui") -> Iterator[Served]:
     """A page in a process of its own; trainings that it started are for the test to end."""
     port = free_port()
-    command = [sys.executable, "-m", "distill", "ui", "--port", str(port), "--project", str(project), *arguments]
+    called = [sys.executable, "-m", "distill", command, "--port", str(port), "--project", str(project), *arguments]
     environment = {**os.environ, **({} if token is None else {"DISTILL_TOKEN": token})}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(called, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         address = process.stdout.readline().strip()

@@ -18,6 +18,7 @@ from distill.cli import (
     reproduce,
     run,
     stage,
+    start,
     tracking,
     train,
     ui,
@@ -46,22 +47,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train")(train.train)
-app.command("train-prior")(train.train_prior)
-app.command("generate")(generate.generate)
-app.command("encode")(encode.encode)
-app.command("decode")(encode.decode)
-app.command("check")(check.check)
-app.command("reproduce")(reproduce.reproduce)
-app.command("stage")(stage.stage)
-app.command("sweep")(flows.sweep)
-app.command("serve-flows")(flows.serve_flows)
-app.command("ui")(ui.ui)
-app.add_typer(codes.app, name="codes")
+# What most people need comes first, in the order in which they need it.
+MORE, TOOLS = "More to do with models", "For engineers"
+app.command("start")(start.start)
 app.add_typer(dataset.app, name="dataset")
+app.command("train")(train.train)
+app.command("generate")(generate.generate)
+app.command("ui")(ui.ui)
 app.add_typer(model.app, name="model")
-app.add_typer(run.app, name="run")
-app.add_typer(tracking.app, name="tracking")
+app.command("check", rich_help_panel=MORE)(check.check)
+app.command("encode", rich_help_panel=MORE)(encode.encode)
+app.command("decode", rich_help_panel=MORE)(encode.decode)
+app.add_typer(codes.app, name="codes", rich_help_panel=MORE)
+app.command("train-prior", rich_help_panel=MORE)(train.train_prior)
+app.add_typer(run.app, name="run", rich_help_panel=MORE)
+app.command("reproduce", rich_help_panel=TOOLS)(reproduce.reproduce)
+app.command("stage", rich_help_panel=TOOLS)(stage.stage)
+app.command("sweep", rich_help_panel=TOOLS)(flows.sweep)
+app.command("serve-flows", rich_help_panel=TOOLS)(flows.serve_flows)
+app.add_typer(tracking.app, name="tracking", rich_help_panel=TOOLS)
 
 
 def _version(show: bool) -> None:

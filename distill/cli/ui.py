@@ -1,6 +1,7 @@
 """`distill ui`: the page."""
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,16 @@ def ui(
     Its token is random, and remembered in .distill/page/token; DISTILL_TOKEN gives another one.
     """
     set_up_logging(quiet=quiet, verbose=verbose)
+    serve_page(project, host=host, port=port)
+
+
+def serve_page(project: Path, *, host: str, port: int, on_up: Callable[[str], None] = lambda _: None) -> None:
+    """Serve the page of a project and print its address; `on_up` is told it, too.
+
+    Raises:
+        UsageError: the port is taken, or Gradio is not installed.
+        StorageError: the address cannot be listened on, or the project cannot be written.
+    """
     from distill.projects.ports import HOST, require_free
 
     if host == HOST:
@@ -38,6 +49,7 @@ def ui(
     def show(address: str) -> None:
         print_result([address], {}, as_json=False)
         stderr.print("Ctrl-C ends it; trainings go on.")
+        on_up(address)
 
     # What the page keeps while it runs is removed either way.
     signal.signal(signal.SIGTERM, _interrupt)

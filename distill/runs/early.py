@@ -15,7 +15,7 @@ from distill.stages.train_prior import STAGE, prior_file
 from distill.stages.workspace import Workspace, read_config, section
 from distill.training.checkpoint import Checkpoints
 from distill.training.loop import Trained
-from distill.training.position import checkpoint_files, read_position
+from distill.training.position import Position, checkpoint_files, read_position
 
 
 def early_model(root: Path) -> Path | None:
@@ -32,9 +32,14 @@ def early_model(root: Path) -> Path | None:
         return target
     # What is written meanwhile is read the next time.
     with suppress(DistillError):
-        model = read_model(workspace.vqvae)
-        prior = _prior(workspace, model)
-        if prior is not None:
+        position = None if workspace.prior.is_file() else _ripe(workspace)
+        if position or workspace.prior.is_file():
+            model = read_model(workspace.vqvae)
+            prior = (
+                _so_far(workspace, model, position)
+                if position
+                else read_prior(workspace.prior, vqvae_digest=model.digest)
+            )
             target.parent.mkdir(parents=True, exist_ok=True)
             name = f"{workspace.params().model.name}-first"
             metadata = model.manifest.metadata.model_copy(update={"name": name})
@@ -44,21 +49,22 @@ def early_model(root: Path) -> Path | None:
     return None
 
 
-def _prior(workspace: Workspace, model: ModelFile) -> PriorFile | None:
-    """The finished prior, or the best so far of one that has learned enough to be heard."""
-    with suppress(DistillError):
-        return read_prior(workspace.prior, vqvae_digest=model.digest)
+def _ripe(workspace: Workspace) -> Position | None:
+    """The newest checkpoint of a prior that has learned enough to be heard."""
     folder, _ = RunFolder(workspace.root, STAGE).noted()
     files = checkpoint_files(folder)
     steps = (read_status(workspace.root, STAGE) or {}).get("total")
     if not files or not steps:
         return None
     position = read_position(files[-1])
-    if position.step < FIRST_SHARE * steps or position.best_loss is None:
-        return None
+    return position if position.step >= FIRST_SHARE * steps and position.best_loss is not None else None
+
+
+def _so_far(workspace: Workspace, model: ModelFile, position: Position) -> PriorFile:
+    """The best prior of a training that goes on."""
+    assert position.best_loss is not None
     config = section(read_config(workspace, STAGE), "prior", PriorConfig)
+    folder, _ = RunFolder(workspace.root, STAGE).noted()
     state = Checkpoints(folder, keep=config.max_checkpoints).load_best(position.best_epoch)
-    trained = Trained(
-        state, position.best_epoch, position.best_loss, position.history, position.warnings, position.step, 0
-    )
-    return prior_file(config, model, trained, ())
+    best, history = (position.best_epoch, position.best_loss), position.history
+    return prior_file(config, model, Trained(state, *best, history, position.warnings, position.step, 0), ())

@@ -39,15 +39,13 @@ def read_pace(project: Path, runtime: Runtime) -> Pace:
 
 
 def learn(project: Path, runtime: Runtime, factors: dict[str, float]) -> Pace:
-    """Note what was seen of phases; where something is known already, the mean of both counts.
+    """Note what was seen of phases, in place of what was known of them: the last run says most of the next.
 
     Raises:
         StorageError: the note cannot be written.
     """
     noted = _noted(project)
-    known = noted.get(_key(runtime), {})
-    seen = {phase: math.sqrt(known.get(phase, factor) * factor) for phase, factor in factors.items()}
-    noted[_key(runtime)] = {**known, **seen}
+    noted[_key(runtime)] = {**noted.get(_key(runtime), {}), **factors}
     write_json(_file(project), {"schema": SCHEMA, "machines": noted})
     return Pace(noted[_key(runtime)])
 

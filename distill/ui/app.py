@@ -7,7 +7,7 @@ import gradio as gr
 from distill.ui.context import Context
 from distill.ui.failures import told
 from distill.ui.studio import Studio
-from distill.ui.tabs import codes, data, generate, library, monitor, train
+from distill.ui.tabs import codes, data, generate, library, monitor, start, train
 from distill.ui.training_choice import sounds_choice
 
 TITLE = "distill"
@@ -25,6 +25,8 @@ def build_app(context: Context) -> gr.Blocks:
         tabs = gr.Tabs(elem_id="tabs")
         studio, sounds = Studio.of(context, tabs), sounds_choice()
         with tabs:
+            with gr.Tab("Start", id="start") as start_tab:
+                pass
             with gr.Tab("Data", id="data"):
                 data.build(context, sounds)
             with gr.Tab("Train", id="train"):
@@ -37,6 +39,8 @@ def build_app(context: Context) -> gr.Blocks:
                 codes.build(context, studio, tab)
             with gr.Tab("Library", id="library") as tab:
                 library.build(context, studio, tab)
+        with start_tab:
+            start.build(context, studio, [looked_at])
         choices = [studio.generate_model, studio.codes_model]
         blocks.load(told(studio.first_offered), None, choices, show_progress="hidden")
     return blocks

@@ -1,0 +1,59 @@
+"""`distill start`: from a folder of sounds to new ones, on the page."""
+
+import os
+import sys
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.cli.console import Quiet, Verbose, set_up_logging, stderr
+from distill.cli.ui import serve_page
+from distill.errors import UsageError
+
+# Other pages may be open; so many ports are tried.
+PORTS = 20
+
+
+def start(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of sounds, or one sound file.", show_default=False)
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the page, or else the next free one.", min=1, max=65535)] = 5050,
+    project: Annotated[Path, typer.Option("--project", help="Project folder.")] = Path(),
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make new sounds from a folder of sounds, step by step, in the browser.
+
+    Without a folder it goes on with what was begun before, or waits for sounds to be dropped.
+    """
+    set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.projects.ports import HOST
+
+    if folder is not None:
+        from distill.projects.project import project_or_folder
+        from distill.runs.standing import begin_with
+
+        begin_with(project_or_folder(project), folder.expanduser())
+    serve_page(project, host=HOST, port=_free(port), on_up=_open if browser else lambda _: None)
+
+
+def _free(port: int) -> int:
+    from distill.projects.ports import require_free
+
+    for each in range(port, min(65_536, port + PORTS)):
+        with suppress(UsageError):
+            require_free(each)
+            return each
+    raise UsageError(f"the ports from {port} on are taken: choose another with --port")
+
+
+def _open(address: str) -> None:
+    """Show the page in a browser with windows, if there is one."""
+    windows = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if not windows or not webbrowser.open(address):
+        stderr.print("Open this address in a browser.")

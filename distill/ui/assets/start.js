@@ -1,0 +1,60 @@
+// <distill-start kind="running">: how far the run of the tab Start is, and what there is to hear, read again and again.
+//
+// Where it no longer stands as its attribute says, it presses the button `moved` in it, which the tab hears.
+
+import { h, put } from "./dom.js";
+
+const SECONDS = 2;
+
+class Start extends HTMLElement {
+  static observedAttributes = ["kind"];
+  #timer = 0;
+  #trouble = h("p", { class: "d-trouble", role: "alert" });
+  #progress = h("div");
+  #takes = h("div");
+  #moved = h("button", { type: "button", hidden: true, "data-act": "moved", "data-id": "start" });
+
+  connectedCallback() { this.#begin(); }
+
+  disconnectedCallback() { clearTimeout(this.#timer); }
+
+  attributeChangedCallback() { if (this.isConnected) this.#begin(); }
+
+  #begin() {
+    clearTimeout(this.#timer);
+    // Gradio keeps the element when its attributes change, and empties it after that.
+    this.#timer = setTimeout(() => this.#read(), 0);
+  }
+
+  async #read() {
+    clearTimeout(this.#timer);
+    if (this.#takes.parentNode !== this) this.replaceChildren(this.#trouble, this.#progress, this.#takes, this.#moved);
+    const shown = this.checkVisibility() && !document.hidden;
+    if (shown) {
+      try {
+        const answer = await fetch("/api/start", { cache: "no-store" });
+        if (!answer.ok) throw new Error("refused");
+        this.#show(await answer.json());
+        this.#trouble.textContent = "";
+      } catch {
+        this.#trouble.textContent = "The page's server does not answer. What was begun goes on without it.";
+      }
+    }
+    if (this.isConnected) this.#timer = setTimeout(() => this.#read(), shown ? SECONDS * 1000 : 300);
+  }
+
+  #show({ kind, progress, takes }) {
+    put(this.#progress, progress, () => parsed(progress));
+    put(this.#takes, takes, () => parsed(takes));
+    if (kind !== this.getAttribute("kind")) this.#moved.click();
+  }
+}
+
+/** The elements of a piece of the page that the server made. */
+function parsed(text) {
+  const template = document.createElement("template");
+  template.innerHTML = text;
+  return [...template.content.childNodes];
+}
+
+customElements.define("distill-start", Start);

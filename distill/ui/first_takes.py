@@ -1,0 +1,176 @@
+"""The sounds that the tab Start lets hear: made of a run's model by itself, and kept where Generate keeps its own."""
+
+import logging
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from distill.artifact.model_file import EXTENSION
+from distill.dataset.store import PreparedDataset
+from distill.errors import DistillError
+from distill.files import storage_errors
+from distill.generation.production import Destination, produce
+from distill.generation.request import Request
+from distill.generation.sidecar import sidecar_of
+from distill.library.catalogue import catalogue
+from distill.locks import taken
+from distill.runs.early import early_model
+from distill.runs.folder import finished_at, run_folders
+from distill.runs.standing import Standing
+from distill.stages.workspace import Workspace, read_report
+from distill.ui.context import Context
+
+FIRST, WALL, GREETING = 6, 16, 6
+LOCK = ".making.lock"
+# Sounds of training sounds that are longer are cut off here.
+MOST_SECONDS = 10.0
+LEAST_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sounds of one model: the model, its folder of sounds, how many there shall be, and of how many s at most."""
+
+    model: Path
+    folder: Path
+    count: int
+    seconds: float
+
+    @property
+    def paths(self) -> list[Path]:
+        """Those that are there, in the order of their seeds."""
+        return [self._path(seed) for seed in range(self.count) if seed not in self.missing]
+
+    @property
+    def missing(self) -> list[int]:
+        """The seeds of those that are not there."""
+        return [seed for seed in range(self.count) if not self._there(self._path(seed))]
+
+    def _path(self, seed: int) -> Path:
+        return self.folder / f"{self.model.stem}_{seed:04d}.wav"
+
+    @staticmethod
+    def _there(path: Path) -> bool:
+        return path.is_file() and sidecar_of(path).is_file()
+
+
+class FirstTakes:
+    """Makes the sounds of the page's project that are due, in threads of their own, one model at a time."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._lock = threading.Lock()
+        self._troubles: dict[Path, str] = {}
+
+    def of(self, standing: Standing) -> list[Batch]:
+        """What there is to hear, the newest first; what is missing of it is being made from now on."""
+        batches = self._due(standing)
+        for batch in batches:
+            if batch.missing and batch.model not in self._troubles and not self._lock.locked():
+                threading.Thread(
+                    target=self._make, args=(batch,), name=f"takes-{batch.model.stem}", daemon=True
+                ).start()
+        return batches
+
+    def trouble(self, batch: Batch) -> str:
+        """Why sounds could not be made; empty where nothing went wrong."""
+        return self._troubles.get(batch.model, "")
+
+    def _due(self, standing: Standing) -> list[Batch]:
+        root = standing.root
+        if root is None:
+            return self._greeting()
+        try:
+            model = finished_model(self.context.project, root) if standing.kind == "finished" else None
+            early = early_model(root)
+            folder = self.context.generated / root.name
+            seconds = longest(root)
+        except DistillError as error:
+            logger.warning("no sounds yet: %s", error)
+            return []
+        batches = [Batch(model, folder, WALL, seconds)] if model else []
+        if early is not None:
+            batches.append(Batch(early, folder, FIRST, seconds))
+        # Once the model is there, what it made early is shown as far as it was made.
+        return [batch for batch in batches if not model or batch.model == model or batch.paths]
+
+    def _greeting(self) -> list[Batch]:
+        """A few sounds of the newest model, for those who have nothing else to hear yet."""
+        found = newest_model(self.context.project)
+        if found is None:
+            return []
+        model, root = found
+        folder = self.context.generated / (root.name if root else f"{model.stem}-model")
+        return [Batch(model, folder, GREETING, longest(root) if root else 3.0)]
+
+    def _make(self, batch: Batch) -> None:
+        """Make what is missing of a batch, unless somebody else does."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            with storage_errors(batch.folder, "write into"):
+                batch.folder.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(batch.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                # Another page on the same project makes the same.
+                if taken(descriptor):
+                    self._produce(batch)
+            finally:
+                os.close(descriptor)
+        except DistillError as error:
+            self._troubles[batch.model] = str(error)
+        except Exception as error:
+            logger.exception("sounds could not be made")
+            self._troubles[batch.model] = f"unexpected {type(error).__name__}: {error}"
+        finally:
+            self._lock.release()
+
+    def _produce(self, batch: Batch) -> None:
+        first, last = batch.missing[0], batch.missing[-1]
+        # What lies between them is made again as it is.
+        destination = Destination(batch.folder, force=True)
+        request = Request(seconds=batch.seconds, natural=True)
+        for _ in produce(batch.model, request, destination, count=last - first + 1, seed=first):
+            pass
+
+
+def finished_model(project: Path, root: Path) -> Path | None:
+    """The model file that a finished run delivered."""
+    with suppress(DistillError, KeyError):
+        name = Path(read_report(Workspace(root), "register")["model"]).name
+        return next((path for path in (project / "models" / name, root / "models" / name) if path.is_file()), None)
+    return None
+
+
+def newest_model(project: Path) -> tuple[Path, Path | None] | None:
+    """The model of the run that finished last, with the run's folder; else the first of the library, without one."""
+    finished = []
+    for root in run_folders(project):
+        with suppress(DistillError):
+            if (at := finished_at(root)) is not None and (model := finished_model(project, root)) is not None:
+                finished.append((at, model, root))
+    if finished:
+        _, model, root = max(finished, key=lambda each: each[0])
+        return model, root
+    entries, _ = catalogue(project, registry=False)
+    files = [entry.files[0] for entry in entries if entry.files and entry.manifest.prior_metadata]
+    return (min(files), None) if files else None
+
+
+@lru_cache(maxsize=64)
+def longest(root: Path) -> float:
+    """How long a new sound may become, in s: as long as the longest that the run learned from, within limits."""
+    files = PreparedDataset(Workspace(root).prepared).manifest
+    seconds = float(files["seconds"][files["usable"]].max())
+    return min(MOST_SECONDS, max(LEAST_SECONDS, seconds))
+
+
+def library_name(project: Path, model: Path) -> str:
+    """What the other tabs call a model file of the project."""
+    assert model.suffix == EXTENSION
+    return model.relative_to(project).as_posix()

@@ -1,0 +1,142 @@
+"""The screen of the tab Start as HTML: what became of the sounds, how far the run is, and what there is to hear."""
+
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from distill.audio.sound import read_sound, to_mono
+from distill.dataset.scan import FileReport
+from distill.live.status import read_status
+from distill.pictures import waveform_path
+from distill.runs.standing import Standing
+from distill.ui.cards import filled, row_of
+from distill.ui.context import Context
+from distill.ui.first_takes import Batch, FirstTakes
+from distill.words import in_words
+
+WAVE_POINTS, WAVE_RATE = 160, 16_000
+# More names than anybody reads are counted.
+MOST_NAMED = 6
+DOING = {
+    "prepare": "Listening to your sounds",
+    "configure": "Listening to your sounds",
+    "train_vqvae": "Learning what your sounds are made of",
+    "train_prior": "Learning how a sound of yours goes on from one moment to the next",
+    "check_memorization": "Making sure that the new sounds are no copies of yours",
+    "train_vocoder": "Putting it all together",
+    "register": "Putting it all together",
+}
+NOTHING_YET = (
+    "Drop a few sounds of your own: 5 to 500 short ones, such as hits, notes or voices. "
+    "distill learns from them and makes new ones of the same kind."
+)
+
+
+def verdict(sounds: Path, reports: list[FileReport]) -> str:
+    """What became of the sounds, in words."""
+    usable = [report for report in reports if report.usable]
+    left_out = [report for report in reports if not report.usable]
+    seconds = sum(report.seconds for report in usable)
+    said = (
+        f"{len(usable)} of {len(reports)} sounds can be used" if left_out else f"All {len(usable)} sounds can be used"
+    )
+    if len(reports) == 1:
+        said = "The sound can be used" if usable else "The sound cannot be used"
+    lines = [f"<h3>{escape(sounds.name)}</h3>", f"<p><strong>{said}</strong>, {_length(seconds)} in all.</p>"]
+    if 0 < len(usable) < 5:
+        lines.append("<p class='d-warning'>With fewer than 5 sounds the new ones stay close to them.</p>")
+    if left_out:
+        named = "".join(
+            f"<li><strong>{escape(each.path)}</strong>: {escape(each.reason)}</li>" for each in left_out[:MOST_NAMED]
+        )
+        more = len(left_out) - MOST_NAMED
+        named += f"<li>and {more} more</li>" if more > 0 else ""
+        lines.append(f"<p>Left out:</p><ul>{named}</ul>")
+    return f"<section class='d-panel d-started' role='status'>{''.join(lines)}</section>"
+
+
+def progress(standing: Standing) -> str:
+    """What is done now, and how long it still takes."""
+    if standing.progress is None or standing.root is None or standing.kind == "finished":
+        return ""
+    now = standing.progress
+    if standing.kind == "stopped":
+        reason = f" {now.reason[:1].upper()}{now.reason[1:]}." if now.reason else ""
+        return f"<section class='d-panel'><h3>It was stopped.</h3><p>{escape(reason.strip())}</p></section>"
+    expected = ((read_status(standing.root, now.stage) or {}) if now.stage else {}).get("expected")
+    doing = DOING.get(now.stage or "prepare", "")
+    paused = "<p>It is paused, and goes on in the tab Train.</p>" if now.state == "paused" else ""
+    return (
+        f"<section class='d-panel'><h3>{doing} …</h3>{_bar(doing, expected)}{paused}"
+        "<p class='d-subdued'>It goes on when this page is closed, and is found here again.</p></section>"
+    )
+
+
+def takes(context: Context, standing: Standing, first_takes: FirstTakes) -> str:
+    """The sounds that there are to hear."""
+    parts = []
+    for batch in first_takes.of(standing):
+        trouble = first_takes.trouble(batch)
+        if trouble:
+            parts.append(f"<p class='d-warning'>No new sounds could be made: {escape(trouble)}</p>")
+        finished = standing.kind in ("finished", "empty", "sounds") and batch.model.is_relative_to(context.models)
+        cards = [_card(context, path, batch, known=finished) for path in batch.paths]
+        parts.append(f"<section class='d-wall'><h3>{_title(standing, batch, len(cards))}</h3>{row_of(cards)}</section>")
+    if not parts and standing.kind in ("empty", "sounds"):
+        return "<p class='d-empty'>The new sounds will be here, to be heard.</p>"
+    return "".join(parts)
+
+
+def _title(standing: Standing, batch: Batch, count: int) -> str:
+    name = escape(batch.model.stem)
+    making = f" Making {batch.count}, {count} are ready." if count < batch.count else ""
+    if standing.root is None:
+        return f"Meanwhile: new sounds of {name}.{making}"
+    if batch.model.stem.endswith("-first"):
+        return f"First tries, while it is still learning.{making}" if standing.kind != "finished" else "First tries"
+    return f"{batch.count} new sounds of {name}.{making}"
+
+
+def _card(context: Context, path: Path, batch: Batch, *, known: bool) -> str:
+    status = path.stat()
+    seconds, wave = _heard(path, status.st_mtime_ns, status.st_size)
+    return filled(
+        "take",
+        id=path.relative_to(context.generated).as_posix(),
+        name=path.stem,
+        file=path.name,
+        seconds=f"{seconds:.2f} s",
+        sound=context.link(path),
+        wave=wave,
+        width=WAVE_POINTS,
+        hidden="" if known else "hidden",
+    )
+
+
+@lru_cache(maxsize=1024)
+def _heard(path: Path, _changed: int, _size: int) -> tuple[float, str]:
+    """Duration in s and waveform of a sound, until its file changes."""
+    sound = read_sound(path)
+    mono = to_mono(sound, WAVE_RATE)
+    peak = float(abs(mono).max(initial=0.0)) or 1.0
+    return sound.seconds, waveform_path(mono / peak, WAVE_POINTS)
+
+
+def _bar(doing: str, expected: dict[str, Any] | None) -> str:
+    if not expected:
+        return "<p>How long it takes is known in a moment.</p>"
+    share = max(0.0, min(1.0, 1 - expected["left"] / max(1e-9, expected["total"])))
+    words = f"About {in_words(expected['left'])} left, of {in_words(expected['total'])} in all."
+    first = expected["first"]
+    if first:
+        words += f" The first sounds can be heard in about {in_words(first)}."
+    return (
+        f"<div class='d-progress' role='progressbar' aria-label='{escape(doing)}' aria-valuemin='0' "
+        f"aria-valuemax='100' aria-valuenow='{100 * share:.0f}' aria-valuetext='{words}'>"
+        f"<div style='width: {100 * share:.1f}%'></div></div><p>{words}</p>"
+    )
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,182 @@
+"""Where the tab Start stands, and what it lets hear: all of it from the disk."""
+
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from distill.artifact.model_file import read_model
+from distill.cli.main import app
+from distill.errors import DataError
+from distill.generation.sidecar import read_sidecar, sidecar_of
+from distill.live.events import Listeners
+from distill.live.stopping import StopRequest
+from distill.params import Params, with_settings
+from distill.runs.early import early_model
+from distill.runs.held import held
+from distill.runs.local import Way, train_folder
+from distill.runs.plans import SKETCH
+from distill.runs.standing import begin_with, begun, standing_of
+from distill.stages.workspace import Workspace
+from page_util import make_sounds, settings, wait
+from registry_util import model_file
+
+PARAMS = with_settings(Params(), settings())
+
+
+def trained(project: Path, *, until: str | None = None) -> Path:
+    """The folder of a tiny run of the project's sounds."""
+    watch: Any = lambda _workspace: nullcontext(lambda _event: None)  # noqa: E731
+    way = Way(project, "tiny", None, False, "cli", Listeners(), watch, StopRequest())
+    return train_folder(project / "kit", PARAMS, way, until=until).workspace
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a finished run."""
+    project = tmp_path_factory.mktemp("finished")
+    make_sounds(project / "kit", 6)
+    trained(project)
+    return project
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that project."""
+    return shutil.copytree(finished, tmp_path / "project", symlinks=True)
+
+
+def test_it_goes_from_nothing_over_sounds_and_a_run_to_the_end(project: Path) -> None:
+    (root,) = (project / "runs").iterdir()
+    assert standing_of(project).kind == "empty"
+    with pytest.raises(DataError, match="no such folder"):
+        begin_with(project, project / "nothing")
+    begin_with(project, project / "kit")
+    assert (standing_of(project).kind, standing_of(project).sounds) == ("sounds", project / "kit")
+    begun(project, root)
+    assert (standing_of(project).kind, standing_of(project).root) == ("finished", root)
+    # The same sounds again change nothing, other ones begin anew.
+    begin_with(project, project / "kit")
+    assert standing_of(project).kind == "finished"
+    make_sounds(project / "other", 6)
+    begin_with(project, project / "other")
+    assert standing_of(project).kind == "sounds"
+    begin_with(project, None)
+    assert standing_of(project).kind == "empty"
+
+
+def test_a_run_that_goes_on_elsewhere_is_found_and_one_that_is_gone_is_forgotten(project: Path) -> None:
+    (root,) = (project / "runs").iterdir()
+    begin_with(project, project / "kit")
+    with held(root):
+        assert (standing_of(project).kind, standing_of(project).root) == ("running", root)
+    assert standing_of(project).kind == "sounds"
+    begun(project, root)
+    shutil.rmtree(root)
+    assert standing_of(project).kind == "sounds"
+    shutil.rmtree(project / "kit")
+    assert standing_of(project).kind == "empty"
+
+
+def test_a_note_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:
+    (tmp_path / ".distill").mkdir()
+    (tmp_path / ".distill" / "start.json").write_text("{")
+    assert standing_of(tmp_path).kind == "empty"
+    with pytest.raises(DataError, match="choose sounds first"):
+        begun(tmp_path, tmp_path)
+
+
+def test_a_run_can_be_heard_before_it_has_finished(tmp_path: Path) -> None:
+    make_sounds(tmp_path / "kit", 6)
+    root = trained(tmp_path, until="train_vqvae")
+    assert early_model(root) is None
+    root = trained(tmp_path, until="train_prior")
+    workspace = Workspace(root)
+    path = early_model(root)
+    assert path is not None
+    whole = read_model(path)
+    assert (whole.manifest.metadata.name, whole.manifest.memorization) == ("tiny-first", None)
+    # While the prior still learns there are its checkpoints: the best of them is the same.
+    path.unlink()
+    workspace.prior.unlink()
+    again = early_model(root)
+    assert again is not None
+    found = read_model(again)
+    assert found.manifest.prior_config == whole.manifest.prior_config
+    assert whole.prior_state is not None
+    assert found.prior_state is not None
+    assert all(torch.equal(found.prior_state[name], value) for name, value in whole.prior_state.items())
+    assert early_model(root) == again
+
+
+def test_sounds_are_made_once_and_those_that_are_missing_again(project: Path) -> None:
+    pytest.importorskip("gradio")
+    from distill.ui.context import Context
+    from distill.ui.first_takes import WALL, FirstTakes
+    from distill.ui.start_view import takes
+
+    (root,) = (project / "runs").iterdir()
+    begin_with(project, project / "kit")
+    begun(project, root)
+    context, standing = Context(project), standing_of(project)
+    first_takes = FirstTakes(context)
+
+    def made() -> list[Path]:
+        (batch, *_) = first_takes.of(standing)
+        assert first_takes.trouble(batch) == ""
+        return batch.paths
+
+    paths = wait(lambda: len(found := made()) == WALL and found)
+    assert paths[3] == project / "generated" / root.name / "tiny_0003.wav"
+    assert read_sidecar(sidecar_of(paths[3])).sound.seed == 3
+    before = {path: path.read_bytes() for path in paths}
+    for path in (paths[2], sidecar_of(paths[5])):
+        path.unlink()
+    wait(lambda: len(made()) == WALL)
+    assert {path: path.read_bytes() for path in paths} == before
+    page = takes(context, standing, first_takes)
+    assert page.count("d-play") == WALL
+    assert "16 new sounds of tiny." in page
+    # Another server on the same project finds them.
+    assert FirstTakes(Context(project)).of(standing)[0].paths == paths
+
+
+def test_without_sounds_a_model_of_the_project_is_heard(tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    from distill.ui.context import Context
+    from distill.ui.first_takes import GREETING, FirstTakes
+    from distill.ui.start_view import takes
+
+    first_takes, standing = FirstTakes(Context(tmp_path)), standing_of(tmp_path)
+    assert first_takes.of(standing) == []
+    assert "will be here" in takes(Context(tmp_path), standing, first_takes)
+    model_file(tmp_path / "models" / "bells.distill")
+    wait(lambda: len(first_takes.of(standing)[0].paths) == GREETING)
+    assert "Meanwhile: new sounds of bells." in takes(Context(tmp_path), standing, first_takes)
+
+
+def test_what_became_of_the_sounds_is_said_in_plain_words(tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    from distill.dataset.scan import scan
+    from distill.ui.start_view import verdict
+
+    make_sounds(tmp_path / "kit", 6)
+    assert "All 6 sounds can be used" in verdict(tmp_path / "kit", scan(tmp_path / "kit"))
+    for number in range(9):
+        (tmp_path / "kit" / f"<b>{number}.wav").write_text("no sound")
+    said = verdict(tmp_path / "kit", scan(tmp_path / "kit"))
+    assert "6 of 15 sounds can be used" in said
+    assert "&lt;b&gt;0.wav" in said
+    assert "and 3 more" in said
+    assert "<b>" not in said
+
+
+def test_the_command_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["start", str(tmp_path / "nothing"), "--project", str(tmp_path)])
+    assert isinstance(result.exception, DataError)
+    assert "no such folder of sounds" in str(result.exception)
+    assert SKETCH.name in CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).output

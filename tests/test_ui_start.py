@@ -1,0 +1,82 @@
+"""The tab Start in a browser: from a folder of sounds to new ones in three acts, with reloads on the way."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser_util import Watched
+from distill.errors import DistillError
+from distill.runs.folder import run_folders
+from distill.runs.progress import alive
+from distill.runs.stopping import stop
+from page_util import make_sounds, served, wait
+
+pytest.importorskip("gradio")
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+# Learning takes its time on a machine that has other work.
+LONG = 600_000
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    project = tmp_path / "project"
+    project.mkdir()
+    yield project
+    for root in run_folders(project):
+        with suppress(DistillError):
+            stop(root)
+        wait(lambda root=root: not alive(root))
+
+
+def test_from_sounds_to_new_ones_in_three_acts(project: Path, chromium: Any, tmp_path: Path) -> None:
+    make_sounds(tmp_path / "kit", 5)
+    with served(project, str(tmp_path / "kit"), "--no-browser", command="start") as server:
+        watched = Watched(chromium, server)
+        page = watched.open("Start")
+        page.get_by_text("All 5 sounds can be used").wait_for()
+        page.get_by_text(re.compile(r"Sketch \(about")).wait_for()
+        page.get_by_label(re.compile("Sketch")).check()
+        page.locator("#start-go").click()
+        bar = page.locator("#start-live").get_by_role("progressbar")
+        bar.wait_for(timeout=LONG)
+        page.get_by_text("left, of").wait_for()
+        page.reload()
+        bar.wait_for(timeout=LONG)
+        cards = page.locator("#start-live .d-card")
+        cards.first.wait_for(timeout=LONG)
+        with page.expect_response(lambda answer: "/media/" in answer.url) as answer:
+            cards.first.locator(".d-play").click()
+        assert answer.value.status in (200, 206)
+        page.get_by_text("16 new sounds of kit-sketch.").wait_for(timeout=LONG)
+        page.reload()
+        wait(lambda: page.locator("#start-live .d-wall").first.locator(".d-card").count() == 16)
+        page.locator("#start-more").click()
+        wait(lambda: "kit-sketch" in page.locator("#generate-model input").input_value())
+        watched.show("Start")
+        cards.first.get_by_text("To the codes").click()
+        page.locator("#codes-grid .cells").wait_for()
+        assert page.locator(".toast-body").count() == 0
+        assert (watched.elsewhere, watched.errors) == ([], [])
+        watched.context.close()
+
+
+def test_sounds_that_are_dropped_are_there_after_a_reload(project: Path, chromium: Any, tmp_path: Path) -> None:
+    make_sounds(tmp_path / "kit", 5)
+    with served(project) as server:
+        watched = Watched(chromium, server)
+        page = watched.open("Start")
+        page.get_by_text("Drop a few sounds of your own").wait_for()
+        page.locator("#start-files input[type=file]").set_input_files(sorted((tmp_path / "kit").iterdir()))
+        page.get_by_text("All 5 sounds can be used").wait_for()
+        page.reload()
+        page.get_by_text("All 5 sounds can be used").wait_for()
+        assert len(list((project / "data" / "my-sounds").iterdir())) == 5
+        page.locator("#start-other").click()
+        page.get_by_text("Drop a few sounds of your own").wait_for()
+        assert (watched.elsewhere, watched.errors) == ([], [])
+        watched.context.close()
