@@ -122,8 +122,8 @@ def _tier(file_count: int) -> Tier:
 TUNED_VQVAE_STEPS = (10, 225, 3000)
 TUNED_PRIOR_STEPS = (20, 720, 4000)
 # The preset `sketch` is the same with as many steps as two minutes have room for, whatever the number of files.
-SKETCH_VQVAE_STEPS = (0, 80, 80)
-SKETCH_PRIOR_STEPS = (0, 200, 200)
+SKETCH_VQVAE_STEPS = (0, 100, 100)
+SKETCH_PRIOR_STEPS = (0, 240, 240)
 # A step of the prior has at most so many codes: 32 sounds of 3.6 s, or 8 windows of a long one.
 TUNED_PRIOR_STEP_CODES = 16_384
 # The best epoch, an early stop, a plateau and a curve need as many.

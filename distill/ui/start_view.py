@@ -62,8 +62,9 @@ def progress(standing: Standing) -> str:
         return ""
     now = standing.progress
     if standing.kind == "stopped":
-        reason = f" {now.reason[:1].upper()}{now.reason[1:]}." if now.reason else ""
-        return f"<section class='d-panel'><h3>It was stopped.</h3><p>{escape(reason.strip())}</p></section>"
+        failed = now.reason and not now.reason.startswith("interrupted")
+        said = now.reason if failed else "What it has learned so far is kept: it goes on from there."
+        return f"<section class='d-panel'><h3>It was stopped.</h3><p>{escape(said)}</p></section>"
     expected = ((read_status(standing.root, now.stage) or {}) if now.stage else {}).get("expected")
     doing = DOING.get(now.stage or "prepare", "")
     paused = "<p>It is paused, and goes on in the tab Train.</p>" if now.state == "paused" else ""
