@@ -71,7 +71,7 @@ def begun(project: Path, root: Path | None) -> None:
     sounds = standing_of(project).sounds
     if sounds is None:
         raise DataError("choose sounds first")
-    _note(project, source_of(project, sounds), root and root.name)
+    _note(project, source_of(project, sounds), root.name if root else None)
 
 
 def _root(project: Path, name: str | None) -> Path | None:
