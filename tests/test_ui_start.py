@@ -57,6 +57,9 @@ def test_from_sounds_to_new_ones_in_three_acts(project: Path, chromium: Any, tmp
         wait(lambda: page.locator("#start-live .d-wall").first.locator(".d-card").count() == 16)
         page.locator("#start-more").click()
         wait(lambda: "kit-sketch" in page.locator("#generate-model input").input_value())
+        # The run that was begun is the one that the other tabs look at.
+        watched.show("Train")
+        assert page.locator("#train-run input").input_value().startswith("kit-")
         watched.show("Start")
         cards.first.get_by_text("To the codes").click()
         page.locator("#codes-grid .cells").wait_for()

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from distill.artifact.manifest import Manifest
-from distill.artifact.model_file import ModelFile, read_model, write_model
+from distill.artifact.model_file import EXTENSION, ModelFile, read_model, write_model
 from distill.artifact.prior_file import PriorFile, read_prior
 from distill.configs import PriorConfig
 from distill.errors import DistillError
@@ -27,7 +27,10 @@ def early_model(root: Path) -> Path | None:
         StorageError: it cannot be written.
     """
     workspace = Workspace(root)
-    target = root / ".distill" / "first" / f"{workspace.params().model.name}-first.distill"
+    if not workspace.vqvae.is_file():
+        return None
+    name = f"{workspace.params().model.name}-first"
+    target = root / ".distill" / "first" / f"{name}{EXTENSION}"
     if target.is_file():
         return target
     # What is written meanwhile is read the next time.
@@ -35,16 +38,15 @@ def early_model(root: Path) -> Path | None:
         position = None if workspace.prior.is_file() else _ripe(workspace)
         if position or workspace.prior.is_file():
             model = read_model(workspace.vqvae)
-            prior = (
-                _so_far(workspace, model, position)
-                if position
-                else read_prior(workspace.prior, vqvae_digest=model.digest)
-            )
-            target.parent.mkdir(parents=True, exist_ok=True)
-            name = f"{workspace.params().model.name}-first"
+            if position:
+                prior = _so_far(workspace, model, position)
+            else:
+                prior = read_prior(workspace.prior, vqvae_digest=model.digest)
             metadata = model.manifest.metadata.model_copy(update={"name": name})
             changes = {"metadata": metadata, "prior_config": prior.config, "prior_metadata": prior.metadata}
-            write_model(target, Manifest(**{**dict(model.manifest), **changes}), model.vqvae_state, prior.state)
+            manifest = Manifest(**{**dict(model.manifest), **changes})
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_model(target, manifest, model.vqvae_state, prior.state)
             return target
     return None
 

@@ -40,7 +40,7 @@ def build_app(context: Context) -> gr.Blocks:
             with gr.Tab("Library", id="library") as tab:
                 library.build(context, studio, tab)
         with start_tab:
-            start.build(context, studio, [looked_at])
+            start.build(context, studio, looked_at)
         choices = [studio.generate_model, studio.codes_model]
         blocks.load(told(studio.first_offered), None, choices, show_progress="hidden")
     return blocks

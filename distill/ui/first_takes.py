@@ -88,11 +88,11 @@ class FirstTakes:
         try:
             model = finished_model(self.context.project, root) if standing.kind == "finished" else None
             early = early_model(root)
-            folder = self.context.generated / root.name
-            seconds = longest(root)
+            seconds = longest(root) if early or model else 0.0
         except DistillError as error:
             logger.warning("no sounds yet: %s", error)
             return []
+        folder = self.context.generated / root.name
         batches = [Batch(model, folder, WALL, seconds)] if model else []
         if early is not None:
             batches.append(Batch(early, folder, FIRST, seconds))

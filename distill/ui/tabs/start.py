@@ -32,13 +32,13 @@ TITLES = {SKETCH.name: "Sketch", BEST.name: "Best"}
 MEASURING = "Looking how fast this machine is …"
 
 
-def build(context: Context, studio: Studio, run_choices: list[gr.Dropdown]) -> None:
+def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
     """Put the tab's controls into the open tab.
 
     Args:
         context: the page's surroundings.
         studio: what leads to the tabs Generate and Codes.
-        run_choices: the choices of a training in other tabs, which show the one that is begun here.
+        looked_at: the choice of a training in other tabs, which show the one that is begun here.
     """
     project = context.project
     with gr.Column(visible=False, elem_id="start-empty") as empty:
@@ -163,10 +163,10 @@ def build(context: Context, studio: Studio, run_choices: list[gr.Dropdown]) -> N
             raise DataError("nothing was begun here so far")
         return root
 
-    def known_runs() -> list[Any]:
+    def known_run() -> Any:
         """What was begun here is what the other tabs look at."""
         root = standing_of(project).root
-        return [chosen(context, root.name) if root else gr.skip() for _ in run_choices]
+        return chosen(context, root.name) if root else gr.skip()
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     screen = [empty, ready, live, halt, resume, more, anew]
@@ -182,7 +182,7 @@ def build(context: Context, studio: Studio, run_choices: list[gr.Dropdown]) -> N
 
     follow(gr.on(None, lambda: None, None, None, **quiet))
     follow(files.upload(told(dropped), files, None, **quiet))
-    follow(go.click(told(started), plan, None, **quiet)).then(known_runs, None, run_choices, **quiet)
+    follow(go.click(told(started), plan, None, **quiet)).then(known_run, None, looked_at, **quiet)
     for button, handler in ((halt, stopped), (resume, resumed), (anew, leave), (other, forget)):
         follow(button.click(told(handler), None, None, **quiet))
     more.click(told(make_more), None, [studio.generate_model, studio.codes_model, studio.tabs], **quiet)
