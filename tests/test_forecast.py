@@ -193,7 +193,14 @@ def test_status_and_listeners_say_the_same_of_a_real_run(tmp_path: Path, monkeyp
     listener(TrainingStarted("train_vqvae", 0, 9, 1))
     listener(Expected("train_vqvae", 30.0, 40.0, 20.0))
     listener(StageFinished("train_vqvae", {}, 1.0))
-    assert (read_status(tmp_path, "train_vqvae") or {})["expected"] == {"left": 30.0, "total": 40.0, "first": 20.0}
+    said = {"left": 30.0, "total": 40.0, "first": 20.0}
+    assert (read_status(tmp_path, "train_vqvae") or {})["expected"] == said
+    listener(Progress("train_prior", 1, 2, "columns of codes"))
+    assert (read_status(tmp_path, "train_prior") or {})["expected"] == said
+    listener(Expected("train_prior", 9.0, 40.0, 0.0))
+    listener(StageFinished("train_prior", {}, 1.0))
+    listener(Expected("train_prior", 8.0, 40.0, 0.0))
+    assert (read_status(tmp_path, "train_prior") or {})["expected"]["left"] == 8
     # Of a run that has ended nothing is expected.
     assert state_of(outcome.workspace)["expected"] is None
 

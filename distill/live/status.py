@@ -118,7 +118,9 @@ class StatusListener:
     def _take(self, event: Event) -> None:
         if event.stage != self.values.get("stage"):
             self.before = read_status(self.root, event.stage) or {}
-            self.values = {"schema": SCHEMA, "stage": event.stage, "state": "running", "pid": os.getpid()}
+            # What is expected of the whole run holds from one stage to the next.
+            expected = {name: self.values[name] for name in ("expected",) if name in self.values}
+            self.values = {"schema": SCHEMA, "stage": event.stage, "state": "running", "pid": os.getpid(), **expected}
             self.written = 0.0
         now = time.monotonic()
         match event:
@@ -126,6 +128,8 @@ class StatusListener:
                 self.values |= {"done": event.done, "total": event.total, "unit": event.unit}
             case Expected():
                 self.values |= {"expected": {"left": event.left, "total": event.total, "first": event.first}}
+                if self.values["state"] == "finished":
+                    self.written = 0.0
             case TrainingStarted():
                 self.begun, self.first_step = now, event.step
                 self.values |= {"done": event.step, "total": event.total_steps, "unit": "steps"}
