@@ -186,6 +186,6 @@ def test_memory_does_not_grow_with_the_length_of_the_sounds(tmp_path: Path) -> N
         child.start()
         peaks.append(queue.get())
         child.join()
-    # A minute in one piece, with its copy, takes 250 MiB, so that two more would take 500. In pieces it is some pages of
-    # the sound and what the allocator keeps, which differs from machine to machine.
+    # A minute in one piece, with its copy, takes 250 MiB, so that two more would take 500. In pieces it is some pages
+    # of the sound and what the allocator keeps, which differs from machine to machine.
     assert peaks[1] - peaks[0] < 150, peaks

@@ -11,11 +11,12 @@ from distill.errors import DistillError
 from distill.live.folder import RunFolder
 from distill.live.status import read_status
 from distill.runs.effort import FIRST_SHARE
-from distill.stages.train_prior import STAGE, prior_file
+from distill.stages.train_prior import prior_file
 from distill.stages.workspace import Workspace, read_config, section
 from distill.training.checkpoint import Checkpoints
 from distill.training.loop import Trained
 from distill.training.position import Position, checkpoint_files, read_position
+from distill.training.prior import STAGE
 
 
 def early_model(root: Path) -> Path | None:
