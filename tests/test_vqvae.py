@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill.models.codebooks import nearest_codes
 from distill.models.grid import decode_grid, encode_grid, grid_to_indices, indices_to_grid
 from distill.models.health import health_of_counts, judge, usage_counts, utilization_warnings
 from distill.models.losses import log_spectral_distance, spectral_terms, total_loss
@@ -61,6 +62,36 @@ def test_decoding_the_indices_gives_what_the_forward_pass_gave(levels: int) -> N
         assert model.quantizer.get_output_from_indices(indices).shape == (2, 48, 16)
         library = model.quantizer.rvq.get_output_from_indices(indices)
         assert torch.allclose(model.quantizer.get_output_from_indices(indices), library, atol=1e-6)
+
+
+@pytest.mark.parametrize(("batch", "length"), [(1, 1), (1, 48), (3, 700)])
+@pytest.mark.parametrize(("size", "levels"), [(8, 1), (64, 4), (256, 3)])
+def test_codes_are_searched_as_the_library_does(size: int, levels: int, batch: int, length: int) -> None:
+    torch.manual_seed(0)
+    quantizer = QuantizerWrapper(
+        dim=16, codebook_size=size, num_quantizers=levels, decay=0.9, threshold_ema_dead_code=0
+    )
+    quantizer.place_codes(torch.randn(2 * size, 16))
+    vectors = torch.randn(batch, length, 16)
+    # As near as a vector can be, and as near to two codes.
+    vectors[0, 0] = quantizer.codebooks[0, 1]
+    quantizer.rvq.layers[0]._codebook.embed[0, 3] = quantizer.codebooks[0, 2]
+    quantizer.eval()
+    of_the_library, indices, _ = quantizer.rvq(vectors)
+    found, searched = nearest_codes(vectors, quantizer.codebooks)
+    assert torch.equal(found, of_the_library)
+    assert torch.equal(searched, indices)
+
+
+def test_a_model_that_is_only_used_is_the_trained_one() -> None:
+    trained = trained_a_little()
+    used = ConvVQVAE(codebook_dim=16, codebook_size=8, dropout=0.0, trainable=False).eval()
+    used.load_state_dict(trained.state_dict())
+    assert list(used.state_dict()) == list(trained.state_dict())
+    with torch.no_grad():
+        mel = torch.rand(2, 1, 128, 94)
+        for one, other in zip(used(mel), trained(mel), strict=True):
+            assert torch.equal(one, other)
 
 
 def test_commitment_is_the_same_in_training_and_in_evaluation() -> None:

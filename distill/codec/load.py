@@ -59,7 +59,7 @@ def build_networks(
     """
     if prior_config is None:
         prior_config, prior_state = model.manifest.prior_config, model.prior_state
-    vqvae = ConvVQVAE(**model.manifest.vqvae_config.arguments())
+    vqvae = ConvVQVAE(**model.manifest.vqvae_config.arguments(), trainable=False)
     _fill(vqvae, model.vqvae_state, path)
     prior = None if prior_config is None else _prior(model, prior_config, prior_state or {}, path)
     return Networks(vqvae.eval(), prior, path, _vocoder(model, path))

@@ -1,13 +1,14 @@
 """The residual vector quantizer between encoder and decoder."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from vector_quantize_pytorch import ResidualVQ
 
 import distill.arithmetic  # noqa: F401
+from distill.models.codebooks import Codebooks, nearest_codes
 from distill.models.health import Health, health_of_counts, usage_counts
 
 
@@ -29,6 +30,8 @@ class QuantizerWrapper(nn.Module):
 
     The commitment distance means the same in training and in evaluation: the mean squared distance of
     each level's residual to the code chosen for it (van den Oord et al. 2017, equation 3, third term).
+
+    With `trainable=False` the codes can only be looked up and searched, and the library is not loaded.
     """
 
     def __init__(
@@ -40,9 +43,17 @@ class QuantizerWrapper(nn.Module):
         decay: float,
         threshold_ema_dead_code: float,
         kmeans_iters: int = 10,
+        trainable: bool = True,
     ) -> None:
         super().__init__()
         self.codebook_size = codebook_size
+        # Both name their parts alike.
+        self.rvq: Any
+        if not trainable:
+            self.rvq = Codebooks(dim=dim, codebook_size=codebook_size, num_quantizers=num_quantizers)
+            return
+        from vector_quantize_pytorch import ResidualVQ
+
         self.rvq = ResidualVQ(
             dim=dim,
             codebook_size=codebook_size,
@@ -72,8 +83,12 @@ class QuantizerWrapper(nn.Module):
         """Quantize `[batch, seq, dim]`, in fp32 whatever the precision around it."""
         with torch.autocast(vectors.device.type, enabled=False):
             vectors = vectors.float()
-            output, indices, losses = self.rvq(vectors)
-            commitment = losses.mean() if self.training else self._commitment(vectors, indices)
+            if self.training:
+                output, indices, losses = self.rvq(vectors)
+                commitment = losses.mean()
+            else:
+                output, indices = nearest_codes(vectors, self.codebooks)
+                commitment = self._commitment(vectors, indices)
         return Quantized(output, indices, commitment)
 
     def configure(self, *, decay: float, threshold_ema_dead_code: float) -> None:

@@ -51,6 +51,8 @@ class ConvVQVAE(nn.Module):
     Input and output are log-mel spectrograms `[batch, 1, n_mels, frames]` of any number of frames, padded with
     silence to multiples of 16 inside and cropped back. A position of the code grid covers 16 bins by 16 frames;
     positions are in row-major order over `[bands, columns]`, the band changing slowest.
+
+    With `trainable=False` it is for evaluation alone, and is there in half the time.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class ConvVQVAE(nn.Module):
         dropout: float = 0.2,
         *,
         kmeans_iters: int = 10,
+        trainable: bool = True,
     ) -> None:
         super().__init__()
         self.codebook_dim = codebook_dim
@@ -78,6 +81,7 @@ class ConvVQVAE(nn.Module):
             decay=decay,
             threshold_ema_dead_code=threshold_ema_dead_code,
             kmeans_iters=kmeans_iters,
+            trainable=trainable,
         )
         self.decoder = VQDecoder(codebook_dim, dropout)
 

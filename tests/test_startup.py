@@ -1,0 +1,39 @@
+"""Commands that use a model load what they use, and not what trains one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from model_example import write_example
+
+SCRIPT = """
+import sys
+from distill.cli.main import main
+
+COMMANDS = (
+    "generate bells.distill --duration 0.3 -o .",
+    "encode bells.distill bells_0000.wav -o a.json",
+    "codes set a.json 1 --columns 0",
+    "codes randomize bells.distill a.json --levels 0",
+    "decode bells.distill a.json -o b.wav",
+)
+for command in COMMANDS:
+    sys.argv = ["distill", *command.split()]
+    main_ended = None
+    try:
+        main()
+    except SystemExit as ended:
+        main_ended = ended.code
+    assert not main_ended, command
+loaded = {"vector_quantize_pytorch", "torch._dynamo", "mlflow", "pandas", "matplotlib"} & set(sys.modules)
+assert not loaded, loaded
+"""
+
+
+def test_a_model_is_used_without_what_trains_one(tmp_path: Path) -> None:
+    write_example(tmp_path / "bells.distill")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert not done.returncode, done.stderr
+    assert (tmp_path / "b.wav").stat().st_size
