@@ -15,10 +15,10 @@ from distill.memorization.runs import NGRAM
 from distill.memorization.statistics import LEAST_SOUNDS, chance_of, rank_statistic
 
 # A copy that was shifted in time, softened or made noisy comes this near; see docs/memorization.md for the figures.
-MOST_COPY_DISTANCE = 0.15
-# A run has to have as many codes that count as this many columns have codes before it can be called a copy: mostly two
-# to four columns, as much of a column is silent.
-LEAST_COLUMNS = 1
+MOST_COPY_DISTANCE = 0.1
+# A run has to have more codes that count than this share of a column's before it can be called a copy. Only some of a
+# column's codes sound, in speech two of three, and unrelated sounds share no such run.
+LEAST_COLUMNS = 0.5
 # And be most of its sound, or this much longer than most runs that unrelated sounds share.
 WHOLE_COPY = 0.8
 RUN_TOLERANCE = 1.5
