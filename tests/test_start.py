@@ -156,7 +156,11 @@ def test_without_sounds_a_model_of_the_project_is_heard(tmp_path: Path) -> None:
     assert "will be here" in takes(Context(tmp_path), standing, first_takes)
     model_file(tmp_path / "models" / "bells.distill")
     wait(lambda: len(first_takes.of(standing)[0].paths) == GREETING)
-    assert "Meanwhile: new sounds of bells." in takes(Context(tmp_path), standing, first_takes)
+    page = takes(Context(tmp_path), standing, first_takes)
+    assert "Meanwhile: new sounds of bells." in page
+    # Nobody asked for them: they are not among the generated sounds, nor known to other tabs.
+    assert not (tmp_path / "generated").exists()
+    assert page.count(" hidden") == GREETING
 
 
 def test_what_became_of_the_sounds_is_said_in_plain_words(tmp_path: Path) -> None:

@@ -55,6 +55,10 @@ def test_from_sounds_to_new_ones_in_three_acts(project: Path, chromium: Any, tmp
         page.get_by_text("16 new sounds of kit-sketch.").wait_for(timeout=LONG)
         page.reload()
         wait(lambda: page.locator("#start-live .d-wall").first.locator(".d-card").count() == 16)
+        # One sound after the other is played.
+        plays = page.locator("#start-live .d-wall").first.locator(".d-play")
+        page.get_by_role("button", name="Hear all").first.click()
+        wait(lambda: "d-on" in (plays.nth(1).get_attribute("class") or ""))
         page.locator("#start-more").click()
         wait(lambda: "kit-sketch" in page.locator("#generate-model input").input_value())
         # The run that was begun is the one that the other tabs look at.

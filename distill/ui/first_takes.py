@@ -28,6 +28,7 @@ LOCK = ".making.lock"
 # Sounds of training sounds that are longer are cut off here.
 MOST_SECONDS = 10.0
 LEAST_SECONDS = 1.0
+GREETING_SECONDS = 3.0
 
 logger = logging.getLogger(__name__)
 
@@ -105,8 +106,13 @@ class FirstTakes:
         if found is None:
             return []
         model, root = found
-        folder = self.context.generated / (root.name if root else f"{model.stem}-model")
-        return [Batch(model, folder, GREETING, longest(root) if root else 3.0)]
+        if root is not None:
+            made = Batch(model, self.context.generated / root.name, GREETING, longest(root))
+            if not made.missing:
+                return [made]
+        # Nobody asked for these: they do not lie among the generated sounds.
+        folder = self.context.project / ".distill" / "greeting" / model.stem
+        return [Batch(model, folder, GREETING, longest(root) if root else GREETING_SECONDS)]
 
     def _make(self, batch: Batch) -> None:
         """Make what is missing of a batch, unless somebody else does."""

@@ -81,9 +81,12 @@ def takes(context: Context, standing: Standing, first_takes: FirstTakes) -> str:
         trouble = first_takes.trouble(batch)
         if trouble:
             parts.append(f"<p class='d-warning'>No new sounds could be made: {escape(trouble)}</p>")
-        finished = standing.kind in ("finished", "empty", "sounds") and batch.model.is_relative_to(context.models)
-        cards = [_card(context, path, batch, known=finished) for path in batch.paths]
-        parts.append(f"<section class='d-wall'><h3>{_title(standing, batch, len(cards))}</h3>{row_of(cards)}</section>")
+        # What the other tabs know: generated sounds of a model of the library.
+        known = batch.model.is_relative_to(context.models) and batch.folder.is_relative_to(context.generated)
+        cards = [_card(context, number, path, known=known) for number, path in enumerate(batch.paths, 1)]
+        title = f"<h3>{_title(standing, batch, len(cards))}</h3>"
+        all_of_them = "<button type='button' class='d-button d-all'>Hear all</button>" if cards else ""
+        parts.append(f"<section class='d-wall'><header>{title}{all_of_them}</header>{row_of(cards)}</section>")
     if not parts and standing.kind in ("empty", "sounds"):
         return "<p class='d-empty'>The new sounds will be here, to be heard.</p>"
     return "".join(parts)
@@ -99,12 +102,13 @@ def _title(standing: Standing, batch: Batch, count: int) -> str:
     return f"{batch.count} new sounds of {name}.{making}"
 
 
-def _card(context: Context, path: Path, batch: Batch, *, known: bool) -> str:
+def _card(context: Context, number: int, path: Path, *, known: bool) -> str:
     status = path.stat()
     seconds, wave = _heard(path, status.st_mtime_ns, status.st_size)
     return filled(
         "take",
-        id=path.relative_to(context.generated).as_posix(),
+        id=path.relative_to(context.generated).as_posix() if known else "",
+        number=number,
         name=path.stem,
         file=path.name,
         seconds=f"{seconds:.2f} s",

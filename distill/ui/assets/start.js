@@ -57,4 +57,35 @@ function parsed(text) {
   return [...template.content.childNodes];
 }
 
+let asked = 0;
+
+/** Play the sounds of a wall one after the other, until somebody plays or stops one. */
+async function hearAll(wall) {
+  const mine = ++asked;
+  for (const button of [...wall.querySelectorAll(".d-play")]) {
+    button.click();
+    await silence(button);
+    if (mine !== asked || !button.isConnected) return;
+  }
+}
+
+/** Once a play button no longer plays. */
+function silence(button) {
+  return new Promise((resolve) => {
+    const observer = new MutationObserver(() => {
+      if (button.classList.contains("d-on")) return;
+      observer.disconnect();
+      resolve();
+    });
+    observer.observe(button, { attributes: true, attributeFilter: ["class"] });
+  });
+}
+
+document.addEventListener("click", (event) => {
+  if (!event.isTrusted) return;
+  const all = event.target.closest?.(".d-all");
+  if (all) hearAll(all.closest(".d-wall"));
+  else if (event.target.closest?.(".d-play, .d-sound")) asked += 1;
+}, true);
+
 customElements.define("distill-start", Start);
