@@ -26,6 +26,8 @@ from page_util import make_sounds, settings, wait
 from registry_util import model_file
 
 PARAMS = with_settings(Params(), settings())
+# Beside other work it takes its time.
+LONG = 240.0
 
 
 def trained(project: Path, *, until: str | None = None) -> Path:
@@ -130,13 +132,13 @@ def test_sounds_are_made_once_and_those_that_are_missing_again(project: Path) ->
         assert first_takes.trouble(batch) == ""
         return batch.paths
 
-    paths = wait(lambda: len(found := made()) == WALL and found)
+    paths = wait(lambda: len(found := made()) == WALL and found, LONG)
     assert paths[3] == project / "generated" / root.name / "tiny_0003.wav"
     assert read_sidecar(sidecar_of(paths[3])).sound.seed == 3
     before = {path: path.read_bytes() for path in paths}
     for path in (paths[2], sidecar_of(paths[5])):
         path.unlink()
-    wait(lambda: len(made()) == WALL)
+    wait(lambda: len(made()) == WALL, LONG)
     assert {path: path.read_bytes() for path in paths} == before
     page = takes(context, standing, first_takes)
     assert page.count("d-play") == WALL
@@ -155,7 +157,7 @@ def test_without_sounds_a_model_of_the_project_is_heard(tmp_path: Path) -> None:
     assert first_takes.of(standing) == []
     assert "will be here" in takes(Context(tmp_path), standing, first_takes)
     model_file(tmp_path / "models" / "bells.distill")
-    wait(lambda: len(first_takes.of(standing)[0].paths) == GREETING)
+    wait(lambda: len(first_takes.of(standing)[0].paths) == GREETING, LONG)
     page = takes(Context(tmp_path), standing, first_takes)
     assert "Meanwhile: new sounds of bells." in page
     # Nobody asked for them: they are not among the generated sounds, nor known to other tabs.

@@ -62,12 +62,16 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
         with gr.Row():
             go = gr.Button("Go", variant="primary", scale=3, elem_id="start-go")
             other = gr.Button("Take other sounds", scale=1, min_width=150, elem_id="start-other")
+    with gr.Row(visible=False, elem_id="start-done") as done:
+        more = gr.Button("Make more sounds", variant="primary", scale=2, elem_id="start-more")
+        again = gr.Button("Learn them again", scale=1, min_width=160, elem_id="start-again")
+        others = gr.Button("Take other sounds", scale=1, min_width=160)
     live = cards_component("start-live", "")
-    with gr.Row():
-        halt = gr.Button("Stop", visible=False, size="md", scale=0, min_width=140, elem_id="start-stop")
-        resume = gr.Button("Go on", visible=False, variant="primary", scale=2, elem_id="start-resume")
-        more = gr.Button("Make more sounds", visible=False, variant="primary", scale=2, elem_id="start-more")
-        anew = gr.Button("Start again", visible=False, size="md", scale=1, min_width=140, elem_id="start-anew")
+    with gr.Row(visible=False, elem_id="start-going") as going:
+        halt = gr.Button("Stop", size="md", scale=0, min_width=140, elem_id="start-stop")
+    with gr.Row(visible=False, elem_id="start-halted") as halted:
+        resume = gr.Button("Go on", variant="primary", scale=2, elem_id="start-resume")
+        anew = gr.Button("Choose again", scale=1, min_width=160)
 
     def shown() -> list[Any]:
         """Everything as it stands on the disk."""
@@ -76,10 +80,9 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
             gr.Column(visible=kind == "empty"),
             gr.Column(visible=kind == "sounds"),
             f'<distill-start kind="{kind}"></distill-start>',
-            gr.Button(visible=kind == "running"),
-            gr.Button(visible=kind == "stopped"),
-            gr.Button(visible=kind == "finished"),
-            gr.Button(visible=kind in ("stopped", "finished")),
+            gr.Row(visible=kind == "running"),
+            gr.Row(visible=kind == "stopped"),
+            gr.Row(visible=kind == "finished"),
         ]
 
     def judged(progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008, Gradio's way
@@ -169,7 +172,7 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
         return chosen(context, root.name) if root else gr.skip()
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    screen = [empty, ready, live, halt, resume, more, anew]
+    screen = [empty, ready, live, going, halted, done]
     usable = gr.State(None)
 
     def follow(event: Any) -> Any:
@@ -183,7 +186,8 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
     follow(gr.on(None, lambda: None, None, None, **quiet))
     follow(files.upload(told(dropped), files, None, **quiet))
     follow(go.click(told(started), plan, None, **quiet)).then(known_run, None, looked_at, **quiet)
-    for button, handler in ((halt, stopped), (resume, resumed), (anew, leave), (other, forget)):
+    acts = ((halt, stopped), (resume, resumed), (anew, leave), (again, leave), (other, forget), (others, forget))
+    for button, handler in acts:
         follow(button.click(told(handler), None, None, **quiet))
     more.click(told(make_more), None, [studio.generate_model, studio.codes_model, studio.tabs], **quiet)
     moved = live.pick(told(pick), [studio.desk, studio.arrivals], [studio.arrivals, studio.tabs], **quiet)
