@@ -147,14 +147,65 @@ def test_partials_stay_tones_beside_noise() -> None:
     assert tonal(griffin_lim(log_mel, CONFIG)[0].numpy()) > 0.9 * tonal(wave)
 
 
-def test_what_is_below_the_floor_is_not_heard() -> None:
+def test_what_ends_at_once_leaves_silence_whatever_a_decoder_leaves_below_the_floor() -> None:
     log_mel = _log_mels(1)
-    loud = log_mel[0].amax(0) > 1
-    log_mel[..., 40:] = 0.69 * torch.rand(log_mel[..., 40:].shape, generator=torch.Generator().manual_seed(0))
-    made = griffin_lim(log_mel, CONFIG)[0]
-    assert loud[:40].any()
-    assert made[: 36 * CONFIG.hop_length].abs().max() > 0.01
-    assert made[44 * CONFIG.hop_length :].abs().max() < 1e-6
+    log_mel[..., 40:] = 0.2 * torch.rand(log_mel[..., 40:].shape, generator=torch.Generator().manual_seed(0))
+    made = griffin_lim(torch.cat([log_mel, torch.zeros(1, 128, 128)], 2), CONFIG)[0]
+    assert made[: 36 * CONFIG.hop_length].abs().max() > 0.1
+    assert made[44 * CONFIG.hop_length :].abs().max() < 1e-3
+    assert made[-4096:].abs().max() < 1e-6
+    never = 0.2 * torch.rand((1, 128, 60), generator=torch.Generator().manual_seed(0))
+    assert griffin_lim(never, CONFIG).abs().max() < 1e-6
+
+
+def _rebuilt(wave: np.ndarray) -> np.ndarray:
+    """A sound `[n]` by way of its log mel; `n` is a multiple of the hop."""
+    made: np.ndarray = griffin_lim(MelTransform(CONFIG).log_mel(torch.from_numpy(wave))[None], CONFIG)[0].numpy()
+    return made
+
+
+def test_a_tail_dies_away_as_it_did_far_below_the_floor() -> None:
+    time = np.arange(2 * 48_000 // 512 * 512) / 48_000
+
+    def left(samples: np.ndarray) -> np.ndarray:
+        """Energy from each sample on, in dB."""
+        return 10 * np.log10(np.cumsum(np.square(samples[::-1], dtype=np.float64))[::-1] + 1e-20)
+
+    for decibels in (40.0, 60.0, 90.0):
+        wave = (noise(2.0, 1, 48_000)[: len(time)] * 10 ** (-decibels * time / 20)).astype(np.float32)
+        before, after = left(wave), left(_rebuilt(wave))
+        assert np.abs(after - before)[before > before[0] - 60].max() < 3
+
+
+@pytest.mark.parametrize("offset", [0, 100, 200, 300, 400, 500])
+def test_what_is_before_an_attack_stays_silent(offset: int) -> None:
+    begin, length = 16_384 + offset, 100 * 512
+    fading = np.exp(-np.arange(length - begin) / 6000)
+    for burst in (noise(1.0, 2, 48_000)[: length - begin], tone(1.0, 80.0, 48_000, 0.9)[: length - begin]):
+        wave = np.concatenate([np.zeros(begin), burst * fading]).astype(np.float32)
+        made = _rebuilt(wave)
+        loudest = np.square(wave[begin : begin + 960]).mean()
+        assert np.square(made[begin - 480 : begin - 96]).mean() < 1e-3 * loudest
+        # And what follows is there in time.
+        assert np.square(made[begin : begin + 960]).mean() > 0.5 * loudest
+
+
+def test_what_rises_slowly_is_not_held() -> None:
+    length = 100 * 512
+    wave = noise(2.0, 3, 48_000)[:length] * np.linspace(0, 1, length, dtype=np.float32) ** 2
+    made = _rebuilt(wave)
+    for begin in range(8192, length - 4096, 4096):
+        part = slice(begin, begin + 4096)
+        assert abs(10 * np.log10(np.square(made[part]).mean() / np.square(wave[part]).mean())) < 1.5
+
+
+def test_a_sound_begins_with_no_click_and_has_its_level() -> None:
+    for seed in range(3):
+        wave = noise(0.5, seed, 48_000)[: 40 * 512] * np.exp(-np.arange(40 * 512) / 5000).astype(np.float32)
+        made = _rebuilt(wave)
+        assert abs(made[0]) < 1e-3 * np.abs(made).max()
+        assert np.square(made[48:480]).mean() > 0.5 * np.square(wave[48:480]).mean()
+        assert abs(10 * np.log10(np.square(made).sum() / np.square(wave).sum())) < 1
 
 
 def test_a_fit_scales_bands_and_leaves_alone_what_fits() -> None:

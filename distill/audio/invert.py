@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from distill.audio.attacks import Hush
 from distill.audio.mel import MelTransform, mel_filters
 from distill.audio.phases import first_angles
+from distill.audio.tails import TAIL_FRAMES, with_tails
 from distill.configs import SpectrogramConfig
 
 # LSD-20 of the true mels of 48 chunks of drums and 48 of mixed sounds is 1.37 and 1.26 dB; 20 rounds: 1.32 and 1.21; 12
@@ -32,6 +34,8 @@ _SHARED_FRAMES = _LEAD_FRAMES + _REMADE_FRAMES
 # So many frames at a time that their windows and spectra stay in a core's cache.
 _BLOCK_FRAMES = 128
 _MAGNITUDE_STEPS = 2
+# What begins at once would begin with a click.
+_RISE_SECONDS = 0.0005
 # A filter bank is multiplied in so many parts, each with what it reaches of the other side.
 _BANDED_PARTS = 4
 _TINY = 1e-12
@@ -64,7 +68,9 @@ def griffin_lim(
     Phases follow Nenov, Nguyen, Balazs and Bot, "Faster than fast: accelerating the Griffin-Lim algorithm" (2023). A
     sound comes out the same alone and in a batch. A mel leaves open how the power of a band is spread over its bins:
     now and then the magnitudes become those that the waveform has by then, fitted to the mel. Samples that are known
-    are put back in every round, so that what is new joins them in phase. Memory beside input and output does not grow
+    are put back in every round, so that what is new joins them in phase. Beyond its ends a sound is its reflection, as
+    where a log mel is taken. Before an attack it is held at the level it had (attacks.py), below the floor it dies away
+    (tails.py), and where it begins it rises within half a millisecond. Memory beside input and output does not grow
     with the length.
 
     Args:
@@ -137,6 +143,14 @@ def _bounds(frames: int) -> Iterator[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
+class _Ends:
+    """Whether a sound begins where a piece of it does, and ends where that does."""
+
+    begins: bool
+    ends: bool
+
+
+@dataclass(frozen=True)
 class _Piece:
     """Frames `first` up to, and without, `last` of a sound."""
 
@@ -158,7 +172,7 @@ class _Piece:
 
         `before` are the samples `[(_SHARED_FRAMES - 1) * hop_length]` that the piece before made of the same frames.
         """
-        power = _power(log_mel(self.first, self.last), self.config)
+        power = self._power(log_mel)
         if estimate:
             magnitude, phase = estimate(log_mel, frames, self.first, self.last)
         else:
@@ -172,13 +186,28 @@ class _Piece:
             def start(block: slice) -> Tensor:
                 return magnitude[block] * known_phase[block]
 
+        at_end = self.last == frames and bool(known[-1:].isnan().all())
         if before is None:
-            return self._phases(start, magnitude, power, rounds, known)
+            at_start = not self.first and bool(known[:1].isnan().all())
+            made = self._phases(start, magnitude, power, rounds, known, _Ends(at_start, at_end))
+            if at_start:
+                rise = min(len(made), round(_RISE_SECONDS * self.config.sample_rate))
+                made[:rise] *= torch.linspace(0, torch.pi / 2, rise + 1, device=made.device)[:-1].sin_().square_()
+            return made
         lead, fade = (frames * self.overlap.hop for frames in (_LEAD_FRAMES, _FADE_FRAMES))
-        made = self._phases(start, magnitude, power, rounds, torch.cat([before[:lead], known[lead:]]))
+        made = self._phases(
+            start, magnitude, power, rounds, torch.cat([before[:lead], known[lead:]]), _Ends(False, at_end)
+        )
         faded, ramp = slice(lead, lead + fade), torch.linspace(0, 1, fade, device=made.device)
         made[faded] = torch.lerp(before[faded], made[faded], ramp)
         return made
+
+    def _power(self, log_mel: LogMel) -> Tensor:
+        """Mel power `[last - first, n_mels]`, with what follows below the floor."""
+        begin = max(0, self.first - TAIL_FRAMES)
+        part = log_mel(begin, self.last)
+        transform = MelTransform(self.config, part.device)
+        return with_tails(transform.to_power(part).T.contiguous(), transform.floor)[self.first - begin :]
 
     def _first_spectrum(self, magnitude: Tensor, before: Tensor | None) -> Callable[[slice], Tensor]:
         """Spectra of blocks of frames with the phases of `first_angles`, which go on from what is before."""
@@ -191,20 +220,28 @@ class _Piece:
         return lambda block: torch.polar(torch.ones_like(angle[block]), angle[block]).mul_(magnitude[block])
 
     def _phases(
-        self, start: Callable[[slice], Tensor], magnitude: Tensor, mel_power: Tensor, rounds: int, held: Tensor
+        self,
+        start: Callable[[slice], Tensor],
+        magnitude: Tensor,
+        mel_power: Tensor,
+        rounds: int,
+        held: Tensor,
+        ends: "_Ends",
     ) -> Tensor:
         """The waveform that magnitudes `[frames, bins]` lead to, equal to `held` where that is a number.
 
-        `start` gives the spectrum of a block of frames to begin with.
+        `start` gives the spectrum of a block of frames to begin with; `ends` says where the sound itself ends.
         """
         overlap, is_held = self.overlap, ~held.isnan()
-        any_held = bool(is_held.any())
+        any_held, hush = bool(is_held.any()), Hush(magnitude.square(), self.config)
 
         def into(out: Tensor, spectrum: Callable[[slice], Tensor]) -> Tensor:
             overlap.waveform(spectrum, out)
+            inner = overlap.inner(out)
+            hush(inner)
             if any_held:
-                inner = overlap.inner(out)
                 torch.where(is_held, held, inner, out=inner)
+            overlap.reflect(out, ends)
             return out
 
         made = into(overlap.rows(), start)
@@ -236,18 +273,6 @@ def _pieces(frames: int, config: SpectrogramConfig, device: torch.device) -> Ite
 
 def _within(log_mel: Tensor) -> LogMel:
     return lambda first, last: log_mel[:, first:last]
-
-
-def _power(log_mel: Tensor, config: SpectrogramConfig) -> Tensor:
-    """Mel power `[frames, n_mels]` of a log mel `[n_mels, frames]`, 0 below the spectrogram's floor.
-
-    What decoders leave where recordings are silent, and beyond their edges, lies below it. The waveform whose spectrum
-    is as even as that is a hum at the hop rate: in the envelope's spectrum of drums that had been through a codec it
-    stood 14 dB above what is beside it, and without what is below the floor 2 dB.
-    """
-    transform = MelTransform(config, log_mel.device)
-    power = transform.to_power(log_mel)
-    return power.masked_fill_(power < transform.floor, 0.0).T.contiguous()
 
 
 def linear_power(mel_power: Tensor, config: SpectrogramConfig) -> Tensor:
@@ -343,6 +368,17 @@ class _Overlap:
     def inner(self, waveform: Tensor) -> Tensor:
         """The samples `[length]` of the sound itself."""
         return waveform.view(-1)[self.n_fft // 2 :][: self.length]
+
+    def reflect(self, waveform: Tensor, ends: _Ends) -> None:
+        """Put the reflection of a sound beyond its ends, in place."""
+        half = self.n_fft // 2
+        if self.length <= half:
+            return
+        flat, end = waveform.view(-1), half + self.length
+        if ends.begins:
+            flat[:half] = flat[half + 1 : 2 * half + 1].flip(0)
+        if ends.ends:
+            flat[end : end + half] = flat[end - half : end].flip(0)
 
     def angles(self, samples: Tensor) -> Tensor:
         """Phases `[n, bins]` of the frames whose windows end within some samples."""
