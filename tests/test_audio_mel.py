@@ -203,7 +203,7 @@ def test_a_sound_begins_with_no_click_and_has_its_level() -> None:
     for seed in range(3):
         wave = noise(0.5, seed, 48_000)[: 40 * 512] * np.exp(-np.arange(40 * 512) / 5000).astype(np.float32)
         made = _rebuilt(wave)
-        assert abs(made[0]) < 1e-3 * np.abs(made).max()
+        assert abs(made[0]) < 5e-3 * np.abs(made).max()
         assert np.square(made[48:480]).mean() > 0.5 * np.square(wave[48:480]).mean()
         assert abs(10 * np.log10(np.square(made).sum() / np.square(wave).sum())) < 1
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from codes_util import IDENTITY, OTHER_IDENTITY, edits, grid, grids, model, selections
 from distill.audio.sound import Sound
-from distill.codec.codec import normalise
+from distill.codec.codec import MOST_LOST_DB, normalise
 from distill.codec.kept import keep_codes
 from distill.codec.load import Networks
 from distill.codes.blend import blend
@@ -61,6 +61,22 @@ def test_any_length_is_encoded_and_decoded_to_its_duration(samples: int) -> None
     made = decode(model(), found)
     assert made.shape == (len(found) * model().codec.column_samples,)
     assert len(as_source(model(), found, made)) == sound.samples.shape[1]
+
+
+def test_a_grid_knows_how_much_louder_the_sound_was_than_its_codes() -> None:
+    codec, codes = model().codec, grid(4).codes
+    decoded = codec.decode_log_mel(codes)
+    assert codec.lost_db(decoded, codes) == pytest.approx(0, abs=1e-3)
+    louder = codec.mel.from_power(4 * codec.mel.to_power(torch.from_numpy(decoded))).numpy()
+    assert codec.lost_db(louder, codes) == pytest.approx(6.02, abs=0.01)
+    assert codec.lost_db(louder[:, :50], codes) > 0
+    assert codec.lost_db(decoded + 20, codes) == MOST_LOST_DB
+    for level in (0.02, 0.5):
+        samples = level * noise(0.5, rate=48_000) / np.abs(noise(0.5, rate=48_000)).max()
+        found = encode_sound(model(), Sound(samples[None], 48_000, "FLOAT", "WAV"), "noise")
+        lost = codec.lost_db(codec.log_mel(normalise(samples).samples), found.codes)
+        assert found.source is not None
+        assert found.source.gain_db == pytest.approx(-20 * np.log10(level) - lost, abs=0.01)
 
 
 def test_a_sound_is_encoded_at_the_level_of_the_grid_that_it_came_from() -> None:

@@ -192,7 +192,7 @@ class _Piece:
             made = self._phases(start, magnitude, power, rounds, known, _Ends(at_start, at_end))
             if at_start:
                 rise = min(len(made), round(_RISE_SECONDS * self.config.sample_rate))
-                made[:rise] *= torch.linspace(0, torch.pi / 2, rise + 1, device=made.device)[:-1].sin_().square_()
+                made[:rise] *= torch.linspace(0, torch.pi / 2, rise + 2, device=made.device)[1:-1].sin_().square_()
             return made
         lead, fade = (frames * self.overlap.hop for frames in (_LEAD_FRAMES, _FADE_FRAMES))
         made = self._phases(
@@ -226,7 +226,7 @@ class _Piece:
         mel_power: Tensor,
         rounds: int,
         held: Tensor,
-        ends: "_Ends",
+        ends: _Ends,
     ) -> Tensor:
         """The waveform that magnitudes `[frames, bins]` lead to, equal to `held` where that is a number.
 

@@ -19,6 +19,9 @@ from distill.models.vqvae import ConvVQVAE
 Grid = npt.NDArray[np.int64]
 Samples = npt.NDArray[np.float32]
 
+# What decodes still quieter, or louder, than this is not the sound.
+MOST_LOST_DB = 15.0
+
 
 @dataclass(frozen=True)
 class Normalised:
@@ -112,6 +115,19 @@ class Codec:
             self.vqvae, lambda first, last: frames[..., first:last].to(self.device), log_mel.shape[1]
         )
         return np.concatenate([piece[0].cpu().numpy() for piece in pieces])
+
+    def lost_db(self, log_mel: Samples, grid: Grid) -> float:
+        """How much quieter, in dB, a log mel `[n_mels, frames]` is when it comes back from its codes; at most 15 dB.
+
+        Codes stand for what sounds have in common. The mean of logarithms is below the logarithm of the mean, so what
+        is decoded has less energy than what was encoded.
+        """
+        before, after = (
+            float(self.mel.to_power(torch.from_numpy(each)).sum(dtype=torch.float64))
+            for each in (log_mel, self.decode_log_mel(grid)[:, : log_mel.shape[1]])
+        )
+        lost = 10 * np.log10(max(before, self.mel.floor) / max(after, self.mel.floor))
+        return float(np.clip(lost, -MOST_LOST_DB, MOST_LOST_DB))
 
     def decode_log_mel(self, grid: Grid) -> Samples:
         """Log mel `[n_mels, 16 * columns]` of a code grid `[columns, bands, levels]`.

@@ -40,7 +40,7 @@ class SourceInFile(_Part):
 
     name: str = Field(description="Name of its file.")
     seconds: float = Field(gt=0.0, description="Its duration, in s.")
-    gain_db: float = Field(description="Gain, in dB, that brought its peak to 1 before encoding.")
+    gain_db: float = Field(description="Gain, in dB, from its level to that of what its codes decode to.")
 
 
 class StartInFile(_Part):

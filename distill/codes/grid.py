@@ -45,7 +45,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class Source:
-    """The sound that was encoded: its name, its duration in s, and the gain in dB that brought its peak to 1."""
+    """The sound that was encoded: its name, its duration in s, and the gain in dB to what its codes decode to."""
 
     name: str
     seconds: float

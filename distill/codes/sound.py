@@ -82,7 +82,8 @@ def encode_sound(model: CodesModel, sound: Sound, name: str, *, like: CodeGrid |
     codes = model.codec.encode_log_mel(log_mel)
     if like is not None:
         codes = keep_codes(model.codec, log_mel, codes, like.codes)
-    return model.grid(codes, Source(name, seconds, normalised.gain_db))
+        return model.grid(codes, Source(name, seconds, normalised.gain_db))
+    return model.grid(codes, Source(name, seconds, normalised.gain_db - model.codec.lost_db(log_mel, codes)))
 
 
 def decode(model: CodesModel, grid: CodeGrid) -> Samples:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from distill.audio.sound import Sound, resample, to_mono
 from distill.codec.codec import Grid, Samples, normalise
+from distill.configs import STRIDE
 from distill.errors import DataError, UsageError
 from distill.generation.choice import SamplingConfig
 from distill.generation.drawing import window_columns
@@ -24,7 +25,7 @@ _STEP_SECONDS = 0.001
 
 @dataclass(frozen=True)
 class _Given:
-    """A given sound as the model knows it: mono at the model's rate with a peak of 1, and by what it was divided."""
+    """A given sound in mono at the model's rate, with a peak of 1 as the model knows it, and by what it was divided."""
 
     samples: Samples
     peak: float
@@ -79,9 +80,10 @@ def continue_sound(
     )
     lead = min(heard, _JOINT_COLUMNS)
     known = context[(heard - lead) * codec.column_samples :]
-    made = _waveform(generator, grid[heard - lead :], [(0, known)])[: len(known) + wanted]
+    lost = _lost(generator, context[: heard * codec.column_samples], codes)
+    made = _waveform(generator, grid[heard - lead :], [(0, known / lost)])[: len(known) + wanted]
     rate = codec.spectrogram.sample_rate
-    new = _as_given(made, sound, rate, given.peak)[:, round(len(known) * sound.sample_rate / rate) :]
+    new = _as_given(made, sound, rate, given.peak * lost)[:, round(len(known) * sound.sample_rate / rate) :]
     new = _joined(_softened(new, sound, ends=False), sound, sound.samples[:, -1])
     samples = np.concatenate([sound.samples, new], axis=1)
     return GeneratedSound(samples, sound.sample_rate, grid, seed)
@@ -123,16 +125,17 @@ def fill_sound(
     if not 0 <= start < end <= sound.seconds + 1e-6:
         raise UsageError(f"{start:g} s to {end:g} s is no part of a sound of {sound.seconds:.3f} s")
     grid, column = codec.encode(given.samples), codec.column_samples
+    lost = _lost(generator, given.samples, grid)
     first = codec.samples_of(start) // column
     last = min(len(grid), -(-codec.samples_of(end) // column))
     grid = inpaint(generator.prior, grid, Region(first, last, levels), seed=seed, config=config)
     begin, stop = max(0, first - _JOINT_COLUMNS), min(len(grid), last + _JOINT_COLUMNS)
-    before = given.samples[begin * column : first * column]
-    after = given.samples[last * column : stop * column]
+    before = given.samples[begin * column : first * column] / lost
+    after = given.samples[last * column : stop * column] / lost
     made = _waveform(generator, grid[begin:stop], [(0, before), ((last - begin) * column, after)])
     made = made[: min(stop * column, len(given.samples)) - begin * column]
     rate = codec.spectrogram.sample_rate
-    new = _as_given(made, sound, rate, given.peak)
+    new = _as_given(made, sound, rate, given.peak * lost)
     samples = sound.samples.copy()
     origin, at, to = (round(each * column * sound.sample_rate / rate) for each in (begin, first, last))
     to = min(to, samples.shape[1], origin + new.shape[1])
@@ -153,6 +156,13 @@ def _as_known(generator: Generator, sound: Sound) -> _Given:
         least = codec.column_samples / codec.spectrogram.sample_rate
         raise DataError(f"a sound of {sound.seconds:.3f} s is too short: give at least {least:.3f} s")
     return _Given(normalised.samples, 10 ** (-normalised.gain_db / 20))
+
+
+def _lost(generator: Generator, samples: Samples, grid: Grid) -> np.float32:
+    """By what a given sound `[n]` is louder than what its codes decode to."""
+    codec = generator.codec
+    log_mel = codec.log_mel(samples)[:, : STRIDE * len(grid)]
+    return np.float32(10 ** (codec.lost_db(log_mel, grid) / 20))
 
 
 def _waveform(generator: Generator, grid: Grid, given: list[tuple[int, Samples]]) -> Samples:
