@@ -13,7 +13,7 @@ from page_util import Served, make_sounds, served, wait
 
 pytest.importorskip("gradio")
 
-TABS = ("Start", "Data", "Train", "Monitor", "Generate", "Codes", "Library")
+TABS = ("Start", "Data", "Train", "Monitor", "Generate", "Takes", "Codes", "Library")
 # A field in a fold that was never opened comes back as the value that it was made with.
 FIELDS = ("textbox", "number", "slider", "checkbox", "checkboxgroup", "radio")
 

@@ -74,11 +74,10 @@ def test_a_sound_is_generated_heard_and_goes_to_the_codes(server: Served, chromi
     wait(lambda: cards.count() == 2, 60)
     page.locator("#generate-status").get_by_text("2 sounds in").wait_for()
     assert cards.locator("h3").all_inner_texts() == ["bells_0005", "bells_0006"]
-    for kind in ("img", "audio"):
-        address = cards.first.locator(kind).get_attribute("src")
+    for address in (cards.first.locator("img").get_attribute("src"), cards.first.get_attribute("data-src")):
         assert page.request.get(f"{server.url}{address}").status == 200
     with page.expect_download() as download:
-        cards.first.get_by_text("Download wav").click()
+        cards.first.get_by_role("link", name="Download bells_0005.wav").click()
     assert read_sound(Path(download.value.path())).seconds == pytest.approx(0.7)
     [folder] = (project / "generated").iterdir()
     assert read_sidecar(folder / "bells_0005.wav.json").sound.seed == 5
@@ -263,8 +262,15 @@ def test_the_library_shows_imports_saves_and_deletes(server: Served, chromium: A
     cards = page.locator("#library-cards .d-card")
     wait(lambda: cards.count() == 1)
     page.get_by_role("button", name="Import a model file").click()
-    other = model_file(project.parent / "drums.distill", verdict="warn", weights=1, lineage="c", data="cd")
+    other = model_file(
+        project.parent / "other.distill", name="drums", verdict="warn", weights=1, lineage="c", data="cd"
+    )
+    assert page.locator("#library-import").is_disabled()
     page.set_input_files("#library-file input[type=file]", other)
+    # The name is taken when the file is imported, not when it is dropped.
+    wait(lambda: page.locator("#library-import").is_enabled())
+    page.locator("#library-name").locator("input, textarea").fill("drums")
+    page.locator("#library-import").click()
     wait(lambda: cards.count() == 2)
     assert (project / "models" / "drums.distill").is_file()
 
@@ -279,10 +285,12 @@ def test_the_library_shows_imports_saves_and_deletes(server: Served, chromium: A
     with page.expect_download() as download:
         page.locator("#library-download").click()
     assert Path(download.value.path()).read_bytes() == other.read_bytes()
+    # A file is registered, and only what is registered is promoted.
+    wait(lambda: page.locator("#library-register").is_enabled() and page.locator("#library-promote").is_disabled())
     page.locator("#library-use").click()
     page.get_by_text("now use models/drums.distill").wait_for()
-    page.locator("#library-promote").click()
-    page.locator(".toast-body", has_text="is a file").wait_for()
+    wait(lambda: "drums" in page.locator("#generate-model input").input_value())
+    watched.show("Library")
 
     page.locator("#library-delete").click()
     page.locator("#library-question").get_by_text("for good?").wait_for()

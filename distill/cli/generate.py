@@ -30,7 +30,17 @@ def generate(
         float, typer.Option("--duration", "-d", help="Duration of each sound, or of what is new in it, in s.")
     ] = DEFAULT_SECONDS,
     natural: Annotated[
-        bool, typer.Option("--natural", help="End where the model ends the sound; the duration is then the greatest.")
+        bool | None,
+        typer.Option(
+            "--natural/--chain",
+            help="End where the model ends the sound, the duration being the greatest; or fill the duration, with "
+            "sounds that follow each other. [default: --natural where the sounds of the training end by themselves]",
+            show_default=False,
+        ),
+    ] = None,
+    as_made: Annotated[
+        bool,
+        typer.Option("--as-made", help="Leave new sounds untrimmed, not faded in, and as loud as they came out."),
     ] = False,
     seed: Annotated[
         int | None,
@@ -105,7 +115,9 @@ def generate(
     if fill is None:
         _refuse(given & {"levels"}, context, "{} needs --fill")
     else:
-        _refuse(given & {"duration", "natural"}, context, "--fill has its duration from START:END: leave {} out")
+        _refuse(
+            given & {"duration", "natural", "as_made"}, context, "--fill has its duration from START:END: leave {} out"
+        )
     from distill.generation.export import ExportSettings
     from distill.generation.production import Destination, produce
     from distill.generation.request import Request
@@ -122,7 +134,11 @@ def generate(
         request = Request(action="fill", start=start, end=end, levels=_levels(levels, model), **numbers)
     else:
         action = "generate" if continued is None else "continue"
-        request = Request(action=action, seconds=duration, natural=natural, **numbers)
+        if continued is not None:
+            _refuse(given & {"as_made"}, context, "{} is for new sounds: what is given stays as it is")
+        ends = _ends(natural, model, continued is None)
+        finish = continued is None and not as_made
+        request = Request(action=action, seconds=duration, natural=ends, finish=finish, **numbers)
     destination = Destination(output, settings, sidecar, force)
     # Not the sounds themselves: thousands of them would keep all their codes.
     paths: list[str] = []
@@ -168,6 +184,16 @@ def _values(written: "Written") -> dict[str, Any]:
         "gain_db": exported.gain_db,
         "peak_db": exported.peak_db,
     }
+
+
+def _ends(natural: bool | None, model: Path, new: bool) -> bool:
+    """Whether the sounds end by themselves: as was said, or as the model's sounds do."""
+    if natural is not None or not new:
+        return bool(natural)
+    from distill.artifact.model_file import read_manifest
+    from distill.generation.ending import ends_by_itself
+
+    return ends_by_itself(read_manifest(model))
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

@@ -4,33 +4,29 @@ import hashlib
 import io
 import math
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
 
-from distill.audio.sound import BLOCK_FRAMES, SoundReader
+from distill.audio.sound import SoundReader
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import StorageError, UsageError
-from distill.files import replacing, storage_errors
+from distill.files import replacing
+from distill.generation.finish import Finish, as_made, finished
 from distill.generation.render import LOUDEST_DB, peak_gain
+from distill.generation.spool import Frames, Spool
 
 SAMPLE_RATES = (44_100, 48_000, 96_000)
 BITS = ("16", "24", "32f")
 # Beyond what the level demands, so that what coding and dither do to the softer sound finds room.
 _MARGIN = 10 ** (0.01 / 20)
 _TRIES = 20
-# A spool beyond this size lies on disk.
-_SPOOL_BYTES = 16 << 20
-_FLOAT_BYTES = 4
-
-Frames = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -159,13 +155,16 @@ def export(
     seed: int,
     level_given: bool = False,
     frames: int | None = None,
+    finish: bool = False,
+    trim: bool = False,
 ) -> Exported:
     """Write a sound that comes in blocks, whole or not at all; memory does not grow with its length.
 
-    A new sound is brought to a peak of -1 dB after resampling, with 24 dB of gain at most. A sound whose level is given
-    keeps it. Where a file would clip all the same, after lossy coding or in integers, the whole sound becomes as much
-    quieter as it takes. 16 bits have triangular dither of two steps' width (Lipshitz, Wannamaker and Vanderkooy,
-    "Quantization and dither", 1992), except on samples that 16 bits hold exactly.
+    A new sound is brought to a peak of -1 dB after resampling, with 24 dB of gain at most; a finished one to the
+    loudness that all have, but no louder than that. A sound whose level is given keeps it. Where a file would clip all
+    the same, after lossy coding or in integers, the whole sound becomes as much quieter as it takes. 16 bits have
+    triangular dither of two steps' width (Lipshitz, Wannamaker and Vanderkooy, "Quantization and dither", 1992), except
+    on samples that 16 bits hold exactly.
 
     Args:
         path: the file, which is replaced if it exists.
@@ -176,20 +175,24 @@ def export(
         seed: decides the dither.
         level_given: whether the sound has a level that is to be kept.
         frames: length in the file; by default what follows from the blocks' and the sample rates.
+        finish: whether a new sound is finished (see `distill.generation.finish`).
+        trim: whether that includes that silence is cut off.
 
     Raises:
         UsageError: the format cannot hold the sound.
         StorageError: a file cannot be written.
     """
     rate = settings.sample_rate or sample_rate
-    with _Spool() as spool:
+    with Spool() as spool:
         for block in _resampled(blocks, sample_rate, rate, frames):
             spool.add(block)
         settings.require_held(rate, spool.channels)
-        gain = 1.0 if level_given else peak_gain(spool.peak)
+        most = 1.0 if level_given else peak_gain(spool.peak)
+        form = finished(spool, rate, trim=trim, most_gain=most) if finish else as_made(spool, most)
+        gain = form.gain
         with replacing(path) as temporary:
             for _ in range(_TRIES):
-                level, peak, digest = _encode(temporary, spool, rate, gain, settings, tags, seed)
+                level, peak, digest = _encode(temporary, form, spool, rate, gain, settings, tags, seed)
                 if level <= 1:
                     break
                 gain /= level * _MARGIN
@@ -198,42 +201,12 @@ def export(
         return Exported(
             sample_rate=rate,
             channels=spool.channels,
-            frames=spool.frames,
+            frames=form.last - form.first,
             bits=settings.depth,
             gain_db=_decibel(gain),
             peak_db=_decibel(peak) if peak > SILENCE_PEAK else None,
             samples_digest=digest,
         )
-
-
-class _Spool:
-    """Frames `[n, channels]` that wait until their peak is known; a context manager. Long sounds lie on disk."""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self.channels = 1
-        self.peak = 0.0
-        self._place = Path(tempfile.gettempdir())
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
-
-    def __enter__(self) -> "_Spool":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def add(self, block: Frames) -> None:
-        self.channels = block.shape[1]
-        self.frames += len(block)
-        self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
-        with storage_errors(self._place, "write"):
-            self._file.write(np.ascontiguousarray(block, np.float32).tobytes())
-
-    def blocks(self) -> Iterator[Frames]:
-        self._file.seek(0)
-        size = BLOCK_FRAMES // 4 * self.channels * _FLOAT_BYTES
-        while data := self._file.read(size):
-            yield np.frombuffer(data, np.float32).reshape(-1, self.channels)
 
 
 def _resampled(blocks: Iterable[Frames], source: int, target: int, frames: int | None) -> Iterator[Frames]:
@@ -266,16 +239,16 @@ def _resampled(blocks: Iterable[Frames], source: int, target: int, frames: int |
 
 
 def _encode(
-    path: Path, spool: _Spool, rate: int, gain: float, settings: ExportSettings, tags: Tags, seed: int
+    path: Path, form: Finish, spool: Spool, rate: int, gain: float, settings: ExportSettings, tags: Tags, seed: int
 ) -> tuple[float, float, str]:
-    """Write all frames, scaled: the level, which must not exceed 1, the peak in the file, and the frames' digest."""
+    """Write what stays of a sound, scaled: the level, at most 1 if nothing clips, the peak in the file, the digest."""
     quantizer = _Quantizer(settings.depth, seed)
     digest = hashlib.sha256()
     peak = 0.0
     try:
         with settings.create(path, rate, spool.channels) as file:
             file.title, file.software, file.comment = tags.title, tags.software, tags.comment
-            for block in spool.blocks():
+            for block in form.blocks(spool):
                 frames = quantizer(block if gain == 1 else block * np.float32(gain))
                 peak = max(peak, quantizer.peak(frames))
                 digest.update((frames if sys.byteorder == "little" else frames.byteswap()).tobytes())
@@ -291,7 +264,7 @@ def _encode(
         peak = _decoded_peak(path)
         # Lossy coding moves peaks, and decoders differ a little.
         level = peak / 10 ** (LOUDEST_DB / 20)
-    _require_length(path, spool.frames)
+    _require_length(path, form.last - form.first)
     return level, peak, digest.hexdigest()
 
 

@@ -14,11 +14,13 @@ from distill.generation.choice import SamplingConfig
 from distill.generation.drawing import window_columns
 from distill.generation.inpainting import Region, inpaint
 from distill.generation.render import LOUDEST_DB, GeneratedSound, Generator, audible, check_request
-from distill.generation.sampling import sample_codes
+from distill.generation.sampling import MOST_PASSED_OVER, further_seed, sample_codes
 
 # So many columns of what is given, on each side, hold the phases of what is new.
 _JOINT_COLUMNS = 6
 _RAMP_SECONDS = 0.02
+# New samples below this, where what is given has a peak of 1, are no sound that goes on.
+_NEARLY_SILENT = 10 ** (-50 / 20)
 # A step that is left at a joint dies away so fast.
 _STEP_SECONDS = 0.001
 
@@ -51,13 +53,13 @@ def continue_sound(
         seconds: duration of what is new; with `natural` the greatest duration.
         seed: decides what is new, with the settings.
         config: how codes are chosen.
-        natural: end where the prior ends the sound.
+        natural: end where the prior ends the sound; what is nearly silent then is passed over, up to 7 times.
 
     Returns:
         Samples `[channels, n]` at the sound's own rate; the grid is that of what the prior heard and made.
 
     Raises:
-        DataError: the sound is silent, or shorter than a column of codes.
+        DataError: the sound is silent, or shorter than a column of codes; or the prior always ends it where it is.
         UsageError: the duration is out of its range.
         ArtifactError: the model's weights are damaged.
     """
@@ -68,20 +70,25 @@ def continue_sound(
     heard = min(len(given.samples) // codec.column_samples, window_columns(generator.prior))
     context = given.samples[len(given.samples) - heard * codec.column_samples :]
     codes = codec.encode(context)[:heard]
-    [grid] = sample_codes(
-        generator.prior,
-        columns=heard + codec.columns_of(wanted),
-        seeds=[seed],
-        config=config,
-        natural=natural,
-        given=codes,
-        from_start=len(context) == len(given.samples),
-        heard=partial(audible, codec),
-    )
     lead = min(heard, _JOINT_COLUMNS)
     known = context[(heard - lead) * codec.column_samples :]
     lost = _lost(generator, context[: heard * codec.column_samples], codes)
-    made = _waveform(generator, grid[heard - lead :], [(0, known / lost)])[: len(known) + wanted]
+    for number in range(MOST_PASSED_OVER + 1):
+        [grid] = sample_codes(
+            generator.prior,
+            columns=heard + codec.columns_of(wanted),
+            seeds=[further_seed(seed, number)],
+            config=config,
+            natural=natural,
+            given=codes,
+            from_start=len(context) == len(given.samples),
+            heard=partial(audible, codec),
+        )
+        made = _waveform(generator, grid[heard - lead :], [(0, known / lost)])[: len(known) + wanted]
+        if not natural or lost * np.abs(made[len(known) :]).max(initial=0.0) > _NEARLY_SILENT:
+            break
+    else:
+        raise DataError("the model lets it end here, and nothing that is heard follows: ask for an exact duration")
     rate = codec.spectrogram.sample_rate
     new = _as_given(made, sound, rate, given.peak * lost)[:, round(len(known) * sound.sample_rate / rate) :]
     new = _joined(_softened(new, sound, ends=False), sound, sound.samples[:, -1])

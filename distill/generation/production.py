@@ -296,6 +296,8 @@ class _Producer:
             seed=seed,
             level_given=made.level_given,
             frames=made.frames,
+            finish=self.request.finish,
+            trim=self.request.natural,
         )
         if made.level_given and exported.gain_db:
             logger.info("%s is %.2f dB softer than what was given, so that nothing clips", path, -exported.gain_db)

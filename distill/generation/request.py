@@ -19,6 +19,7 @@ class Request(BaseModel):
         action: a new sound, what follows a given one, or a part of a given one anew.
         seconds: duration of what is new, in s; None where a part is filled.
         natural: `seconds` is the greatest duration, and the sound ends where the prior ends it.
+        finish: a new sound is finished (see `distill.generation.finish`): a natural one without the silence around it.
         start: where the part to fill begins, in s.
         end: where it ends, in s.
         levels: levels to renew in the part, from 0; None: all.
@@ -36,6 +37,7 @@ class Request(BaseModel):
     action: Action = "generate"
     seconds: float | None = None
     natural: bool = False
+    finish: bool = False
     start: float | None = None
     end: float | None = None
     levels: tuple[int, ...] | None = None
@@ -53,6 +55,8 @@ class Request(BaseModel):
             raise ValueError("a part that is filled has its duration from start and end")
         if not fills and self.seconds is None:
             raise ValueError("a duration is needed")
+        if self.finish and self.action != "generate":
+            raise ValueError("finish is for new sounds: what is given stays as it is")
         if not fills and self.levels is not None:
             raise ValueError("levels are for filling a part")
         return self

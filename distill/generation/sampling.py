@@ -120,6 +120,13 @@ def sample_sequences(
     return [sequence.sounds for sequence in sequences]
 
 
+def further_seed(seed: int, number: int) -> int:
+    """The seed of the sound of that number among those that follow from one seed; the first has the seed itself."""
+    if not number:
+        return seed
+    return int(np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0])
+
+
 class _Sequence:
     """Sounds that follow each other until no columns are left, or one natural sound.
 
@@ -148,7 +155,7 @@ class _Sequence:
 
     def next_seeds(self) -> list[int]:
         """Seeds of the next sounds."""
-        return [self._seed(number) for number in range(self.drawn, self.drawn + self.ahead)]
+        return [further_seed(self.seed, number) for number in range(self.drawn, self.drawn + self.ahead)]
 
     def take(self, grids: Sequence[Grid], heard: Heard) -> None:
         """Take those that would have come; with one alone that is always so."""
@@ -170,8 +177,3 @@ class _Sequence:
         self.passed_over = 0
         self.sounds.append(grid)
         self.left = 0 if self.natural else self.left - len(grid)
-
-    def _seed(self, number: int) -> int:
-        if not number:
-            return self.seed
-        return int(np.random.SeedSequence(self.seed, spawn_key=(number,)).generate_state(1, np.uint64)[0])

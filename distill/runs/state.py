@@ -53,7 +53,7 @@ def state_of(root: Path, stage: str | None = None) -> dict[str, Any]:
         "reason": progress.reason,
         "training": None,
         "memorization": _memorization(root),
-        "model": _model(root),
+        "model": written_model(root),
     }
     status = read_status(root, progress.stage) if progress.stage else None
     values["expected"] = (status or {}).get("expected") if progress.state in ("running", "paused") else None
@@ -186,8 +186,8 @@ def _memorization(root: Path) -> dict[str, Any] | None:
     return None
 
 
-def _model(root: Path) -> str | None:
-    """The name of the model that was written."""
+def written_model(root: Path) -> str | None:
+    """The name of the model that a run has written; None before."""
     with suppress(DistillError, KeyError):
         return Path(read_report(Workspace(root), "register")["model"]).stem
     return None

@@ -70,15 +70,15 @@ def add_api(app: FastAPI, context: Context) -> None:
     def ask(which: Which, command: str, **arguments: Any) -> Response:
         folder = folder_of(which)
         answer = folder.ask(command, arguments, who=WHO, timeout=WAIT_SECONDS)
-        return _json({"run": folder.workspace.name, "stage": folder.stage, **answer})
+        return json_answer({"run": folder.workspace.name, "stage": folder.stage, **answer})
 
     @router.get("/runs")
     def runs() -> Response:
-        return _json({"runs": [_progress(root) for root in run_folders(context.project)]})
+        return json_answer({"runs": [_progress(root) for root in run_folders(context.project)]})
 
     @router.get("/state")
     def state(run: str | None = None, stage: str | None = None) -> Response:
-        return _json(linked(state_of(_root(context, run), stage), context.link))
+        return json_answer(linked(state_of(_root(context, run), stage), context.link))
 
     @router.get("/config")
     def config(run: str | None = None, stage: str | None = None) -> Response:
@@ -93,7 +93,7 @@ def add_api(app: FastAPI, context: Context) -> None:
             for each in parameters(CONFIGS[folder.stage]).values()
         ]
         place = {"run": folder.workspace.name, "stage": folder.stage, "running": folder.running()}
-        return _json({**place, "parameters": table})
+        return json_answer({**place, "parameters": table})
 
     @router.post("/config")
     def change(asked: Changes) -> Response:
@@ -117,29 +117,29 @@ def add_api(app: FastAPI, context: Context) -> None:
 
     @router.get("/snapshots")
     def listed(run: str | None = None, stage: str | None = None) -> Response:
-        return _json(snapshots(folder_of(Which(run=run, stage=stage))))
+        return json_answer(snapshots(folder_of(Which(run=run, stage=stage))))
 
     @router.get("/compare")
     def compared(a: Snapshot, b: Snapshot, run: str | None = None, stage: str | None = None) -> Response:
-        return _json(compare(folder_of(Which(run=run, stage=stage)), a, b))
+        return json_answer(compare(folder_of(Which(run=run, stage=stage)), a, b))
 
     @router.post("/rollback")
     def rollback(asked: Rollback) -> Response:
         folder = folder_of(asked)
         answer = roll_back(folder, asked.step, config_only=asked.config_only, who=WHO, timeout=WAIT_SECONDS)
-        return _json({"run": folder.workspace.name, "stage": folder.stage, **answer})
+        return json_answer({"run": folder.workspace.name, "stage": folder.stage, **answer})
 
     app.include_router(router)
 
     @app.exception_handler(DistillError)
     def failed(_request: Request, error: DistillError) -> Response:
         code = next((code for kind, code in STATUS if isinstance(error, kind)), 500)
-        return _json({"error": str(error)}, code)
+        return json_answer({"error": str(error)}, code)
 
     @app.exception_handler(RequestValidationError)
     def malformed(_request: Request, error: RequestValidationError) -> Response:
         said = [f"{'.'.join(map(str, each['loc'][1:])) or 'request'}: {each['msg']}" for each in error.errors()]
-        return _json({"error": "; ".join(said)}, 400)
+        return json_answer({"error": "; ".join(said)}, 400)
 
 
 def linked(value: Any, link: Callable[[Path], str]) -> Any:
@@ -161,5 +161,6 @@ def _progress(root: Path) -> dict[str, Any]:
     return {"run": progress.run, "state": progress.state, "stage": progress.stage, "stages": stages}
 
 
-def _json(values: Any, code: int = 200) -> Response:
+def json_answer(values: Any, code: int = 200) -> Response:
+    """Values as a JSON answer; numbers that are not finite are null."""
     return Response(canonical_json(finite(values)), code, {"cache-control": "no-store"}, "application/json")

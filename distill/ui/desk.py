@@ -1,6 +1,5 @@
 """What one browser has on its desk: a grid that is edited, a second one, and the files that go to the browser."""
 
-import re
 import secrets
 import shutil
 import threading
@@ -26,6 +25,7 @@ from distill.codes.session import EditSession
 from distill.codes.sound import encode_file
 from distill.errors import ArtifactError, DataError, DistillError, UsageError
 from distill.files import storage_errors
+from distill.library.takes import plain_name
 from distill.ui.context import Context
 
 GRID_EXTENSION = ".json"
@@ -58,7 +58,16 @@ class Sheet:
 
 
 class Desk:
-    """What one browser works on; it ends with its session. Methods may be called from several threads."""
+    """What one tab of a browser works on; it ends with its last session. Methods may be called from several threads.
+
+    Attributes:
+        sheets: the grids.
+        results: the sounds that were made, the newest first (see `distill.ui.results`).
+        like: the sound that more shall be made like, and what the page calls its model.
+        dropped: the folder of the sounds that were dropped and judged.
+        sessions: how many sessions have it: one after each time that the tab is loaded, for an hour.
+        closed: whether it is gone.
+    """
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -66,6 +75,11 @@ class Desk:
         # Decoding a long sound takes seconds, in which the grid can be edited.
         self._decoding = threading.Lock()
         self.sheets: dict[Which, Sheet] = {}
+        self.results: tuple[Any, ...] = ()
+        self.like: tuple[Path, str] | None = None
+        self.dropped: Path | None = None
+        self.sessions = 0
+        self.closed = False
         self._folder: Path | None = None
         self._number = 0
 
@@ -74,12 +88,17 @@ class Desk:
         return Desk(self.context)
 
     def close(self) -> None:
-        """Remove what lay on the desk."""
+        """Remove what lay on the desk, once its last session ends."""
         with self.lock:
+            self.sessions -= 1
+            if self.sessions > 0:
+                return
+            self.closed = True
             self.sheets.clear()
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder = None
+            for folder in (self._folder, self.dropped):
+                if folder is not None:
+                    shutil.rmtree(folder, ignore_errors=True)
+            self._folder = self.dropped = None
 
     # What lies on it.
 
@@ -285,8 +304,7 @@ def stem_of(name: str) -> str:
     >>> stem_of("../my kick.wav"), stem_of("..")
     ('my-kick', 'sound')
     """
-    stem = re.sub(r"[^\w-]+", "-", name.rpartition(".")[0] or name).strip("-_")
-    return stem[:60] or "sound"
+    return plain_name(name.rpartition(".")[0] or name)
 
 
 def _grid_values(grid: CodeGrid) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from distill.errors import DistillError
 
 logger = logging.getLogger(__name__)
 
+# How long an error stays to be read.
+SECONDS = 12.0
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -53,8 +56,8 @@ def _in_one_line() -> Iterator[None]:
         raise
     except DistillError as error:
         # The page takes the message for HTML, and there are names of files in it.
-        raise gr.Error(escape(str(error), quote=False), duration=None, print_exception=False, title=title) from None
+        raise gr.Error(escape(str(error), quote=False), duration=SECONDS, print_exception=False, title=title) from None
     except Exception as error:
         logger.exception("unexpected error behind the page")
         text = escape(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}", quote=False)
-        raise gr.Error(text, duration=None, print_exception=False, title=title) from None
+        raise gr.Error(text, duration=SECONDS, print_exception=False, title=title) from None

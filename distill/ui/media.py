@@ -12,7 +12,12 @@ PICTURES = {".png": "image/png"}
 # What browsers play themselves; anything else is sent as WAV.
 PLAYED = {".wav": "audio/wav", ".flac": "audio/flac", ".mp3": "audio/mpeg", ".ogg": "audio/ogg"}
 # What is only saved.
-SAVED = {".csv": "text/csv", ".json": "application/json", ".distill": "application/octet-stream"}
+SAVED = {
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".distill": "application/octet-stream",
+    ".zip": "application/zip",
+}
 PAGES = {".html": "text/html"}
 # A page of ours that stands in a frame of the page has its players, and no scripts.
 FRAMED = {

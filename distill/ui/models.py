@@ -32,11 +32,35 @@ class Models:
         found = [(self._words(entry), self.name_of(entry)) for entry in entries]
         return sorted(found, key=lambda choice: choice[0].casefold())
 
+    def newest(self, called: str | None = None) -> str | None:
+        """The model whose file was written last, of all or of those files that are called so; None: there is none."""
+        entries, _ = catalogue(self.context.project, registry=False)
+        written = {
+            self.name_of(entry): max(path.stat().st_mtime for path in entry.files)
+            for entry in entries
+            if called is None or any(path.stem == called for path in entry.files)
+        }
+        return max(written, key=lambda name: written[name], default=None)
+
     def name_of(self, entry: Entry) -> str:
         """What a model is called here: by its file if it has one."""
         if entry.files:
             return entry.files[0].relative_to(self.context.project).as_posix()
         return entry.registered[0].reference
+
+    def with_digest(self, digest: str, called: str) -> str:
+        """What the model with these weights is called here; `called` is what people call it.
+
+        Raises:
+            UsageError: it is not here.
+        """
+        entries, _ = catalogue(self.context.project)
+        for entry in entries:
+            if entry.manifest.tensor_digest == digest:
+                return self.name_of(entry)
+        raise UsageError(
+            f"the model {called}, which made this sound, is not here any more: import it in the tab Library"
+        )
 
     def path(self, name: str | None) -> Path:
         """The file of a model.

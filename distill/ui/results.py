@@ -16,9 +16,11 @@ from distill.codes.grid import Source
 from distill.codes.history import History
 from distill.codes.model import CodesModel
 from distill.codes.session import EditSession
+from distill.configs import STRIDE
 from distill.errors import UsageError
 from distill.files import storage_errors, write_bytes
 from distill.generation.production import Written
+from distill.generation.request import Request
 from distill.pictures import spectrogram_image, top_level_db, waveform_path
 from distill.ui.cards import filled
 from distill.ui.context import Context
@@ -43,6 +45,7 @@ class Result:
         words: how it was made.
         wave: outline of the waveform, as `waveform_path` gives it.
         picture: the spectrogram, a PNG file.
+        kept: whether somebody keeps it.
         key: names it on the page.
     """
 
@@ -55,11 +58,12 @@ class Result:
     words: str
     wave: str
     picture: Path
+    kept: bool = False
     key: str = field(default_factory=lambda: token_hex(8))
 
     @classmethod
-    def of(cls, written: Written, model: Path, model_name: str, words: str, desk: Desk, *, whole: bool) -> "Result":
-        """That of a sound which was just written; `whole` says whether its codes give all of it."""
+    def of(cls, written: Written, request: Request, model: Path, model_name: str, words: str, desk: Desk) -> "Result":
+        """That of a sound which was just written, as it was requested."""
         config = read_manifest(model).spectrogram_config
         mono = to_mono(read_sound(written.path), config.sample_rate)
         log_mel = MelTransform(config).log_mel(torch.from_numpy(mono)).numpy()
@@ -67,7 +71,13 @@ class Result:
         picture = desk.folder() / f"{token_hex(8)}.png"
         write_bytes(picture, spectrogram_image(log_mel, config, top_db=top_level_db(log_mel, config)))
         # A sound decoded from its codes has their level until it is written louder or softer.
-        source = Source(written.path.name, written.seconds, -written.exported.gain_db) if whole else None
+        source = None
+        if request.action == "generate":
+            frames = STRIDE * len(written.codes) - 1
+            # The codes of a trimmed sound are those of all that was made.
+            made = min(request.seconds or 0.0, frames * config.hop_length / config.sample_rate)
+            seconds = made if request.natural and request.finish else written.seconds
+            source = Source(written.path.name, seconds, -written.exported.gain_db)
         return cls(
             path=written.path,
             seed=written.seed,
@@ -87,9 +97,10 @@ class Result:
             id=self.key,
             name=self.path.stem,
             file=self.path.name,
+            kept=str(self.kept).lower(),
+            heart="♥" if self.kept else "♡",
             words=self.words,
             seconds=f"{self.seconds:.2f} s",
-            format=self.path.suffix[1:],
             sound=context.link(self.path),
             picture=context.link(self.picture),
             wave=self.wave,

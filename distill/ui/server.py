@@ -20,6 +20,7 @@ from distill.ui.guard import Guard
 from distill.ui.kept import kept
 from distill.ui.media import add_media
 from distill.ui.start_api import add_start
+from distill.ui.takes_api import add_takes
 from distill.ui.theme import theme
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -88,6 +89,7 @@ def application(context: Context, token: str, port: int) -> ASGIApp:
     app.mount("/page-assets", StaticFiles(directory=ASSETS), name="page-assets")
     add_api(app, context)
     add_start(app, context)
+    add_takes(app, context)
     add_media(app, context)
     styles = [path.name for path in sorted(ASSETS.glob("*.css"))]
     scripts = [path.name for path in sorted(ASSETS.glob("*.js"))]

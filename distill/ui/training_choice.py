@@ -1,12 +1,19 @@
 """Choosing one of the project's trainings, on every tab that shows one."""
 
+from contextlib import suppress
 from html import escape
+from typing import Any
 
 import gradio as gr
 
+from distill.errors import DistillError, UsageError
 from distill.library.datasets import list_datasets
-from distill.runs.folder import default_run, run_folders
+from distill.runs.acts import acts_of
+from distill.runs.folder import default_run, run_folders, run_named
+from distill.runs.state import written_model
 from distill.ui.context import Context
+from distill.ui.failures import told
+from distill.ui.studio import Studio
 
 NOTHING = "<p class='d-empty'>Nothing was trained here so far.</p>"
 
@@ -49,6 +56,44 @@ def sounds_choice() -> gr.Dropdown:
 def chosen(context: Context, name: str) -> gr.Dropdown:
     """The list with another training chosen, such as one that has just begun."""
     return gr.Dropdown(choices=[root.name for root in run_folders(context.project)], value=name)
+
+
+def live_component(name: str) -> gr.HTML:
+    """A place for `live_view`; its event is `moved`: the training is in another state."""
+    return gr.HTML(
+        live_view(None, name),
+        js_on_load='element.addEventListener("d-moved", () => trigger("moved", {}));',
+        elem_id=f"{name}-live",
+        apply_default_css=False,
+    )
+
+
+def possible(context: Context, run: str | None) -> frozenset[str]:
+    """What can be done with the run of that name, besides `sounds` where its model can be used; nothing without one."""
+    with suppress(DistillError):
+        root = run_named(context.project, run or "")
+        return acts_of(root) | (frozenset(("sounds",)) if written_model(root) else frozenset())
+    return frozenset()
+
+
+def pressable(can: frozenset[str], *acts: str) -> list[gr.Button]:
+    """Buttons that can be pressed where what they do can be done."""
+    return [gr.Button(interactive=act in can) for act in acts]
+
+
+def bring_sounds(button: gr.Button, run: gr.Dropdown, context: Context, studio: Studio) -> None:
+    """Let a button lead to the tab Generate, with the model of the chosen training."""
+
+    def use(name: str | None) -> Any:
+        if not name:
+            raise UsageError("choose a training first")
+        called = written_model(run_named(context.project, name))
+        model = studio.models.newest(called) if called else None
+        if model is None:
+            raise UsageError(f"{name} has no model here: let it finish first")
+        return *studio.taken(model), gr.Tabs(selected="generate")
+
+    button.click(told(use), run, [*studio.takes_model, studio.tabs], show_progress="hidden", api_visibility="private")
 
 
 def live_view(run: str | None, view: str, stage: str | None = None) -> str:

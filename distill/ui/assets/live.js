@@ -1,6 +1,7 @@
 // <distill-live run="NAME" view="train|monitor" stage="...">: a training as it is now, read again every 2 seconds.
 //
-// It only reads `/api/state`; whoever looks changes nothing. What did not change is not drawn again.
+// It only reads `/api/state`; whoever looks changes nothing. What did not change is not drawn again. `d-moved` tells that
+// the training is in another state.
 
 import "./bars.js";
 import "./chart.js";
@@ -17,6 +18,7 @@ class Live extends HTMLElement {
   #said = h("p", { class: "d-hidden", role: "status" });
   #trouble = h("p", { class: "d-trouble", role: "alert" });
   #view = null;
+  #state = "";
 
   connectedCallback() { this.#begin(); }
 
@@ -36,7 +38,7 @@ class Live extends HTMLElement {
     const shown = this.checkVisibility() && !document.hidden;
     if (shown && this.getAttribute("run")) {
       try {
-        await view.read((stage) => this.#state(stage ?? this.getAttribute("stage")), (text) => this.#tell(text));
+        await view.read((stage) => this.#values(stage ?? this.getAttribute("stage")), (text) => this.#tell(text));
         this.#trouble.textContent = "";
       } catch (error) {
         this.#trouble.textContent = error.line ?? "The page's server does not answer. Trainings go on without it.";
@@ -47,12 +49,22 @@ class Live extends HTMLElement {
     }
   }
 
-  async #state(stage) {
+  async #values(stage) {
     const query = new URLSearchParams({ run: this.getAttribute("run"), ...(stage ? { stage } : {}) });
     const answer = await fetch(`/api/state?${query}`, { cache: "no-store" });
     const values = await answer.json();
     if (!answer.ok) throw Object.assign(new Error("refused"), { line: values.error });
+    // Not what depends on the training that is asked for: several are asked for in turn.
+    this.#moved([values.run, values.state, values.stage, values.model, values.work?.unit]);
     return values;
+  }
+
+  /** Tell when the training is in another state: then other buttons can act. */
+  #moved(state) {
+    const text = JSON.stringify(state);
+    if (text === this.#state) return;
+    this.#state = text;
+    this.dispatchEvent(new CustomEvent("d-moved", { bubbles: true }));
   }
 
   #tell(text) { if (this.#said.textContent !== text) this.#said.textContent = text; }

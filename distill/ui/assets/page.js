@@ -1,14 +1,10 @@
-// Play buttons: one sound at a time, wherever the button stands. `data-src` of the button is the sound's address.
+// What holds all over the page: play buttons, and what was told, which goes with the tab that it was told in.
 
-const player = new Audio();
+import { play, stop } from "./player.js";
+
 let playing = null;
 
-function stop() {
-  player.pause();
-  playing?.classList.remove("d-on");
-  playing = null;
-}
-
+// A button `.d-play` plays the address in its `data-src`.
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.(".d-play");
   if (!button) return;
@@ -17,8 +13,11 @@ document.addEventListener("click", (event) => {
   if (again) return;
   playing = button;
   button.classList.add("d-on");
-  player.src = button.dataset.src;
-  player.play().catch(() => { button.classList.add("d-broken"); stop(); });
+  const done = () => { button.classList.remove("d-on"); playing = null; };
+  play(button.dataset.src, { done, failed: () => button.classList.add("d-broken") });
 });
 
-player.addEventListener("ended", stop);
+document.addEventListener("click", (event) => {
+  if (!event.target.closest?.("[role=tab]")) return;
+  for (const close of document.querySelectorAll(".toast-close")) close.click();
+});

@@ -51,25 +51,29 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         kind = gr.Dropdown(
             FORMATS, value="wav", label="Format of the sound", show_label=False, container=False, min_width=90, scale=0
         )
-        save_sound = gr.Button("Save sound", size="sm", min_width=110, scale=0, elem_id="codes-save-sound")
-        save_grid = gr.Button("Save grid", size="sm", min_width=110, scale=0, elem_id="codes-save-grid")
+        save_sound = gr.Button(
+            "Save sound", size="sm", min_width=110, scale=0, interactive=False, elem_id="codes-save-sound"
+        )
+        save_grid = gr.Button(
+            "Save grid", size="sm", min_width=110, scale=0, interactive=False, elem_id="codes-save-grid"
+        )
 
     given = [desk, chosen, at, hear]
     shows = [grid, said]
 
     with gr.Accordion("Change the selection", open=False, elem_id="codes-edits"), gr.Row():
         with gr.Column(min_width=200):
-            reverse = gr.Button("Turn round in time", size="sm")
+            reverse = gr.Button("Turn round in time", size="sm", interactive=False)
         with gr.Column(min_width=200):
             columns = gr.Number(1, precision=0, label="Columns", info="Negative: earlier.")
-            move = gr.Button("Move in time", size="sm")
+            move = gr.Button("Move in time", size="sm", interactive=False)
         with gr.Column(min_width=200):
             times = gr.Number(1, precision=0, minimum=1, label="Copies", info="Of the selected columns, all levels.")
-            repeat = gr.Button("Repeat", size="sm")
+            repeat = gr.Button("Repeat", size="sm", interactive=False)
         with gr.Column(min_width=200):
             temperature = gr.Slider(0, 2, 1, step=0.05, label="Temperature", info="Higher: more surprise.")
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")
-            draw = gr.Button("Let the model draw it anew", size="sm")
+            draw = gr.Button("Let the model draw it anew", size="sm", interactive=False)
     with gr.Accordion("Freeze and rename levels", open=False, elem_id="codes-levels"), gr.Row():
         with gr.Column(min_width=220):
             frozen = gr.CheckboxGroup([], label="Frozen levels", info="Edits leave them as they are.")
@@ -77,7 +81,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             level = gr.Dropdown([], label="Level", elem_id="codes-level")
         with gr.Column(min_width=220):
             label = gr.Textbox("", label="Is called", max_lines=1, max_length=MAX_LABEL, elem_id="codes-label")
-            rename = gr.Button("Rename", size="sm", elem_id="codes-rename")
+            rename = gr.Button("Rename", size="sm", interactive=False, elem_id="codes-rename")
     with gr.Accordion("Swap and blend with a second grid", open=False, elem_id="codes-second"):
         second = gr.File(label="Second sound or grid file", file_types=_TAKEN, height=130, elem_id="codes-second-file")
         other = grid_component(OTHER, plain=True)
@@ -92,19 +96,25 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             )
             with gr.Column(min_width=180):
                 single = gr.Checkbox(False, label="A weight for each level", container=False, elem_id="codes-single")
-                blended = gr.Button("Blend the selection", size="sm", elem_id="codes-blend")
-                swapped = gr.Button("Swap the selection", size="sm", elem_id="codes-swap")
+                blended = gr.Button("Blend the selection", size="sm", interactive=False, elem_id="codes-blend")
+                swapped = gr.Button("Swap the selection", size="sm", interactive=False, elem_id="codes-swap")
         with gr.Row(visible=False, elem_id="codes-weights") as each_level:
             weights = [gr.Slider(0, 1, 0.5, step=0.01, label="Blend", min_width=200) for _ in range(MOST_LEVELS)]
     with gr.Accordion("What was done", open=False):
         done = gr.HTML(_history(None), elem_id="codes-done", apply_default_css=False)
 
-    by_level = [frozen, level, *weights]
+    # What there is only with a grid, and what takes a second one.
+    with_grid, with_two = [save_sound, save_grid, reverse, move, repeat, draw], [blended, swapped]
+    by_level = [frozen, level, *weights, *with_grid, *with_two]
     outputs = [*shows, done, *by_level]
 
     # What a change of the desk shows besides the grid.
     def about(desk: Desk) -> Any:
-        return _words(desk), _history(desk), *_by_level(desk)
+        can = (
+            [gr.Button(interactive=True)] * len(with_grid),
+            [gr.Button(interactive="other" in desk.sheets)] * len(with_two),
+        )
+        return _words(desk), _history(desk), *_by_level(desk), *can[0], *can[1]
 
     @told
     def open_file(desk: Desk, name: str | None, path: str | None) -> Any:
@@ -117,7 +127,8 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     def arrive(desk: Desk) -> Any:
         if "mine" not in desk.sheets:
             return _nothing(arrived)
-        return shown(desk.view()), *about(desk), desk.sheet().model_name
+        second = shown(desk.view("other")) if "other" in desk.sheets else gr.skip()
+        return shown(desk.view()), *about(desk), desk.sheet().model_name, second
 
     @told
     def prepare(desk: Desk) -> None:
@@ -128,10 +139,10 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     @told
     def open_second(desk: Desk, path: str | None) -> Any:
         if path is None:
-            return gr.skip()
+            return _nothing([other, *with_two])
         mine = desk.sheet()
         desk.open_file(context.uploaded(path), mine.work.model, mine.model_name, "other")
-        return shown(desk.view("other"))
+        return shown(desk.view("other")), *[gr.Button(interactive=True)] * len(with_two)
 
     @told
     def fulfil(desk: Desk, hear: bool, event: gr.EventData) -> Any:
@@ -208,14 +219,16 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         return shown(desk.saved_grid())
 
     quick: dict[str, Any] = {"trigger_mode": "multiple", "show_progress": "hidden"}
-    tab.select(told(studio.offered), None, studio.codes_model, show_progress="hidden")
-    arrived = [*outputs, studio.codes_model]
+    tab.select(told(studio.offered_for_codes), [studio.picked, desk], studio.codes_model, show_progress="hidden")
+    arrived = [*outputs, studio.codes_model, other]
     for event in (
         studio.arrivals.change(arrive, desk, arrived),
+        studio.returned.change(arrive, desk, arrived),
         opened.upload(open_file, [desk, studio.codes_model, opened], outputs, show_progress_on=opened),
     ):
         event.success(prepare, desk, None, show_progress="hidden")
-    second.upload(open_second, [desk, second], other, show_progress_on=second)
+    second.upload(open_second, [desk, second], [other, *with_two], show_progress_on=second)
+    level.change(lambda chosen: gr.Button(interactive=chosen is not None), level, rename, show_progress="hidden")
     grid.wish(fulfil, [desk, hear], outputs, **quick).failure(None, js=CALM)
     other.wish(fulfil_other, desk, other, **quick).failure(None, js=CALM)
     for button, edit, values in (

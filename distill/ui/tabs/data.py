@@ -3,6 +3,7 @@
 import shutil
 import uuid
 from html import escape
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from distill.dataset.scan import FileReport, Verdict, scan
 from distill.errors import UsageError
 from distill.library.datasets import gather, keep_dataset
 from distill.ui.context import Context
+from distill.ui.desk import Desk
 from distill.ui.failures import told
+from distill.ui.studio import Studio
 from distill.ui.training_choice import dataset_choices, said
 
 # More rows than anybody reads are left out of the table; the summary counts all.
@@ -24,14 +27,9 @@ COLOURS = {Verdict.OK: "green", Verdict.CLIPPED: "yellow", Verdict.DUPLICATE: "g
 HEAD = ("", "file", "verdict", "length", "rate", "channels", "loudness", "waveform", "why")
 
 
-def build(context: Context, training_sounds: gr.Dropdown) -> None:
+def build(context: Context, studio: Studio, training_sounds: gr.Dropdown) -> None:
     """Put the tab's controls into the open tab; what is kept becomes what the tab Train has chosen."""
     dropped_files = context.files / "dropped"
-
-    def forget(path: str | None) -> None:
-        """Remove what was dropped and is judged no more; folders that were named stay."""
-        if path is not None and Path(path).is_relative_to(dropped_files):
-            shutil.rmtree(path, ignore_errors=True)
 
     with gr.Row(equal_height=True):
         with gr.Column(scale=1, min_width=280):
@@ -63,37 +61,49 @@ def build(context: Context, training_sounds: gr.Dropdown) -> None:
             elem_id="data-name",
         )
         keep = gr.Button("Keep this version", elem_id="data-keep", size="md", scale=0, min_width=190)
+        go = gr.Button("Train on these", variant="primary", elem_id="data-train", size="md", scale=0, min_width=160)
     answer = gr.HTML(elem_id="data-answer", elem_classes="d-answer", apply_default_css=False)
-    source = gr.State(None, delete_callback=forget)
+    source = gr.State(None)
 
     def opened() -> gr.Dropdown:
         return gr.Dropdown(choices=dataset_choices(context))
 
     def dropped(
         paths: list[str] | None,
-        before: str | None,
+        desk: Desk,
         progress: gr.Progress = gr.Progress(),  # noqa: B008, Gradio's way
     ) -> list[Any]:
-        forget(before)
+        if desk.dropped is not None:
+            shutil.rmtree(desk.dropped, ignore_errors=True)
+            desk.dropped = None
         if not paths:
             return [None, _nothing(), "", gr.update(visible=False), ""]
         gathered = dropped_files / uuid.uuid4().hex
         left_out = gather(map(context.uploaded, paths), gathered)
         if not gathered.is_dir():
             raise UsageError(f"none of these files looks like a sound ({', '.join(EXTENSIONS)})")
+        desk.dropped = gathered
         text = f"Left out, because they do not look like sounds: {', '.join(left_out)}" if left_out else ""
         return [*judged(gathered, "What you dropped", progress), said(text)]
 
     def named(
         text: str | None,
-        before: str | None,
+        desk: Desk,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[Any]:
         if text:
             return [*judged(context.named(text), Path(text).name, progress), ""]
-        if before is None or not Path(before).is_relative_to(dropped_files):
+        if desk.dropped is None:
             raise UsageError("drop sounds, or name a folder first")
-        return [*judged(Path(before), "What you dropped", progress), gr.skip()]
+        return [*judged(desk.dropped, "What you dropped", progress), gr.skip()]
+
+    def come_back(
+        desk: Desk,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[Any]:
+        if desk.dropped is None:
+            return [gr.skip()] * 5
+        return [*judged(desk.dropped, "What you dropped", progress), gr.skip()]
 
     def judged(path: Path, title: str, progress: gr.Progress) -> list[Any]:
         reports = scan(path, on_progress=lambda done, total: progress((done, total), desc="Listening"))
@@ -115,13 +125,44 @@ def build(context: Context, training_sounds: gr.Dropdown) -> None:
         choices = dataset_choices(context)
         return said(text), gr.Dropdown(choices=choices), gr.Dropdown(choices=choices, value=added.path)
 
+    def trained_on(path: str | None, name: str, desk: Desk) -> Any:
+        """Sounds that lie in a folder are trained on where they are; those that were dropped are kept first."""
+        if path is None:
+            raise UsageError("check the sounds first")
+        if desk.dropped is None or Path(path) != desk.dropped:
+            return (
+                said(""),
+                gr.skip(),
+                gr.Dropdown(choices=dataset_choices(context), value=_place(path)),
+                gr.Tabs(selected="train"),
+            )
+        return *kept(path, name.strip() or _free_name(context)), gr.Tabs(selected="train")
+
+    def _place(path: str) -> str:
+        folder = Path(path)
+        return folder.relative_to(context.project).as_posix() if folder.is_relative_to(context.project) else path
+
     quiet: dict[str, Any] = {"api_visibility": "private"}
     outputs = [source, summary, shown, keeping, answer]
     gr.on(None, opened, None, folder, show_progress="hidden", **quiet)
     # Only the summary shows the progress: five circles would be too many.
-    files.change(told(dropped), [files, source], outputs, show_progress_on=summary, **quiet)
-    check.click(told(named), [folder, source], outputs, show_progress_on=summary, **quiet)
+    files.change(told(dropped), [files, studio.desk], outputs, show_progress_on=summary, **quiet)
+    check.click(told(named), [folder, studio.desk], outputs, show_progress_on=summary, **quiet)
+    studio.returned.change(told(come_back), studio.desk, outputs, show_progress_on=summary, **quiet)
     keep.click(told(kept), [source, name], [answer, folder, training_sounds], show_progress_on=answer, **quiet)
+    go.click(
+        told(trained_on),
+        [source, name, studio.desk],
+        [answer, folder, training_sounds, studio.tabs],
+        show_progress_on=answer,
+        **quiet,
+    )
+
+
+def _free_name(context: Context) -> str:
+    """A name for a dataset that no other has."""
+    taken = {Path(path).name for _, path in dataset_choices(context)}
+    return next(name for number in count(1) if (name := f"sounds-{number}") not in taken)
 
 
 def _nothing() -> str:

@@ -2,38 +2,38 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from distill.artifact.model_file import read_manifest
+from distill.audio.sound import seconds_of
 from distill.errors import UsageError
 from distill.generation import TOP_P
+from distill.generation.ending import ends_by_itself
 from distill.generation.export import BITS, FORMATS, SAMPLE_RATES, ExportSettings
-from distill.generation.production import Destination, produce
 from distill.generation.request import Request
+from distill.library.takes import Takes
 from distill.models.labels import MOST_LEVELS, level_labels
 from distill.ui.cards import cards_component, nothing, picked, row_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.failures import told, told_while
-from distill.ui.results import Result, batch_folder, given_file
+from distill.ui.failures import notice, told, told_while
+from distill.ui.making import Order, like, make, part_of
 from distill.ui.studio import Studio
 
-MOST_COUNT = 32
-MOST_SECONDS = 300.0
 # More than these leave the page; their files stay.
 MOST_SHOWN = 48
 NEW, CONTINUE, FILL = "generate", "continue", "fill"
 _ACTIONS = [("New sounds", NEW), ("Go on from a sound", CONTINUE), ("Make a part anew", FILL)]
-_EMPTY = "No sounds yet. Each becomes a card with a player here; its file stays in the project's folder generated."
-
-Results = tuple[Result, ...]
+ENDS, EXACT = "natural", "chain"
+_ENDINGS = [("Where the model ends it", ENDS), ("After exactly this long, with several in a chain", EXACT)]
+_EMPTY = "No sounds yet. Each becomes a card that plays; the tab Takes finds all of them again."
 
 
 def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     """Put the tab's controls into the open tab."""
-    results = gr.State(())
     with gr.Row():
         studio.generate_model.render()
         action = gr.Radio(_ACTIONS, value=NEW, label="What", scale=3, min_width=260, elem_id="generate-what")
@@ -43,15 +43,16 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         )
         with gr.Column(visible=False, scale=2) as fill_column:
             with gr.Row():
-                begin = gr.Number(0.5, label="From", info="In s.", minimum=0, min_width=90)
-                end = gr.Number(1.0, label="To", info="In s.", minimum=0, min_width=90)
+                begin = gr.Number(0, label="From", info="In s.", minimum=0, min_width=90, elem_id="generate-from")
+                end = gr.Number(0, label="To", info="In s.", minimum=0, min_width=90, elem_id="generate-to")
             renewed = gr.CheckboxGroup([], label="Only these levels", info="None: all of them.")
     with gr.Row():
-        seconds = gr.Slider(0.2, 60, 3, step=0.1, label="Duration", info="Of what is new, in s.", min_width=200)
+        seconds = gr.Slider(0.2, 60, 3, step=0.1, label="Duration", info="In s: at most, or exactly.", min_width=200)
         count = gr.Slider(1, 16, 4, step=1, label="Number of sounds", min_width=200)
         seed = gr.Number(
             0, precision=0, minimum=0, label="Seed", info="The first sound's; each further has the next.", min_width=200
         )
+    ending = gr.Radio(_ENDINGS, value=EXACT, label="A sound ends", elem_id="generate-ending")
     with gr.Row():
         temperature = gr.Slider(
             0,
@@ -77,7 +78,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     with gr.Accordion("Each level by itself", open=False):
         single = gr.Checkbox(False, label="Use these in place of the three above", container=False)
         rows, level_controls = _level_rows()
-    with gr.Accordion("File and ending", open=False):
+    with gr.Accordion("File and finish", open=False):
         with gr.Row():
             kind = gr.Dropdown(list(FORMATS), value="wav", label="Format", min_width=200)
             rate = gr.Dropdown(
@@ -90,24 +91,29 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             least = gr.Slider(
                 0, 0.2, 0, step=0.005, label="Min-p", info="Leaves out the least likely. 0: nobody.", min_width=200
             )
-        natural = gr.Checkbox(False, label="End each sound where the model ends it; the duration is then the greatest")
+        raw = gr.Checkbox(
+            False,
+            label="As made: new sounds untrimmed, without a fade-in, and as loud as they came out",
+            elem_id="generate-as-made",
+        )
     with gr.Row(elem_classes="d-line"):
-        go = gr.Button("Generate", variant="primary", size="md", scale=3, elem_id="generate-go")
-        again = gr.Button("With another seed", size="md", scale=2, min_width=150)
-        stop = gr.Button("Stop", size="md", scale=1, min_width=80)
+        go = gr.Button("Generate", variant="primary", size="md", scale=3, interactive=False, elem_id="generate-go")
+        again = gr.Button(
+            "With another seed", size="md", scale=2, min_width=150, interactive=False, elem_id="generate-again"
+        )
+        stop = gr.Button("Stop", size="md", scale=1, min_width=80, interactive=False, elem_id="generate-stop")
     status = gr.Markdown("", elem_id="generate-status")
     cards = cards_component("generate-cards", _EMPTY)
 
     sampling = [temperature, top_k, top_p, least, single, *level_controls]
     inputs = [
-        studio.desk, results, studio.generate_model, action, given, begin, end, renewed, seconds, natural,
+        studio.desk, studio.generate_model, action, given, begin, end, renewed, seconds, ending, raw,
         count, seed, kind, rate, bits, *sampling,
     ]  # fmt: skip
 
     @told_while
-    def make(
+    def ordered(
         desk: Desk,
-        results: Results,
         name: str | None,
         action: str,
         given: str | None,
@@ -115,7 +121,8 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         end: float | None,
         renewed: list[str],
         seconds: float,
-        natural: bool,
+        ending: str,
+        raw: bool,
         count: int,
         seed: int | None,
         kind: str,
@@ -123,79 +130,130 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         bits: str,
         *sampling: Any,
     ) -> Iterator[Any]:
-        model = studio.models.path(name)
-        labels = level_labels(read_manifest(model).vqvae_config.num_quantizers)
-        if count > MOST_COUNT or seconds > MOST_SECONDS:
-            raise UsageError(
-                f"at most {MOST_COUNT} sounds of {MOST_SECONDS:g} s at once here; distill generate has no end"
-            )
+        labels = level_labels(read_manifest(studio.models.path(name)).vqvae_config.num_quantizers)
         chosen = _sampling(len(labels), *sampling)
         if action == FILL:
             levels = tuple(labels.index(label) for label in renewed if label in labels) or None
             request = Request(action=FILL, start=begin or 0.0, end=end or 0.0, levels=levels, **chosen)
         else:
+            new = action != CONTINUE
             request = Request(
-                action=CONTINUE if action == CONTINUE else NEW, seconds=seconds, natural=natural, **chosen
+                action=NEW if new else CONTINUE,
+                seconds=seconds,
+                natural=ending == ENDS,
+                finish=new and not raw,
+                **chosen,
             )
         settings = ExportSettings(kind, rate or None, bits or None)
-        folder = batch_folder(context)
-        source = None if action == NEW else given_file(given, context, folder)
-        yield results, gr.skip(), f"Making {_sounds(int(count))} …"
-        before: Results = results
-        fresh: Results = ()
-        made = produce(
-            model, request, Destination(folder, settings), count=int(count), seed=int(seed or 0), source=source
-        )
-        for number, written in enumerate(made, 1):
-            words = f"seed {written.seed} · {written.seconds:.2f} s · {name}"
-            result = Result.of(written, model, name or "", words, desk, whole=action == NEW)
+        upload = None if action == NEW else given
+        yield from running(Order(name or "", request, int(count), int(seed or 0), settings, upload), desk)
+
+    @told_while
+    def more_ordered(desk: Desk) -> Iterator[Any]:
+        if desk.like is None:
+            raise UsageError("choose a sound first")
+        yield from running(like(*desk.like, studio.models), desk)
+
+    def running(order: Order, desk: Desk) -> Iterator[Any]:
+        """What is made, card by card, with how far it is and which buttons can act meanwhile."""
+        yield gr.skip(), f"Making {_sounds(order.count)} …", *_busy()
+        before, fresh = desk.results, ()
+        for number, result in enumerate(make(order, context, studio.models, desk), 1):
             fresh = (*fresh, result)
-            results = (*fresh, *before)[:MOST_SHOWN]
-            yield results, _cards(results), f"{number} of {_sounds(int(count))}"
-        place = folder.relative_to(context.project).as_posix()
-        yield results, gr.skip(), f"{_sounds(int(count))} in `{place}`"
+            desk.results = (*fresh, *before)[:MOST_SHOWN]
+            yield _cards(desk), f"{number} of {_sounds(order.count)}", *[gr.skip()] * 3
+        place = fresh[0].path.parent.relative_to(context.project).as_posix()
+        yield gr.skip(), f"{_sounds(order.count)} in `{place}`; the tab Takes has them", *_free()
 
-    def _cards(results: Results) -> str:
-        return row_of([result.card(context) for result in results]) if results else nothing(_EMPTY)
+    def _cards(desk: Desk) -> str:
+        return row_of([result.card(context) for result in desk.results]) if desk.results else nothing(_EMPTY)
 
     @told
-    def pick(desk: Desk, results: Results, arrivals: int, event: gr.EventData) -> Any:
+    def pick(desk: Desk, arrivals: int, more: int, event: gr.EventData) -> Any:
         act, key = picked(event)
-        found = next((result for result in results if result.key == key), None)
-        if found is None or act != "codes":
-            raise UsageError("this sound is not on the page any more")
-        found.to_desk(desk, studio.models.load(found.model_name))
-        return arrivals + 1, gr.Tabs(selected="codes")
+        found = next((result for result in desk.results if result.key == key), None)
+        if found is None:
+            raise UsageError("this sound is not on the page any more; the tab Takes has it")
+        if act == "codes":
+            found.to_desk(desk, studio.models.load(found.model_name))
+            return gr.skip(), arrivals + 1, gr.skip(), gr.Tabs(selected="codes")
+        if act == "more":
+            desk.like = found.path, found.model_name
+            return gr.skip(), gr.skip(), more + 1, gr.skip()
+        takes, name = Takes(context.project), found.path.relative_to(context.generated).as_posix()
+        if act == "drop":
+            takes.mark([name], dropped=True)
+            desk.results = tuple(each for each in desk.results if each.key != key)
+            notice(f"{found.path.stem} is in the bin of the tab Takes.", 4)
+        else:
+            takes.mark([name], kept=not found.kept)
+            changed = replace(found, kept=not found.kept)
+            desk.results = tuple(changed if each.key == key else each for each in desk.results)
+        return _cards(desk), gr.skip(), gr.skip(), gr.skip()
 
     @told
-    def look(name: str | None) -> Any:
-        """What depends on the model: the names of its levels, and how many codes there are."""
+    def look(name: str | None, action: str) -> Any:
+        """What depends on the model: the names of its levels, how many codes there are, how its sounds end."""
         if name is None:
             # Where there is no model yet, nobody chose one, and nobody did anything wrong.
-            return [gr.skip()] * (2 + 3 * MOST_LEVELS)
-        config = read_manifest(studio.models.path(name)).vqvae_config
+            return [gr.skip()] * (3 + 3 * MOST_LEVELS)
+        manifest = read_manifest(studio.models.path(name))
+        config = manifest.vqvae_config
         labels = level_labels(config.num_quantizers)
         shown = [gr.Row(visible=level < len(labels)) for level in range(MOST_LEVELS)]
         names = [gr.Slider(label=f"{label}: temperature") for label in labels]
         names += [gr.skip()] * (MOST_LEVELS - len(labels))
         sizes = [gr.Slider(maximum=config.codebook_size)] * (1 + MOST_LEVELS)
-        return gr.CheckboxGroup(choices=list(labels), value=[]), *sizes, *shown, *names
+        ends = ENDS if action == NEW and ends_by_itself(manifest) else EXACT
+        return ends, gr.CheckboxGroup(choices=list(labels), value=[]), *sizes, *shown, *names
 
-    outputs = [results, cards, status]
-    event = go.click(make, inputs, outputs, show_progress="minimal")
-    event_again = again.click(_another_seed, None, seed, show_progress="hidden").then(
-        make, inputs, outputs, show_progress="minimal"
+    @told
+    def measured(path: str | None) -> Any:
+        """Which part of a sound that was given is made anew, unless somebody says otherwise."""
+        length = seconds_of(context.uploaded(path)) if path else None
+        if not length:
+            return gr.skip(), gr.skip()
+        first, last = part_of(length)
+        info = f"In s; it lasts {length:.2f} s."
+        return gr.Number(value=first, maximum=last, info=info), gr.Number(value=last, maximum=last)
+
+    def ready(name: str | None, action: str, given: str | None) -> tuple[Any, Any]:
+        """Whether there is all that it takes."""
+        can = bool(name) and (action == NEW or bool(given))
+        return gr.Button(interactive=can), gr.Button(interactive=can)
+
+    @told
+    def come_back(desk: Desk) -> str:
+        return _cards(desk)
+
+    quiet: dict[str, Any] = {"show_progress": "hidden"}
+    buttons = [go, again, stop]
+    outputs = [cards, status, *buttons]
+    event = go.click(ordered, inputs, outputs, show_progress="minimal")
+    event_again = again.click(_another_seed, None, seed, **quiet).then(
+        ordered, inputs, outputs, show_progress="minimal"
     )
-    stop.click(lambda: "Stopped.", None, status, cancels=[event, event_again], show_progress="hidden")
-    cards.pick(pick, [studio.desk, results, studio.arrivals], [studio.arrivals, studio.tabs])
-    action.change(_given_of, action, [given_row, fill_column, seconds], show_progress="hidden")
-    tab.select(told(studio.offered), None, studio.generate_model, show_progress="hidden")
-    studio.generate_model.change(
-        look,
-        studio.generate_model,
-        [renewed, top_k, *level_controls[1::3], *rows, *level_controls[::3]],
-        show_progress="hidden",
+    event_more = studio.more.change(more_ordered, studio.desk, outputs, show_progress="minimal")
+    made = [event, event_again, event_more]
+    for each in made:
+        each.failure(lambda: ("", *_free()), None, [status, *buttons], **quiet)
+    stop.click(lambda: ("Stopped.", *_free()), None, [status, *buttons], cancels=made, **quiet)
+    cards.pick(
+        pick,
+        [studio.desk, studio.arrivals, studio.more],
+        [cards, studio.arrivals, studio.more, studio.tabs],
+        trigger_mode="multiple",
+        **quiet,
     )
+    studio.returned.change(come_back, studio.desk, cards, **quiet)
+    action.change(_given_of, action, [given_row, fill_column, seconds, ending], **quiet)
+    given.change(measured, given, [begin, end], **quiet)
+    tab.select(told(studio.offered), studio.picked, studio.generate_model, **quiet)
+    levels = [renewed, top_k, *level_controls[1::3], *rows, *level_controls[::3]]
+    for control in (studio.generate_model, action):
+        control.change(look, [studio.generate_model, action], [ending, *levels], **quiet)
+    for control in (studio.generate_model, action, given):
+        control.change(ready, [studio.generate_model, action, given], [go, again], **quiet)
 
 
 def _level_rows() -> tuple[list[gr.Row], list[gr.Slider]]:
@@ -228,7 +286,22 @@ def _sampling(
 def _given_of(action: str) -> tuple[Any, ...]:
     """What is asked for depends on what is made: a sound, a part of it, or a duration."""
     fills = action == FILL
-    return gr.Row(visible=action != NEW), gr.Column(visible=fills), gr.Slider(visible=not fills)
+    return (
+        gr.Row(visible=action != NEW),
+        gr.Column(visible=fills),
+        gr.Slider(visible=not fills),
+        gr.Radio(visible=not fills),
+    )
+
+
+def _busy() -> tuple[Any, Any, Any]:
+    """The buttons while sounds are made."""
+    return gr.Button(interactive=False), gr.Button(interactive=False), gr.Button(interactive=True)
+
+
+def _free() -> tuple[Any, Any, Any]:
+    """The buttons when nothing is made."""
+    return gr.Button(interactive=True), gr.Button(interactive=True), gr.Button(interactive=False)
 
 
 def _another_seed() -> int:

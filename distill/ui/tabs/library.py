@@ -94,7 +94,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             place = gr.Dropdown(
                 [], label="Where", info="Files and versions in the registry with these weights.", scale=3, min_width=260
             )
-            use = gr.Button("Use it", size="md", variant="primary", min_width=100, elem_id="library-use")
+            use = gr.Button("Make sounds", size="md", variant="primary", min_width=120, elem_id="library-use")
             enter = gr.Button("Register", size="md", min_width=100, elem_id="library-register")
             rise = gr.Button("Promote", size="md", min_width=100, elem_id="library-promote")
             save = gr.Button("Download", size="md", min_width=100, elem_id="library-download")
@@ -111,6 +111,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         name = gr.Textbox(
             "", label="Name", info="Empty: the model's own.", max_length=100, scale=2, elem_id="library-name"
         )
+        bring = gr.Button("Import", size="md", interactive=False, scale=0, min_width=120, elem_id="library-import")
     link = gr.Textbox("", visible="hidden")
 
     filters = [words, verdict, dataset, sort]
@@ -174,9 +175,8 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             raise UsageError("open the details of a model first")
         # The same weights in several places are one choice, and only what is among the choices stays chosen.
         model = studio.models.name_of(entry)
-        choices = studio.models.choices()
         notice(f"The tabs Generate and Codes now use {model}.", 4)
-        return gr.Dropdown(choices=choices, value=model), gr.Dropdown(choices=choices, value=model)
+        return *studio.taken(model), gr.Tabs(selected="generate")
 
     @told
     def do_register(place: str) -> None:
@@ -232,7 +232,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     @told
     def take(upload: str | None, name: str | None) -> Any:
         if upload is None:
-            return gr.skip()
+            raise UsageError("drop a model file first")
         file = context.uploaded(upload)
         try:
             path = import_file(file, project, name=(name or "").strip() or None)
@@ -259,7 +259,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         control.input(search, [shelf, *filters], cards, **hidden)
     words.change(search, [shelf, *filters], cards, trigger_mode="always_last", **hidden)
     cards.pick(pick, [shelf, *filters], [shelf, cards, differences, *shown], trigger_mode="multiple", **hidden)
-    use.click(choose, shelf, [studio.generate_model, studio.codes_model])
+    use.click(choose, shelf, [*studio.takes_model, studio.tabs])
     again(enter.click(do_register, place, None, show_progress_on=place))
     asking = [shelf, question, asked, yes]
     again(rise.click(do_promote, [shelf, place], asking, show_progress_on=place))
@@ -267,7 +267,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     remove.click(ask_delete, [shelf, place], asking, **hidden)
     again(yes.click(answer_yes, shelf, asking))
     no.click(_calm, shelf, asking, **hidden)
-    again(upload.upload(take, [upload, name], upload))
+    again(bring.click(take, [upload, name], upload, show_progress_on=upload))
+    upload.change(lambda path: gr.Button(interactive=path is not None), upload, bring, **hidden)
+    place.change(_able, place, [enter, rise], **hidden)
 
 
 def _details(shelf: Shelf, project: Path) -> tuple[Any, Any, Any, Any]:
@@ -279,6 +281,12 @@ def _details(shelf: Shelf, project: Path) -> tuple[Any, Any, Any, Any]:
     value = next((reference for _, reference in places if not is_file_reference(reference)), places[0][1])
     waits = shelf.asked is not None
     return gr.Column(visible=True), details_of(entry), gr.Dropdown(choices=places, value=value), gr.Row(visible=waits)
+
+
+def _able(place: str | None) -> tuple[Any, Any]:
+    """What can be done with a model where it is: files are registered, versions are promoted."""
+    file = bool(place) and is_file_reference(place)
+    return gr.Button(interactive=file), gr.Button(interactive=bool(place) and not file)
 
 
 def _compared(shelf: Shelf, project: Path) -> str:

@@ -14,8 +14,18 @@ from distill.runs.state import CONFIGS
 from distill.runs.steered import compare, in_force, roll_back, snapshots, training_of
 from distill.ui.context import Context
 from distill.ui.failures import told
+from distill.ui.studio import Studio
 from distill.ui.tables import cell, table
-from distill.ui.training_choice import chosen, live_view, said, training_choice
+from distill.ui.training_choice import (
+    bring_sounds,
+    chosen,
+    live_component,
+    live_view,
+    possible,
+    pressable,
+    said,
+    training_choice,
+)
 
 WHO = "page"
 WAIT_SECONDS = 120.0
@@ -28,7 +38,7 @@ CLASSES = {
 Values = dict[str, Any]
 
 
-def build(context: Context, looked_at: gr.Dropdown) -> None:
+def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
     """Put the tab's controls into the open tab; it follows what is looked at, the training of another tab."""
     with gr.Row():
         run = training_choice(context, "monitor")
@@ -41,12 +51,13 @@ def build(context: Context, looked_at: gr.Dropdown) -> None:
             elem_id="monitor-stage",
         )
     with gr.Row():
-        pause = gr.Button("Pause", size="sm", min_width=90)
-        resume = gr.Button("Resume", size="sm", min_width=90)
-        save = gr.Button("Checkpoint now", size="sm", min_width=130)
-        measure = gr.Button("Validate now", size="sm", min_width=130)
+        pause = gr.Button("Pause", size="sm", min_width=90, interactive=False)
+        resume = gr.Button("Resume", size="sm", min_width=90, interactive=False)
+        save = gr.Button("Checkpoint now", size="sm", min_width=130, interactive=False)
+        measure = gr.Button("Validate now", size="sm", min_width=130, interactive=False)
+        use = gr.Button("Make sounds", size="sm", variant="primary", min_width=110, interactive=False)
     answer = gr.HTML(elem_id="monitor-answer", elem_classes="d-answer", apply_default_css=False)
-    live = gr.HTML(live_view(None, "monitor"), elem_id="monitor-live", apply_default_css=False)
+    live = live_component("monitor")
     with gr.Accordion("Tune it while it runs", open=False, elem_id="monitor-tune"):
         gr.Markdown(
             "Everything that you change here is applied together, or nothing of it. Each change is written to the "
@@ -67,7 +78,7 @@ def build(context: Context, looked_at: gr.Dropdown) -> None:
             elem_id="tune-measure",
         )
         with gr.Row():
-            apply = gr.Button("Apply", variant="primary", elem_id="tune-apply")
+            apply = gr.Button("Apply", variant="primary", interactive=False, elem_id="tune-apply")
             reload = gr.Button("Show what is in force", elem_id="tune-reload")
         applied = gr.HTML(elem_id="tune-answer", elem_classes="d-answer", apply_default_css=False)
     with gr.Accordion("Snapshots: compare, and go back", open=False, elem_id="monitor-snapshots") as opened:
@@ -187,6 +198,13 @@ def build(context: Context, looked_at: gr.Dropdown) -> None:
             return said(f"The settings of step {step} are in force again."), False
         return said(f"Back at step {step}; {got['abandoned']} changes no longer count."), False
 
+    def able(name: str | None, chosen: str) -> list[gr.Button]:
+        """What can be done with the training that is shown; another one of the run may be the one that answers."""
+        can, running = possible(context, name), False
+        with suppress(DistillError):
+            running = folder_of(name, chosen).running()
+        return pressable(can if running else can & {"sounds"}, "pause", "resume", *["steer"] * 3, "sounds")
+
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     which = [run, stage]
     form_outputs = [before, *fields.values()]
@@ -198,6 +216,9 @@ def build(context: Context, looked_at: gr.Dropdown) -> None:
         event.then(shown, which, live, **quiet).then(told(form), which, form_outputs, **quiet).then(
             forgotten, None, snapshot_outputs, **quiet
         )
+    for event in (run.change, stage.change, live.moved):
+        event(able, which, [pause, resume, save, measure, apply, use], **quiet)
+    bring_sounds(use, run, context, studio)
     for button, handler in ((pause, paused), (resume, resumed), (save, saved), (measure, validated)):
         button.click(told(handler), which, answer, **quiet)
     apply.click(told(change), [*which, note, before, *fields.values()], [applied, before], **quiet).success(

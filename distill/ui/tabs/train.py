@@ -20,7 +20,18 @@ from distill.runs.steered import training_of
 from distill.runs.stopping import stop as stop_run
 from distill.ui.context import Context
 from distill.ui.failures import told
-from distill.ui.training_choice import chosen, dataset_choices, live_view, said, training_choice
+from distill.ui.studio import Studio
+from distill.ui.training_choice import (
+    bring_sounds,
+    chosen,
+    dataset_choices,
+    live_component,
+    live_view,
+    possible,
+    pressable,
+    said,
+    training_choice,
+)
 
 BOTH, FIRST = "Both models", "Only the VQ-VAE"
 # An empty field of numbers comes back as 0 once the page has shown it.
@@ -31,7 +42,7 @@ WAIT_SECONDS = 120.0
 MOST_HEARD = 2000
 
 
-def build(context: Context, sounds: gr.Dropdown) -> gr.Dropdown:
+def build(context: Context, studio: Studio, sounds: gr.Dropdown) -> gr.Dropdown:
     """Put the tab's controls into the open tab, with the choice of sounds; the choice of a training, for others."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
@@ -96,12 +107,20 @@ def build(context: Context, sounds: gr.Dropdown) -> gr.Dropdown:
         with gr.Column(scale=3, min_width=320):
             run = training_choice(context, "train")
             with gr.Row():
-                pause = gr.Button("Pause", size="sm", min_width=80)
-                resume = gr.Button("Resume", size="sm", min_width=80)
-                stop = gr.Button("Stop", size="sm", min_width=80)
-                go_on = gr.Button("Train prior", size="sm", min_width=80)
+                pause = gr.Button("Pause", size="sm", min_width=80, interactive=False)
+                resume = gr.Button("Resume", size="sm", min_width=80, interactive=False)
+                stop = gr.Button("Stop", size="sm", min_width=80, interactive=False)
+                go_on = gr.Button("Train prior", size="sm", min_width=80, interactive=False)
+                use = gr.Button(
+                    "Make sounds",
+                    size="sm",
+                    variant="primary",
+                    min_width=110,
+                    interactive=False,
+                    elem_id="train-sounds-of",
+                )
             answer = gr.HTML(elem_id="train-answer", elem_classes="d-answer", apply_default_css=False)
-            live = gr.HTML(live_view(None, "train"), elem_id="train-live", apply_default_css=False)
+            live = live_component("train")
 
     def opened() -> gr.Dropdown:
         choices = dataset_choices(context)
@@ -148,6 +167,9 @@ def build(context: Context, sounds: gr.Dropdown) -> gr.Dropdown:
         background.go_on(context.project, _root(context, name))
         return said("The prior is trained on the codes of this VQ-VAE; then the model is written.")
 
+    def able(name: str | None) -> list[gr.Button]:
+        return pressable(possible(context, name), "pause", "resume", "stop", "complete", "sounds")
+
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     gr.on(None, opened, None, sounds, **quiet)
     sounds.change(sized, sounds, size, **quiet)
@@ -156,6 +178,9 @@ def build(context: Context, sounds: gr.Dropdown) -> gr.Dropdown:
     for button, handler in ((pause, paused), (resume, resumed), (stop, stopped), (go_on, trained_prior)):
         button.click(told(handler), run, answer, **quiet)
     run.change(lambda name: live_view(name, "train"), run, live, **quiet)
+    for event in (run.change, live.moved):
+        event(able, run, [pause, resume, stop, go_on, use], **quiet)
+    bring_sounds(use, run, context, studio)
     return run
 
 

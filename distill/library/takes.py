@@ -1,0 +1,266 @@
+"""Takes: every generated sound of a project, found again, and what somebody thinks of each.
+
+The sounds lie in the folder `generated/` with their sidecars. Which ones are kept or dropped, and what they are called,
+is in `generated/takes.json`. A sound that is dropped stays where it is, and can be taken back.
+"""
+
+import os
+import re
+import time
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from distill.audio.loudness import loudest_lufs
+from distill.audio.sound import EXTENSIONS, SoundError, downmix, read_sound
+from distill.errors import ArtifactError, DistillError, StorageError, UsageError
+from distill.files import read_json, replacing, storage_errors, write_json
+from distill.generation.sidecar import Sidecar, read_sidecar, sidecar_of
+from distill.locks import acquired
+from distill.pictures import waveform_path
+
+FOLDER, NOTES, SCHEMA = "generated", "takes.json", 1
+MOST_NAME = 80
+WAVE_POINTS = 240
+# Whoever waits for the notes so long waits for somebody who hangs.
+_WAIT_SECONDS, _WAIT_TRIES = 10.0, 500
+
+Shown = Literal["all", "kept", "bin"]
+
+
+class Note(BaseModel):
+    """What somebody thinks of a take: whether it is kept, whether it lies in the bin, and its name if it got one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kept: bool = False
+    dropped: bool = False
+    name: str = Field("", max_length=MOST_NAME)
+
+
+@dataclass(frozen=True)
+class Take:
+    """A generated sound.
+
+    Attributes:
+        id: its file's path below the folder of generated sounds, with slashes.
+        path: the file.
+        note: what somebody thinks of it.
+        made: when the file was written, in s since 1970.
+    """
+
+    id: str
+    path: Path
+    note: Note
+    made: float
+
+    @property
+    def name(self) -> str:
+        """What it is called: as somebody named it, or as its file."""
+        return self.note.name or self.path.stem
+
+    def sidecar(self) -> Sidecar | None:
+        """What made it; None where no usable sidecar lies beside it."""
+        with suppress(DistillError):
+            return read_sidecar(sidecar_of(self.path))
+        return None
+
+    def heard(self) -> "Heard":
+        """Its waveform, duration and loudness, remembered until the file changes."""
+        status = self.path.stat()
+        return _heard(self.path, status.st_mtime_ns, status.st_size)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a sound is like.
+
+    Attributes:
+        seconds: duration.
+        lufs: loudness of its loudest 400 ms.
+        wave: outline of the waveform, scaled to the sound's own peak, as `waveform_path` gives it.
+    """
+
+    seconds: float
+    lufs: float
+    wave: str
+
+
+class Takes:
+    """The takes of a project.
+
+    What comes from elsewhere as the name of a take is looked up among what is there; it is never taken for a path.
+    """
+
+    def __init__(self, project: Path) -> None:
+        self.folder = project / FOLDER
+
+    def all(self) -> list[Take]:
+        """Every take, the newest first.
+
+        Raises:
+            ArtifactError: the notes are damaged.
+            StorageError: the notes cannot be read.
+        """
+        notes = self._notes()
+        found = []
+        for path in _sounds(self.folder):
+            key = path.relative_to(self.folder).as_posix()
+            with suppress(OSError):
+                found.append(Take(key, path, notes.get(key, Note()), path.stat().st_mtime))
+        return sorted(found, key=lambda take: (-take.made, take.id))
+
+    def named(self, ids: Iterable[str]) -> list[Take]:
+        """Those with these ids, in their order.
+
+        Raises:
+            UsageError: one is not there.
+            ArtifactError, StorageError: as `all`.
+        """
+        known = {take.id: take for take in self.all()}
+        wanted = list(dict.fromkeys(ids))
+        if missing := [each for each in wanted if each not in known]:
+            raise UsageError(f"{missing[0]} is not among the generated sounds any more: open the tab again")
+        return [known[each] for each in wanted]
+
+    def mark(
+        self, ids: Iterable[str], *, kept: bool | None = None, dropped: bool | None = None, name: str | None = None
+    ) -> None:
+        """Note something of takes; what is None stays as it is, and an empty name is the file's own.
+
+        Raises:
+            UsageError: one is not there, or several shall have one name, or the name is too long.
+            ArtifactError, StorageError: as `all`, or the notes cannot be written.
+        """
+        takes = self.named(ids)
+        given = {"kept": kept, "dropped": dropped, "name": None if name is None else _cleaned(name)}
+        changes = {key: value for key, value in given.items() if value is not None}
+        if name is not None and len(takes) != 1:
+            raise UsageError("a name is for one sound: choose one")
+        with self._alone():
+            notes = self._notes()
+            for take in takes:
+                notes[take.id] = notes.get(take.id, Note()).model_copy(update=changes)
+            said = {key: note.model_dump() for key, note in notes.items() if note != Note()}
+            write_json(self.folder / NOTES, {"schema": SCHEMA, "takes": said})
+
+    def _notes(self) -> dict[str, Note]:
+        path = self.folder / NOTES
+        if not path.is_file():
+            return {}
+        values = read_json(path, what="list of takes", schema=SCHEMA)
+        try:
+            return {str(key): Note.model_validate(note) for key, note in values["takes"].items()}
+        except (KeyError, AttributeError, ValidationError) as error:
+            raise ArtifactError(f"{path} is no usable list of takes: move it away to begin a new one") from error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One writer at a time, of all pages on the project."""
+        tries = iter(range(_WAIT_TRIES))
+
+        def wait() -> None:
+            if next(tries, None) is None:
+                raise StorageError(f"another page holds {self.folder / NOTES}: try again")
+            time.sleep(_WAIT_SECONDS / _WAIT_TRIES)
+
+        descriptor = acquired(self.folder / f".{NOTES}.lock", wait)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def shown(takes: Iterable[Take], which: Shown, words: str = "") -> list[Take]:
+    """Those in the bin, or those that are not, all or the kept ones, whose name or place has all the words."""
+    wanted = words.casefold().split()
+    return [
+        take
+        for take in takes
+        if take.note.dropped == (which == "bin")
+        and (which != "kept" or take.note.kept)
+        and all(word in f"{take.name} {take.id}".casefold() for word in wanted)
+    ]
+
+
+def packed(takes: Sequence[Take], target: Path) -> None:
+    """Write the sounds into a zip file under plain names, each once.
+
+    Raises:
+        UsageError: there are none.
+        StorageError: a file cannot be read or written.
+    """
+    if not takes:
+        raise UsageError("choose the sounds to export first")
+    taken: set[str] = set()
+    # A StorageError passes through: it names its own file.
+    with replacing(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for take in takes:
+            name = _free(plain_name(take.name), take.path.suffix.lower(), taken)
+            with storage_errors(take.path, "read"):
+                archive.write(take.path, name)
+
+
+def plain_name(text: str) -> str:
+    """A name of letters, digits, - and _ only, which every system and sampler takes for a file.
+
+    >>> plain_name("../my kick!"), plain_name("..")
+    ('my-kick', 'sound')
+    """
+    return re.sub(r"[^\w-]+", "-", text).strip("-_")[:60] or "sound"
+
+
+def _free(stem: str, suffix: str, taken: set[str]) -> str:
+    """The first name that nothing has, told apart as systems do that know no capitals."""
+    number, name = 1, f"{stem}{suffix}"
+    while name.casefold() in taken:
+        number += 1
+        name = f"{stem}_{number}{suffix}"
+    taken.add(name.casefold())
+    return name
+
+
+def _cleaned(name: str) -> str:
+    cleaned = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
+    if len(cleaned) > MOST_NAME:
+        raise UsageError(f"a name has at most {MOST_NAME} letters, not {len(cleaned)}")
+    return cleaned
+
+
+def _sounds(folder: Path) -> Iterator[Path]:
+    """The generated sounds below a folder; those that the sidecars beside them name as given are not generated."""
+    for place, _, names in os.walk(folder):
+        known = set(names)
+        sounds = [name for name in names if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")]
+        bare = [name for name in sounds if f"{name}.json" not in known]
+        sidecars = [Path(place, f"{name}.json") for name in sounds if f"{name}.json" in known] if bare else []
+        given = {name for sidecar in sidecars for name in _given(sidecar)}
+        yield from (Path(place, name) for name in sounds if name not in given or name not in bare)
+
+
+def _given(sidecar: Path) -> list[str]:
+    """The name of the sound that a sidecar goes on from, if it lies beside it."""
+    with suppress(DistillError):
+        values: Any = read_json(sidecar, what="sidecar of a sound", schema=1 << 30).get("given_file")
+        path = values.get("path") if isinstance(values, dict) else None
+        return [path] if isinstance(path, str) and "/" not in path else []
+    return []
+
+
+@lru_cache(maxsize=4096)
+def _heard(path: Path, _changed: int, _size: int) -> Heard:
+    try:
+        sound = read_sound(path)
+    except (SoundError, OSError):
+        return Heard(0.0, 0.0, "")
+    mono = downmix(sound.samples)
+    peak = float(abs(mono).max(initial=0.0)) or 1.0
+    return Heard(
+        sound.seconds, loudest_lufs([sound.samples.T], sound.sample_rate), waveform_path(mono / peak, WAVE_POINTS)
+    )

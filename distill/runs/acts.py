@@ -1,0 +1,29 @@
+"""What can be done with a run now: which buttons and commands would do something."""
+
+from pathlib import Path
+from typing import Literal
+
+from distill.runs.progress import progress_of, running_training
+from distill.stages.pipeline import STAGES
+
+Act = Literal["pause", "resume", "stop", "complete", "steer"]
+
+
+def acts_of(root: Path) -> frozenset[Act]:
+    """What can be done with a run where it stands.
+
+    `pause` and `steer` need a training that answers; `resume` goes on with a paused one, or with a run that stopped and
+    that the page can start again; `stop` ends whatever runs; `complete` runs the stages that were left out.
+    """
+    progress = progress_of(root)
+    if progress.state == "paused":
+        return frozenset(("resume", "stop", "steer"))
+    if progress.state == "running":
+        return frozenset(("stop", "pause", "steer")) if running_training(root) else frozenset(("stop",))
+    order = progress.order
+    if order is None or not order.again:
+        return frozenset()
+    found: set[Act] = set() if progress.state == "finished" else {"resume"}
+    if order.until in STAGES[:-1]:
+        found.add("complete")
+    return frozenset(found)

@@ -1,0 +1,92 @@
+"""Sounds that are asked for on the page: each as a result, in a folder of its own below the generated sounds."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from distill.artifact.model_file import read_manifest
+from distill.audio.sound import seconds_of
+from distill.errors import UsageError
+from distill.generation.export import ExportSettings
+from distill.generation.production import Destination, produce
+from distill.generation.request import Request
+from distill.ui.context import Context
+from distill.ui.desk import Desk
+from distill.ui.models import Models
+from distill.ui.results import Result, batch_folder, given_file
+
+MOST_COUNT = 32
+MOST_SECONDS = 300.0
+# How many sounds "more like this" are made at once.
+MORE = 4
+
+
+@dataclass(frozen=True)
+class Order:
+    """What somebody asked for.
+
+    Attributes:
+        model: what the page calls the model.
+        request: what to make.
+        count: number of sounds.
+        seed: of the first; each further one has the next. None: behind those that are in the folder.
+        settings: how the files are written.
+        upload: the sound to go on from, or to make a part of anew, as it came from the browser.
+        like: a generated sound that is varied where it lies.
+    """
+
+    model: str
+    request: Request
+    count: int
+    seed: int | None = 0
+    settings: ExportSettings = field(default_factory=ExportSettings)
+    upload: str | None = None
+    like: Path | None = None
+
+
+def make(order: Order, context: Context, models: Models, desk: Desk) -> Iterator[Result]:
+    """Make what is asked for, one sound after the other; a folder in which nothing was made is not left.
+
+    Raises:
+        UsageError: something cannot be, or no sound was given where one is needed.
+        ArtifactError, DataError, StorageError, TrackingError: the model or the sound cannot be used.
+    """
+    if order.count > MOST_COUNT or (order.request.seconds or 0) > MOST_SECONDS:
+        raise UsageError(f"at most {MOST_COUNT} sounds of {MOST_SECONDS:g} s at once here; distill generate has no end")
+    model = models.path(order.model)
+    folder = batch_folder(context) if order.like is None else order.like.parent
+    new = order.request.action == "generate"
+    source = order.like
+    if not new and source is None:
+        source = given_file(order.upload, context, folder)
+    destination = Destination(folder, order.settings)
+    try:
+        for written in produce(model, order.request, destination, count=order.count, seed=order.seed, source=source):
+            words = f"seed {written.seed} · {written.seconds:.2f} s · {order.model}"
+            yield Result.of(written, order.request, model, order.model, words, desk)
+    finally:
+        if source is not None and order.like is None and not any(folder.glob("*.json")):
+            source.unlink(missing_ok=True)
+            folder.rmdir()
+
+
+def like(sound: Path, model: str, models: Models) -> Order:
+    """An order for more sounds like one: its coarsest level of codes stays, and the finer ones are drawn anew.
+
+    Raises:
+        DataError: the sound is not there any more.
+    """
+    seconds = seconds_of(sound) or 0.0
+    levels = read_manifest(models.path(model)).vqvae_config.num_quantizers
+    request = Request(action="fill", start=0.0, end=seconds, levels=tuple(range(1, levels)))
+    return Order(model, request, MORE, None, like=sound)
+
+
+def part_of(seconds: float) -> tuple[float, float]:
+    """Which part of a sound is made anew unless somebody says otherwise: its second half, in s.
+
+    >>> part_of(0.49), part_of(12.0)
+    ((0.24, 0.49), (6.0, 12.0))
+    """
+    # Rounded down, so that the part never ends behind the sound.
+    return int(50 * seconds) / 100, int(100 * seconds) / 100

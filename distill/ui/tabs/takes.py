@@ -1,0 +1,58 @@
+"""The tab Takes: all that was generated, found again; it shows `<distill-takes>`, and brings sounds to other tabs."""
+
+from typing import Any
+
+import gradio as gr
+
+from distill.errors import UsageError
+from distill.library.takes import Take, Takes
+from distill.ui.cards import picked
+from distill.ui.context import Context
+from distill.ui.desk import Desk
+from distill.ui.failures import told
+from distill.ui.studio import Studio
+
+_BRIDGE = """
+const takes = element.querySelector("distill-takes");
+customElements.whenDefined("distill-takes").then(() => takes.attach((wish) => trigger("pick", wish)));
+"""
+
+
+def build(context: Context, studio: Studio) -> None:
+    """Put the tab's controls into the open tab."""
+    takes = gr.HTML(
+        "",
+        html_template="<distill-takes></distill-takes>",
+        js_on_load=_BRIDGE,
+        apply_default_css=False,
+        elem_id="takes-list",
+    )
+
+    def model_of(take: Take) -> str:
+        """What the page calls the model that made a take.
+
+        Raises:
+            UsageError: it is not known, or not here.
+        """
+        said = take.sidecar()
+        if said is None:
+            raise UsageError(f"{take.name}: nothing beside it says which model made it")
+        return studio.models.with_digest(said.model_file.digest, said.model_name)
+
+    @told
+    def pick(desk: Desk, arrivals: int, more: int, event: gr.EventData) -> Any:
+        act, key = picked(event)
+        [take] = Takes(context.project).named([key])
+        name = model_of(take)
+        if act == "more":
+            desk.like = take.path, name
+            return gr.skip(), more + 1, gr.Tabs(selected="generate")
+        desk.open_file(take.path, studio.models.load(name), name)
+        return arrivals + 1, gr.skip(), gr.Tabs(selected="codes")
+
+    takes.pick(
+        pick,
+        [studio.desk, studio.arrivals, studio.more],
+        [studio.arrivals, studio.more, studio.tabs],
+        show_progress="hidden",
+    )

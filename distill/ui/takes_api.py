@@ -1,0 +1,90 @@
+"""The JSON API of the takes: what the tab Takes lists, and what it does with them."""
+
+import secrets
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Query
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from distill.library.takes import Shown, Take, Takes, packed, plain_name, shown
+from distill.ui.api import json_answer
+from distill.ui.context import Context
+
+PAGE = 24
+MOST_AT_ONCE = 5000
+# What was asked for, as people say it.
+_ACTIONS = {"generate": "new", "continue": "goes on from", "fill": "made anew in"}
+
+
+class Chosen(BaseModel):
+    """Takes by their ids."""
+
+    model_config = ConfigDict(extra="forbid")
+    takes: list[str] = Field(max_length=MOST_AT_ONCE)
+
+
+class Marks(Chosen):
+    """What is noted of takes; what is left out stays as it is."""
+
+    kept: bool | None = None
+    dropped: bool | None = None
+    name: str | None = None
+
+
+def add_takes(app: FastAPI, context: Context) -> None:
+    """Add the routes below `/api/takes` to an application."""
+    router = APIRouter(prefix="/api/takes")
+    takes = Takes(context.project)
+
+    @router.get("")
+    def listed(show: Shown = "all", words: str = Query("", max_length=200), page: int = Query(0, ge=0)) -> Response:
+        every = takes.all()
+        found = shown(every, show, words)
+        page = min(page, max(0, -(-len(found) // PAGE) - 1))
+        return json_answer(
+            {
+                "takes": [_values(take, context) for take in found[page * PAGE : (page + 1) * PAGE]],
+                "page": page,
+                "pages": max(1, -(-len(found) // PAGE)),
+                "found": len(found),
+                "counts": {each: len(shown(every, each)) for each in ("all", "kept", "bin")},
+            }
+        )
+
+    @router.post("")
+    def mark(marks: Marks) -> Response:
+        takes.mark(marks.takes, kept=marks.kept, dropped=marks.dropped, name=marks.name)
+        return json_answer({"takes": [_values(take, context) for take in takes.named(marks.takes)]})
+
+    @router.post("/export")
+    def export(chosen: Chosen) -> Response:
+        found = takes.named(chosen.takes)
+        target = context.files / "exports" / f"{secrets.token_hex(8)}.zip"
+        packed(found, target)
+        name = f"{plain_name(context.project.name)}-{len(found)}-sounds.zip"
+        return json_answer({"address": context.link(target), "name": name})
+
+    app.include_router(router)
+
+
+def _values(take: Take, context: Context) -> dict[str, Any]:
+    heard, said = take.heard(), take.sidecar()
+    words = []
+    if said is not None:
+        given = said.given_file.path.rpartition("/")[2] if said.given_file else ""
+        words = [said.model_name, f"{_ACTIONS[said.request.action]} {given}".strip(), f"seed {said.sound.seed}"]
+    return {
+        "id": take.id,
+        "name": take.name,
+        "file": f"{plain_name(take.name)}{take.path.suffix.lower()}",
+        "kept": take.note.kept,
+        "dropped": take.note.dropped,
+        "made": take.made,
+        "words": " · ".join(words),
+        "model": said is not None,
+        "seconds": heard.seconds,
+        "lufs": heard.lufs,
+        "wave": heard.wave,
+        "sound": context.link(take.path),
+    }

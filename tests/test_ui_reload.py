@@ -1,0 +1,128 @@
+"""A page that is loaded anew shows what was on it; what fails leaves nothing behind."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser_util import Watched
+from page_util import Served, make_sounds, wait
+from registry_util import make_folder, model_file
+from sounds_util import save, tone
+
+pytest.importorskip("gradio")
+pytestmark = pytest.mark.browser
+
+GRID = "#codes-grid distill-grid"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = make_folder(tmp_path_factory.mktemp("reload") / "project")
+    model_file(project / "models" / "bells.distill")
+    save(project / "tone.wav", tone(1.4, 330.0))
+    make_sounds(project / "kit", 4)
+    return project
+
+
+def codes(page: Any) -> list[int] | None:
+    found = page.evaluate(f"document.querySelector('{GRID}')?.view?.codes ?? null")
+    return None if found is None else list(found)
+
+
+def chosen(page: Any, choice: str) -> None:
+    wait(lambda: "bells" in page.locator(f"{choice} input").input_value())
+
+
+def test_a_reload_loses_no_takes_edits_or_dropped_sounds(server: Served, chromium: Any, project: Path) -> None:
+    watched = Watched(chromium, server)
+    page = watched.open("Data")
+    page.locator("#data-files input[type=file]").set_input_files(sorted((project / "kit").glob("*.wav")))
+    page.get_by_text("4 of 4 files").wait_for()
+    watched.show("Generate")
+    chosen(page, "#generate-model")
+    page.get_by_label("Number of sounds").first.fill("1")
+    page.get_by_label("Duration").first.fill("0.5")
+    wait(lambda: page.locator("#generate-go").is_enabled())
+    page.locator("#generate-go").click()
+    page.locator("#generate-status").get_by_text("1 sound in").wait_for()
+    watched.show("Codes")
+    chosen(page, "#codes-model")
+    page.set_input_files("#codes-file input[type=file]", project / "tone.wav")
+    first = wait(lambda: codes(page))
+    page.locator(f"{GRID} input[type=number]").fill(str((first[0] + 1) % 16))
+    page.locator(f"{GRID} input[type=number]").press("Enter")
+    edited = wait(lambda: (now := codes(page)) != first and now)
+
+    page.reload()
+    page.get_by_text("4 of 4 files").wait_for()
+    watched.show("Generate")
+    page.locator("#generate-cards .d-card h3", has_text="bells_0000").wait_for()
+    watched.show("Codes")
+    wait(lambda: codes(page) == edited)
+    page.locator("#codes-said").get_by_text("1 of 1 edits done").wait_for()
+    page.locator(f"{GRID} .cells").focus()
+    page.keyboard.press("Control+z")
+    wait(lambda: codes(page) == first)
+    assert watched.errors == []
+    # Another tab of the browser has a desk of its own.
+    other = watched.context.new_page()
+    other.goto(f"{server.url}/")
+    other.get_by_role("tab", name="Codes", exact=True).click()
+    other.locator("#codes-said").get_by_text("Open a sound").wait_for()
+    assert codes(other) is None
+    watched.context.close()
+
+
+def test_what_cannot_be_made_leaves_no_word_and_no_folder(server: Served, chromium: Any, project: Path) -> None:
+    before = {*(project / "generated").glob("*")}
+    save(project / "short.wav", tone(0.49, 330.0))
+    watched = Watched(chromium, server)
+    page = watched.open("Generate")
+    chosen(page, "#generate-model")
+    page.get_by_label("Make a part anew").check()
+    # Nothing was given: nothing can be made.
+    wait(lambda: page.locator("#generate-go").is_disabled())
+    page.locator("#generate-given input[type=file]").set_input_files(project / "short.wav")
+    # The part is one of the sound.
+    wait(lambda: page.locator("#generate-to input").input_value() == "0.49")
+    assert page.locator("#generate-from input").input_value() == "0.24"
+    page.locator("#generate-from input").fill("0.4")
+    page.locator("#generate-to input").fill("0.3")
+    wait(lambda: page.locator("#generate-go").is_enabled())
+    page.locator("#generate-go").click()
+    toast = page.locator(".toast-body", has_text="is no part of a sound")
+    toast.wait_for()
+    wait(lambda: "Making" not in page.locator("#generate-status").inner_text())
+    assert {*(project / "generated").glob("*")} == before
+    # What is told covers nothing that is pressed, and goes with the tab, or by itself.
+    page.locator("#generate-again").click(trial=True)
+    assert toast.evaluate("each => getComputedStyle(each).pointerEvents") == "none"
+    assert toast.evaluate("each => each.getBoundingClientRect().bottom > innerHeight / 2")
+    watched.show("Takes")
+    toast.wait_for(state="detached")
+    watched.context.close()
+
+
+def test_what_cannot_be_done_cannot_be_pressed(server: Served, chromium: Any, project: Path) -> None:
+    watched = Watched(chromium, server)
+    page = watched.open("Codes")
+    chosen(page, "#codes-model")
+    buttons = {name: page.locator(f"#codes-{name}") for name in ("save-sound", "save-grid", "rename", "blend", "swap")}
+    page.get_by_role("button", name="Freeze and rename levels").click()
+    page.get_by_role("button", name="Swap and blend").click()
+    assert all(button.is_disabled() for button in buttons.values())
+    page.set_input_files("#codes-file input[type=file]", project / "tone.wav")
+    wait(lambda: buttons["save-sound"].is_enabled() and buttons["save-grid"].is_enabled())
+    assert all(buttons[name].is_disabled() for name in ("rename", "blend", "swap"))
+    page.set_input_files("#codes-second-file input[type=file]", project / "tone.wav")
+    wait(lambda: buttons["blend"].is_enabled() and buttons["swap"].is_enabled())
+    page.locator("#codes-level input").click()
+    page.get_by_role("option", name="Detail").click()
+    wait(lambda: buttons["rename"].is_enabled())
+    for tab in ("Train", "Monitor"):
+        watched.show(tab)
+        panel = page.get_by_role("tabpanel").locator("visible=true")
+        for name in ("Pause", "Resume", "Make sounds"):
+            assert panel.get_by_role("button", name=name, exact=True).is_disabled()
+    watched.context.close()
