@@ -116,10 +116,37 @@ def test_sounds_are_written_as_they_come_and_named_when_the_rest_fails(folder: P
 
 
 def test_files_hold_what_the_library_makes(folder: Path, distill: Any) -> None:
-    distill("generate", "bells.distill", "-d", str(SECONDS), "--bits", "32f", "--no-sidecar")
+    distill("generate", "bells.distill", "-d", str(SECONDS), "--bits", "32f", "--no-sidecar", "--as-made")
     (sound,) = generate(Path("bells.distill"), seconds=SECONDS)
     assert np.array_equal(read_sound(Path("generated/bells_0000.wav")).samples[0], sound.samples)
     assert [path.name for path in Path("generated").iterdir()] == ["bells_0000.wav"]
+
+
+def test_new_sounds_are_finished_unless_they_shall_be_as_made(folder: Path, distill: Any) -> None:
+    distill("generate", "bells.distill", "-d", "0.5", "-o", "new")
+    distill("generate", "bells.distill", "-d", "0.5", "-o", "raw", "--as-made")
+    said = [json.loads(Path(f"{name}/bells_0000.wav.json").read_text())["request"]["finish"] for name in ("new", "raw")]
+    assert said == [True, False]
+    new, raw = (read_sound(Path(f"{name}/bells_0000.wav")).samples[0] for name in ("new", "raw"))
+    assert len(new) == len(raw)
+    assert abs(new[0]) < 1e-6
+    for options in (("--continue", "kick.wav"), ("--fill", "0.3:0.7", "--file", "kick.wav")):
+        assert "--as-made" in distill("generate", "bells.distill", *options, "--as-made", code=2).err
+
+
+@pytest.mark.parametrize("option", ["--natural", "--chain"])
+def test_whether_sounds_end_by_themselves_is_the_models_or_ones_own(folder: Path, distill: Any, option: str) -> None:
+    def natural(*options: str) -> bool:
+        done = distill("generate", "bells.distill", "-d", "1", "--force", "-o", "new", *options)
+        return bool(json.loads(Path(f"{done.paths[0]}.json").read_text())["request"]["natural"])
+
+    # The example says nothing of how long its sounds were.
+    assert natural() is False
+    short = manifest().metadata.model_copy(update={"seconds": 5.0, "file_count": 10})
+    states = vqvae().state_dict(), prior().state_dict()
+    write_model(Path("bells.distill"), manifest().model_copy(update={"metadata": short}), *states)
+    assert natural() is True
+    assert natural(option) is (option == "--natural")
 
 
 EXAMPLES = [
