@@ -183,7 +183,9 @@ class VQVAEConfig(TrainingConfig):
     augmentation_strength: float = Field(
         1.0, ge=0.0, le=2.0, description="Strength of noise, gain, shift, tilt and decay; 0 switches them off."
     )
-    preview_interval: int = Field(20, ge=1, le=10_000, description="Epochs between two sets of previews.")
+    preview_interval: int = Field(
+        20, ge=1, le=10_000, description="Epochs between two sets of previews; there are five at least."
+    )
     preview_count: int = Field(2, ge=0, le=16, description="Held-out sounds in a set of previews.")
     num_workers: int = Field(0, ge=0, le=64, description="Processes that prepare batches; 0: the training itself does.")
 

@@ -24,6 +24,8 @@ from distill.training.task import EVALUATED, Concern, Evaluation, StepLoss, spre
 
 STAGE = "train_vqvae"
 PREVIEW_SECONDS = 4.0
+# So many sets of previews at least in a training that has as many epochs.
+PREVIEW_SETS = 5
 PREVIEW_PEAK = 10 ** (-1 / 20)
 
 
@@ -120,8 +122,9 @@ class VQVAETask:
             return self._evaluate("validation", np.arange(len(self.dataset.chunks("validation"))))[1]
 
     def preview(self, epoch: int) -> tuple[Path, ...]:
-        last = epoch == self.config.epochs
-        if not (last or epoch % self.config.preview_interval == 0):
+        # A short training is heard on its way as well.
+        interval = min(self.config.preview_interval, max(1, self.config.epochs // PREVIEW_SETS))
+        if not (epoch == self.config.epochs or epoch % interval == 0):
             return ()
         files: list[Path] = []
         segments = self.dataset.segments_of("validation")[: self.config.preview_count]

@@ -140,7 +140,7 @@ class FirstTakes:
         first, last = batch.missing[0], batch.missing[-1]
         # What lies between them is made again as it is.
         destination = Destination(batch.folder, force=True)
-        request = Request(seconds=batch.seconds, natural=True)
+        request = Request(seconds=batch.seconds, natural=True, finish=True)
         for _ in produce(batch.model, request, destination, count=last - first + 1, seed=first):
             pass
 

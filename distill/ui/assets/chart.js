@@ -1,9 +1,11 @@
 // <distill-chart>: curves over epochs as SVG, with a legend and the same in words.
 //
-// `curves` is {title, x, unit, series: [{name, values, colour, dashed}], level: {name, value} or null}.
+// `curves` is {title, x, unit, series: [{name, values, colour, dashed}], level: {name, value} or null, log}. With `log`
+// values that span more than a decade stand on a logarithmic axis, where a wall and a floor become a slope.
 
 import { h, s, short } from "./dom.js";
 
+const DECADE = 10;
 const WIDTHS = [260, 900], HEIGHT = 240, LEFT = 48, RIGHT = 10, TOP = 10, BOTTOM = 26;
 
 class Chart extends HTMLElement {
@@ -47,15 +49,18 @@ function line(colour, dashed) {
     s("line", { x1: 1, x2: 21, y1: 4, y2: 4, stroke: colour, "stroke-width": 2.5, "stroke-dasharray": dashed ? "5 4" : null }));
 }
 
-function drawn({ x, series, level, unit }, words, width) {
+function drawn({ x, series, level, unit, log }, words, width) {
   const values = series.flatMap((each) => each.values).concat(level ? [level.value] : []).filter(Number.isFinite);
   const image = s("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": words, class: "d-curves" });
   if (!values.length) return image;
-  const ticks = niceTicks(Math.min(...values), Math.max(...values));
-  const [low, high] = [ticks[0], ticks[ticks.length - 1]];
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const logarithmic = log && least > 0 && most > DECADE * least;
+  const ticks = logarithmic ? decadeTicks(least, most) : niceTicks(least, most);
+  const scale = logarithmic ? Math.log10 : (value) => value;
+  const [low, high] = [scale(ticks[0]), scale(ticks[ticks.length - 1])];
   const [first, last] = [x[0], Math.max(x[x.length - 1], x[0] + 1)];
   const px = (value) => LEFT + (value - first) / (last - first) * (width - LEFT - RIGHT);
-  const py = (value) => TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM);
+  const py = (value) => TOP + (high - scale(value)) / (high - low) * (HEIGHT - TOP - BOTTOM);
   for (const tick of ticks) {
     image.append(
       s("line", { x1: LEFT, x2: width - RIGHT, y1: py(tick), y2: py(tick), class: "d-grid" }),
@@ -98,6 +103,17 @@ function niceTicks(low, high) {
   const step = [1, 2, 2.5, 5, 10].map((each) => each * power).find((each) => each >= rough);
   const start = Math.floor(low / step), end = Math.ceil(high / step);
   return Array.from({ length: end - start + 1 }, (_, index) => Number(((start + index) * step).toPrecision(10)));
+}
+
+/** 1, 2 and 5 times powers of ten, or with many decades the powers alone, from below the least to above the most. */
+function decadeTicks(least, most) {
+  const steps = most / least > 1000 ? [1] : [1, 2, 5];
+  const every = [];
+  for (let power = Math.floor(Math.log10(least)); power <= Math.ceil(Math.log10(most)); power += 1) {
+    every.push(...steps.map((step) => Number((step * 10 ** power).toPrecision(3))));
+  }
+  const first = every.findLastIndex((tick) => tick <= least), last = every.findIndex((tick) => tick >= most);
+  return every.slice(Math.max(0, first), last < 0 ? every.length : last + 1);
 }
 
 function inWords({ x, series, level, unit }) {

@@ -69,7 +69,7 @@ function curves({ history, stage, threshold }) {
     };
   }
   return {
-    title: "Loss", unit: "epoch", x: history.epoch, level: null,
+    title: "Loss", unit: "epoch", x: history.epoch, level: null, log: true,
     series: [
       ...pick("train_loss", "training", "#64748b"), ...pick("validation_loss", "held-out", "#2563eb"),
       ...pick("validation_commitment", "commitment (held-out)", "#16a34a", true),

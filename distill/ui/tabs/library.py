@@ -1,6 +1,7 @@
 """The tab Library: the models of the project, in files and in the registry."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -25,10 +26,11 @@ from distill.library.catalogue import (
 )
 from distill.library.promotion import NotPromoted, promote
 from distill.library.registry import CHAMPION, is_file_reference, register
+from distill.ui.auditions import auditioned
 from distill.ui.cards import cards_component, nothing, picked, row_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.failures import notice, told
+from distill.ui.failures import notice, told, told_while
 from distill.ui.shelf import card_of, details_of, differences_of, key_of, places_of
 from distill.ui.studio import Studio
 
@@ -89,6 +91,8 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     trouble = gr.HTML(visible=False, elem_classes="d-hint", apply_default_css=False, elem_id="library-trouble")
     cards = cards_component("library-cards", _EMPTY)
     differences = gr.HTML(apply_default_css=False, elem_id="library-differences")
+    both = gr.Button("Hear both, by the same seeds", size="md", visible=False, elem_id="library-hear-both")
+    heard_both = gr.HTML(apply_default_css=False, elem_id="library-heard-both")
     with gr.Column(visible=False, elem_id="library-details") as opened:
         with gr.Row(elem_classes="d-line"):
             place = gr.Dropdown(
@@ -103,6 +107,8 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             asked = gr.HTML(apply_default_css=False)
             yes = gr.Button("Yes", variant="stop", scale=0, min_width=120, elem_id="library-yes")
             no = gr.Button("No, leave it", scale=0, min_width=120, elem_id="library-no")
+        hear = gr.Button("Hear eight sounds of it", size="md", elem_id="library-hear")
+        heard = gr.HTML(apply_default_css=False, elem_id="library-heard")
         details = gr.HTML(apply_default_css=False)
     with gr.Accordion("Import a model file", open=False), gr.Row():
         upload = gr.File(
@@ -164,9 +170,25 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         if act == "compare":
             rest = tuple(each for each in shelf.compared if each != key)
             shelf = replace(shelf, compared=rest if key in shelf.compared else (*rest[-1:], key))
-            return shelf, listing(shelf, *filters), _compared(shelf, project), *_skipped(4)
+            two = gr.Button(visible=len(shelf.compared) == 2)
+            return shelf, listing(shelf, *filters), _compared(shelf, project), two, "", gr.skip(), *_skipped(4)
         shelf = replace(shelf, shown="" if shelf.shown == key else key, asked=None)
-        return shelf, listing(shelf, *filters), gr.skip(), *_details(shelf, project)
+        return shelf, listing(shelf, *filters), *_skipped(3), "", *_details(shelf, project)
+
+    def heard_of(shelf: Shelf, keys: tuple[str, ...]) -> Iterator[str]:
+        entries = [entry for entry in map(shelf.entry, keys) if entry is not None]
+        if not entries:
+            raise UsageError("open the details of a model first")
+        names = [studio.models.name_of(entry) for entry in entries]
+        yield from auditioned([(name, studio.models.path(name)) for name in names], context)
+
+    @told_while
+    def hear_one(shelf: Shelf) -> Iterator[str]:
+        yield from heard_of(shelf, (shelf.shown,))
+
+    @told_while
+    def hear_both(shelf: Shelf) -> Iterator[str]:
+        yield from heard_of(shelf, shelf.compared)
 
     @told
     def choose(shelf: Shelf) -> Any:
@@ -258,7 +280,10 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     for control in (verdict, dataset, sort):
         control.input(search, [shelf, *filters], cards, **hidden)
     words.change(search, [shelf, *filters], cards, trigger_mode="always_last", **hidden)
-    cards.pick(pick, [shelf, *filters], [shelf, cards, differences, *shown], trigger_mode="multiple", **hidden)
+    picked_outputs = [shelf, cards, differences, both, heard_both, heard, *shown]
+    cards.pick(pick, [shelf, *filters], picked_outputs, trigger_mode="multiple", **hidden)
+    hear.click(hear_one, shelf, heard, show_progress="minimal")
+    both.click(hear_both, shelf, heard_both, show_progress="minimal")
     use.click(choose, shelf, [*studio.takes_model, studio.tabs])
     again(enter.click(do_register, place, None, show_progress_on=place))
     asking = [shelf, question, asked, yes]

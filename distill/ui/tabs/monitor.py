@@ -1,6 +1,7 @@
 """The tab Monitor: watch a training, tune it, and take it back."""
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +11,7 @@ from distill.errors import DataError, DistillError, UsageError
 from distill.live.folder import RunFolder
 from distill.live.parameters import Kind, Parameter, everything, tunable
 from distill.runs.folder import run_named
+from distill.runs.plain import Word, changes_of
 from distill.runs.state import CONFIGS
 from distill.runs.steered import compare, in_force, roll_back, snapshots, training_of
 from distill.ui.context import Context
@@ -35,6 +37,15 @@ CLASSES = {
     Kind.CAREFUL: "CAREFUL: what is learned; measure before and after",
 }
 
+WORDS: tuple[Word, ...] = ("sharper", "smoother", "slower", "faster")
+RESOLUTION = ("sharper", "smoother")
+MEANT: dict[Word, str] = {
+    "sharper": "sharper: fine detail counts more",
+    "smoother": "smoother: the whole counts more than fine detail",
+    "slower": "slower: each step changes less",
+    "faster": "faster: each step changes more",
+}
+
 Values = dict[str, Any]
 
 
@@ -58,6 +69,13 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
         use = gr.Button("Make sounds", size="sm", variant="primary", min_width=110, interactive=False)
     answer = gr.HTML(elem_id="monitor-answer", elem_classes="d-answer", apply_default_css=False)
     live = live_component("monitor")
+    with gr.Row(elem_classes="d-line"):
+        gr.HTML("<p class='d-hint'>Change it while it learns:</p>", apply_default_css=False, min_width=170)
+        words = {
+            word: gr.Button(word.capitalize(), size="sm", min_width=90, interactive=False, elem_id=f"monitor-{word}")
+            for word in WORDS
+        }
+    worded = gr.HTML(elem_id="monitor-worded", elem_classes="d-answer", apply_default_css=False)
     with gr.Accordion("Tune it while it runs", open=False, elem_id="monitor-tune"):
         gr.Markdown(
             "Everything that you change here is applied together, or nothing of it. Each change is written to the "
@@ -203,7 +221,22 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
         can, running = possible(context, name), False
         with suppress(DistillError):
             running = folder_of(name, chosen).running()
-        return pressable(can if running else can & {"sounds"}, "pause", "resume", *["steer"] * 3, "sounds")
+        # The prior has one loss alone: nothing of it can be sharper.
+        of_words = ["steer" if chosen == "train_vqvae" or word not in RESOLUTION else "" for word in WORDS]
+        return pressable(can if running else can & {"sounds"}, "pause", "resume", *["steer"] * 3, "sounds", *of_words)
+
+    def say(word: Word) -> Callable[[str | None, str], str]:
+        """A handler that changes what a word stands for."""
+
+        def handler(name: str | None, chosen: str) -> str:
+            folder = folder_of(name, chosen)
+            changes = changes_of(word, in_force(folder), tunable(CONFIGS[chosen]))
+            arguments = {"changes": changes, "validate": None, "after": 100}
+            done = folder.ask("tune", arguments, who=WHO, timeout=WAIT_SECONDS)
+            told_of = ", ".join(f"{key} {cell(old)} → {cell(new)}" for key, (old, new) in done["changes"].items())
+            return said(f"From step {done['step']} on it is {MEANT[word]} ({told_of}).")
+
+        return handler
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     which = [run, stage]
@@ -217,7 +250,9 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
             forgotten, None, snapshot_outputs, **quiet
         )
     for event in (run.change, stage.change, live.moved):
-        event(able, which, [pause, resume, save, measure, apply, use], **quiet)
+        event(able, which, [pause, resume, save, measure, apply, use, *words.values()], **quiet)
+    for word, button in words.items():
+        button.click(told(say(word)), which, worded, **quiet).success(told(form), which, form_outputs, **quiet)
     bring_sounds(use, run, context, studio)
     for button, handler in ((pause, paused), (resume, resumed), (save, saved), (measure, validated)):
         button.click(told(handler), which, answer, **quiet)
