@@ -17,7 +17,7 @@ from registry_util import make_folder, model_file
 pytest.importorskip("gradio")
 pytestmark = pytest.mark.browser
 
-CARDS = "#takes-list .d-take"
+CARDS = "#takes-list .d-entry"
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ class Takes extends HTMLElement {
     for (const take of takes) if (this.#chosen.has(take.id)) this.#chosen.set(take.id, take);
     const chosen = [...this.#chosen.keys()];
     const focused = this.#cards.contains(document.activeElement) ? document.activeElement : null;
-    const at = focused ? { id: focused.closest(".d-take")?.dataset.id, act: focused.dataset.act } : null;
+    const at = focused ? { id: focused.closest(".d-entry")?.dataset.id, act: focused.dataset.act } : null;
     const place = at ? [...this.#cards.children].findIndex((card) => card.dataset.id === at.id) : -1;
     put(this.#bar, [this.#show, counts, chosen], () => [
       h("div", { class: "d-choice", role: "group", "aria-label": "Which takes" }, VIEWS.map(([key, name]) =>
@@ -144,7 +144,7 @@ class Takes extends HTMLElement {
     const chosen = this.#chosen.has(take.id);
     const toOthers = take.model && !take.dropped;
     return h("article", {
-      class: `d-card d-sound d-take${chosen ? " chosen" : ""}`, tabindex: 0, draggable: "true", "data-id": take.id, "data-src": take.sound,
+      class: `d-card d-sound d-entry${chosen ? " chosen" : ""}`, tabindex: 0, draggable: "true", "data-id": take.id, "data-src": take.sound,
       "data-file": take.file, "aria-label": `${take.name}, ${clock(take.seconds)}${take.kept ? ", kept" : ""}` },
       h("header", {}, h("h3", {}, take.name), h("p", {}, [clock(take.seconds), take.words].filter(Boolean).join(" · "))),
       waveform(take),
