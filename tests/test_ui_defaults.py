@@ -89,5 +89,5 @@ def test_no_button_fails_unexpectedly(request: pytest.FixtureRequest, chromium: 
         assert "unexpected" not in told, (tab, told)
         assert watched.errors == [], tab
         page.reload()
-    assert pressed > 5
+    assert pressed > 3
     watched.context.close()

@@ -277,7 +277,7 @@ def test_both_models_are_trained_and_the_verdict_is_shown(server: Served, chromi
 def test_no_tab_is_wider_than_the_window(server: Served, chromium: Any, theme: str, width: int) -> None:
     watched = Watched(chromium, server, viewport={"width": width, "height": 900}, color_scheme=theme)
     page = watched.open("Data", f"?__theme={theme}")
-    for tab in ("Start", "Data", "Train", "Monitor", "Generate", "Codes", "Library"):
+    for tab in ("Start", "Data", "Train", "Monitor", "Generate", "Takes", "Codes", "Library"):
         watched.show(tab)
         page.wait_for_timeout(700)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
