@@ -311,7 +311,9 @@ def rollback(
 
 
 def _cells(each: dict[str, Any]) -> list[Any]:
-    left = None if each["left_seconds"] is None else in_words(each["left_seconds"])
+    # Of a run whose stages are processes of their own only the present one is known.
+    seconds = each["eta_seconds"] if each["left_seconds"] is None else each["left_seconds"]
+    left = None if seconds is None else in_words(seconds)
     progress = None if each["step"] is None else f"{each['step']}/{each['total_steps']}"
     figures = (each["epoch"], left, _shown(each["validation_loss"]), each["mode"], each["health"])
     return [each["run"], each["stage"], each["state"], progress, *figures]

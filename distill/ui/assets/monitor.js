@@ -23,7 +23,7 @@ export class Monitor {
   async read(state, tell) {
     const now = await state(null), training = now.training;
     const mode = training?.mode;
-    put(this.#top, [now.state, now.stage, now.work, training?.step, now.expected, mode], () => [
+    put(this.#top, [now.state, now.stage, now.work, training?.step, training?.eta_seconds, now.expected, mode], () => [
       h("p", { class: "d-headline" }, stateBadge(now.state), h("strong", {}, now.run),
         mode ? h("span", { class: "d-mode" }, "mode ", badge(mode, MODES[mode] ?? "grey")) : null),
       training ? progress(now) : h("p", {}, "The training itself has not begun."),

@@ -35,7 +35,9 @@ export function progress(state) {
   const done = training?.step ?? state.work?.done, total = training?.total_steps ?? state.work?.total;
   if (!total || state.state === "finished") return [];
   const share = Math.min(1, done / total), unit = training ? "steps" : state.work.unit ?? "";
-  const left = state.expected ? `; about ${duration(state.expected.left)} left in all` : "";
+  // Of a run whose stages are processes of their own only the present one is known.
+  const left = state.expected ? `; about ${duration(state.expected.left)} left in all`
+    : training?.eta_seconds != null ? `; about ${duration(training.eta_seconds)} left of this part` : "";
   const words = `${done} of ${total} ${unit}${left}`;
   const bar = h("div", { class: "d-progress", role: "progressbar", "aria-label": stageName(state.stage),
     "aria-valuemin": 0, "aria-valuemax": total, "aria-valuenow": done, "aria-valuetext": words }, h("div"));

@@ -15,7 +15,7 @@ export class Training {
   async read(state, tell) {
     const now = await state(null);
     const of = async (stage) => (now.training?.stage === stage ? now : await state(stage)).training;
-    put(this.#top, [now.state, now.stage, now.work, now.reason, now.training?.step, now.expected], () => [
+    put(this.#top, [now.state, now.stage, now.work, now.reason, now.training?.step, now.training?.eta_seconds, now.expected], () => [
       h("p", { class: "d-headline" }, stateBadge(now.state), h("strong", {}, now.run)),
       progress(now),
       now.state === "stopped" && now.reason ? h("p", { class: "d-warning" }, now.reason) : null,
