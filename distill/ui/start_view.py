@@ -28,8 +28,9 @@ DOING = {
     "register": "Putting it all together",
 }
 NOTHING_YET = (
-    "Drop a few sounds of your own: 5 to 500 short ones, such as hits, notes or voices. "
-    "distill learns from them and makes new ones of the same kind."
+    "<section class='d-started d-lead'><h3>Drop a few sounds of your own</h3>"
+    "<p>5 to 500 short ones, such as hits, notes or voices. distill learns from them and makes new ones of the same "
+    "kind.</p></section>"
 )
 
 

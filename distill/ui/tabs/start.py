@@ -42,7 +42,7 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
     """
     project = context.project
     with gr.Column(visible=False, elem_id="start-empty") as empty:
-        gr.HTML(f"<p class='d-empty'>{NOTHING_YET}</p>", apply_default_css=False)
+        gr.HTML(NOTHING_YET, apply_default_css=False)
         files = gr.File(
             label="Drop your sounds here",
             file_count="multiple",
