@@ -167,8 +167,8 @@ def test_without_sounds_a_model_of_the_project_is_heard(tmp_path: Path) -> None:
 
 def test_what_became_of_the_sounds_is_said_in_plain_words(tmp_path: Path) -> None:
     pytest.importorskip("gradio")
-    from distill.dataset.scan import scan
-    from distill.ui.start_view import verdict
+    from distill.dataset.scan import Verdict, scan
+    from distill.ui.start_view import WHY, verdict
 
     make_sounds(tmp_path / "kit", 6)
     assert "All 6 sounds can be used" in verdict(tmp_path / "kit", scan(tmp_path / "kit"))
@@ -178,6 +178,7 @@ def test_what_became_of_the_sounds_is_said_in_plain_words(tmp_path: Path) -> Non
     assert "6 of 15 sounds can be used" in said
     assert "&lt;b&gt;0.wav" in said
     assert "and 3 more" in said
+    assert set(Verdict) - set(WHY) == {Verdict.OK, Verdict.CLIPPED}
     assert "<b>" not in said
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.audio.sound import read_sound, to_mono
-from distill.dataset.scan import FileReport
+from distill.dataset.scan import FileReport, Verdict
 from distill.live.status import read_status
 from distill.pictures import waveform_path
 from distill.runs.standing import Standing
@@ -26,6 +26,16 @@ DOING = {
     "check_memorization": "Making sure that the new sounds are no copies of yours",
     "train_vocoder": "Putting it all together",
     "register": "Putting it all together",
+}
+WHY = {
+    Verdict.DUPLICATE: "the same sound is there twice",
+    Verdict.UNREADABLE: "it cannot be read",
+    Verdict.TRUNCATED: "a part of it is missing",
+    Verdict.EMPTY: "there is nothing in it",
+    Verdict.SILENT: "it is silent",
+    Verdict.TOO_SHORT: "it is too short",
+    Verdict.NOT_FINITE: "it is broken",
+    Verdict.NOT_AUDIO: "it is no sound",
 }
 NOTHING_YET = (
     "<section class='d-started d-lead'><h3>Drop a few sounds of your own</h3>"
@@ -49,11 +59,11 @@ def verdict(sounds: Path, reports: list[FileReport]) -> str:
         lines.append("<p class='d-warning'>With fewer than 5 sounds the new ones stay close to them.</p>")
     if left_out:
         named = "".join(
-            f"<li><strong>{escape(each.path)}</strong>: {escape(each.reason)}</li>" for each in left_out[:MOST_NAMED]
+            f"<li><strong>{escape(each.path)}</strong>: {WHY[each.verdict]}</li>" for each in left_out[:MOST_NAMED]
         )
         more = len(left_out) - MOST_NAMED
         named += f"<li>and {more} more</li>" if more > 0 else ""
-        lines.append(f"<p>Left out:</p><ul>{named}</ul>")
+        lines.append(f"<p>Left out (the tab Data says more):</p><ul>{named}</ul>")
     return f"<section class='d-panel d-started' role='status'>{''.join(lines)}</section>"
 
 
