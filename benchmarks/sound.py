@@ -6,8 +6,11 @@ stages. With `--seeds 0` nothing is trained, and all sounds of a set go through 
 
 `buzz` is the modulation at the hop rate (waves.py), the median over noisy sounds, of which there are so many; `buzz of
 original` the same of the sounds themselves. Means over all sounds: LSD-20 (measures.py) and spectral convergence over
-windows of 2048, 1024 and 512 (SC). Medians over all sounds: `pre-echo` at the attack, with a third of a second of
-silence before the sound, the first sample, and the level (waves.py).
+windows of 2048, 1024 and 512 (SC). Medians over all sounds: `pre-echo` and `attack` at the attack, with a third of a
+second of silence and a part of a hop before the sound, `decay`, the first sample, and the level (waves.py). The level
+through the codec is the one that a grid of codes knows of its sound. With `--mos` also the mean of ViSQOL's opinion
+score in audio mode (`pip install visqol-python`): of a sound with a peak of 0.5, a tenth of a second of silence before
+and half a second behind it. A sound itself has 4.73.
 """
 
 import argparse
@@ -21,21 +24,21 @@ from distill.artifact.model_file import read_model
 from distill.audio.invert import griffin_lim
 from distill.audio.mel import MelTransform
 from distill.audio.sound import SoundError, read_sound, to_mono
+from distill.codec.codec import Codec
 from distill.codec.load import build_networks
-from distill.configs import STRIDE, SpectrogramConfig
+from distill.configs import SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
 from distill.dataset.walk import find_files
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
 from distill.models.stft_losses import multi_resolution
-from distill.models.vqvae import ConvVQVAE
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call
 from measures import distances
 from output import Report, parser, sounds
 from quality import held_out, prepared
-from waves import first_sample, is_noisy, level, modulation, pre_echo
+from waves import attack_time, decay_error, first_sample, is_noisy, level, modulation, pre_echo
 
 import numpy as np
 import torch
@@ -52,20 +55,26 @@ COLUMNS = [
     "SC",
     "pre-echo of original",
     "pre-echo",
+    "attack of original",
+    "attack",
+    "decay",
     "first sample",
     "level",
+    "MOS",
 ]
 # An attack is where a sound first reaches this share of its peak.
 _ATTACK = 0.05
 _CONFIG = SpectrogramConfig()
 
-Way = Callable[[Tensor], Tensor]
+# From a log mel `[n_mels, frames]` to one that is inverted, and the gain of what comes of it.
+Way = Callable[[Tensor], tuple[Tensor, float]]
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--sets", nargs="+", default=["kit", "mixed", "tabla"], help="folders of sounds")
     options.add_argument("--seeds", type=int, default=3, help="seeds 0 to n-1, each with its own split; 0: no codec")
+    options.add_argument("--mos", action="store_true", help="ViSQOL's mean opinion score, which takes its time")
     args = options.parse_args()
     args.set = []
     torch.set_num_threads(args.threads)
@@ -73,7 +82,8 @@ def main() -> None:
     for name in args.sets:
         if not args.seeds:
             paths = [found.path for found in find_files(sounds(name))]
-            rows.append([f"{name}: true mel", *_figures(_sounds(paths[:4] if args.quick else paths), lambda mel: mel)])
+            found = _sounds(paths[:4] if args.quick else paths)
+            rows.append([f"{name}: true mel", *_figures(found, _as_it_is, mos=args.mos)])
         for seed in range(1 if args.quick and args.seeds else args.seeds):
             rows += _through_codec(name, seed, args)
     report.show(COLUMNS, rows)
@@ -84,18 +94,21 @@ def _through_codec(name: str, seed: int, args: argparse.Namespace) -> Iterator[l
         workspace = prepared(Path(folder), name, seed, args)
         run_stage("train_vqvae", Call(workspace, Listeners(), StopRequest()))
         torch.use_deterministic_algorithms(False)
-        vqvae = build_networks(read_model(workspace.vqvae), workspace.vqvae).vqvae
+        codec = Codec(build_networks(read_model(workspace.vqvae), workspace.vqvae).vqvae, _CONFIG)
         found = _sounds(held_out(PreparedDataset(workspace.prepared), name))
-    ways: dict[str, Way] = {"true mel": lambda mel: mel, "codec": lambda mel: _rebuilt(vqvae, mel)}
+    ways: dict[str, Way] = {"true mel": _as_it_is, "codec": lambda mel: _rebuilt(codec, mel)}
     for label, way in ways.items():
-        yield [f"{name} {seed}: {label}", *_figures(found, way)]
+        yield [f"{name} {seed}: {label}", *_figures(found, way, mos=args.mos)]
 
 
-@torch.no_grad()
-def _rebuilt(vqvae: ConvVQVAE, log_mel: Tensor) -> Tensor:
-    frames = log_mel.shape[-1]
-    padded = torch.nn.functional.pad(log_mel, (0, -frames % STRIDE))
-    return vqvae(padded[:, None])[0][:, 0, :, :frames].float()
+def _as_it_is(log_mel: Tensor) -> tuple[Tensor, float]:
+    return log_mel, 1.0
+
+
+def _rebuilt(codec: Codec, log_mel: Tensor) -> tuple[Tensor, float]:
+    grid = codec.encode_log_mel(log_mel.numpy())
+    rebuilt = codec.decode_log_mel(grid)[:, : log_mel.shape[-1]]
+    return torch.from_numpy(rebuilt), 10 ** (codec.lost_db(log_mel.numpy(), grid) / 20)
 
 
 def _sounds(paths: list[Path]) -> list[np.ndarray]:
@@ -112,37 +125,59 @@ def _sounds(paths: list[Path]) -> list[np.ndarray]:
     return made
 
 
-def _figures(found: list[np.ndarray], way: Way) -> list[Any]:
-    rate, transform = _CONFIG.sample_rate, MelTransform(_CONFIG)
+def _figures(found: list[np.ndarray], way: Way, *, mos: bool) -> list[Any]:
+    rate, hop, transform = _CONFIG.sample_rate, _CONFIG.hop_length, MelTransform(_CONFIG)
 
     def back(samples: np.ndarray) -> np.ndarray:
-        log_mel = transform.log_mel(torch.from_numpy(samples))[None]
-        made: np.ndarray = griffin_lim(way(log_mel), _CONFIG)[0].numpy()
-        return made
+        log_mel, gain = way(transform.log_mel(torch.from_numpy(samples)))
+        made: np.ndarray = griffin_lim(log_mel[None], _CONFIG)[0].numpy()
+        return made * np.float32(gain)
 
     def buzz(samples: np.ndarray) -> float:
-        return modulation(samples, rate, rate / _CONFIG.hop_length)
+        return modulation(samples, rate, rate / hop)
 
-    silence = np.zeros(rate // 3 // _CONFIG.hop_length * _CONFIG.hop_length, np.float32)
-    buzzes, apart, echoes, others = [], [], [], []
-    for samples in found:
+    score = _scorer() if mos else None
+    buzzes, apart, echoes, others, scores = [], [], [], [], []
+    for index, samples in enumerate(found):
         made = back(samples)
         if is_noisy(samples, rate):
             buzzes.append((buzz(samples), buzz(made)))
         waves = [torch.from_numpy(each)[None] for each in (made, samples)]
         convergence, _ = multi_resolution(*waves)
         apart.append((distances(*(transform.power(wave) for wave in waves)).lsd_20, float(convergence)))
-        behind = np.concatenate([silence, samples])
+        # Attacks lie anywhere between two frames.
+        part = index * 97 % hop
+        behind = np.pad(samples, (rate // 3 // hop * hop + part, -part % hop))
         attack = int(np.argmax(np.abs(behind) > _ATTACK))
-        echoes.append([pre_echo(each, rate, attack) for each in (behind, back(behind))])
-        others.append((first_sample(made), level(made, samples)))
+        echoes.append([of(each, rate, attack) for of in (pre_echo, attack_time) for each in (behind, back(behind))])
+        others.append((decay_error(made, samples), first_sample(made), level(made, samples)))
+        if score:
+            scores.append(score(samples, made))
     return [
         len(found),
         len(buzzes),
         *([median(column) for column in zip(*buzzes, strict=True)] or [None, None]),
         *(mean(column) for column in zip(*apart, strict=True)),
         *(median(column) for rows in (echoes, others) for column in zip(*rows, strict=True)),
+        mean(scores) if scores else None,
     ]
+
+
+def _scorer() -> Callable[[np.ndarray, np.ndarray], float]:
+    from visqol import VisqolApi
+
+    api = VisqolApi()
+    api.create(mode="audio")
+    rate = _CONFIG.sample_rate
+
+    def score(original: np.ndarray, made: np.ndarray) -> float:
+        ready = [
+            np.pad(0.5 * each.astype(np.float64) / max(np.abs(each).max(), 1e-9), (rate // 10, rate // 2))
+            for each in (original, made)
+        ]
+        return float(api.measure_from_arrays(ready[0], ready[1], rate).moslqo)
+
+    return score
 
 
 if __name__ == "__main__":

@@ -4,6 +4,10 @@
   all, 1 is from silence to twice its mean. At the hop rate it is a buzz. Noise has a little by chance, a short sound
   more than a long one;
 - `pre_echo`: level of the 10 ms before an attack against that of the 20 ms behind it, in dB;
+- `attack_time`: how long the amplitude, over a millisecond, takes from a tenth to nine tenths of its greatest, from
+  50 ms before an attack to 80 ms behind it, in ms;
+- `decay_error`: how far the energy that is left from a moment on is from the original's, both against their own sums,
+  at the moments when the original has lost 1, 2, ... 60 dB: the mean of the differences, in dB;
 - `first_sample`: the first sample as a share of the peak, without its sign;
 - `level`: energy against that of the original, in dB.
 """
@@ -72,6 +76,27 @@ def pre_echo(samples: Samples, rate: int, attack: int) -> float:
     """Level of the 10 ms before sample `attack` of a sound `[n]` against that of the 20 ms behind it, in dB."""
     before, behind = samples[max(0, attack - rate // 100) : attack], samples[attack : attack + rate // 50]
     return 10 * float(np.log10((np.square(before).mean() + _TINY) / (np.square(behind).mean() + _TINY)))
+
+
+def attack_time(samples: Samples, rate: int, attack: int) -> float:
+    """How long a sound `[n]` takes to rise at sample `attack`, in ms."""
+    part = samples[max(0, attack - rate // 20) : attack + rate * 8 // 100]
+    window = np.hanning(rate // 1000 + 2)[1:-1]
+    amplitude = np.sqrt(np.convolve(np.square(part), window / window.sum(), "same"))
+    begun, reached = (int(np.argmax(amplitude > share * amplitude.max())) for share in (0.1, 0.9))
+    return 1000 * (reached - begun) / rate
+
+
+def decay_error(samples: Samples, original: Samples) -> float:
+    """How differently samples `[n]` and the original ones `[n]` die away, in dB."""
+    made, true = (_left(each) for each in (samples, original))
+    moments = [int(np.argmax(true < -lost)) for lost in range(1, 61) if (true < -lost).any()]
+    return float(np.abs(made[moments] - true[moments]).mean()) if moments else 0.0
+
+
+def _left(samples: Samples) -> Samples:
+    energy = np.cumsum(np.square(samples[::-1].astype(np.float64)))[::-1]
+    return np.maximum(10 * np.log10(energy / max(energy[0], _TINY) + _TINY), -100.0)
 
 
 def first_sample(samples: Samples) -> float:
