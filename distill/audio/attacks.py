@@ -11,7 +11,7 @@ _CELLS = 8
 # From the bounds that single frames set, a few rounds are enough: 100 in place of 10 placed no attack better.
 _ROUNDS = 10
 # An attack is louder than what was in the last hop before by 20 dB. It begins where the energy comes within 10 dB of
-# what follows within a hop; with 5 dB attacks began 2 ms late in the median, with 15 dB their echo stayed.
+# what follows within a hop; with 5 dB attacks began 2 ms late in the median.
 _RISE, _BEGUN = 0.01, 0.1
 _TINY = 1e-20
 
