@@ -1,10 +1,15 @@
-"""Whether a local port is free."""
+"""Servers of this machine: whether their port is free, and when they are there."""
 
 import socket
+import subprocess
+import time
+from urllib.error import URLError
+from urllib.request import urlopen
 
 from distill.errors import UsageError
 
 HOST = "127.0.0.1"
+POLL_SECONDS = 0.2
 
 
 def require_free(port: int, option: str = "--port") -> None:
@@ -19,3 +24,15 @@ def require_free(port: int, option: str = "--port") -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise UsageError(f"port {port} is taken: choose another with {option}") from error
+
+
+def is_up(url: str, server: "subprocess.Popen[bytes]", seconds: float) -> bool:
+    """Wait until a server answers at a URL; False: it ended before, or did not within that time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            with urlopen(url, timeout=5):
+                return True
+        except (URLError, OSError):
+            time.sleep(POLL_SECONDS)
+    return False

@@ -9,11 +9,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from distill.errors import StorageError
-from distill.projects.ports import HOST, require_free
+from distill.projects.ports import HOST, POLL_SECONDS, is_up, require_free
 from distill.runs.guard import release
 from distill.servers.secret import remembered
 
@@ -24,7 +22,6 @@ PASSWORD = Path(".distill") / "prefect" / "password"
 START_SECONDS = 300.0
 # A worker that ends sooner would end again.
 WORKER_SECONDS = 10.0
-POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,8 @@ def serve(server: PrefectServer, *, verbose: bool, on_up: Callable[[], None], te
         output = None if verbose else log
         listen = ["uvicorn", "--factory", "flows.server:guarded", "--host", HOST, "--port", str(server.port)]
         process = stack.enter_context(_running(listen, environment, folder, output))
-        _wait_until_up(f"{server.address}/api/health", process, server.log)
+        if not is_up(f"{server.address}/api/health", process, START_SECONDS):
+            raise StorageError(f"Prefect's server did not start: see {server.log}")
         _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], environment, folder)
         _prefect(["deploy", "--all", "--no-prompt"], environment, folder)
         work = ["prefect", "worker", "start", "--pool", POOL, "--name", "distill"]
@@ -133,17 +131,6 @@ def _running(
         yield process
     finally:
         release(process)
-
-
-def _wait_until_up(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            with urlopen(url, timeout=5):
-                return
-        except (URLError, OSError):
-            time.sleep(POLL_SECONDS)
-    raise StorageError(f"Prefect's server did not start: see {log}")
 
 
 def _prefect(arguments: list[str], environment: dict[str, str], folder: Path) -> None:

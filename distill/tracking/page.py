@@ -6,15 +6,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from distill.errors import TrackingError
+from distill.projects.ports import POLL_SECONDS, is_up
 from distill.runs.guard import release
 from distill.tracking.address import artifact_location, set_up_mlflow, tracking_address
 
 START_SECONDS = 90.0
-POLL_SECONDS = 0.2
 
 
 def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Callable[[str], None]) -> None:
@@ -42,7 +40,8 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
     )
     try:
         url = f"http://{host}:{port}"
-        _wait_until_up(f"{url}/health", server)
+        if not is_up(f"{url}/health", server, START_SECONDS):
+            raise TrackingError("MLflow's server did not start: distill tracking open -v shows what it says")
         on_up(url)
         while server.poll() is None:
             time.sleep(POLL_SECONDS)
@@ -51,14 +50,3 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
         pass
     finally:
         release(server)
-
-
-def _wait_until_up(url: str, server: "subprocess.Popen[bytes]") -> None:
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            with urlopen(url, timeout=5):
-                return
-        except (URLError, OSError):
-            time.sleep(POLL_SECONDS)
-    raise TrackingError("MLflow's server did not start: distill tracking open -v shows what it says")
