@@ -1,14 +1,17 @@
 """Who may ask the page: connections that stay open are held to the same rules as requests."""
 
+import asyncio
+import time
+
 import pytest
 
 pytest.importorskip("gradio")
 
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient, WebSocketDenialResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from distill.ui.guard import Guard
+from distill.ui.guard import WRONG_SECONDS, Guard
 
 ADDRESS, ORIGIN = "ws://127.0.0.1:5050/", "http://127.0.0.1:5050"
 TOKEN = "let-me-in-if-you-please"
@@ -80,3 +83,28 @@ def test_the_way_in_leads_to_no_other_site(path: str) -> None:
 def test_a_wrong_token_is_told_nothing(token: str) -> None:
     assert client().get("/", params={"token": token}).status_code == 401
     assert client().get("/", headers={"authorization": f"Bearer {token}".encode()}).status_code == 401
+
+
+def test_wrong_tokens_are_answered_one_after_the_other_and_hold_up_nobody_else() -> None:
+    guard, answered = Guard(echo, TOKEN, 5050), []
+
+    async def ask(token: str) -> None:
+        scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+        scope["headers"] = [(b"authorization", f"Bearer {token}".encode())]
+
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answered.append(message["status"])
+
+        await guard(scope, receive, send)
+
+    async def ask_all() -> None:
+        await asyncio.gather(*(ask(token) for token in ("a", "b", "c", TOKEN)))
+
+    begun = time.monotonic()
+    asyncio.run(ask_all())
+    assert answered == [200, 401, 401, 401]
+    assert time.monotonic() - begun >= 3 * WRONG_SECONDS

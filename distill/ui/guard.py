@@ -1,5 +1,6 @@
 """Who may talk to the page: whoever brings its token, as long as no other site sends them."""
 
+import asyncio
 import hmac
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -11,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 SCHEME = "bearer"
 # How long a browser remembers that somebody was let in, in s.
 REMEMBERED_SECONDS = 90 * 24 * 3600
+# How long a wrong token waits for its answer, one after the other.
+WRONG_SECONDS = 0.1
 # Inline scripts and styles are the page's framework's own; nothing may be fetched from anywhere else.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -32,6 +35,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, token: str, port: int) -> None:
         self.app, self.token, self.cookie = app, token, f"distill_token_{port}"
+        self._wrong = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -39,6 +43,9 @@ class Guard:
             return
         answer = self._answer(scope)
         if answer is not None:
+            if answer.status_code == 401 and any(self._given(scope)):
+                async with self._wrong:
+                    await asyncio.sleep(WRONG_SECONDS)
             await answer(scope, receive, send)
             return
 
@@ -62,12 +69,18 @@ class Guard:
         method = scope.get("method")
         if origin is not None and method not in ("GET", "HEAD") and _place(origin) != headers.get("host", ""):
             return PlainTextResponse("requests of other sites are refused\n", 403)
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-        if method == "GET" and self._is_token(query.get("token", [""])[0]):
+        in_address, *others = self._given(scope)
+        if method == "GET" and self._is_token(in_address):
+            query = _query(scope)
             return self._let_in(scope["path"], {key: values for key, values in query.items() if key != "token"})
-        if self._is_token(_bearer(headers)) or self._is_token(self._remembered(headers)):
+        if any(map(self._is_token, others)):
             return None
         return PlainTextResponse("a token is needed: open the address that distill ui printed\n", 401)
+
+    def _given(self, scope: Scope) -> tuple[str, str, str]:
+        """The tokens that a request brings in its address, its header and its cookie; "" where there is none."""
+        headers = Headers(scope=scope)
+        return _query(scope).get("token", [""])[0], _bearer(headers), self._remembered(headers)
 
     def _let_in(self, path: str, query: dict[str, list[str]]) -> Response:
         # Two slashes would lead to another host.
@@ -85,6 +98,10 @@ class Guard:
         except CookieError:
             return ""
         return morsel.value if morsel else ""
+
+
+def _query(scope: Scope) -> dict[str, list[str]]:
+    return parse_qs(scope.get("query_string", b"").decode("latin-1"))
 
 
 def _place(origin: str) -> str:
