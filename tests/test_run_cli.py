@@ -52,7 +52,7 @@ def complaint(*arguments: str) -> str:
     return str(result.exception)
 
 
-def wait(done: Callable[[], Any], seconds: float = 60.0) -> None:
+def wait(done: Callable[[], Any], seconds: float = 240.0) -> None:
     until = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < until
@@ -134,6 +134,7 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
         assert asked["step"] == paused
         assert asked["changed"]["max_lr"][1] == 5e-4
         assert asked["size"] > 1000
+        assert all((folder.noted()[0] / each["file"]).stat().st_size == each["size"] for each in found["best"])
         call("tune", root, "decay=0.8")
         back = call("rollback", root, str(paused))
         assert back["to"] == paused
@@ -159,6 +160,9 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
     assert listed["state"] == "stopped"
     shown = CliRunner().invoke(app, ["run", "snapshots", root], env={"COLUMNS": "200"})
     assert "measured: now" in shown.output
+    (*_, best) = call("snapshots", root)["best"]
+    assert best["loss"] == min(each["loss"] for each in call("snapshots", root)["best"])
+    assert f"best: epoch {best['epoch']}" in shown.output
     with training(workspace):
         assert call("tune", root, "max_lr=1e-3")["step"] >= paused
 

@@ -241,7 +241,7 @@ def snapshots(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """List checkpoints and measurements, with the settings that differ from the start."""
+    """List checkpoints, the best epoch's weights and measurements, with the settings that differ from the start."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.runs.steered import snapshots as all_snapshots
 
@@ -256,6 +256,9 @@ def snapshots(
         size = f"{each['size'] / 1e6:.1f} MB"
         figures = [_shown(each["loss"]), _shown(each["quality"])]
         table.add_row(str(each["step"]), each["kind"], *figures, size, each["written"], _settings(each["changed"]))
+    for each in values["best"]:
+        figures = [_shown(each["loss"]), _shown(each["quality"])]
+        table.add_row(_shown(each["step"]), f"best: epoch {each['epoch']}", *figures, f"{each['size'] / 1e6:.1f} MB")
     for each in values["validations"]:
         figures = [_shown(each["loss"]), _shown(each["quality"])]
         table.add_row(str(each["step"]), f"measured: {each['name']}", *figures, "", "", _settings(each["changed"]))

@@ -12,7 +12,7 @@ from distill.live.status import read_status
 from distill.models.health import judge
 from distill.runs.folder import run_folders
 from distill.runs.progress import alive, progress_of
-from distill.training.position import Checkpoint, list_checkpoints
+from distill.training.position import Checkpoint, best_file, list_checkpoints
 from distill.training.stopped import roll_back_stopped
 
 
@@ -121,10 +121,15 @@ def in_force(folder: RunFolder) -> dict[str, Any]:
 
 
 def snapshots(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
-    """Checkpoints and measurements with their figures, and the settings in which they differ from the start."""
+    """Checkpoints and measurements with their figures, and the settings in which they differ from the start.
+
+    `best` holds the epochs whose weights a checkpoint names as the best so far, with their files.
+    """
     state, start = folder.noted()
+    known = list_checkpoints(state)
     return {
-        "checkpoints": [_summary(each, start) for each in list_checkpoints(state)],
+        "checkpoints": [_summary(each, start) for each in known],
+        "best": _best(state, known),
         "validations": _measured(folder, start),
     }
 
@@ -174,6 +179,19 @@ def _summary(each: Checkpoint, start: dict[str, Any]) -> dict[str, Any]:
         "written": each.written,
         "changed": _from_start(start, each.position.settings),
     }
+
+
+def _best(state: Path, known: list[Checkpoint]) -> list[dict[str, Any]]:
+    rows = {row["epoch"]: row for each in known for row in each.position.history}
+    found = []
+    for epoch in sorted({each.position.best_epoch for each in known} - {0}):
+        path, row = best_file(state, epoch), rows.get(epoch, {})
+        if path.is_file():
+            figures = {"loss": row.get("validation_loss"), "quality": quality(row)}
+            found.append(
+                {"epoch": epoch, "step": row.get("step"), **figures, "size": path.stat().st_size, "file": path.name}
+            )
+    return found
 
 
 def _measured(folder: RunFolder, start: dict[str, Any]) -> list[dict[str, Any]]:
