@@ -255,6 +255,13 @@ def test_a_reference_to_nothing_is_one_line(reference: str, said: str, project: 
     assert "\n" not in str(failed.value)
 
 
+def test_a_file_that_is_in_no_registry_is_told_how_it_gets_there(project: Path) -> None:
+    file = shutil.copy(project / "models" / "bells.distill", project / "models" / "kit.distill")
+    with pytest.raises(UsageError, match=rf"{file} is a file: distill model register {file} registers it"):
+        promote("kit", project)
+    file.unlink()
+
+
 @pytest.mark.parametrize("name", ["../up", ".hidden", "a/b", "a b", "Glöckchen", "a'b", "a\n", "x" * 101])
 def test_a_name_that_cannot_be_one_is_refused(name: str, project: Path) -> None:
     with pytest.raises(UsageError, match="cannot be a model's name"):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,36 @@ def test_what_cannot_be_a_run_leaves_no_folder(project: Path) -> None:
     with pytest.raises(UsageError, match="no stage"):
         train_folder(project / "kit", PARAMS, way(project), until="nothing")
     assert not (project / "runs").exists()
+
+
+def test_a_training_that_fails_at_once_leaves_no_run(project: Path) -> None:
+    (project / "noise").mkdir()
+    (project / "noise" / "a.wav").write_bytes(b"no sound")
+    for source, wrong in (("noise", "none of 1 files is usable"), ("noise/a.wav", "none of 1 files is usable")):
+        with pytest.raises(DataError, match=wrong):
+            train_folder(project / source, PARAMS, way(project))
+        assert run_folders(project) == []
+    # What was done before stays, to go on from.
+    train_folder(project / "kit", PARAMS, way(project), until="prepare")
+    shutil.rmtree(project / "kit")
+    (project / "kit").mkdir()
+    with pytest.raises(DataError):
+        train_folder(project / "kit", PARAMS, way(project))
+    assert len(run_folders(project)) == 1
+
+
+def test_a_model_is_called_as_the_file_that_is_asked_for(project: Path) -> None:
+    def name(name: str | None, output: str | None) -> str:
+        asked = replace(way(project, name), output=None if output is None else project / output)
+        train_folder(project / "kit", PARAMS, asked, until="prepare")
+        return read_params(root_of(project) / "params.yaml").model.name
+
+    assert name(None, None).startswith("kit-2")
+    assert name(None, "out/bells.distill") == "bells"
+    assert name(None, None) == "bells"
+    assert name(None, "my kit.distill") == "my-kit"
+    assert name("tiny", "bells.distill") == "tiny"
+    assert name(None, "bells.model") == "tiny"
 
 
 def finished(project: Path, name: str, when: str) -> Path:

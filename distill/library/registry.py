@@ -3,6 +3,7 @@
 import difflib
 import logging
 import re
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -137,6 +138,9 @@ def find_version(reference: str, project: Path) -> RegisteredVersion:
         names = sorted({version.name for version in known})
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; registered: {', '.join(names) or 'nothing yet'}"
+        for path in (Path(f"{name}{EXTENSION}"), project / "models" / f"{name}{EXTENSION}"):
+            if path.is_file():
+                hint = f"; {path} is a file: distill model register {shlex.quote(str(path))} registers it"
         raise UsageError(f"{reference}: no model file and no registered model has this name{hint}")
     chosen = [
         version

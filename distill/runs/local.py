@@ -11,7 +11,7 @@ from typing import Any
 from distill.artifact.container import digest_tensors
 from distill.artifact.manifest import parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model, write_model
-from distill.errors import DistillError, UsageError
+from distill.errors import DataError, DistillError, UsageError
 from distill.files import replacing, storage_errors
 from distill.live.events import Listener, Listeners
 from distill.live.journal import Journal, effective_by_stage, parse_entry
@@ -22,7 +22,7 @@ from distill.runs.folder import Order, write_order
 from distill.runs.held import held
 from distill.runs.inputs import Inputs, as_name, changed, named_params, settings_of
 from distill.runs.outlook import Outlook
-from distill.runs.removal import clear
+from distill.runs.removal import clear, remove
 from distill.runs.sounds import bring_sounds, source_of
 from distill.stages.pipeline import STAGES, require_stage, run_stages
 from distill.stages.workspace import Call, Workspace, read_report
@@ -48,7 +48,8 @@ class Way:
 
     Attributes:
         project: folder with `runs/` and `models/`.
-        name: of the model; None: the one that it has, else made of the folder and the time.
+        name: of the model; None: that of the file to write, else the one that it has, else made of the folder and the
+            time.
         output: model file to write; None: `models/NAME.distill`, or the given model itself.
         fresh: forget what an earlier call did.
         started_by: `cli` or `page`.
@@ -65,6 +66,13 @@ class Way:
     emit: Listeners
     watch: Watch
     stop: StopRequest
+
+    @property
+    def given_name(self) -> str | None:
+        """The model's name as far as the call says it."""
+        if self.name is None and self.output is not None and self.output.suffix == EXTENSION:
+            return as_name(self.output.stem)
+        return self.name
 
 
 def train_folder(
@@ -99,7 +107,7 @@ def train_folder(
     stages = stages_until(until)
     changes = effective_by_stage(replay)
     inputs = Inputs(way.project, source_of(way.project, source), params, changes)
-    params = named_params(inputs, way.name, keep=not way.fresh)
+    params = named_params(inputs, way.given_name, keep=not way.fresh)
     target = way.output or way.project / MODELS / f"{params.model.name}{EXTENSION}"
     _check_target(target, Workspace(inputs.root), force)
     with _opened(inputs, params, way, again=not changes, until=until) as workspace:
@@ -129,7 +137,7 @@ def train_prior_for(model_path: Path, source: Path, params: Params, way: Way) ->
     target = way.output or model_path
     _check_writable(target)
     inputs = Inputs(way.project, named, params, model=digest_tensors(model.vqvae_state))
-    params = named_params(inputs, way.name or params.model.name)
+    params = named_params(inputs, way.given_name or params.model.name)
     with _opened(inputs, params, way, again=False, until=None) as workspace:
         document = {**dict(model.manifest), "prior_config": None, "prior_metadata": None, "memorization": None}
         document |= {"inverse": None, "vocoder_config": None, "vocoder_metadata": None}
@@ -153,15 +161,22 @@ def stages_until(until: str | None) -> tuple[str, ...]:
 def _opened(inputs: Inputs, params: Params, way: Way, *, again: bool, until: str | None) -> Iterator[Workspace]:
     """The run's folder in the hands of this process, with its params.yaml; only now is anything changed there."""
     root = inputs.root
-    with held(root):
-        if way.fresh:
-            clear(root)
-        path = bring_sounds(root, inputs.project, inputs.source)
-        write_params(root / "params.yaml", changed(params, "data", path=path))
-        order = Order(inputs.source, settings_of(params), params.model.name, until, way.started_by, again)
-        write_order(root, order)
-        yield Workspace(root)
-        write_order(root, order, finished=until is None)
+    new = not root.exists()
+    try:
+        with held(root):
+            if way.fresh:
+                clear(root)
+            path = bring_sounds(root, inputs.project, inputs.source)
+            write_params(root / "params.yaml", changed(params, "data", path=path))
+            order = Order(inputs.source, settings_of(params), params.model.name, until, way.started_by, again)
+            write_order(root, order)
+            yield Workspace(root)
+            write_order(root, order, finished=until is None)
+    except (DataError, UsageError):
+        # What went wrong was said here. The page finds it in the run.
+        if new and way.started_by == "cli" and not (root / "reports").exists():
+            remove(root)
+        raise
 
 
 def _run(workspace: Workspace, way: Way, stages: Sequence[str], target: Path) -> Outcome:
