@@ -126,6 +126,7 @@ def _tuned() -> str:
         f"`{PLANNED}` values follow from the dataset:\n\n"
         f"- `epochs`: as many as give the optimizer steps below, at least {adaptive.LEAST_EVALUATIONS}.\n"
         f"- `steps_per_epoch`: 0, or a {adaptive.LEAST_EVALUATIONS}th of the steps where a pass takes more than that.\n"
+        "  **With long or many sounds an epoch of `--epochs` is then a part of a pass;** 0 stands for whole ones.\n"
         "- `prior.batch_size`: the value of `reference`, or less where the sounds are long: a step has at most "
         f"{adaptive.TUNED_PRIOR_STEP_CODES} codes.\n"
         "- `prior.early_stop_patience`: a quarter of the epochs, at least 5.\n"

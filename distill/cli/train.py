@@ -18,10 +18,19 @@ if TYPE_CHECKING:
 
 Folder = Annotated[Path, typer.Argument(help="Folder of sounds, or one sound file.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Model file to write.")]
-Name = Annotated[str | None, typer.Option("--model-name", help="Name of the model. [default: folder and time]")]
+Name = Annotated[
+    str | None, typer.Option("--model-name", help="Name of the model. [default: that of its file, or folder and time]")
+]
 Preset = Annotated[str | None, typer.Option("--preset", help="tuned, sketch or reference.")]
 Plan = Annotated[str | None, typer.Option("--plan", help="sketch (a few minutes) or best. [default: best]")]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training set.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs",
+        help="Passes over the training set; where sounds are long or many, PARTS of one, of steps_per_epoch steps each "
+        "(0: whole passes).",
+    ),
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Settings = Annotated[
