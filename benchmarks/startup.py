@@ -1,7 +1,7 @@
 """Seconds until a command answers: medians over fresh processes, timed in turns with a bare start of Python.
 
 `distill model info` reads a model of about 100 MB, made for this in a temporary folder; `read_manifest` is the reading
-alone, within a process.
+alone, within a process. The commands that use a model take one of a single block and 1 s of sound.
 """
 
 import subprocess
@@ -34,6 +34,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.distill"
         write_example(path, layers=1 if args.quick else args.layers)
+        small, sound, grid = (str(Path(folder) / name) for name in ("small.distill", "small_0000.wav", "grid.json"))
+        write_example(Path(small), layers=1)
+        generate = [*command, "generate", small, "--duration", "1", "--seed", "0", "--force", "-q", "-o", folder]
+        encode = [*command, "encode", small, sound, "--force", "-q", "-o", grid]
+        decode = [*command, "decode", small, grid, "--force", "-q", "-o", str(Path(folder) / "again.wav")]
+        for each in (generate, encode):
+            _run(each)()
         work: dict[str, Callable[[], object]] = {
             "python -c pass": _run([sys.executable, "-c", "pass"]),
             "python -c 'import distill'": _run([sys.executable, "-c", "import distill"]),
@@ -41,15 +48,24 @@ def main() -> None:
             "distill model info": _run([*command, "model", "info", str(path)]),
             "distill model info --json": _run([*command, "model", "info", str(path), "--json"]),
             "python -c 'import torch'": _run([sys.executable, "-c", "import torch"]),
+            "distill generate": _run(generate),
+            "distill encode": _run(encode),
+            "distill decode": _run(decode),
             "read_manifest": lambda: read_manifest(path),
         }
         timings = interleave(work, rounds)
         size = path.stat().st_size / 1e6
     rows: list[list[Any]] = [
-        [name, timings.milliseconds(name), timings.ratio(name, "python -c pass"), 1000 * min(timings.seconds[name])]
+        [
+            name,
+            timings.milliseconds(name),
+            timings.ratio(name, "python -c pass"),
+            timings.ratio(name, "python -c 'import torch'"),
+            1000 * min(timings.seconds[name]),
+        ]
         for name in work
     ]
-    report.show(["command", "ms", "x bare python", "fastest ms"], rows, model_megabytes=round(size, 1))
+    report.show(["command", "ms", "x bare python", "x torch", "fastest ms"], rows, model_megabytes=round(size, 1))
 
 
 def _run(command: list[str]) -> Callable[[], object]:

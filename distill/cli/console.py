@@ -1,10 +1,12 @@
 """Where the command writes: results on stdout, everything else on stderr."""
 
+import gc
 import json
 import logging
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -85,6 +87,16 @@ def set_up_logging(*, quiet: bool, verbose: bool) -> None:
     logger.setLevel(level)
     logger.propagate = False
     stderr.quiet = quiet
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Load modules; what they make stays, and is not searched for rubbish meanwhile: a tenth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def print_result(lines: list[str], values: Mapping[str, Any], *, as_json: bool) -> None:

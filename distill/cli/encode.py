@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging
+from distill.cli.console import Json, Quiet, Verbose, loading, print_result, set_up_logging
 from distill.cli.grids import (
     Device,
     Force,
@@ -43,10 +43,11 @@ def encode(
     """Encode a sound to a grid of codes."""
     set_up_logging(quiet=quiet, verbose=verbose)
     require_free(output, force=force)
-    from distill.codes.file import read_grid, write_grid
-    from distill.codes.history import History
-    from distill.codes.sound import encode_file
-    from distill.models.health import health_of_counts, usage_counts
+    with loading():
+        from distill.codes.file import read_grid, write_grid
+        from distill.codes.history import History
+        from distill.codes.sound import encode_file
+        from distill.models.health import health_of_counts, usage_counts
 
     level_of = None if like is None else read_grid(like).grid
     grid = encode_file(load_model(model, device, project), audio, like=level_of)
@@ -82,10 +83,11 @@ def decode(
     """Decode a grid of codes to a sound, at the level of the sound that was encoded; levels left out are silent."""
     set_up_logging(quiet=quiet, verbose=verbose)
     require_free(output, force=force)
-    from distill.codes.file import read_grid
-    from distill.codes.hearing import hear
-    from distill.codes.sound import as_source, round_trip
-    from distill.codes.sound import decode as decoded
+    with loading():
+        from distill.codes.file import read_grid
+        from distill.codes.hearing import hear
+        from distill.codes.sound import as_source, round_trip
+        from distill.codes.sound import decode as decoded
 
     codes = read_grid(grid).grid
     loaded = load_model(model, device, project)

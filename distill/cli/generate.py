@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging
+from distill.cli.console import Json, Quiet, Verbose, loading, print_result, set_up_logging
 from distill.cli.progress import shown_progress
 from distill.errors import UsageError
 from distill.generation import TOP_P
@@ -118,9 +118,10 @@ def generate(
         _refuse(
             given & {"duration", "natural", "as_made"}, context, "--fill has its duration from START:END: leave {} out"
         )
-    from distill.generation.export import ExportSettings
-    from distill.generation.production import Destination, produce
-    from distill.generation.request import Request
+    with loading():
+        from distill.generation.export import ExportSettings
+        from distill.generation.production import Destination, produce
+        from distill.generation.request import Request
 
     settings = ExportSettings(format, sample_rate, bits)
     numbers = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.console import print_result
+from distill.cli.console import loading, print_result
 from distill.errors import StorageError, UsageError
 from distill.models.labels import parse_levels
 
@@ -46,8 +46,9 @@ Project = Annotated[Path, typer.Option("--project", help="Project folder, for mo
 
 def load_model(reference: str, device: str, project: Path) -> "CodesModel":
     """The model that a path or a reference to the registry means."""
-    from distill.codes.model import CodesModel
-    from distill.training.runtime import device_present
+    with loading():
+        from distill.codes.model import CodesModel
+        from distill.training.runtime import device_present
 
     if device == "auto":
         device = next(name for name in ("cuda", "mps", "cpu") if device_present(name))
