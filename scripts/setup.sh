@@ -14,7 +14,10 @@ wanted="$1 $(cat constraints.txt pyproject.toml | cksum)"
 if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$wanted" ]; then
   echo "Installing into $venv (a few minutes the first time)" >&2
   [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$1"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt \
+    --editable ".$1"
+  # pip compiles on one core, and tests of packages, too. What cannot be compiled is for another Python.
+  "$venv/bin/python" -W ignore -m compileall -qq -j 0 -x '/tests/' "$venv/lib" || true
   echo "$wanted" > "$venv/.installed"
 fi
 
