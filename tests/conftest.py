@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import distill  # noqa: F401 - how threads wait is read when torch is loaded
-
 # isort: split
 import hypothesis
 import pytest
@@ -15,6 +13,9 @@ import torch
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from command_util import Command
+    from distill.live.events import Event
+    from distill.stages.workspace import Workspace
     from page_util import Served
 
 IN_CI = bool(os.environ.get("CI"))
@@ -46,6 +47,31 @@ def server(project: Path) -> "Iterator[Served]":
 
     with served(project) as server:
         yield server
+
+
+@pytest.fixture(name="distill")
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> "Command":
+    """The command `distill`, run within this process, where the test is."""
+    from command_util import Command
+
+    return Command(monkeypatch, capfd)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> "Workspace":
+    """A workspace that is ready to train; tests train in copies of it."""
+    from steering_util import prepare
+
+    return prepare(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="session")
+def plain(prepared: "Workspace", tmp_path_factory: pytest.TempPathFactory) -> "tuple[Workspace, list[Event]]":
+    """A training that nobody touched and beside which nothing went wrong, and what happened in it."""
+    from steering_util import copy, train
+
+    workspace = copy(prepared, tmp_path_factory.mktemp("plain") / "run")
+    return workspace, train(workspace)
 
 
 @pytest.fixture(scope="session")

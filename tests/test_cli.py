@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from command_util import Command
 from distill.artifact.model_file import read_manifest
 from distill.cli.main import main
 from pipeline_util import TINY, bytes_of
@@ -24,7 +25,8 @@ SETTINGS = [
 ]
 
 
-def distill(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+def started(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "distill", *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=250
     )
@@ -38,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a model was trained."""
     folder = tmp_path_factory.mktemp("cli")
     folder_of_tones(folder / "my tönes", 6)
-    done = distill(
+    done = started(
         "train",
         "--epochs",
         "2",
@@ -97,7 +99,10 @@ def test_train_says_where_the_model_is_and_how_it_went(trained: Path) -> None:
     assert read_manifest(trained / "out" / "bells.distill").metadata.name == "bells"
 
 
-def test_the_same_command_goes_on_and_another_is_refused(trained: Path) -> None:
+def test_the_same_command_goes_on_and_another_is_refused(
+    trained: Path, distill: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained)
     model = trained / "out" / "bells.distill"
     before = model.read_bytes()
     same = [
@@ -112,36 +117,36 @@ def test_the_same_command_goes_on_and_another_is_refused(trained: Path) -> None:
         "--model-name",
         "bells",
     ]
-    done = distill(*same, cwd=trained)
-    assert done.stdout == "out/bells.distill\n"
+    done = distill(*same)
+    assert done.out == "out/bells.distill\n"
     assert model.read_bytes() == before
-    other = distill("train", "my tönes", "--seed", "3", *SETTINGS, "-o", "out/bells.distill", cwd=trained, code=2)
-    assert "--force" in other.stderr
+    other = distill("train", "my tönes", "--seed", "3", *SETTINGS, "-o", "out/bells.distill", code=2)
+    assert "--force" in other.err
     assert model.read_bytes() == before
 
 
-def test_generate(trained: Path) -> None:
-    done = distill(
-        "generate", "-n", "2", "out/bells.distill", "--duration", "0.4", "-o", "new", "--format", "flac", cwd=trained
-    )
-    paths = done.stdout.split("\n")[:-1]
+def test_generate(trained: Path, distill: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    done = distill("generate", "-n", "2", "out/bells.distill", "--duration", "0.4", "-o", "new", "--format", "flac")
+    paths = done.out.split("\n")[:-1]
     assert len(paths) == 2
     assert all((trained / path).is_file() for path in paths)
     (first, _) = paths
     same = ("generate", "out/bells.distill", "--seed", "0", "-o", "new", "--format", "flac")
-    again = distill(*same, cwd=trained, code=1)
-    assert first in again.stderr
-    assert "force" in again.stderr
+    again = distill(*same, code=1)
+    assert first in again.err
+    assert "force" in again.err
 
 
-def test_train_prior_replaces_the_model_whole(trained: Path) -> None:
+def test_train_prior_replaces_the_model_whole(trained: Path, distill: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
     import shutil
 
     shutil.copy(trained / "out" / "bells.distill", trained / "copy.distill")
     before = read_manifest(trained / "copy.distill")
-    done = distill("train-prior", "copy.distill", "my tönes", "--epochs", "1", *SETTINGS, "--json", cwd=trained)
+    done = distill("train-prior", "copy.distill", "my tönes", "--epochs", "1", *SETTINGS, "--json")
     after = read_manifest(trained / "copy.distill")
-    assert json.loads(done.stdout)["model"] == "copy.distill"
+    assert json.loads(done.out)["model"] == "copy.distill"
     assert after.prior_metadata is not None
     assert after.prior_metadata.epochs == 1
     assert after.vqvae_config == before.vqvae_config
@@ -149,24 +154,26 @@ def test_train_prior_replaces_the_model_whole(trained: Path) -> None:
     assert after.tensor_digest != before.tensor_digest
 
 
-def test_model_info(trained: Path) -> None:
-    done = distill("model", "info", "out/bells.distill", "--json", cwd=trained)
-    assert json.loads(done.stdout)["metadata"]["name"] == "bells"
-    shown = distill("model", "info", "out/bells.distill", cwd=trained)
-    assert "level 2" in shown.stdout
+def test_model_info(trained: Path, distill: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    done = distill("model", "info", "out/bells.distill", "--json")
+    assert json.loads(done.out)["metadata"]["name"] == "bells"
+    shown = distill("model", "info", "out/bells.distill")
+    assert "level 2" in shown.out
     (trained / "old.distill").write_bytes(b"PK\x03\x04 and so on")
-    refused = distill("model", "info", "old.distill", cwd=trained, code=1)
-    assert "version 1" in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) == 1
+    refused = distill("model", "info", "old.distill", code=1)
+    assert "version 1" in refused.err
+    assert len(refused.complaints) == 1
 
 
-def test_dataset_check(trained: Path) -> None:
+def test_dataset_check(trained: Path, distill: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
     (trained / "my tönes" / "text.wav").write_text("no sound")
     try:
-        done = distill("dataset", "check", "my tönes", "--json", "--report", "report.json", cwd=trained)
+        done = distill("dataset", "check", "my tönes", "--json", "--report", "report.json")
     finally:
         (trained / "my tönes" / "text.wav").unlink()
-    values = json.loads(done.stdout)
+    values = json.loads(done.out)
     assert values["usable"] == 6
     assert values["verdicts"] == {"ok": 6, "unreadable": 1}
     assert json.loads((trained / "report.json").read_text())["usable"] == 6
@@ -195,26 +202,16 @@ def test_dataset_check(trained: Path) -> None:
     ],
 )
 def test_wrong_calls(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    arguments: list[str],
-    code: int,
-    said: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distill: Command, arguments: list[str], code: int, said: str
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     if "cuda" in arguments:
         folder_of_tones(tmp_path / "empty", 2)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["distill", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    shown = capfd.readouterr()
-    assert ended.value.code == code, shown.err
-    assert said in " ".join(shown.err.split())
-    assert "Traceback" not in shown.err
-    assert shown.out == ""
+    done = distill(*arguments, code=code)
+    assert said in done.err
+    assert done.out == ""
     assert not [path for path in tmp_path.rglob("*.distill") if path.is_file()]
 
 
@@ -238,9 +235,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(trained: Path, tmp_path: Path, numbe
 def test_help_and_version_need_no_torch(tmp_path: Path) -> None:
     script = "import sys\nfrom distill.cli.main import app\nassert not {'torch', 'pandas', 'mlflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
-    done = distill("--help", cwd=tmp_path)
+    done = started("--help", cwd=tmp_path)
     assert "Exit codes" in done.stdout
-    assert distill("--version", cwd=tmp_path).stdout.startswith("distill ")
+    assert started("--version", cwd=tmp_path).stdout.startswith("distill ")
 
 
 def test_nothing_is_written_where_nothing_was_asked(trained: Path) -> None:

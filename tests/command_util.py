@@ -1,0 +1,39 @@
+"""The `distill` command run within the process of the tests."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from distill.cli.main import main
+
+
+class Ended:
+    """What a command said."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, " ".join(err.split())
+        self.complaints = err.strip().splitlines()
+
+    @property
+    def paths(self) -> list[Path]:
+        return [Path(line) for line in self.out.splitlines()]
+
+
+class Command:
+    """The command `distill`, whose exit code and output are looked at."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capfd = monkeypatch, capfd
+
+    def __call__(self, *arguments: str, code: int = 0) -> Ended:
+        self.monkeypatch.setattr(sys, "argv", ["distill", *arguments])
+        try:
+            main()
+            ended = 0
+        except SystemExit as exited:
+            ended = int(exited.code or 0)
+        shown = self.capfd.readouterr()
+        assert ended == code, shown.err
+        assert "Traceback" not in shown.err
+        return Ended(ended, shown.out, shown.err)
