@@ -67,7 +67,7 @@ def test_takes_are_played_kept_renamed_and_dropped_by_keys(server: Served, chrom
     page.keyboard.press("x")
     wait(lambda: titles(watched) == ["bells_0002", "Bright bell"])
     assert (project / "generated" / "bells_0000.wav").is_file()
-    # Found again after a reload, and after the server began anew.
+    # Found again after a reload.
     page.reload()
     watched.show("Takes")
     page.get_by_role("button", name="Kept (1)").click()
@@ -78,9 +78,15 @@ def test_takes_are_played_kept_renamed_and_dropped_by_keys(server: Served, chrom
     wait(lambda: not any(take.note.dropped for take in Takes(project).all()))
     assert watched.errors == []
     watched.context.close()
+
+
+def test_takes_are_found_again_when_the_server_began_anew(chromium: Any, project: Path) -> None:
+    Takes(project).mark(["bells_0001.wav"], kept=True, name="Bright bell")
     with served(project) as again:
         watched = takes_tab(chromium, again)
         assert titles(watched) == ["bells_0002", "Bright bell", "bells_0000"]
+        watched.page.get_by_role("button", name="Kept (1)").click()
+        wait(lambda: titles(watched) == ["Bright bell"])
         watched.context.close()
 
 

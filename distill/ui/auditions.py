@@ -40,8 +40,8 @@ def auditioned(models: Sequence[tuple[str, Path]], context: Context) -> Iterator
         for seed in range(COUNT):
             if any(folder.glob(f"*_{seed:04d}.wav")):
                 continue
-            # One after the other, so that what was begun is gone on with.
-            list(produce(path, request, Destination(folder), seed=seed))
+            # Each by itself, so that what was begun is gone on with. Of a sound that is gone a sidecar may be left.
+            list(produce(path, request, Destination(folder, force=True), seed=seed))
             yield rows()
     yield rows()
 
