@@ -90,7 +90,7 @@ def continue_sound(
     else:
         raise DataError("the model lets it end here, and nothing that is heard follows: ask for an exact duration")
     rate = codec.spectrogram.sample_rate
-    new = _as_given(made, sound, rate, given.peak * lost)[:, round(len(known) * sound.sample_rate / rate) :]
+    new = _as_given(made, sound, rate, float(given.peak * lost))[:, round(len(known) * sound.sample_rate / rate) :]
     new = _joined(_softened(new, sound, ends=False), sound, sound.samples[:, -1])
     samples = np.concatenate([sound.samples, new], axis=1)
     return GeneratedSound(samples, sound.sample_rate, grid, seed)
@@ -142,7 +142,7 @@ def fill_sound(
     made = _waveform(generator, grid[begin:stop], [(0, before), ((last - begin) * column, after)])
     made = made[: min(stop * column, len(given.samples)) - begin * column]
     rate = codec.spectrogram.sample_rate
-    new = _as_given(made, sound, rate, given.peak * lost)
+    new = _as_given(made, sound, rate, float(given.peak * lost))
     samples = sound.samples.copy()
     origin, at, to = (round(each * column * sound.sample_rate / rate) for each in (begin, first, last))
     to = min(to, samples.shape[1], origin + new.shape[1])

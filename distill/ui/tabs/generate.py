@@ -21,6 +21,7 @@ from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, told, told_while
 from distill.ui.making import Order, like, make, part_of
+from distill.ui.results import Result
 from distill.ui.studio import Studio
 
 # More than these leave the page; their files stay.
@@ -157,7 +158,8 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     def running(order: Order, desk: Desk) -> Iterator[Any]:
         """What is made, card by card, with how far it is and which buttons can act meanwhile."""
         yield gr.skip(), f"Making {_sounds(order.count)} …", *_busy()
-        before, fresh = desk.results, ()
+        before = desk.results
+        fresh: tuple[Result, ...] = ()
         for number, result in enumerate(make(order, context, studio.models, desk), 1):
             fresh = (*fresh, result)
             desk.results = (*fresh, *before)[:MOST_SHOWN]
@@ -252,8 +254,8 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     levels = [renewed, top_k, *level_controls[1::3], *rows, *level_controls[::3]]
     for control in (studio.generate_model, action):
         control.change(look, [studio.generate_model, action], [ending, *levels], **quiet)
-    for control in (studio.generate_model, action, given):
-        control.change(ready, [studio.generate_model, action, given], [go, again], **quiet)
+    for needed in (studio.generate_model, action, given):
+        needed.change(ready, [studio.generate_model, action, given], [go, again], **quiet)
 
 
 def _level_rows() -> tuple[list[gr.Row], list[gr.Slider]]:

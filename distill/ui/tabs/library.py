@@ -310,8 +310,10 @@ def _details(shelf: Shelf, project: Path) -> tuple[Any, Any, Any, Any]:
 
 def _able(place: str | None) -> tuple[Any, Any]:
     """What can be done with a model where it is: files are registered, versions are promoted."""
-    file = bool(place) and is_file_reference(place)
-    return gr.Button(interactive=file), gr.Button(interactive=bool(place) and not file)
+    if not place:
+        return gr.Button(interactive=False), gr.Button(interactive=False)
+    file = is_file_reference(place)
+    return gr.Button(interactive=file), gr.Button(interactive=not file)
 
 
 def _compared(shelf: Shelf, project: Path) -> str:

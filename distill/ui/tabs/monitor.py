@@ -249,8 +249,8 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
         event.then(shown, which, live, **quiet).then(told(form), which, form_outputs, **quiet).then(
             forgotten, None, snapshot_outputs, **quiet
         )
-    for event in (run.change, stage.change, live.moved):
-        event(able, which, [pause, resume, save, measure, apply, use, *words.values()], **quiet)
+    for moved in (run.change, stage.change, live.moved):
+        moved(able, which, [pause, resume, save, measure, apply, use, *words.values()], **quiet)
     for word, button in words.items():
         button.click(told(say(word)), which, worded, **quiet).success(told(form), which, form_outputs, **quiet)
     bring_sounds(use, run, context, studio)
