@@ -3,9 +3,9 @@
 CODE_VERSIONS = {
     "prepare": 3,
     "configure": 6,
-    "train_vqvae": 8,
+    "train_vqvae": 9,
     "train_prior": 8,
-    "check_memorization": 12,
-    "train_vocoder": 5,
+    "check_memorization": 13,
+    "train_vocoder": 6,
     "register": 2,
 }
