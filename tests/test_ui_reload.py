@@ -55,6 +55,7 @@ def test_a_reload_loses_no_takes_edits_or_dropped_sounds(server: Served, chromiu
     edited = wait(lambda: (now := codes(page)) != first and now)
 
     page.reload()
+    watched.show("Data")
     page.get_by_text("4 of 4 files").wait_for()
     watched.show("Generate")
     page.locator("#generate-cards .d-card h3", has_text="bells_0000").wait_for()
