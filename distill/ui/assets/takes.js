@@ -162,6 +162,8 @@ class Takes extends HTMLElement {
 
   #rename(take) {
     const card = [...this.#cards.children].find((each) => each.dataset.id === take.id);
+    // A card that was just dropped may still be pressed.
+    if (!card) return;
     const title = card.querySelector("h3");
     const field = h("input", { class: "d-field", maxlength: 80, value: take.name, "aria-label": `New name of ${take.name}` });
     const end = async (save) => {
