@@ -20,7 +20,8 @@ from distill.locks import taken
 from distill.runs.early import early_model
 from distill.runs.folder import finished_at, run_folders
 from distill.runs.standing import Standing
-from distill.stages.workspace import Workspace, read_report
+from distill.runs.state import written_model
+from distill.stages.workspace import Workspace
 from distill.ui.context import Context
 
 FIRST, WALL, GREETING = 6, 16, 6
@@ -147,10 +148,9 @@ class FirstTakes:
 
 def finished_model(project: Path, root: Path) -> Path | None:
     """The model file that a finished run delivered."""
-    with suppress(DistillError, KeyError):
-        name = Path(read_report(Workspace(root), "register")["model"]).name
-        return next((path for path in (project / "models" / name, root / "models" / name) if path.is_file()), None)
-    return None
+    name = written_model(root)
+    places = [folder / "models" / f"{name}{EXTENSION}" for folder in (project, root)] if name else []
+    return next((path for path in places if path.is_file()), None)
 
 
 def newest_model(project: Path) -> tuple[Path, Path | None] | None:

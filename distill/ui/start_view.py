@@ -1,21 +1,18 @@
 """The screen of the tab Start as HTML: what became of the sounds, how far the run is, and what there is to hear."""
 
-from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from distill.audio.sound import read_sound, to_mono
 from distill.dataset.scan import FileReport, Verdict
+from distill.library.takes import WAVE_POINTS, Note, Take
 from distill.live.status import read_status
-from distill.pictures import waveform_path
 from distill.runs.standing import Standing
 from distill.ui.cards import filled, row_of
 from distill.ui.context import Context
 from distill.ui.first_takes import Batch, FirstTakes
 from distill.words import in_words
 
-WAVE_POINTS, WAVE_RATE = 160, 16_000
 # More names than anybody reads are counted.
 MOST_NAMED = 6
 DOING = {
@@ -114,29 +111,19 @@ def _title(standing: Standing, batch: Batch, count: int) -> str:
 
 
 def _card(context: Context, number: int, path: Path, *, known: bool) -> str:
-    status = path.stat()
-    seconds, wave = _heard(path, status.st_mtime_ns, status.st_size)
+    heard = Take(path.name, path, Note(), 0.0).heard()
     return filled(
         "take",
         id=path.relative_to(context.generated).as_posix() if known else "",
         number=number,
         name=path.stem,
         file=path.name,
-        seconds=f"{seconds:.2f} s",
+        seconds=f"{heard.seconds:.2f} s",
         sound=context.link(path),
-        wave=wave,
+        wave=heard.wave,
         width=WAVE_POINTS,
         hidden="" if known else "hidden",
     )
-
-
-@lru_cache(maxsize=1024)
-def _heard(path: Path, _changed: int, _size: int) -> tuple[float, str]:
-    """Duration in s and waveform of a sound, until its file changes."""
-    sound = read_sound(path)
-    mono = to_mono(sound, WAVE_RATE)
-    peak = float(abs(mono).max(initial=0.0)) or 1.0
-    return sound.seconds, waveform_path(mono / peak, WAVE_POINTS)
 
 
 def _bar(doing: str, expected: dict[str, Any] | None) -> str:

@@ -65,7 +65,8 @@ async function hearAll(wall) {
   for (const button of [...wall.querySelectorAll(".d-play")]) {
     button.click();
     await silence(button);
-    if (mine !== asked || !button.isConnected) return;
+    // Whatever else is heard by now, somebody wanted to hear.
+    if (mine !== asked || !button.isConnected || document.querySelector(".d-heard, .d-play.d-on")) return;
   }
 }
 

@@ -9,6 +9,7 @@ from distill.audio.sound import EXTENSIONS
 from distill.dataset.scan import scan
 from distill.errors import DataError, TrainingError, UsageError
 from distill.library.datasets import DATA, gather
+from distill.library.takes import Takes
 from distill.params import Params, with_settings
 from distill.runs import background
 from distill.runs.estimates import Estimate, estimates
@@ -21,7 +22,7 @@ from distill.runs.stopping import stop
 from distill.ui.cards import cards_component, picked
 from distill.ui.context import Context
 from distill.ui.failures import notice, told
-from distill.ui.first_takes import finished_model, library_name, newest_model
+from distill.ui.first_takes import finished_model, library_name
 from distill.ui.start_view import NOTHING_YET, verdict
 from distill.ui.studio import Studio
 from distill.ui.training_choice import chosen
@@ -144,20 +145,18 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
         model = finished_model(project, _root())
         if model is None or not model.is_relative_to(context.models):
             raise DataError("the model is not there any more: start again")
-        choice = gr.Dropdown(choices=studio.models.choices(registry=False), value=library_name(project, model))
-        return choice, choice, gr.Tabs(selected="generate")
+        return *studio.taken(library_name(project, model)), gr.Tabs(selected="generate")
 
     def pick(desk: Any, arrivals: int, event: gr.EventData) -> Any:
         act, key = picked(event)
         if act != "codes":
             return gr.skip(), gr.skip()
-        sound = _made(context, key)
-        root = standing_of(project).root
-        found = (finished_model(project, root), root) if root else newest_model(project)
-        if sound is None or found is None or found[0] is None:
-            raise UsageError("this sound or its model is not there any more")
-        name = library_name(project, found[0])
-        desk.open_file(sound, studio.models.load(name), name)
+        [take] = Takes(project).named([key])
+        said = take.sidecar()
+        if said is None:
+            raise UsageError(f"{take.name}: nothing beside it says which model made it")
+        name = studio.models.with_digest(said.model_file.digest, said.model_name)
+        desk.open_file(take.path, studio.models.load(name), name)
         return arrivals + 1, gr.Tabs(selected="codes")
 
     def _root() -> Path:
@@ -189,7 +188,7 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
     acts = ((halt, stopped), (resume, resumed), (anew, leave), (again, leave), (other, forget), (others, forget))
     for button, handler in acts:
         follow(button.click(told(handler), None, None, **quiet))
-    more.click(told(make_more), None, [studio.generate_model, studio.codes_model, studio.tabs], **quiet)
+    more.click(told(make_more), None, [*studio.takes_model, studio.tabs], **quiet)
     moved = live.pick(told(pick), [studio.desk, studio.arrivals], [studio.arrivals, studio.tabs], **quiet)
     follow(moved)
 
@@ -215,9 +214,3 @@ def _model_name(project: Path, sounds: Path, plan: str) -> str:
         number += 1
         name = f"{stem}-{number}"
     return name
-
-
-def _made(context: Context, key: str) -> Path | None:
-    """A sound of the screen by its path below the folder of generated sounds; nothing else leads to a file."""
-    folder = context.generated
-    return next((path for path in folder.glob("*/*.wav") if path.relative_to(folder).as_posix() == key), None)
