@@ -1,7 +1,7 @@
 """The verdict on generated sounds: its statistics, its rules, what it says, and its page."""
 
 import doctest
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -225,3 +225,22 @@ def test_the_page_holds_everything_itself_and_escapes_names(tmp_path: Path) -> N
     assert "a &amp; b" in text
     assert "<b>" not in text
     assert "http" not in text.replace('http-equiv="Content-Security-Policy"', "")
+
+
+def test_the_page_shows_the_end_of_a_sound_whose_silence_is_what_is_nearest(tmp_path: Path) -> None:
+    codec = model_example.codec()
+    training = util.Recorded(codec, {"short.wav": util.log_mel_of(tone(0.1, 200.0, util.RATE))})
+    generated = [util.recorded(codec, "a long tone", tone(2.0, 200.0, util.RATE))]
+    found = compare(
+        generated,
+        training,
+        util.Recorded(codec, {}),
+        Silence(codec),
+        spectrogram=codec.spectrogram,
+        most_frames=util.MOST_FRAMES,
+    )
+    (only,) = found.generated
+    behind = replace(only.near, source=0, frame=150, source_frame=training.frames[0] + 100)
+    moved = replace(found, generated=[replace(only, near=behind)])
+    write_page(tmp_path / "page.html", moved, judge(found, file_count=1), title="short")
+    assert (tmp_path / "page.html").read_text().count("<audio") == 2

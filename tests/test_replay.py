@@ -34,7 +34,6 @@ from steering_util import (
     journal_of,
     of,
     outputs,
-    prepare,
     train,
     weights,
     write_journal,
@@ -42,18 +41,6 @@ from steering_util import (
 
 children = multiprocessing.get_context("forkserver")
 children.set_forkserver_preload(["distill.stages.train_vqvae", "distill.stages.train_prior"])
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return prepare(tmp_path_factory.mktemp("steering"))
-
-
-@pytest.fixture(scope="module")
-def plain(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[Event]]:
-    """A training that nobody touched."""
-    workspace = copy(prepared, tmp_path_factory.mktemp("plain") / "run")
-    return workspace, train(workspace)
 
 
 def steered(root: str, moment: int) -> None:

@@ -38,23 +38,9 @@ from steering_util import (
     journal_of,
     of,
     outputs,
-    prepare,
     train,
     weights,
 )
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return prepare(tmp_path_factory.mktemp("steering"))
-
-
-@pytest.fixture(scope="module")
-def plain(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[Event]]:
-    """A training that nobody touched."""
-    workspace = copy(prepared, tmp_path_factory.mktemp("plain") / "run")
-    return workspace, train(workspace)
-
 
 CHANGES_WEIGHTS: list[dict[str, Any]] = [
     {"max_lr": 1e-4},
@@ -163,8 +149,9 @@ def test_the_prior_is_tuned_and_repeated(plain: tuple[Workspace, list[Event]], t
     assert [(entry["stage"], entry["step"], entry["change"]) for entry in manifest.journal] == [
         ("train_prior", 2, {"log_interval": 1, "max_lr": 1e-4})
     ]
-    run(plain[0], "train_prior", "check_memorization", "train_vocoder", "register")
-    assert read_manifest(plain[0].model("tiny")).lineage.id != manifest.lineage.id
+    untouched = copy(plain[0], tmp_path / "untouched")
+    run(untouched, "train_prior", "check_memorization", "train_vocoder", "register")
+    assert read_manifest(untouched.model("tiny")).lineage.id != manifest.lineage.id
 
 
 def test_requests_are_answered_with_the_step(

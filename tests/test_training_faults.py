@@ -44,25 +44,11 @@ from steering_util import (
     journal_of,
     of,
     outputs,
-    prepare,
     train,
     weights,
 )
 
 Listener = Callable[[Event], None]
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return prepare(tmp_path_factory.mktemp("faults"))
-
-
-@pytest.fixture(scope="module")
-def plain(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A training beside which nothing went wrong."""
-    workspace = copy(prepared, tmp_path_factory.mktemp("plain") / "run")
-    train(workspace)
-    return workspace
 
 
 def train_with(workspace: Workspace, *listeners: Listener) -> list[Event]:
@@ -152,7 +138,7 @@ def test_a_listener_may_ask_to_stop() -> None:
 
 
 def test_a_status_that_cannot_be_written_changes_nothing_and_is_written_when_it_can(
-    plain: Workspace, prepared: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    plain: tuple[Workspace, list[Event]], prepared: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     workspace = copy(prepared, tmp_path / "run")
     rows, status = rows_file(workspace.root, STAGE), status_file(workspace.root, STAGE)
@@ -164,7 +150,7 @@ def test_a_status_that_cannot_be_written_changes_nothing_and_is_written_when_it_
         status.rmdir()
 
     train_with(workspace, StatusListener(workspace.root), at_steps(STAGE, {8: repair}))
-    assert outputs(workspace) == outputs(plain)
+    assert outputs(workspace) == outputs(plain[0])
     assert len([record for record in caplog.records if "cannot" in record.getMessage()]) == 1
     found = read_status(workspace.root, STAGE)
     assert found is not None
@@ -173,7 +159,9 @@ def test_a_status_that_cannot_be_written_changes_nothing_and_is_written_when_it_
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_a_full_disk_under_the_status_changes_nothing(plain: Workspace, prepared: Workspace, tmp_path: Path) -> None:
+def test_a_full_disk_under_the_status_changes_nothing(
+    plain: tuple[Workspace, list[Event]], prepared: Workspace, tmp_path: Path
+) -> None:
     workspace = copy(prepared, tmp_path / "run")
     rows_file(workspace.root, STAGE).parent.mkdir(parents=True)
 
@@ -181,12 +169,12 @@ def test_a_full_disk_under_the_status_changes_nothing(plain: Workspace, prepared
         rows_file(workspace.root, STAGE).symlink_to("/dev/full")
 
     train_with(workspace, StatusListener(workspace.root), at_steps(STAGE, {2: fill}))
-    assert outputs(workspace) == outputs(plain)
+    assert outputs(workspace) == outputs(plain[0])
 
 
 @pytest.mark.parametrize("last", [8, 18])
 def test_a_disk_that_is_full_for_a_while_costs_no_training(
-    plain: Workspace, prepared: Workspace, tmp_path: Path, last: int
+    plain: tuple[Workspace, list[Event]], prepared: Workspace, tmp_path: Path, last: int
 ) -> None:
     """No checkpoint, of which one is due each epoch of 6 steps, can be written up to a step."""
     workspace = copy(prepared, tmp_path / "run")
@@ -201,11 +189,11 @@ def test_a_disk_that_is_full_for_a_while_costs_no_training(
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "no_checkpoint" in {event.kind for event in of(events, Warned)}
     assert len(of(events, CheckpointSaved)) == (2 if last < 12 else 1)
-    assert outputs(workspace) == outputs(plain)
+    assert outputs(workspace) == outputs(plain[0])
 
 
 def test_what_was_best_on_a_full_disk_is_the_outcome(
-    plain: Workspace, prepared: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plain: tuple[Workspace, list[Event]], prepared: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = copy(prepared, tmp_path / "run")
 
@@ -216,11 +204,11 @@ def test_what_was_best_on_a_full_disk_is_the_outcome(
     monkeypatch.setattr(VQVAETask, "preview", full)
     kinds = {event.kind for event in of(train(workspace), Warned)}
     assert kinds >= {"no_checkpoint", "no_previews"}
-    assert weights(workspace) == weights(plain)
+    assert weights(workspace) == weights(plain[0])
 
 
 def test_a_journal_that_cannot_be_written_refuses_an_edit_and_changes_nothing(
-    plain: Workspace, prepared: Workspace, tmp_path: Path
+    plain: tuple[Workspace, list[Event]], prepared: Workspace, tmp_path: Path
 ) -> None:
     workspace = copy(prepared, tmp_path / "run")
     folder = RunFolder(workspace.root, STAGE)
@@ -231,7 +219,7 @@ def test_a_journal_that_cannot_be_written_refuses_an_edit_and_changes_nothing(
         edit(folder, max_lr=1e-2)
 
     train(workspace, {3: block, 5: lambda: workspace.journal(STAGE).rmdir()})
-    assert outputs(workspace) == outputs(plain)
+    assert outputs(workspace) == outputs(plain[0])
     told = json.loads((folder.root / "runtime_config.status.json").read_text())
     assert not told["accepted"]
     assert "journal" in told["problem"]
@@ -269,7 +257,7 @@ def test_a_manager_elsewhere_may_change_a_stopped_training(prepared: Workspace, 
 
 
 def test_a_wrong_edit_while_stopped_is_told(
-    plain: Workspace, prepared: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    plain: tuple[Workspace, list[Event]], prepared: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     workspace = copy(prepared, tmp_path / "run")
     folder = RunFolder(workspace.root, STAGE)
@@ -277,7 +265,7 @@ def test_a_wrong_edit_while_stopped_is_told(
     edit(folder, weight_full=0.9)
     train(workspace)
     assert "weight_full 0.9" in caplog.text
-    assert outputs(workspace) == outputs(plain)
+    assert outputs(workspace) == outputs(plain[0])
 
 
 def test_an_edit_for_another_training_is_told_and_not_taken_up(
