@@ -88,8 +88,10 @@ def _pair(findings: Findings, index: int, flagged: bool) -> str:
     config = findings.spectrogram
     frames = _frames(PIECE_SECONDS, config)
     begin = max(0, each.near.frame - _frames(LEAD_SECONDS, config))
-    other_begin = max(0, each.near.source_frame - (each.near.frame - begin))
-    other_end = min(other_begin + frames, findings.training.frames[source])
+    length = findings.training.frames[source]
+    # What lies nearest may be the silence behind a sound: then its end is shown.
+    other_begin = max(0, min(each.near.source_frame - (each.near.frame - begin), length - 1))
+    other_end = min(other_begin + frames, length)
     own = _Piece(np.ascontiguousarray(each.sound.log_mel[:, begin : begin + frames]), begin)
     # As it was recorded: what people know it by.
     other = _Piece(findings.training.log_mel(source, other_begin, other_end), other_begin)
