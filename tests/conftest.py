@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from command_util import Command
+    from distill.live.events import Event
+    from distill.stages.workspace import Workspace
     from page_util import Served
 
 IN_CI = bool(os.environ.get("CI"))
@@ -53,6 +55,23 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
     from command_util import Command
 
     return Command(monkeypatch, capfd)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> "Workspace":
+    """A workspace that is ready to train; tests train in copies of it."""
+    from steering_util import prepare
+
+    return prepare(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="session")
+def plain(prepared: "Workspace", tmp_path_factory: pytest.TempPathFactory) -> "tuple[Workspace, list[Event]]":
+    """A training that nobody touched and beside which nothing went wrong, and what happened in it."""
+    from steering_util import copy, train
+
+    workspace = copy(prepared, tmp_path_factory.mktemp("plain") / "run")
+    return workspace, train(workspace)
 
 
 @pytest.fixture(scope="session")

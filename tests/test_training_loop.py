@@ -21,7 +21,7 @@ from distill.training.checkpoint import Checkpoints
 from distill.training.loop import Trained, learning_rate, train
 from distill.training.runtime import Runtime, random_states, restore_random_states
 from distill.training.task import StepLoss
-from distill.training.vqvae import VQVAETask
+from distill.training.vqvae import VQVAETask, has_previews
 from pipeline_util import bytes_of, make_workspace, run
 
 
@@ -183,10 +183,24 @@ def test_previews_are_pairs_of_sounds_and_a_picture(prepared: Workspace, tmp_pat
     trained(task_of(prepared, tmp_path), tmp_path, events)
     (first, *_) = [event for event in events if isinstance(event, PreviewWritten)]
     assert [path.name for path in first.files] == [
-        "epoch-000002-0-original.flac",
-        "epoch-000002-0-reconstruction.flac",
-        "epoch-000002-0.png",
+        "epoch-000001-0-original.flac",
+        "epoch-000001-0-reconstruction.flac",
+        "epoch-000001-0.png",
     ]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "interval", "expected"),
+    [
+        (3, 20, [1, 2, 3]),
+        (20, 20, [4, 8, 12, 16, 20]),
+        (20, 3, [3, 6, 9, 12, 15, 18, 20]),
+        (100, 50, [20, 40, 60, 80, 100]),
+    ],
+)
+def test_previews_come_as_asked_and_five_times_at_least(epochs: int, interval: int, expected: list[int]) -> None:
+    config = VQVAEConfig(epochs=epochs, preview_interval=interval)
+    assert [epoch for epoch in range(1, epochs + 1) if has_previews(epoch, config)] == expected
 
 
 def test_random_states_are_restored() -> None:

@@ -43,6 +43,12 @@ def build_vqvae(config: VQVAEConfig) -> ConvVQVAE:
     )
 
 
+def has_previews(epoch: int, config: VQVAEConfig) -> bool:
+    """Whether previews are made after an epoch: a short training is heard on its way as well."""
+    interval = min(config.preview_interval, max(1, config.epochs // PREVIEW_SETS))
+    return epoch == config.epochs or epoch % interval == 0
+
+
 class VQVAETask:
     """The VQ-VAE as the training loop wants it; see `distill.training.task.Task`."""
 
@@ -122,9 +128,7 @@ class VQVAETask:
             return self._evaluate("validation", np.arange(len(self.dataset.chunks("validation"))))[1]
 
     def preview(self, epoch: int) -> tuple[Path, ...]:
-        # A short training is heard on its way as well.
-        interval = min(self.config.preview_interval, max(1, self.config.epochs // PREVIEW_SETS))
-        if not (epoch == self.config.epochs or epoch % interval == 0):
+        if not has_previews(epoch, self.config):
             return ()
         files: list[Path] = []
         segments = self.dataset.segments_of("validation")[: self.config.preview_count]
