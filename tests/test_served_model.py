@@ -67,6 +67,7 @@ def test_a_row_is_the_file_that_generate_writes_with_the_seed(champion: Any, pro
     assert list(made.columns) == ["seed", "sample_rate", "seconds", "audio"]
     model = project / "models" / "bells.distill"
     options = ["--seed", "3", "-d", "0.7", "--temperature", "0.8", "--top-k", "5", "--top-p", "0.9"]
+    options += ["--chain", "--as-made"]
     done = CliRunner().invoke(app, ["generate", str(model), *options, "-o", str(tmp_path)])
     assert done.exit_code == 0, done.output
     (path,) = tmp_path.glob("*.wav")

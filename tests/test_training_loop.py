@@ -266,5 +266,5 @@ def test_the_history_file_reads_back_exactly(prepared: Workspace) -> None:
     report = json.loads(prepared.report("train_vqvae").read_text())
     assert table["validation_loss"].min() == report["best"]["validation_loss"]
     assert bytes_of(prepared.previews).keys() == {
-        f"epoch-{epoch:06d}-0{end}" for epoch in (2, 3) for end in ("-original.flac", "-reconstruction.flac", ".png")
+        f"epoch-{epoch:06d}-0{end}" for epoch in (1, 2, 3) for end in ("-original.flac", "-reconstruction.flac", ".png")
     }

@@ -137,9 +137,12 @@ def generate(
         action = "generate" if continued is None else "continue"
         if continued is not None:
             _refuse(given & {"as_made"}, context, "{} is for new sounds: what is given stays as it is")
-        ends = _ends(natural, model, continued is None)
         finish = continued is None and not as_made
-        request = Request(action=action, seconds=duration, natural=ends, finish=finish, **numbers)
+        request = Request(action=action, seconds=duration, natural=bool(natural), finish=finish, **numbers)
+        if natural is None and continued is None:
+            # What is wrong with the call is told before what is wrong with the model.
+            request.check(count=count, seed=seed or 0)
+            request = request.model_copy(update={"natural": _ends_by_itself(model)})
     destination = Destination(output, settings, sidecar, force)
     # Not the sounds themselves: thousands of them would keep all their codes.
     paths: list[str] = []
@@ -187,10 +190,8 @@ def _values(written: "Written") -> dict[str, Any]:
     }
 
 
-def _ends(natural: bool | None, model: Path, new: bool) -> bool:
-    """Whether the sounds end by themselves: as was said, or as the model's sounds do."""
-    if natural is not None or not new:
-        return bool(natural)
+def _ends_by_itself(model: Path) -> bool:
+    """Whether a model's sounds do."""
     from distill.artifact.model_file import read_manifest
     from distill.generation.ending import ends_by_itself
 

@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 
 class ServedModel(PythonModel):
-    """Makes a sound a row, the same that `distill generate` makes with that seed."""
+    """Makes a sound a row, the same that `distill generate --chain --as-made` makes with that seed."""
 
     generator: Generator
 
