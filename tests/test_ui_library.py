@@ -110,9 +110,12 @@ def test_versions_are_promoted_saved_imported_compared_and_deleted(
     place(watched, "bells/1")
     page.locator("#library-use").click()
     page.get_by_text("now use bells/1").wait_for()
+    page.get_by_role("tab", name="Generate", selected=True).wait_for()
+    watched.show("Library")
     page.get_by_role("button", name="Import a model file").click()
     page.locator("#library-name").locator("input, textarea").fill("chimes")
     page.set_input_files("#library-file input[type=file]", saved)
+    page.locator("#library-import").click()
     page.locator(".toast-body", has_text="It is models/chimes.distill now").wait_for()
     assert (project / "models" / "chimes.distill").read_bytes() == saved.read_bytes()
 
