@@ -30,6 +30,8 @@ WORK = {
     "check": ("check", "kit.distill", "-n", "8", "-o", "report", "--quiet"),
 }
 
+MADE = {"train": "runs/*/trained/vqvae.distill", "generate": "new/*.wav", "check": "report/report.json"}
+
 
 def main() -> None:
     options = parser(__doc__, rounds=1)
@@ -48,7 +50,7 @@ def main() -> None:
             distill(folder, WORK[task], WAYS[way])
             made.setdefault(task, set()).add(outcome(folder, task))
 
-        for loops in LOOPS:
+        for loops in LOOPS[:1] if args.quick else LOOPS:
             for task in WORK:
                 with busy(loops):
                     work: dict[str, Callable[[], object]] = {way: partial(do, task, way) for way in WAYS}
@@ -67,8 +69,10 @@ def distill(folder: Path, command: tuple[str, ...], variables: dict[str, str]) -
 
 def outcome(folder: Path, task: str) -> str:
     """A digest of what a command makes."""
-    patterns = {"train": "runs/*/trained/vqvae/*.safetensors", "generate": "new/*.wav", "check": "report/report.json"}
-    return ",".join(digest_file(path) for path in sorted(folder.glob(patterns[task])))
+    made = sorted(folder.glob(MADE[task]))
+    if not made:
+        sys.exit(f"{task} made no {MADE[task]}")
+    return ",".join(map(digest_file, made))
 
 
 @contextmanager
@@ -81,3 +85,7 @@ def busy(loops: int) -> Iterator[None]:
         for process in started:
             process.kill()
             process.wait()
+
+
+if __name__ == "__main__":
+    main()

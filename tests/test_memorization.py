@@ -243,4 +243,7 @@ def test_the_page_shows_the_end_of_a_sound_whose_silence_is_what_is_nearest(tmp_
     behind = replace(only.near, source=0, frame=150, source_frame=training.frames[0] + 100)
     moved = replace(found, generated=[replace(only, near=behind)])
     write_page(tmp_path / "page.html", moved, judge(found, file_count=1), title="short")
+    text = (tmp_path / "page.html").read_text()
+    assert "a long tone" in text
+    assert "short.wav" in text
     assert (tmp_path / "page.html").read_text().count("<audio") == 2

@@ -71,6 +71,14 @@ def test_it_goes_from_nothing_over_sounds_and_a_run_to_the_end(project: Path) ->
     assert standing_of(project).kind == "empty"
 
 
+@pytest.mark.parametrize("note", ["{", '{"schema": 1, "sounds": 3}', '{"schema": 1, "sounds": "kit", "run": []}'])
+def test_a_damaged_note_is_as_none(tmp_path: Path, note: str) -> None:
+    (tmp_path / "kit").mkdir()
+    (tmp_path / ".distill").mkdir()
+    (tmp_path / ".distill" / "start.json").write_text(note)
+    assert standing_of(tmp_path).kind == "empty"
+
+
 def test_a_run_that_goes_on_elsewhere_is_found_and_one_that_is_gone_is_forgotten(project: Path) -> None:
     (root,) = (project / "runs").iterdir()
     begin_with(project, project / "kit")

@@ -1,6 +1,7 @@
-"""What the phases of a run would take on the machine that the figures here were measured on, in s.
+"""What the phases of a run take on some machine, in s.
 
-The figures only have to be right beside each other: `distill.runs.pace` knows how fast another machine is.
+The figures are rough: they were set so that a run on the bundled sounds takes what its two trainings once took on two
+cores. They only have to be right beside each other: `distill.runs.pace` knows how fast this machine is.
 """
 
 import math

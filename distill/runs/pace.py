@@ -3,6 +3,9 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from distill.errors import DistillError
 from distill.files import read_json, write_json
@@ -10,6 +13,7 @@ from distill.training.runtime import Runtime
 
 SCHEMA = 1
 WHAT = "note about this machine's speed"
+_MACHINES = TypeAdapter(dict[str, dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]])
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,11 @@ def learn(project: Path, runtime: Runtime, factors: dict[str, float]) -> Pace:
 
 def _noted(project: Path) -> dict[str, dict[str, float]]:
     try:
-        machines: dict[str, dict[str, float]] = read_json(_file(project), what=WHAT, schema=SCHEMA)["machines"]
-    except DistillError:
+        note = read_json(_file(project), what=WHAT, schema=SCHEMA)
+        return _MACHINES.validate_python(note.get("machines"))
+    except (DistillError, ValidationError):
         # It is only there to expect better; without it one learns anew.
         return {}
-    return machines
 
 
 def _file(project: Path) -> Path:

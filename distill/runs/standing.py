@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydantic import BaseModel, ValidationError
+
 from distill.errors import DataError, DistillError
 from distill.files import read_json, write_json
 from distill.runs.folder import read_order, run_folders
@@ -14,6 +16,13 @@ from distill.runs.sounds import source_of
 SCHEMA = 1
 
 Kind = Literal["empty", "sounds", "running", "stopped", "finished"]
+
+
+class _Note(BaseModel):
+    """What is kept: the sounds as the project reaches them, and the name of the run's folder."""
+
+    sounds: str | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,13 +44,13 @@ class Standing:
 
 def standing_of(project: Path) -> Standing:
     """Where it stands now; sounds and runs that are gone are forgotten."""
-    noted: dict[str, str | None] = {"sounds": None, "run": None}
-    with suppress(DistillError):
-        noted |= read_json(_file(project), what="note of the tab Start", schema=SCHEMA)
-    if noted["sounds"] is None or not (project / noted["sounds"]).exists():
+    note = _Note()
+    with suppress(DistillError, ValidationError):
+        note = _Note.model_validate(read_json(_file(project), what="note of the tab Start", schema=SCHEMA))
+    if note.sounds is None or not (project / note.sounds).exists():
         return Standing("empty")
-    sounds = project / noted["sounds"]
-    root = _root(project, noted["run"]) or _running(project, noted["sounds"])
+    sounds = project / note.sounds
+    root = _root(project, note.run) or _running(project, note.sounds)
     if root is None:
         return Standing("sounds", sounds)
     progress = progress_of(root)
