@@ -2,8 +2,9 @@
 
 A project of little sounds is trained by the command, by the page's start and by the flow, in one and the same run
 folder. Each time a process, chosen by chance, gets SIGKILL: the training, or of a flow the flow itself, the guard, DVC
-or the stage. After 5 s nothing that it watched over may run. Then the same call goes on, and at last ends: the model
-must have the bytes of a training that nobody killed. Servers that Prefect starts for a flow are counted apart.
+or the stage. After 5 s nothing that it watched over may run, the server that Prefect starts for a flow among it:
+of a flow that was killed before its first line, while its server started, that alone is left, and counted. Then the
+same call goes on, and at last ends: the model must have the bytes of a training that nobody killed.
 """
 
 import argparse
@@ -33,6 +34,7 @@ MARK = "DISTILL_KILLED_FOR"
 LEFT_SECONDS = 5.0
 POLL_SECONDS = 0.1
 FLOW = "from flows.train import train; train()"
+SERVING = ("server", "follower")
 PAGE = """
 import json, sys
 from pathlib import Path
@@ -104,6 +106,7 @@ def kind_of(command: list[str]) -> str:
         "distill stage": "stage",
         FLOW: "flow",
         "uvicorn": "server",
+        "follow.py": "follower",
     }
     return next((kind for sign, kind in known.items() if sign in words), "training")
 
@@ -120,19 +123,28 @@ def until(done: Callable[[], object], seconds: float) -> bool:
 
 def rest(trained: Trained) -> None:
     """Wait until nothing trains any more."""
-    if not until(lambda: not set(trained.family().values()) - {"server"}, 3600.0):
+    if not until(lambda: not working(trained), 3600.0):
         raise SystemExit(f"it runs without end: {trained.family()}")
+
+
+def working(trained: Trained) -> set[str]:
+    """The kinds of what runs of it, without servers that a killed flow left."""
+    return set(trained.family().values()).difference(SERVING)
 
 
 def kill_one(trained: Trained, draw: random.Random) -> str | None:
     """Kill one process; its kind, or None where nothing runs any more."""
-    family = {process: kind for process, kind in trained.family().items() if kind != "server"}
-    if not family:
+    family = trained.family()
+    kinds = sorted(set(family.values()).difference(SERVING))
+    if not kinds:
         return None
-    kind = draw.choice(sorted(set(family.values())))
+    kind = draw.choice(kinds)
     victim = next(process for process, each in family.items() if each == kind)
     # A flow tries a stage again that was killed; what it has started before must end all the same.
-    ending = [process for process, each in family.items() if kind in ("flow", "training") or each not in ("flow",)]
+    staying = set(SERVING) if kind != "flow" or "follower" not in family.values() else set()
+    if kind not in ("flow", "training"):
+        staying.add("flow")
+    ending = [process for process, each in family.items() if each not in staying]
     victim.kill()
     if not until(lambda: not [each for each in ending if each in trained.family()], LEFT_SECONDS):
         left = [(each.pid, trained.family().get(each)) for each in ending if each in trained.family()]
@@ -144,7 +156,7 @@ def series(trained: Trained, way: str, draw: random.Random, kills: int, longest:
     """Kill a training some times and let it end; how often each kind of process was killed."""
     counts: Counter[str] = Counter()
     for _ in range(kills):
-        if not set(trained.family().values()) - {"server"}:
+        if not working(trained):
             trained.begin(way)
         time.sleep(draw.uniform(0.5, longest))
         kind = kill_one(trained, draw)

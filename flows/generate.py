@@ -16,7 +16,7 @@ from distill.generation.production import Destination, produce
 from distill.generation.request import Request
 from distill.library.registry import resolve
 from distill.projects.project import find_project
-from flows.lifeline import end_with_worker
+from flows.lifeline import tie
 from flows.stages import failed
 
 # One value, or one for each level.
@@ -67,7 +67,7 @@ def generate(
     Raises:
         DistillError: the model or a setting cannot be used, or a file is in the way.
     """
-    end_with_worker()
+    tie()
     project = find_project()
     try:
         folder = inside(project, output)

@@ -1,9 +1,15 @@
-"""A flow run ends with the worker that started it."""
+"""A flow run ends with the worker that started it, and Prefect's temporary server with the run."""
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
+from typing import Any
+
+import psutil
 
 from distill.runs.dvc import stop_running
 
@@ -13,14 +19,37 @@ REPORT_SECONDS = 20.0
 # A worker sets this for the process of a flow run.
 STARTED_BY_WORKER = "PREFECT__FLOW_RUN_ID"
 
+# In the command of the server that Prefect starts for a run where no other is known.
+_SERVER = "prefect.server.api.server:create_app"
+
 _watching = threading.Event()
+_followers: list["subprocess.Popen[Any]"] = []
 
 
-def end_with_worker() -> None:
-    """End this process, and what it runs, when the worker that started it is gone; of no effect without a worker."""
-    if STARTED_BY_WORKER not in os.environ or _watching.is_set():
+def tie() -> None:
+    """End this process, and what it runs, with the worker that started it, and a temporary server with this process.
+
+    Of no effect without the one and the other, and the second time.
+    """
+    if _watching.is_set():
         return
     _watching.set()
+    if STARTED_BY_WORKER in os.environ:
+        _end_with_worker()
+    elif sys.platform == "linux":
+        _end_servers_with_run()
+
+
+def _end_servers_with_run() -> None:
+    """Prefect ends its server in order; where this process is killed, nobody else does."""
+    for child in psutil.Process().children():
+        if _SERVER in child.cmdline():
+            command = [sys.executable, str(Path(__file__).with_name("follow.py")), str(child.pid)]
+            # The system closes the pipe when this process ends, however it does.
+            _followers.append(subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True))
+
+
+def _end_with_worker() -> None:
     parent = os.getppid()
 
     def watch() -> None:

@@ -18,7 +18,7 @@ from distill.errors import DistillError, UsageError
 from distill.projects.project import find_project
 from distill.runs.dvc import reopen, stop_running
 from distill.runs.dvc_project import with_overrides
-from flows.lifeline import end_with_worker
+from flows.lifeline import tie
 from flows.parameters import title_of
 from flows.stages import failed
 from flows.train import train
@@ -51,7 +51,7 @@ def sweep(
         UsageError: a setting is wrong, before anything runs; or Dask is asked for and not installed.
         DistillError: every combination failed.
     """
-    end_with_worker()
+    tie()
     try:
         combinations = combine(settings)
         for overrides in combinations:

@@ -20,7 +20,7 @@ from distill.runs.held import RunLock
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.tracking.address import tracking_address, tracking_on
-from flows.lifeline import end_with_worker
+from flows.lifeline import tie
 from flows.parameters import SECTIONS, DataParams, RunParams, given, title_of
 from flows.stages import failed, run_stage
 
@@ -61,7 +61,7 @@ def train(
     Raises:
         DistillError: parameters, sounds or files that cannot be used (the flow fails with its line).
     """
-    end_with_worker()
+    tie()
     logger = get_run_logger()
     project = find_project()
     overrides = given(

@@ -178,7 +178,9 @@ def test_soundfile_agrees_with_our_reader(tmp_path: Path) -> None:
 @pytest.mark.parametrize("samples", [0, 1, 100_000, 2 * BLOCK_FRAMES, 2 * BLOCK_FRAMES + 1])
 def test_resampling_in_blocks_is_resampling_whole(rate: float, samples: int) -> None:
     wave = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
-    blocks = list(resampled_blocks(wave, rate, 48_000))
+    blocks = list(
+        resampled_blocks(np.array_split(wave, range(BLOCK_FRAMES, samples, BLOCK_FRAMES)), samples, rate, 48_000)
+    )
     whole = resample(wave, rate, 48_000)
     assert sum(map(len, blocks)) == len(whole)
     if samples:

@@ -185,6 +185,41 @@ def in_project(project: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can hold a process by a descriptor")
+def test_a_process_ends_when_nobody_holds_the_pipe_of_its_follower() -> None:
+    follow = PROJECT / "flows" / "follow.py"
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as followed:
+        with subprocess.Popen([sys.executable, str(follow), str(followed.pid)], stdin=subprocess.PIPE) as follower:
+            with pytest.raises(subprocess.TimeoutExpired):
+                followed.wait(0.5)
+            assert follower.stdin is not None
+            follower.stdin.close()
+            assert followed.wait(60) == -signal.SIGTERM
+        assert follower.returncode == 0
+    # What has ended before it began is no trouble.
+    assert subprocess.run([sys.executable, str(follow), str(followed.pid)], input=b"").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can hold a process by a descriptor")
+def test_the_temporary_server_of_a_killed_flow_is_gone(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    environment |= {"PYTHONPATH": str(project), "PREFECT_HOME": str(tmp_path / "prefect")}
+    with subprocess.Popen(
+        [sys.executable, "-c", "from flows.train import train; train()"], cwd=project, env=environment
+    ) as flow:
+        wait_for(
+            lambda: any("follow.py" in word for each in psutil.Process(flow.pid).children() for word in each.cmdline())
+        )
+        servers = [each for each in psutil.Process(flow.pid).children() if "uvicorn" in each.cmdline()]
+        assert servers
+        flow.kill()
+    _, left = psutil.wait_procs(servers, timeout=15)
+    assert not left
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 class TestServer:

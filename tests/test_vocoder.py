@@ -163,25 +163,40 @@ def trained(before: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
     return workspace
 
 
-def test_the_waveforms_are_those_that_the_spectrograms_were_made_of(before: Workspace) -> None:
+def test_the_waveforms_are_those_that_the_spectrograms_were_made_of(before: Workspace, tmp_path: Path) -> None:
     dataset = PreparedDataset(before.prepared)
     transform = MelTransform(dataset.spectrogram)
     for split in ("train", "validation"):
         variants = split == "train"
         originals = dataset.segments_of(split)
         rows = originals + sorted(set(dataset.segments_of(split, variants=variants)) - set(originals))
-        sounds = waveforms(dataset, before.root / "sounds", split, variants=variants)
+        sounds = waveforms(dataset, before.root / "sounds", split, tmp_path, variants=variants)
         assert len(sounds) == len(rows)
-        for row, sound in zip(rows, sounds, strict=True):
+        for index, row in enumerate(rows):
+            sound = sounds.part(index)
             assert np.abs(sound).max() == pytest.approx(1)
-            np.testing.assert_allclose(transform.log_mel(torch.from_numpy(sound)), dataset.segment(row), atol=0.02)
+            np.testing.assert_allclose(transform.log_mel(torch.tensor(sound)), dataset.segment(row), atol=0.02)
 
 
 def test_waveforms_are_bounded_and_a_sound_that_has_gone_is_named(before: Workspace, tmp_path: Path) -> None:
     dataset = PreparedDataset(before.prepared)
-    assert len(waveforms(dataset, before.root / "sounds", "train", most_seconds=0.01)) == 1
+    assert len(waveforms(dataset, before.root / "sounds", "train", tmp_path / "one", most_seconds=0.01)) == 1
+    (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="has gone"):
-        waveforms(dataset, tmp_path, "train")
+        waveforms(dataset, tmp_path / "none", "train", tmp_path / "two")
+    assert not (tmp_path / "two" / "train.npy").exists()
+
+
+def test_waveforms_are_made_once_and_a_damaged_file_is_named(before: Workspace, tmp_path: Path) -> None:
+    dataset, source, kept = PreparedDataset(before.prepared), before.root / "sounds", tmp_path / "kept"
+    made = waveforms(dataset, source, "train", kept)
+    again = waveforms(dataset, tmp_path, "train", kept)
+    assert again.lengths == made.lengths
+    assert all(np.array_equal(made.part(index), again.part(index)) for index in range(len(made)))
+    assert np.array_equal(made.part(1, 5, 9), made.part(1)[5:9])
+    (kept / "train.npy").write_bytes((kept / "train.npy").read_bytes()[:1000])
+    with pytest.raises(ArtifactError, match="is damaged"):
+        waveforms(dataset, source, "train", kept)
 
 
 def test_codes_by_hand_are_heard_by_the_inverse_of_the_file(trained: Workspace) -> None:

@@ -13,10 +13,9 @@ class Downmix:
     def __init__(self, channels: int) -> None:
         self._powers = np.zeros(channels)
         self._mean_power = 0.0
-        self._parts: list[np.ndarray] = []
 
-    def add(self, block: np.ndarray) -> None:
-        """Take the next samples, float32 `[frames, channels]`."""
+    def add(self, block: np.ndarray) -> np.ndarray:
+        """The mean, float32 `[frames]`, of the next samples, float32 `[frames, channels]`."""
         mono = block[:, 0].astype(np.float32)
         channels = block.shape[1]
         if channels > 1:
@@ -25,11 +24,7 @@ class Downmix:
             mono /= np.float32(channels)
             self._powers += np.einsum("ij,ij->j", block, block)
             self._mean_power += float(np.einsum("i,i->", mono, mono))
-        self._parts.append(mono)
-
-    def mono(self) -> np.ndarray:
-        """The mean, float32 `[n]`."""
-        return self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
+        return mono
 
     @property
     def loudest_of_cancelling(self) -> int | None:

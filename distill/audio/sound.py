@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -344,10 +344,11 @@ def downmix(samples: np.ndarray) -> np.ndarray:
     The mean of the channels; where they cancel each other, the loudest channel.
     """
     mix = Downmix(len(samples))
+    mono = np.empty(samples.shape[1], np.float32)
     for start in range(0, samples.shape[1], BLOCK_FRAMES):
-        mix.add(samples[:, start : start + BLOCK_FRAMES].T)
+        mono[start : start + BLOCK_FRAMES] = mix.add(samples[:, start : start + BLOCK_FRAMES].T)
     loudest = mix.loudest_of_cancelling
-    return mix.mono() if loudest is None else samples[loudest].astype(np.float32)
+    return mono if loudest is None else samples[loudest].astype(np.float32)
 
 
 def resample(samples: np.ndarray, source_rate: float, target_rate: float) -> np.ndarray:
@@ -357,14 +358,15 @@ def resample(samples: np.ndarray, source_rate: float, target_rate: float) -> np.
     return soxr.resample(samples, source_rate, target_rate, quality="HQ")
 
 
-def resampled_blocks(samples: np.ndarray, source_rate: float, target_rate: float) -> Iterator[np.ndarray]:
-    """What `resample` gives, in blocks of few seconds."""
-    blocks = (samples[first : first + BLOCK_FRAMES] for first in range(0, len(samples), BLOCK_FRAMES))
+def resampled_blocks(
+    blocks: Iterable[np.ndarray], samples: int, source_rate: float, target_rate: float
+) -> Iterator[np.ndarray]:
+    """What `resample` gives of so many samples, which come and go in blocks float32 `[n]`."""
     if source_rate == target_rate:
         yield from blocks
         return
     stream = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32", quality="HQ")
-    left = len(samples)
+    left = samples
     for block in blocks:
         left -= len(block)
         yield stream.resample_chunk(block, last=not left)

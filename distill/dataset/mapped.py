@@ -1,9 +1,16 @@
-"""Arrays in .npy files of which a process holds only what it reads at the moment."""
+"""Arrays in .npy files of which a process holds only what it reads or writes at the moment."""
 
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedWriter
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+
+from distill.audio.spool import Spool
+from distill.files import replacing
 
 # Pages that were read count as the process's memory until they are given back.
 _RELEASE_BYTES = 32 << 20
@@ -48,3 +55,50 @@ class MappedRows:
             self._map.madvise(mmap.MADV_DONTNEED)
             self._touched = 0
         return rows
+
+
+class RowsWriter:
+    """Appends rows to an .npy file whose length is not known before its end.
+
+    Attributes:
+        count: rows that have been written.
+    """
+
+    def __init__(self, handle: BufferedWriter, dtype: npt.DTypeLike, row: tuple[int, ...]) -> None:
+        self.count = 0
+        self._handle, self._dtype, self._row = handle, np.dtype(dtype), row
+        self._write_header()
+        self._header_bytes = handle.tell()
+
+    def _write_header(self) -> None:
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self.count, *self._row)}
+        np.lib.format.write_array_header_1_0(self._handle, header)
+
+    def append(self, spool: Spool) -> int:
+        """Write the rows of a spool and close it; returns the number of rows before them."""
+        before = self.count
+        with spool:
+            for block in spool.blocks():
+                self._handle.write(block.data)
+        self.count += len(spool)
+        return before
+
+    def finish(self) -> None:
+        """Put the true length into the header, which has room for any number."""
+        self._handle.flush()
+        self._handle.seek(0)
+        self._write_header()
+        assert self._handle.tell() == self._header_bytes
+
+
+@contextmanager
+def writing_rows(path: Path, dtype: npt.DTypeLike, row: tuple[int, ...] = ()) -> Iterator[RowsWriter]:
+    """Replace an .npy file by the rows that are appended, whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as handle:
+        writer = RowsWriter(handle, dtype, row)
+        yield writer
+        writer.finish()

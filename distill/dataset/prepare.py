@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from distill.audio.mel import MelTransform, chunk_frames
+from distill.audio.spool import Spool
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset import layout
-from distill.dataset.layout import MelWriter, Segment, Summary
+from distill.dataset.layout import Segment, Summary
+from distill.dataset.mapped import RowsWriter, writing_rows
 from distill.dataset.scan import (
     FileReport,
     Verdict,
@@ -78,14 +80,14 @@ def prepare(
     worker = Worker(MelTransform(spectrogram), spectrogram, out)
     workers = workers or usable_cores()
     tell = on_progress or (lambda _what, _done, _count: None)
-    with single_threaded_torch(), layout.writing_mels(out / layout.MELS, spectrogram.n_mels) as writer:
+    with single_threaded_torch(), writing_rows(out / layout.MELS, "<f2", (spectrogram.n_mels,)) as writer:
         files = _write_sounds(found, worker, writer, workers, tell)
         usable = [index for index, file in enumerate(files) if file.report.usable]
         if not usable:
             raise DataError(_nothing_usable(source, files))
         plan = _Plan(files, usable, data, spectrogram, seed)
         variants = _write_variants(files, plan.segments, data.speed_semitones, worker, writer, workers, tell)
-    summary = plan.summary(source, writer.frames)
+    summary = plan.summary(source, writer.count)
     layout.write_table(out / layout.MANIFEST, plan.manifest(), layout.MANIFEST_COLUMNS)
     columns = tuple(Segment.__dataclass_fields__)
     layout.write_table(out / layout.SEGMENTS, [vars(item) for item in plan.segments + variants], columns)
@@ -94,7 +96,7 @@ def prepare(
     return summary
 
 
-def _write_sounds(found: list[Found], worker: Worker, writer: MelWriter, workers: int, tell: Progress) -> list[_File]:
+def _write_sounds(found: list[Found], worker: Worker, writer: RowsWriter, workers: int, tell: Progress) -> list[_File]:
     files: list[_File] = []
     for report, prepared in resolve_duplicates(ordered_map(worker.sound, found, workers)):
         file = _File(found[len(files)], report)
@@ -104,7 +106,7 @@ def _write_sounds(found: list[Found], worker: Worker, writer: MelWriter, workers
                 file,
                 samples=prepared.samples,
                 first_frame=first,
-                frames=prepared.mel.frames,
+                frames=len(prepared.mel),
                 gain_db=prepared.gain_db,
                 envelope=prepared.envelope,
             )
@@ -118,14 +120,14 @@ def _write_variants(
     segments: list[Segment],
     semitones: tuple[float, ...],
     worker: Worker,
-    writer: MelWriter,
+    writer: RowsWriter,
     workers: int,
     tell: Progress,
 ) -> list[Segment]:
     """Speed variants of the training segments, and only of those."""
     training = [segment for segment in segments if segment.split == TRAIN] if semitones else []
 
-    def job(segment: Segment) -> list[layout.Spool]:
+    def job(segment: Segment) -> list[Spool]:
         file = files[segment.file]
         hop_seconds = worker.config.hop_length / worker.config.sample_rate
         end = math.inf if segment.at_end else segment.start_seconds + segment.frames * hop_seconds
@@ -136,7 +138,7 @@ def _write_variants(
     for done, (segment, mels) in enumerate(zip(training, ordered_map(job, training, workers), strict=True), start=1):
         for value, mel in zip(semitones, mels, strict=True):
             first = writer.append(mel)
-            made.append(replace(segment, semitones=value, first_frame=first, frames=mel.frames))
+            made.append(replace(segment, semitones=value, first_frame=first, frames=len(mel)))
         tell("variants", done, len(training))
     return made
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from distill.audio.downmix import Downmix
 from distill.audio.sound import CONVERT, EXTENSIONS, FOREIGN_EXTENSIONS, SoundError, SoundReader
+from distill.audio.spool import Spool
+from distill.dataset.envelope import Envelope
 from distill.dataset.walk import Found, find_files, ordered_map, usable_cores
 
 MIN_SECONDS = 0.01
@@ -80,10 +82,10 @@ class FileReport:
 
 @dataclass(frozen=True)
 class Examined:
-    """A file's report and, where it is usable, its mono mix float32 `[n]` at its own sample rate."""
+    """A file's report and, where it is usable, its mono mix, samples float32 at its own sample rate."""
 
     report: FileReport
-    mono: np.ndarray | None = None
+    mono: Spool | None = None
 
 
 def scan(
@@ -131,8 +133,8 @@ def resolve_duplicates(judged: Iterable[tuple[FileReport, Extra]]) -> Iterator[t
         yield report, extra
 
 
-def examine(found: Found, min_seconds: float = MIN_SECONDS) -> Examined:
-    """Decode and judge one file; memory is needed for its mono mix and a block."""
+def examine(found: Found, min_seconds: float = MIN_SECONDS, folder: Path | None = None) -> Examined:
+    """Decode and judge one file; memory is needed for a block of it, the mono mix of a long one waits in `folder`."""
     name = found.name
     if found.problem:
         return Examined(FileReport(name, Verdict.UNREADABLE, found.problem))
@@ -144,12 +146,12 @@ def examine(found: Found, min_seconds: float = MIN_SECONDS) -> Examined:
         return Examined(FileReport(name, Verdict.NOT_AUDIO, f"its extension is none of a sound's ({known})"))
     try:
         with SoundReader(found.path) as reader:
-            return _judge(name, reader, min_seconds)
+            return _judge(name, reader, min_seconds, Spool(folder=folder))
     except SoundError as error:
         return Examined(FileReport(name, Verdict(error.problem), error.reason))
 
 
-def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
+def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> Examined:
     digest = hashlib.sha256(f"{reader.sample_rate}:{reader.channels}:".encode())
     mix = Downmix(reader.channels)
     count, peak, energy, clipped, is_finite = 0, 0.0, 0.0, 0, True
@@ -167,7 +169,7 @@ def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
             energy += float(np.einsum("i,i->", flat, flat)) / reader.channels
             if top >= _CLIP_LEVEL and not eight_bit:
                 clipped += _flat_tops(block)
-            mix.add(block)
+            mono.add(mix.add(block))
     rms = math.sqrt(energy / count)
     seconds = count / reader.sample_rate
     report = FileReport(
@@ -196,12 +198,14 @@ def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
         )
     if peak < SILENCE_PEAK:
         return Examined(unusable(report, Verdict.SILENT, "nothing in it is louder than -80 dB below full scale"))
-    mono, notes = mix.mono(), [reader.note] if reader.note else []
+    notes = [reader.note] if reader.note else []
     loudest = mix.loudest_of_cancelling
     if loudest is not None:
-        mono = _channel(reader.path, loudest)
+        mono.clear()
+        for block in _channel(reader.path, loudest):
+            mono.add(block)
         notes.append(f"its channels cancel each other in mono: channel {loudest + 1}, the loudest, is used")
-    if max(float(mono.max()), -float(mono.min())) < SILENCE_PEAK:
+    if mono.peak() < SILENCE_PEAK:
         return Examined(unusable(report, Verdict.SILENT, "in mono nothing is louder than -80 dB below full scale"))
     verdict = Verdict.OK
     if clipped:
@@ -213,15 +217,19 @@ def _judge(name: str, reader: SoundReader, min_seconds: float) -> Examined:
     return Examined(replace(report, waveform=_waveform(mono)), mono)
 
 
-def _channel(path: Path, channel: int) -> np.ndarray:
-    """One channel of a sound, float32 `[n]`, decoded again so that never all are in memory."""
+def _channel(path: Path, channel: int) -> Iterator[np.ndarray]:
+    """One channel of a sound, decoded again: blocks float32 `[n]`."""
     with SoundReader(path) as reader:
-        return np.concatenate([block[:, channel].copy() for block in reader.blocks()])
+        for block in reader.blocks():
+            yield block[:, channel]
 
 
-def _waveform(mono: np.ndarray) -> tuple[int, ...]:
-    starts = np.minimum(np.arange(THUMBNAIL_POINTS) * len(mono) // THUMBNAIL_POINTS, len(mono) - 1)
-    peaks = np.maximum(np.maximum.reduceat(mono, starts), -np.minimum.reduceat(mono, starts))
+def _waveform(mono: Spool) -> tuple[int, ...]:
+    envelope = Envelope(len(mono), THUMBNAIL_POINTS)
+    for block in mono.blocks():
+        envelope.add(block)
+    low, high = envelope.ends
+    peaks = np.maximum(high, -low)
     return tuple(np.rint(100 * peaks / peaks.max()).astype(int).tolist())
 
 

@@ -1,64 +1,116 @@
 """The sounds of a prepared dataset as waveforms, for what learns from more than spectrograms."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from distill.audio.sound import SoundError, downmix, read_sound, resample
-from distill.dataset.scan import SILENCE_PEAK
+from distill.audio.spool import Spool
+from distill.dataset.mapped import MappedRows, writing_rows
+from distill.dataset.scan import examine
 from distill.dataset.store import PreparedDataset
-from distill.dataset.walk import find_files
-from distill.errors import DataError
+from distill.dataset.walk import Found, find_files
+from distill.dataset.worker import Resampled
+from distill.errors import ArtifactError, DataError
+from distill.files import read_json, write_json
+
+SCHEMA = 1
+
+
+class Waveforms:
+    """Waveforms float32 `[n]` in one memory-mapped file; they may not be written to.
+
+    Attributes:
+        lengths: samples of each.
+
+    Args:
+        samples: all of them, one behind the other.
+        lengths: samples of each.
+    """
+
+    def __init__(self, samples: MappedRows, lengths: list[int]) -> None:
+        self.lengths = lengths
+        self._samples = samples
+        self._ends = np.cumsum(lengths).tolist()
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def part(self, index: int, first: int = 0, last: int | None = None) -> np.ndarray:
+        """Samples `[n]` of a waveform from `first` up to, and without, `last`."""
+        length = self.lengths[index]
+        begin = self._ends[index] - length
+        return self._samples.part(begin + first, begin + (length if last is None else min(last, length)))
 
 
 def waveforms(
-    dataset: PreparedDataset, source: Path, split: str, *, variants: bool = False, most_seconds: float = 900.0
-) -> list[np.ndarray]:
-    """Waveforms float32 `[n]` at the dataset's sample rate, each with a peak of 1, in the order of the segments.
+    dataset: PreparedDataset,
+    source: Path,
+    split: str,
+    folder: Path,
+    *,
+    variants: bool = False,
+    most_seconds: float = 4 * 3600.0,
+) -> Waveforms:
+    """The dataset's waveforms at its sample rate, each with a peak of 1, in the order of the segments.
 
     The sounds themselves come first, then their speed variants; where they are longer than `most_seconds` in all, those
-    that no longer fit are left out, the first sound never.
+    that no longer fit are left out, the first sound never. Those that lie in `folder` already are not made again.
 
     Args:
         dataset: which stretch of which file is in which split.
         source: the folder of sounds (or the one file) that it was prepared from.
         split: `train` or `validation`.
+        folder: where they are kept, and no others.
         variants: also the variants at other speeds.
-        most_seconds: bound on the memory, in s of sound.
+        most_seconds: bound on the disk that they take, in s of sound.
 
     Raises:
         DataError: a sound has gone or cannot be read any more.
+        StorageError: they cannot be written.
+        ArtifactError: those that lie in `folder` are damaged.
     """
-    paths = {found.name: found.path for found in find_files(source)}
+    samples, index = folder / f"{split}.npy", folder / f"{split}.json"
+    if not index.exists():
+        most = round(most_seconds * dataset.spectrogram.sample_rate)
+        with writing_rows(samples, "<f4") as writer:
+            lengths: list[int] = []
+            for spool in _made(dataset, source, split, variants):
+                if not lengths or writer.count + len(spool) <= most:
+                    writer.append(spool)
+                    lengths.append(len(spool))
+        write_json(index, {"schema": SCHEMA, "lengths": lengths})
+    lengths = read_json(index, what="index of waveforms", schema=SCHEMA)["lengths"]
+    try:
+        return Waveforms(MappedRows(samples), lengths)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{samples} is damaged: remove {folder}, it is made again") from error
+
+
+def _made(dataset: PreparedDataset, source: Path, split: str, variants: bool) -> Iterator[Spool]:
+    found = {each.name: each for each in find_files(source)}
     rows = dataset.segments_of(split)
     if variants:
         rows += sorted(set(dataset.segments_of(split, variants=True)) - set(rows))
-    left = most_seconds * dataset.spectrogram.sample_rate
-    found: list[np.ndarray] = []
     for row in rows:
         name = dataset.segment_name(row)
-        if name not in paths:
+        if name not in found:
             raise DataError(f"{source / name} has gone since it was prepared: run the stage prepare again")
-        samples = _segment(dataset, row, paths[name])
-        if not found or len(samples) <= left:
-            found.append(samples)
-            left -= len(samples)
-    return found
+        yield _segment(dataset, row, found[name])
 
 
-def _segment(dataset: PreparedDataset, row: int, path: Path) -> np.ndarray:
+def _segment(dataset: PreparedDataset, row: int, found: Found) -> Spool:
     facts = dataset.segments.iloc[row]
-    try:
-        sound = read_sound(path)
-    except SoundError as error:
-        raise DataError(f"{path} cannot be read any more: run the stage prepare again") from error
-    rate, config = sound.sample_rate, dataset.spectrogram
-    mono = downmix(sound.samples)
+    examined = examine(found)
+    if examined.mono is None:
+        raise DataError(f"{found.path} cannot be read any more: run the stage prepare again")
+    rate, config = examined.report.sample_rate, dataset.spectrogram
     # A variant has other frames than the stretch that it was made from; only the sound itself is ever cut short.
     speed = 2.0 ** (float(facts["semitones"]) / 12.0)
     start = float(facts["start_seconds"])
     seconds = int(facts["frames"]) * speed * config.hop_length / config.sample_rate
-    end = len(mono) if facts["at_end"] else round((start + seconds) * rate)
-    samples = resample(mono[round(start * rate) : end], rate * speed, config.sample_rate)
-    peak = max(float(np.abs(samples).max(initial=0.0)), SILENCE_PEAK)
-    return (samples / np.float32(peak)).astype(np.float32)
+    end = None if facts["at_end"] else round((start + seconds) * rate)
+    spool = Spool()
+    for part in Resampled(examined.mono, rate * speed, config.sample_rate, round(start * rate), end).parts():
+        spool.add(part)
+    return spool

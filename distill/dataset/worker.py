@@ -10,8 +10,10 @@ import torch
 
 from distill.audio.mel import MelTransform
 from distill.audio.sound import BLOCK_FRAMES, resampled_blocks
+from distill.audio.spool import Spool
 from distill.configs import SpectrogramConfig
-from distill.dataset import layout
+from distill.dataset.envelope import Envelope
+from distill.dataset.layout import THUMBNAIL_POINTS
 from distill.dataset.scan import SILENCE_PEAK, Examined, FileReport, Verdict, decibels, examine, unusable
 from distill.dataset.walk import Found
 from distill.errors import DataError
@@ -21,7 +23,7 @@ from distill.errors import DataError
 class Prepared:
     """A usable file's spectrogram, its gain in dB and its envelope int8 `[2, points]`."""
 
-    mel: layout.Spool
+    mel: Spool
     gain_db: float
     samples: int
     envelope: np.ndarray
@@ -37,55 +39,69 @@ class Worker:
 
     def sound(self, found: Found) -> tuple[FileReport, Prepared | None]:
         """Judge a file and, where it is usable, make its spectrogram."""
-        examined = examine(found)
+        examined = examine(found, folder=self.folder)
         if examined.mono is None:
             return examined.report, None
-        sound = _Resampled(examined.mono, examined.report.sample_rate, self.config.sample_rate)
+        sound = Resampled(examined.mono, examined.report.sample_rate, self.config.sample_rate)
         if sound.peak < SILENCE_PEAK:
             said = f"nothing louder than -80 dB is left of it at {self.config.sample_rate} Hz"
             return unusable(examined.report, Verdict.SILENT, said), None
-        envelope = _Envelope(sound.samples)
+        envelope = Envelope(sound.samples, THUMBNAIL_POINTS)
         mel = self._mel(sound, envelope)
-        prepared = Prepared(mel, decibels(1 / sound.peak), sound.samples, envelope.rounded())
+        prepared = Prepared(mel, decibels(1 / sound.peak), sound.samples, _rounded(envelope))
         return replace(examined.report, waveform=()), prepared
 
-    def variants(self, found: Found, part: "Part", semitones: tuple[float, ...]) -> list[layout.Spool]:
+    def variants(self, found: Found, part: "Part", semitones: tuple[float, ...]) -> list[Spool]:
         """Spectrograms of a part of a file at other speeds, each with a peak of 1."""
-        examined: Examined = examine(found)
+        examined: Examined = examine(found, folder=self.folder)
         if examined.mono is None:
             raise DataError(f"{found.path} changed while it was being prepared; start again")
         rate = examined.report.sample_rate
-        mono = examined.mono[round(part.start * rate) : round(part.end * rate)]
-        return [
-            self._mel(_Resampled(mono, rate * 2.0 ** (value / 12.0), self.config.sample_rate)) for value in semitones
-        ]
+        speeds = [rate * 2.0 ** (value / 12.0) for value in semitones]
+        first, last = round(part.start * rate), round(part.end * rate)
+        return [self._mel(Resampled(examined.mono, speed, self.config.sample_rate, first, last)) for speed in speeds]
 
-    def _mel(self, sound: "_Resampled", envelope: "_Envelope | None" = None) -> layout.Spool:
+    def _mel(self, sound: "Resampled", envelope: Envelope | None = None) -> Spool:
         def parts() -> Iterator[torch.Tensor]:
             for part in sound.parts():
                 if envelope is not None:
                     envelope.add(part)
                 yield torch.from_numpy(part)
 
-        spool = layout.Spool(self.folder)
+        spool = Spool(np.float16, self.folder)
         for power in self.transform.power_blocks(parts(), sound.samples):
-            spool.append(self.transform.from_power(power).half().numpy())
+            spool.add(self.transform.from_power(power).half().numpy())
         return spool
 
 
-class _Resampled:
-    """A sound at another sample rate, in parts, with a peak of 1.
+class Resampled:
+    """A sound, or a stretch of it, at another sample rate, in parts, with a peak of 1.
 
     Attributes:
         samples: how many there are.
         peak: before it was raised to 1.
+
+    Args:
+        mono: the sound, samples float32.
+        source_rate: its sample rate; of both only the ratio counts.
+        target_rate: the other one.
+        first: sample where the stretch begins.
+        last: sample where it ends; the sound's end without it.
     """
 
-    def __init__(self, mono: np.ndarray, source_rate: float, target_rate: float) -> None:
-        self._blocks = partial(resampled_blocks, mono, source_rate, target_rate)
-        if len(mono) <= BLOCK_FRAMES:
+    def __init__(
+        self, mono: Spool, source_rate: float, target_rate: float, first: int = 0, last: int | None = None
+    ) -> None:
+        last = len(mono) if last is None else min(last, len(mono))
+
+        def blocks() -> Iterator[np.ndarray]:
+            parts = mono.blocks(first, last, BLOCK_FRAMES)
+            return resampled_blocks(parts, last - first, source_rate, target_rate)
+
+        self._blocks = blocks
+        if last - first <= BLOCK_FRAMES:
             # What is short is done once and kept.
-            self._blocks = partial(iter, list(self._blocks()))
+            self._blocks = partial(iter, list(blocks()))
         self.samples, self.peak = 0, 0.0
         for block in self._blocks():
             self.samples += len(block)
@@ -105,31 +121,9 @@ class Part:
     end: float
 
 
-class _Envelope:
-    """Lowest and highest value of each of equal stretches of a sound that comes in parts."""
-
-    def __init__(self, samples: int) -> None:
-        points = layout.THUMBNAIL_POINTS
-        self._starts = np.minimum(np.arange(points) * samples // points, samples - 1)
-        self._ends = np.stack([np.full(points, np.inf, np.float32), np.full(points, -np.inf, np.float32)])
-        self._done = 0
-
-    def add(self, part: np.ndarray) -> None:
-        """Take the next samples."""
-        first, last = np.searchsorted(self._starts, (self._done, self._done + len(part))).tolist()
-        if first == len(self._starts) or self._starts[first] > self._done:
-            # A stretch goes on from the part before.
-            first -= 1
-        if len(part):
-            local = np.maximum(self._starts[first:last] - self._done, 0)
-            low, high = self._ends[:, first:last]
-            np.minimum(low, np.minimum.reduceat(part, local), out=low)
-            np.maximum(high, np.maximum.reduceat(part, local), out=high)
-        self._done += len(part)
-
-    def rounded(self) -> np.ndarray:
-        """The values as int8 `[2, points]` in -127 to 127."""
-        return np.clip(np.rint(self._ends * 127), -127, 127).astype(np.int8)
+def _rounded(envelope: Envelope) -> np.ndarray:
+    """int8 `[2, points]` in -127 to 127."""
+    return np.clip(np.rint(envelope.ends * 127), -127, 127).astype(np.int8)
 
 
 def _peak(samples: np.ndarray) -> float:

@@ -15,12 +15,12 @@ import soundfile
 import soxr
 
 from distill.audio.sound import SoundReader
+from distill.audio.spool import Spool
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import StorageError, UsageError
 from distill.files import replacing
-from distill.generation.finish import Finish, as_made, finished
+from distill.generation.finish import Finish, Frames, as_made, finished
 from distill.generation.render import LOUDEST_DB, peak_gain
-from distill.generation.spool import Frames, Spool
 
 SAMPLE_RATES = (44_100, 48_000, 96_000)
 BITS = ("16", "24", "32f")
@@ -186,8 +186,9 @@ def export(
     with Spool() as spool:
         for block in _resampled(blocks, sample_rate, rate, frames):
             spool.add(block)
-        settings.require_held(rate, spool.channels)
-        most = 1.0 if level_given else peak_gain(spool.peak)
+        (channels,) = spool.row
+        settings.require_held(rate, channels)
+        most = 1.0 if level_given else peak_gain(spool.peak())
         form = finished(spool, rate, trim=trim, most_gain=most) if finish else as_made(spool, most)
         gain = form.gain
         with replacing(path) as temporary:
@@ -200,7 +201,7 @@ def export(
                 raise StorageError(f"cannot write {path}: {settings.format} clips at any level; choose another format")
         return Exported(
             sample_rate=rate,
-            channels=spool.channels,
+            channels=channels,
             frames=form.last - form.first,
             bits=settings.depth,
             gain_db=_decibel(gain),
@@ -246,7 +247,7 @@ def _encode(
     digest = hashlib.sha256()
     peak = 0.0
     try:
-        with settings.create(path, rate, spool.channels) as file:
+        with settings.create(path, rate, *spool.row) as file:
             file.title, file.software, file.comment = tags.title, tags.software, tags.comment
             for block in form.blocks(spool):
                 frames = quantizer(block if gain == 1 else block * np.float32(gain))

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from distill.audio.loudness import loudest_lufs
+from distill.audio.spool import Spool
 from distill.dataset.scan import SILENCE_PEAK
-from distill.generation.spool import Frames, Spool
 
 # The loudest 400 ms of finished sounds. Brought to a peak of -1 dB, 20 drums, 20 hits of a kit and 58 tabla strokes lie
 # between -27 and -8, the half of them above -18: most can be as loud as this, and the rest has its peak there.
@@ -18,6 +19,9 @@ _BEFORE_DB, _BEHIND_DB = -50.0, -60.0
 _LEAD_SECONDS, _TAIL_SECONDS = 0.002, 0.02
 # Of a sound that rises, or is cut, at once.
 _RISE_SECONDS = 0.002
+
+# Samples `[n, channels]`.
+Frames = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Finish:
 
 def as_made(spool: Spool, gain: float) -> Finish:
     """All frames as they are."""
-    return Finish(0, spool.frames, 0, 0, gain)
+    return Finish(0, len(spool), 0, 0, gain)
 
 
 def finished(spool: Spool, sample_rate: int, *, trim: bool, most_gain: float) -> Finish:
@@ -66,25 +70,26 @@ def finished(spool: Spool, sample_rate: int, *, trim: bool, most_gain: float) ->
         trim: whether silence before and behind the sound is cut off.
         most_gain: the greatest gain, as a factor.
     """
-    if spool.peak < SILENCE_PEAK:
+    peak = spool.peak()
+    if peak < SILENCE_PEAK:
         return as_made(spool, most_gain)
-    first, last = _sounding(spool, sample_rate) if trim else (0, spool.frames)
+    first, last = _sounding(spool, peak, sample_rate) if trim else (0, len(spool))
     rise = min(round(_RISE_SECONDS * sample_rate), last - first)
-    fall = min(round(_TAIL_SECONDS * sample_rate), last - first) if last < spool.frames else 0
+    fall = min(round(_TAIL_SECONDS * sample_rate), last - first) if last < len(spool) else 0
     loudness = loudest_lufs(Finish(first, last, rise, fall, 1.0).blocks(spool), sample_rate)
     return Finish(first, last, rise, fall, min(most_gain, 10 ** ((TARGET_LUFS - loudness) / 20)))
 
 
-def _sounding(spool: Spool, sample_rate: int) -> tuple[int, int]:
+def _sounding(spool: Spool, peak: float, sample_rate: int) -> tuple[int, int]:
     """The frames from a little before the first that sounds to a little behind the last."""
-    before, behind = (spool.peak * 10 ** (level / 20) for level in (_BEFORE_DB, _BEHIND_DB))
-    first, last, at = spool.frames, 0, 0
+    before, behind = (peak * 10 ** (level / 20) for level in (_BEFORE_DB, _BEHIND_DB))
+    first, last, at = len(spool), 0, 0
     for block in spool.blocks():
         level = np.abs(block).max(axis=1)
-        if first == spool.frames and (above := np.flatnonzero(level > before)).size:
+        if first == len(spool) and (above := np.flatnonzero(level > before)).size:
             first = at + int(above[0])
         if (above := np.flatnonzero(level > behind)).size:
             last = at + int(above[-1]) + 1
         at += len(block)
     first = max(0, first - round(_LEAD_SECONDS * sample_rate))
-    return first, min(spool.frames, last + round(_TAIL_SECONDS * sample_rate))
+    return first, min(len(spool), last + round(_TAIL_SECONDS * sample_rate))

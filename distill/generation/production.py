@@ -16,6 +16,7 @@ from distill.errors import ArtifactError, DataError, StorageError, UsageError
 from distill.files import digest_file
 from distill.generation.drawing import Grid, window_columns
 from distill.generation.export import Exported, ExportSettings, Tags, export
+from distill.generation.finish import Frames
 from distill.generation.given import continue_sound, fill_sound
 from distill.generation.render import GeneratedSound, Generator, sample_grids, waveform_blocks
 from distill.generation.request import Request
@@ -29,7 +30,6 @@ from distill.generation.sidecar import (
     sidecar_of,
     write_sidecar,
 )
-from distill.generation.spool import Frames
 
 logger = logging.getLogger(__name__)
 

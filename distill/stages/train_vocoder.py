@@ -20,7 +20,7 @@ def run(call: Call) -> dict[str, Any]:
     Raises:
         Interrupted: somebody asked to stop; the next call goes on.
         TrainingError: the training cannot go on.
-        ArtifactError: the VQ-VAE's file cannot be used.
+        ArtifactError: the VQ-VAE's file, or what was kept of this training, cannot be used.
         DataError: the stages before have not run, or a sound has gone.
     """
     workspace = call.workspace
@@ -51,14 +51,14 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
     runtime.apply()
     vqvae = build_networks(model, workspace.vqvae).vqvae
     source = workspace.source(params)
-    held_out = waveforms(dataset, source, "validation")
-    task = VocoderTask(
-        waveforms(dataset, source, "train", variants=True), held_out, vqvae, config, dataset.spectrogram, runtime
-    )
     # Which inverse is taken in the end has no part in the training.
     values = config.model_dump(mode="json", exclude={"inverse"})
     key = state_key(CODE_VERSIONS[STAGE], values, vars(runtime), dataset.digest, model.digest)
-    checkpoints = Checkpoints(workspace.state(STAGE, key), keep=config.max_checkpoints)
+    state = workspace.state(STAGE, key)
+    training = waveforms(dataset, source, "train", state / "waveforms", variants=True)
+    held_out = waveforms(dataset, source, "validation", state / "waveforms")
+    task = VocoderTask(training, held_out, vqvae, config, dataset.spectrogram, runtime)
+    checkpoints = Checkpoints(state, keep=config.max_checkpoints)
     trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop)
     task.model.load_state_dict(trained.state)
     figures = compare_inverses(held_out, task.vqvae, dataset.spectrogram, task.model.eval())

@@ -1,6 +1,5 @@
 """How near the sounds that each inverse makes from log mels come to the true ones."""
 
-from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from distill.audio.mel import MelTransform
 from distill.configs import Inverse, SpectrogramConfig
+from distill.dataset.waveforms import Waveforms
 from distill.models.losses import log_spectral_distance
 from distill.models.stft_losses import WINDOWS, magnitudes, spectral_convergence
 from distill.models.vocoder import Vocoder, invert
@@ -23,9 +23,7 @@ Figures = dict[Inverse, dict[str, dict[str, float]]]
 
 
 @torch.no_grad()
-def compare_inverses(
-    sounds: Sequence[np.ndarray], vqvae: ConvVQVAE, spectrogram: SpectrogramConfig, vocoder: Vocoder
-) -> Figures:
+def compare_inverses(sounds: Waveforms, vqvae: ConvVQVAE, spectrogram: SpectrogramConfig, vocoder: Vocoder) -> Figures:
     """Each inverse's spectral convergence (mean over three windows) and log-spectral distance of the mel power in dB.
 
     Args:
@@ -39,7 +37,8 @@ def compare_inverses(
     chosen = np.unique(np.linspace(0, len(sounds) - 1, MOST_SOUNDS).round().astype(int))
     rows: dict[tuple[Inverse, str], list[tuple[float, float]]] = {}
     for index in chosen:
-        true = torch.from_numpy(sounds[index][: int(MOST_SECONDS * spectrogram.sample_rate)]).to(device)
+        beginning = sounds.part(index, 0, int(MOST_SECONDS * spectrogram.sample_rate))
+        true = torch.tensor(beginning, device=device)
         true = torch.nn.functional.pad(true, (0, -len(true) % spectrogram.hop_length + spectrogram.hop_length))[None]
         log_mel = mel.log_mel(true)
         mels = {"true_mel": log_mel, "after_model": vqvae(log_mel[:, None])[0][:, 0].float()}

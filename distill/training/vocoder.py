@@ -1,6 +1,6 @@
 """Training the vocoder: its batches, loss and evaluation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from distill.audio.mel import MelTransform, mel_filters
 from distill.configs import SpectrogramConfig, VocoderConfig
+from distill.dataset.waveforms import Waveforms
 from distill.models.health import Health
 from distill.models.losses import total_loss
 from distill.models.stft_losses import log_distance, multi_resolution, spectral_convergence
@@ -43,8 +44,8 @@ class VocoderTask:
 
     def __init__(
         self,
-        train: Sequence[np.ndarray],
-        held_out: Sequence[np.ndarray],
+        train: Waveforms,
+        held_out: Waveforms,
         vqvae: ConvVQVAE,
         config: VocoderConfig,
         spectrogram: SpectrogramConfig,
@@ -59,7 +60,7 @@ class VocoderTask:
         self.samples = (config.segment_frames - 1) * spectrogram.hop_length
         self.sounds = train
         # Of a long sound more is heard, but not in proportion: it may be one tone.
-        weights = np.sqrt([max(1, len(sound)) for sound in train])
+        weights = np.sqrt(np.maximum(1, train.lengths))
         self.shares = weights / weights.sum()
         evaluated = [runtime.seed, _EVALUATION_STREAM]
         self.train = self._stretches(train, None, EVALUATED, evaluated)
@@ -100,19 +101,17 @@ class VocoderTask:
     def concerns(self, history: list[dict[str, Any]]) -> list[Concern]:
         return []
 
-    def _stretches(
-        self, sounds: Sequence[np.ndarray], shares: np.ndarray | None, count: int, key: list[int]
-    ) -> np.ndarray:
+    def _stretches(self, sounds: Waveforms, shares: np.ndarray | None, count: int, key: list[int]) -> np.ndarray:
         """Random stretches float32 `[count, samples]`, each at its own level and with its own sign."""
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
         out = np.zeros((count, self.samples), np.float32)
         for row, index in enumerate(rng.choice(len(sounds), count, p=shares)):
-            sound = sounds[index]
+            length = sounds.lengths[index]
             # A stretch may begin a little before its sound, and end behind it.
-            start = int(rng.integers(-self.samples // 4, max(1, len(sound) - self.samples // 2)))
-            begin, end = max(0, start), min(len(sound), start + self.samples)
+            start = int(rng.integers(-self.samples // 4, max(1, length - self.samples // 2)))
+            begin, end = max(0, start), min(length, start + self.samples)
             gain = 10.0 ** (rng.uniform(*GAIN_DB) / 20.0) * rng.choice((-1.0, 1.0))
-            out[row, begin - start : end - start] = sound[begin:end] * np.float32(gain)
+            out[row, begin - start : end - start] = sounds.part(index, begin, end) * np.float32(gain)
         return out
 
     def _terms(self, waveforms: Tensor) -> dict[str, Tensor]:
