@@ -63,6 +63,16 @@ def test_a_run_with_the_projects_parameters_leaves_dvc_repro_nothing_to_do(proje
     commit(project, "published")
 
 
+def test_who_was_killed_between_the_lock_and_the_files_goes_on_by_the_same_call(project: Path) -> None:
+    model = project / "models" / "tiny.distill"
+    before = model.read_bytes()
+    for mend in (lambda: publish(made(project, {})), lambda: call(project, "dvc", "repro")):
+        shutil.rmtree(project / "models")
+        (project / "prepared" / "mels.npy").unlink()
+        mend()
+        assert model.read_bytes() == before
+
+
 def test_other_parameters_have_another_workspace_and_share_what_is_equal(project: Path) -> None:
     first, other = made(project, {}), made(project, {"prior": {"hidden": 32}})
     assert first.root != other.root
