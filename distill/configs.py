@@ -217,10 +217,6 @@ class PriorConfig(TrainingConfig):
     memorization_patience: int = Field(
         5, ge=1, le=1000, description="Epochs without a better held-out perplexity that count as no longer falling."
     )
-    label_smoothing: float = Field(0.0, ge=0.0, le=0.5, description="Probability spread over all codes in the loss.")
-    token_noise: float = Field(
-        0.0, ge=0.0, le=0.5, description="Share of input codes replaced by random ones in training."
-    )
     augmented_variants: bool = Field(
         True, description="Learn from the speed and pitch variants of the training files too."
     )

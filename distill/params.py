@@ -23,6 +23,9 @@ from distill.errors import UsageError
 from distill.files import replacing, storage_errors
 
 SCHEMA = 1
+# Files from before may still name them. Where they had no effect, the rest means what it meant.
+_GONE = frozenset({"label_smoothing", "token_noise"})
+_WITHOUT_EFFECT = ("auto", 0)
 
 
 def _overridable(config: type[Config], name: str) -> type[Config]:
@@ -67,8 +70,9 @@ def parse_params(values: Any, *, where: str) -> Params:
         raise UsageError(f"{where}: expected sections of parameters, found {type(values).__name__}")
     if isinstance(values.get("schema"), int) and values["schema"] > SCHEMA:
         raise UsageError(f"{where}: schema {values['schema']} is newer than {SCHEMA}: update distill")
+    sections = {name: _without_gone(section) for name, section in values.items()}
     try:
-        return Params.model_validate(values)
+        return Params.model_validate(sections)
     except ValidationError as error:
         raise UsageError(f"{where}: {explain(error, Params)}") from error
 
@@ -80,7 +84,7 @@ def resolve(config: type[Config], values: dict[str, Any], *, where: str) -> Any:
         UsageError: they are not.
     """
     try:
-        return config.model_validate(values)
+        return config.model_validate(_without_gone(values))
     except ValidationError as error:
         raise UsageError(f"{where}: {explain(error, config)}") from error
 
@@ -169,12 +173,21 @@ def listed_settings(settings: Iterable[str]) -> dict[str, list[Any]]:
     return chosen
 
 
+def _without_gone(section: Any) -> Any:
+    """A section without the parameters that are gone and had no effect in it."""
+    if not isinstance(section, dict):
+        return section
+    return {key: value for key, value in section.items() if key not in _GONE or value not in _WITHOUT_EFFECT}
+
+
 def explain(error: ValidationError, config: type[BaseModel]) -> str:
     """All complaints of a validation in one line, with the nearest name for an unknown one."""
     lines: dict[str, None] = {}
     for item in error.errors():
         place = [str(part) for part in item["loc"]]
-        if item["type"] == "extra_forbidden":
+        if item["type"] == "extra_forbidden" and place[-1] in _GONE:
+            lines[f"{'.'.join(place)} is no parameter any more, as it made nothing better: leave it out"] = None
+        elif item["type"] == "extra_forbidden":
             known = _known_names(config, place[:-1])
             lines[f"unknown parameter {'.'.join(place)}{_nearest(place[-1], known)}"] = None
         elif item["type"] == "literal_error" and item["ctx"]["expected"] == "'auto'":

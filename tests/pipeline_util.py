@@ -36,7 +36,6 @@ TINY: dict[str, dict[str, Any]] = {
         "heads": 2,
         "dropout": 0.1,
         "checkpoint_interval": 1,
-        "token_noise": 0.1,
     },
     "memorization": {"sounds": 2, "seconds": 0.5},
     "vocoder": {"enabled": False},

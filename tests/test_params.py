@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from distill.configs import PriorConfig, VQVAEConfig
 from distill.errors import UsageError
-from distill.params import Params, overrides, parse_params, read_params, with_settings, write_params
+from distill.params import Params, overrides, parse_params, read_params, resolve, with_settings, write_params
 
 
 def test_everything_is_automatic_by_default() -> None:
@@ -85,6 +85,16 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, text: str, said: str)
     with pytest.raises(UsageError, match=said) as error:
         read_params(tmp_path / "params.yaml")
     assert "\n" not in str(error.value)
+
+
+def test_parameters_that_are_gone_are_passed_over_where_they_had_no_effect() -> None:
+    values = {"prior": {"token_noise": "auto", "label_smoothing": 0.0, "hidden": 64}}
+    assert parse_params(values, where="test") == parse_params({"prior": {"hidden": 64}}, where="test")
+    assert resolve(PriorConfig, values["prior"] | {"token_noise": 0}, where="test") == PriorConfig(hidden=64)
+    with pytest.raises(UsageError, match=r"prior\.token_noise is no parameter any more.*leave it out"):
+        with_settings(Params(), ["prior.token_noise=0.1"])
+    with pytest.raises(UsageError, match=r"vqvae\.token_noise"):
+        with_settings(Params(), ["vqvae.token_noise=0.1"])
 
 
 def test_weights_must_sum_to_about_one() -> None:

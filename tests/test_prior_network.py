@@ -105,22 +105,14 @@ def test_the_loss_counts_only_targets_that_count() -> None:
         chosen = [value for value, (_, slot) in zip(plain, slots, strict=True) if slot % LEVELS == level]
         assert counts[level] == len(chosen)
         assert sums[level].item() == pytest.approx(sum(chosen), rel=1e-5)
-    smoothed = []
-    for value, (row, slot) in zip(plain, slots, strict=True):
-        possible = SIZE + (slot % COLUMN == 0)
-        smoothed.append(0.9 * value - 0.1 * log_p[row, slot, :possible].mean().item())
-    assert prior_loss(logits, targets, label_smoothing=0.1).item() == pytest.approx(
-        sum(smoothed) / len(smoothed), rel=1e-5
-    )
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_gradients_are_finite_and_reach_every_parameter_in_bf16(smoothing: float) -> None:
+def test_gradients_are_finite_and_reach_every_parameter_in_bf16() -> None:
     model = prior().train()
     tokens = codes(4, 8 * COLUMN)
     targets = torch.cat([tokens, torch.full((4, 1), model.end)], 1)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = prior_loss(model(tokens, torch.tensor([True, False] * 2)), targets, label_smoothing=smoothing)
+        loss = prior_loss(model(tokens, torch.tensor([True, False] * 2)), targets)
     assert loss.dtype == torch.float32
     loss.backward()
     for name, weight in model.named_parameters():

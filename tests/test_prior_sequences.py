@@ -14,7 +14,6 @@ from distill.models.sequences import (
     window_at,
     window_counts,
     windows,
-    with_token_noise,
 )
 
 SIZE, LEVELS, BANDS = 1000, 2, 3
@@ -94,14 +93,3 @@ def test_padding_changes_nothing(shorter: int, longer: int) -> None:
     )
     torch.testing.assert_close(single[0], double[0, :slots], atol=1e-5, rtol=1e-5)
     assert not double[0, slots:].any()
-
-
-def test_token_noise_replaces_a_share_of_what_is_seen_and_nothing_else() -> None:
-    batch = collate([windows(grid(400), 400)[0]], codebook_size=SIZE)
-    noisy = with_token_noise(batch, 0.25, np.random.default_rng(9), codebook_size=SIZE)
-    again = with_token_noise(batch, 0.25, np.random.default_rng(9), codebook_size=SIZE)
-    assert torch.equal(noisy.tokens, again.tokens)
-    assert torch.equal(noisy.targets, batch.targets)
-    assert 0.2 < (noisy.tokens != batch.tokens).double().mean() < 0.3
-    assert noisy.tokens.max() < SIZE
-    assert with_token_noise(batch, 0.0, np.random.default_rng(0), codebook_size=SIZE) is batch

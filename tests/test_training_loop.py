@@ -230,7 +230,6 @@ def test_a_prior_made_to_overfit_is_warned_about_and_stopped(tmp_path: Path) -> 
             "layers": 2,
             "dropout": 0.0,
             "learning_rate": 5e-3,
-            "token_noise": 0.0,
             "augmented_variants": False,
             "perplexity_threshold": 3.0,
             "memorization_patience": 3,

@@ -243,23 +243,14 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
     return flat.view(targets.shape)
 
 
-def prior_loss(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+def prior_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy over the targets that count, a scalar in nats.
 
     Args:
         logits: `[batch, slots, codebook_size + 1]`, -inf for what cannot come.
         targets: `[batch, slots]`, IGNORED where nothing is scored.
-        label_smoothing: share of the target's probability spread over all that can come in its place.
     """
-    scored = targets != IGNORED
-    count = scored.sum().clamp(min=1)
-    loss = negative_log_likelihood(logits, targets).sum() / count
-    if not label_smoothing:
-        return loss
-    possible = ~torch.isinf(logits)
-    log_p = functional.log_softmax(logits.float(), dim=-1).masked_fill(~possible, 0.0)
-    spread = -(log_p.sum(-1) / possible.sum(-1))[scored].sum() / count
-    return (1 - label_smoothing) * loss + label_smoothing * spread
+    return negative_log_likelihood(logits, targets).sum() / (targets != IGNORED).sum().clamp(min=1)
 
 
 def sum_by_level(nll: Tensor, targets: Tensor, levels: int) -> tuple[Tensor, Tensor]:

@@ -138,16 +138,6 @@ def collate(chosen: Sequence[Window], *, codebook_size: int) -> Batch:
     return Batch(*map(torch.from_numpy, (tokens, starts, targets, changed)))
 
 
-def with_token_noise(batch: Batch, share: float, rng: np.random.Generator, *, codebook_size: int) -> Batch:
-    """The batch with a share of the codes that are seen replaced by random ones; what is predicted stays."""
-    if not share:
-        return batch
-    shape = tuple(batch.tokens.shape)
-    noise = torch.from_numpy(rng.integers(0, codebook_size, shape))
-    replaced = torch.from_numpy(rng.random(shape) < share)
-    return replace(batch, tokens=torch.where(replaced, noise, batch.tokens))
-
-
 def _window(grid: Grid, first: int, last: int) -> Window:
     following = int(grid[last, 0, 0]) if last < len(grid) else None
     return Window(grid[first:last], first == 0, following, 0 if first == 0 else 1)

@@ -24,7 +24,6 @@ from distill.models.sequences import (
     pass_windows,
     random_first,
     window_counts,
-    with_token_noise,
 )
 from distill.models.vqvae import ConvVQVAE
 from distill.training.codes import PriorCodes, Stretch
@@ -114,9 +113,7 @@ class PriorTask:
                 self.codes.training(position, cut, copy).window(first, self.model.context_columns)
                 for position, cut, copy, first in self._known[1][place].tolist()
             ]
-            batch = collate(chosen, codebook_size=self.codebook_size)
-            noise = np.random.default_rng([self.runtime.seed, number, place])
-            yield with_token_noise(batch, self.config.token_noise, noise, codebook_size=self.codebook_size)
+            yield collate(chosen, codebook_size=self.codebook_size)
 
     def _pass(self, number: int) -> list[np.ndarray]:
         """The windows of each batch of a pass: sound, cut, copy and first column, `[batch, 4]`."""
@@ -151,7 +148,7 @@ class PriorTask:
     def loss(self, batch: Batch) -> StepLoss:
         batch = batch.to(self.runtime.device)
         logits = self.model(batch.tokens, batch.starts, batch.changed)
-        loss = prior_loss(logits, batch.targets, label_smoothing=self.config.label_smoothing)
+        loss = prior_loss(logits, batch.targets)
         return StepLoss(loss, {"cross_entropy": loss})
 
     def batch_health(self, indices: Tensor) -> Health:
