@@ -2,9 +2,8 @@
 
 A project of little sounds is trained by the command, by the page's start and by the flow, in one and the same run
 folder. Each time a process, chosen by chance, gets SIGKILL: the training, or of a flow the flow itself, the guard, DVC
-or the stage. After 5 s nothing that it watched over may run, the server that Prefect starts for a flow among it:
-of a flow that was killed before its first line, while its server started, that alone is left, and counted. Then the
-same call goes on, and at last ends: the model must have the bytes of a training that nobody killed.
+or the stage. After 5 s nothing that it watched over may run, the server that Prefect starts for a flow among it. Then
+the same call goes on, and at last ends: the model must have the bytes of a training that nobody killed.
 """
 
 import argparse
@@ -123,13 +122,8 @@ def until(done: Callable[[], object], seconds: float) -> bool:
 
 def rest(trained: Trained) -> None:
     """Wait until nothing trains any more."""
-    if not until(lambda: not working(trained), 3600.0):
+    if not until(lambda: not trained.family(), 3600.0):
         raise SystemExit(f"it runs without end: {trained.family()}")
-
-
-def working(trained: Trained) -> set[str]:
-    """The kinds of what runs of it, without servers that a killed flow left."""
-    return set(trained.family().values()).difference(SERVING)
 
 
 def kill_one(trained: Trained, draw: random.Random) -> str | None:
@@ -141,9 +135,7 @@ def kill_one(trained: Trained, draw: random.Random) -> str | None:
     kind = draw.choice(kinds)
     victim = next(process for process, each in family.items() if each == kind)
     # A flow tries a stage again that was killed; what it has started before must end all the same.
-    staying = set(SERVING) if kind != "flow" or "follower" not in family.values() else set()
-    if kind not in ("flow", "training"):
-        staying.add("flow")
+    staying: set[str] = set() if kind in ("flow", "training") else {"flow", *SERVING}
     ending = [process for process, each in family.items() if each not in staying]
     victim.kill()
     if not until(lambda: not [each for each in ending if each in trained.family()], LEFT_SECONDS):
@@ -156,7 +148,7 @@ def series(trained: Trained, way: str, draw: random.Random, kills: int, longest:
     """Kill a training some times and let it end; how often each kind of process was killed."""
     counts: Counter[str] = Counter()
     for _ in range(kills):
-        if not working(trained):
+        if not trained.family():
             trained.begin(way)
         time.sleep(draw.uniform(0.5, longest))
         kind = kill_one(trained, draw)
@@ -195,8 +187,7 @@ def main() -> None:
         while sum(counts.values()) < given.kills:
             for way in given.ways:
                 counts += series(trained, way, draw, given.each, given.longest, expected)
-                servers = sum(kind == "server" for kind in trained.family().values())
-                sys.stdout.write(json.dumps({"kills": sum(counts.values()), **counts, "servers left": servers}) + "\n")
+                sys.stdout.write(json.dumps({"kills": sum(counts.values()), **counts}) + "\n")
                 sys.stdout.flush()
     finally:
         for process in trained.family():

@@ -1,9 +1,10 @@
 """The generation flow: new sounds from a model file or a registered model."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import Field
@@ -16,7 +17,7 @@ from distill.generation.production import Destination, produce
 from distill.generation.request import Request
 from distill.library.registry import resolve
 from distill.projects.project import find_project
-from flows.lifeline import tie
+from flows.lifeline import LocalFlow, end_with_worker
 from flows.stages import failed
 
 # One value, or one for each level.
@@ -26,7 +27,13 @@ TopP = Annotated[float, Field(gt=0, le=1)]
 MinP = Annotated[float, Field(ge=0, le=1)]
 
 
-@flow(name="generate", flow_run_name="{count} sounds from {model}", validate_parameters=True, persist_result=False)
+@partial(
+    LocalFlow,
+    name="generate",
+    flow_run_name="{count} sounds from {model}",
+    validate_parameters=True,
+    persist_result=False,
+)
 def generate(
     model: str,
     count: int = Field(4, ge=1, le=10_000),
@@ -67,7 +74,7 @@ def generate(
     Raises:
         DistillError: the model or a setting cannot be used, or a file is in the way.
     """
-    tie()
+    end_with_worker()
     project = find_project()
     try:
         folder = inside(project, output)

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,7 +19,7 @@ from distill.errors import DistillError, UsageError
 from distill.projects.project import find_project
 from distill.runs.dvc import reopen, stop_running
 from distill.runs.dvc_project import with_overrides
-from flows.lifeline import tie
+from flows.lifeline import LocalFlow, end_with_worker
 from flows.parameters import title_of
 from flows.stages import failed
 from flows.train import train
@@ -33,7 +34,7 @@ def _name() -> str:
     return " ".join([sounds, *(f"{name}={','.join(map(str, values))}" for name, values in settings.items())])
 
 
-@flow(name="sweep", flow_run_name=_name, validate_parameters=True, persist_result=False)
+@partial(LocalFlow, name="sweep", flow_run_name=_name, validate_parameters=True, persist_result=False)
 def sweep(
     settings: Settings, workers: int = 1, runner: Literal["threads", "dask"] = "threads"
 ) -> list[dict[str, Any]] | State[Any]:
@@ -51,7 +52,7 @@ def sweep(
         UsageError: a setting is wrong, before anything runs; or Dask is asked for and not installed.
         DistillError: every combination failed.
     """
-    tie()
+    end_with_worker()
     try:
         combinations = combine(settings)
         for overrides in combinations:

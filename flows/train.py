@@ -2,10 +2,11 @@
 
 import importlib
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -20,7 +21,7 @@ from distill.runs.held import RunLock
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.tracking.address import tracking_address, tracking_on
-from flows.lifeline import tie
+from flows.lifeline import LocalFlow, end_with_worker
 from flows.parameters import SECTIONS, DataParams, RunParams, given, title_of
 from flows.stages import failed, run_stage
 
@@ -39,7 +40,7 @@ def _name() -> str:
     return f"{sounds} {title_of(overrides)}".strip()
 
 
-@flow(name="train", flow_run_name=_name, validate_parameters=True, persist_result=False)
+@partial(LocalFlow, name="train", flow_run_name=_name, validate_parameters=True, persist_result=False)
 def train(
     data: DataParams | None = None,
     spectrogram: SpectrogramConfig | None = None,
@@ -61,7 +62,7 @@ def train(
     Raises:
         DistillError: parameters, sounds or files that cannot be used (the flow fails with its line).
     """
-    tie()
+    end_with_worker()
     logger = get_run_logger()
     project = find_project()
     overrides = given(

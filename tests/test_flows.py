@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from distill.artifact.model_file import read_manifest
 from distill.errors import UsageError
 from distill.params import listed_settings
+from flows.follow import MARK, SERVER
 from project_util import PROJECT, call, distill, make_project
 
 # Prefect's imports, on this Python.
@@ -185,38 +186,37 @@ def in_project(project: Path) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can hold a process by a descriptor")
-def test_a_process_ends_when_nobody_holds_the_pipe_of_its_follower() -> None:
-    follow = PROJECT / "flows" / "follow.py"
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as followed:
-        with subprocess.Popen([sys.executable, str(follow), str(followed.pid)], stdin=subprocess.PIPE) as follower:
+def test_a_temporary_server_ends_when_nobody_holds_the_pipe_of_its_follower() -> None:
+    def sleeper(mark: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(600)", SERVER], env={**os.environ, MARK: mark}
+        )
+
+    with sleeper("a run") as server, sleeper("another run") as other:
+        follow = [sys.executable, str(PROJECT / "flows" / "follow.py"), "a run"]
+        with subprocess.Popen(follow, stdin=subprocess.PIPE) as follower:
             with pytest.raises(subprocess.TimeoutExpired):
-                followed.wait(0.5)
+                server.wait(1.0)
             assert follower.stdin is not None
             follower.stdin.close()
-            assert followed.wait(60) == -signal.SIGTERM
+            assert server.wait(60) == -signal.SIGTERM
         assert follower.returncode == 0
-    # What has ended before it began is no trouble.
-    assert subprocess.run([sys.executable, str(follow), str(followed.pid)], input=b"").returncode == 0
+        assert other.poll() is None
+        other.kill()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can hold a process by a descriptor")
-def test_the_temporary_server_of_a_killed_flow_is_gone(tmp_path: Path) -> None:
+def test_the_temporary_server_of_a_flow_that_is_killed_at_once_is_gone(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     environment |= {"PYTHONPATH": str(project), "PREFECT_HOME": str(tmp_path / "prefect")}
-    with subprocess.Popen(
-        [sys.executable, "-c", "from flows.train import train; train()"], cwd=project, env=environment
-    ) as flow:
-        wait_for(
-            lambda: any("follow.py" in word for each in psutil.Process(flow.pid).children() for word in each.cmdline())
-        )
-        servers = [each for each in psutil.Process(flow.pid).children() if "uvicorn" in each.cmdline()]
-        assert servers
+    command = [sys.executable, "-c", "from flows.train import train; train()"]
+    with subprocess.Popen(command, cwd=project, env=environment) as flow:
+        children = psutil.Process(flow.pid).children
+        servers = wait_for(lambda: [each for each in children() if SERVER in each.cmdline()])
         flow.kill()
-    _, left = psutil.wait_procs(servers, timeout=15)
+    _, left = psutil.wait_procs(servers, timeout=30)
     assert not left
 
 
