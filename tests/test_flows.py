@@ -246,6 +246,7 @@ class TestServer:
         yield process, {"PREFECT_API_URL": f"{address}/api", "PREFECT_API_AUTH_STRING": login}
         process.send_signal(signal.SIGINT)
         process.wait(60)
+        process.stdout.close()
         with pytest.raises(URLError):
             urlopen(f"{address}/api/health", timeout=2)
 

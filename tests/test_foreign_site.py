@@ -39,7 +39,11 @@ WRITES = {
     "prefect": "/api/variables/",
     "mlflow": "/api/2.0/mlflow/experiments/create",
 }
-READS = {"page": "/api/runs", "prefect": "/api/admin/settings", "mlflow": "/api/2.0/mlflow/experiments/search"}
+READS = {
+    "page": "/api/runs",
+    "prefect": "/api/admin/settings",
+    "mlflow": "/api/2.0/mlflow/experiments/search?max_results=9",
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ def mlflow(project: Path) -> Iterator[Server]:
     pytest.importorskip("mlflow")
     port = free_port()
     with _started(project, "tracking", "open", "--port", str(port)) as process:
-        yield Server(port, process)
+        token = (project / ".distill" / "mlflow" / "token").read_text()
+        yield Server(port, process, {"Authorization": f"Bearer {token}"})
 
 
 @pytest.fixture
@@ -155,7 +160,7 @@ def test_no_other_site_can_write_or_read(name: str, origin: str, request: pytest
     assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.parametrize("name", ["page", "prefect"])
+@pytest.mark.parametrize("name", SERVERS)
 def test_whoever_has_no_token_is_told_nothing(name: str, request: pytest.FixtureRequest) -> None:
     server: Server = request.getfixturevalue(name)
     assert server.ask(READS[name], **server.login).status == 200
@@ -184,12 +189,14 @@ def test_the_token_is_the_same_after_a_restart(page: Server, project: Path) -> N
     assert len([each for each in (project / ".distill" / "ui").iterdir() if each.is_dir()]) == 1
 
 
-@pytest.mark.parametrize("name", ["page", "prefect"])
+@pytest.mark.parametrize("name", SERVERS)
 def test_secrets_stand_in_no_command_line_and_no_file_that_others_can_read(
     name: str, project: Path, request: pytest.FixtureRequest
 ) -> None:
     server: Server = request.getfixturevalue(name)
-    kept = {"page": ".distill/page/token", "prefect": ".distill/prefect/password"}[name]
+    kept = {"page": ".distill/page/token", "prefect": ".distill/prefect/password", "mlflow": ".distill/mlflow/token"}[
+        name
+    ]
     secret = (project / kept).read_text()
     processes = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
     assert not [each for each in processes if secret in " ".join(each.cmdline())]

@@ -37,7 +37,7 @@ def open_page(
     stderr.print(f"Starting MLflow's page on {shown(address)}")
 
     def show(page: str) -> None:
-        print_result([f"{page}/#/experiments/{experiment}/runs?compareRunsMode=CHART"], {}, as_json=False)
+        print_result([f"{page}#/experiments/{experiment}/runs?compareRunsMode=CHART"], {}, as_json=False)
         stderr.print("Ctrl-C ends it.")
 
     serve(folder, host=HOST, port=port, output=None if verbose else subprocess.DEVNULL, on_up=show)

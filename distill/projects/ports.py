@@ -4,7 +4,7 @@ import socket
 import subprocess
 import time
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from distill.errors import UsageError
 
@@ -26,7 +26,7 @@ def require_free(port: int, option: str = "--port") -> None:
             raise UsageError(f"port {port} is taken: choose another with {option}") from error
 
 
-def is_up(url: str, server: "subprocess.Popen[bytes]", seconds: float) -> bool:
+def is_up(url: str | Request, server: "subprocess.Popen[bytes]", seconds: float) -> bool:
     """Wait until a server answers at a URL; False: it ended before, or did not within that time."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and server.poll() is None:

@@ -21,6 +21,8 @@ SWITCH = "DISTILL_TRACKING"
 SQLITE = "sqlite:///"
 LOCK_SECONDS = 5.0
 ARTIFACTS = "mlartifacts"
+# How the process that starts MLflow's server hands over what its guard needs.
+PAGE_TOKEN, PAGE_PORT = "DISTILL_MLFLOW_TOKEN", "DISTILL_MLFLOW_PORT"
 # Where MLflow's database holds addresses of recorded files.
 ADDRESSES = (
     ("experiments", "artifact_location"),

@@ -6,32 +6,38 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import Request
 
 from distill.errors import TrackingError
 from distill.projects.ports import POLL_SECONDS, is_up
 from distill.runs.guard import release
-from distill.tracking.address import artifact_location, set_up_mlflow, tracking_address
+from distill.servers.secret import remembered
+from distill.tracking.address import PAGE_PORT, PAGE_TOKEN, artifact_location, set_up_mlflow, tracking_address
 
 START_SECONDS = 90.0
+TOKEN_FILE = Path(".distill") / "mlflow" / "token"
 
 
 def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Callable[[str], None]) -> None:
-    """Serve the page until somebody interrupts; `on_up` is told its URL once it answers.
+    """Serve the page until somebody interrupts; `on_up` is told its URL, with the token, once it answers.
 
     `output` is where the server's own lines go, as for `subprocess`. The server ends with this process, however that
     ends.
 
     Raises:
         TrackingError: the server does not start, or ended by itself.
+        StorageError: the project's token cannot be read or written.
     """
     set_up_mlflow()
+    token = remembered(project / TOKEN_FILE)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_address(project)]
     command += ["--default-artifact-root", artifact_location(project) or "", "--workers", "1"]
+    command += ["--app-name", "distill"]
     command += ["--host", host, "--port", str(port)]
     server = subprocess.Popen(
         [sys.executable, "-m", "distill.runs.guard", *command],
         # Its jobs are for language models, and take 0.7 GB.
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", PAGE_TOKEN: token, PAGE_PORT: str(port)},
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=output,
@@ -40,9 +46,10 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
     )
     try:
         url = f"http://{host}:{port}"
-        if not is_up(f"{url}/health", server, START_SECONDS):
+        health = Request(f"{url}/health", headers={"Authorization": f"Bearer {token}"})
+        if not is_up(health, server, START_SECONDS):
             raise TrackingError("MLflow's server did not start: distill tracking open -v shows what it says")
-        on_up(url)
+        on_up(f"{url}/?token={token}")
         while server.poll() is None:
             time.sleep(POLL_SECONDS)
         raise TrackingError("MLflow's server ended by itself: distill tracking open -v shows what it says")

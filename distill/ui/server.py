@@ -12,11 +12,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from distill.errors import StorageError
+from distill.servers.guard import Guard
 from distill.servers.secret import checked, remembered
 from distill.ui.api import add_api
 from distill.ui.app import build_app
 from distill.ui.context import Context, context_of
-from distill.ui.guard import Guard
 from distill.ui.kept import kept
 from distill.ui.media import add_media
 from distill.ui.start_api import add_start

@@ -1,4 +1,4 @@
-"""Who may talk to the page: whoever brings its token, as long as no other site sends them."""
+"""Who may talk to a server: whoever brings its token, as long as no other site sends them."""
 
 import asyncio
 import hmac
@@ -14,7 +14,7 @@ SCHEME = "bearer"
 REMEMBERED_SECONDS = 90 * 24 * 3600
 # How long a wrong token waits for its answer, one after the other.
 WRONG_SECONDS = 0.1
-# Inline scripts and styles are the page's framework's own; nothing may be fetched from anywhere else.
+# Inline scripts and styles are the frameworks' own; nothing may be fetched from anywhere else.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
@@ -30,7 +30,7 @@ class Guard:
     Args:
         app: what is guarded.
         token: what everybody must bring.
-        port: of the page; cookies are those of a host, whose pages each have their own.
+        port: of the server; cookies are those of a host, whose servers each have their own.
     """
 
     def __init__(self, app: ASGIApp, token: str, port: int) -> None:
@@ -62,7 +62,7 @@ class Guard:
         await self.app(scope, receive, send_guarded)
 
     def _answer(self, scope: Scope) -> Response | None:
-        """What is answered instead of the page; None: nothing stands against it."""
+        """What is answered instead of the server; None: nothing stands against it."""
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         # A websocket has no method; it can write as well.
@@ -75,7 +75,7 @@ class Guard:
             return self._let_in(scope["path"], {key: values for key, values in query.items() if key != "token"})
         if any(map(self._is_token, others)):
             return None
-        return PlainTextResponse("a token is needed: open the address that distill ui printed\n", 401)
+        return PlainTextResponse("a token is needed: open the address that distill printed\n", 401)
 
     def _given(self, scope: Scope) -> tuple[str, str, str]:
         """The tokens that a request brings in its address, its header and its cookie; "" where there is none."""
