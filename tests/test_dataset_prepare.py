@@ -1,6 +1,7 @@
 """Preparation: what is written, that it is accounted for, and that it is the same every time."""
 
 import json
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from distill.dataset.waveforms import waveforms
 from distill.errors import DataError, DistillError, StorageError
 from sounds_util import RATE, bad_folder, folder_of_tones, noise, save, tone
 
+children = multiprocessing.get_context("forkserver")
 CONFIG = SpectrogramConfig()
 PLAIN = DataConfig(speed_semitones=())
 OUTPUTS = ("mels.npy", "manifest.csv", "segments.csv", "summary.json", "thumbnails.json")
@@ -253,6 +255,36 @@ def test_files_whose_names_differ_in_composition_alone_are_kept_apart(tmp_path: 
     assert len(thumbnails) == 3
     made = [waveforms(dataset, tmp_path / "in", split, tmp_path) for split in (TRAIN, VALIDATION)]
     assert sorted(length for each in made for length in each.lengths) == [19_200, 24_000, 28_800]
+
+
+def _peaks_of(folder: Path, queue: "multiprocessing.SimpleQueue[tuple[float, float]]") -> None:
+    """MiB at most after preparing, and after making waveforms as well."""
+
+    def peak() -> float:
+        status = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+
+    prepare(folder / "in", folder / "out", PLAIN, CONFIG, 0, workers=2)
+    prepared = peak()
+    waveforms(PreparedDataset(folder / "out"), folder / "in", TRAIN, folder / "waves")
+    queue.put((prepared, peak()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
+def test_memory_does_not_grow_with_the_length_of_the_sounds(tmp_path: Path) -> None:
+    peaks = []
+    for minutes in (0.5, 8):
+        folder = tmp_path / str(minutes)
+        save(folder / "in" / "sound.wav", np.tile(noise(30.0), round(2 * minutes)))
+        save(folder / "in" / "other.wav", np.tile(noise(30.0, 1), round(2 * minutes)))
+        queue = children.SimpleQueue()
+        child = children.Process(target=_peaks_of, args=(folder, queue))
+        child.start()
+        peaks.append(queue.get())
+        child.join()
+    # Each of both holds 80 MiB of samples more at its own rate, half of that again when resampled.
+    for short, long in zip(*peaks, strict=True):
+        assert long - short < 60, peaks
 
 
 def test_a_sound_that_is_read_in_blocks_is_prepared_as_a_whole_one(tmp_path: Path) -> None:

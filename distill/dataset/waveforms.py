@@ -1,6 +1,6 @@
 """The sounds of a prepared dataset as waveforms, for what learns from more than spectrograms."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from distill.errors import ArtifactError, DataError
 from distill.files import read_json, write_json
 
 SCHEMA = 1
+
+Tell = Callable[[int, int], None]
 
 
 class Waveforms:
@@ -51,6 +53,7 @@ def waveforms(
     *,
     variants: bool = False,
     most_seconds: float = 4 * 3600.0,
+    tell: Tell = lambda _done, _total: None,
 ) -> Waveforms:
     """The dataset's waveforms at its sample rate, each with a peak of 1, in the order of the segments.
 
@@ -64,6 +67,7 @@ def waveforms(
         folder: where they are kept, and no others.
         variants: also the variants at other speeds.
         most_seconds: bound on the disk that they take, in s of sound.
+        tell: told how many of how many have been made; it may raise to interrupt.
 
     Raises:
         DataError: a sound has gone or cannot be read any more.
@@ -75,7 +79,7 @@ def waveforms(
         most = round(most_seconds * dataset.spectrogram.sample_rate)
         with writing_rows(samples, "<f4") as writer:
             lengths: list[int] = []
-            for spool in _made(dataset, source, split, variants):
+            for spool in _made(dataset, source, split, folder, variants, tell):
                 if not lengths or writer.count + len(spool) <= most:
                     writer.append(spool)
                     lengths.append(len(spool))
@@ -87,21 +91,25 @@ def waveforms(
         raise ArtifactError(f"{samples} is damaged: remove {folder}, it is made again") from error
 
 
-def _made(dataset: PreparedDataset, source: Path, split: str, variants: bool) -> Iterator[Spool]:
+def _made(
+    dataset: PreparedDataset, source: Path, split: str, folder: Path, variants: bool, tell: Tell
+) -> Iterator[Spool]:
     found = {each.name: each for each in find_files(source)}
     rows = dataset.segments_of(split)
     if variants:
         rows += sorted(set(dataset.segments_of(split, variants=True)) - set(rows))
-    for row in rows:
+    for done, row in enumerate(rows):
+        tell(done, len(rows))
         name = dataset.segment_name(row)
         if name not in found:
             raise DataError(f"{source / name} has gone since it was prepared: run the stage prepare again")
-        yield _segment(dataset, row, found[name])
+        yield _segment(dataset, row, found[name], folder)
+    tell(len(rows), len(rows))
 
 
-def _segment(dataset: PreparedDataset, row: int, found: Found) -> Spool:
+def _segment(dataset: PreparedDataset, row: int, found: Found, folder: Path) -> Spool:
     facts = dataset.segments.iloc[row]
-    examined = examine(found)
+    examined = examine(found, folder=folder)
     if examined.mono is None:
         raise DataError(f"{found.path} cannot be read any more: run the stage prepare again")
     rate, config = examined.report.sample_rate, dataset.spectrogram
@@ -110,7 +118,7 @@ def _segment(dataset: PreparedDataset, row: int, found: Found) -> Spool:
     start = float(facts["start_seconds"])
     seconds = int(facts["frames"]) * speed * config.hop_length / config.sample_rate
     end = None if facts["at_end"] else round((start + seconds) * rate)
-    spool = Spool()
+    spool = Spool(folder=folder)
     for part in Resampled(examined.mono, rate * speed, config.sample_rate, round(start * rate), end).parts():
         spool.add(part)
     return spool

@@ -1,5 +1,6 @@
 """Stage train_vocoder, off by default: sounds and the VQ-VAE's reconstructions of them become a trained vocoder."""
 
+import shutil
 from typing import Any
 
 from distill.artifact.manifest import VocoderArchitecture, VocoderMetadata
@@ -7,7 +8,7 @@ from distill.artifact.model_file import read_model
 from distill.artifact.vocoder_file import VocoderFile, write_vocoder
 from distill.configs import VocoderConfig
 from distill.dataset.store import PreparedDataset
-from distill.live.events import StageStarted
+from distill.live.events import Progress, StageStarted
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, state_key, write_history, write_report
 
@@ -55,8 +56,14 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
     values = config.model_dump(mode="json", exclude={"inverse"})
     key = state_key(CODE_VERSIONS[STAGE], values, vars(runtime), dataset.digest, model.digest)
     state = workspace.state(STAGE, key)
-    training = waveforms(dataset, source, "train", state / "waveforms", variants=True)
-    held_out = waveforms(dataset, source, "validation", state / "waveforms")
+    kept = state / "waveforms"
+
+    def tell(done: int, count: int) -> None:
+        call.stop.check()
+        call.emit(Progress(STAGE, done, count, "waveforms"))
+
+    training = waveforms(dataset, source, "train", kept, variants=True, tell=tell)
+    held_out = waveforms(dataset, source, "validation", kept, tell=tell)
     task = VocoderTask(training, held_out, vqvae, config, dataset.spectrogram, runtime)
     checkpoints = Checkpoints(state, keep=config.max_checkpoints)
     trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop)
@@ -70,6 +77,7 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
     digest = write_vocoder(workspace.vocoder, VocoderFile(architecture, metadata, inverse, model.digest, trained.state))
     write_history(workspace, STAGE, trained.history)
     best = trained.history[trained.best_epoch - 1]
+    shutil.rmtree(kept, ignore_errors=True)
     return write_report(
         workspace,
         STAGE,
