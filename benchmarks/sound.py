@@ -33,6 +33,7 @@ from distill.dataset.walk import find_files
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
 from distill.models.stft_losses import multi_resolution
+from distill.params import Params, with_settings
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call
 from measures import distances
@@ -64,7 +65,6 @@ COLUMNS = [
 ]
 # An attack is where a sound first reaches this share of its peak.
 _ATTACK = 0.05
-_CONFIG = SpectrogramConfig()
 
 # From a log mel `[n_mels, frames]` to one that is inverted, and the gain of what comes of it.
 Way = Callable[[Tensor], tuple[Tensor, float]]
@@ -75,30 +75,31 @@ def main() -> None:
     options.add_argument("--sets", nargs="+", default=["kit", "mixed", "tabla"], help="folders of sounds")
     options.add_argument("--seeds", type=int, default=3, help="seeds 0 to n-1, each with its own split; 0: no codec")
     options.add_argument("--mos", action="store_true", help="ViSQOL's mean opinion score, which takes its time")
+    options.add_argument("--set", action="append", default=[], help="section.key=value, as in the command")
     args = options.parse_args()
-    args.set = []
+    config = with_settings(Params(), args.set).spectrogram
     torch.set_num_threads(args.threads)
     report, rows = Report(args), list[list[Any]]()
     for name in args.sets:
         if not args.seeds:
             paths = [found.path for found in find_files(sounds(name))]
-            found = _sounds(paths[:4] if args.quick else paths)
-            rows.append([f"{name}: true mel", *_figures(found, _as_it_is, mos=args.mos)])
+            found = _sounds(paths[:4] if args.quick else paths, config)
+            rows.append([f"{name}: true mel", *_figures(found, _as_it_is, config, mos=args.mos)])
         for seed in range(1 if args.quick and args.seeds else args.seeds):
-            rows += _through_codec(name, seed, args)
-    report.show(COLUMNS, rows)
+            rows += _through_codec(name, seed, args, config)
+    report.show(COLUMNS, rows, settings={"set": args.set})
 
 
-def _through_codec(name: str, seed: int, args: argparse.Namespace) -> Iterator[list[Any]]:
+def _through_codec(name: str, seed: int, args: argparse.Namespace, config: SpectrogramConfig) -> Iterator[list[Any]]:
     with tempfile.TemporaryDirectory() as folder:
         workspace = prepared(Path(folder), name, seed, args)
         run_stage("train_vqvae", Call(workspace, Listeners(), StopRequest()))
         torch.use_deterministic_algorithms(False)
-        codec = Codec(build_networks(read_model(workspace.vqvae), workspace.vqvae).vqvae, _CONFIG)
-        found = _sounds(held_out(PreparedDataset(workspace.prepared), name))
+        codec = Codec(build_networks(read_model(workspace.vqvae), workspace.vqvae).vqvae, config)
+        found = _sounds(held_out(PreparedDataset(workspace.prepared), name), config)
     ways: dict[str, Way] = {"true mel": _as_it_is, "codec": lambda mel: _rebuilt(codec, mel)}
     for label, way in ways.items():
-        yield [f"{name} {seed}: {label}", *_figures(found, way, mos=args.mos)]
+        yield [f"{name} {seed}: {label}", *_figures(found, way, config, mos=args.mos)]
 
 
 def _as_it_is(log_mel: Tensor) -> tuple[Tensor, float]:
@@ -111,32 +112,32 @@ def _rebuilt(codec: Codec, log_mel: Tensor) -> tuple[Tensor, float]:
     return torch.from_numpy(rebuilt), 10 ** (codec.lost_db(log_mel.numpy(), grid) / 20)
 
 
-def _sounds(paths: list[Path]) -> list[np.ndarray]:
+def _sounds(paths: list[Path], config: SpectrogramConfig) -> list[np.ndarray]:
     """Beginnings of sounds, of whole hops; unreadable and silent ones are left out."""
     made = []
     for path in paths:
         try:
-            samples = to_mono(read_sound(path), _CONFIG.sample_rate)[: int(MOST_SECONDS * _CONFIG.sample_rate)]
+            samples = to_mono(read_sound(path), config.sample_rate)[: int(MOST_SECONDS * config.sample_rate)]
         except SoundError:
             continue
         peak = np.abs(samples).max(initial=0.0)
         if peak >= SILENCE_PEAK:
-            made.append(np.pad(samples / np.float32(peak), (0, -len(samples) % _CONFIG.hop_length)))
+            made.append(np.pad(samples / np.float32(peak), (0, -len(samples) % config.hop_length)))
     return made
 
 
-def _figures(found: list[np.ndarray], way: Way, *, mos: bool) -> list[Any]:
-    rate, hop, transform = _CONFIG.sample_rate, _CONFIG.hop_length, MelTransform(_CONFIG)
+def _figures(found: list[np.ndarray], way: Way, config: SpectrogramConfig, *, mos: bool) -> list[Any]:
+    rate, hop, transform = config.sample_rate, config.hop_length, MelTransform(config)
 
     def back(samples: np.ndarray) -> np.ndarray:
         log_mel, gain = way(transform.log_mel(torch.from_numpy(samples)))
-        made: np.ndarray = griffin_lim(log_mel[None], _CONFIG)[0].numpy()
+        made: np.ndarray = griffin_lim(log_mel[None], config)[0].numpy()
         return made * np.float32(gain)
 
     def buzz(samples: np.ndarray) -> float:
         return modulation(samples, rate, rate / hop)
 
-    score = _scorer() if mos else None
+    score = _scorer(rate) if mos else None
     buzzes, apart, echoes, others, scores = [], [], [], [], []
     for index, samples in enumerate(found):
         made = back(samples)
@@ -163,12 +164,11 @@ def _figures(found: list[np.ndarray], way: Way, *, mos: bool) -> list[Any]:
     ]
 
 
-def _scorer() -> Callable[[np.ndarray, np.ndarray], float]:
+def _scorer(rate: int) -> Callable[[np.ndarray, np.ndarray], float]:
     from visqol import VisqolApi
 
     api = VisqolApi()
     api.create(mode="audio")
-    rate = _CONFIG.sample_rate
 
     def score(original: np.ndarray, made: np.ndarray) -> float:
         ready = [
