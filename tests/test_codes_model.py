@@ -315,6 +315,17 @@ def test_real_sounds_go_there_and_back() -> None:
         assert isinstance(SetCode(selection=EVERYTHING, code=0).apply(found), CodeGrid)
 
 
+@pytest.mark.parametrize("over_db", [-3.0, 0.0, 3.0])
+def test_single_peaks_do_not_make_a_decoded_sound_softer(over_db: float) -> None:
+    made = np.random.default_rng(0).normal(0, 0.05, 48_000).astype(np.float32)
+    made[20_000] = 10 ** (over_db / 20)
+    source = replace(grid(4).source, gain_db=0.0)  # type: ignore[type-var]
+    heard = as_source(model(), replace(grid(4), source=source), made)
+    level = 10 * np.log10(np.square(heard).mean() / np.square(made[: len(heard)]).mean())
+    assert abs(level) < 0.1
+    assert np.abs(heard).max() < 1.0
+
+
 def test_a_model_whose_networks_are_damaged_says_so() -> None:
     broken = CodesModel(model().codec, IDENTITY, Networks(model().codec.vqvae, None, Path("x.distill")))
     with pytest.raises(ArtifactError, match=r"x\.distill has no prior"):

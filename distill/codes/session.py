@@ -108,7 +108,7 @@ class EditSession:
             return None
         first = max(0, self.changed[0] - _AROUND)
         last = min(len(self.grid), self.changed[1] + _AROUND, first + _MOST_HEARD)
-        return at_source_level(self.grid, hear(self.model, self.grid, Selection(columns=(first, last))))
+        return at_source_level(self.model, self.grid, hear(self.model, self.grid, Selection(columns=(first, last))))
 
     def hear(self, selection: Selection) -> Samples:
         """The selected cells alone, `[n]`, loud enough to be heard.
