@@ -18,6 +18,7 @@ from distill.codec.load import build_networks, load_codec, load_prior
 from distill.configs import STRIDE
 from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, DataError
+from distill.models.edges import Edges
 from distill.models.grid import (
     CONTEXT_COLUMNS,
     PIECE_COLUMNS,
@@ -212,12 +213,15 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         build_networks(model, path, prior_config=config, prior_state=artifact_example.prior_state())
 
 
-def test_a_file_need_not_say_how_short_a_sound_can_be(tmp_path: Path) -> None:
+def test_a_file_need_not_say_how_sounds_begin_and_end(tmp_path: Path) -> None:
     path = write_example(tmp_path / "a.distill")
     model = read_model(path)
-    state = {name: tensor for name, tensor in (model.prior_state or {}).items() if name != "shortest_columns"}
+    unsaid = ("shortest_columns", "limits")
+    state = {name: tensor for name, tensor in (model.prior_state or {}).items() if name not in unsaid}
     write_model(path, model.manifest, model.vqvae_state, state)
-    assert int(load_prior(path).shortest_columns) == 1
+    found = load_prior(path)
+    assert int(found.shortest_columns) == 1
+    assert found.edges == Edges()
 
 
 def test_damaged_weights_are_named_on_decoding() -> None:

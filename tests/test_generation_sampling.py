@@ -1,5 +1,6 @@
 """Drawing codes: what the settings mean, and that a sound depends on its seed alone."""
 
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from distill.errors import DistillError, UsageError
 from distill.generation.choice import SamplingConfig, choose
 from distill.generation.drawing import FREE, draw
 from distill.generation.sampling import draw_codes, sample_codes, sample_sequences
+from distill.models.edges import LAST_COLUMNS, ColumnLevels, Edges
 from distill.models.incremental import ReadablePrior
 from distill.models.prior import CodePrior
 
@@ -103,6 +105,65 @@ def test_sounds_of_which_nothing_is_heard_are_passed_over() -> None:
     (silent,) = sample_codes(model, columns=columns, seeds=[4], given=all_sounds[1], heard=lambda grid: False)
     assert np.array_equal(silent[:1], all_sounds[1])
     assert len(silent) == columns
+
+
+def levels(grid: np.ndarray) -> ColumnLevels:
+    """As if the first code of a column were its level, and the last one that of its end."""
+    assert 1 <= len(grid) <= LAST_COLUMNS
+    return ColumnLevels(grid[:, 0, 0].astype(float), grid[:, -1, -1].astype(float))
+
+
+def limited(model: CodePrior, **edges: float) -> CodePrior:
+    model.limits.copy_(torch.tensor(astuple(Edges(**edges))))
+    return model
+
+
+def test_sounds_begin_go_on_and_end_within_the_limits_that_the_prior_knows() -> None:
+    seeds, natural = list(range(20)), {"columns": 14, "natural": True}
+    model = prior(end_bias=2.0)
+    before = sample_codes(model, seeds=seeds, **natural)
+    after = sample_codes(
+        limited(model, softest_start=6.0, greatest_rise=4.0, loudest_end=7.0), seeds=seeds, levels=levels, **natural
+    )
+    for grid in after:
+        peaks = grid[:, 0, 0]
+        assert peaks[0] >= 6
+        assert (peaks[1:] <= np.minimum.accumulate(peaks)[:-1] + 4).all()
+        assert len(grid) == 14 or grid[-1, -1, -1] <= 7
+    assert any(len(grid) < 14 for grid in after)
+    assert not equal(before, after)
+    # Each is the same alone.
+    assert equal(after, [sample_codes(model, seeds=[seed], levels=levels, **natural)[0] for seed in seeds])
+
+
+def test_who_keeps_the_limits_anyway_is_what_it_was() -> None:
+    model, seeds = prior(), list(range(20))
+    before = sample_codes(model, columns=9, seeds=seeds)
+    after = sample_codes(limited(model, softest_start=6.0), columns=9, seeds=seeds, levels=levels)
+    kept = [bool(grid[0, 0, 0] >= 6) for grid in before]
+    assert 0 < sum(kept) < len(seeds)
+    assert [np.array_equal(*each) for each in zip(before, after, strict=True)] == kept
+    assert equal(before, sample_codes(model, columns=9, seeds=seeds))
+
+
+def test_columns_keep_the_probabilities_that_they_have_among_those_that_fit() -> None:
+    model, seeds = limited(prior(), softest_start=7.0), list(range(400))
+    drawn = sample_codes(model, columns=1, seeds=seeds, config=SamplingConfig(top_p=1.0), levels=levels)
+    logits = model(torch.zeros(1, 0, dtype=torch.int64), torch.ones(1, dtype=torch.bool))[0, 0, :SIZE].detach()
+    expected = logits.double()[7:].softmax(-1).numpy()
+    counts = np.bincount([grid[0, 0, 0] - 7 for grid in drawn], minlength=len(expected))
+    assert np.abs(counts / len(seeds) - expected).max() < 0.1
+
+
+def test_a_prior_of_which_nothing_fits_is_not_asked_forever() -> None:
+    model = limited(prior(), softest_start=99.0)
+    (grid,) = sample_codes(model, columns=3, seeds=[1], levels=levels)
+    assert grid.shape == (3, BANDS, LEVELS)
+    greedy = SamplingConfig(temperature=0.0)
+    assert equal(*(sample_codes(model, columns=3, seeds=[1], config=greedy, levels=each) for each in (levels, None)))
+    # What is given has begun.
+    given = np.zeros((1, BANDS, LEVELS), np.int64)
+    assert equal(*(sample_codes(model, columns=3, seeds=[1], given=given, levels=each) for each in (levels, None)))
 
 
 def test_a_longer_sound_begins_like_the_shorter_one() -> None:

@@ -73,6 +73,21 @@ def test_reading_code_by_code_gives_the_logits_of_the_whole(at_start: bool, give
         torch.testing.assert_close(read_on, whole[:, given_codes:], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("hidden", [32, 512], ids=["numpy", "torch"])
+def test_a_reader_that_goes_back_reads_as_if_nothing_had_been_read_since(hidden: int) -> None:
+    model, tokens, others = prior(hidden=hidden), codes(3, 3 * COLUMN).numpy(), codes(3, 3 * COLUMN, seed=2).numpy()
+    reader = CodeReader(ReadablePrior(model), 3)
+    before = reader.start(tokens[:, :COLUMN], at_start=True)
+    place = reader.place()
+    once = [reader.step(tokens[:, at]) for at in range(COLUMN, 3 * COLUMN)]
+    for _ in range(2):
+        assert np.array_equal(reader.back(place), before)
+        for at in range(COLUMN, 2 * COLUMN + 1):
+            reader.step(others[:, at])
+    reader.back(place)
+    assert np.array_equal([reader.step(tokens[:, at]) for at in range(COLUMN, 3 * COLUMN)], once)
+
+
 def test_more_codes_than_the_context_are_refused() -> None:
     with pytest.raises(ValueError, match="8 columns"):
         prior()(codes(1, 8 * COLUMN + LEVELS), torch.ones(1, dtype=torch.bool))

@@ -1,6 +1,6 @@
 """What the prior learns from: the code grids of whole sounds, cut into columns in one way or in several."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,12 @@ import torch
 
 from distill.artifact.model_file import read_model
 from distill.audio.augment import augment
+from distill.audio.mel import MelTransform
 from distill.codec.load import build_networks
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
-from distill.models.grid import encode_grid
+from distill.models.edges import Edges, column_levels, edges_of
+from distill.models.grid import decode_grid, encode_grid
 from distill.models.prior import IGNORED
 from distill.models.sequences import collate
 from distill.models.vqvae import ConvVQVAE
@@ -93,6 +95,23 @@ def test_a_training_notes_how_short_its_sounds_are(trained: Trained) -> None:
     cut.codes.train.at_end = np.zeros_like(cut.codes.train.at_end)
     cut.start()
     assert int(cut.model.shortest_columns) == 1
+
+
+def test_a_training_notes_how_its_sounds_begin_go_on_and_end(trained: Trained) -> None:
+    dataset, vqvae, _ = trained
+    cut, levels = task(trained, CUTS), []
+    for row in dataset.segments_of("train", variants=False):
+        grid = encode_grid(vqvae, torch.from_numpy(dataset.segment(row))[None])
+        levels.append(column_levels(decode_grid(vqvae, grid)[0], MelTransform(dataset.spectrogram)))
+    assert cut.model.edges == Edges()
+    cut.start()
+    expected = edges_of([each.peaks for each in levels], [float(each.ends[-1]) for each in levels])
+    assert astuple(cut.model.edges) == pytest.approx(astuple(expected), abs=1e-3)
+    # Of what neither begins nor ends nothing is known.
+    unknown, sounds = task(trained, CUTS), cut.codes.train
+    unknown.codes.train.at_start = unknown.codes.train.at_end = np.zeros_like(sounds.at_end)
+    unknown.start()
+    assert unknown.model.edges == Edges()
 
 
 def test_copies_are_changed_each_in_its_own_way_and_marked(trained: Trained) -> None:

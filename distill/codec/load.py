@@ -108,8 +108,9 @@ def _prior(
     vqvae = model.manifest.vqvae_config
     if (prior.codebook_size, prior.num_quantizers) != (vqvae.codebook_size, vqvae.num_quantizers):
         raise ArtifactError(f"{path}: the prior was trained on the codes of another model; train the prior again")
-    # A file that does not say how short a sound can be leaves it open.
-    _fill(prior, {"shortest_columns": torch.ones((), dtype=torch.int64), **state}, path)
+    # A file that does not say how sounds begin and end leaves it open.
+    unsaid = {name: prior.state_dict()[name] for name in ("shortest_columns", "limits")}
+    _fill(prior, {**unsaid, **state}, path)
     return prior.eval()
 
 

@@ -1,7 +1,7 @@
 """Sounds drawn side by side from a prior, code by code."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +9,20 @@ import numpy.typing as npt
 
 from distill.errors import ArtifactError, UsageError
 from distill.generation.choice import Floats, LevelSettings, SamplingConfig, choose, ends
-from distill.models.incremental import CodeReader, Logits, ReadablePrior
+from distill.models.edges import LAST_COLUMNS, ColumnLevels, Edges
+from distill.models.incremental import CodeReader, Logits, Place, ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
 from distill.models.sequences import kept_columns
 
+# A column that does not fit the prior's edges is drawn anew so often: a prior that knows little else is left to it.
+MOST_TRIES = 16
 # Marks a code that is to be drawn, in a grid of given ones.
 FREE = -1
 
 Grid = npt.NDArray[np.int64]
+# The levels of the last column of a grid `[n, bands, levels]`, which has LAST_COLUMNS or all.
+Levels = Callable[[Grid], ColumnLevels]
 # A number of columns for each of several sounds.
 Columns = npt.NDArray[np.int64]
 
@@ -41,6 +46,7 @@ def draw(
     config: SamplingConfig | None,
     given: Grid | None = None,
     from_start: bool = True,
+    levels: Levels | None = None,
     step: Callable[[], None] = lambda: None,
 ) -> list[Drawn]:
     """A sound for each seed, of so many wanted columns, or of fewer where it ends after at most `last_ends`.
@@ -55,6 +61,10 @@ def draw(
     if prior.training:
         raise ValueError("a prior in training mode would sample with dropout")
     settings = (config or SamplingConfig()).of_levels(prior.num_quantizers)
+    # How a given sound began is not known, and without chance the same would come again.
+    unlimited = prior.edges == Edges()
+    if unlimited or given is not None or not from_start or all(each.greedy for each in settings):
+        levels = None
     fixed = np.full((columns, prior.bands, prior.num_quantizers), FREE)
     if given is not None:
         fixed[: len(given)] = given
@@ -63,7 +73,8 @@ def draw(
         rows = slice(first, first + MOST_ROWS)
         # What is not finite is looked for where codes are chosen.
         with np.errstate(invalid="ignore", over="ignore"):
-            drawn += _Round(readable, seeds[rows], settings).run(fixed, wanted[rows], last_ends[rows], from_start, step)
+            round_ = _Round(readable, seeds[rows], settings, levels)
+            drawn += round_.run(fixed, wanted[rows], last_ends[rows], from_start, step)
     return drawn
 
 
@@ -76,14 +87,23 @@ def window_columns(prior: CodePrior) -> int:
 class _Round:
     """Sounds that are drawn side by side, code by code."""
 
-    def __init__(self, readable: ReadablePrior, seeds: Sequence[int], settings: Sequence[LevelSettings]) -> None:
+    def __init__(
+        self,
+        readable: ReadablePrior,
+        seeds: Sequence[int],
+        settings: Sequence[LevelSettings],
+        levels: Levels | None,
+    ) -> None:
         self.readable, self.prior = readable, readable.prior
-        self.settings = settings
+        self.settings, self.levels, self.edges = settings, levels, readable.prior.edges
         self.sounds = len(seeds)
         self.generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
         # One for each code of a column, and one for its end.
         self.uniform = np.zeros((len(seeds), self.prior.column_tokens + 1))
         self.window = window_columns(self.prior)
+        # Of each sound the last column and its end, and the softest column: with nothing known all fits.
+        self.peak_db, self.softest_db = np.full((2, len(seeds)), np.inf)
+        self.end_db = np.full(len(seeds), -np.inf)
 
     def run(
         self, fixed: Grid, wanted_columns: Columns, last_ends: Columns, from_start: bool, step: Callable[[], None]
@@ -111,28 +131,62 @@ class _Round:
             if held == self.window:
                 held = kept_columns(self.window)
                 logits = self._start(reader, codes, column, held, from_start)
-            for row, generator in enumerate(self.generators):
-                self.uniform[row] = generator.random(per_column + 1)
-            for place in range(per_column):
-                values = self._values(logits)
-                slot = column * per_column + place
-                if place == 0:
-                    if earliest_end <= column <= last_end and slot > last_given:
-                        ended = ends(values, self.uniform[:, per_column], self.settings[0])
-                        lengths[ended & (column <= last_ends) & (column < lengths)] = column
-                    if lengths.max() <= column:
-                        return self._drawn(codes, lengths, scores)
-                if wanted[slot] == FREE:
-                    # Sounds that have ended go on with codes that nobody will hear.
-                    settings = self.settings[place % prior.num_quantizers]
-                    codes[:, slot] = choose(values[:, : prior.end], self.uniform[:, place], settings)
-                else:
-                    scores += _log_probability(values[:, : prior.end], int(wanted[slot]))
-                last = place == per_column - 1
-                if not last or (held + 1 < self.window and column + 1 < columns):
-                    logits = reader.step(codes[:, slot])
+            self._draw_numbers(range(self.sounds))
+            if earliest_end <= column <= last_end and column * per_column > last_given:
+                ended = ends(self._values(logits), self.uniform[:, per_column], self.settings[0])
+                ended &= self.end_db <= self.edges.loudest_end
+                lengths[ended & (column <= last_ends) & (column < lengths)] = column
+            if lengths.max() <= column:
+                break
+            part, own = codes[:, column * per_column :][:, :per_column], wanted[column * per_column :][:per_column]
+            before = reader.place()
+            self._column(reader, logits, part, own, scores)
+            if self.levels:
+                self._fit(reader, before, codes, column, np.flatnonzero(column < lengths).tolist())
             held += 1
+            if held < self.window and column + 1 < columns:
+                logits = reader.step(part[:, -1])
         return self._drawn(codes, lengths, scores)
+
+    def _draw_numbers(self, rows: Iterable[int]) -> None:
+        for row in rows:
+            self.uniform[row] = self.generators[row].random(self.prior.column_tokens + 1)
+
+    def _column(self, reader: CodeReader, logits: Logits, part: Grid, wanted: Grid, scores: Floats) -> None:
+        """Draw the FREE ones of a column `[sounds, codes]`, all but the last of which are read."""
+        end, levels = self.prior.end, self.prior.num_quantizers
+        for place, code in enumerate(wanted):
+            values = self._values(logits if not place else reader.step(part[:, place - 1]))[:, :end]
+            if code == FREE:
+                # Sounds that have ended go on with codes that nobody will hear.
+                part[:, place] = choose(values, self.uniform[:, place], self.settings[place % levels])
+            else:
+                scores += _log_probability(values, int(code))
+
+    def _fit(self, reader: CodeReader, before: Place, codes: Grid, column: int, rows: list[int]) -> None:
+        """Draw a column of some sounds anew until it fits the prior's edges.
+
+        What comes has the prior's probabilities among all columns that fit. `before` is where the column begins.
+        """
+        per_column = self.prior.column_tokens
+        part = codes[:, column * per_column :][:, :per_column]
+        for left in reversed(range(MOST_TRIES)):
+            rows = [row for row in rows if not self._fits(row, codes[row, : (column + 1) * per_column])]
+            if not rows or not left:
+                break
+            # From the same numbers the others come again.
+            self._draw_numbers(rows)
+            self._column(reader, reader.back(before), part, np.full(per_column, FREE), np.zeros(self.sounds))
+        np.minimum(self.softest_db, self.peak_db, out=self.softest_db)
+
+    def _fits(self, row: int, codes: Grid) -> bool:
+        """Whether the last column of a sound fits the prior's edges; its levels are noted."""
+        assert self.levels
+        grid = codes.reshape(-1, self.prior.bands, self.prior.num_quantizers)
+        found = self.levels(grid[-LAST_COLUMNS:])
+        self.peak_db[row], self.end_db[row] = found.peaks[-1], found.ends[-1]
+        starts = len(grid) > 1 or self.peak_db[row] >= self.edges.softest_start
+        return bool(starts and self.peak_db[row] <= self.softest_db[row] + self.edges.greatest_rise)
 
     def _start(self, reader: CodeReader, codes: Grid, column: int, held: int, from_start: bool) -> Logits:
         per_column = self.prior.column_tokens

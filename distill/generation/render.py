@@ -16,6 +16,7 @@ from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, UsageError
 from distill.generation.choice import SamplingConfig
 from distill.generation.sampling import sample_codes
+from distill.models.edges import ColumnLevels, column_levels
 from distill.models.grid import CONTEXT_COLUMNS
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
@@ -27,9 +28,8 @@ LOUDEST_DB = -0.1
 # Three of 192 new tabla strokes had peaks 30 to 35 dB below full scale, and were strokes like the others. What is much
 # softer is nearly silence, a few codes above the spectrogram's floor.
 MAX_GAIN_DB = 24.0
-# A small prior may draw the code of silence in every band: an eighth of the sounds of the bundled model. Nothing is
-# heard of what has not begun within so many seconds, or stays within 20 dB above the floor.
-HEARD_SECONDS, AUDIBLE = 2.0, 100.0
+# Nothing is heard of what has not begun within so many seconds, or stays below this mel power.
+HEARD_SECONDS, AUDIBLE_DB = 2.0, 0.0
 # A sound that is cut off while it is loud would end with a click.
 FADE_SECONDS = 0.01
 MAX_SECONDS = 3600.0
@@ -172,16 +172,21 @@ def sample_grids(
             config=config,
             natural=natural,
             heard=partial(audible, generator.codec),
+            levels=partial(levels_of, generator.codec),
             step=step,
         )
         yield from zip(chosen, grids, strict=True)
 
 
 def audible(codec: Codec, grid: Grid) -> bool:
-    """Whether anything in the first 2 s rises above the spectrogram's floor by more than a breath."""
+    """Whether anything in the first 2 s is more than a breath."""
     first = grid[: codec.columns_of(codec.samples_of(HEARD_SECONDS))]
-    log_mel = torch.from_numpy(codec.decode_log_mel(first)).to(codec.device)
-    return float(codec.mel.to_power(log_mel).max()) > AUDIBLE * codec.mel.floor
+    return float(levels_of(codec, first).peaks.max()) > AUDIBLE_DB
+
+
+def levels_of(codec: Codec, grid: Grid) -> ColumnLevels:
+    """The levels of a grid's columns."""
+    return column_levels(torch.from_numpy(codec.decode_log_mel(grid)), codec.mel)
 
 
 def waveform_blocks(generator: Generator, grid: Grid, samples: int) -> Iterator[Samples]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from distill.generation.choice import SamplingConfig
-from distill.generation.drawing import Drawn, Grid, draw, window_columns
+from distill.generation.drawing import Drawn, Grid, Levels, draw, window_columns
 from distill.models.incremental import ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
@@ -28,6 +28,7 @@ def sample_codes(
     given: Grid | None = None,
     from_start: bool = True,
     heard: Heard | None = None,
+    levels: Levels | None = None,
     device: torch.device | str | None = None,
     step: Callable[[], None] = lambda: None,
 ) -> list[Grid]:
@@ -46,6 +47,7 @@ def sample_codes(
         given: the first codes, `[n, bands, levels]`, FREE where they are to be drawn; n may be 0 to `columns`.
         from_start: whether the first column is the sound's true beginning.
         heard: whether anything of a new sound is heard; one of which nothing is, is passed over.
+        levels: tells the levels of a new sound's columns, which then keep the prior's edges.
         device: the prior is moved there; by default it stays where it is.
         step: called before each column is drawn; it may raise to end the work.
 
@@ -67,6 +69,7 @@ def sample_codes(
         given=given,
         from_start=from_start,
         heard=heard,
+        levels=levels,
         step=step,
     )
     return [np.concatenate(sounds) for sounds in sequences]
@@ -93,6 +96,7 @@ def sample_sequences(
     given: Grid | None = None,
     from_start: bool = True,
     heard: Heard | None = None,
+    levels: Levels | None = None,
     step: Callable[[], None] = lambda: None,
 ) -> list[list[Grid]]:
     """Draw sounds that follow each other until there are so many columns, for each seed.
@@ -111,7 +115,7 @@ def sample_sequences(
         due = [(sequence, seed) for sequence in unfinished for seed in sequence.next_seeds()]
         wanted = np.array([sequence.limit for sequence, _ in due])
         last_ends = np.array([sequence.last_end for sequence, _ in due])
-        drawn = draw(readable, wanted, last_ends, [seed for _, seed in due], config, given, from_start, step)
+        drawn = draw(readable, wanted, last_ends, [seed for _, seed in due], config, given, from_start, levels, step)
         of_due = list(zip(due, drawn, strict=True))
         for sequence in unfinished:
             grids = [each.grid for (of, _), each in of_due if of is sequence]

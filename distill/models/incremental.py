@@ -34,6 +34,14 @@ class _Feed:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A place between two positions, to which a reader can go back."""
+
+    slot: int
+    given: Array
+
+
+@dataclass(frozen=True)
 class _Layer:
     """A block's weights."""
 
@@ -160,6 +168,16 @@ class CodeReader:
             self._given += self.readable.codes_above[level][last]
         else:
             self._given = self._read(self._held, position + 1, 0, self.batch)
+        return self._logits()
+
+    def place(self) -> Place:
+        """Where the reader is: at the beginning of a position."""
+        return Place(self.slot, self._given + 0)
+
+    def back(self, to: Place) -> Logits:
+        """Forget what was read since then; returns what `start` or `step` returned there."""
+        # The memories of later positions are written anew before they are read.
+        self.slot, self._given = to.slot, to.given + 0
         return self._logits()
 
     def _read(self, held: Array, first: int, begin: int, end: int) -> Array:

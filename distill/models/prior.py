@@ -1,6 +1,7 @@
 """The prior: a decoder-only transformer over the code grids of whole sounds."""
 
 import math
+from dataclasses import astuple
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch.nn import functional
 
 import distill.arithmetic  # noqa: F401
 from distill.errors import UsageError
+from distill.models.edges import Edges
 
 IGNORED = -100
 # Deviation of what an embedding begins with, where it is made of the codes' vectors.
@@ -50,6 +52,7 @@ class CodePrior(nn.Module):
 
     trained_columns: Tensor
     shortest_columns: Tensor
+    limits: Tensor
 
     def __init__(
         self,
@@ -91,12 +94,19 @@ class CodePrior(nn.Module):
         self.register_buffer("trained_columns", torch.zeros((), dtype=torch.int64))
         # No sound of the training has fewer columns. Few sounds leave the prior too unsure of ends to know.
         self.register_buffer("shortest_columns", torch.ones((), dtype=torch.int64))
+        # How the sounds of the training begin, go on and end: the numbers of `Edges`.
+        self.register_buffer("limits", torch.tensor(astuple(Edges())))
         self._initialise()
 
     @property
     def end(self) -> int:
         """The target, and the place among the logits, of the end of a sound."""
         return self.codebook_size
+
+    @property
+    def edges(self) -> Edges:
+        """The limits for the levels of new sounds."""
+        return Edges(*self.limits.tolist())
 
     @torch.no_grad()
     def begin_with(self, codebooks: Tensor) -> None:

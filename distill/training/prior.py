@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.loader import EpochSteps
 from distill.dataset.store import PreparedDataset
-from distill.models.grid import encode_pieces
+from distill.models.edges import LAST_COLUMNS, ColumnLevels, Edges, column_levels, edges_of
+from distill.models.grid import decode_grid, encode_pieces
 from distill.models.health import Health
 from distill.models.prior import CodePrior, negative_log_likelihood, prior_loss, sum_by_level
 from distill.models.sequences import (
     Batch,
+    Grid,
     Window,
     collate,
     pass_windows,
@@ -37,6 +40,8 @@ Codes = npt.NDArray[np.int64]
 
 # Windows are sorted by length within this many batches, so that little of a batch is padding.
 BUCKET_BATCHES = 8
+# At most so many sounds tell how new ones begin and end.
+EDGES = 64
 
 
 def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int) -> CodePrior:
@@ -74,7 +79,8 @@ class PriorTask:
     stage = STAGE
 
     def __init__(self, codes: PriorCodes, vqvae: ConvVQVAE, config: PriorConfig, runtime: Runtime) -> None:
-        self.codes, self.config, self.runtime = codes, config, runtime
+        self.codes, self.config, self.runtime, self._vqvae = codes, config, runtime, vqvae
+        self._transform = MelTransform(codes.train.dataset.spectrogram)
         self.codebook_size = vqvae.codebook_size
         self.model = build_prior(config, vqvae, STRIDE * codes.bands).to(runtime.device)
         self.codebooks = vqvae.quantizer.codebooks.detach().clone().to(runtime.device)
@@ -98,11 +104,26 @@ class PriorTask:
         self.config = config
 
     def start(self) -> None:
-        """Let the embeddings begin with the codebooks' vectors, and note how short a sound can be."""
+        """Let the embeddings begin with the codebooks' vectors; note how long and how loud sounds are."""
         self.model.begin_with(self.codebooks)
         sounds = self.codes.train
         whole = sounds.columns[0][sounds.at_start & sounds.at_end & sounds.original].tolist()
         self.model.shortest_columns.fill_(min(whole, default=1))
+        self.model.limits.copy_(torch.tensor(astuple(self._edges())))
+
+    def _edges(self) -> Edges:
+        """The limits that the training's sounds keep."""
+        sounds, columns = self.codes.train, self.model.context_columns
+        begun, ended = (np.flatnonzero(each & sounds.original) for each in (sounds.at_start, sounds.at_end))
+        begun, ended = (each[spread(len(each), EDGES)].tolist() for each in (begun, ended))
+        return edges_of(
+            [self._levels(self.codes.training(each).grid[:columns]).peaks for each in begun],
+            [float(self._levels(self.codes.training(each).grid[-LAST_COLUMNS:]).ends[-1]) for each in ended],
+        )
+
+    def _levels(self, grid: Grid) -> ColumnLevels:
+        codes = torch.from_numpy(grid.astype(np.int64))[None].to(self.runtime.device)
+        return column_levels(decode_grid(self._vqvae, codes)[0], self._transform)
 
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         for step in range(first_step, self.steps_per_epoch):

@@ -1,0 +1,122 @@
+"""How new sounds of a model begin and end, beside the sounds that it learned from.
+
+New sounds are as the prior ends them, of at most so many seconds, drawn from one seed after the other, and finished as
+`distill generate` does. Levels are those of 20 ms against the loudest 20 ms of the sound. Counted are sounds that are
+
+- `silent`: nothing is heard of them;
+- `late`: silent for more than a column before they begin, before they are finished;
+- `restart`: rise by 12 dB again, to within 30 dB, after they have begun;
+- `cut`: end above -40 dB;
+- `moan`: go on to the limit;
+- `quiet end`: silent (below -60 dB) for more than a tenth of a second at the end.
+
+`duration` (s) and `end` (dB) are medians; `durations` is the Wasserstein distance of the durations from the originals'.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from distill.audio.sound import SoundError, read_sound, to_mono
+from distill.audio.spool import Spool
+from distill.codec.codec import Samples
+from distill.dataset.scan import SILENCE_PEAK
+from distill.dataset.walk import find_files
+from distill.generation.finish import finished
+from distill.generation.render import Generator, audible, sample_grids, waveform_blocks
+from output import Report, parser
+
+import numpy as np
+import torch
+from scipy.stats import wasserstein_distance
+
+COLUMNS = ["sounds", "count", "silent", "late", "restart", "cut", "moan", "quiet end", "duration", "end", "durations"]
+_BLOCK_SECONDS = 0.02
+_BEGUN_DB, _AGAIN_DB, _CUT_DB, _SILENT_DB = -30.0, 12.0, -40.0, -60.0
+
+
+@dataclass(frozen=True)
+class Described:
+    """One sound; see above. `end_db` is the level of its last 20 ms."""
+
+    seconds: float
+    restart: bool
+    end_db: float
+    quiet_end: bool
+    late: bool = False
+    moan: bool = False
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("model", type=Path, help="a .distill file with a prior")
+    options.add_argument("sounds", type=Path, help="folder of the sounds that it learned from")
+    options.add_argument("--count", type=int, default=32, help="new sounds")
+    options.add_argument("--seconds", type=float, default=5.0, help="their greatest duration")
+    options.add_argument("--seed", type=int, default=0, help="of the first")
+    args = options.parse_args()
+    torch.set_num_threads(args.threads)
+    report = Report(args)
+    generator = Generator.load(args.model)
+    known = [_described(each, generator.codec.spectrogram.sample_rate) for each in _originals(args.sounds, generator)]
+    new = list(_new(generator, args))
+    heard = [each for each in new if each]
+    report.show(COLUMNS, [_row("originals", known, 0, known), _row("new", heard, len(new) - len(heard), known)])
+
+
+def _row(name: str, of: Sequence[Described], silent: int, known: Sequence[Described]) -> list[Any]:
+    counts = [sum(getattr(each, flag) for each in of) for flag in ("late", "restart")]
+    ends = [sum(each.end_db > _CUT_DB for each in of), *(sum(getattr(e, f) for e in of) for f in ("moan", "quiet_end"))]
+    durations = [[each.seconds for each in some] for some in (of, known)]
+    middle = [median(durations[0]), median(each.end_db for each in of)]
+    return [name, len(of) + silent, silent, *counts, *ends, *middle, float(wasserstein_distance(*durations))]
+
+
+def _originals(folder: Path, generator: Generator) -> Iterator[Samples]:
+    for found in find_files(folder):
+        try:
+            samples = to_mono(read_sound(found.path), generator.codec.spectrogram.sample_rate)
+        except SoundError:
+            continue
+        if np.abs(samples).max(initial=0.0) >= SILENCE_PEAK:
+            yield samples
+
+
+def _new(generator: Generator, args: argparse.Namespace) -> Iterator[Described | None]:
+    codec = generator.codec
+    rate, wanted = codec.spectrogram.sample_rate, codec.samples_of(args.seconds)
+    seeds = range(args.seed, args.seed + args.count)
+    for _, grid in sample_grids(generator, seeds, wanted, config=None, natural=True):
+        if not audible(codec, grid):
+            yield None
+            continue
+        raw = np.concatenate(list(waveform_blocks(generator, grid, wanted)))
+        with Spool() as spool:
+            spool.add(raw[:, None])
+            form = finished(spool, rate, trim=True, most_gain=1.0)
+            samples = np.concatenate(list(form.blocks(spool)))[:, 0]
+        yield _described(samples, rate, late=form.first > codec.column_samples, moan=len(raw) >= wanted)
+
+
+def _described(samples: Samples, rate: int, *, late: bool = False, moan: bool = False) -> Described:
+    size = round(_BLOCK_SECONDS * rate)
+    # The last 10 ms of a new sound fade.
+    whole = samples[len(samples) % (size // 2) :]
+    windows = np.lib.stride_tricks.sliding_window_view(whole.astype(np.float64), size)[:: size // 2]
+    power = np.square(windows).mean(1)
+    level = 10 * np.log10(power / power.max() + 1e-12)
+    begun = int(np.argmax(level > -3))
+    lowest = np.minimum.accumulate(level[begun:])
+    again = (level[begun:] > lowest + _AGAIN_DB) & (level[begun:] > _BEGUN_DB)
+    silent = len(level) - 1 - int(np.flatnonzero(level > _SILENT_DB)[-1])
+    end = level[-2] if len(level) > 1 else level[-1]
+    return Described(
+        len(samples) / rate, bool(again.any()), float(end), silent * _BLOCK_SECONDS / 2 > 0.1, late=late, moan=moan
+    )
+
+
+if __name__ == "__main__":
+    main()
