@@ -318,6 +318,24 @@ def test_augmentation_grows_with_strength_and_is_off_at_zero() -> None:
     assert distances[0] < distances[1] < distances[2] < distances[3]
 
 
+def test_augmentation_tilts_and_fades_within_its_bounds() -> None:
+    """The change in dB is a plane over bins and frames; its slopes differ and keep to what is promised."""
+    clean = np.full((64, 128, 94), 8.0, np.float32)
+    made = augment(clean, _generators(64), 1.0, CONFIG, noise=False)
+    change = 10 * np.log10(np.expm1(made) / np.expm1(clean))
+    across = np.linspace(0, 1, 128)[:, None] + np.zeros(94)
+    seconds = np.arange(94) * CONFIG.hop_length / CONFIG.sample_rate + np.zeros((128, 1))
+    plane = np.stack([np.ones(across.size), across.ravel(), seconds.ravel()], axis=1)
+    found, *_ = np.linalg.lstsq(plane, change.reshape(64, -1).T, rcond=None)
+    np.testing.assert_allclose(plane @ found, change.reshape(64, -1).T, atol=1e-3)
+    _, tilt, decay = found
+    assert -6 <= tilt.min() < -3
+    assert 3 < tilt.max() <= 6
+    assert -20 <= decay.min() < -10
+    assert 0.1 < np.mean(decay < -0.1) < 0.5
+    assert np.abs(decay[decay >= -0.1]).max() < 1e-3
+
+
 def test_augmentation_keeps_silence_silent() -> None:
     assert not augment(np.zeros((8, 128, 94), np.float32), _generators(8), 2.0, CONFIG).any()
 

@@ -12,7 +12,7 @@ from codes_util import edits, grid, grids, model
 from distill.codes.edits import Freeze, SetCode
 from distill.codes.hearing import Entry, entries, hear, hear_entries, render, rerender
 from distill.codes.selection import Selection
-from distill.codes.sound import decode
+from distill.codes.sound import decode, waveform
 from distill.errors import UsageError
 from distill.models.grid import SILENT, decode_grid
 from model_example import BANDS, LEVELS, SIZE
@@ -105,16 +105,31 @@ def test_nothing_silent_is_decoded_as_ever() -> None:
     assert torch.allclose(decode_grid(model().codec.vqvae, mixed)[:1], whole, atol=1e-4)
 
 
+def only(entry: Entry) -> np.ndarray:
+    """A column of the grid that holds an entry in every band and nothing else."""
+    codes = np.full((1, BANDS, LEVELS), SILENT)
+    codes[..., entry.level] = entry.code
+    return codes
+
+
 def test_a_whole_codebook_is_heard_in_one_go_each_entry_as_alone() -> None:
     every = entries(model())
     assert len(every) == LEVELS * SIZE
     heard = list(hear_entries(model(), every, columns=1))
     assert len(heard) == len(every)
     assert {each.shape for each in heard} == {(model().codec.column_samples,)}
+    codec = model().codec
+    decoded = codec.decode_log_mels([only(each) for each in every], with_silence=True)
+    # A number of the decoder is a sum of at most so many, and a batch may be added up in another order.
+    terms = max(weight[0].numel() for weight in codec.vqvae.decoder.parameters() if weight.ndim == 4)
+    rounding = terms * np.finfo(np.float32).eps * np.abs(decoded).max()
     for number in (0, 7, SIZE + 3):
+        [single] = codec.decode_log_mels([only(every[number])], with_silence=True)
+        np.testing.assert_allclose(single, decoded[number], atol=rounding)
+        # What is heard of bits that differ follows from the inverse, which is the same for both.
         [alone] = hear_entries(model(), [every[number]], columns=1)
-        # Bits that differ in the mel are heard where it lies at the limit of what is heard.
-        np.testing.assert_allclose(alone, heard[number], atol=5e-4)
+        assert np.array_equal(alone, waveform(codec, single))
+        assert np.array_equal(heard[number], waveform(codec, decoded[number]))
     [some] = hear_entries(model(), [Entry(0, 3)], columns=1, bands=[2])
     assert not np.allclose(some, heard[3], atol=1e-3)
     assert entries(model(), 1) == every[SIZE:]

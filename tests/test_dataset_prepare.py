@@ -1,9 +1,11 @@
 """Preparation: what is written, that it is accounted for, and that it is the same every time."""
 
+import importlib
 import json
 import multiprocessing
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +20,10 @@ from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
 from distill.dataset.split import TRAIN, VALIDATION, split_files, split_time
 from distill.dataset.store import PreparedDataset
+from distill.dataset.walk import ordered_map
 from distill.dataset.waveforms import waveforms
 from distill.errors import DataError, DistillError, StorageError
+from pipeline_util import make_workspace, run
 from sounds_util import RATE, bad_folder, folder_of_tones, noise, save, tone
 
 children = multiprocessing.get_context("forkserver")
@@ -48,6 +52,26 @@ def test_the_same_bytes_for_any_number_of_workers_threads_and_repeats(tmp_path: 
     prepare(tmp_path / "in", tmp_path / "out1", data, CONFIG, 3)
     assert made[0] == made[1] == made[2] == _bytes(tmp_path / "out1")
     assert str(tmp_path).encode() not in b"".join(made[0].values())
+
+
+def test_sounds_are_read_by_as_many_threads_as_there_are_cores_or_as_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def noted(function: Any, items: Any, workers: int) -> Any:
+        asked.append(workers)
+        return ordered_map(function, items, workers)
+
+    module = importlib.import_module("distill.dataset.prepare")
+    monkeypatch.setattr(module, "usable_cores", lambda: 3)
+    monkeypatch.setattr(module, "ordered_map", noted)
+    for threads, expected in (("auto", 3), (2, 2)):
+        workspace = make_workspace(tmp_path, sounds=4, run={"threads": threads})
+        run(workspace, "prepare")
+        assert asked
+        assert set(asked) == {expected}
+        asked.clear()
 
 
 def test_every_file_and_every_second_is_accounted_for(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Devices that do not know float64, as MPS, played by tensors that refuse it."""
+"""Devices that do not know float64, as MPS, played by tensors that refuse it; what of a GPU counts."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from distill.models.losses import log_spectral_distance
 from distill.models.prior import IGNORED, sum_by_level
 from distill.training.codes import prior_codes
 from distill.training.prior import PriorTask
-from distill.training.runtime import Runtime
+from distill.training.runtime import Runtime, environment, random_states
 from pipeline_util import make_workspace, run
 
 
@@ -90,6 +90,24 @@ def test_inverses_are_compared() -> None:
     mel = MelTransform(SpectrogramConfig())
     made = torch.rand(1, 4096, generator=torch.Generator().manual_seed(0))
     assert _distance(on_device(made), on_device(made.flip(1)), mel) == _distance(made, made.flip(1), mel)
+
+
+def test_of_several_gpus_the_state_of_the_one_in_use_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training goes on where there are fewer, and they have no order that a name could lose."""
+    state = torch.arange(8, dtype=torch.uint8)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: state)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: pytest.fail("the states of all GPUs were asked for"))
+    states = random_states("cuda")
+    assert states.keys() == {"torch", "cuda"}
+    assert torch.equal(states["cuda"], state)
+    assert random_states("cpu").keys() == {"torch"}
+
+
+def test_the_gpu_that_computes_is_the_processor_of_a_lineage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU")
+    found = environment(Runtime("cuda", "fp32", 1, 0))
+    assert (found["processor"], found["device"]) == ("A GPU", "cuda")
+    assert environment(Runtime("cpu", "fp32", 1, 0))["processor"] != "A GPU"
 
 
 def _moved(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -14,6 +14,7 @@ from distill.runs.dvc_project import DvcRun, opened, planned
 from distill.runs.turns import inputs_of, taking_turns
 from distill.runs.waiting import lock
 from project_util import make_project
+from registry_util import model_file
 
 # Prefect's imports, and the server that its harness starts, on this Python.
 pytestmark = pytest.mark.filterwarnings(
@@ -114,6 +115,20 @@ def test_a_flow_stops_at_the_first_mistake_and_says_it_in_one_line(
     assert state.message == "empty: the folder is empty; put your sounds into it"
     (workspace,) = (path for path in (project / "runs").iterdir() if path.name.startswith("empty-"))
     assert not (workspace / "config").exists()
+
+
+def test_a_flow_makes_no_sounds_outside_of_its_project(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: None
+) -> None:
+    from flows.generate import generate
+
+    monkeypatch.chdir(project)
+    model = model_file(project / "models" / "bells.distill")
+    outside = tmp_path / "outside"
+    made: Any = generate(model=str(model), count=1, seconds=0.2, output=str(outside), return_state=True)  # type: ignore[call-overload]
+    assert made.is_failed()
+    assert "leads out of the project" in made.message
+    assert not outside.exists()
 
 
 def test_a_sweep_runs_every_combination_and_a_failed_one_is_a_line(

@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 
+import artifact_example
 from distill.artifact.model_file import read_manifest
+from distill.configs import DataConfig, SpectrogramConfig
+from distill.dataset.prepare import prepare
+from distill.library import reproduce
+from distill.tracking.lookup import RecordedRun
 from pipeline_util import TINY
-from project_util import call, commit, distill, make_project
+from project_util import PROJECT, call, commit, distill, make_project
 from sounds_util import folder_of_tones, save, tone
 
 
@@ -120,6 +125,29 @@ def test_code_that_was_in_no_commit_shows_in_the_first_stage_that_differs(projec
     assert found["identical"] is False
     assert found["stage"] == "train_vqvae"
     assert any("in no commit" in reason for reason in found["reasons"])
+
+
+def test_other_sounds_are_the_first_reason_and_the_same_ones_are_none(tmp_path: Path) -> None:
+    folder_of_tones(tmp_path / "sounds", 4)
+    summary = prepare(
+        tmp_path / "sounds", tmp_path / "prepared", DataConfig(speed_semitones=()), SpectrogramConfig(), 0
+    )
+    shutil.copy(PROJECT / "dvc.yaml", tmp_path / "dvc.yaml")
+    run = RecordedRun("1", "one", "FINISHED", {"distill.dirty": "true"}, None, None)
+
+    def reasons(digest: str) -> tuple[str, ...]:
+        lineage = artifact_example.LINEAGE.model_copy(update={"data_digest": digest})
+        return reproduce._reasons(artifact_example.manifest(lineage=lineage), run, tmp_path, tmp_path / "record")
+
+    same, other = reasons(summary.digest), reasons("f" * 64)
+    assert not [reason for reason in same if reason.startswith("data: ")]
+    assert other[0].startswith("data: the sounds are others")
+    assert "ffffffffffff" in other[0]
+    assert summary.digest[:12] in other[0]
+    assert other[1:] == same
+    assert "code: the tree held changes that were in no commit" in same
+    (tmp_path / "prepared" / "summary.json").unlink()
+    assert reasons(summary.digest)[0].startswith("data: ")
 
 
 @pytest.mark.slow

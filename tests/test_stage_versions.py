@@ -1,6 +1,10 @@
 """Changed code of a stage asks for a decision about its version."""
 
+import os
 import runpy
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +12,8 @@ import pytest
 from distill.files import read_json
 from distill.stages.versions import CODE_VERSIONS
 
-SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "write_fingerprints.py"))
+ROOT = Path(__file__).parents[1]
+SCRIPT = runpy.run_path(str(ROOT / "scripts" / "write_fingerprints.py"))
 
 
 @pytest.mark.parametrize("stage", CODE_VERSIONS)
@@ -21,7 +26,22 @@ def test_the_code_of_a_stage_is_the_one_its_version_stands_for(stage: str) -> No
     )
 
 
-def test_a_fingerprint_sees_code_and_not_words() -> None:
-    found = SCRIPT["fingerprints"]()
-    assert found.keys() == CODE_VERSIONS.keys()
-    assert len({entry["digest"] for entry in found.values()}) == len(found)
+def test_a_fingerprint_sees_code_and_not_words(tmp_path: Path) -> None:
+    """In a copy of the package a module of preparation has other words, one of the prior other code."""
+    before = SCRIPT["fingerprints"]()
+    assert before.keys() == CODE_VERSIONS.keys()
+    assert len({entry["digest"] for entry in before.values()}) == len(before)
+    for name in ("distill", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    words = tmp_path / "distill" / "dataset" / "split.py"
+    words.write_text(words.read_text().replace('"""', '"""Otherwise: ', 1) + "\n\n# The end.\n")
+    code = tmp_path / "distill" / "models" / "prior.py"
+    code.write_text(code.read_text() + "\n\nMORE = 1\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "scripts/write_fingerprints.py"], cwd=tmp_path, env=environment, check=True)
+    after = read_json(
+        tmp_path / SCRIPT["FINGERPRINTS"].relative_to(ROOT), what="fingerprints", schema=SCRIPT["SCHEMA"]
+    )["stages"]
+    differing = {stage for stage in after if after[stage] != before[stage]}
+    assert "train_prior" in differing
+    assert not differing & {"prepare", "train_vqvae"}

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.configs import PriorConfig, TrainingConfig, VQVAEConfig
+from distill.configs import LiveConfig, PriorConfig, TrainingConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
 from distill.errors import StorageError, TrainingError
 from distill.live.events import EpochDone, Event, Listeners, PreviewWritten, StepDone, StepSkipped, Warned
 from distill.live.stopping import StopRequest
 from distill.stages.workspace import Workspace, read_config, section
+from distill.training import loop
 from distill.training.checkpoint import Checkpoints
 from distill.training.loop import Trained, learning_rate, train
 from distill.training.runtime import Runtime, random_states, restore_random_states
-from distill.training.task import StepLoss
+from distill.training.task import Evaluation, StepLoss
 from distill.training.vqvae import VQVAETask, has_previews
 from pipeline_util import bytes_of, make_workspace, run
 
@@ -147,24 +149,36 @@ def test_ten_such_steps_in_a_row_end_the_run(prepared: Workspace, tmp_path: Path
         trained(poisoned(prepared, tmp_path, *range(3, 13)), tmp_path)
 
 
-def test_health_is_never_measured_before_the_codes_are_placed(prepared: Workspace, tmp_path: Path) -> None:
+def test_health_is_never_measured_before_the_codes_are_placed(
+    prepared: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LiveConfig", lambda: LiveConfig(log_interval=1))
     task = task_of(prepared, tmp_path, kmeans_chunks=0, epochs=1)
     seen: list[bool] = []
     inner = task.batch_health
     task.batch_health = lambda indices: (seen.append(task.model.quantizer.initialised), inner(indices))[1]  # type: ignore[method-assign]
     events: list[Event] = []
     trained(task, tmp_path, events)
-    assert all(seen)
-    first = next(event for event in events if isinstance(event, StepDone))
-    assert first.health is None
+    steps = [event for event in events if isinstance(event, StepDone)]
+    # Once a step, of the codes that its own forward pass placed at the latest.
+    assert seen == [True] * len(steps)
+    assert all(event.health for event in steps)
     warned = [event for event in events if isinstance(event, Warned)]
-    assert all(events.index(event) > events.index(first) for event in warned)
+    assert all(events.index(event) > events.index(steps[0]) for event in warned)
 
 
 def test_an_early_stop_keeps_the_best(prepared: Workspace, tmp_path: Path) -> None:
-    task = task_of(prepared, tmp_path, epochs=30, early_stop_patience=2, learning_rate=1e-2, min_learning_rate=1e-3)
+    task = task_of(prepared, tmp_path, epochs=9, early_stop_patience=2)
+    evaluate, states = task.evaluate, []
+
+    def worse_and_worse() -> Evaluation:
+        states.append({name: value.clone() for name, value in task.model.state_dict().items()})
+        return replace(evaluate(), validation_loss=[3.0, 4.0, 2.0, 2.5, 2.0][len(states) - 1])
+
+    task.evaluate = worse_and_worse  # type: ignore[method-assign]
     outcome = trained(task, tmp_path)
-    assert len(outcome.history) == 30 or len(outcome.history) == outcome.best_epoch + 2
+    assert (outcome.best_epoch, outcome.best_loss, len(outcome.history)) == (3, 2.0, 5)
+    assert all(torch.equal(outcome.state[name], value) for name, value in states[2].items())
 
 
 def test_one_writer_at_a_time(prepared: Workspace, tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 """The VQ-VAE: shapes, padding, quantization, losses and codebook health."""
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
 from distill.models.codebooks import nearest_codes
 from distill.models.grid import decode_grid, encode_grid, grid_to_indices, indices_to_grid
@@ -23,6 +27,13 @@ def trained_a_little(levels: int = 3) -> ConvVQVAE:
     for seed in range(3):
         model(torch.rand(4, 1, 128, 94, generator=torch.Generator().manual_seed(seed)))
     return model.eval()
+
+
+def test_a_quantizer_that_was_not_tried_is_not_installed() -> None:
+    """Private attributes of it are used, which any release may change."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    asked = {each.name: each.specifier for each in map(Requirement, project["dependencies"])}
+    assert "999" not in asked["vector-quantize-pytorch"]
 
 
 def test_the_documented_shapes() -> None:
