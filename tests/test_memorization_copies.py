@@ -15,7 +15,7 @@ from distill.memorization.verdict import Verdict
 from pipeline_util import make_workspace
 
 BUNDLED = Path(__file__).parents[1] / "sounds"
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.timeout(1800)
 # Enough that sounds are told apart.
 SHORT = {"epochs": 24, "batch_size": 8, "augmentation_expansion": 1, "codebook_size": 64, "dropout": 0.0}
 SHORT |= {"learning_rate": 3e-3, "kmeans_chunks": 16, "weight_l1": 0.4, "preview_count": 0}
@@ -69,6 +69,7 @@ class WithSilence(DatasetSounds):
         return self.codec.encode_log_mel(self.log_mel(index, 0, self.frames[index]))
 
 
+@pytest.mark.slow
 def test_silence_behind_held_out_and_training_sounds_is_no_copy(bundled: util.Copies) -> None:
     trained = copy(bundled.trained)
 
@@ -88,6 +89,7 @@ def test_silence_behind_held_out_and_training_sounds_is_no_copy(bundled: util.Co
 EPOCHS = {"kit": 25, "mixed": 14, "digits": 10, "tabla": 16}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("DISTILL_TEST_AUDIO" not in os.environ, reason="needs DISTILL_TEST_AUDIO")
 @pytest.mark.parametrize("folder", EPOCHS)
 def test_copies_of_recorded_sounds_fail_and_held_out_ones_pass(folder: str, tmp_path: Path) -> None:
