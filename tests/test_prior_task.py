@@ -105,7 +105,7 @@ def test_a_training_notes_how_its_sounds_begin_go_on_and_end(trained: Trained) -
         levels.append(column_levels(decode_grid(vqvae, grid)[0], MelTransform(dataset.spectrogram)))
     assert cut.model.edges == Edges()
     cut.start()
-    expected = edges_of([each.peaks for each in levels], [float(each.ends[-1]) for each in levels])
+    expected = edges_of([each.parts for each in levels], [float(each.ends[-1]) for each in levels])
     assert astuple(cut.model.edges) == pytest.approx(astuple(expected), abs=1e-3)
     # Of what neither begins nor ends nothing is known.
     unknown, sounds = task(trained, CUTS), cut.codes.train

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from distill.errors import ArtifactError, UsageError
 from distill.generation.choice import Floats, LevelSettings, SamplingConfig, choose, ends
-from distill.models.edges import LAST_COLUMNS, ColumnLevels, Edges
+from distill.models.edges import LAST_COLUMNS, ColumnLevels, Course, Edges
 from distill.models.incremental import CodeReader, Logits, Place, ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
@@ -101,8 +101,9 @@ class _Round:
         # One for each code of a column, and one for its end.
         self.uniform = np.zeros((len(seeds), self.prior.column_tokens + 1))
         self.window = window_columns(self.prior)
-        # Of each sound the last column and its end, and the softest column: with nothing known all fits.
-        self.peak_db, self.softest_db = np.full((2, len(seeds)), np.inf)
+        # Of each sound the course before and after the column that is drawn, and that column's end.
+        self.courses = [Course()] * len(seeds)
+        self.reached = self.courses.copy()
         self.end_db = np.full(len(seeds), -np.inf)
 
     def run(
@@ -177,16 +178,17 @@ class _Round:
             # From the same numbers the others come again.
             self._draw_numbers(rows)
             self._column(reader, reader.back(before), part, np.full(per_column, FREE), np.zeros(self.sounds))
-        np.minimum(self.softest_db, self.peak_db, out=self.softest_db)
+        # What has risen all the same is no reason to draw everything behind it anew.
+        self.courses = [replace(course, rise=0.0) for course in self.reached]
 
     def _fits(self, row: int, codes: Grid) -> bool:
         """Whether the last column of a sound fits the prior's edges; its levels are noted."""
         assert self.levels
         grid = codes.reshape(-1, self.prior.bands, self.prior.num_quantizers)
         found = self.levels(grid[-LAST_COLUMNS:])
-        self.peak_db[row], self.end_db[row] = found.peaks[-1], found.ends[-1]
-        starts = len(grid) > 1 or self.peak_db[row] >= self.edges.softest_start
-        return bool(starts and self.peak_db[row] <= self.softest_db[row] + self.edges.greatest_rise)
+        self.reached[row], self.end_db[row] = self.courses[row].after(found.parts[-1]), found.ends[-1]
+        starts = len(grid) > 1 or found.parts[-1].max() >= self.edges.softest_start
+        return bool(starts and self.reached[row].rise <= self.edges.greatest_rise)
 
     def _start(self, reader: CodeReader, codes: Grid, column: int, held: int, from_start: bool) -> Logits:
         per_column = self.prior.column_tokens

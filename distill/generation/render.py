@@ -181,7 +181,7 @@ def sample_grids(
 def audible(codec: Codec, grid: Grid) -> bool:
     """Whether anything in the first 2 s is more than a breath."""
     first = grid[: codec.columns_of(codec.samples_of(HEARD_SECONDS))]
-    return float(levels_of(codec, first).peaks.max()) > AUDIBLE_DB
+    return float(levels_of(codec, first).parts.max()) > AUDIBLE_DB
 
 
 def levels_of(codec: Codec, grid: Grid) -> ColumnLevels:

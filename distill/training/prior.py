@@ -117,7 +117,7 @@ class PriorTask:
         begun, ended = (np.flatnonzero(each & sounds.original) for each in (sounds.at_start, sounds.at_end))
         begun, ended = (each[spread(len(each), EDGES)].tolist() for each in (begun, ended))
         return edges_of(
-            [self._levels(self.codes.training(each).grid[:columns]).peaks for each in begun],
+            [self._levels(self.codes.training(each).grid[:columns]).parts for each in begun],
             [float(self._levels(self.codes.training(each).grid[-LAST_COLUMNS:]).ends[-1]) for each in ended],
         )
 
