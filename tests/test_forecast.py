@@ -96,6 +96,17 @@ def test_the_pace_of_a_machine_is_kept_and_serves_phases_that_were_not_seen(tmp_
     assert Pace({"prepare": 2.0}).expected({"prepare": 3.0, "register": 1.0}) == {"prepare": 6.0, "register": 2.0}
 
 
+def test_what_other_work_took_from_a_run_is_not_expected_of_the_next(tmp_path: Path) -> None:
+    assert learn(tmp_path, CPU, {"train_vqvae": 3.0}, {"train_vqvae": 2.0}).of("train_vqvae") == 3
+    # With half of the processors it took twice as long; a quiet machine is as fast as it was.
+    busy = learn(tmp_path, CPU, {"train_vqvae": 6.0}, {"train_vqvae": 1.0})
+    assert busy.of("train_vqvae") == pytest.approx(3, rel=0.06)
+    # A machine that has fewer processors for good is known as such after a while.
+    for _ in range(20):
+        slower = learn(tmp_path, CPU, {"train_vqvae": 6.0}, {"train_vqvae": 1.0})
+    assert slower.of("train_vqvae") == 6
+
+
 @pytest.mark.parametrize("files", [1, 5, 20, 300])
 def test_a_sketch_takes_less_than_the_best_and_both_say_when_there_is_something_to_hear(files: int) -> None:
     totals = {}
@@ -147,7 +158,7 @@ class Clock:
 def test_a_run_tells_how_long_all_of_it_takes(tmp_path: Path) -> None:
     workspace, clock, told = make_workspace(tmp_path), Clock(), []
     run(workspace, "prepare", "configure")
-    outlook = Outlook(tmp_path, workspace, PHASES_OF_STAGES, told.append, clock)
+    outlook = Outlook(tmp_path, workspace, PHASES_OF_STAGES, told.append, clock, clock)
 
     def after(seconds: float, event: Event) -> Expected:
         clock.seconds += seconds

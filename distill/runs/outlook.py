@@ -39,6 +39,7 @@ class Outlook:
         stages: what is to run, in order.
         tell: gets what is expected.
         now: the time in s.
+        worked: seconds of processors that this process has had.
     """
 
     def __init__(
@@ -48,9 +49,12 @@ class Outlook:
         stages: Sequence[str],
         tell: Listener,
         now: Callable[[], float] = time.monotonic,
+        worked: Callable[[], float] = time.process_time,
     ) -> None:
-        self.project, self.workspace, self.stages, self.tell, self.now = project, workspace, stages, tell, now
-        self.begun = self.stage_begun = now()
+        self.project, self.workspace, self.stages, self.tell = project, workspace, stages, tell
+        self.now, self.worked = now, worked
+        self.begun = now()
+        self._begin()
         self.forecast: Forecast | None = None
         self.runtime: Runtime | None = None
         self.effort: dict[str, float] = {}
@@ -77,8 +81,11 @@ class Outlook:
             self._plan()
         elif self.forecast is not None and event.stage in self.effort:
             self._end(event.stage)
-        self.stage_begun = self.now()
+        self._begin()
         self._say(event.stage, at_once=True)
+
+    def _begin(self) -> None:
+        self.stage_begun, self.worked_before = self.now(), self.worked()
 
     def _plan(self) -> None:
         from distill.dataset.store import PreparedDataset
@@ -101,7 +108,7 @@ class Outlook:
             return
         if event.stage == "train_prior":
             self._end(MAKE_CODES)
-            self.stage_begun = self.now()
+            self._begin()
         self.total_steps = max(1, event.total_steps)
         self.share = event.step / self.total_steps
         self.forecast.begin(event.stage, self.share)
@@ -115,12 +122,14 @@ class Outlook:
     def _end(self, phase: str) -> None:
         assert self.forecast is not None
         assert self.runtime is not None
-        self.forecast.finish(phase, self.now() - self.stage_begun)
+        spent = self.now() - self.stage_begun
+        self.forecast.finish(phase, spent)
         seen = self.forecast.seen(phase)
         if seen is not None and self.effort[phase] >= LEAST_SECONDS:
             # On a full disk the next run only knows less.
             with suppress(StorageError):
-                learn(self.project, self.runtime, {phase: seen / self.effort[phase]})
+                processors = (self.worked() - self.worked_before) / max(spent, 1e-9)
+                learn(self.project, self.runtime, {phase: seen / self.effort[phase]}, {phase: processors})
 
     def _say(self, stage: str, *, at_once: bool = False) -> None:
         now = self.now()

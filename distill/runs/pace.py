@@ -1,6 +1,11 @@
-"""How fast this machine is: what phases took here, beside what they were expected to take, kept in the project."""
+"""How fast this machine is: what phases took here, beside what they were expected to take, kept in the project.
+
+Beside other work a phase takes longer, and the next run need not have that work beside it. How many seconds of
+processors a phase gets in a second says how much of the machine it had: a quiet one gives the most that was seen.
+"""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +18,11 @@ from distill.training.runtime import Runtime
 
 SCHEMA = 1
 WHAT = "note about this machine's speed"
+# The most of the processors that was seen counts a little less after each run: a machine may have fewer by now.
+FADING = 0.95
 _MACHINES = TypeAdapter(dict[str, dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]])
+
+_Machines = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -39,28 +48,44 @@ class Pace:
 
 def read_pace(project: Path, runtime: Runtime) -> Pace:
     """What earlier runs of a project showed on this device with so many threads."""
-    return Pace(_noted(project).get(_key(runtime), {}))
+    return Pace(_noted(project)[0].get(_key(runtime), {}))
 
 
-def learn(project: Path, runtime: Runtime, factors: dict[str, float]) -> Pace:
+def learn(
+    project: Path, runtime: Runtime, factors: dict[str, float], processors: Mapping[str, float] | None = None
+) -> Pace:
     """Note what was seen of phases, in place of what was known of them: the last run says most of the next.
+
+    Args:
+        project: the project folder.
+        runtime: the device, and with how many threads.
+        factors: how many times longer than expected each phase took.
+        processors: seconds of processors in a second of each phase, where that was seen. With less than a quiet machine
+            gives, the phase took longer for other work, and so much of its factor does not count.
 
     Raises:
         StorageError: the note cannot be written.
     """
-    noted = _noted(project)
-    noted[_key(runtime)] = {**noted.get(_key(runtime), {}), **factors}
-    write_json(_file(project), {"schema": SCHEMA, "machines": noted})
-    return Pace(noted[_key(runtime)])
+    machines, most = _noted(project)
+    known, quiet = machines.setdefault(_key(runtime), {}), most.setdefault(_key(runtime), {})
+    for phase, factor in factors.items():
+        got = (processors or {}).get(phase, 0.0)
+        if got > 0:
+            quiet[phase] = max(got, FADING * quiet.get(phase, 0.0))
+            factor *= got / quiet[phase]
+        known[phase] = factor
+    write_json(_file(project), {"schema": SCHEMA, "machines": machines, "processors": most})
+    return Pace(known)
 
 
-def _noted(project: Path) -> dict[str, dict[str, float]]:
+def _noted(project: Path) -> tuple[_Machines, _Machines]:
+    """The factors, and the most processors, of each phase by machine."""
     try:
         note = read_json(_file(project), what=WHAT, schema=SCHEMA)
-        return _MACHINES.validate_python(note.get("machines"))
+        return _MACHINES.validate_python(note.get("machines")), _MACHINES.validate_python(note.get("processors", {}))
     except (DistillError, ValidationError):
         # It is only there to expect better; without it one learns anew.
-        return {}
+        return {}, {}
 
 
 def _file(project: Path) -> Path:
