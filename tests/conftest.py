@@ -75,12 +75,19 @@ def plain(prepared: "Workspace", tmp_path_factory: pytest.TempPathFactory) -> "t
 
 
 @pytest.fixture(scope="session")
-def chromium() -> "Iterator[Browser]":
-    """A browser for the tests of the page."""
+def _chromium() -> "Iterator[Browser]":
     from browser_util import browser
 
     with browser() as running:
         yield running
+
+
+@pytest.fixture
+def chromium(_chromium: "Browser") -> "Iterator[Browser]":
+    """A browser for the tests of the page; no page stays open after a test, which would ask its server on and on."""
+    yield _chromium
+    for context in _chromium.contexts:
+        context.close()
 
 
 @pytest.hookimpl(hookwrapper=True)

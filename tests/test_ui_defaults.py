@@ -44,7 +44,6 @@ def test_a_training_starts_without_a_fold_opened(server: Served, chromium: Any, 
     (root,) = run_folders(project)
     page.get_by_role("button", name="Stop", exact=True).locator("visible=true").click()
     wait(lambda: not alive(root))
-    watched.context.close()
 
 
 @pytest.fixture(scope="module")
@@ -91,4 +90,3 @@ def test_no_button_fails_unexpectedly(request: pytest.FixtureRequest, chromium: 
         assert watched.errors == [], tab
         page.reload()
     assert {"Check", "Start"} <= pressed
-    watched.context.close()

@@ -40,6 +40,26 @@ def place(watched: Watched, words: str) -> None:
     wait(lambda: words in watched.page.locator("#library-details").get_by_label("Where").input_value())
 
 
+def test_two_models_are_heard_by_the_same_seeds(server: Served, chromium: Any) -> None:
+    watched = Watched(chromium, server)
+    page = watched.open("Library")
+    cards = page.locator("#library-cards .d-card")
+    wait(lambda: cards.count() == 3)
+    assert not page.locator("#library-hear-both").is_visible()
+    for card in cards.all()[:2]:
+        card.get_by_text("Compare").click()
+    page.locator("#library-hear-both").click()
+    rows = page.locator("#library-heard-both section")
+    wait(lambda: rows.count() == 2)
+    first = rows.first.locator(".d-sound").first
+    first.wait_for()
+    assert (first.get_attribute("aria-label") or "").startswith("models/bells.distill, seed 0, ")
+    with page.expect_response(lambda answer: "/media/" in answer.url) as answer:
+        first.locator(".d-wave-button").click()
+    assert answer.value.status in (200, 206)
+    assert (watched.elsewhere, watched.errors) == ([], [])
+
+
 def test_versions_are_promoted_saved_imported_compared_and_deleted(
     server: Served, chromium: Any, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,4 +150,3 @@ def test_versions_are_promoted_saved_imported_compared_and_deleted(
     assert (project / "models" / "parrot.distill").is_file()
     assert "Traceback" not in page.content()
     assert (watched.elsewhere, watched.errors) == ([], [])
-    watched.context.close()

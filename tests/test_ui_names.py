@@ -77,4 +77,3 @@ def test_names_are_shown_as_they_are(server: Served, chromium: Any, project: Pat
     page.locator(".toast-body").filter(has_not_text="now use").first.wait_for()
     harmless()
     assert watched.elsewhere == []
-    watched.context.close()

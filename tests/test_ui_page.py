@@ -112,7 +112,6 @@ def test_check_judges_what_was_dropped_where_nothing_is_named(server: Served, ch
     page.wait_for_timeout(1000)
     page.get_by_text("1 of 1 files").wait_for()
     assert page.locator(".toast-body").count() == 0
-    watched.context.close()
 
 
 def test_the_form_takes_what_the_training_takes(server: Served, chromium: Any, project: Path) -> None:
@@ -134,7 +133,6 @@ def test_the_form_takes_what_the_training_takes(server: Served, chromium: Any, p
     page.locator(".toast-body", has_text="no file in it looks like a sound").wait_for()
     assert "has begun" not in page.content()
     assert run_folders(project) == before
-    watched.context.close()
 
 
 def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chromium: Any, project: Path) -> None:

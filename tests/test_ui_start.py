@@ -69,7 +69,6 @@ def test_from_sounds_to_new_ones_in_three_acts(project: Path, chromium: Any, tmp
         page.locator("#codes-grid .cells").wait_for()
         assert page.locator(".toast-body").count() == 0
         assert (watched.elsewhere, watched.errors) == ([], [])
-        watched.context.close()
 
 
 def test_sounds_that_are_dropped_are_there_after_a_reload(project: Path, chromium: Any, tmp_path: Path) -> None:
@@ -86,4 +85,3 @@ def test_sounds_that_are_dropped_are_there_after_a_reload(project: Path, chromiu
         page.locator("#start-other").click()
         page.get_by_text("Drop a few sounds of your own").wait_for()
         assert (watched.elsewhere, watched.errors) == ([], [])
-        watched.context.close()

@@ -77,7 +77,6 @@ def test_takes_are_played_kept_renamed_and_dropped_by_keys(server: Served, chrom
     page.get_by_role("button", name="Take back").click()
     wait(lambda: not any(take.note.dropped for take in Takes(project).all()))
     assert watched.errors == []
-    watched.context.close()
 
 
 def test_takes_are_found_again_when_the_server_began_anew(chromium: Any, project: Path) -> None:
@@ -87,7 +86,6 @@ def test_takes_are_found_again_when_the_server_began_anew(chromium: Any, project
         assert titles(watched) == ["bells_0002", "Bright bell", "bells_0000"]
         watched.page.get_by_role("button", name="Kept (1)").click()
         wait(lambda: titles(watched) == ["Bright bell"])
-        watched.context.close()
 
 
 def test_one_sound_at_a_time_is_heard_on_hover(server: Served, chromium: Any) -> None:
@@ -107,7 +105,6 @@ def test_one_sound_at_a_time_is_heard_on_hover(server: Served, chromium: Any) ->
     page.wait_for_timeout(300)
     assert not any("bells_0001" in url for url in requested)
     page.get_by_label("Play on hover").check()
-    watched.context.close()
 
 
 def test_two_takes_are_heard_in_turns_equally_loud_and_exported(server: Served, chromium: Any, tmp_path: Path) -> None:
@@ -129,7 +126,6 @@ def test_two_takes_are_heard_in_turns_equally_loud_and_exported(server: Served, 
     assert zipfile.ZipFile(tmp_path / "out.zip").namelist() == ["bells_0002.wav", "bells_0000.wav"]
     assert download.value.suggested_filename.endswith("-2-sounds.zip")
     assert (watched.elsewhere, watched.errors) == ([], [])
-    watched.context.close()
 
 
 def test_a_card_is_dragged_out_as_a_file(server: Served, chromium: Any) -> None:
@@ -142,7 +138,6 @@ def test_a_card_is_dragged_out_as_a_file(server: Served, chromium: Any) -> None:
         }"""
     )
     assert told.startswith(f"audio/wav:bells_0002.wav:{server.url}/media/")
-    watched.context.close()
 
 
 def test_a_take_goes_to_the_codes_and_more_like_it_are_made(server: Served, chromium: Any, project: Path) -> None:
@@ -159,4 +154,3 @@ def test_a_take_goes_to_the_codes_and_more_like_it_are_made(server: Served, chro
     assert made.first.locator("h3").inner_text().startswith("bells_0002_fill_")
     wait(lambda: len(Takes(project).all()) == before + 4)
     assert (watched.elsewhere, watched.errors) == ([], [])
-    watched.context.close()
