@@ -1,21 +1,27 @@
 """The verdict on generated sounds: its statistics, its rules, what it says, and its page."""
 
 import doctest
+import html
 from dataclasses import dataclass, replace
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 import memorization_util as util
 import model_example
-from distill.memorization import statistics
+from distill.errors import ArtifactError
+from distill.memorization import plain, statistics
 from distill.memorization.compare import Comparison, Findings, compare
 from distill.memorization.nearness import Nearness
 from distill.memorization.page import MOST_PAIRS, write_page
+from distill.memorization.pairs import read_pairs
+from distill.memorization.plain import in_plain_words
 from distill.memorization.runs import SharedRun
 from distill.memorization.sounds import CheckedSound, Silence
 from distill.memorization.verdict import Verdict, judge
@@ -225,6 +231,31 @@ def test_the_page_holds_everything_itself_and_escapes_names(tmp_path: Path) -> N
     assert "a &amp; b" in text
     assert "<b>" not in text
     assert "http" not in text.replace('http-equiv="Content-Security-Policy"', "")
+    # What was written is read back: the sounds that both sides let hear.
+    pairs = read_pairs(tmp_path / "one.html")
+    assert len(pairs) == MOST_PAIRS
+    assert [pair.flagged for pair in pairs] == sorted((pair.flagged for pair in pairs), reverse=True)
+    for side in (pairs[0].generated, pairs[0].training):
+        assert side.name in html.unescape(text)
+        assert soundfile.info(BytesIO(side.flac)).samplerate == util.RATE
+    for damaged in (b"\xff", b"<section><figure><audio src='data:audio/flac;base64,?'></audio></figure></section>"):
+        (tmp_path / "damaged.html").write_bytes(damaged)
+        with pytest.raises(ArtifactError, match=r"damaged\.html is not the page of a check"):
+            read_pairs(tmp_path / "damaged.html")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "flagged", "words"),
+    [
+        ("pass", 0, "Nothing was copied: none of 8 new sounds is close to one of yours."),
+        ("pass", 1, "Nothing was copied: 1 of 8 new sounds is close to one of yours, which may be chance."),
+        ("warn", 3, "Listen before you share it: 3 of 8 new sounds are close to yours."),
+        ("fail", 8, "It copies your sounds: 8 of 8 new sounds are close to yours."),
+    ],
+)
+def test_a_verdict_is_said_in_plain_words(verdict: str, flagged: int, words: str) -> None:
+    assert in_plain_words(verdict, {"flagged": list(range(flagged)), "generated": [{}] * 8}) == words
+    assert doctest.testmod(plain).failed == 0
 
 
 def test_the_page_shows_the_end_of_a_sound_whose_silence_is_what_is_nearest(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Where the tab Start stands, and what it lets hear: all of it from the disk."""
 
+import re
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,14 +10,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from distill.artifact.model_file import read_model
+from distill.artifact.model_file import read_manifest, read_model, write_model
+from distill.audio.sound import read_sound
 from distill.cli.main import app
 from distill.errors import DataError
+from distill.files import write_json
 from distill.generation.sidecar import read_sidecar, sidecar_of
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
 from distill.params import Params, with_settings
-from distill.runs.early import early_model
+from distill.runs.early import early_models, renewed_models
 from distill.runs.held import held
 from distill.runs.local import Way, train_folder
 from distill.runs.plans import SKETCH
@@ -103,24 +106,46 @@ def test_a_note_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:
 def test_a_run_can_be_heard_before_it_has_finished(tmp_path: Path) -> None:
     make_sounds(tmp_path / "kit", 6)
     root = trained(tmp_path, until="train_vqvae")
-    assert early_model(root) is None
+    assert renewed_models(root) == []
     root = trained(tmp_path, until="train_prior")
     workspace = Workspace(root)
-    path = early_model(root)
-    assert path is not None
-    whole = read_model(path)
-    assert (whole.manifest.metadata.name, whole.manifest.memorization) == ("tiny-first", None)
+    (early,) = renewed_models(root)
+    whole = read_model(early.path)
+    assert (early.share, early.path.stem) == (1.0, "tiny-early-100")
+    assert (whole.manifest.metadata.name, whole.manifest.memorization) == ("tiny-early-100", None)
     # While the prior still learns there are its checkpoints: the best of them is the same.
-    path.unlink()
+    early.path.unlink()
     workspace.prior.unlink()
-    again = early_model(root)
-    assert again is not None
-    found = read_model(again)
+    (again,) = renewed_models(root)
+    found = read_model(again.path)
     assert found.manifest.prior_config == whole.manifest.prior_config
     assert whole.prior_state is not None
     assert found.prior_state is not None
     assert all(torch.equal(found.prior_state[name], value) for name, value in whole.prior_state.items())
-    assert early_model(root) == again
+    assert renewed_models(root) == [again]
+
+
+def test_another_model_is_heard_only_once_the_prior_is_better_and_has_learned_on(tmp_path: Path) -> None:
+    make_sounds(tmp_path / "kit", 6)
+    root = trained(tmp_path, until="train_prior")
+    Workspace(root).prior.unlink()
+    (early,) = renewed_models(root)
+    best = read_manifest(early.path).prior_metadata
+    assert best is not None
+
+    def known(share: int, epoch: int) -> list[float]:
+        """The shares of the models there are, when the last was made after so many percent, of that best epoch."""
+        for each in early_models(root):
+            each.path.unlink()
+        metadata = best.model_copy(update={"best_epoch": epoch})
+        manifest = whole.manifest.model_copy(update={"prior_metadata": metadata})
+        write_model(early.path.with_name(f"tiny-early-{share}.distill"), manifest, whole.vqvae_state, whole.prior_state)
+        return [each.share for each in renewed_models(root)]
+
+    whole = read_model(early.path)
+    assert known(40, best.best_epoch) == [0.4]
+    assert known(40, best.best_epoch + 1) == [1.0, 0.4]
+    assert known(90, best.best_epoch + 1) == [0.9]
 
 
 def test_sounds_are_made_once_and_those_that_are_missing_again(project: Path) -> None:
@@ -153,6 +178,60 @@ def test_sounds_are_made_once_and_those_that_are_missing_again(project: Path) ->
     assert "16 new sounds of tiny." in page
     # Another server on the same project finds them.
     assert FirstTakes(Context(project)).of(standing)[0].paths == paths
+
+
+def test_the_verdict_is_said_plainly_with_both_sounds_to_hear(project: Path) -> None:
+    pytest.importorskip("gradio")
+    from distill.library.catalogue import catalogue
+    from distill.ui.context import Context
+    from distill.ui.evidence import GONE
+    from distill.ui.first_takes import FirstTakes
+    from distill.ui.shelf import details_of
+    from distill.ui.start_view import takes
+
+    (root,) = (project / "runs").iterdir()
+    begin_with(project, project / "kit")
+    begun(project, root)
+    context = Context(project)
+    [entry], _ = catalogue(project, registry=False)
+    for page in (takes(context, standing_of(project), FirstTakes(context)), details_of(entry, context)):
+        assert re.search(r"(of \d+ new sounds (is|are) close to)", page)
+        assert page.count("<b>New</b>") == page.count("<b>Yours</b>") > 0
+        assert ".flac" in page
+    assert all(read_sound(path).seconds > 0 for path in (context.files / "evidence").iterdir())
+    # Where the run is gone, what distill check found takes its place.
+    kept = Workspace(root).page("check_memorization").read_bytes()
+    shutil.rmtree(root)
+    assert GONE in details_of(entry, context)
+    folder = project / "models" / "tiny-check"
+    write_json(folder / "report.json", {"schema": 1, "digest": entry.manifest.tensor_digest})
+    (folder / "report.html").write_bytes(kept)
+    assert GONE not in details_of(entry, context)
+
+
+def test_sounds_come_while_it_learns_though_nobody_looks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gradio")
+    from distill.ui.context import Context
+    from distill.ui.first_takes import FIRST, FirstTakes
+    from distill.ui.start_view import takes
+
+    monkeypatch.setattr("distill.ui.first_takes.LOOK_SECONDS", 0.1)
+    (root,) = (project / "runs").iterdir()
+    begin_with(project, project / "kit")
+    begun(project, root)
+    early = renewed_models(root)
+    context = Context(project)
+    with held(root):
+        first_takes = FirstTakes(context)
+        first_takes.keep_making()
+        wait(lambda: len(list((context.generated / root.name).glob("tiny-early-100_*.wav"))) == FIRST, LONG)
+        assert [batch.model for batch in first_takes.of(standing_of(project))] == [early[0].path]
+    # What was made while it learned stays, behind the sounds of the finished model.
+    wait(lambda: len(list((context.generated / root.name).glob("tiny_*.wav"))) == 16, LONG)
+    first_takes.close()
+    page = takes(context, standing_of(project), first_takes)
+    places = [page.index(words) for words in ("16 new sounds of tiny.", "it was learning", "Tries after 100% of")]
+    assert places == sorted(places)
 
 
 def test_without_sounds_a_model_of_the_project_is_heard(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
-"""A model to hear from what a run has so far, before it has finished."""
+"""Models to hear from what a run has so far, before it has finished: one after the other, as its prior gets better."""
 
+import re
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from distill.artifact.manifest import Manifest
-from distill.artifact.model_file import EXTENSION, ModelFile, read_model, write_model
+from distill.artifact.model_file import EXTENSION, ModelFile, read_manifest, read_model, write_model
 from distill.artifact.prior_file import PriorFile, read_prior
 from distill.configs import PriorConfig
 from distill.errors import DistillError
@@ -18,49 +20,62 @@ from distill.training.loop import Trained
 from distill.training.position import Position, checkpoint_files, read_position
 from distill.training.prior import STAGE
 
+# The next one is made when the prior is better, and has seen so much more of its training.
+EVERY_SHARE = 0.2
+_PERCENT = re.compile(r"-early-(\d+)")
 
-def early_model(root: Path) -> Path | None:
-    """A model file made of the VQ-VAE of a run and of its prior, as good as that is so far; None where it is too early.
 
-    It lies in the run's folder, and stays the same once it is there.
+@dataclass(frozen=True)
+class EarlyModel:
+    """A model file, and after how much of the prior's training it was made, from 0 to 1."""
+
+    path: Path
+    share: float
+
+
+def early_models(root: Path) -> list[EarlyModel]:
+    """Those that were made of a run, the newest first; they lie in the run's folder."""
+    found = []
+    for path in _folder(root).glob(f"*{EXTENSION}"):
+        if match := _PERCENT.search(path.stem):
+            found.append(EarlyModel(path, int(match[1]) / 100))
+    return sorted(found, key=lambda each: -each.share)
+
+
+def renewed_models(root: Path) -> list[EarlyModel]:
+    """The same, with one more where the run's prior has become better since the last.
 
     Raises:
         StorageError: it cannot be written.
     """
-    workspace = Workspace(root)
-    if not workspace.vqvae.is_file():
-        return None
-    name = f"{workspace.params().model.name}-first"
-    target = root / ".distill" / "first" / f"{name}{EXTENSION}"
-    if target.is_file():
-        return target
+    known, workspace = early_models(root), Workspace(root)
+    if not workspace.vqvae.is_file() or (known and workspace.prior.is_file()):
+        return known
     # What is written meanwhile is read the next time.
     with suppress(DistillError):
-        position = None if workspace.prior.is_file() else _ripe(workspace)
-        if position or workspace.prior.is_file():
+        if workspace.prior.is_file():
             model = read_model(workspace.vqvae)
-            if position:
-                prior = _so_far(workspace, model, position)
-            else:
-                prior = read_prior(workspace.prior, vqvae_digest=model.digest)
-            metadata = model.manifest.metadata.model_copy(update={"name": name})
-            changes = {"metadata": metadata, "prior_config": prior.config, "prior_metadata": prior.metadata}
-            manifest = Manifest(**{**dict(model.manifest), **changes})
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_model(target, manifest, model.vqvae_state, prior.state)
-            return target
-    return None
+            _write(workspace, model, read_prior(workspace.prior, vqvae_digest=model.digest), 1.0)
+        elif better := _better(workspace, known):
+            position, share = better
+            model = read_model(workspace.vqvae)
+            _write(workspace, model, _so_far(workspace, model, position), share)
+    return early_models(root)
 
 
-def _ripe(workspace: Workspace) -> Position | None:
-    """The newest checkpoint of a prior that has learned enough to be heard."""
+def _better(workspace: Workspace, known: list[EarlyModel]) -> tuple[Position, float] | None:
+    """The newest checkpoint of a prior that is worth to be heard after those that are known, and its share."""
     folder, _ = RunFolder(workspace.root, STAGE).noted()
     files = checkpoint_files(folder)
     steps = (read_status(workspace.root, STAGE) or {}).get("total")
     if not files or not steps:
         return None
     position = read_position(files[-1])
-    return position if position.step >= FIRST_SHARE * steps and position.best_loss is not None else None
+    share = position.step / steps
+    if share < (known[0].share + EVERY_SHARE if known else FIRST_SHARE) or position.best_loss is None:
+        return None
+    heard = read_manifest(known[0].path).prior_metadata if known else None
+    return None if heard is not None and heard.best_epoch == position.best_epoch else (position, share)
 
 
 def _so_far(workspace: Workspace, model: ModelFile, position: Position) -> PriorFile:
@@ -71,3 +86,16 @@ def _so_far(workspace: Workspace, model: ModelFile, position: Position) -> Prior
     state = Checkpoints(folder, keep=config.max_checkpoints).load_best(position.best_epoch)
     best, history = (position.best_epoch, position.best_loss), position.history
     return prior_file(config, model, Trained(state, *best, history, position.warnings, position.step, 0), ())
+
+
+def _write(workspace: Workspace, model: ModelFile, prior: PriorFile, share: float) -> None:
+    name = f"{workspace.params().model.name}-early-{int(100 * share):02d}"
+    metadata = model.manifest.metadata.model_copy(update={"name": name})
+    changes = {"metadata": metadata, "prior_config": prior.config, "prior_metadata": prior.metadata}
+    target = _folder(workspace.root) / f"{name}{EXTENSION}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_model(target, Manifest(**{**dict(model.manifest), **changes}), model.vqvae_state, prior.state)
+
+
+def _folder(root: Path) -> Path:
+    return root / ".distill" / "early"

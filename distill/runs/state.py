@@ -14,6 +14,7 @@ from distill.live.activity import peak_of
 from distill.live.folder import RunFolder
 from distill.live.journal import read_entries
 from distill.live.status import read_rows, read_status
+from distill.memorization.plain import in_plain_words
 from distill.models.health import Health, judge
 from distill.models.labels import level_labels, with_labels
 from distill.runs.progress import progress_of
@@ -182,7 +183,8 @@ def _memorization(root: Path) -> dict[str, Any] | None:
     with suppress(DistillError, KeyError):
         report = read_report(workspace, "check_memorization")
         page = _existing(workspace.page("check_memorization"))
-        return {"verdict": report["verdict"], "reasons": report["reasons"], "page": page}
+        words = in_plain_words(report["verdict"], report["evidence"])
+        return {"verdict": report["verdict"], "words": words, "reasons": report["reasons"], "page": page}
     return None
 
 

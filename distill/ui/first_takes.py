@@ -1,4 +1,4 @@
-"""The sounds that the tab Start lets hear: made of a run's model by itself, and kept where Generate keeps its own."""
+"""The sounds that the tab Start lets hear: made by themselves while a run goes on, and kept with all others."""
 
 import logging
 import os
@@ -17,9 +17,9 @@ from distill.generation.request import Request
 from distill.generation.sidecar import sidecar_of
 from distill.library.catalogue import catalogue
 from distill.locks import taken
-from distill.runs.early import early_model
+from distill.runs.early import early_models, renewed_models
 from distill.runs.folder import finished_at, run_folders
-from distill.runs.standing import Standing
+from distill.runs.standing import Standing, standing_of
 from distill.runs.state import written_model
 from distill.stages.workspace import Workspace
 from distill.ui.context import Context
@@ -30,18 +30,29 @@ LOCK = ".making.lock"
 MOST_SECONDS = 10.0
 LEAST_SECONDS = 1.0
 GREETING_SECONDS = 3.0
+# Between two looks for sounds that are due.
+LOOK_SECONDS = 3.0
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Sounds of one model: the model, its folder of sounds, how many there shall be, and of how many s at most."""
+    """Sounds of one model.
+
+    Attributes:
+        model: the model's file.
+        folder: where the sounds lie.
+        count: how many there shall be.
+        seconds: how long each may become.
+        share: after how much of the prior's training the model was made, from 0 to 1; None: it is finished.
+    """
 
     model: Path
     folder: Path
     count: int
     seconds: float
+    share: float | None = None
 
     @property
     def paths(self) -> list[Path]:
@@ -67,12 +78,21 @@ class FirstTakes:
     def __init__(self, context: Context) -> None:
         self.context = context
         self._lock = threading.Lock()
+        self._over = threading.Event()
         self._troubles: dict[Path, str] = {}
 
+    def keep_making(self) -> None:
+        """Look for what is due from now on until `close`, whether or not somebody has the page open."""
+        threading.Thread(target=self._look, name="takes", daemon=True).start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._over.set()
+
     def of(self, standing: Standing) -> list[Batch]:
-        """What there is to hear, the newest first; what is missing of it is being made from now on."""
+        """What there is to hear, the newest first; what is missing of the newest is being made from now on."""
         batches = self._due(standing)
-        for batch in batches:
+        for batch in batches[:1]:
             if batch.missing and batch.model not in self._troubles and not self._lock.locked():
                 threading.Thread(
                     target=self._make, args=(batch,), name=f"takes-{batch.model.stem}", daemon=True
@@ -87,19 +107,19 @@ class FirstTakes:
         root = standing.root
         if root is None:
             return self._greeting()
+        finished = standing.kind == "finished"
         try:
-            model = finished_model(self.context.project, root) if standing.kind == "finished" else None
-            early = early_model(root)
+            model = finished_model(self.context.project, root) if finished else None
+            early = early_models(root) if finished else renewed_models(root)
             seconds = longest(root) if early or model else 0.0
         except DistillError as error:
             logger.warning("no sounds yet: %s", error)
             return []
         folder = self.context.generated / root.name
         batches = [Batch(model, folder, WALL, seconds)] if model else []
-        if early is not None:
-            batches.append(Batch(early, folder, FIRST, seconds))
-        # Once the model is there, what it made early is shown as far as it was made.
-        return [batch for batch in batches if not model or batch.model == model or batch.paths]
+        batches += [Batch(each.path, folder, FIRST, seconds, each.share) for each in early]
+        # What was overtaken is shown as far as it was made.
+        return [*batches[:1], *(batch for batch in batches[1:] if batch.paths)]
 
     def _greeting(self) -> list[Batch]:
         """A few sounds of the newest model, for those who have nothing else to hear yet."""
@@ -114,6 +134,18 @@ class FirstTakes:
         # Nobody asked for these: they do not lie among the generated sounds.
         folder = self.context.project / ".distill" / "greeting" / model.stem
         return [Batch(model, folder, GREETING, longest(root) if root else GREETING_SECONDS)]
+
+    def _look(self) -> None:
+        first = True
+        while first or not self._over.wait(LOOK_SECONDS):
+            try:
+                standing = standing_of(self.context.project)
+                # Without a run there is nothing that would come due by itself.
+                if first or standing.root is not None:
+                    self.of(standing)
+            except Exception:
+                logger.exception("sounds that are due were not looked for")
+            first = False
 
     def _make(self, batch: Batch) -> None:
         """Make what is missing of a batch, unless somebody else does."""

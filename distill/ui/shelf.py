@@ -8,8 +8,12 @@ from typing import Any
 from distill.artifact.manifest import Manifest
 from distill.library.catalogue import Entry
 from distill.library.describe import NOT_CHECKED, health_of, light_of, verdict_of
+from distill.library.evidence import evidence_page
+from distill.memorization.plain import in_plain_words
 from distill.models.labels import level_labels, with_labels
 from distill.ui.cards import filled
+from distill.ui.context import Context
+from distill.ui.evidence import evidence
 
 _WIDTH, _HEIGHT, _EDGE = 300.0, 90.0, 4.0
 
@@ -57,8 +61,8 @@ def card_of(entry: Entry, project: Path, *, shown: bool, compared: bool) -> str:
     )
 
 
-def details_of(entry: Entry) -> str:
-    """All that a model says of itself."""
+def details_of(entry: Entry, context: Context) -> str:
+    """All that a model says of itself, and what its check lets hear."""
     manifest = entry.manifest
     metadata, lineage, prior = manifest.metadata, manifest.lineage, manifest.prior_metadata
     rows = {
@@ -91,7 +95,7 @@ def details_of(entry: Entry) -> str:
         )
     return (
         f'<section class="d-details" aria-label="Details of {escape(metadata.name)}"><h3>{escape(metadata.name)}</h3>'
-        f"{_levels(manifest)}"
+        f"{_heard_copies(entry, context)}{_levels(manifest)}"
         f'<div class="d-two">{"".join(curves)}</div><dl>{listed}</dl></section>'
     )
 
@@ -111,6 +115,13 @@ def differences_of(rows: Mapping[str, Mapping[str, Any]], names: Sequence[str]) 
         f'<div class="d-rows"><table><caption>In what they differ</caption><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _heard_copies(entry: Entry, context: Context) -> str:
+    check = entry.manifest.memorization
+    if check is None:
+        return ""
+    return evidence(in_plain_words(check.verdict, check.evidence), evidence_page(entry, context.project), context)
 
 
 def _levels(manifest: Manifest) -> str:

@@ -11,10 +11,9 @@ from distill.ui.start_view import progress, takes
 
 
 def add_start(app: FastAPI, context: Context) -> None:
-    """Add the route `/api/start` to an application; looking there also has the sounds made that are due."""
+    """Add the route `/api/start` to an application, and have the sounds made that are due from now on."""
     first_takes = FirstTakes(context)
-    # Whoever opens the page a moment later hears something at once.
-    first_takes.of(standing_of(context.project))
+    first_takes.keep_making()
 
     @app.get("/api/start")
     def start() -> Response:

@@ -5,14 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from distill.dataset.scan import FileReport, Verdict
+from distill.errors import DistillError
 from distill.library.takes import WAVE_POINTS, Note, Take
 from distill.live.status import read_status
+from distill.memorization.plain import in_plain_words
 from distill.runs.standing import Standing
+from distill.stages.workspace import Workspace, read_report
 from distill.ui.cards import filled, row_of
 from distill.ui.context import Context
+from distill.ui.evidence import evidence
 from distill.ui.first_takes import Batch, FirstTakes
 from distill.words import in_words
 
+CHECK = "check_memorization"
 # More names than anybody reads are counted.
 MOST_NAMED = 6
 DOING = {
@@ -84,30 +89,48 @@ def progress(standing: Standing) -> str:
 
 def takes(context: Context, standing: Standing, first_takes: FirstTakes) -> str:
     """The sounds that there are to hear."""
-    parts = []
-    for batch in first_takes.of(standing):
-        trouble = first_takes.trouble(batch)
-        if trouble:
-            parts.append(f"<p class='d-warning'>No new sounds could be made: {escape(trouble)}</p>")
-        # What the other tabs know: generated sounds of a model of the library.
-        known = batch.model.is_relative_to(context.models) and batch.folder.is_relative_to(context.generated)
-        cards = [_card(context, number, path, known=known) for number, path in enumerate(batch.paths, 1)]
-        title = f"<h3>{_title(standing, batch, len(cards))}</h3>"
-        all_of_them = "<button type='button' class='d-button d-all'>Hear all</button>" if cards else ""
-        parts.append(f"<section class='d-wall'><header>{title}{all_of_them}</header>{row_of(cards)}</section>")
-    if not parts and standing.kind in ("empty", "sounds"):
-        return "<p class='d-empty'>The new sounds will be here, to be heard.</p>"
-    return "".join(parts)
+    batches = first_takes.of(standing)
+    if not batches:
+        return "<p class='d-empty'>The new sounds will be here, to be heard.</p>" if standing.root is None else ""
+    newest, *earlier = batches
+    trouble = first_takes.trouble(newest)
+    told = f"<p class='d-warning'>No new sounds could be made: {escape(trouble)}</p>" if trouble else ""
+    left = newest.count - len(newest.paths)
+    making = f" Making {newest.count}, {newest.count - left} are ready." if left and not trouble else ""
+    walls = "".join(_wall(context, batch, _title(standing, batch)) for batch in earlier)
+    behind = f"<details><summary>What it made earlier, while it was learning</summary>{walls}</details>"
+    wall = _wall(context, newest, _title(standing, newest) + making)
+    return told + wall + _copies(context, standing) + (behind if walls else "")
 
 
-def _title(standing: Standing, batch: Batch, count: int) -> str:
-    name = escape(batch.model.stem)
-    making = f" Making {batch.count}, {count} are ready." if count < batch.count else ""
+def _copies(context: Context, standing: Standing) -> str:
+    """Whether the finished model copies, with what can be heard of that."""
+    if standing.kind != "finished" or standing.root is None:
+        return ""
+    workspace = Workspace(standing.root)
+    try:
+        report = read_report(workspace, CHECK)
+    except DistillError:
+        return ""
+    page = workspace.page(CHECK)
+    words = in_plain_words(report["verdict"], report["evidence"])
+    return evidence(words, page if page.is_file() else None, context)
+
+
+def _wall(context: Context, batch: Batch, title: str) -> str:
+    # What the other tabs know: generated sounds of a model of the library.
+    known = batch.model.is_relative_to(context.models) and batch.folder.is_relative_to(context.generated)
+    cards = [_card(context, number, path, known=known) for number, path in enumerate(batch.paths, 1)]
+    all_of_them = "<button type='button' class='d-button d-all'>Hear all</button>" if cards else ""
+    return f"<section class='d-wall'><header><h3>{title}</h3>{all_of_them}</header>{row_of(cards)}</section>"
+
+
+def _title(standing: Standing, batch: Batch) -> str:
     if standing.root is None:
-        return f"Meanwhile: new sounds of {name}.{making}"
-    if batch.model.stem.endswith("-first"):
-        return f"First tries, while it is still learning.{making}" if standing.kind != "finished" else "First tries"
-    return f"{batch.count} new sounds of {name}.{making}"
+        return f"Meanwhile: new sounds of {escape(batch.model.stem)}."
+    if batch.share is None:
+        return f"{batch.count} new sounds of {escape(batch.model.stem)}."
+    return f"Tries after {batch.share:.0%} of the learning."
 
 
 def _card(context: Context, number: int, path: Path, *, known: bool) -> str:

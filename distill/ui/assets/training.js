@@ -88,10 +88,9 @@ function preview({ epoch, number, picture, original, reconstruction }) {
 
 function verdict(memorization) {
   if (!memorization) return [];
-  const words = { pass: ["green", "Nothing was copied"], warn: ["yellow", "Listen before you share it"],
-    fail: ["red", "It copies your sounds"] }[memorization.verdict];
+  const colour = { pass: "green", warn: "yellow", fail: "red" }[memorization.verdict];
   return h("section", { class: "d-panel" }, h("h3", {}, "Does it copy? "),
-    light({ light: words[0], words: `${words[1]} (${memorization.verdict})` }),
+    light({ light: colour, words: `${memorization.words} (${memorization.verdict})` }),
     h("ul", {}, memorization.reasons.map((reason) => h("li", {}, reason))),
     memorization.page ? h("details", {}, h("summary", {}, "The evidence: each sound beside the nearest of yours, to see and to hear"),
       h("iframe", { src: memorization.page, class: "d-frame", loading: "lazy", title: "Evidence of the check for copies" })) : null);

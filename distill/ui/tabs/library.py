@@ -173,7 +173,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             two = gr.Button(visible=len(shelf.compared) == 2)
             return shelf, listing(shelf, *filters), _compared(shelf, project), two, "", gr.skip(), *_skipped(4)
         shelf = replace(shelf, shown="" if shelf.shown == key else key, asked=None)
-        return shelf, listing(shelf, *filters), *_skipped(3), "", *_details(shelf, project)
+        return shelf, listing(shelf, *filters), *_skipped(3), "", *_details(shelf, context)
 
     def heard_of(shelf: Shelf, keys: tuple[str, ...]) -> Iterator[str]:
         entries = [entry for entry in map(shelf.entry, keys) if entry is not None]
@@ -272,7 +272,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
 
     def again(event: Any) -> None:
         """After what changes models: the list anew, and the details of what is still there."""
-        details_of_rest = told(lambda shelf: _details(shelf, project))
+        details_of_rest = told(lambda shelf: _details(shelf, context))
         listed(event.success(read_all, shelf, found, **hidden)).success(details_of_rest, shelf, shown, **hidden)
 
     files_first = listed(tab.select(read_files, shelf, found, **hidden))
@@ -297,15 +297,16 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     place.change(_able, place, [enter, rise], **hidden)
 
 
-def _details(shelf: Shelf, project: Path) -> tuple[Any, Any, Any, Any]:
+def _details(shelf: Shelf, context: Context) -> tuple[Any, Any, Any, Any]:
     entry = shelf.entry(shelf.shown)
     if entry is None:
         return gr.Column(visible=False), "", gr.skip(), gr.Row(visible=False)
-    places = places_of(entry, project)
+    places = places_of(entry, context.project)
     # What is promoted lies in the registry: it comes first.
     value = next((reference for _, reference in places if not is_file_reference(reference)), places[0][1])
     waits = shelf.asked is not None
-    return gr.Column(visible=True), details_of(entry), gr.Dropdown(choices=places, value=value), gr.Row(visible=waits)
+    shown = details_of(entry, context)
+    return gr.Column(visible=True), shown, gr.Dropdown(choices=places, value=value), gr.Row(visible=waits)
 
 
 def _able(place: str | None) -> tuple[Any, Any]:
