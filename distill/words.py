@@ -12,3 +12,12 @@ def in_words(seconds: float) -> str:
     if seconds < 5400:
         return f"{max(1, round(seconds / 60))} min"
     return f"{seconds / 3600:.1f} hours"
+
+
+def megabytes(count: int) -> str:
+    """A number of bytes.
+
+    >>> megabytes(12_340_000)
+    '12.3 MB'
+    """
+    return f"{count / 1e6:.1f} MB"

@@ -6,6 +6,7 @@ import pytest
 
 from distill.runs.acts import acts_of
 from distill.runs.folder import Order, write_order
+from distill.runs.held import held
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,10 @@ def test_what_does_not_run_is_gone_on_with_or_left(
     tmp_path: Path, order: Order, finished: bool, acts: set[str]
 ) -> None:
     write_order(tmp_path / "run", order, finished=finished)
-    assert acts_of(tmp_path / "run") == acts
+    assert acts_of(tmp_path / "run") == {*acts, "remove"}
+    # While somebody works in it, it cannot be removed.
+    with held(tmp_path / "run"):
+        assert acts_of(tmp_path / "run") == {"stop"}
 
 
 def test_nothing_can_be_done_with_a_folder_that_nobody_trained_in(tmp_path: Path) -> None:

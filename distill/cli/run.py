@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.errors import DataError, UsageError
-from distill.words import in_words
+from distill.words import in_words, megabytes
 
 if TYPE_CHECKING:
     from distill.live.folder import RunFolder
@@ -201,7 +201,7 @@ def remove(
         raise UsageError(f"{root} is no run's folder (distill run list shows them)")
     removed = remove_run(root)
     print_result(
-        [f"removed {removed.run}: {_size(removed.bytes)}"],
+        [f"removed {removed.run}: {megabytes(removed.bytes)}"],
         {"run": removed.run, "bytes": removed.bytes},
         as_json=as_json,
     )
@@ -227,8 +227,8 @@ def prune(
         raise UsageError("say which runs: --keep N (all but the N newest), --older DAYS, or both")
     found = prune_runs(folder, keep=keep or 0, older=timedelta(days=older or 0.0), dry_run=dry_run)
     freed = sum(each.bytes for each in found)
-    lines = [f"{each.run}: {_size(each.bytes)}" for each in found]
-    lines.append(f"{'would free' if dry_run else 'freed'} {_size(freed)} of {len(found)} runs")
+    lines = [f"{each.run}: {megabytes(each.bytes)}" for each in found]
+    lines.append(f"{'would free' if dry_run else 'freed'} {megabytes(freed)} of {len(found)} runs")
     runs = [{"run": each.run, "bytes": each.bytes} for each in found]
     print_result(lines, {"runs": runs, "bytes": freed, "dry_run": dry_run}, as_json=as_json)
 
@@ -364,10 +364,6 @@ def _applied(answer: dict[str, Any]) -> list[str]:
     at = "" if answer.get("step") is None else f" (step {answer['step']})"
     lines = [f"{name}: {_shown(old)} -> {_shown(new)}{at}" for name, (old, new) in answer["changes"].items()]
     return lines or [f"no setting changed{at}"]
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB"
 
 
 def _settings(changed: dict[str, Any]) -> str:

@@ -53,8 +53,8 @@ def sounds_choice() -> gr.Dropdown:
     )
 
 
-def chosen(context: Context, name: str) -> gr.Dropdown:
-    """The list with another training chosen, such as one that has just begun."""
+def chosen(context: Context, name: str | None) -> gr.Dropdown:
+    """The list with another training chosen, such as one that has just begun, or with none."""
     return gr.Dropdown(choices=[root.name for root in run_folders(context.project)], value=name)
 
 
