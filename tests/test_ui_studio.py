@@ -9,6 +9,8 @@ import pytest
 from browser_util import Watched
 from distill.audio.sound import read_sound
 from distill.codes.file import read_grid
+from distill.generation.production import Destination, produce
+from distill.generation.request import Request
 from distill.generation.sidecar import read_sidecar
 from page_util import Served, wait
 from registry_util import make_folder, model_file
@@ -87,7 +89,6 @@ def test_a_sound_is_generated_heard_and_goes_to_the_codes(server: Served, chromi
     assert shown["name"] == "bells_0006.wav"
     assert shown["columns"] == 5
     assert (watched.elsewhere, watched.errors) == ([], [])
-    watched.context.close()
 
 
 def test_a_cell_is_edited_undone_and_saved(server: Served, chromium: Any, project: Path) -> None:
@@ -134,7 +135,6 @@ def test_a_cell_is_edited_undone_and_saved(server: Served, chromium: Any, projec
     loaded = open_file(watched, saved)
     assert (loaded["codes"], loaded["undo"]) == (edited["codes"], edited["undo"])
     assert (watched.elsewhere, watched.errors) == ([], [])
-    watched.context.close()
 
 
 def test_grids_are_blended_and_swapped(server: Served, chromium: Any, project: Path) -> None:
@@ -152,7 +152,47 @@ def test_grids_are_blended_and_swapped(server: Served, chromium: Any, project: P
     blended = after(watched, lambda: page.locator("#codes-blend").click())
     assert blended["codes"] == mine["codes"]
     assert watched.errors == []
-    watched.context.close()
+
+
+def test_a_grid_shows_its_sound_and_is_blended_with_a_take(server: Served, chromium: Any, project: Path) -> None:
+    list(
+        produce(project / "models" / "bells.distill", Request(seconds=0.5), Destination(project / "generated"), seed=9)
+    )
+    watched = codes_tab(chromium, server)
+    page = watched.page
+    open_file(watched, project / "tone0.wav")
+    # A spectrogram has many colours, on the columns of the cells.
+    colours = f"""() => {{
+      const canvas = document.querySelector("{MINE} .sound");
+      const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+      const colours = Array.from({{ length: pixels.length / 4 }}, (_, at) => pixels.slice(4 * at, 4 * at + 3).join());
+      return new Set(colours).size;
+    }}"""
+    wait(lambda: page.evaluate(colours) > 50)
+    sound, cells = (page.locator(f"{MINE} .{name}").bounding_box() for name in ("sound", "cells"))
+    assert sound
+    assert cells
+    assert (sound["x"], sound["width"]) == (cells["x"], cells["width"])
+    # What is dragged on it are columns.
+    page.mouse.move(sound["x"] + 150, sound["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(sound["x"] + 250, sound["y"] + 20, steps=3)
+    page.mouse.up()
+    found = page.evaluate(f"document.querySelector('{MINE}').selection")
+    assert (found["bands"], found["levels"]) == (None, None)
+
+    page.get_by_role("button", name="Swap and blend").click()
+    take = page.locator("#codes-second-take input")
+    take.click()
+    take.fill("bells_0009")
+    theirs = after(watched, lambda: page.get_by_role("option", name="bells_0009").click(), OTHER)
+    assert theirs["name"] == "bells_0009.wav"
+    page.locator(f"{MINE} .cells").focus()
+    page.keyboard.press("Control+a")
+    page.get_by_label("Blend").first.fill("1")
+    blended = after(watched, lambda: page.locator("#codes-blend").click())
+    assert blended["codes"][: len(theirs["codes"])] == theirs["codes"]
+    assert (watched.elsewhere, watched.errors) == ([], [])
 
 
 def test_levels_are_renamed_and_blended_each_by_itself(server: Served, chromium: Any, project: Path) -> None:
@@ -184,7 +224,6 @@ def test_levels_are_renamed_and_blended_each_by_itself(server: Served, chromium:
     assert (undone["levels"], undone["codes"]) == (["Structure", "Detail"], mine["codes"])
     page.locator("#codes-weights").get_by_text("Detail").wait_for()
     assert (watched.elsewhere, watched.errors) == ([], [])
-    watched.context.close()
 
 
 def test_a_region_is_dragged_with_the_pointer_and_a_finger(server: Served, chromium: Any, project: Path) -> None:
@@ -225,7 +264,6 @@ def test_a_region_is_dragged_with_the_pointer_and_a_finger(server: Served, chrom
     found = watched.page.evaluate(f"document.querySelector('{MINE}').selection")
     assert found["columns"][1] - found["columns"][0] > 1
     assert found["bands"] == list(range(start["bands"] - 3, start["bands"]))
-    watched.context.close()
 
 
 def test_two_browsers_do_not_disturb_each_other(server: Served, chromium: Any, project: Path) -> None:
@@ -237,8 +275,6 @@ def test_two_browsers_do_not_disturb_each_other(server: Served, chromium: Any, p
     other = set_code(two, (second["codes"][0] + 1) % second["size"])
     assert view(one)["codes"] == edited["codes"]
     assert other["name"] == "tone1.wav"
-    for watched in (one, two):
-        watched.context.close()
 
 
 @pytest.mark.parametrize(("name", "words"), [("broken.json", "cannot be used"), ("silent.wav", "silent")])
@@ -253,7 +289,6 @@ def test_what_cannot_be_done_is_one_line(server: Served, chromium: Any, project:
     assert "Traceback" not in toast.inner_text()
     assert str(project) not in toast.inner_text()
     assert view(watched) is None
-    watched.context.close()
 
 
 def test_the_library_shows_imports_saves_and_deletes(server: Served, chromium: Any, project: Path) -> None:
@@ -301,7 +336,6 @@ def test_the_library_shows_imports_saves_and_deletes(server: Served, chromium: A
     wait(lambda: not (project / "models" / "drums.distill").exists())
     wait(lambda: page.get_by_text("No model matches").is_visible())
     assert (watched.elsewhere, watched.errors) == ([], [])
-    watched.context.close()
 
 
 def test_a_sound_goes_on_and_a_part_is_made_anew(server: Served, chromium: Any, project: Path) -> None:
@@ -322,4 +356,3 @@ def test_a_sound_goes_on_and_a_part_is_made_anew(server: Served, chromium: Any, 
         wait(lambda count=count: cards.count() == count, 60)
         assert name in cards.locator("h3").all_inner_texts()
     assert (watched.elsewhere, watched.errors) == ([], [])
-    watched.context.close()

@@ -15,6 +15,13 @@ customElements.whenDefined("distill-grid").then(() => {
   show();
 });
 """
+_OUTLINE = """
+const show = () => {
+  const grid = document.querySelector("#GRID distill-grid");
+  if (grid) grid.outline = JSON.parse(props.value || "null");
+};
+customElements.whenDefined("distill-grid").then(() => { watch("value", show); show(); });
+"""
 # After an error nothing comes that would end the wait.
 CALM = "() => document.querySelectorAll('distill-grid').forEach((grid) => { grid.view = grid.view; })"
 
@@ -30,8 +37,19 @@ def grid_component(elem_id: str, *, plain: bool = False) -> gr.HTML:
     )
 
 
+def outline_component(grid_id: str) -> gr.HTML:
+    """What tells the grid of that `elem_id` how its sound looks (see `Desk.outlined`); it shows nothing by itself."""
+    return gr.HTML(
+        "",
+        html_template="<span hidden></span>",
+        js_on_load=_OUTLINE.replace("GRID", grid_id),
+        apply_default_css=False,
+        elem_id=f"{grid_id}-outline",
+    )
+
+
 def shown(view: dict[str, Any] | None) -> str:
-    """A view as the component takes it; None: nothing is shown."""
+    """A view, or an outline, as its component takes it; None: nothing is shown."""
     return json.dumps(view, allow_nan=False)
 
 

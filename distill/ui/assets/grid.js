@@ -5,6 +5,8 @@
  * function that takes a wish, such as {what: "set", selection, code: 17}. It changes no code by itself.
  */
 
+import { HEIGHT as SOUND, SoundLine } from "./soundline.js";
+
 const ROW = 11; // px of a band
 const GAP = 12; // px between levels
 const RULER = 24; // px
@@ -77,6 +79,7 @@ class DistillGrid extends HTMLElement {
   #parts = null;
   #frame = 0;
   #watchers = [];
+  #line = new SoundLine(() => this.#later());
 
   connectedCallback() {
     if (!this.#parts) this.#build();
@@ -116,6 +119,7 @@ class DistillGrid extends HTMLElement {
       this.#anchor = { column: 0, row: 0 };
       this.#focus = { ...this.#anchor };
       this.#chosen = false;
+      this.#line.clear();
       this.#stop();
     }
     const last = { column: view.columns - 1, row: view.bands * view.levels.length - 1 };
@@ -127,6 +131,11 @@ class DistillGrid extends HTMLElement {
     this.#label();
     this.#fit(other);
     if (before?.version !== view.version) this.#obey(view);
+  }
+
+  /** How the sound looks, for the grid that is shown; what was drawn before stays until it is there. */
+  set outline(outline) {
+    if (outline && outline.grid === this.#view?.grid) this.#line.show(outline);
   }
 
   /** Columns from the first to the one after the last, bands and levels; null: all. */
@@ -165,6 +174,7 @@ class DistillGrid extends HTMLElement {
     tools.querySelector("[data-act=in]").setAttribute("aria-label", "Zoom in");
 
     const ruler = made("canvas", { class: "ruler", "aria-hidden": "true" });
+    const sound = made("canvas", { class: "sound", "aria-hidden": "true" });
     const cells = made("canvas", {
       class: "cells",
       tabindex: "0",
@@ -172,7 +182,7 @@ class DistillGrid extends HTMLElement {
       "aria-roledescription": "grid of codes",
     });
     const head = made("div", { class: "head", "aria-hidden": "true" });
-    const pane = made("div", { class: "pane" }, ruler, cells, head);
+    const pane = made("div", { class: "pane" }, ruler, sound, cells, head);
     const wide = made("div", { class: "wide" }, pane);
     const scroll = made("div", { class: "scroll" }, wide);
 
@@ -188,7 +198,7 @@ class DistillGrid extends HTMLElement {
     const help = made("details", { class: "help" }, made("summary", {}, "Keys"), list);
     this.append(tools, scroll, foot, ...(plain ? [] : [help]));
     this.classList.add("empty");
-    this.#parts = { tools, scroll, wide, pane, ruler, cells, head, where, spoken, number, slider };
+    this.#parts = { tools, scroll, wide, pane, ruler, sound, cells, head, where, spoken, number, slider };
 
     tools.addEventListener("click", (event) => {
       const act = event.target.closest("button")?.dataset.act;
@@ -199,7 +209,7 @@ class DistillGrid extends HTMLElement {
     cells.addEventListener("keydown", (event) => this.#key(event));
     cells.addEventListener("focus", () => this.#draw());
     cells.addEventListener("blur", () => this.#draw());
-    for (const canvas of [cells, ruler]) {
+    for (const canvas of [cells, ruler, sound]) {
       canvas.addEventListener("pointerdown", (event) => this.#down(event, canvas));
       canvas.addEventListener("pointermove", (event) => this.#move(event, canvas));
       for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => this.#up(event));
@@ -259,7 +269,7 @@ class DistillGrid extends HTMLElement {
 
   /** Bring sizes up to date; `whole` also chooses a zoom at which the grid is seen. */
   #fit(whole = false) {
-    const { scroll, wide, pane, ruler, cells } = this.#parts;
+    const { scroll, wide, pane, ruler, sound, cells } = this.#parts;
     const width = scroll.clientWidth;
     if (!this.#view || !width) return;
     if (whole || !this.fitted) {
@@ -270,7 +280,7 @@ class DistillGrid extends HTMLElement {
     wide.style.width = `${Math.max(width, this.#gutter + this.#view.columns * this.#zoom + 8)}px`;
     pane.style.width = `${width}px`;
     const scale = window.devicePixelRatio || 1;
-    for (const [canvas, height] of [[ruler, RULER], [cells, this.#height]]) {
+    for (const [canvas, height] of [[ruler, RULER], [sound, SOUND], [cells, this.#height]]) {
       canvas.style.height = `${height}px`;
       canvas.width = Math.round(width * scale);
       canvas.height = Math.round(height * scale);
@@ -305,6 +315,13 @@ class DistillGrid extends HTMLElement {
       font: style.fontFamily,
     };
     this.#drawRuler(look);
+    this.#line.draw(this.#parts.sound, {
+      x: this.#x(0),
+      width: this.#view.columns * this.#zoom,
+      gutter: this.#gutter,
+      selected: this.selection.columns.map((column) => this.#x(column)),
+      look,
+    });
     this.#drawCells(look);
     this.#placeHead();
   }
@@ -462,15 +479,16 @@ class DistillGrid extends HTMLElement {
 
   #down(event, canvas) {
     if (!this.#view || event.button) return;
-    const { cells, ruler } = this.#parts;
+    const { cells } = this.#parts;
     const ends = { top: 0, bottom: this.#view.bands * this.#view.levels.length - 1 };
     const at = this.#cell(event);
     const label = event.clientX - cells.getBoundingClientRect().left < this.#gutter;
+    const time = canvas !== cells;
     // A finger on the time scrolls.
-    if (canvas === ruler && event.pointerType === "touch") return;
+    if (time && event.pointerType === "touch") return;
     cells.focus({ preventScroll: true });
     event.preventDefault();
-    this.#drag = canvas === ruler ? "columns" : label ? "level" : "cells";
+    this.#drag = time ? "columns" : label ? "level" : "cells";
     if (this.#drag === "level") {
       const first = at.row - (at.row % this.#view.bands);
       this.#anchor = { column: 0, row: first };

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,15 +16,19 @@ from distill.codes.selection import EVERYTHING, Selection
 from distill.codes.session import EditSession
 from distill.errors import UsageError
 from distill.generation.choice import SamplingConfig
+from distill.library.takes import Takes
+from distill.library.takes import shown as takes_shown
 from distill.models.labels import MOST_LEVELS
 from distill.ui.context import Context
-from distill.ui.desk import GRID_EXTENSION, Desk, Wish, selection_of, wish_of
+from distill.ui.desk import GRID_EXTENSION, Desk, Which, Wish, selection_of, wish_of
 from distill.ui.failures import notice, told
-from distill.ui.grid import CALM, grid_component, shown, wished
+from distill.ui.grid import CALM, grid_component, outline_component, shown, wished
 from distill.ui.studio import Studio
 
 MINE, OTHER = "codes-grid", "codes-other"
 FORMATS = ("wav", "flac", "ogg", "mp3")
+# More than anybody looks through; the rest is in the tab Takes.
+MOST_TAKES = 300
 _TAKEN = [*EXTENSIONS, GRID_EXTENSION]
 # The selections are the browser's: they come along with the second and the third input.
 _WITH_SELECTION = f"""(...given) => {{
@@ -43,7 +48,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             label="Sound or grid file", file_types=_TAKEN, height=130, scale=3, min_width=260, elem_id="codes-file"
         )
     said = gr.HTML(f"<p>{_EMPTY}</p>", elem_id="codes-said", apply_default_css=False)
-    grid = grid_component(MINE)
+    grid, line = grid_component(MINE), outline_component(MINE)
     chosen = gr.Textbox("", visible="hidden")
     at = gr.Textbox("", visible="hidden")
     with gr.Row(elem_classes="d-line"):
@@ -82,9 +87,26 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         with gr.Column(min_width=220):
             label = gr.Textbox("", label="Is called", max_lines=1, max_length=MAX_LABEL, elem_id="codes-label")
             rename = gr.Button("Rename", size="sm", interactive=False, elem_id="codes-rename")
-    with gr.Accordion("Swap and blend with a second grid", open=False, elem_id="codes-second"):
-        second = gr.File(label="Second sound or grid file", file_types=_TAKEN, height=130, elem_id="codes-second-file")
-        other = grid_component(OTHER, plain=True)
+    with gr.Accordion("Swap and blend with a second grid", open=False, elem_id="codes-second") as beside:
+        with gr.Row():
+            take = gr.Dropdown(
+                [],
+                value=None,
+                label="Second sound: a take",
+                info="Whatever was generated here, the newest first; type to search.",
+                scale=1,
+                min_width=260,
+                elem_id="codes-second-take",
+            )
+            second = gr.File(
+                label="or a sound or grid file",
+                file_types=_TAKEN,
+                height=110,
+                scale=1,
+                min_width=260,
+                elem_id="codes-second-file",
+            )
+        other, other_line = grid_component(OTHER, plain=True), outline_component(OTHER)
         gr.Markdown(
             "What is selected above goes together with the same columns of the second grid, or with those from the "
             "cell on that you choose in it.",
@@ -130,19 +152,36 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         second = shown(desk.view("other")) if "other" in desk.sheets else gr.skip()
         return shown(desk.view()), *about(desk), desk.sheet().model_name, second
 
-    @told
-    def prepare(desk: Desk) -> None:
-        """The sound is decoded while the grid is looked at, so that playing it does not wait."""
-        if "mine" in desk.sheets:
-            desk.decode()
+    def looking(which: Which, *, anew: bool) -> Callable[[Desk], Any]:
+        """A handler that tells how the sound of a grid looks; it is decoded then, so that playing it does not wait."""
+
+        @told
+        def look(desk: Desk) -> Any:
+            found = desk.outlined(which, anew=anew) if which in desk.sheets else None
+            return shown(found) if found else gr.skip()
+
+        return look
+
+    def takes_now() -> Any:
+        return gr.Dropdown(choices=_takes(context))
+
+    def open_beside(desk: Desk, path: Path) -> Any:
+        mine = desk.sheet()
+        desk.open_file(path, mine.work.model, mine.model_name, "other")
+        return shown(desk.view("other")), *[gr.Button(interactive=True)] * len(with_two)
 
     @told
     def open_second(desk: Desk, path: str | None) -> Any:
         if path is None:
             return _nothing([other, *with_two])
-        mine = desk.sheet()
-        desk.open_file(context.uploaded(path), mine.work.model, mine.model_name, "other")
-        return shown(desk.view("other")), *[gr.Button(interactive=True)] * len(with_two)
+        return open_beside(desk, context.uploaded(path))
+
+    @told
+    def open_take(desk: Desk, chosen: str | None) -> Any:
+        if not chosen:
+            return _nothing([other, *with_two])
+        [found] = Takes(context.project).named([chosen])
+        return open_beside(desk, found.path)
 
     @told
     def fulfil(desk: Desk, hear: bool, event: gr.EventData) -> Any:
@@ -219,6 +258,13 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         return shown(desk.saved_grid())
 
     quick: dict[str, Any] = {"trigger_mode": "multiple", "show_progress": "hidden"}
+
+    def see(event: Any, *, anew: bool = True) -> None:
+        event.success(looking("mine", anew=anew), desk, line, show_progress="hidden")
+
+    def see_other(event: Any, *, anew: bool = True) -> None:
+        event.success(looking("other", anew=anew), desk, other_line, show_progress="hidden")
+
     tab.select(told(studio.offered_for_codes), [studio.picked, desk], studio.codes_model, show_progress="hidden")
     arrived = [*outputs, studio.codes_model, other]
     for event in (
@@ -226,10 +272,19 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         studio.returned.change(arrive, desk, arrived),
         opened.upload(open_file, [desk, studio.codes_model, opened], outputs, show_progress_on=opened),
     ):
-        event.success(prepare, desk, None, show_progress="hidden")
-    second.upload(open_second, [desk, second], [other, *with_two], show_progress_on=second)
+        see(event)
+        see_other(event)
+    for opening in (beside.expand, take.focus):
+        opening(told(takes_now), None, take, show_progress="hidden")
+    for event in (
+        second.upload(open_second, [desk, second], [other, *with_two], show_progress_on=second),
+        take.input(open_take, [desk, take], [other, *with_two], show_progress_on=take),
+    ):
+        see_other(event)
     level.change(lambda chosen: gr.Button(interactive=chosen is not None), level, rename, show_progress="hidden")
-    grid.wish(fulfil, [desk, hear], outputs, **quick).failure(None, js=CALM)
+    wish = grid.wish(fulfil, [desk, hear], outputs, **quick)
+    wish.failure(None, js=CALM)
+    see(wish, anew=False)
     other.wish(fulfil_other, desk, other, **quick).failure(None, js=CALM)
     for button, edit, values in (
         (reverse, _reverse, []),
@@ -238,11 +293,17 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         (draw, _draw, [temperature, seed]),
         (rename, _rename, [level, label]),
     ):
-        button.click(editing(edit), [*given, *values], outputs, js=_WITH_SELECTION, show_progress_on=grid)
+        edited = button.click(editing(edit), [*given, *values], outputs, js=_WITH_SELECTION, show_progress_on=grid)
+        see(edited, anew=False)
     frozen.input(editing(_freeze), [*given, frozen], outputs, js=_WITH_SELECTION, **quick)
     single.change(lambda on: gr.Row(visible=on), single, each_level, show_progress="hidden")
-    blended.click(do_blend, [*given, weight, single, *weights], outputs, js=_WITH_SELECTION, show_progress_on=grid)
-    swapped.click(do_swap, given, [*outputs, other], js=_WITH_SELECTION, show_progress_on=grid)
+    mixed = blended.click(
+        do_blend, [*given, weight, single, *weights], outputs, js=_WITH_SELECTION, show_progress_on=grid
+    )
+    exchanged = swapped.click(do_swap, given, [*outputs, other], js=_WITH_SELECTION, show_progress_on=grid)
+    for event in (mixed, exchanged):
+        see(event, anew=False)
+    see_other(exchanged, anew=False)
     save_sound.click(do_save_sound, [desk, kind], grid, show_progress_on=grid)
     save_grid.click(do_save_grid, desk, grid, show_progress_on=grid)
 
@@ -298,6 +359,12 @@ def _heard_only(wish: Wish) -> Wish:
 def _tell_left_out(columns: int) -> None:
     if columns:
         notice(f"{columns} selected columns have no counterpart in the other grid and stay as they are.")
+
+
+def _takes(context: Context) -> list[tuple[str, str]]:
+    """The newest takes: what people call each with where it lies, and its id."""
+    found = takes_shown(Takes(context.project).all(), "all")[:MOST_TAKES]
+    return [(f"{take.name} · {take.id.rpartition('/')[0]}", take.id) for take in found]
 
 
 def _nothing(outputs: Sequence[Any]) -> list[Any]:
