@@ -64,6 +64,28 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.mark.browser
+def test_a_page_that_nobody_touches_draws_no_frames(empty: Served, chromium: Any) -> None:
+    watched = Watched(chromium, empty)
+    watched.context.add_init_script(
+        """const before = window.requestAnimationFrame.bind(window);
+        window.requestAnimationFrame = (call) => {
+          window.frames_drawn = (window.frames_drawn ?? 0) + 1;
+          return before(call);
+        };"""
+    )
+    page = watched.open()
+
+    def drawn() -> int:
+        page.evaluate("window.frames_drawn = 0")
+        page.wait_for_timeout(1000)
+        return int(page.evaluate("window.frames_drawn"))
+
+    wait(lambda: drawn() < 5, 60)
+    # What is counted is counted.
+    assert page.evaluate("new Promise((done) => requestAnimationFrame(() => done(window.frames_drawn)))") > 0
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize(("what", "folds"), [("empty", "closed"), ("empty", "open"), ("filled", "open")])
 def test_no_button_fails_unexpectedly(request: pytest.FixtureRequest, chromium: Any, what: str, folds: str) -> None:
     watched = Watched(chromium, request.getfixturevalue(what))

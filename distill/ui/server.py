@@ -17,6 +17,7 @@ from distill.servers.secret import checked, remembered
 from distill.ui.api import add_api
 from distill.ui.app import build_app
 from distill.ui.context import Context, context_of
+from distill.ui.document import with_first_script
 from distill.ui.kept import kept
 from distill.ui.media import add_media
 from distill.ui.start_api import add_start
@@ -95,6 +96,7 @@ def application(context: Context, token: str, port: int) -> ASGIApp:
     scripts = [path.name for path in sorted(ASSETS.glob("*.js"))]
     head = "".join(f'<link rel="stylesheet" href="/page-assets/{name}">' for name in styles)
     head += "".join(f'<script type="module" src="/page-assets/{name}"></script>' for name in scripts)
+    with_first_script()
     blocks = build_app(context)
     page = gr.mount_gradio_app(
         app,

@@ -1,0 +1,19 @@
+"""The page's HTML document: Gradio's own, with a script that runs before those of Gradio."""
+
+from pathlib import Path
+
+from gradio.routes import templates
+from jinja2 import BaseLoader, ChoiceLoader, DictLoader
+
+TEMPLATE = Path("frontend") / "index.html"
+FIRST = '<script src="/page-assets/first/frames.js"></script>'
+
+
+def with_first_script() -> None:
+    """Put the script into the document that Gradio serves in this process; it is there once."""
+    loader, name = templates.env.loader, TEMPLATE.as_posix()
+    assert isinstance(loader, BaseLoader)
+    source, _, _ = loader.get_source(templates.env, name)
+    if FIRST not in source:
+        changed = source.replace("<head>", f"<head>{FIRST}", 1)
+        templates.env.loader = ChoiceLoader([DictLoader({name: changed}), loader])
