@@ -99,9 +99,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(project: Path, *arguments: str, token: str | None = None, command: str = "ui") -> Iterator[Served]:
-    """A page in a process of its own; trainings that it started are for the test to end."""
-    port = free_port()
+def served(
+    project: Path, *arguments: str, token: str | None = None, command: str = "ui", port: int | None = None
+) -> Iterator[Served]:
+    """A page in a process of its own, on a free port or on this; trainings that it started are for the test to end."""
+    port = port or free_port()
     called = [sys.executable, "-m", "distill", command, "--port", str(port), "--project", str(project), *arguments]
     environment = {**os.environ, **({} if token is None else {"DISTILL_TOKEN": token})}
     process = subprocess.Popen(called, env=environment, stdout=subprocess.PIPE, text=True)

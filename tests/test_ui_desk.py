@@ -1,7 +1,9 @@
 """What the page keeps for a session, without a browser."""
 
 import copy
+import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,13 +11,18 @@ import pytest
 pytest.importorskip("gradio")
 
 from codes_util import grid, model
+from distill.codes.edits import SetCode
 from distill.codes.history import History
+from distill.codes.model import CodesModel
+from distill.codes.selection import Selection
 from distill.codes.session import EditSession
 from distill.errors import DataError, UsageError
 from distill.ui.cards import filled
 from distill.ui.context import Context
 from distill.ui.desk import MOST_SECONDS, Desk, selection_of, wish_of
+from distill.ui.desks import Desks
 from distill.ui.models import MOST_LOADED, Models
+from distill.ui.outline import POINTS_A_COLUMN
 from distill.ui.results import given_file
 from registry_util import make_folder, model_file
 from sounds_util import save, tone
@@ -45,6 +52,78 @@ def test_each_session_has_a_desk_of_its_own_that_ends(context: Context) -> None:
     assert not folder.exists()
     with pytest.raises(UsageError, match="open a sound"):
         first.view()
+
+
+NAME = "0123456789abcdef" * 2
+
+
+def test_what_lies_on_a_desk_is_found_again_when_the_server_is_started_anew(context: Context) -> None:
+    def opened(load: Callable[[str], CodesModel] = lambda _name: model()) -> tuple[Desks, Desk]:
+        desks = Desks(context, load)
+        return desks, desks.taken(NAME, Desk(context))
+
+    desks, desk = opened()
+    desk.put(EditSession.begin(model(), History(grid())), "models/bells.distill", "kick.wav")
+    desk.change(desk.sheet().work.do(SetCode(selection=Selection(**CELL), code=3)))
+    desk.change(desk.sheet().work.do(SetCode(selection=Selection(**CELL), code=4)).undo())
+    desk.forms = {"train": {"name": "mine", "levels": 2}}
+    desk.dropped = desk.lasting() / "dropped"
+    save(desk.dropped / "kick.wav", tone(0.1))
+    desks.save()
+    _, found = opened()
+    sheet, before = found.sheet(), desk.sheet()
+    assert (sheet.name, sheet.model_name) == ("kick.wav", "models/bells.distill")
+    assert sheet.work.grid == before.work.grid
+    assert (sheet.work.undoable, sheet.work.redoable) == (before.work.undoable, before.work.redoable)
+    assert (found.forms, found.dropped) == (desk.forms, desk.dropped)
+
+    # What cannot be used any more is left out, and a damaged file is as none.
+    def gone(_name: str) -> CodesModel:
+        raise UsageError("the model is not there any more")
+
+    _, without = opened(gone)
+    assert (without.sheets, without.forms) == ({}, desk.forms)
+    note = context.desks / NAME / "desk.json"
+    for damaged in ("{", '{"schema": 1, "forms": 3}', '{"schema": 1, "sheets": {"mine": {}}}'):
+        note.write_text(damaged)
+        _, anew = opened()
+        assert (anew.sheets, anew.forms) == ({}, {})
+    # With its last session all of it ends.
+    anew.close()
+    assert not (context.desks / NAME).exists()
+
+
+def test_only_a_tab_of_a_browser_gets_a_folder(context: Context) -> None:
+    desks = Desks(context, lambda _name: model())
+    for name in (None, "", "../../elsewhere", "x" * 32):
+        assert desks.taken(name, Desk(context)).home is None
+
+
+def test_tabs_that_never_came_back_are_forgotten(context: Context) -> None:
+    for name in ("old", "new"):
+        (context.desks / name).mkdir(parents=True)
+        (context.desks / name / "desk.json").write_text("{}")
+    os.utime(context.desks / "old" / "desk.json", (0, 0))
+    Desks(context, lambda _name: model()).forget_old()
+    assert [folder.name for folder in context.desks.iterdir()] == ["new"]
+
+
+def test_a_grid_says_how_it_sounds_when_its_sound_has_changed(context: Context) -> None:
+    desk = desk_with_grid(context, 6)
+    first = desk.outlined()
+    assert first is not None
+    assert (first["grid"], len(first["wave"]), max(map(abs, first["wave"]))) == (
+        desk.sheet().key,
+        2 * 6 * POINTS_A_COLUMN,
+        100,
+    )
+    assert first["picture"].endswith(".png")
+    assert desk.outlined(anew=False) is None
+    assert desk.outlined() is not None
+    desk.change(desk.sheet().work.do(SetCode(selection=Selection(columns=(1, 5)), code=3)))
+    edited = desk.outlined(anew=False)
+    assert edited is not None
+    assert edited["wave"] != first["wave"]
 
 
 def test_files_of_a_desk_do_not_pile_up(context: Context) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from browser_util import Watched
-from page_util import Served, make_sounds, wait
+from page_util import Served, free_port, make_sounds, served, wait
 from registry_util import make_folder, model_file
 from sounds_util import save, tone
 
@@ -72,7 +72,57 @@ def test_a_reload_loses_no_takes_edits_or_dropped_sounds(server: Served, chromiu
     other.get_by_role("tab", name="Codes", exact=True).click()
     other.locator("#codes-said").get_by_text("Open a sound").wait_for()
     assert codes(other) is None
-    watched.context.close()
+
+
+def test_forms_are_as_they_were_left_and_edits_outlive_the_server(chromium: Any, project: Path) -> None:
+    port = free_port()
+    with served(project, port=port) as server:
+        watched = Watched(chromium, server)
+        page = watched.open("Generate")
+        chosen(page, "#generate-model")
+        page.get_by_label("Number of sounds").first.fill("7")
+        page.get_by_label("Where the model ends it").check()
+        page.get_by_label("Temperature").first.fill("0.4")
+        watched.show("Train")
+        page.locator("#train-name").locator("input, textarea").fill("mine")
+        page.get_by_label("Only the VQ-VAE").check()
+        watched.show("Codes")
+        chosen(page, "#codes-model")
+        page.set_input_files("#codes-file input[type=file]", project / "tone.wav")
+        first = wait(lambda: codes(page))
+        page.locator(f"{GRID} input[type=number]").fill(str((first[0] + 1) % 16))
+        page.locator(f"{GRID} input[type=number]").press("Enter")
+        edited = wait(lambda: (now := codes(page)) != first and now)
+        wait(lambda: any("mine" in note.read_text() and "set" in note.read_text() for note in notes(project)))
+        page.reload()
+        left_as_they_were(watched)
+        server.process.kill()
+        server.process.wait()
+    with served(project, port=port) as server:
+        page.reload()
+        left_as_they_were(watched)
+        watched.show("Codes")
+        wait(lambda: codes(page) == edited)
+        page.locator(f"{GRID} .cells").focus()
+        page.keyboard.press("Control+z")
+        wait(lambda: codes(page) == first)
+
+
+def notes(project: Path) -> list[Path]:
+    return list((project / ".distill" / "desks").glob("*/desk.json"))
+
+
+def left_as_they_were(watched: Watched) -> None:
+    page = watched.page
+    watched.show("Train")
+    wait(lambda: page.locator("#train-name").locator("input, textarea").input_value() == "mine")
+    assert page.get_by_label("Only the VQ-VAE").is_checked()
+    watched.show("Generate")
+    wait(lambda: page.get_by_label("Number of sounds").first.input_value() == "7")
+    assert page.get_by_label("Temperature").first.input_value() == "0.4"
+    chosen(page, "#generate-model")
+    page.wait_for_timeout(500)
+    assert page.get_by_label("Where the model ends it").is_checked()
 
 
 def test_what_cannot_be_made_leaves_no_word_and_no_folder(server: Served, chromium: Any, project: Path) -> None:
@@ -102,7 +152,6 @@ def test_what_cannot_be_made_leaves_no_word_and_no_folder(server: Served, chromi
     assert toast.evaluate("each => each.getBoundingClientRect().bottom > innerHeight / 2")
     watched.show("Takes")
     toast.wait_for(state="detached")
-    watched.context.close()
 
 
 def test_what_cannot_be_done_cannot_be_pressed(server: Served, chromium: Any, project: Path) -> None:
@@ -126,4 +175,3 @@ def test_what_cannot_be_done_cannot_be_pressed(server: Served, chromium: Any, pr
         panel = page.get_by_role("tabpanel").locator("visible=true")
         for name in ("Pause", "Resume", "Make sounds"):
             assert panel.get_by_role("button", name=name, exact=True).is_disabled()
-    watched.context.close()

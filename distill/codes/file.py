@@ -108,16 +108,25 @@ def read_grid(path: Path) -> History:
     """
     if not path.exists():
         raise ArtifactError(f"{path}: there is no such grid file; distill encode makes one")
-    document = _document(path)
+    return history_in(read_json(path, what="grid of codes", schema=SCHEMA), str(path))
+
+
+def history_in(values: dict[str, Any], where: str) -> History:
+    """The grid with its history in a document that `document_of` made, or a file holds; `where` names it in errors.
+
+    Raises:
+        ArtifactError: it is damaged or foreign, or its codes are not what its history gives.
+    """
+    document = _document(values, where)
     try:
         return _history(document)
     except DistillError as error:
-        raise ArtifactError(f"{path} is a grid that cannot be used: {error}") from error
+        raise ArtifactError(f"{where} is a grid that cannot be used: {error}") from error
 
 
 def grid_text(history: History) -> str:
     """The JSON text of a grid with its history; small lists and objects stand in one line."""
-    return _laid_out(_values(history)) + "\n"
+    return _laid_out(document_of(history)) + "\n"
 
 
 def schema_text() -> str:
@@ -129,21 +138,20 @@ def schema_text() -> str:
     return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _document(path: Path) -> GridDocument:
+def _document(values: dict[str, Any], where: str) -> GridDocument:
+    if values.get("format") != "distill_codes":
+        raise ArtifactError(f"{where} is not a grid of codes: its format is {values.get('format')!r}")
     try:
-        values = read_json(path, what="grid of codes", schema=SCHEMA)
-        if values.get("format") != "distill_codes":
-            raise ArtifactError(f"{path} is not a grid of codes: its format is {values.get('format')!r}")
         return GridDocument.model_validate(values)
     except RecursionError as error:
-        raise ArtifactError(f"{path} is not a readable grid of codes: its lists are nested too deep") from error
+        raise ArtifactError(f"{where} is not a readable grid of codes: its lists are nested too deep") from error
     except ValidationError as error:
         found = [
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
             for item in error.errors(include_url=False, include_input=False)
         ]
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-        raise ArtifactError(f"{path} is a grid that cannot be used: {'; '.join(found[:3])}{more}") from error
+        raise ArtifactError(f"{where} is a grid that cannot be used: {'; '.join(found[:3])}{more}") from error
 
 
 def _history(document: GridDocument) -> History:
@@ -182,7 +190,8 @@ def _grid(document: GridDocument, state: StartInFile) -> CodeGrid:
     )
 
 
-def _values(history: History) -> dict[str, Any]:
+def document_of(history: History) -> dict[str, Any]:
+    """A grid with its history as the values of a JSON document."""
     grid, start = history.grid, history.start
     values: dict[str, Any] = {
         "format": "distill_codes",

@@ -12,7 +12,7 @@ from distill.files import storage_errors
 
 @dataclass(frozen=True)
 class Side:
-    """A piece of a sound: what it is called with its place, and what is heard of it, a FLAC file."""
+    """A piece of a sound: what the sound is called, and what is heard of it, a FLAC file."""
 
     name: str
     flac: bytes = field(repr=False)
@@ -69,4 +69,5 @@ class _Reader(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "figcaption" and self._caption is not None:
-            self._name, self._caption = self._caption.strip(), None
+            # Behind the name stands the place of the piece.
+            self._name, self._caption = self._caption.rpartition(", ")[0], None

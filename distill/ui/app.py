@@ -20,12 +20,10 @@ CACHE_SECONDS = (3600, 24 * 3600)
 
 def build_app(context: Context) -> gr.Blocks:
     """The page with all tabs; each tab gets the same context, the last ones also what they share."""
-    desks = Desks()
 
     def come_back(fresh: Desk, name: str, returned: int) -> tuple[Desk, int]:
-        """The desk of a tab that was loaded anew; tabs show what lies on it when that is told."""
-        desk = desks.taken(name, fresh)
-        return desk, returned + (desk is not fresh)
+        """The desk of a tab; the tabs of the page show what lies on it when that is told."""
+        return desks.taken(name, fresh), returned + 1
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=CACHE_SECONDS) as blocks:
         gr.HTML(
@@ -34,6 +32,8 @@ def build_app(context: Context) -> gr.Blocks:
         )
         tabs = gr.Tabs(elem_id="tabs")
         studio, sounds = Studio.of(context, tabs), sounds_choice()
+        desks = Desks(context, studio.models.load)
+        desks.keep_saving()
         with tabs:
             with gr.Tab("Start", id="start") as start_tab:
                 pass

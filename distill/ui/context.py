@@ -38,6 +38,11 @@ class Context:
         return self.project / ".distill" / "ui" / self.name
 
     @property
+    def desks(self) -> Path:
+        """The folder of what lies on the desks of tabs, which the next server finds again (see `distill.ui.desks`)."""
+        return self.project / ".distill" / "desks"
+
+    @property
     def uploads(self) -> Path:
         """The folder of what was uploaded to this page."""
         return self.files / "uploads"

@@ -17,6 +17,7 @@ from distill.codec.codec import Samples
 from distill.codes.edits import SetCode
 from distill.codes.file import read_grid, write_grid
 from distill.codes.grid import CodeGrid
+from distill.codes.hearing import Rendering
 from distill.codes.history import History
 from distill.codes.model import CodesModel
 from distill.codes.pictures import palette
@@ -27,6 +28,7 @@ from distill.errors import ArtifactError, DataError, DistillError, UsageError
 from distill.files import storage_errors
 from distill.library.takes import plain_name
 from distill.ui.context import Context
+from distill.ui.outline import outline
 
 GRID_EXTENSION = ".json"
 MOST_SECONDS = 600.0
@@ -65,6 +67,8 @@ class Desk:
         results: the sounds that were made, the newest first (see `distill.ui.results`).
         like: the sound that more shall be made like, and what the page calls its model.
         dropped: the folder of the sounds that were dropped and judged.
+        forms: what somebody chose in the forms of tabs, by the form's name and the field's; replaced, never changed.
+        home: the folder of what lasts until the tab is closed; None: the tab has no name.
         sessions: how many sessions have it: one after each time that the tab is loaded, for an hour.
         closed: whether it is gone.
     """
@@ -78,10 +82,13 @@ class Desk:
         self.results: tuple[Any, ...] = ()
         self.like: tuple[Path, str] | None = None
         self.dropped: Path | None = None
+        self.forms: dict[str, dict[str, Any]] = {}
+        self.home: Path | None = None
         self.sessions = 0
         self.closed = False
         self._folder: Path | None = None
         self._number = 0
+        self._outlined: dict[Which, Rendering] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Desk":
         # Gradio copies the first value of a state for each session: each gets a desk of its own.
@@ -95,10 +102,10 @@ class Desk:
                 return
             self.closed = True
             self.sheets.clear()
-            for folder in (self._folder, self.dropped):
+            for folder in (self._folder, self.home):
                 if folder is not None:
                     shutil.rmtree(folder, ignore_errors=True)
-            self._folder = self.dropped = None
+            self._folder = self.home = self.dropped = None
 
     # What lies on it.
 
@@ -200,6 +207,26 @@ class Desk:
             path.write_bytes(wav_bytes(work.samples(), work.model.sample_rate))
             return self.view(which, sound=path, play=True)
 
+    def outlined(self, which: Which = "mine", *, anew: bool = True) -> dict[str, Any] | None:
+        """How the sound of a grid looks, decoded at the cost of what changed.
+
+        None: it is as it was when this was asked last, and it need not be told anew.
+
+        Raises:
+            UsageError: there is no grid.
+            StorageError: the picture cannot be written.
+        """
+        self.decode(which)
+        with self.lock:
+            sheet = self.sheet(which)
+            rendering = sheet.work.rendering
+            if rendering is None or (rendering is self._outlined.get(which) and not anew):
+                return None
+            self._outlined[which] = rendering
+            path = self.new_file(f"{which}.png")
+        shape = outline(rendering, sheet.work.model.codec.spectrogram, path, self.context.link)
+        return {"grid": sheet.key, **shape}
+
     def saved_grid(self) -> dict[str, Any]:
         """The view with the grid file, to be saved by the browser."""
         with self.lock:
@@ -261,6 +288,10 @@ class Desk:
             for old in sorted(self.folder().glob(f"*-{name}"))[: 1 - _KEPT]:
                 old.unlink(missing_ok=True)
             return self.folder() / f"{self._number:08d}-{name}"
+
+    def lasting(self) -> Path:
+        """The folder of what stays while the tab is open, also when the page's server is started again."""
+        return self.home or self.folder()
 
     def folder(self) -> Path:
         """The folder of the desk's files, which is gone with the session."""

@@ -72,4 +72,5 @@ def _side(whose: str, side: Side, context: Context) -> str:
         wave=heard.wave,
         width=WAVE_POINTS,
     )
-    return f"<figure><figcaption><b>{whose}</b> {escape(side.name)}</figcaption>{sound}</figure>"
+    name = escape(side.name)
+    return f"<figure><figcaption title='{name}'><b>{whose}</b> {name}</figcaption>{sound}</figure>"

@@ -13,7 +13,7 @@ from distill.files import write_bytes
 from distill.pictures import spectrogram_image, top_level_db
 
 # Points of the waveform in a column, and of any waveform; columns of pixels of any picture.
-POINTS_A_COLUMN, MOST_POINTS, MOST_PIXELS = 8, 4000, 4000
+POINTS_A_COLUMN, MOST_POINTS, MOST_PIXELS = 64, 6000, 4000
 FULL_SCALE = 100
 
 

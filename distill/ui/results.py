@@ -68,7 +68,8 @@ class Result:
         mono = to_mono(read_sound(written.path), config.sample_rate)
         log_mel = MelTransform(config).log_mel(torch.from_numpy(mono)).numpy()
         log_mel = log_mel[:, :: max(1, log_mel.shape[1] // MOST_PIXELS)]
-        picture = desk.folder() / f"{token_hex(8)}.png"
+        picture = desk.lasting() / "pictures" / f"{token_hex(8)}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(picture, spectrogram_image(log_mel, config, top_db=top_level_db(log_mel, config)))
         # A sound decoded from its codes has their level until it is written louder or softer.
         source = None

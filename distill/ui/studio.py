@@ -18,7 +18,7 @@ class Studio:
         tabs: to go from one tab to the other.
         models: the project's models.
         desk: the state with the tab's `Desk`.
-        returned: whether the desk was found again, with what lay on it.
+        returned: changes once the tab has its desk, with whatever lay on it.
         arrivals: how often another tab has put something on the desk.
         more: how often another tab has asked for more sounds like the one that the desk says.
         picked: whether somebody chose a model; as long as nobody did, the newest is chosen.

@@ -29,8 +29,6 @@ HEAD = ("", "file", "verdict", "length", "rate", "channels", "loudness", "wavefo
 
 def build(context: Context, studio: Studio, training_sounds: gr.Dropdown) -> None:
     """Put the tab's controls into the open tab; what is kept becomes what the tab Train has chosen."""
-    dropped_files = context.files / "dropped"
-
     with gr.Row(equal_height=True):
         with gr.Column(scale=1, min_width=280):
             files = gr.File(
@@ -78,7 +76,7 @@ def build(context: Context, studio: Studio, training_sounds: gr.Dropdown) -> Non
             desk.dropped = None
         if not paths:
             return [None, _nothing(), "", gr.update(visible=False), ""]
-        gathered = dropped_files / uuid.uuid4().hex
+        gathered = desk.lasting() / "dropped" / uuid.uuid4().hex
         left_out = gather(map(context.uploaded, paths), gathered)
         if not gathered.is_dir():
             raise UsageError(f"none of these files looks like a sound ({', '.join(EXTENSIONS)})")

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from distill.artifact.model_file import read_manifest
+from distill.artifact.model_file import EXTENSION, read_manifest
 from distill.audio.sound import seconds_of
 from distill.errors import UsageError
 from distill.generation import TOP_P
@@ -20,6 +20,7 @@ from distill.ui.cards import cards_component, nothing, picked, row_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, told, told_while
+from distill.ui.forms import Form
 from distill.ui.making import Order, like, make, part_of
 from distill.ui.results import Result
 from distill.ui.studio import Studio
@@ -107,6 +108,22 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     cards = cards_component("generate-cards", _EMPTY)
 
     sampling = [temperature, top_k, top_p, least, single, *level_controls]
+    form = Form(
+        "generate",
+        {
+            "model": studio.generate_model,
+            "action": action,
+            "ending": ending,
+            "seconds": seconds,
+            "count": count,
+            "seed": seed,
+            "format": kind,
+            "sample_rate": rate,
+            "bits": bits,
+            "as_made": raw,
+            **{f"sampling_{number}": control for number, control in enumerate(sampling)},
+        },
+    )
     inputs = [
         studio.desk, studio.generate_model, action, given, begin, end, renewed, seconds, ending, raw,
         count, seed, kind, rate, bits, *sampling,
@@ -194,7 +211,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         return _cards(desk), gr.skip(), gr.skip(), gr.skip()
 
     @told
-    def look(name: str | None, action: str) -> Any:
+    def look(desk: Desk, name: str | None, action: str) -> Any:
         """What depends on the model: the names of its levels, how many codes there are, how its sounds end."""
         if name is None:
             # Where there is no model yet, nobody chose one, and nobody did anything wrong.
@@ -206,7 +223,10 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         names = [gr.Slider(label=f"{label}: temperature") for label in labels]
         names += [gr.skip()] * (MOST_LEVELS - len(labels))
         sizes = [gr.Slider(maximum=config.codebook_size)] * (1 + MOST_LEVELS)
+        kept = form.kept(desk)
         ends = ENDS if action == NEW and ends_by_itself(manifest) else EXACT
+        if (kept.get("model"), kept.get("action")) == (name, action):
+            ends = kept.get("ending", ends)
         return ends, gr.CheckboxGroup(choices=list(labels), value=[]), *sizes, *shown, *names
 
     @told
@@ -225,8 +245,14 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         return gr.Button(interactive=can), gr.Button(interactive=can)
 
     @told
-    def come_back(desk: Desk) -> str:
-        return _cards(desk)
+    def come_back(desk: Desk) -> Any:
+        """The sounds that were made, and the form; its model only as long as it is here."""
+        model = form.kept(desk).get("model") or ""
+        # The registry takes a while to answer, and is asked only where the model is in it alone.
+        here = bool(model) and model in {
+            name for _, name in studio.models.choices(registry=not model.endswith(EXTENSION))
+        }
+        return _cards(desk), here or gr.skip(), gr.update(value=model) if here else gr.skip(), *form.back(desk)[1:]
 
     quiet: dict[str, Any] = {"show_progress": "hidden"}
     buttons = [go, again, stop]
@@ -247,13 +273,14 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         trigger_mode="multiple",
         **quiet,
     )
-    studio.returned.change(come_back, studio.desk, cards, **quiet)
+    studio.returned.change(come_back, studio.desk, [cards, studio.picked, *form.components], **quiet)
+    form.keep(studio)
     action.change(_given_of, action, [given_row, fill_column, seconds, ending], **quiet)
     given.change(measured, given, [begin, end], **quiet)
     tab.select(told(studio.offered), studio.picked, studio.generate_model, **quiet)
     levels = [renewed, top_k, *level_controls[1::3], *rows, *level_controls[::3]]
     for control in (studio.generate_model, action):
-        control.change(look, [studio.generate_model, action], [ending, *levels], **quiet)
+        control.change(look, [studio.desk, studio.generate_model, action], [ending, *levels], **quiet)
     for needed in (studio.generate_model, action, given):
         needed.change(ready, [studio.generate_model, action, given], [go, again], **quiet)
 

@@ -19,7 +19,10 @@ from distill.runs.progress import alive
 from distill.runs.steered import training_of
 from distill.runs.stopping import stop as stop_run
 from distill.ui.context import Context
+from distill.ui.desk import Desk
 from distill.ui.failures import told
+from distill.ui.forms import Form
+from distill.ui.removing import removing
 from distill.ui.studio import Studio
 from distill.ui.training_choice import (
     bring_sounds,
@@ -38,6 +41,10 @@ BOTH, FIRST = "Both models", "Only the VQ-VAE"
 PLANNED = "0: planned."
 LEVELS, WEIGHT = VQVAEConfig().num_quantizers, VQVAEConfig().commitment_weight
 WAIT_SECONDS = 120.0
+FIELDS = (
+    "sounds", "name", "what", "levels", "commitment_weight", "preset", "epochs", "learning_rate", "prior_epochs",
+    "seed", "more",
+)  # fmt: skip
 # Larger datasets all get the same settings.
 MOST_HEARD = 2000
 
@@ -121,10 +128,15 @@ def build(context: Context, studio: Studio, sounds: gr.Dropdown) -> gr.Dropdown:
                 )
             answer = gr.HTML(elem_id="train-answer", elem_classes="d-answer", apply_default_css=False)
             live = live_component("train")
+            removing(context, run, live)
 
-    def opened() -> gr.Dropdown:
+    fields = [sounds, name, what, levels, weight, preset, epochs, rate, prior, seed, more]
+    form = Form("train", dict(zip(FIELDS, fields, strict=True)))
+
+    def opened(desk: Desk) -> list[Any]:
         choices = dataset_choices(context)
-        return gr.Dropdown(choices=choices, value=choices[0][1] if choices else None)
+        first = choices[0][1] if choices else None
+        return [gr.Dropdown(choices=choices, value=form.kept(desk).get("sounds") or first), *form.back(desk)[1:]]
 
     def sized(folder: str | None) -> str:
         if not folder:
@@ -171,10 +183,11 @@ def build(context: Context, studio: Studio, sounds: gr.Dropdown) -> gr.Dropdown:
         return pressable(possible(context, name), "pause", "resume", "stop", "complete", "sounds")
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    gr.on(None, opened, None, sounds, **quiet)
+    studio.returned.change(opened, studio.desk, form.components, **quiet)
+    # Other tabs choose sounds, too.
+    form.keep(studio, sounds.change)
     sounds.change(sized, sounds, size, **quiet)
-    form = [sounds, name, what, levels, weight, preset, epochs, rate, prior, seed, more]
-    begin.click(told(started), form, [run, answer], **quiet)
+    begin.click(told(started), form.components, [run, answer], **quiet)
     for button, handler in ((pause, paused), (resume, resumed), (stop, stopped), (go_on, trained_prior)):
         button.click(told(handler), run, answer, **quiet)
     run.change(lambda name: live_view(name, "train"), run, live, **quiet)

@@ -1,0 +1,52 @@
+"""Forms whose fields are as somebody left them when the tab is loaded again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from distill.ui.desk import Desk
+from distill.ui.studio import Studio
+
+
+class Form:
+    """The fields of a tab by their names, which what was chosen is kept by.
+
+    Args:
+        name: of the form, on the desk.
+        fields: components with the event `input`.
+    """
+
+    def __init__(self, name: str, fields: Mapping[str, gr.components.Component]) -> None:
+        self.name, self.fields = name, dict(fields)
+
+    @property
+    def components(self) -> list[gr.components.Component]:
+        """The fields in their order."""
+        return list(self.fields.values())
+
+    def keep(self, studio: Studio, *also: Any) -> None:
+        """Keep on the desk what is in the fields whenever somebody changes one, and at further events."""
+
+        def keep(desk: Desk, *values: Any) -> None:
+            desk.forms = {**desk.forms, self.name: dict(zip(self.fields, values, strict=True))}
+
+        changed = [field.input for field in self.components]  # type: ignore[attr-defined]
+        gr.on(
+            [*changed, *also],
+            keep,
+            [studio.desk, *self.components],
+            None,
+            trigger_mode="always_last",
+            show_progress="hidden",
+            api_visibility="private",
+        )
+
+    def kept(self, desk: Desk) -> dict[str, Any]:
+        """What was in the fields; nothing where nobody changed one."""
+        return desk.forms.get(self.name, {})
+
+    def back(self, desk: Desk) -> list[Any]:
+        """What brings each field to what was in it."""
+        kept = self.kept(desk)
+        return [gr.update(value=kept[name]) if name in kept else gr.skip() for name in self.fields]
