@@ -1,6 +1,5 @@
 """The verdict on generated sounds: its statistics, its rules, what it says, and its page."""
 
-import doctest
 import html
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 import memorization_util as util
 import model_example
 from distill.errors import ArtifactError
-from distill.memorization import plain, statistics
+from distill.memorization import statistics
 from distill.memorization.compare import Comparison, Findings, compare
 from distill.memorization.nearness import Nearness
 from distill.memorization.page import MOST_PAIRS, write_page
@@ -28,10 +27,6 @@ from distill.memorization.verdict import Verdict, judge
 from sounds_util import tone
 
 # Statistics
-
-
-def test_the_examples_of_the_statistics_hold() -> None:
-    assert doctest.testmod(statistics).failed == 0
 
 
 def test_too_few_sounds_have_no_rank() -> None:
@@ -255,7 +250,6 @@ def test_the_page_holds_everything_itself_and_escapes_names(tmp_path: Path) -> N
 )
 def test_a_verdict_is_said_in_plain_words(verdict: str, flagged: int, words: str) -> None:
     assert in_plain_words(verdict, {"flagged": list(range(flagged)), "generated": [{}] * 8}) == words
-    assert doctest.testmod(plain).failed == 0
 
 
 def test_the_page_shows_the_end_of_a_sound_whose_silence_is_what_is_nearest(tmp_path: Path) -> None:

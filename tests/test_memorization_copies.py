@@ -45,7 +45,7 @@ def test_a_copy_is_found_where_it_lies(bundled: util.Copies) -> None:
         assert each.near.distance == 0.0
         assert each.near.frame == each.near.source_frame
         assert each.overlap == each.run.share == 1.0
-    # By codes as well, where it was cut from does not matter.
+    # Its codes are others, so the distance alone tells.
     late = bundled.by_change["shifted by 40 ms"]
     assert np.median([each.near.distance for each in late]) < 0.1
 

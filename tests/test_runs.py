@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -126,42 +126,70 @@ def test_a_run_is_listed_and_stopped_in_every_stage(project: Path, stage: str) -
     assert call("stop", "kit-1")["was_running"] is False
 
 
-def interrupted(project: Path) -> None:
-    """A training of the VQ-VAE that was stopped on its way."""
-    stop = StopRequest()
+def train_until(step: int, project: Path, act: Callable[[], object], stop: StopRequest | None = None) -> None:
+    """Train the VQ-VAE, and act once so many steps are done."""
 
     def heard(event: Event) -> None:
-        if isinstance(event, StepDone) and event.step == 4:
-            stop.ask()
+        if isinstance(event, StepDone) and event.step == step:
+            act()
 
+    train_folder(project / "kit", PARAMS, way(project, "tiny", heard, stop=stop), until="train_vqvae")
+
+
+def interrupted(project: Path) -> set[int]:
+    """A training that was stopped on its way; the steps that it may go on from."""
+    stop = StopRequest()
     with pytest.raises(Interrupted):
-        train_folder(project / "kit", PARAMS, way(project, "tiny", heard, stop=stop), until="train_vqvae")
+        train_until(4, project, stop.ask, stop)
+    return {4}
 
 
-def resumed(project: Path) -> dict[str, bytes]:
-    """What the same call makes of it where the project is now, having gone on from where it was."""
-    started: list[Event] = []
-    outcome = train_folder(project / "kit", PARAMS, way(project, None, started.append), until="train_vqvae")
-    assert [event.step for event in started if isinstance(event, TrainingStarted)] == [4]
-    return bytes_of(outcome.workspace)
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from test_runs import train_until
+train_until(4, Path(sys.argv[1]), lambda: os.kill(os.getpid(), signal.SIGKILL))
+"""
 
 
-def test_a_stopped_training_goes_on_in_a_project_that_was_moved_or_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def killed(project: Path) -> set[int]:
+    """A training whose process was killed on its way, an epoch and a step after its beginning, likewise."""
+    found = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(project)], env={**os.environ, **found}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    return {3, 4}
+
+
+def resumed(project: Path) -> tuple[list[int], dict[str, bytes]]:
+    """The step that the same call goes on from where the project now is, the steps that it makes, and what is there."""
+    heard: list[Event] = []
+    outcome = train_folder(project / "kit", PARAMS, way(project, None, heard.append), until="train_vqvae")
+    steps = [event.step for event in heard if isinstance(event, (TrainingStarted, StepDone))]
+    return steps, bytes_of(outcome.workspace)
+
+
+@pytest.mark.parametrize("ended", [interrupted, killed])
+def test_a_stopped_and_a_finished_training_go_on_in_a_project_that_was_moved_or_copied(
+    ended: Callable[[Path], set[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, moved, copied = tmp_path / "here", tmp_path / "else" / "moved", tmp_path / "copied"
     make_sounds(here / "kit", 6)
     monkeypatch.chdir(tmp_path)
-    interrupted(here)
+    saved = ended(here)
     moved.parent.mkdir()
     here.rename(moved)
     shutil.copytree(moved, copied, symlinks=True)
     make_sounds(copied / "kit", 6)
     untouched = bytes_of(moved)
-    made = resumed(copied)
+    steps, made = resumed(copied)
+    assert steps[0] in saved
+    assert steps == list(range(steps[0], 10))
     assert bytes_of(moved) == untouched
-    assert resumed(moved) == made
+    assert resumed(moved) == (steps, made)
     assert not here.exists()
+    # Finished now, it is found as that, and no step is made.
+    moved = moved.rename(tmp_path / "finished")
+    assert resumed(moved) == (steps[-1:], made)
     (root,) = run_folders(moved)
     assert not [path for path in moved.rglob("*") if path.is_symlink() and path.readlink().is_absolute()]
     assert str(here).encode() not in b"".join(path.read_bytes() for path in root.rglob("*.json"))

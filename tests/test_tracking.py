@@ -29,7 +29,7 @@ from distill.tracking import address, content, runs
 from distill.tracking.address import client_of
 from distill.tracking.listener import tracked
 from distill.tracking.lookup import find_runs
-from pipeline_util import make_workspace
+from pipeline_util import bytes_of, make_workspace
 from pipeline_util import run as pipeline_run
 from project_util import call, make_project
 
@@ -150,6 +150,20 @@ def test_completing_twice_changes_nothing(project: Workspace) -> None:
     (said,) = json.loads(distill("tracking", "sync", "--json", cwd=project.root).stdout)["runs"]
     assert said["run_id"] == before["info"]["run_id"]
     assert recorded(client)[0].to_dictionary() == before
+
+
+def test_a_project_somewhere_else_completes_the_run_that_it_brought_along(project: Workspace, tmp_path: Path) -> None:
+    (first,) = recorded(client_of(project.root))
+    moved = tmp_path / "moved"
+    shutil.copytree(project.root, moved)
+    untouched = bytes_of(project.root)
+    (lost,) = (moved / "mlartifacts").rglob("reports/register.json")
+    lost.unlink()
+    (said,) = json.loads(distill("tracking", "sync", "--json", cwd=moved).stdout)["runs"]
+    assert said["run_id"] == first.info.run_id
+    assert [run.info.run_id for run in recorded(client_of(moved))] == [first.info.run_id]
+    assert lost.is_file()
+    assert bytes_of(project.root) == untouched
 
 
 def test_a_stage_from_the_cache_is_filled_in_and_says_where_it_came_from(project: Workspace) -> None:
