@@ -39,7 +39,7 @@ def evidence(words: str, page: Path | None, context: Context) -> str:
     else:
         said = "These come nearest; hear each beside the sound of yours that is nearest to it."
     return (
-        f"<section class='d-evidence'><h3>{escape(words)}</h3><p class='d-hint'>{said}</p>"
+        f"<section class='d-evidence'><h4>{escape(words)}</h4><p class='d-hint'>{said}</p>"
         f"<div class='d-pairs'>{rows}</div></section>"
     )
 
