@@ -137,17 +137,20 @@ def test_sounds_begin_go_on_and_end_within_the_limits_that_the_prior_knows() -> 
 
 def test_who_keeps_the_limits_anyway_is_what_it_was() -> None:
     model, seeds = prior(), list(range(20))
-    before = sample_codes(model, columns=9, seeds=seeds)
-    after = sample_codes(limited(model, softest_start=6.0), columns=9, seeds=seeds, levels=levels)
+    before = sample_codes(model, columns=9, seeds=seeds, natural=True)
+    after = sample_codes(limited(model, softest_start=6.0), columns=9, seeds=seeds, levels=levels, natural=True)
     kept = [bool(grid[0, 0, 0] >= 6) for grid in before]
     assert 0 < sum(kept) < len(seeds)
     assert [np.array_equal(*each) for each in zip(before, after, strict=True)] == kept
-    assert equal(before, sample_codes(model, columns=9, seeds=seeds))
+    # So is whatever is not told its levels, and what is no single sound.
+    assert equal(before, sample_codes(model, columns=9, seeds=seeds, natural=True))
+    chains = (sample_codes(model, columns=9, seeds=seeds, levels=each) for each in (levels, None))
+    assert equal(*chains)
 
 
 def test_columns_keep_the_probabilities_that_they_have_among_those_that_fit() -> None:
     model, seeds = limited(prior(), softest_start=7.0), list(range(400))
-    drawn = sample_codes(model, columns=1, seeds=seeds, config=SamplingConfig(top_p=1.0), levels=levels)
+    drawn = sample_codes(model, columns=1, seeds=seeds, config=SamplingConfig(top_p=1.0), levels=levels, natural=True)
     logits = model(torch.zeros(1, 0, dtype=torch.int64), torch.ones(1, dtype=torch.bool))[0, 0, :SIZE].detach()
     expected = logits.double()[7:].softmax(-1).numpy()
     counts = np.bincount([grid[0, 0, 0] - 7 for grid in drawn], minlength=len(expected))
@@ -156,13 +159,14 @@ def test_columns_keep_the_probabilities_that_they_have_among_those_that_fit() ->
 
 def test_a_prior_of_which_nothing_fits_is_not_asked_forever() -> None:
     model = limited(prior(), softest_start=99.0, greatest_rise=-1.0)
-    (grid,) = sample_codes(model, columns=3, seeds=[1], levels=levels)
-    assert grid.shape == (3, BANDS, LEVELS)
+    (grid,) = sample_codes(model, columns=3, seeds=[1], levels=levels, natural=True)
+    assert grid.shape[1:] == (BANDS, LEVELS)
     greedy = SamplingConfig(temperature=0.0)
-    assert equal(*(sample_codes(model, columns=3, seeds=[1], config=greedy, levels=each) for each in (levels, None)))
+    one = {"columns": 3, "seeds": [1], "natural": True}
+    assert equal(*(sample_codes(model, config=greedy, levels=each, **one) for each in (levels, None)))
     # What is given has begun.
     given = np.zeros((1, BANDS, LEVELS), np.int64)
-    assert equal(*(sample_codes(model, columns=3, seeds=[1], given=given, levels=each) for each in (levels, None)))
+    assert equal(*(sample_codes(model, given=given, levels=each, **one) for each in (levels, None)))
 
 
 def test_a_longer_sound_begins_like_the_shorter_one() -> None:

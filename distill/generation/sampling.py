@@ -47,7 +47,7 @@ def sample_codes(
         given: the first codes, `[n, bands, levels]`, FREE where they are to be drawn; n may be 0 to `columns`.
         from_start: whether the first column is the sound's true beginning.
         heard: whether anything of a new sound is heard; one of which nothing is, is passed over.
-        levels: tells the levels of a new sound's columns, which then keep the prior's edges.
+        levels: tells the levels of a new sound's columns, which with `natural` then keep the prior's edges.
         device: the prior is moved there; by default it stays where it is.
         step: called before each column is drawn; it may raise to end the work.
 
@@ -108,6 +108,9 @@ def sample_sequences(
     A sound does not end before a column is drawn behind what is given, nor before the shortest sound of the training.
     Arguments and errors are those of `sample_codes`.
     """
+    if not natural:
+        # Where one sound follows the other, a new beginning is what is asked for.
+        levels = None
     sequences = [_Sequence(seed, columns, window_columns(prior), natural) for seed in seeds]
     readable = ReadablePrior(prior)
     # Where nothing is wanted, drawing says so.
