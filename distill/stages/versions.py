@@ -2,10 +2,10 @@
 
 CODE_VERSIONS = {
     "prepare": 3,
-    "configure": 6,
+    "configure": 7,
     "train_vqvae": 9,
-    "train_prior": 8,
-    "check_memorization": 13,
-    "train_vocoder": 6,
+    "train_prior": 9,
+    "check_memorization": 14,
+    "train_vocoder": 7,
     "register": 2,
 }
