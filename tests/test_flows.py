@@ -147,7 +147,7 @@ def test_a_sweep_trains_every_combination(tmp_path: Path, runner: tuple[str, ...
     done = distill(project, "sweep", "vocoder.hidden=16,24", "memorization.sounds=2", *runner, "--json", timeout=850)
     rows = json.loads(done.stdout)["runs"]
     assert sorted(row["settings"] for row in rows) == [
-        f"vocoder.hidden={hidden} memorization.sounds=2" for hidden in (16, 24)
+        f"memorization.sounds=2 vocoder.hidden={hidden}" for hidden in (16, 24)
     ]
     assert all("error" not in row for row in rows)
     assert "Traceback" not in done.stderr
