@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("gradio")
 
+import gradio as gr
+
 from codes_util import grid, model
 from distill.codes.edits import SetCode
 from distill.codes.history import History
@@ -21,6 +23,7 @@ from distill.ui.cards import filled
 from distill.ui.context import Context
 from distill.ui.desk import MOST_SECONDS, Desk, selection_of, wish_of
 from distill.ui.desks import Desks
+from distill.ui.forms import Form
 from distill.ui.models import MOST_LOADED, Models
 from distill.ui.outline import POINTS_A_COLUMN
 from distill.ui.results import given_file
@@ -91,6 +94,22 @@ def test_what_lies_on_a_desk_is_found_again_when_the_server_is_started_anew(cont
     # With its last session all of it ends.
     anew.close()
     assert not (context.desks / NAME).exists()
+
+
+def test_only_what_was_in_a_form_before_a_tab_was_loaded_comes_back(context: Context) -> None:
+    desks = Desks(context, lambda _name: model())
+    form = Form("train", {"name": gr.Textbox(), "levels": gr.Number()})
+    fresh = Desk(context)
+    # Somebody was faster than the page.
+    fresh.forms = {"train": {"name": "mine", "levels": 2}}
+    desk = desks.taken(NAME, fresh)
+    assert form.kept(desk) == {}
+    assert desk.forms == {"train": {"name": "mine", "levels": 2}}
+    # With the next load it is what was there before.
+    assert form.kept(desks.taken(NAME, Desk(context))) == {"name": "mine", "levels": 2}
+    desks.save()
+    desk.forms = {"train": {"name": "other", "levels": 2}}
+    assert form.kept(desk) == {"name": "mine", "levels": 2}
 
 
 def test_only_a_tab_of_a_browser_gets_a_folder(context: Context) -> None:

@@ -68,6 +68,7 @@ class Desk:
         like: the sound that more shall be made like, and what the page calls its model.
         dropped: the folder of the sounds that were dropped and judged.
         forms: what somebody chose in the forms of tabs, by the form's name and the field's; replaced, never changed.
+        left: the forms as they were when the tab was loaded, which bring its fields back; never what was chosen since.
         home: the folder of what lasts until the tab is closed; None: the tab has no name.
         sessions: how many sessions have it: one after each time that the tab is loaded, for an hour.
         closed: whether it is gone.
@@ -83,6 +84,7 @@ class Desk:
         self.like: tuple[Path, str] | None = None
         self.dropped: Path | None = None
         self.forms: dict[str, dict[str, Any]] = {}
+        self.left: dict[str, dict[str, Any]] = {}
         self.home: Path | None = None
         self.sessions = 0
         self.closed = False

@@ -111,7 +111,7 @@ def restore(desk: Desk, folder: Path, load: Callable[[str], CodesModel]) -> None
             history = history_in(sheet.grid, f"{path}, {which}")
             desk.put(EditSession.begin(load(sheet.model), history), sheet.model, sheet.name, which)
     results = [_result(each) for each in note.results if each.path.is_file() and each.picture.is_file()]
-    desk.results, desk.forms = tuple(results), note.forms
+    desk.results, desk.forms, desk.left = tuple(results), note.forms, note.forms
     desk.dropped = note.dropped if note.dropped is not None and note.dropped.is_dir() else None
 
 

@@ -67,6 +67,8 @@ class Desks:
                     logger.warning("a tab begins anew: %s", error)
                 self._written[name] = Content.of(fresh)
                 self._known[name] = fresh
+            else:
+                self._known[name].left = self._known[name].forms
             desk = self._known[name]
             desk.sessions += 1
             return desk

@@ -43,8 +43,8 @@ class Form:
         )
 
     def kept(self, desk: Desk) -> dict[str, Any]:
-        """What was in the fields; nothing where nobody changed one."""
-        return desk.forms.get(self.name, {})
+        """What was in the fields when the tab was loaded; nothing where nobody had changed one."""
+        return desk.left.get(self.name, {})
 
     def back(self, desk: Desk) -> list[Any]:
         """What brings each field to what was in it."""
