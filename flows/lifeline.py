@@ -13,6 +13,7 @@ from prefect import Flow
 
 from distill.runs.dvc import stop_running
 from flows.follow import MARK
+from flows.login import require_login
 
 POLL_SECONDS = 0.5
 # How long the run has to report its end to the server, which may be gone too.
@@ -25,10 +26,15 @@ _followers: list["subprocess.Popen[Any]"] = []
 
 
 class LocalFlow(Flow[..., Any]):
-    """A flow that, called in a process of its own, leaves no temporary server behind, even where it is killed."""
+    """A flow that may be called in a process of its own.
+
+    The temporary server that Prefect starts for it answers to this process alone, and is gone when the process is, even
+    where it is killed.
+    """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not _followers and STARTED_BY_WORKER not in os.environ:
+            require_login()
             os.environ[MARK] = str(os.getpid())
             command = [sys.executable, str(Path(__file__).with_name("follow.py")), os.environ[MARK]]
             _followers.append(subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True))

@@ -35,7 +35,6 @@ def sweep(
     os.chdir(_project(project))
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR" if quiet else "INFO")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "240")
-    _flows("login").require_login()
     rows = _flows("sweep").sweep(settings=chosen, workers=workers, runner="dask" if dask else "threads")
     if as_json:
         print_result([], {"runs": rows}, as_json=True)
