@@ -205,7 +205,8 @@ def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> E
         for block in _channel(reader.path, loudest):
             mono.add(block)
         notes.append(f"its channels cancel each other in mono: channel {loudest + 1}, the loudest, is used")
-    if mono.peak() < SILENCE_PEAK:
+    peaks = _peaks(mono)
+    if peaks.max() < SILENCE_PEAK:
         return Examined(unusable(report, Verdict.SILENT, "in mono nothing is louder than -80 dB below full scale"))
     verdict = Verdict.OK
     if clipped:
@@ -214,7 +215,7 @@ def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> E
     if notes:
         said = f"usable, but {'; '.join(notes)}"
         report = replace(report, verdict=verdict, reason=said, warnings=(said,))
-    return Examined(replace(report, waveform=_waveform(mono)), mono)
+    return Examined(replace(report, waveform=tuple(np.rint(100 * peaks / peaks.max()).astype(int).tolist())), mono)
 
 
 def _channel(path: Path, channel: int) -> Iterator[np.ndarray]:
@@ -224,13 +225,14 @@ def _channel(path: Path, channel: int) -> Iterator[np.ndarray]:
             yield block[:, channel]
 
 
-def _waveform(mono: Spool) -> tuple[int, ...]:
+def _peaks(mono: Spool) -> np.ndarray:
+    """The largest absolute value of each of THUMBNAIL_POINTS equal stretches."""
     envelope = Envelope(len(mono), THUMBNAIL_POINTS)
     for block in mono.blocks():
         envelope.add(block)
     low, high = envelope.ends
-    peaks = np.maximum(high, -low)
-    return tuple(np.rint(100 * peaks / peaks.max()).astype(int).tolist())
+    peaks: np.ndarray = np.maximum(high, -low)
+    return peaks
 
 
 def unusable(report: FileReport, verdict: Verdict, reason: str) -> FileReport:
