@@ -37,7 +37,11 @@ class LocalFlow(Flow[..., Any]):
             require_login()
             os.environ[MARK] = str(os.getpid())
             command = [sys.executable, str(Path(__file__).with_name("follow.py")), os.environ[MARK]]
-            _followers.append(subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True))
+            # Whoever reads what this process says must not wait for the other one.
+            quiet = subprocess.DEVNULL
+            _followers.append(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
+            )
         return super().__call__(*args, **kwargs)
 
 
