@@ -5,19 +5,17 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from distill import __version__
-from distill.errors import DataError, TrackingError
+from distill.errors import DataError
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
 from distill.params import parse_params
@@ -25,7 +23,7 @@ from distill.projects.git import code_state
 from distill.runs.folder import Order, write_order
 from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, Workspace, read_report
-from distill.tracking import address, content, runs
+from distill.tracking import content, runs
 from distill.tracking.address import client_of
 from distill.tracking.listener import tracked
 from distill.tracking.lookup import find_runs
@@ -367,44 +365,3 @@ def test_a_run_opened_before_the_stages_is_adopted(tmp_path: Path, monkeypatch: 
     assert run.data.tags["distill.started_by"] == "prefect"
     assert run.info.run_name == "one"
     assert run.info.status == "FINISHED"
-
-
-def broken(kind: str, root: Path, other: Path) -> None:
-    target = root / "mlflow.db"
-    if kind == "a folder in its place":
-        target.mkdir()
-    elif kind == "no database":
-        target.write_text("this is no database, and long enough not to be taken for an empty one" * 20)
-    else:
-        # MLflow remembers, within a process, that it has seen a database.
-        client_of(other).search_experiments()
-        shutil.copy(other / "mlflow.db", target)
-        with closing(sqlite3.connect(target)) as connection, connection:
-            connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        ("a folder in its place", "cannot be opened"),
-        ("no database", "it is no database"),
-        ("a newer version", "version of MLflow"),
-    ],
-)
-def test_a_database_that_cannot_be_used_is_one_line(
-    kind: str, said: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    broken(kind, tmp_path, tmp_path_factory.mktemp("other"))
-    with pytest.raises(TrackingError, match=said) as failed:
-        find_runs(tmp_path, "0" * 64)
-    assert "\n" not in str(failed.value)
-
-
-def test_a_locked_database_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(address, "LOCK_SECONDS", 0.2)
-    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(TrackingError, match="locked by another program"):
-            find_runs(tmp_path, "0" * 64)

@@ -34,6 +34,18 @@ def chosen(page: Any, choice: str) -> None:
     wait(lambda: "bells" in page.locator(f"{choice} input").input_value())
 
 
+def edit_a_grid(watched: Watched, sound: Path) -> tuple[list[int], list[int]]:
+    """Open a sound in the tab Codes and change its first code; all codes before and after."""
+    page, number = watched.page, watched.page.locator(f"{GRID} input[type=number]")
+    watched.show("Codes")
+    chosen(page, "#codes-model")
+    page.set_input_files("#codes-file input[type=file]", sound)
+    first = wait(lambda: codes(page))
+    number.fill(str((first[0] + 1) % 16))
+    number.press("Enter")
+    return first, wait(lambda: (now := codes(page)) != first and now)
+
+
 def test_a_reload_loses_no_takes_edits_or_dropped_sounds(server: Served, chromium: Any, project: Path) -> None:
     watched = Watched(chromium, server)
     page = watched.open("Data")
@@ -46,13 +58,7 @@ def test_a_reload_loses_no_takes_edits_or_dropped_sounds(server: Served, chromiu
     wait(lambda: page.locator("#generate-go").is_enabled())
     page.locator("#generate-go").click()
     page.locator("#generate-status").get_by_text("1 sound in").wait_for()
-    watched.show("Codes")
-    chosen(page, "#codes-model")
-    page.set_input_files("#codes-file input[type=file]", project / "tone.wav")
-    first = wait(lambda: codes(page))
-    page.locator(f"{GRID} input[type=number]").fill(str((first[0] + 1) % 16))
-    page.locator(f"{GRID} input[type=number]").press("Enter")
-    edited = wait(lambda: (now := codes(page)) != first and now)
+    first, edited = edit_a_grid(watched, project / "tone.wav")
 
     page.reload()
     watched.show("Data")
@@ -86,14 +92,10 @@ def test_forms_are_as_they_were_left_and_edits_outlive_the_server(chromium: Any,
         watched.show("Train")
         page.locator("#train-name").locator("input, textarea").fill("mine")
         page.get_by_label("Only the VQ-VAE").check()
-        watched.show("Codes")
-        chosen(page, "#codes-model")
-        page.set_input_files("#codes-file input[type=file]", project / "tone.wav")
-        first = wait(lambda: codes(page))
-        page.locator(f"{GRID} input[type=number]").fill(str((first[0] + 1) % 16))
-        page.locator(f"{GRID} input[type=number]").press("Enter")
-        edited = wait(lambda: (now := codes(page)) != first and now)
-        wait(lambda: any("mine" in note.read_text() and "set" in note.read_text() for note in notes(project)))
+        first, edited = edit_a_grid(watched, project / "tone.wav")
+        # The server writes a moment later what was named, and what was edited.
+        written = ('"name":"mine"', '"kind":"set"')
+        wait(lambda: any(all(each in note.read_text() for each in written) for note in notes(project)))
         page.reload()
         left_as_they_were(watched)
         server.process.kill()
