@@ -1,14 +1,18 @@
-"""A training, a generation and the check beside none, one and two busy loops.
+"""A training, a generation, the check and the page beside none, one and two busy loops.
 
-Each is a command of its own. `passive` is as the project sets OpenMP, whose threads sleep while they wait;
-`spinning` is as OpenMP does by itself, with its own count of rounds. `fair` is what a command takes that loses no more
-than the share of the processors that the loops take. Sounds are synthetic, the models hardly trained.
+Each is a command of its own; the page is served until it has made the six sounds that it greets with. `passive` is as
+the project sets OpenMP, whose threads sleep while they wait; `spinning` is as OpenMP does by itself, with its own count
+of rounds. `fair` is what a command takes that loses no more than the share of the processors that the loops take.
+Sounds are synthetic, the models hardly trained.
 """
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,9 +32,16 @@ WORK = {
     "train": ("train", "kit", "--epochs", "1", "--until", "train_vqvae", "--fresh", "--quiet", "--model-name", "other"),
     "generate": ("generate", "kit.distill", "-n", "32", "-o", "new", "--force", "--quiet"),
     "check": ("check", "kit.distill", "-n", "8", "-o", "report", "--quiet"),
+    "page": ("ui",),
 }
 
-MADE = {"train": "runs/*/trained/vqvae.distill", "generate": "new/*.wav", "check": "report/report.json"}
+MADE = {
+    "train": "runs/*/trained/vqvae.distill",
+    "generate": "new/*.wav",
+    "check": "report/report.json",
+    "page": ".distill/greeting/*/*.wav",
+}
+GREETING = 6
 
 
 def main() -> None:
@@ -47,7 +58,7 @@ def main() -> None:
         distill(folder, TRAINING, {})
 
         def do(task: str, way: str) -> None:
-            distill(folder, WORK[task], WAYS[way])
+            (greet if task == "page" else distill)(folder, WORK[task], WAYS[way])
             made.setdefault(task, set()).add(outcome(folder, task))
 
         for loops in LOOPS[:1] if args.quick else LOOPS:
@@ -65,6 +76,25 @@ def main() -> None:
 def distill(folder: Path, command: tuple[str, ...], variables: dict[str, str]) -> None:
     """Run a command of the project in a folder."""
     subprocess.run([sys.executable, "-m", "distill", *command], cwd=folder, env={**os.environ, **variables}, check=True)
+
+
+def greet(folder: Path, command: tuple[str, ...], variables: dict[str, str]) -> None:
+    """Serve the page of a folder whose model nobody has heard yet, until its sounds are there."""
+    models = folder / "models"
+    models.mkdir(exist_ok=True)
+    shutil.copy(folder / "kit.distill", models)
+    shutil.rmtree(folder / ".distill" / "greeting", ignore_errors=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    called = [sys.executable, "-m", "distill", *command, "--port", port]
+    page = subprocess.Popen(called, cwd=folder, env={**os.environ, **variables}, stdout=subprocess.DEVNULL)
+    try:
+        while len(list(folder.glob(MADE["page"]))) < GREETING and page.poll() is None:
+            time.sleep(0.05)
+    finally:
+        page.terminate()
+        page.wait()
 
 
 def outcome(folder: Path, task: str) -> str:
