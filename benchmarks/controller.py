@@ -22,7 +22,8 @@ from distill.live.stopping import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from output import Report, parser
-from quality import measure, prepared
+from quality import measure
+from workspaces import prepared
 
 STAGE = "train_vqvae"
 

@@ -1,9 +1,10 @@
 """How near new sounds are to held-out ones, as sets of sounds; no pretrained network takes part.
 
 For each set and seed a workspace goes through prepare, configure, train_vqvae and train_prior, and the model makes
-sounds that end by themselves. They are compared with the held-out sounds, always beside two rows that say what the
-figures mean: `train`, real sounds of the training in their place (the floor: no generator should beat it), and `codec`,
-the held-out sounds themselves after the VQ-VAE and the mel inversion (what a perfect prior would give).
+sounds that end by themselves, finished as `distill generate` does. They are compared with the held-out sounds, always
+beside two rows that say what the figures mean: `train`, real sounds of the training in their place (the floor: no
+generator should beat it), and `codec`, the held-out sounds themselves after the VQ-VAE and the mel inversion (what a
+perfect prior would give).
 
 A sound has a peak of 1 as a whole, as in training, and is cut into chunks of one second: raised by itself, the faint
 end of a decay would count as much as an attack. A chunk's features are the mean, the deviation and the mean absolute
@@ -18,39 +19,42 @@ training's chunks.
   (Kynkaanniemi et al., "Improved precision and recall metric", 2019);
 - `coverage`: share of the held-out chunks with a chunk within reach (Naeem et al., "Reliable fidelity and diversity
   metrics", 2020);
-- `duration`, `loudness`, `onsets`: Wasserstein distances of the durations in s, of the levels of active frames in dB,
-  and of the onsets a second.
+- `duration`, `loudness`, `onsets`, `attack`, `buzz`, `texture`: Wasserstein distances of the durations in s, of the
+  levels of active frames in dB, of the onsets a second, of the attacks in ms, of the modulation at the hop rate of
+  noisy sounds (waves.py), and of the depths of modulation in dB, their mean over all bands and rates (texture.py);
+- `first sample`: its median over the peak; `column`: excess of change in dB where columns meet, of new sounds as they
+  are made (texture.py); `silent`: share of the draws of which nothing is heard, none of them drawn again.
 """
 
 import argparse
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from distill.artifact.model_file import read_model
 from distill.artifact.prior_file import read_prior
 from distill.audio.invert import griffin_lim
 from distill.audio.mel import MelTransform
-from distill.audio.sound import SoundError, read_sound, to_mono
-from distill.codec.codec import Codec, normalise
+from distill.audio.spool import Spool
+from distill.codec.codec import Codec, Samples, normalise
 from distill.codec.load import build_networks
-from distill.configs import SpectrogramConfig
+from distill.configs import STRIDE, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
-from distill.errors import DataError
 from distill.generation import TOP_P
 from distill.generation.choice import SamplingConfig
-from distill.generation.render import Generator, generate
-from distill.live.events import Listeners
-from distill.live.stopping import StopRequest
-from distill.params import parse_params, with_settings, write_params
+from distill.generation.finish import finished
+from distill.generation.render import Generator, audible, levels_of, waveform_blocks
+from distill.generation.sampling import sample_codes
 from distill.pictures import spectrogram_png
-from distill.stages.pipeline import run_stage
-from distill.stages.workspace import Call, Workspace
-from output import Report, parser, sounds
+from distill.stages.workspace import Workspace
+from output import Report, parser
+from texture import column_excess, column_steps, texture
+from waves import attack_time, first_sample, is_noisy, modulation
+from workspaces import files, kept, train, waveforms
 
 import numpy as np
 import numpy.typing as npt
@@ -60,28 +64,34 @@ from scipy.signal import find_peaks
 from scipy.stats import wasserstein_distance
 
 Values = npt.NDArray[np.float64]
-Samples = npt.NDArray[np.float32]
 
-BANDS, COMPONENTS, NEIGHBOURS, PICTURES = 32, 16, 5, 16
-QUICK = ["vqvae.epochs=2", "prior.epochs=2", "vqvae.augmentation_expansion=1", "vqvae.kmeans_chunks=0"]
-SHOWN = ("frechet", "kernel", "precision", "coverage", "duration", "loudness", "onsets")
+BANDS, COMPONENTS, NEIGHBOURS, PICTURES = 32, 16, 5, 32
+DISTANCES = ("duration", "loudness", "onsets", "attack", "buzz", "texture")
+SHOWN = ("frechet", "kernel", "precision", "coverage", *DISTANCES, "first sample", "column", "silent")
+# An attack is where a sound first reaches this share of its peak.
+_ATTACK = 0.05
 
 
 @dataclass(frozen=True)
 class Described:
-    """A set of sounds: features of their chunks `[chunks, features]`, and a number for each sound or chunk."""
+    """A set of sounds: features of their chunks `[chunks, features]`, and numbers for its sounds or chunks.
+
+    Attributes:
+        features: of the chunks.
+        numbers: what is compared as distributions; `texture` has a row `[bands * rates]` for each sound.
+        first_sample: its median over the peak.
+    """
 
     features: Values
-    durations: Values
-    loudness: Values
-    onsets: Values
+    numbers: dict[str, Values]
+    first_sample: float
 
 
-def describe(waveforms: Sequence[Samples], config: SpectrogramConfig) -> Described:
+def describe(sounds: Sequence[Samples], config: SpectrogramConfig) -> Described:
     """Features and distributions of sounds `[n]` with a peak of 1 each."""
     transform, rate = MelTransform(config), config.sample_rate
     features, loudness, onsets = list[Values](), list[float](), list[float]()
-    for samples in waveforms:
+    for samples in sounds:
         for start in range(0, len(samples), rate):
             chunk = samples[start : start + rate]
             if np.abs(chunk).max() < SILENCE_PEAK:
@@ -93,8 +103,15 @@ def describe(waveforms: Sequence[Samples], config: SpectrogramConfig) -> Describ
             active = energy > max(1e-5 * energy.max(), 10.0)
             loudness.append(float(np.mean(10 * np.log10(energy[active]))) if active.any() else 0.0)
             onsets.append(_onsets(power, config) * rate / len(chunk))
-    durations = np.array([len(samples) / rate for samples in waveforms])
-    return Described(np.array(features), durations, np.array(loudness), np.array(onsets))
+    numbers = {
+        "duration": np.array([len(each) / rate for each in sounds]),
+        "loudness": np.array(loudness),
+        "onsets": np.array(onsets),
+        "attack": np.array([attack_time(each, rate, int(np.argmax(np.abs(each) > _ATTACK))) for each in sounds]),
+        "buzz": np.array([modulation(each, rate, rate / config.hop_length) for each in sounds if is_noisy(each, rate)]),
+        "texture": np.array([texture(each, rate).ravel() for each in sounds]),
+    }
+    return Described(np.array(features), numbers, median(first_sample(each) for each in sounds))
 
 
 def _features(power: Values) -> Values:
@@ -126,7 +143,7 @@ class Comparison:
         return (described.features - self._mean) @ self._axes.T
 
     def of(self, described: Described) -> dict[str, float]:
-        """The figures of SHOWN."""
+        """The figures of SHOWN that a set of sounds has by itself."""
         points, target = self._project(described), self._target
         reach = np.sort(_distances(target, target), axis=1)[:, min(NEIGHBOURS, len(target) - 1)]
         within = _distances(points, target) <= reach
@@ -135,10 +152,17 @@ class Comparison:
             "kernel": kernel(points / self._scale, target / self._scale),
             "precision": float(within.any(1).mean()),
             "coverage": float(within.any(0).mean()),
-            "duration": float(wasserstein_distance(described.durations, self.held_out.durations)),
-            "loudness": float(wasserstein_distance(described.loudness, self.held_out.loudness)),
-            "onsets": float(wasserstein_distance(described.onsets, self.held_out.onsets)),
+            **{name: _apart(described.numbers[name], self.held_out.numbers[name]) for name in DISTANCES},
+            "first sample": described.first_sample,
         }
+
+
+def _apart(ours: Values, theirs: Values) -> float:
+    """Wasserstein distance of two sets of numbers, or the mean over their columns; NaN stands for no number."""
+    if ours.ndim < 2:
+        return float(wasserstein_distance(ours, theirs)) if len(ours) and len(theirs) else float("nan")
+    pairs = [(one[~np.isnan(one)], other[~np.isnan(other)]) for one, other in zip(ours.T, theirs.T, strict=True)]
+    return mean(float(wasserstein_distance(*pair)) for pair in pairs if all(len(each) for each in pair))
 
 
 def frechet(points: Values, others: Values) -> float:
@@ -175,59 +199,74 @@ def main() -> None:
     options.add_argument("--temperature", type=float, default=1.0, help="of the new sounds")
     options.add_argument("--top-p", type=float, default=TOP_P, help="of the new sounds")
     options.add_argument("--keep", type=Path, help="folder for the workspaces; one that is trained is taken as it is")
-    options.add_argument("--pictures", type=Path, help="folder for 16 spectrograms of new and of held-out sounds")
+    options.add_argument("--pictures", type=Path, help=f"folder for {PICTURES} spectrograms of new and of real sounds")
     args = options.parse_args()
     report = Report(args)
     rows: list[list[Any]] = []
     for name in args.sets:
         results = [run(name, seed, args) for seed in range(1 if args.quick else args.seeds)]
         for label in results[0]:
-            rows.append([f"{name}, {label}", *(mean(each[label][key] for each in results) for key in SHOWN)])
-    columns = ["set", "FD", "KD", "precision", "coverage", "duration", "loudness", "onsets"]
+            rows.append([f"{name}, {label}", *(_mean([each[label].get(key) for each in results]) for key in SHOWN)])
+    columns = ["set", "FD", "KD", *SHOWN[2:]]
     settings = {"set": args.set, "seeds": args.seeds, "count": args.count}
     report.show(columns, rows, settings={**settings, "temperature": args.temperature, "top_p": args.top_p})
 
 
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None and value == value]
+    return mean(known) if known else None
+
+
 def run(name: str, seed: int, args: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Train once, make sounds and compare."""
-    with tempfile.TemporaryDirectory() as folder:
-        workspace = Workspace(args.keep / f"{name}-{seed}" if args.keep else Path(folder))
-        values = {
-            "data": {"path": str(sounds(name))},
-            "run": {"seed": seed, "device": "cpu", "threads": args.threads},
-        }
-        params = with_settings(parse_params(values, where="the benchmark"), args.set + (QUICK if args.quick else []))
+    with kept(name, seed, args) as workspace:
         if not workspace.prior.exists():
-            workspace.root.mkdir(parents=True, exist_ok=True)
-            write_params(workspace.params_file, params)
-            _train(workspace)
+            train(workspace, "train_vqvae", "train_prior")
         torch.use_deterministic_algorithms(False)
         torch.set_num_threads(args.threads)
-        dataset = PreparedDataset(workspace.prepared)
-        generator = _generator(workspace)
-    training, held_out = (_waveforms(dataset, split, name) for split in ("train", "validation"))
-    spectrogram = generator.codec.spectrogram
-    longest = max(len(each) for each in held_out) / spectrogram.sample_rate
-    count, config = 8 if args.quick else args.count, SamplingConfig(args.temperature, top_p=args.top_p)
-    made = [
-        normalise(sound.samples).samples
-        for sound in generate(generator, count=count, seconds=longest, config=config, natural=True)
-        if np.abs(sound.samples).max() >= SILENCE_PEAK
-    ]
+        dataset, generator = PreparedDataset(workspace.prepared), _generator(workspace)
+    config = generator.codec.spectrogram
+    rate = config.sample_rate
+    training, held_out = (waveforms(files(dataset, split, name), rate) for split in ("train", "validation"))
+    longest = max(len(each) for each in training + held_out)
+    count = 8 if args.quick else args.count
+    raw = list(_drawn(generator, count, longest, SamplingConfig(args.temperature, top_p=args.top_p)))
+    made = [normalise(_finished(each, rate)).samples for each in raw]
     if args.pictures:
-        for label, waveforms in (("new", made), ("held-out", held_out)):
-            _draw(args.pictures / f"{name}-{seed}-{label}.png", waveforms, spectrogram)
-    comparison = Comparison(describe(training, spectrogram), describe(held_out, spectrogram))
+        for label, some in (("new", made), ("real", held_out + training)):
+            _draw(args.pictures / f"{name}-{seed}-{label}.png", some[:PICTURES], config)
+    comparison = Comparison(describe(training, config), describe(held_out, config))
     rebuilt = [_through(generator, samples) for samples in held_out]
-    return {
-        label: comparison.of(describe(waveforms, spectrogram))
-        for label, waveforms in (("train", training), ("codec", rebuilt), ("new", made))
+    figures = {
+        label: comparison.of(describe(some, config))
+        for label, some in (("train", training), ("codec", rebuilt), ("new", made))
     }
+    for label, some in (("train", training), ("codec", rebuilt), ("new", raw)):
+        figures[label]["column"] = column_excess([column_steps(each, rate, config.hop_length, STRIDE) for each in some])
+    figures["new"]["silent"] = 1 - len(raw) / count
+    return figures
 
 
-def _train(workspace: Workspace) -> None:
-    for stage in ("prepare", "configure", "train_vqvae", "train_prior"):
-        run_stage(stage, Call(workspace, Listeners(), StopRequest()))
+def _drawn(generator: Generator, count: int, longest: int, config: SamplingConfig) -> Iterable[Samples]:
+    """Sounds as the model makes them, of so many draws those of which anything is heard."""
+    codec = generator.codec
+    grids = sample_codes(
+        generator.prior,
+        columns=codec.columns_of(longest),
+        seeds=range(count),
+        config=config,
+        natural=True,
+        levels=partial(levels_of, codec),
+    )
+    for grid in grids:
+        if audible(codec, grid):
+            yield np.concatenate(list(waveform_blocks(generator, grid, longest)))
+
+
+def _finished(samples: Samples, rate: int) -> Samples:
+    with Spool() as spool:
+        spool.add(samples[:, None])
+        return np.concatenate(list(finished(spool, rate, trim=True, most_gain=1.0).blocks(spool)))[:, 0]
 
 
 def _generator(workspace: Workspace) -> Generator:
@@ -237,28 +276,16 @@ def _generator(workspace: Workspace) -> Generator:
     return Generator(Codec(networks.vqvae, model.manifest.spectrogram_config), networks.prior)
 
 
-def _waveforms(dataset: PreparedDataset, split: str, name: str) -> list[Samples]:
-    found = []
-    table, rate = dataset.manifest, dataset.spectrogram.sample_rate
-    for path in table["path"][table["split"] == split]:
-        try:
-            found.append(normalise(to_mono(read_sound(sounds(name) / path), rate)).samples)
-        except (SoundError, DataError):
-            continue
-    return found
-
-
 def _through(generator: Generator, samples: Samples) -> Samples:
     codec = generator.codec
     log_mel = torch.from_numpy(codec.decode_log_mel(codec.encode(samples)))
     return normalise(griffin_lim(log_mel[None], codec.spectrogram)[0].numpy()[: len(samples)]).samples
 
 
-def _draw(path: Path, waveforms: Sequence[Samples], config: SpectrogramConfig) -> None:
+def _draw(path: Path, sounds: Sequence[Samples], config: SpectrogramConfig) -> None:
     transform = MelTransform(config)
-    chosen = waveforms[:: max(1, len(waveforms) // PICTURES)][:PICTURES]
     path.parent.mkdir(parents=True, exist_ok=True)
-    mels = {str(index): transform.log_mel(torch.from_numpy(each)).numpy() for index, each in enumerate(chosen)}
+    mels = {str(index): transform.log_mel(torch.from_numpy(each)).numpy() for index, each in enumerate(sounds)}
     spectrogram_png(path, mels, config)
 
 

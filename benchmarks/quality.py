@@ -25,16 +25,14 @@ from distill.codec.load import build_networks
 from distill.dataset.store import PreparedDataset
 from distill.live.events import Event, Listeners, StepDone
 from distill.live.stopping import StopRequest
-from distill.params import parse_params, with_settings, write_params
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace, read_config
 from measures import Distance, distances, normalised_chunks
-from output import Report, parser, sounds
+from output import Report, parser
 from plain import ORIGINAL_STEP_MS, ORIGINAL_TRAINING_SECONDS, PlainTraining
+from workspaces import files, prepared
 
 import torch
-
-QUICK = ["vqvae.epochs=2", "vqvae.augmentation_expansion=1", "vqvae.kmeans_chunks=0"]
 
 
 class Probe:
@@ -94,7 +92,7 @@ def run(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
         dataset = PreparedDataset(workspace.prepared)
         torch.set_num_threads(args.threads)
         plain = PlainTraining(
-            _files(dataset, "train", name),
+            files(dataset, "train", name),
             config["vqvae"]["batch_size"],
             dataset.spectrogram,
             codebook_size=config["vqvae"]["codebook_size"],
@@ -127,40 +125,15 @@ def run(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def prepared(root: Path, name: str, seed: int, args: argparse.Namespace, **run: str) -> Workspace:
-    """A workspace in which a set of sounds is prepared and configured; `run` are parameters of that section."""
-    workspace = Workspace(root)
-    workspace.root.mkdir(exist_ok=True)
-    values = {
-        "data": {"path": str(sounds(name))},
-        "run": {"seed": seed, "device": "cpu", "threads": args.threads, **run},
-    }
-    params = with_settings(parse_params(values, where="the benchmark"), args.set + (QUICK if args.quick else []))
-    write_params(workspace.params_file, params)
-    for stage in ("prepare", "configure"):
-        run_stage(stage, Call(workspace, Listeners(), StopRequest()))
-    return workspace
-
-
-def held_out(dataset: PreparedDataset, name: str) -> list[Path]:
-    """The held-out files of a prepared set of sounds."""
-    return _files(dataset, "validation", name)
-
-
-def _files(dataset: PreparedDataset, split: str, name: str) -> list[Path]:
-    table = dataset.manifest
-    return [sounds(name) / path for path in table["path"][table["split"] == split]]
-
-
 def measure(workspace: Workspace, dataset: PreparedDataset, name: str) -> tuple[Distance, Distance]:
     """Distances of the reconstructions, and of the training mean, to the held-out chunks."""
     transform = MelTransform(dataset.spectrogram)
     model = build_networks(read_model(workspace.vqvae), workspace.vqvae).vqvae
-    log_mels = transform.log_mel(normalised_chunks(held_out(dataset, name), dataset.spectrogram))
+    log_mels = transform.log_mel(normalised_chunks(files(dataset, "validation", name), dataset.spectrogram))
     with torch.no_grad():
         rebuilt = torch.cat([model(part[:, None])[0][:, 0] for part in log_mels.split(32)])
     power = transform.to_power(log_mels)
-    training = transform.log_mel(normalised_chunks(_files(dataset, "train", name), dataset.spectrogram))
+    training = transform.log_mel(normalised_chunks(files(dataset, "train", name), dataset.spectrogram))
     always = training.mean((0, 2))[None, :, None].expand_as(log_mels)
     return distances(transform.to_power(rebuilt), power), distances(transform.to_power(always), power)
 

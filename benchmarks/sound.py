@@ -1,20 +1,23 @@
 """What the way from sound to log mel and back, and through the codec, does to what one hears.
 
 Held-out sounds of at most two seconds, each at a peak of 1, go through their true log mel and Griffin-Lim (`true mel`,
-the ceiling) and through the VQ-VAE's as well (`codec`), freshly trained for each set and seed by the pipeline's own
-stages. With `--seeds 0` nothing is trained, and all sounds of a set go through their true log mels.
+the ceiling of the codec) and through the VQ-VAE's as well (`codec`), trained for each set and seed by the pipeline's
+own stages. What lies between the two rows is the codec's error, what lies between the first and the sounds themselves
+the inverse's. `mp3` is the same as MP3 at 32 kbit/s: it says what a figure means. With `--seeds 0` nothing is trained,
+and all sounds of a set go through their true log mels. `--keep` keeps the trained workspaces.
 
-`buzz` is the modulation at the hop rate (waves.py), the median over noisy sounds, of which there are so many; `buzz of
-original` the same of the sounds themselves. Means over all sounds: LSD-20 (measures.py) and spectral convergence over
-windows of 2048, 1024 and 512 (SC). Medians over all sounds: `pre-echo` and `attack` at the attack, with a third of a
-second of silence and a part of a hop before the sound, `decay`, the first sample, and the level (waves.py). The level
-through the codec is the one that a grid of codes knows of its sound. With `--mos` also the mean of ViSQOL's opinion
-score in audio mode (`pip install visqol-python`): of a sound with a peak of 0.5, a tenth of a second of silence before
-and half a second behind it. A sound itself has 4.73.
+Means over all sounds: `MOS`, with `--mos`, is ViSQOL's opinion score in audio mode (`pip install visqol-python`) of a
+sound with a peak of 0.5, a tenth of a second of silence before and half a second or more behind it; a sound itself has
+4.73. LSD-20 is that of measures.py, SC the spectral convergence over windows of 2048, 1024 and 512. Medians over all
+sounds: `pre-echo` and `attack` at the attack, with a third of a second of silence and a part of a hop before the sound,
+`decay`, the first sample, and the level (waves.py), and `texture` (texture.py). The level through the codec is the one
+that a grid of codes knows of its sound. Medians over noisy sounds, of which there are so many: `buzz`, the modulation
+at the hop rate, and `regularity`. `partials` is the share that is kept of all partials, `column` the excess of change
+where columns meet. The row `original` has the same of the sounds themselves.
 """
 
 import argparse
-import tempfile
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import mean, median
@@ -23,158 +26,187 @@ from typing import Any
 from distill.artifact.model_file import read_model
 from distill.audio.invert import griffin_lim
 from distill.audio.mel import MelTransform
-from distill.audio.sound import SoundError, read_sound, to_mono
 from distill.codec.codec import Codec
 from distill.codec.load import build_networks
-from distill.configs import SpectrogramConfig
-from distill.dataset.scan import SILENCE_PEAK
+from distill.configs import STRIDE, SpectrogramConfig
 from distill.dataset.store import PreparedDataset
 from distill.dataset.walk import find_files
-from distill.live.events import Listeners
-from distill.live.stopping import StopRequest
 from distill.models.stft_losses import multi_resolution
 from distill.params import Params, with_settings
-from distill.stages.pipeline import run_stage
-from distill.stages.workspace import Call
 from measures import distances
 from output import Report, parser, sounds
-from quality import held_out, prepared
-from waves import attack_time, decay_error, first_sample, is_noisy, level, modulation, pre_echo
+from texture import column_excess, column_steps, partials_kept, regularity, texture_error
+from waves import Samples, attack_time, decay_error, first_sample, is_noisy, level, modulation, pre_echo
+from workspaces import files, kept, train, waveforms
 
 import numpy as np
+import soundfile
 import torch
-from torch import Tensor
+from scipy.signal import correlate
 
 MOST_SECONDS = 2.0
 COLUMNS = [
     "set and way",
     "sounds",
-    "noisy",
-    "buzz of original",
-    "buzz",
+    "MOS",
     "LSD-20",
     "SC",
-    "pre-echo of original",
     "pre-echo",
-    "attack of original",
     "attack",
     "decay",
     "first sample",
     "level",
-    "MOS",
+    "texture",
+    "noisy",
+    "buzz",
+    "regularity",
+    "partials",
+    "column",
 ]
 # An attack is where a sound first reaches this share of its peak.
 _ATTACK = 0.05
+# libsndfile's word for the lowest rate of 48 kHz.
+_LOWEST_RATE = 0.99
 
-# From a log mel `[n_mels, frames]` to one that is inverted, and the gain of what comes of it.
-Way = Callable[[Tensor], tuple[Tensor, float]]
+# From samples `[n]` of whole hops to what is heard of them.
+Way = Callable[[Samples], Samples]
+Score = Callable[[Samples, Samples], float]
 
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--sets", nargs="+", default=["kit", "mixed", "tabla"], help="folders of sounds")
+    options.add_argument("--sets", nargs="+", default=["kit", "mixed", "tabla", "digits"], help="folders of sounds")
     options.add_argument("--seeds", type=int, default=3, help="seeds 0 to n-1, each with its own split; 0: no codec")
     options.add_argument("--mos", action="store_true", help="ViSQOL's mean opinion score, which takes its time")
     options.add_argument("--set", action="append", default=[], help="section.key=value, as in the command")
+    options.add_argument("--keep", type=Path, help="folder for the workspaces; one that is trained is taken as it is")
     args = options.parse_args()
     config = with_settings(Params(), args.set).spectrogram
     torch.set_num_threads(args.threads)
     report, rows = Report(args), list[list[Any]]()
+    score = _scorer(config.sample_rate) if args.mos else None
     for name in args.sets:
         if not args.seeds:
             paths = [found.path for found in find_files(sounds(name))]
-            found = _sounds(paths[:4] if args.quick else paths, config)
-            rows.append([f"{name}: true mel", *_figures(found, _as_it_is, config, mos=args.mos)])
+            found = _beginnings(paths[:4] if args.quick else paths, config)
+            rows += _rows(name, found, {"true mel": _true_mel(config), "mp3": _mp3(config)}, config, score)
         for seed in range(1 if args.quick and args.seeds else args.seeds):
-            rows += _through_codec(name, seed, args, config)
+            codec, held_out = _trained(name, seed, args)
+            own = codec.spectrogram
+            ways = {"true mel": _true_mel(own), "codec": _through(codec), "mp3": _mp3(own)}
+            rows += _rows(f"{name} {seed}", _beginnings(held_out, own), ways, own, score)
     report.show(COLUMNS, rows, settings={"set": args.set})
 
 
-def _through_codec(name: str, seed: int, args: argparse.Namespace, config: SpectrogramConfig) -> Iterator[list[Any]]:
-    with tempfile.TemporaryDirectory() as folder:
-        workspace = prepared(Path(folder), name, seed, args)
-        run_stage("train_vqvae", Call(workspace, Listeners(), StopRequest()))
+def _trained(name: str, seed: int, args: argparse.Namespace) -> tuple[Codec, list[Path]]:
+    with kept(name, seed, args) as workspace:
+        if not workspace.vqvae.exists():
+            train(workspace, "train_vqvae")
         torch.use_deterministic_algorithms(False)
-        codec = Codec(build_networks(read_model(workspace.vqvae), workspace.vqvae).vqvae, config)
-        found = _sounds(held_out(PreparedDataset(workspace.prepared), name), config)
-    ways: dict[str, Way] = {"true mel": _as_it_is, "codec": lambda mel: _rebuilt(codec, mel)}
+        torch.set_num_threads(args.threads)
+        model, dataset = read_model(workspace.vqvae), PreparedDataset(workspace.prepared)
+        codec = Codec(build_networks(model, workspace.vqvae).vqvae, model.manifest.spectrogram_config)
+        return codec, files(dataset, "validation", name)
+
+
+def _true_mel(config: SpectrogramConfig) -> Way:
+    transform = MelTransform(config)
+    return lambda samples: griffin_lim(transform.log_mel(torch.from_numpy(samples))[None], config)[0].numpy()
+
+
+def _through(codec: Codec) -> Way:
+    transform = MelTransform(codec.spectrogram)
+
+    def way(samples: Samples) -> Samples:
+        log_mel = transform.log_mel(torch.from_numpy(samples)).numpy()
+        grid = codec.encode_log_mel(log_mel)
+        rebuilt = torch.from_numpy(codec.decode_log_mel(grid)[:, : log_mel.shape[-1]])
+        made: Samples = griffin_lim(rebuilt[None], codec.spectrogram)[0].numpy()
+        return made * np.float32(10 ** (codec.lost_db(log_mel, grid) / 20))
+
+    return way
+
+
+def _mp3(config: SpectrogramConfig) -> Way:
+    settings: dict[str, Any] = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT"}
+
+    def way(samples: Samples) -> Samples:
+        file = io.BytesIO()
+        soundfile.write(file, samples, config.sample_rate, compression_level=_LOWEST_RATE, **settings)
+        file.seek(0)
+        made, _ = soundfile.read(file, dtype="float32")
+        # The codec's own delay says nothing of how it sounds.
+        late = int(np.argmax(correlate(made, samples, "full"))) - (len(samples) - 1)
+        return np.pad(made, (max(-late, 0), len(samples)))[max(late, 0) :][: len(samples)]
+
+    return way
+
+
+def _beginnings(paths: list[Path], config: SpectrogramConfig) -> list[Samples]:
+    """Beginnings of sounds, of whole hops."""
+    whole = [each[: int(MOST_SECONDS * config.sample_rate)] for each in waveforms(paths, config.sample_rate)]
+    return [np.pad(each, (0, -len(each) % config.hop_length)) for each in whole]
+
+
+def _rows(
+    name: str, found: list[Samples], ways: dict[str, Way], config: SpectrogramConfig, score: Score | None
+) -> Iterator[list[Any]]:
+    yield [f"{name}: original", *_figures(found, lambda samples: samples, config, score)]
     for label, way in ways.items():
-        yield [f"{name} {seed}: {label}", *_figures(found, way, config, mos=args.mos)]
+        yield [f"{name}: {label}", *_figures(found, way, config, score)]
 
 
-def _as_it_is(log_mel: Tensor) -> tuple[Tensor, float]:
-    return log_mel, 1.0
-
-
-def _rebuilt(codec: Codec, log_mel: Tensor) -> tuple[Tensor, float]:
-    grid = codec.encode_log_mel(log_mel.numpy())
-    rebuilt = codec.decode_log_mel(grid)[:, : log_mel.shape[-1]]
-    return torch.from_numpy(rebuilt), 10 ** (codec.lost_db(log_mel.numpy(), grid) / 20)
-
-
-def _sounds(paths: list[Path], config: SpectrogramConfig) -> list[np.ndarray]:
-    """Beginnings of sounds, of whole hops; unreadable and silent ones are left out."""
-    made = []
-    for path in paths:
-        try:
-            samples = to_mono(read_sound(path), config.sample_rate)[: int(MOST_SECONDS * config.sample_rate)]
-        except SoundError:
-            continue
-        peak = np.abs(samples).max(initial=0.0)
-        if peak >= SILENCE_PEAK:
-            made.append(np.pad(samples / np.float32(peak), (0, -len(samples) % config.hop_length)))
-    return made
-
-
-def _figures(found: list[np.ndarray], way: Way, config: SpectrogramConfig, *, mos: bool) -> list[Any]:
+def _figures(found: list[Samples], way: Way, config: SpectrogramConfig, score: Score | None) -> list[Any]:
     rate, hop, transform = config.sample_rate, config.hop_length, MelTransform(config)
-
-    def back(samples: np.ndarray) -> np.ndarray:
-        log_mel, gain = way(transform.log_mel(torch.from_numpy(samples)))
-        made: np.ndarray = griffin_lim(log_mel[None], config)[0].numpy()
-        return made * np.float32(gain)
-
-    def buzz(samples: np.ndarray) -> float:
-        return modulation(samples, rate, rate / hop)
-
-    score = _scorer(rate) if mos else None
-    buzzes, apart, echoes, others, scores = [], [], [], [], []
+    apart, echoes, others, noisy, partials, steps, scores = ([] for _ in range(7))
     for index, samples in enumerate(found):
-        made = back(samples)
-        if is_noisy(samples, rate):
-            buzzes.append((buzz(samples), buzz(made)))
+        made = way(samples)
         waves = [torch.from_numpy(each)[None] for each in (made, samples)]
         convergence, _ = multi_resolution(*waves)
         apart.append((distances(*(transform.power(wave) for wave in waves)).lsd_20, float(convergence)))
         # Attacks lie anywhere between two frames.
         part = index * 97 % hop
         behind = np.pad(samples, (rate // 3 // hop * hop + part, -part % hop))
-        attack = int(np.argmax(np.abs(behind) > _ATTACK))
-        echoes.append([of(each, rate, attack) for of in (pre_echo, attack_time) for each in (behind, back(behind))])
-        others.append((decay_error(made, samples), first_sample(made), level(made, samples)))
+        attack, heard = int(np.argmax(np.abs(behind) > _ATTACK)), way(behind)
+        echoes.append((pre_echo(heard, rate, attack), attack_time(heard, rate, attack)))
+        others.append(
+            (
+                decay_error(made, samples),
+                first_sample(made),
+                level(made, samples),
+                texture_error(made, samples, rate),
+            )
+        )
+        if is_noisy(samples, rate):
+            noisy.append((modulation(made, rate, rate / hop), regularity(made, rate)))
+        partials.append(partials_kept(made, samples, rate))
+        steps.append(column_steps(made, rate, hop, STRIDE))
         if score:
             scores.append(score(samples, made))
+    share, total = (sum(each) for each in zip(*partials, strict=True))
     return [
         len(found),
-        len(buzzes),
-        *([median(column) for column in zip(*buzzes, strict=True)] or [None, None]),
+        mean(scores) if scores else None,
         *(mean(column) for column in zip(*apart, strict=True)),
         *(median(column) for rows in (echoes, others) for column in zip(*rows, strict=True)),
-        mean(scores) if scores else None,
+        len(noisy),
+        *([median(column) for column in zip(*noisy, strict=True)] or [None, None]),
+        share / total if total else None,
+        column_excess(steps),
     ]
 
 
-def _scorer(rate: int) -> Callable[[np.ndarray, np.ndarray], float]:
+def _scorer(rate: int) -> Score:
     from visqol import VisqolApi
 
     api = VisqolApi()
     api.create(mode="audio")
 
-    def score(original: np.ndarray, made: np.ndarray) -> float:
-        ready = [
-            np.pad(0.5 * each.astype(np.float64) / max(np.abs(each).max(), 1e-9), (rate // 10, rate // 2))
-            for each in (original, made)
-        ]
+    def score(original: Samples, made: Samples) -> float:
+        # Of less than a second it has no opinion.
+        around = (rate // 10, max(rate // 2, rate - len(original)))
+        scaled = (0.5 * each.astype(np.float64) / max(np.abs(each).max(), 1e-9) for each in (original, made))
+        ready = [np.pad(each, around) for each in scaled]
         return float(api.measure_from_arrays(ready[0], ready[1], rate).moslqo)
 
     return score

@@ -29,11 +29,15 @@ _TINY = 1e-12
 
 def modulation(samples: Samples, rate: int, frequency: float) -> float:
     """Depth at which the energy above 3 kHz of a sound `[n]` swells at a frequency; 0 for a sound without any."""
+    swells, where = swelling(samples, rate)
+    turning = np.exp(-2j * np.pi * frequency / rate * np.arange(len(samples)))
+    return float(2 * np.abs((swells * turning)[where].mean())) if where.any() else 0.0
+
+
+def swelling(samples: Samples, rate: int) -> tuple[Samples, npt.NDArray[np.bool_]]:
+    """By how much the energy above 3 kHz of a sound `[n]` is more than its mean around, and where that is heard."""
     energy, mean = _energy_above(samples, rate)
-    heard = _heard(mean)
-    swelling = (energy / mean - 1)[heard]
-    turning = np.exp(-2j * np.pi * frequency / rate * np.arange(len(samples)))[heard]
-    return float(2 * np.abs((swelling * turning).mean())) if heard.any() else 0.0
+    return energy / mean - 1, heard(mean)
 
 
 def _energy_above(samples: Samples, rate: int) -> tuple[Samples, Samples]:
@@ -52,7 +56,7 @@ def _energy_above(samples: Samples, rate: int) -> tuple[Samples, Samples]:
     return energy, np.maximum(around(energy) / around(np.ones(len(samples))), _TINY)
 
 
-def _heard(mean: Samples) -> npt.NDArray[np.bool_]:
+def heard(mean: Samples) -> npt.NDArray[np.bool_]:
     """Where a mean energy `[n]` is heard beside its loudest moment."""
     return mean > max(_HEARD * mean.max(), 10 * _TINY)
 
@@ -66,7 +70,7 @@ def is_noisy(samples: Samples, rate: int) -> bool:
     high = power[round(_CROSSOVER * 2 / rate * len(power)) :]
     high = high[: len(high) // 8 * 8].reshape(-1, 8)
     energy = high.sum(1)
-    if energy.sum() < 0.05 * power.sum() or _heard(_energy_above(samples, rate)[1]).sum() < _LEAST_SECONDS * rate:
+    if energy.sum() < 0.05 * power.sum() or heard(_energy_above(samples, rate)[1]).sum() < _LEAST_SECONDS * rate:
         return False
     flatness = np.exp(np.log(high + _TINY).mean(1)) / (high.mean(1) + _TINY)
     return float((flatness * energy).sum() / energy.sum()) > 0.4
