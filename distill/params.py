@@ -1,9 +1,8 @@
 """params.yaml: the sections of parameters as people write them, with `auto` for the adaptive settings."""
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model
@@ -21,10 +20,10 @@ from distill.configs import (
 )
 from distill.errors import UsageError
 from distill.files import replacing, storage_errors
+from distill.validation import GONE, explain, nearest
 
 SCHEMA = 1
-# Files from before may still name them. Where they had no effect, the rest means what it meant.
-_GONE = frozenset({"label_smoothing", "token_noise"})
+# Of the parameters that are gone. Where they had no effect, the rest means what it meant.
 _WITHOUT_EFFECT = ("auto", 0)
 
 
@@ -141,7 +140,7 @@ def with_settings(params: Params, settings: Iterable[str], *, where: str = "--se
             raise UsageError(f"{where} {setting}: expected section.key=value, such as vqvae.dropout=0.1")
         if not isinstance(values.get(section), dict):
             sections = [each for each, value in values.items() if isinstance(value, dict)]
-            raise UsageError(f"{where} {setting}: no section {section!r}{_nearest(section, sections)}")
+            raise UsageError(f"{where} {setting}: no section {section!r}{nearest(section, sections)}")
         try:
             values[section][key] = _number(yaml.safe_load(text))
         except yaml.YAMLError as error:
@@ -177,44 +176,7 @@ def _without_gone(section: Any) -> Any:
     """A section without the parameters that are gone and had no effect in it."""
     if not isinstance(section, dict):
         return section
-    return {key: value for key, value in section.items() if key not in _GONE or value not in _WITHOUT_EFFECT}
-
-
-def explain(error: ValidationError, config: type[BaseModel]) -> str:
-    """All complaints of a validation in one line, with the nearest name for an unknown one."""
-    lines: dict[str, None] = {}
-    for item in error.errors():
-        place = [str(part) for part in item["loc"]]
-        if item["type"] == "extra_forbidden" and place[-1] in _GONE:
-            lines[f"{'.'.join(place)} is no parameter any more, as it made nothing better: leave it out"] = None
-        elif item["type"] == "extra_forbidden":
-            known = _known_names(config, place[:-1])
-            lines[f"unknown parameter {'.'.join(place)}{_nearest(place[-1], known)}"] = None
-        elif item["type"] == "literal_error" and item["ctx"]["expected"] == "'auto'":
-            continue
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            name = ".".join(part for part in place if not part.startswith(("constrained-", "literal[")))
-            name = name.removesuffix(".float").removesuffix(".int").removesuffix(".bool").removesuffix(".str")
-            given = "" if isinstance(item["input"], dict) else f" (given: {item['input']!r})"
-            lines[f"{name}: {message}{given}" if name else message] = None
-    return "; ".join(lines)
-
-
-def _known_names(config: type[BaseModel], place: list[str]) -> list[str]:
-    for part in place:
-        field = config.model_fields.get(part)
-        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
-        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not inner:
-            return []
-        config = inner[0]
-    return [field.alias or name for name, field in config.model_fields.items()]
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {match[0]}?" if match else f"; known: {', '.join(known)}"
+    return {key: value for key, value in section.items() if key not in GONE or value not in _WITHOUT_EFFECT}
 
 
 def _number(value: Any) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from model_example import write_example
 
 SCRIPT = """
+import gc
 import sys
 from distill.cli.main import main
 
@@ -25,8 +26,11 @@ for command in COMMANDS:
     except SystemExit as ended:
         main_ended = ended.code
     assert not main_ended, command
-loaded = {"vector_quantize_pytorch", "torch._dynamo", "mlflow", "pandas", "matplotlib"} & set(sys.modules)
+needless = {"vector_quantize_pytorch", "torch._dynamo", "mlflow", "pandas", "matplotlib", "yaml"}
+loaded = needless & set(sys.modules)
 assert not loaded, loaded
+# What has been loaded for good is not searched for rubbish, at the end neither.
+assert gc.get_freeze_count() > len(gc.get_objects())
 """
 
 

@@ -91,11 +91,12 @@ def set_up_logging(*, quiet: bool, verbose: bool) -> None:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Load modules; what they make stays, and is not searched for rubbish meanwhile: a tenth of the time."""
+    """Load modules. What they make stays: to search it for rubbish now and at the end takes a fifth of a short call."""
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
 
 

@@ -14,8 +14,8 @@ from distill.generation.export import ExportSettings
 from distill.generation.request import Request
 from distill.instructions import Arithmetic, in_force
 from distill.models.kernels import MOST_ROWS
-from distill.params import explain
 from distill.training.runtime import Runtime, environment
+from distill.validation import explain
 
 SCHEMA = 1
 # The networks are used as they were trained, without autocast.

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from distill.configs import Config, LiveConfig, PriorConfig, RunConfig, TrainingConfig, VQVAEConfig
 from distill.errors import UsageError
-from distill.params import explain
+from distill.validation import explain
 
 _LIVE_DEFAULTS = LiveConfig()
 
