@@ -1,4 +1,4 @@
-"""How new sounds of a model begin and end, beside the sounds that it learned from.
+"""How new sounds of a model begin, go on and end, beside the sounds that it learned from.
 
 New sounds are as the prior ends them, of at most so many seconds, drawn from one seed after the other, and finished as
 `distill generate` does. Levels are those of 20 ms against the loudest 20 ms of the sound. Counted are sounds that are
@@ -8,7 +8,10 @@ New sounds are as the prior ends them, of at most so many seconds, drawn from on
 - `restart`: rise by 12 dB again, to within 30 dB, after they have begun;
 - `cut`: end above -40 dB;
 - `moan`: go on to the limit;
-- `quiet end`: silent (below -60 dB) for more than a tenth of a second at the end.
+- `quiet end`: silent (below -60 dB) for more than a tenth of a second at the end;
+- `soft`: rise from a tenth to nine tenths within more than 20 ms (waves.py);
+- `buzz`: noise that swells at the hop rate by more than .4 (waves.py);
+- `clean`: none of all that.
 
 `duration` (s) and `end` (dB) are medians; `durations` is the Wasserstein distance of the durations from the originals'.
 """
@@ -20,39 +23,41 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from distill.audio.sound import SoundError, read_sound, to_mono
 from distill.audio.spool import Spool
 from distill.codec.codec import Samples
-from distill.dataset.scan import SILENCE_PEAK
+from distill.configs import SpectrogramConfig
 from distill.dataset.walk import find_files
 from distill.generation.finish import finished
 from distill.generation.render import Generator, audible, sample_grids, waveform_blocks
+from distill.stages.workspace import Workspace
 from output import Report, parser
+from waves import attack_time, is_noisy, modulation
+from workspaces import generator_of, waveforms
 
 import numpy as np
 import torch
 from scipy.stats import wasserstein_distance
 
-COLUMNS = ["sounds", "count", "silent", "late", "restart", "cut", "moan", "quiet end", "duration", "end", "durations"]
+FLAGS = ("late", "restart", "cut", "moan", "quiet end", "soft", "buzz")
+COLUMNS = ["sounds", "count", "silent", *FLAGS, "clean", "duration", "end", "durations"]
 _BLOCK_SECONDS = 0.02
 _BEGUN_DB, _AGAIN_DB, _CUT_DB, _SILENT_DB = -30.0, 12.0, -40.0, -60.0
+# An attack is where a sound first reaches this share of its peak.
+_ATTACK, _SOFT_MS, _BUZZ = 0.05, 20.0, 0.4
 
 
 @dataclass(frozen=True)
 class Described:
-    """One sound; see above. `end_db` is the level of its last 20 ms."""
+    """One sound: its duration in s, the level of its last 20 ms in dB, and what is wrong with it, of FLAGS."""
 
     seconds: float
-    restart: bool
     end_db: float
-    quiet_end: bool
-    late: bool = False
-    moan: bool = False
+    flags: frozenset[str]
 
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("model", type=Path, help="a .distill file with a prior")
+    options.add_argument("model", type=Path, help="a .distill file with a prior, or a trained workspace")
     options.add_argument("sounds", type=Path, help="folder of the sounds that it learned from")
     options.add_argument("--count", type=int, default=32, help="new sounds")
     options.add_argument("--seconds", type=float, default=5.0, help="their greatest duration")
@@ -60,29 +65,21 @@ def main() -> None:
     args = options.parse_args()
     torch.set_num_threads(args.threads)
     report = Report(args)
-    generator = Generator.load(args.model)
-    known = [_described(each, generator.codec.spectrogram.sample_rate) for each in _originals(args.sounds, generator)]
+    generator = generator_of(Workspace(args.model)) if args.model.is_dir() else Generator.load(args.model)
+    spectrogram = generator.codec.spectrogram
+    originals = waveforms([found.path for found in find_files(args.sounds)], spectrogram.sample_rate)
+    known = [_described(each, spectrogram) for each in originals]
     new = list(_new(generator, args))
     heard = [each for each in new if each]
     report.show(COLUMNS, [_row("originals", known, 0, known), _row("new", heard, len(new) - len(heard), known)])
 
 
 def _row(name: str, of: Sequence[Described], silent: int, known: Sequence[Described]) -> list[Any]:
-    counts = [sum(getattr(each, flag) for each in of) for flag in ("late", "restart")]
-    ends = [sum(each.end_db > _CUT_DB for each in of), *(sum(getattr(e, f) for e in of) for f in ("moan", "quiet_end"))]
+    counts = [sum(flag in each.flags for each in of) for flag in FLAGS]
     durations = [[each.seconds for each in some] for some in (of, known)]
     middle = [median(durations[0]), median(each.end_db for each in of)]
-    return [name, len(of) + silent, silent, *counts, *ends, *middle, float(wasserstein_distance(*durations))]
-
-
-def _originals(folder: Path, generator: Generator) -> Iterator[Samples]:
-    for found in find_files(folder):
-        try:
-            samples = to_mono(read_sound(found.path), generator.codec.spectrogram.sample_rate)
-        except SoundError:
-            continue
-        if np.abs(samples).max(initial=0.0) >= SILENCE_PEAK:
-            yield samples
+    clean = sum(not each.flags for each in of)
+    return [name, len(of) + silent, silent, *counts, clean, *middle, float(wasserstein_distance(*durations))]
 
 
 def _new(generator: Generator, args: argparse.Namespace) -> Iterator[Described | None]:
@@ -98,10 +95,14 @@ def _new(generator: Generator, args: argparse.Namespace) -> Iterator[Described |
             spool.add(raw[:, None])
             form = finished(spool, rate, trim=True, most_gain=1.0)
             samples = np.concatenate(list(form.blocks(spool)))[:, 0]
-        yield _described(samples, rate, late=form.first > codec.column_samples, moan=len(raw) >= wanted)
+        late, moan = form.first > codec.column_samples, len(raw) >= wanted
+        yield _described(samples, codec.spectrogram, late=late, moan=moan)
 
 
-def _described(samples: Samples, rate: int, *, late: bool = False, moan: bool = False) -> Described:
+def _described(
+    samples: Samples, spectrogram: SpectrogramConfig, *, late: bool = False, moan: bool = False
+) -> Described:
+    rate = spectrogram.sample_rate
     size = round(_BLOCK_SECONDS * rate)
     # The last 10 ms of a new sound fade.
     whole = samples[len(samples) % (size // 2) :]
@@ -112,10 +113,18 @@ def _described(samples: Samples, rate: int, *, late: bool = False, moan: bool = 
     lowest = np.minimum.accumulate(level[begun:])
     again = (level[begun:] > lowest + _AGAIN_DB) & (level[begun:] > _BEGUN_DB)
     silent = len(level) - 1 - int(np.flatnonzero(level > _SILENT_DB)[-1])
-    end = level[-2] if len(level) > 1 else level[-1]
-    return Described(
-        len(samples) / rate, bool(again.any()), float(end), silent * _BLOCK_SECONDS / 2 > 0.1, late=late, moan=moan
-    )
+    end = float(level[-2] if len(level) > 1 else level[-1])
+    attack = int(np.argmax(np.abs(samples) > _ATTACK * np.abs(samples).max()))
+    wrong = {
+        "late": late,
+        "restart": again.any(),
+        "cut": end > _CUT_DB,
+        "moan": moan,
+        "quiet end": silent * _BLOCK_SECONDS / 2 > 0.1,
+        "soft": attack_time(samples, rate, attack) > _SOFT_MS,
+        "buzz": is_noisy(samples, rate) and modulation(samples, rate, rate / spectrogram.hop_length) > _BUZZ,
+    }
+    return Described(len(samples) / rate, end, frozenset(name for name, is_so in wrong.items() if is_so))
 
 
 if __name__ == "__main__":

@@ -34,13 +34,10 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from distill.artifact.model_file import read_model
-from distill.artifact.prior_file import read_prior
 from distill.audio.invert import griffin_lim
 from distill.audio.mel import MelTransform
 from distill.audio.spool import Spool
-from distill.codec.codec import Codec, Samples, normalise
-from distill.codec.load import build_networks
+from distill.codec.codec import Samples, normalise
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
@@ -50,11 +47,10 @@ from distill.generation.finish import finished
 from distill.generation.render import Generator, audible, levels_of, waveform_blocks
 from distill.generation.sampling import sample_codes
 from distill.pictures import spectrogram_png
-from distill.stages.workspace import Workspace
 from output import Report, parser
 from texture import column_excess, column_steps, texture
 from waves import attack_time, first_sample, is_noisy, modulation
-from workspaces import files, kept, train, waveforms
+from workspaces import files, generator_of, kept, train, waveforms
 
 import numpy as np
 import numpy.typing as npt
@@ -224,7 +220,7 @@ def run(name: str, seed: int, args: argparse.Namespace) -> dict[str, dict[str, f
             train(workspace, "train_vqvae", "train_prior")
         torch.use_deterministic_algorithms(False)
         torch.set_num_threads(args.threads)
-        dataset, generator = PreparedDataset(workspace.prepared), _generator(workspace)
+        dataset, generator = PreparedDataset(workspace.prepared), generator_of(workspace)
     config = generator.codec.spectrogram
     rate = config.sample_rate
     training, held_out = (waveforms(files(dataset, split, name), rate) for split in ("train", "validation"))
@@ -267,13 +263,6 @@ def _finished(samples: Samples, rate: int) -> Samples:
     with Spool() as spool:
         spool.add(samples[:, None])
         return np.concatenate(list(finished(spool, rate, trim=True, most_gain=1.0).blocks(spool)))[:, 0]
-
-
-def _generator(workspace: Workspace) -> Generator:
-    model = read_model(workspace.vqvae)
-    trained = read_prior(workspace.prior, vqvae_digest=model.digest)
-    networks = build_networks(model, workspace.prior, prior_config=trained.config, prior_state=trained.state)
-    return Generator(Codec(networks.vqvae, model.manifest.spectrogram_config), networks.prior)
 
 
 def _through(generator: Generator, samples: Samples) -> Samples:

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from distill.artifact.model_file import read_model
+from distill.artifact.prior_file import read_prior
 from distill.audio.sound import SoundError, read_sound, to_mono
-from distill.codec.codec import Samples
+from distill.codec.codec import Codec, Samples
+from distill.codec.load import build_networks
 from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
+from distill.generation.render import Generator
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
 from distill.params import parse_params, with_settings, write_params
@@ -52,6 +56,14 @@ def kept(name: str, seed: int, args: argparse.Namespace) -> Iterator[Workspace]:
         root = args.keep / f"{name}-{seed}" if args.keep else Path(folder)
         workspace = Workspace(root)
         yield workspace if workspace.config("train_vqvae").exists() else prepared(root, name, seed, args)
+
+
+def generator_of(workspace: Workspace) -> Generator:
+    """What makes new sounds, of a workspace in which a VQ-VAE and a prior are trained."""
+    model = read_model(workspace.vqvae)
+    trained = read_prior(workspace.prior, vqvae_digest=model.digest)
+    networks = build_networks(model, workspace.prior, prior_config=trained.config, prior_state=trained.state)
+    return Generator(Codec(networks.vqvae, model.manifest.spectrogram_config), networks.prior)
 
 
 def files(dataset: PreparedDataset, split: str, name: str) -> list[Path]:
