@@ -74,4 +74,11 @@ def test_make_sounds_leads_to_generate_with_that_model(server: Served, chromium:
     in_front(watched, "Generate")
     wait(lambda: "models/bells.distill" in model.input_value())
     wait(page.locator("#generate-go").is_enabled)
+    # It stays chosen after a reload, also in a tab that is in front before the page has come back.
+    page.reload()
+    for name in ("Generate", "Codes"):
+        watched.show(name)
+        wait(lambda name=name: "models/bells.distill" in page.locator(f"#{name.lower()}-model input").input_value())
+    page.wait_for_timeout(1000)
+    assert "models/bells.distill" in model.input_value()
     assert (watched.elsewhere, watched.errors) == ([], [])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from browser_util import Watched
+from distill.library.takes import Takes
 from page_util import Served, free_port, make_sounds, served, wait
 from registry_util import make_folder, model_file
 from sounds_util import save, tone
@@ -34,6 +35,15 @@ def chosen(page: Any, choice: str) -> None:
     wait(lambda: "bells" in page.locator(f"{choice} input").input_value())
 
 
+def make_one(watched: Watched) -> None:
+    """Let the tab Generate make one sound."""
+    page = watched.page
+    page.get_by_label("Number of sounds").first.fill("1")
+    wait(lambda: page.locator("#generate-go").is_enabled())
+    page.locator("#generate-go").click()
+    page.locator("#generate-status").get_by_text("1 sound in").wait_for()
+
+
 def edit_a_grid(watched: Watched, sound: Path) -> tuple[list[int], list[int]]:
     """Open a sound in the tab Codes and change its first code; all codes before and after."""
     page, number = watched.page, watched.page.locator(f"{GRID} input[type=number]")
@@ -53,11 +63,8 @@ def test_a_reload_loses_no_takes_edits_or_dropped_sounds(server: Served, chromiu
     page.get_by_text("4 of 4 files").wait_for()
     watched.show("Generate")
     chosen(page, "#generate-model")
-    page.get_by_label("Number of sounds").first.fill("1")
     page.get_by_label("Duration").first.fill("0.5")
-    wait(lambda: page.locator("#generate-go").is_enabled())
-    page.locator("#generate-go").click()
-    page.locator("#generate-status").get_by_text("1 sound in").wait_for()
+    make_one(watched)
     first, edited = edit_a_grid(watched, project / "tone.wav")
 
     page.reload()
@@ -86,9 +93,10 @@ def test_forms_are_as_they_were_left_and_edits_outlive_the_server(chromium: Any,
         watched = Watched(chromium, server)
         page = watched.open("Generate")
         chosen(page, "#generate-model")
-        page.get_by_label("Number of sounds").first.fill("7")
         page.get_by_label("Where the model ends it").check()
         page.get_by_label("Temperature").first.fill("0.4")
+        make_one(watched)
+        page.get_by_label("Number of sounds").first.fill("7")
         watched.show("Train")
         page.locator("#train-name").locator("input, textarea").fill("mine")
         page.get_by_label("Only the VQ-VAE").check()
@@ -108,6 +116,17 @@ def test_forms_are_as_they_were_left_and_edits_outlive_the_server(chromium: Any,
         page.locator(f"{GRID} .cells").focus()
         page.keyboard.press("Control+z")
         wait(lambda: codes(page) == first)
+        # A card that was found again does what it did.
+        watched.show("Generate")
+        card = page.locator("#generate-cards .d-card")
+        assert card.count() == 1
+        with page.expect_response(lambda answer: "/media/" in answer.url) as answer:
+            card.locator(".d-wave-button").click()
+        assert answer.value.status in (200, 206)
+        card.locator("[data-act=keep]").click()
+        wait(lambda: [take.note.kept for take in Takes(project).all() if take.name in card.inner_text()] == [True])
+        card.get_by_text("To the codes").click()
+        wait(lambda: codes(page) not in (first, edited))
 
 
 def notes(project: Path) -> list[Path]:

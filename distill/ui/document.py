@@ -7,6 +7,8 @@ from jinja2 import BaseLoader, ChoiceLoader, DictLoader
 
 TEMPLATE = Path("frontend") / "index.html"
 FIRST = '<script src="/page-assets/first/frames.js"></script>'
+# A browser asks for it without the cookie that lets in, and complains of the answer; nobody installs the page.
+NEEDLESS = '<link rel="manifest" href="/manifest.json" />'
 
 
 def with_first_script() -> None:
@@ -15,5 +17,5 @@ def with_first_script() -> None:
     assert isinstance(loader, BaseLoader)
     source, _, _ = loader.get_source(templates.env, name)
     if FIRST not in source:
-        changed = source.replace("<head>", f"<head>{FIRST}", 1)
+        changed = source.replace("<head>", f"<head>{FIRST}", 1).replace(NEEDLESS, "")
         templates.env.loader = ChoiceLoader([DictLoader({name: changed}), loader])

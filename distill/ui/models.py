@@ -32,6 +32,11 @@ class Models:
         found = [(self._words(entry), self.name_of(entry)) for entry in entries]
         return sorted(found, key=lambda choice: choice[0].casefold())
 
+    def has(self, name: str) -> bool:
+        """Whether there is a model of that name."""
+        # The registry takes a while to answer, and is asked only where the model is in it alone.
+        return name in {known for _, known in self.choices(registry=not name.endswith(EXTENSION))}
+
     def newest(self, called: str | None = None) -> str | None:
         """The model whose file was written last, of all or of those files that are called so; None: there is none."""
         entries, _ = catalogue(self.context.project, registry=False)

@@ -1,13 +1,19 @@
 """What the tabs Generate, Takes, Codes and Library share: the models, and a way from one tab to the other."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from distill.ui.context import Context
 from distill.ui.desk import Desk
+from distill.ui.failures import told
 from distill.ui.models import Models
+
+# What the desk keeps the picked models under, among the forms.
+_PICKED = "models"
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,6 @@ class Studio:
         returned: changes once the tab has its desk, with whatever lay on it.
         arrivals: how often another tab has put something on the desk.
         more: how often another tab has asked for more sounds like the one that the desk says.
-        picked: whether somebody chose a model; as long as nobody did, the newest is chosen.
         codes_model: the choice of a model in the tab Codes, which renders it.
         generate_model: the same in the tab Generate.
     """
@@ -32,7 +37,6 @@ class Studio:
     returned: gr.State
     arrivals: gr.State
     more: gr.State
-    picked: gr.State
     codes_model: gr.Dropdown
     generate_model: gr.Dropdown
 
@@ -46,39 +50,62 @@ class Studio:
             returned=gr.State(0),
             arrivals=gr.State(0),
             more=gr.State(0),
-            picked=gr.State(False),
             codes_model=_choice("codes-model", "Grids belong to the model that encoded them."),
             generate_model=_choice(
                 "generate-model", "Models come from the tab Train, or from a file in the tab Library."
             ),
         )
-        for choice in (studio.codes_model, studio.generate_model):
-            choice.input(lambda: True, None, studio.picked, show_progress="hidden", api_visibility="private")
+        for name, choice in studio.choices.items():
+            choice.input(partial(_pick, name), [studio.desk, choice], None, **_QUIET)
+        studio.returned.change(told(studio.back), studio.desk, [*studio.choices.values()], **_QUIET)
         return studio
+
+    @property
+    def choices(self) -> dict[str, gr.Dropdown]:
+        """The choices of a model by what the desk keeps them under."""
+        return {"generate": self.generate_model, "codes": self.codes_model}
 
     def first_offered(self) -> tuple[Any, Any]:
         """Both choices when the page opens: the files, which are found at once."""
         choices, value = self.models.choices(registry=False), self.models.newest()
         return gr.Dropdown(choices=choices, value=value), gr.Dropdown(choices=choices, value=value)
 
-    def offered(self, picked: bool) -> Any:
-        """A choice as it is now, with the registry; what somebody chose stays, else the newest is chosen."""
+    def offered(self, name: str, desk: Desk) -> Any:
+        """A choice as it is now, with the registry; what somebody picked stays, else the newest is chosen.
+
+        In the tab Codes the model of the open grid stays as well.
+        """
         choices = self.models.choices()
-        return gr.Dropdown(choices=choices) if picked else gr.Dropdown(choices=choices, value=self.models.newest())
+        stays = desk.forms.get(_PICKED, {}).get(name) or (name == "codes" and "mine" in desk.sheets)
+        # What was picked before a reload is known once the tab has its desk.
+        if stays or not desk.sessions:
+            return gr.Dropdown(choices=choices)
+        return gr.Dropdown(choices=choices, value=self.models.newest())
 
-    def offered_for_codes(self, picked: bool, desk: Desk) -> Any:
-        """The same for the tab Codes, where the model of the open grid stays as well."""
-        return self.offered(picked or "mine" in desk.sheets)
-
-    def taken(self, model: str) -> tuple[Any, Any, Any]:
-        """What brings a model to the tabs that make sounds: both choices, and that somebody picked it."""
+    def taken(self, desk: Desk, model: str) -> tuple[Any, Any]:
+        """What brings a model to `choices`, as if somebody had picked it there."""
         choices = self.models.choices()
-        return gr.Dropdown(choices=choices, value=model), gr.Dropdown(choices=choices, value=model), True
+        desk.forms = {**desk.forms, _PICKED: dict.fromkeys(self.choices, model)}
+        return gr.Dropdown(choices=choices, value=model), gr.Dropdown(choices=choices, value=model)
 
-    @property
-    def takes_model(self) -> list[gr.components.Component]:
-        """The outputs of `taken`."""
-        return [self.generate_model, self.codes_model, self.picked]
+    def back(self, desk: Desk) -> list[Any]:
+        """The choices as they were when the tab was loaded, of models that are still here."""
+        left = {name: self.left(desk, name) for name in self.choices}
+        if "mine" in desk.sheets:
+            # The tab Codes chooses the model of the open grid.
+            left["codes"] = None
+        here = {model for model in {*left.values()} if model and self.models.has(model)}
+        return [gr.update(value=model) if model in here else gr.skip() for model in left.values()]
+
+    def left(self, desk: Desk, name: str) -> str | None:
+        """The model that was picked in a choice when the tab was loaded; None: nobody had picked one."""
+        model: str | None = desk.left.get(_PICKED, {}).get(name)
+        return model
+
+
+def _pick(name: str, desk: Desk, model: str | None) -> None:
+    """Keep on the desk which model somebody picked."""
+    desk.forms = {**desk.forms, _PICKED: {**desk.forms.get(_PICKED, {}), name: model}}
 
 
 def _choice(elem_id: str, info: str) -> gr.Dropdown:

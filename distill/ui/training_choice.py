@@ -12,6 +12,7 @@ from distill.runs.acts import acts_of
 from distill.runs.folder import default_run, run_folders, run_named
 from distill.runs.state import written_model
 from distill.ui.context import Context
+from distill.ui.desk import Desk
 from distill.ui.failures import told
 from distill.ui.studio import Studio
 
@@ -84,16 +85,17 @@ def pressable(can: frozenset[str], *acts: str) -> list[gr.Button]:
 def bring_sounds(button: gr.Button, run: gr.Dropdown, context: Context, studio: Studio) -> None:
     """Let a button lead to the tab Generate, with the model of the chosen training."""
 
-    def use(name: str | None) -> Any:
+    def use(desk: Desk, name: str | None) -> Any:
         if not name:
             raise UsageError("choose a training first")
         called = written_model(run_named(context.project, name))
         model = studio.models.newest(called) if called else None
         if model is None:
             raise UsageError(f"{name} has no model here: let it finish first")
-        return *studio.taken(model), gr.Tabs(selected="generate")
+        return *studio.taken(desk, model), gr.Tabs(selected="generate")
 
-    button.click(told(use), run, [*studio.takes_model, studio.tabs], show_progress="hidden", api_visibility="private")
+    outputs = [*studio.choices.values(), studio.tabs]
+    button.click(told(use), [studio.desk, run], outputs, show_progress="hidden", api_visibility="private")
 
 
 def live_view(run: str | None, view: str, stage: str | None = None) -> str:

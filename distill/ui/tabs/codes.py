@@ -1,6 +1,7 @@
 """The tab Codes: a sound as a grid of codes that is looked at, heard, edited, blended and saved."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -265,7 +266,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     def see_other(event: Any, *, anew: bool = True) -> None:
         event.success(looking("other", anew=anew), desk, other_line, show_progress="hidden")
 
-    tab.select(told(studio.offered_for_codes), [studio.picked, desk], studio.codes_model, show_progress="hidden")
+    tab.select(told(partial(studio.offered, "codes")), desk, studio.codes_model, show_progress="hidden")
     arrived = [*outputs, studio.codes_model, other]
     for event in (
         studio.arrivals.change(arrive, desk, arrived),
@@ -276,11 +277,8 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         see_other(event)
     for opening in (beside.expand, take.focus):
         opening(told(takes_now), None, take, show_progress="hidden")
-    for event in (
-        second.upload(open_second, [desk, second], [other, *with_two], show_progress_on=second),
-        take.input(open_take, [desk, take], [other, *with_two], show_progress_on=take),
-    ):
-        see_other(event)
+    see_other(second.upload(open_second, [desk, second], [other, *with_two], show_progress_on=second))
+    see_other(take.input(open_take, [desk, take], [other, *with_two], show_progress_on=take))
     level.change(lambda chosen: gr.Button(interactive=chosen is not None), level, rename, show_progress="hidden")
     wish = grid.wish(fulfil, [desk, hear], outputs, **quick)
     wish.failure(None, js=CALM)

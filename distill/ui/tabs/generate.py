@@ -3,11 +3,12 @@
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from distill.artifact.model_file import EXTENSION, read_manifest
+from distill.artifact.model_file import read_manifest
 from distill.audio.sound import seconds_of
 from distill.errors import UsageError
 from distill.generation import TOP_P
@@ -111,7 +112,6 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     form = Form(
         "generate",
         {
-            "model": studio.generate_model,
             "action": action,
             "ending": ending,
             "seconds": seconds,
@@ -225,7 +225,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         sizes = [gr.Slider(maximum=config.codebook_size)] * (1 + MOST_LEVELS)
         kept = form.kept(desk)
         ends = ENDS if action == NEW and ends_by_itself(manifest) else EXACT
-        if (kept.get("model"), kept.get("action")) == (name, action):
+        if (studio.left(desk, "generate"), kept.get("action")) == (name, action):
             ends = kept.get("ending", ends)
         return ends, gr.CheckboxGroup(choices=list(labels), value=[]), *sizes, *shown, *names
 
@@ -246,13 +246,8 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
 
     @told
     def come_back(desk: Desk) -> Any:
-        """The sounds that were made, and the form; its model only as long as it is here."""
-        model = form.kept(desk).get("model") or ""
-        # The registry takes a while to answer, and is asked only where the model is in it alone.
-        here = bool(model) and model in {
-            name for _, name in studio.models.choices(registry=not model.endswith(EXTENSION))
-        }
-        return _cards(desk), here or gr.skip(), gr.update(value=model) if here else gr.skip(), *form.back(desk)[1:]
+        """The sounds that were made, and the form."""
+        return _cards(desk), *form.back(desk)
 
     quiet: dict[str, Any] = {"show_progress": "hidden"}
     buttons = [go, again, stop]
@@ -273,11 +268,11 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         trigger_mode="multiple",
         **quiet,
     )
-    studio.returned.change(come_back, studio.desk, [cards, studio.picked, *form.components], **quiet)
+    studio.returned.change(come_back, studio.desk, [cards, *form.components], **quiet)
     form.keep(studio)
     action.change(_given_of, action, [given_row, fill_column, seconds, ending], **quiet)
     given.change(measured, given, [begin, end], **quiet)
-    tab.select(told(studio.offered), studio.picked, studio.generate_model, **quiet)
+    tab.select(told(partial(studio.offered, "generate")), studio.desk, studio.generate_model, **quiet)
     levels = [renewed, top_k, *level_controls[1::3], *rows, *level_controls[::3]]
     for control in (studio.generate_model, action):
         control.change(look, [studio.desk, studio.generate_model, action], [ending, *levels], **quiet)

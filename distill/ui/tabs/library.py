@@ -191,14 +191,14 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         yield from heard_of(shelf, shelf.compared)
 
     @told
-    def choose(shelf: Shelf) -> Any:
+    def choose(shelf: Shelf, desk: Desk) -> Any:
         entry = shelf.entry(shelf.shown)
         if entry is None:
             raise UsageError("open the details of a model first")
         # The same weights in several places are one choice, and only what is among the choices stays chosen.
         model = studio.models.name_of(entry)
         notice(f"The tabs Generate and Codes now use {model}.", 4)
-        return *studio.taken(model), gr.Tabs(selected="generate")
+        return *studio.taken(desk, model), gr.Tabs(selected="generate")
 
     @told
     def do_register(place: str) -> None:
@@ -284,7 +284,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     cards.pick(pick, [shelf, *filters], picked_outputs, trigger_mode="multiple", **hidden)
     hear.click(hear_one, shelf, heard, show_progress="minimal")
     both.click(hear_both, shelf, heard_both, show_progress="minimal")
-    use.click(choose, shelf, [*studio.takes_model, studio.tabs])
+    use.click(choose, [shelf, studio.desk], [*studio.choices.values(), studio.tabs])
     again(enter.click(do_register, place, None, show_progress_on=place))
     asking = [shelf, question, asked, yes]
     again(rise.click(do_promote, [shelf, place], asking, show_progress_on=place))

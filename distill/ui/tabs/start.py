@@ -21,6 +21,7 @@ from distill.runs.standing import begin_with, begun, standing_of
 from distill.runs.stopping import stop
 from distill.ui.cards import cards_component, picked
 from distill.ui.context import Context
+from distill.ui.desk import Desk
 from distill.ui.failures import notice, told
 from distill.ui.first_takes import finished_model, library_name
 from distill.ui.start_view import NOTHING_YET, verdict
@@ -141,13 +142,13 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
     def forget() -> None:
         begin_with(project, None)
 
-    def make_more() -> Any:
+    def make_more(desk: Desk) -> Any:
         model = finished_model(project, _root())
         if model is None or not model.is_relative_to(context.models):
             raise DataError("the model is not there any more: start again")
-        return *studio.taken(library_name(project, model)), gr.Tabs(selected="generate")
+        return *studio.taken(desk, library_name(project, model)), gr.Tabs(selected="generate")
 
-    def pick(desk: Any, arrivals: int, event: gr.EventData) -> Any:
+    def pick(desk: Desk, arrivals: int, event: gr.EventData) -> Any:
         act, key = picked(event)
         if act != "codes":
             return gr.skip(), gr.skip()
@@ -188,7 +189,7 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
     acts = ((halt, stopped), (resume, resumed), (anew, leave), (again, leave), (other, forget), (others, forget))
     for button, handler in acts:
         follow(button.click(told(handler), None, None, **quiet))
-    more.click(told(make_more), None, [*studio.takes_model, studio.tabs], **quiet)
+    more.click(told(make_more), studio.desk, [*studio.choices.values(), studio.tabs], **quiet)
     moved = live.pick(told(pick), [studio.desk, studio.arrivals], [studio.arrivals, studio.tabs], **quiet)
     follow(moved)
 
