@@ -1,11 +1,12 @@
 """Buttons that lead from one tab to the next, with what was just made chosen there."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from browser_util import Watched
+from browser_util import Watched, playwright
 from distill.runs.folder import Order, write_order
 from distill.stages.workspace import Workspace, write_report
 from page_util import Served, make_sounds, wait
@@ -78,7 +79,8 @@ def test_make_sounds_leads_to_generate_with_that_model(server: Served, chromium:
     page.reload()
     for name in ("Generate", "Codes"):
         watched.show(name)
-        wait(lambda name=name: "models/bells.distill" in page.locator(f"#{name.lower()}-model input").input_value())
+        choice = playwright.expect(page.locator(f"#{name.lower()}-model input"))
+        choice.to_have_value(re.compile("models/bells.distill"), timeout=90_000)
     page.wait_for_timeout(1000)
     assert "models/bells.distill" in model.input_value()
     assert (watched.elsewhere, watched.errors) == ([], [])
