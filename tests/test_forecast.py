@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from command_util import Command
 from distill.errors import UsageError
 from distill.live.events import (
     Event,
@@ -215,6 +216,23 @@ def test_status_and_listeners_say_the_same_of_a_real_run(tmp_path: Path, monkeyp
     assert (read_status(tmp_path, "train_prior") or {})["expected"]["left"] == 8
     # Of a run that has ended nothing is expected.
     assert state_of(outcome.workspace)["expected"] is None
+
+
+def test_a_stage_in_a_process_of_its_own_tells_of_the_whole_run(
+    tmp_path: Path, distill: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    workspace = make_workspace(tmp_path)
+    run(workspace, "prepare", "configure")
+    learn(tmp_path, resolve_runtime(workspace.params().run), {"train_vqvae": 60.0})
+    said = [distill("stage", stage, "-w", str(tmp_path)).err for stage in ("train_vqvae", "train_prior")]
+    expected = [(read_status(tmp_path, stage) or {})["expected"] for stage in ("train_vqvae", "train_prior")]
+    # What the other stages take is known beforehand; nobody waits for the first sounds.
+    for one in expected:
+        assert 0 < one["left"] < one["total"]
+        assert one["first"] is None
+    assert expected[1]["left"] < expected[0]["left"]
+    assert all("in all" in text and "hear" not in text and "left out" not in text for text in said)
 
 
 def test_a_machine_that_nothing_is_known_of_is_measured_once(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def stage(
     """Run one stage of the pipeline in a workspace."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.instructions import use
-    from distill.stages.pipeline import require_stage, run_stage
+    from distill.stages.pipeline import STAGES, require_stage, run_stage
     from distill.stages.versions import CODE_VERSIONS
     from distill.stages.workspace import Call, Workspace
 
@@ -38,8 +38,11 @@ def stage(
     # Before what loads numpy and torch.
     use(folder.params().run.arithmetic)
     from distill.live.status import StatusListener
+    from distill.projects.project import project_of
+    from distill.runs.effort import PHASES
     from distill.runs.folder import is_run
     from distill.runs.held import held, held_by_ancestor
+    from distill.runs.outlook import Outlook
     from distill.tracking.listener import tracked
 
     alone = is_run(workspace) and not held_by_ancestor(workspace)
@@ -50,5 +53,10 @@ def stage(
         tracked(folder) as recorder,
     ):
         stop_with_owner(stop)
-        report = run_stage(name, Call(folder, Listeners([shown, StatusListener(workspace), recorder]), stop))
+        emit = Listeners([shown, StatusListener(workspace), recorder])
+        if name in PHASES[PHASES.index("configure") + 1 :]:
+            # Whoever calls the stages one by one calls the rest as well.
+            rest = STAGES[STAGES.index(name) :]
+            emit = emit.with_listener(Outlook(project_of(workspace), folder, rest, emit))
+        report = run_stage(name, Call(folder, emit, stop))
     print_result([f"{workspace / 'reports' / f'{name}.json'}"], report, as_json=as_json)

@@ -19,6 +19,7 @@ from distill.live.events import (
 from distill.runs.effort import LISTENING, MAKE_CODES, effort, first_sounds
 from distill.runs.forecast import Forecast
 from distill.runs.pace import learn, read_pace
+from distill.stages.pipeline import STAGES
 from distill.stages.planned import planned, sizes_of
 from distill.stages.workspace import Workspace
 from distill.training.runtime import Runtime, resolve_runtime
@@ -36,7 +37,8 @@ class Outlook:
     Args:
         project: the project folder.
         workspace: the run's folder.
-        stages: what is to run, in order.
+        stages: what is to run, in order. Without `configure` others have done what comes before; it counts as what it
+            takes here, and nobody waits for the first sounds.
         tell: gets what is expected.
         now: the time in s.
         worked: seconds of processors that this process has had.
@@ -58,11 +60,15 @@ class Outlook:
         self.forecast: Forecast | None = None
         self.runtime: Runtime | None = None
         self.effort: dict[str, float] = {}
+        self.whole = "configure" in stages
+        self.before = 0.0
         self.phase, self.share, self.total_steps = "", 0.0, 1
         self.first: tuple[str, float] = ("", 0.0)
         self.told = float("-inf")
 
     def __call__(self, event: Event) -> None:
+        if not self.whole and self.forecast is None:
+            self._plan()
         match event:
             case StageFinished():
                 self._finish(event)
@@ -96,12 +102,18 @@ class Outlook:
         self.runtime = resolve_runtime(params.run)
         every = effort(params, sizes, chosen)
         self.effort = {phase: seconds for phase, seconds in every.items() if self._comes(phase)}
-        self.forecast = Forecast(read_pace(self.project, self.runtime).expected(self.effort))
-        self.first = first_sounds(chosen)
+        expected = read_pace(self.project, self.runtime).expected(every)
+        self.forecast = Forecast({phase: expected[phase] for phase in self.effort})
+        if self.whole:
+            self.first = first_sounds(chosen)
+        else:
+            self.before = sum(
+                seconds for phase, seconds in expected.items() if _place(phase) < STAGES.index(self.stages[0])
+            )
 
     def _comes(self, phase: str) -> bool:
-        stage = "train_prior" if phase == MAKE_CODES else phase
-        return stage in self.stages[self.stages.index("configure") + 1 :]
+        behind = self.stages[self.stages.index("configure") + 1 :] if self.whole else self.stages
+        return STAGES[_place(phase)] in behind
 
     def _train(self, event: TrainingStarted) -> None:
         if self.forecast is None or event.stage not in self.effort:
@@ -141,4 +153,9 @@ class Outlook:
         if self.first[0] in self.effort:
             until = self.forecast.until(*self.first)
             first = until + LISTENING if until > 0 else 0.0
-        self.tell(Expected(stage, left=left, total=now - self.begun + left, first=first))
+        self.tell(Expected(stage, left=left, total=self.before + now - self.begun + left, first=first))
+
+
+def _place(phase: str) -> int:
+    """The place of a phase's stage among all."""
+    return STAGES.index("train_prior" if phase == MAKE_CODES else phase)

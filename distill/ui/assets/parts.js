@@ -35,7 +35,7 @@ export function progress(state) {
   const done = training?.step ?? state.work?.done, total = training?.total_steps ?? state.work?.total;
   if (!total || state.state === "finished") return [];
   const share = Math.min(1, done / total), unit = training ? "steps" : state.work.unit ?? "";
-  // Of a run whose stages are processes of their own only the present one is known.
+  // Before a run is planned only the present part is known.
   const left = state.expected ? `; about ${duration(state.expected.left)} left in all`
     : training?.eta_seconds != null ? `; about ${duration(training.eta_seconds)} left of this part` : "";
   const words = `${done} of ${total} ${unit}${left}`;
