@@ -1,5 +1,6 @@
 """How long a run takes: of the whole of it, from what this machine showed, corrected by what is seen."""
 
+import json
 import math
 from contextlib import nullcontext
 from pathlib import Path
@@ -241,6 +242,12 @@ def test_a_machine_that_nothing_is_known_of_is_measured_once(tmp_path: Path) -> 
     noted = (tmp_path / ".distill" / "pace.json").read_bytes()
     assert estimates(tmp_path, [0.3] * 5) == first
     assert (tmp_path / ".distill" / "pace.json").read_bytes() == noted
+    # A first training beside other work is known for one: it says nothing else of the machine when that is quiet.
+    runtime = resolve_runtime(Params().run)
+    before = read_pace(tmp_path, runtime).of("train_prior")
+    seen = next(iter(json.loads(noted)["processors"].values()))["train_prior"]
+    learned = learn(tmp_path, runtime, {"train_prior": 4 * before}, {"train_prior": seen / 4})
+    assert learned.of("train_prior") == pytest.approx(before, rel=0.1)
 
 
 def test_the_plan_of_a_workspace_reads_its_own_parameters(tmp_path: Path) -> None:

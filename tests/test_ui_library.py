@@ -142,7 +142,7 @@ def test_versions_are_promoted_saved_imported_compared_and_deleted(
     details(watched, "parrot")
     place(watched, "parrot/1")
     page.locator("#library-delete").click()
-    question.get_by_text("Delete parrot/1 for good? It is the champion").wait_for()
+    question.get_by_text("Delete parrot/1 for good? It is the one in use (champion)").wait_for()
     assert len(versions(project, "parrot")) == 1
     page.locator("#library-yes").click()
     page.locator(".toast-body", has_text="Deleted parrot/1").wait_for()

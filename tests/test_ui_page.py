@@ -140,9 +140,9 @@ def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chr
     start(first, "live", vqvae_epochs=3000, vqvae_preview_interval=4)
     (root,) = run_folders(project)
     page = first.page
-    page.get_by_role("heading", name="Held-out sounds").wait_for(timeout=150_000)
+    page.get_by_role("heading", name="Sounds kept aside").wait_for(timeout=150_000)
     assert page.locator("#train-live audio").count() == 2
-    commitment = page.locator("path[data-name='commitment (held-out)']")
+    commitment = page.locator("path[data-name='distance to the building blocks (commitment)']")
     assert (commitment.get_attribute("stroke"), commitment.get_attribute("stroke-dasharray")) == ("#16a34a", "6 4")
     # The status is written once a second, so the codebooks can come after the first preview.
     page.get_by_role("row", name=re.compile("Timbre")).wait_for()
@@ -265,7 +265,7 @@ def test_both_models_are_trained_and_the_verdict_is_shown(server: Served, chromi
     strips.first.hover()
     page.get_by_text(re.compile(r"Structure, code \d: \d+ times")).wait_for()
     assert not re.search(r"level[_ ]\d", page.locator("#train-live").inner_text())
-    wait(lambda: "it may be memorizing" in page.locator("#train-live").inner_text())
+    wait(lambda: "it may learn them by heart" in page.locator("#train-live").inner_text())
     assert (project / "models" / "whole.distill").is_file()
     assert watched.elsewhere == []
 

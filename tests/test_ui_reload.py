@@ -99,7 +99,7 @@ def test_forms_are_as_they_were_left_and_edits_outlive_the_server(chromium: Any,
         page.get_by_label("Number of sounds").first.fill("7")
         watched.show("Train")
         page.locator("#train-name").locator("input, textarea").fill("mine")
-        page.get_by_label("Only the VQ-VAE").check()
+        page.get_by_label("Only to rebuild sounds").check()
         first, edited = edit_a_grid(watched, project / "tone.wav")
         # The server writes a moment later what was named, and what was edited.
         written = ('"name":"mine"', '"kind":"set"')
@@ -137,13 +137,40 @@ def left_as_they_were(watched: Watched) -> None:
     page = watched.page
     watched.show("Train")
     wait(lambda: page.locator("#train-name").locator("input, textarea").input_value() == "mine")
-    assert page.get_by_label("Only the VQ-VAE").is_checked()
+    assert page.get_by_label("Only to rebuild sounds").is_checked()
     watched.show("Generate")
     wait(lambda: page.get_by_label("Number of sounds").first.input_value() == "7")
     assert page.get_by_label("Temperature").first.input_value() == "0.4"
     chosen(page, "#generate-model")
     page.wait_for_timeout(500)
     assert page.get_by_label("Where the model ends it").is_checked()
+
+
+def test_sounds_are_made_to_the_end_after_a_reload_and_until_somebody_stops_it(
+    server: Served, chromium: Any, project: Path
+) -> None:
+    watched = Watched(chromium, server)
+    page = watched.open("Generate")
+    chosen(page, "#generate-model")
+    cards, status = page.locator("#generate-cards .d-card"), page.locator("#generate-status")
+    page.get_by_label("Number of sounds").first.fill("4")
+    page.get_by_label("Duration").first.fill("10")
+    page.get_by_label("After exactly this long").check()
+    wait(lambda: page.locator("#generate-go").is_enabled())
+    page.locator("#generate-go").click()
+    cards.first.wait_for(timeout=240_000)
+    page.reload()
+    watched.show("Generate")
+    wait(lambda: cards.count() == 4, 240)
+    wait(lambda: page.locator("#generate-go").is_enabled() and page.locator("#generate-stop").is_disabled())
+    page.get_by_label("Number of sounds").first.fill("16")
+    page.locator("#generate-go").click()
+    wait(lambda: cards.count() > 4, 240)
+    page.locator("#generate-stop").click()
+    status.get_by_text("Stopped: ").wait_for()
+    assert 4 < cards.count() < 20
+    assert page.locator("#generate-go").is_enabled()
+    assert watched.errors == []
 
 
 def test_what_cannot_be_made_leaves_no_word_and_no_folder(server: Served, chromium: Any, project: Path) -> None:

@@ -1,5 +1,6 @@
 """How long each plan takes on this machine, before anything is started."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,12 @@ def _pace(project: Path, runtime: Runtime, sizes: Sizes, chosen: Planned) -> Pac
     if known.factors:
         return known
     columns = max(1, round(chosen.window_codes * STRIDE / sizes.n_mels / chosen.vqvae.num_quantizers))
+    begun, worked = time.monotonic(), time.process_time()
     seen = step_seconds(
         chosen.vqvae, chosen.prior, runtime, frames=sizes.chunk_frames, n_mels=sizes.n_mels, columns=columns
     )
+    # A training that gets less of the machine than these steps did is beside other work.
+    processors = (time.process_time() - worked) / (time.monotonic() - begun)
     steps = training_steps(sizes, chosen)
-    return learn(project, runtime, {name: each / steps[name].seconds for name, each in zip(steps, seen, strict=True)})
+    factors = {name: each / steps[name].seconds for name, each in zip(steps, seen, strict=True)}
+    return learn(project, runtime, factors, dict.fromkeys(factors, processors))

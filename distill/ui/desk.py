@@ -65,6 +65,7 @@ class Desk:
     Attributes:
         sheets: the grids.
         results: the sounds that were made, the newest first (see `distill.ui.results`).
+        job: the sounds that are being made, until somebody has seen the end of it (see `distill.ui.jobs`).
         like: the sound that more shall be made like, and what the page calls its model.
         dropped: the folder of the sounds that were dropped and judged.
         forms: what somebody chose in the forms of tabs, by the form's name and the field's; replaced, never changed.
@@ -81,6 +82,7 @@ class Desk:
         self._decoding = threading.Lock()
         self.sheets: dict[Which, Sheet] = {}
         self.results: tuple[Any, ...] = ()
+        self.job: Any = None
         self.like: tuple[Path, str] | None = None
         self.dropped: Path | None = None
         self.forms: dict[str, dict[str, Any]] = {}

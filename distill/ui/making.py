@@ -1,6 +1,6 @@
 """Sounds that are asked for on the page: each as a result, in a folder of its own below the generated sounds."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Order:
     like: Path | None = None
 
 
-def make(order: Order, context: Context, models: Models, desk: Desk) -> Iterator[Result]:
+def make(order: Order, context: Context, models: Models, desk: Desk) -> Generator[Result]:
     """Make what is asked for, one sound after the other; a folder in which nothing was made is not left.
 
     Raises:

@@ -39,8 +39,10 @@ def card_of(entry: Entry, project: Path, *, shown: bool, compared: bool) -> str:
     metadata, light, verdict = manifest.metadata, light_of(manifest), verdict_of(manifest)
     levels, size = manifest.vqvae_config.num_quantizers, manifest.vqvae_config.codebook_size
     figures = {
-        "held-out distance": _figure(metadata.best_val_lsd_db, " dB"),
-        "perplexity": _figure(manifest.prior_metadata.perplexity.validation if manifest.prior_metadata else None),
+        "distance (held-out)": _figure(metadata.best_val_lsd_db, " dB"),
+        "choices left open (perplexity)": _figure(
+            manifest.prior_metadata.perplexity.validation if manifest.prior_metadata else None
+        ),
     }
     return filled(
         "model",
@@ -68,30 +70,34 @@ def details_of(entry: Entry, context: Context) -> str:
     rows = {
         "Dataset": f"{metadata.dataset}: {metadata.file_count} sounds, {metadata.seconds or 0:.1f} s, "
         f"{metadata.train_files} to learn from, {metadata.validation_files} held out",
-        "VQ-VAE": f"epoch {metadata.best_epoch} of {metadata.epochs}, preset {metadata.preset or 'unknown'}: training "
-        f"loss {_known(metadata.best_train_loss)}, held-out loss {_known(metadata.best_val_loss)}, held-out distance "
-        f"{_known(metadata.best_val_lsd_db)} dB",
-        "Prior": "none: the model encodes and decodes, but generates nothing"
+        "Rebuilding (VQ-VAE)": f"epoch {metadata.best_epoch} of {metadata.epochs}, preset "
+        f"{metadata.preset or 'unknown'}: training loss {_known(metadata.best_train_loss)}, held-out loss "
+        f"{_known(metadata.best_val_loss)}, held-out distance {_known(metadata.best_val_lsd_db)} dB",
+        "What follows what (prior)": "none: the model encodes and decodes, but generates nothing"
         if prior is None
         else f"epoch {prior.best_epoch} of {prior.epochs}: training perplexity {_known(prior.perplexity.train)}, "
         f"held-out perplexity {_known(prior.perplexity.validation)}",
-        "Memorization": NOT_CHECKED
+        "Copies (memorization)": NOT_CHECKED
         if manifest.memorization is None
         else f"{manifest.memorization.verdict}: {'; '.join(manifest.memorization.reasons)}",
         "Warnings": with_labels("; ".join(metadata.warnings), manifest.vqvae_config.num_quantizers),
         "Tags": ", ".join(metadata.tags),
         "Seed": str(lineage.seed),
-        "Weights": manifest.tensor_digest,
-        "Data digest": lineage.data_digest,
-        "Lineage": lineage.id,
+        "Fingerprint of the model (weights)": manifest.tensor_digest,
+        "Fingerprint of the sounds (data digest)": lineage.data_digest,
+        "What it follows from (lineage)": lineage.id,
     }
     listed = "".join(filled("details", name=name, value=value) for name, value in rows.items() if value)
     curves = [
-        _curve("Loss of the VQ-VAE", manifest.loss_curve_history.train_losses, manifest.loss_curve_history.val_losses)
+        _curve(
+            "Error of rebuilding (loss)",
+            manifest.loss_curve_history.train_losses,
+            manifest.loss_curve_history.val_losses,
+        )
     ]
     if prior is not None:
         curves.append(
-            _curve("Perplexity of the prior", prior.history.train_perplexities, prior.history.val_perplexities)
+            _curve("Choices left open (perplexity)", prior.history.train_perplexities, prior.history.val_perplexities)
         )
     return (
         f'<section class="d-details" aria-label="Details of {escape(metadata.name)}"><h3>{escape(metadata.name)}</h3>'
@@ -139,7 +145,9 @@ def _levels(manifest: Manifest) -> str:
     )
     if not rows:
         return ""
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("codes in use", "perplexity", "dead codes"))
+    heads = "".join(
+        f'<th scope="col">{name}</th>' for name in ("codes in use", "as if evenly (perplexity)", "never used (dead)")
+    )
     return (
         f'<div class="d-rows"><table><caption>{escape(light_of(manifest).words)}</caption>'
         f"<thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
@@ -155,7 +163,7 @@ def _curve(title: str, train: Sequence[float | None], held_out: Sequence[float |
     last_held_out = next((value for value in reversed(held_out) if value is not None), None)
     words = f"{title} over {max(len(train), len(held_out))} epochs: training (grey) {_known(last_train)} at the end"
     if last_held_out is not None:
-        words += f", held-out (coloured) {_known(last_held_out)}"
+        words += f", sounds kept aside (held-out, coloured) {_known(last_held_out)}"
     return filled("curve", words=words, train=_points(train, low, high), held_out=_points(held_out, low, high))
 
 

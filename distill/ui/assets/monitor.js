@@ -16,7 +16,7 @@ export class Monitor {
   #codes = h("section", { class: "d-panel" });
   #plateau = h("section", { class: "d-panel" });
   #journal = h("section", { class: "d-panel" });
-  #terms = h("section", { class: "d-panel" }, h("h3", {}, "What the loss is made of"), this.#bars);
+  #terms = h("section", { class: "d-panel" }, h("h3", {}, "What counts as an error (loss)"), this.#bars);
   element = h("div", { class: "d-live" }, this.#top, this.#figures, this.#warnings, this.#terms,
     h("div", { class: "d-columns" }, h("div", { class: "d-stacked" }, this.#activity, this.#plateau), this.#codes), this.#journal);
 
@@ -32,9 +32,9 @@ export class Monitor {
     tell([`${now.run}: ${now.state}${mode ? `, mode ${mode}` : ""}`, training?.peak?.warning].filter(Boolean).join(". "));
     if (!training) return;
     const figures = {
-      epoch: training.epoch ?? "–", "learning rate": short(training.learning_rate), "gradient clip": short(training.gradient_clip),
+      epoch: training.epoch ?? "–", "speed of learning (rate)": short(training.learning_rate), "greatest step (gradient clip)": short(training.gradient_clip),
       speed: training.steps_per_second ? `${short(training.steps_per_second)} steps/s` : "–",
-      memory: training.memory_mb ? `${Math.round(training.memory_mb)} MB` : "–", "held-out loss": short(training.validation_loss),
+      memory: training.memory_mb ? `${Math.round(training.memory_mb)} MB` : "–", "error on sounds kept aside (held-out loss)": short(training.validation_loss),
       "left of this training": duration(training.eta_seconds),
     };
     put(this.#figures, figures, () => Object.entries(figures).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))));
@@ -44,11 +44,11 @@ export class Monitor {
       { title: "Weights", segments: training.terms.map(({ name, weight, weight_share }) => ({ name, value: weight, share: weight_share })) },
       { title: "Share of the weighted loss", segments: training.terms.map(({ name, value, share }) => ({ name, value, share })) },
     ];
-    put(this.#activity, [training.peak], () => [h("h3", {}, "Most active block"), peak(training.peak)]);
+    put(this.#activity, [training.peak], () => [h("h3", {}, "Busiest part (most active block)"), peak(training.peak)]);
     put(this.#codes, [training.levels], () => training.verdict
-      ? [h("h3", {}, "Codebooks: ", light(training.verdict)), levels(training.levels)]
-      : [h("h3", {}, "Codebooks"), h("p", { class: "d-subdued" }, "The prior has none of its own.")]);
-    put(this.#plateau, [training.plateau], () => [h("h3", {}, "Plateau"), plateau(training.plateau)]);
+      ? [h("h3", {}, "Building blocks (codebooks): ", light(training.verdict)), levels(training.levels)]
+      : [h("h3", {}, "Building blocks (codebooks)"), h("p", { class: "d-subdued" }, "This part has none of its own.")]);
+    put(this.#plateau, [training.plateau], () => [h("h3", {}, "Does it still get better? (plateau)"), plateau(training.plateau)]);
     put(this.#journal, [training.journal], () => [h("h3", {}, "Journal of changes"), journal(training.journal)]);
   }
 }
@@ -79,7 +79,7 @@ function plateau(info) {
   return [
     h("p", {}, h("strong", {}, `${info.counter} of ${info.patience}`), h("span", { class: "d-subdued" }, " evaluations without enough improvement")),
     bar, h("p", {}, said),
-    h("p", { class: "d-subdued" }, `Best held-out loss ${short(info.best_loss)}; ${percent(info.threshold)} better counts.`),
+    h("p", { class: "d-subdued" }, `Lowest error on sounds kept aside (held-out loss): ${short(info.best_loss)}; ${percent(info.threshold)} better counts.`),
   ];
 }
 

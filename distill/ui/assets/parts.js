@@ -5,10 +5,10 @@ import { duration, h, percent, short } from "./dom.js";
 const STAGES = {
   prepare: "Prepare the sounds",
   configure: "Choose the settings",
-  train_vqvae: "Train the VQ-VAE",
-  train_prior: "Train the prior",
+  train_vqvae: "Learn to rebuild them (VQ-VAE)",
+  train_prior: "Learn what follows what (prior)",
   check_memorization: "Check for copies",
-  train_vocoder: "Vocoder (off by default)",
+  train_vocoder: "Learn to sound clearer (vocoder, off by default)",
   register: "Write the model",
 };
 const STATES = { running: "running", paused: "paused", finished: "finished", stopped: "stopped" };
@@ -53,7 +53,7 @@ export function levels(rows) {
     h("td", { class: "d-number" }, short(row.perplexity)),
     h("td", { class: "d-number" }, String(row.dead_codes)),
     h("td", {}, light(row))));
-  const head = ["level", "codes used", "perplexity", "dead codes", "health"].map((name) => h("th", { scope: "col" }, name));
+  const head = ["level", "codes used", "as if evenly (perplexity)", "never used (dead)", "health"].map((name) => h("th", { scope: "col" }, name));
   return h("div", { class: "d-scroll" },
     h("table", { class: "d-table" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, cells)));
 }

@@ -12,7 +12,7 @@ const GRADIENT_LIKE = "#9333ea";
 const OTHERS = ["#0ea5e9", "#3b82f6", "#6366f1", "#14b8a6"];
 
 /** A term's name for people. */
-export const labelOf = (name) => (KNOWN[name] ? `${name} (${KNOWN[name][0]})` : name);
+export const labelOf = (name) => (KNOWN[name] ? `${KNOWN[name][0]} (${name})` : name);
 
 /** A term's colour; the same name always has the same one. */
 export function colourOf(name) {

@@ -7,8 +7,8 @@ import { usage } from "./usage.js";
 export class Training {
   #top = h("div");
   #stages = h("ol", { class: "d-stages" });
-  #vqvae = new Figures("The VQ-VAE learns to rebuild your sounds");
-  #prior = new Figures("The prior learns which codes follow each other");
+  #vqvae = new Figures("It learns to rebuild your sounds (VQ-VAE)");
+  #prior = new Figures("It learns what follows what in them (prior)");
   #verdict = h("div");
   element = h("div", { class: "d-live" }, this.#top, this.#stages, this.#vqvae.element, this.#prior.element, this.#verdict);
 
@@ -49,9 +49,9 @@ class Figures {
     this.#chart.curves = curves(training);
     put(this.#warnings, training.warnings, () => warnings(training.warnings));
     put(this.#levels, training.levels, () => training.verdict
-      ? [h("h4", {}, "Codebooks: ", light(training.verdict)), levels(training.levels)] : []);
+      ? [h("h4", {}, "Building blocks (codebooks): ", light(training.verdict)), levels(training.levels)] : []);
     put(this.#previews, training.previews, () => training.previews.length
-      ? [h("h4", {}, `Held-out sounds, rebuilt after epoch ${training.previews[0].epoch}`), training.previews.map(preview)] : []);
+      ? [h("h4", {}, `Sounds kept aside (held-out), rebuilt after epoch ${training.previews[0].epoch}`), training.previews.map(preview)] : []);
     put(this.#usage, [training.usage, training.state], () => training.usage && training.verdict
       ? [h("h4", {}, "How often the finished model uses each code"), usage(training.usage, training.levels.map((row) => row.label))]
       : []);
@@ -63,26 +63,26 @@ function curves({ history, stage, threshold }) {
     (history[name] ? [{ name: label, values: history[name], colour, dashed }] : []);
   if (stage === "train_prior") {
     return {
-      title: "Perplexity", unit: "epoch", x: history.epoch,
-      series: [...pick("train_perplexity", "training", "#64748b"), ...pick("validation_perplexity", "held-out", "#0d9488")],
-      level: threshold ? { name: `below ${short(threshold)} in training: it may be memorizing`, value: threshold } : null,
+      title: "Choices left open (perplexity)", unit: "epoch", x: history.epoch,
+      series: [...pick("train_perplexity", "training", "#64748b"), ...pick("validation_perplexity", "kept aside (held-out)", "#0d9488")],
+      level: threshold ? { name: `below ${short(threshold)} in training: it may learn them by heart (memorize)`, value: threshold } : null,
     };
   }
   return {
-    title: "Loss", unit: "epoch", x: history.epoch, level: null, log: true,
+    title: "Error (loss)", unit: "epoch", x: history.epoch, level: null, log: true,
     series: [
-      ...pick("train_loss", "training", "#64748b"), ...pick("validation_loss", "held-out", "#2563eb"),
-      ...pick("validation_commitment", "commitment (held-out)", "#16a34a", true),
+      ...pick("train_loss", "training", "#64748b"), ...pick("validation_loss", "kept aside (held-out)", "#2563eb"),
+      ...pick("validation_commitment", "distance to the building blocks (commitment)", "#16a34a", true),
     ],
   };
 }
 
 function preview({ epoch, number, picture, original, reconstruction }) {
   const player = (label, source) => h("label", { class: "d-audio" }, label,
-    h("audio", { controls: true, preload: "none", src: source, "aria-label": `${label} ${number + 1}` }));
+    h("audio", { controls: true, preload: "metadata", src: source, "aria-label": `${label} ${number + 1}` }));
   return h("div", { class: "d-preview" },
     h("img", { class: "d-picture", src: `${picture}?epoch=${epoch}`, loading: "lazy",
-      alt: `Spectrograms of held-out sound ${number + 1} and of its reconstruction after epoch ${epoch}` }),
+      alt: `Spectrograms of the sound kept aside ${number + 1} and of its reconstruction after epoch ${epoch}` }),
     h("div", { class: "d-pair" }, player("original", original), player("reconstruction", reconstruction)));
 }
 

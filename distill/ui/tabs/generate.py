@@ -22,12 +22,10 @@ from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, told, told_while
 from distill.ui.forms import Form
-from distill.ui.making import Order, like, make, part_of
-from distill.ui.results import Result
+from distill.ui.jobs import Job
+from distill.ui.making import Order, like, part_of
 from distill.ui.studio import Studio
 
-# More than these leave the page; their files stay.
-MOST_SHOWN = 48
 NEW, CONTINUE, FILL = "generate", "continue", "fill"
 _ACTIONS = [("New sounds", NEW), ("Go on from a sound", CONTINUE), ("Make a part anew", FILL)]
 ENDS, EXACT = "natural", "chain"
@@ -173,16 +171,39 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         yield from running(like(*desk.like, studio.models), desk)
 
     def running(order: Order, desk: Desk) -> Iterator[Any]:
+        if desk.job is not None and not desk.job.over:
+            raise UsageError("sounds are being made: wait for them, or stop that")
+        desk.job = Job(order, context, studio.models, desk)
+        yield from following(desk)
+
+    def following(desk: Desk) -> Iterator[Any]:
         """What is made, card by card, with how far it is and which buttons can act meanwhile."""
-        yield gr.skip(), f"Making {_sounds(order.count)} …", *_busy()
-        before = desk.results
-        fresh: tuple[Result, ...] = ()
-        for number, result in enumerate(make(order, context, studio.models, desk), 1):
-            fresh = (*fresh, result)
-            desk.results = (*fresh, *before)[:MOST_SHOWN]
-            yield _cards(desk), f"{number} of {_sounds(order.count)}", *[gr.skip()] * 3
-        place = fresh[0].path.parent.relative_to(context.project).as_posix()
-        yield gr.skip(), f"{_sounds(order.count)} in `{place}`; the tab Takes has them", *_free()
+        job: Job = desk.job
+        made = 0
+        yield gr.skip(), f"Making {_sounds(job.count)} …", *_busy()
+        try:
+            for made in job.followed():
+                yield _cards(desk), f"{made} of {_sounds(job.count)}", *[gr.skip()] * 3
+        finally:
+            if job.over and desk.job is job:
+                desk.job = None
+        stopped = "Stopped: " if job.stopped else ""
+        place = "" if job.folder is None else job.folder.relative_to(context.project).as_posix()
+        yield gr.skip(), f"{stopped}{_sounds(made)} in `{place}`; the tab Takes has them", *_free()
+
+    @told_while
+    def follow_again(desk: Desk) -> Iterator[Any]:
+        """What was still being made when the tab was loaded anew."""
+        if desk.job is None:
+            yield [gr.skip()] * 5
+        else:
+            yield from following(desk)
+
+    def stopped(desk: Desk) -> Any:
+        if desk.job is None:
+            return "", *_free()
+        desk.job.stop()
+        return "Stopping …", *[gr.skip()] * 3
 
     def _cards(desk: Desk) -> str:
         return row_of([result.card(context) for result in desk.results]) if desk.results else nothing(_EMPTY)
@@ -239,9 +260,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         info = f"In s; it lasts {length:.2f} s."
         return gr.Number(value=first, maximum=last, info=info), gr.Number(value=last, maximum=last)
 
-    def ready(name: str | None, action: str, given: str | None) -> tuple[Any, Any]:
-        """Whether there is all that it takes."""
-        can = bool(name) and (action == NEW or bool(given))
+    def ready(desk: Desk, name: str | None, action: str, given: str | None) -> tuple[Any, Any]:
+        """Whether there is all that it takes, and nothing is being made."""
+        can = bool(name) and (action == NEW or bool(given)) and (desk.job is None or desk.job.over)
         return gr.Button(interactive=can), gr.Button(interactive=can)
 
     @told
@@ -257,10 +278,10 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         ordered, inputs, outputs, show_progress="minimal"
     )
     event_more = studio.more.change(more_ordered, studio.desk, outputs, show_progress="minimal")
-    made = [event, event_again, event_more]
-    for each in made:
+    event_back = studio.returned.change(follow_again, studio.desk, outputs, **quiet)
+    for each in (event, event_again, event_more, event_back):
         each.failure(lambda: ("", *_free()), None, [status, *buttons], **quiet)
-    stop.click(lambda: ("Stopped.", *_free()), None, [status, *buttons], cancels=made, **quiet)
+    stop.click(stopped, studio.desk, [status, *buttons], **quiet)
     cards.pick(
         pick,
         [studio.desk, studio.arrivals, studio.more],
@@ -277,7 +298,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     for control in (studio.generate_model, action):
         control.change(look, [studio.desk, studio.generate_model, action], [ending, *levels], **quiet)
     for needed in (studio.generate_model, action, given):
-        needed.change(ready, [studio.generate_model, action, given], [go, again], **quiet)
+        needed.change(ready, [studio.desk, studio.generate_model, action, given], [go, again], **quiet)
 
 
 def _level_rows() -> tuple[list[gr.Row], list[gr.Slider]]:

@@ -39,9 +39,9 @@ _EMPTY = "No models here. The tab Train makes one; a file from elsewhere can be 
 _NONE_FOUND = "No model matches."
 _SORTED = {
     "name": "name",
-    "distance": "held-out distance",
-    "loss": "held-out loss",
-    "perplexity": "held-out perplexity",
+    "distance": "distance on sounds kept aside (held-out)",
+    "loss": "error on sounds kept aside (held-out loss)",
+    "perplexity": "choices left open (held-out perplexity)",
     "dataset": "dataset",
     "sounds": "number of sounds",
 }
@@ -85,7 +85,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         words = gr.Textbox(
             "", label="Search", placeholder="name, dataset, tag, alias …", scale=3, elem_id="library-search"
         )
-        verdict = gr.Dropdown([_ANY, *VERDICTS], value=_ANY, label="Memorization", min_width=120)
+        verdict = gr.Dropdown([_ANY, *VERDICTS], value=_ANY, label="Copies (memorization)", min_width=120)
         dataset = gr.Dropdown([_ANY], value=_ANY, label="Dataset", min_width=120)
         sort = gr.Dropdown([(_SORTED[each], each) for each in SORTS], value="name", label="Sorted by", min_width=140)
     trouble = gr.HTML(visible=False, elem_classes="d-hint", apply_default_css=False, elem_id="library-trouble")
@@ -232,7 +232,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         found = deletable(place, project, force=True)
         what = found.relative_to(project).as_posix() if isinstance(found, Path) else found.reference
         champion = (
-            "" if isinstance(found, Path) or CHAMPION not in found.aliases else " It is the champion of its name."
+            ""
+            if isinstance(found, Path) or CHAMPION not in found.aliases
+            else " It is the one in use (champion) of its name."
         )
         shelf = replace(shelf, asked=("delete", place))
         question = f"<p>Delete <b>{escape(what)}</b> for good?{champion}</p>"

@@ -31,7 +31,7 @@ from distill.ui.training_choice import (
 
 WHO = "page"
 WAIT_SECONDS = 120.0
-NAMES = {"train_vqvae": "VQ-VAE", "train_prior": "Prior"}
+NAMES = {"train_vqvae": "Rebuilding (VQ-VAE)", "train_prior": "What follows what (prior)"}
 CLASSES = {
     Kind.SAFE: "SAFE: how fast and how closely watched it goes on",
     Kind.CAREFUL: "CAREFUL: what is learned; measure before and after",
@@ -56,8 +56,8 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
         stage = gr.Radio(
             [(name, key) for key, name in NAMES.items()],
             value="train_vqvae",
-            label="Which training",
-            info="Each run trains both, one after the other.",
+            label="Which part",
+            info="Each training learns both, one after the other.",
             min_width=240,
             elem_id="monitor-stage",
         )
@@ -69,8 +69,8 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
         use = gr.Button("Make sounds", size="sm", variant="primary", min_width=110, interactive=False)
     answer = gr.HTML(elem_id="monitor-answer", elem_classes="d-answer", apply_default_css=False)
     live = live_component("monitor")
+    gr.HTML("<p class='d-hint'>Change it while it learns:</p>", apply_default_css=False)
     with gr.Row(elem_classes="d-line"):
-        gr.HTML("<p class='d-hint'>Change it while it learns:</p>", apply_default_css=False, min_width=170)
         words = {
             word: gr.Button(word.capitalize(), size="sm", min_width=90, interactive=False, elem_id=f"monitor-{word}")
             for word in WORDS
@@ -188,7 +188,9 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
         names = [(f"step {step}", str(step)) for step in steps]
         names += [(each["name"], each["name"]) for each in every["validations"]]
         rows.sort(key=lambda row: row[0])
-        text = table(["step", "snapshot", "held-out loss", "quality", "changed since the start"], rows, "Snapshots")
+        text = table(
+            ["step", "snapshot", "error (held-out loss)", "quality", "changed since the start"], rows, "Snapshots"
+        )
         return [
             text,
             *(gr.Dropdown(choices=names, value=None) for _ in range(2)),

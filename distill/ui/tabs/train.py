@@ -36,7 +36,7 @@ from distill.ui.training_choice import (
     training_choice,
 )
 
-BOTH, FIRST = "Both models", "Only the VQ-VAE"
+BOTH, FIRST = "All of it", "Only to rebuild sounds (VQ-VAE)"
 # An empty field of numbers comes back as 0 once the page has shown it.
 PLANNED = "0: planned."
 LEVELS, WEIGHT = VQVAEConfig().num_quantizers, VQVAEConfig().commitment_weight
@@ -72,7 +72,7 @@ def build(context: Context, studio: Studio, sounds: gr.Dropdown) -> gr.Dropdown:
             )
             size = gr.Textbox(
                 value="",
-                label="Codebook size",
+                label="Building blocks of a level (codebook size)",
                 info="Follows from the number of files.",
                 interactive=False,
                 elem_id="train-codebook",
@@ -96,11 +96,19 @@ def build(context: Context, studio: Studio, sounds: gr.Dropdown) -> gr.Dropdown:
                     elem_id="train-preset",
                 )
                 epochs = gr.Number(
-                    label="Epochs of the VQ-VAE", info=PLANNED, precision=0, value=0, elem_id="train-epochs"
+                    label="Rounds of rebuilding (epochs of the VQ-VAE)",
+                    info=PLANNED,
+                    precision=0,
+                    value=0,
+                    elem_id="train-epochs",
                 )
                 rate = gr.Number(label="Learning rate", info=PLANNED, value=0, step=0.0001, elem_id="train-rate")
                 prior = gr.Number(
-                    label="Epochs of the prior", info=PLANNED, precision=0, value=0, elem_id="train-prior-epochs"
+                    label="Rounds of what follows what (epochs of the prior)",
+                    info=PLANNED,
+                    precision=0,
+                    value=0,
+                    elem_id="train-prior-epochs",
                 )
                 seed = gr.Number(label="Seed", info="Of everything random.", precision=0, value=0, elem_id="train-seed")
                 more = gr.Textbox(
@@ -117,7 +125,7 @@ def build(context: Context, studio: Studio, sounds: gr.Dropdown) -> gr.Dropdown:
                 pause = gr.Button("Pause", size="sm", min_width=80, interactive=False)
                 resume = gr.Button("Resume", size="sm", min_width=80, interactive=False)
                 stop = gr.Button("Stop", size="sm", min_width=80, interactive=False)
-                go_on = gr.Button("Train prior", size="sm", min_width=80, interactive=False)
+                go_on = gr.Button("Learn the rest", size="sm", min_width=80, interactive=False)
                 use = gr.Button(
                     "Make sounds",
                     size="sm",
@@ -177,7 +185,7 @@ def build(context: Context, studio: Studio, sounds: gr.Dropdown) -> gr.Dropdown:
 
     def trained_prior(name: str | None) -> str:
         background.go_on(context.project, _root(context, name))
-        return said("The prior is trained on the codes of this VQ-VAE; then the model is written.")
+        return said("It learns what follows what (the prior); then the model is written.")
 
     def able(name: str | None) -> list[gr.Button]:
         return pressable(possible(context, name), "pause", "resume", "stop", "complete", "sounds")
