@@ -44,8 +44,9 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        scheme = "dark" if args.dark else "light"
-        page = browser.new_page(viewport={"width": args.width, "height": 900}, color_scheme=scheme)
+        page = browser.new_page(
+            viewport={"width": args.width, "height": 900}, color_scheme="dark" if args.dark else "light"
+        )
         page.set_default_timeout(LONG)
         page.goto(address)
         for name, show in SHOWN.items():
@@ -136,8 +137,8 @@ def take(page: Page, path: Path, height: int) -> None:
     size = page.viewport_size
     assert size is not None
     tall = page.evaluate("document.documentElement.scrollHeight")
-    clip = {"x": 0, "y": 0, "width": size["width"], "height": min(height, tall)}
-    page.screenshot(path=path, full_page=True, clip=clip)
+    shown = min(height, tall)
+    page.screenshot(path=path, full_page=True, clip={"x": 0, "y": 0, "width": size["width"], "height": shown})
     Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     sys.stdout.write(f"{path}\n")
 

@@ -93,7 +93,15 @@ def test_forms_are_as_they_were_left_and_edits_outlive_the_server(chromium: Any,
         watched = Watched(chromium, server)
         page = watched.open("Generate")
         chosen(page, "#generate-model")
-        page.get_by_label("Where the model ends it").check()
+        ending = page.get_by_label("Where the model ends it")
+
+        # How sounds end follows from the model, and is told a moment after that is chosen.
+        def picked() -> bool:
+            ending.click()
+            page.wait_for_timeout(500)
+            return bool(ending.is_checked())
+
+        wait(picked)
         page.get_by_label("Temperature").first.fill("0.4")
         make_one(watched)
         page.get_by_label("Number of sounds").first.fill("7")

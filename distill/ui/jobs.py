@@ -1,7 +1,7 @@
 """Sounds that are made whether or not somebody looks: a tab that is loaded anew finds them going on."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from distill.ui.context import Context
@@ -40,7 +40,7 @@ class Job:
         """Make no further sound."""
         self.stopped = True
 
-    def followed(self) -> Iterator[int]:
+    def followed(self) -> Generator[int]:
         """How many sounds are made, whenever there are more, until nothing more comes.
 
         Raises:
