@@ -154,7 +154,7 @@ def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chr
     page.get_by_role("progressbar").wait_for()
     segment = other.locator("section[aria-label='Weights'] .d-segment[data-name=l1]")
     segment.focus()
-    wait(lambda: re.search(r"l1 \(absolute error\): [\d.]+, \d+ %", other.locator(".d-tip").inner_text()))
+    wait(lambda: re.search(r"absolute error \(l1\): [\d.]+, \d+ %", other.locator(".d-tip").inner_text()))
     assert segment.evaluate("each => each.style.background") in ("rgb(220, 38, 38)", "#dc2626")
     shares = other.locator("section[aria-label='Weights'] .d-segment").evaluate_all(
         "all => all.reduce((sum, each) => sum + Number(each.style.flexGrow), 0)"
