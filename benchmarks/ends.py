@@ -31,7 +31,7 @@ from distill.generation.finish import finished
 from distill.generation.render import Generator, audible, sample_grids, waveform_blocks
 from distill.stages.workspace import Workspace
 from output import Report, parser
-from waves import attack_time, is_noisy, modulation
+from waves import attack_of, attack_time, is_noisy, modulation
 from workspaces import generator_of, waveforms
 
 import numpy as np
@@ -42,8 +42,7 @@ FLAGS = ("late", "restart", "cut", "moan", "quiet end", "soft", "buzz")
 COLUMNS = ["sounds", "count", "silent", *FLAGS, "clean", "duration", "end", "durations"]
 _BLOCK_SECONDS = 0.02
 _BEGUN_DB, _AGAIN_DB, _CUT_DB, _SILENT_DB = -30.0, 12.0, -40.0, -60.0
-# An attack is where a sound first reaches this share of its peak.
-_ATTACK, _SOFT_MS, _BUZZ = 0.05, 20.0, 0.4
+_SOFT_MS, _BUZZ = 20.0, 0.4
 
 
 @dataclass(frozen=True)
@@ -114,14 +113,13 @@ def _described(
     again = (level[begun:] > lowest + _AGAIN_DB) & (level[begun:] > _BEGUN_DB)
     silent = len(level) - 1 - int(np.flatnonzero(level > _SILENT_DB)[-1])
     end = float(level[-2] if len(level) > 1 else level[-1])
-    attack = int(np.argmax(np.abs(samples) > _ATTACK * np.abs(samples).max()))
     wrong = {
         "late": late,
         "restart": again.any(),
         "cut": end > _CUT_DB,
         "moan": moan,
         "quiet end": silent * _BLOCK_SECONDS / 2 > 0.1,
-        "soft": attack_time(samples, rate, attack) > _SOFT_MS,
+        "soft": attack_time(samples, rate, attack_of(samples)) > _SOFT_MS,
         "buzz": is_noisy(samples, rate) and modulation(samples, rate, rate / spectrogram.hop_length) > _BUZZ,
     }
     return Described(len(samples) / rate, end, frozenset(name for name, is_so in wrong.items() if is_so))

@@ -49,7 +49,7 @@ from distill.generation.sampling import sample_codes
 from distill.pictures import spectrogram_png
 from output import Report, parser
 from texture import column_excess, column_steps, texture
-from waves import attack_time, first_sample, is_noisy, modulation
+from waves import attack_of, attack_time, first_sample, is_noisy, modulation
 from workspaces import files, generator_of, kept, train, waveforms
 
 import numpy as np
@@ -64,8 +64,6 @@ Values = npt.NDArray[np.float64]
 BANDS, COMPONENTS, NEIGHBOURS, PICTURES = 32, 16, 5, 32
 DISTANCES = ("duration", "loudness", "onsets", "attack", "buzz", "texture")
 SHOWN = ("frechet", "kernel", "precision", "coverage", *DISTANCES, "first sample", "column", "silent")
-# An attack is where a sound first reaches this share of its peak.
-_ATTACK = 0.05
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def describe(sounds: Sequence[Samples], config: SpectrogramConfig) -> Described:
         "duration": np.array([len(each) / rate for each in sounds]),
         "loudness": np.array(loudness),
         "onsets": np.array(onsets),
-        "attack": np.array([attack_time(each, rate, int(np.argmax(np.abs(each) > _ATTACK))) for each in sounds]),
+        "attack": np.array([attack_time(each, rate, attack_of(each)) for each in sounds]),
         "buzz": np.array([modulation(each, rate, rate / config.hop_length) for each in sounds if is_noisy(each, rate)]),
         "texture": np.array([texture(each, rate).ravel() for each in sounds]),
     }

@@ -36,7 +36,7 @@ from distill.params import Params, with_settings
 from measures import distances
 from output import Report, parser, sounds
 from texture import column_excess, column_steps, partials_kept, regularity, texture_error
-from waves import Samples, attack_time, decay_error, first_sample, is_noisy, level, modulation, pre_echo
+from waves import Samples, attack_of, attack_time, decay_error, first_sample, is_noisy, level, modulation, pre_echo
 from workspaces import files, kept, train, waveforms
 
 import numpy as np
@@ -63,8 +63,6 @@ COLUMNS = [
     "partials",
     "column",
 ]
-# An attack is where a sound first reaches this share of its peak.
-_ATTACK = 0.05
 # libsndfile's word for the lowest rate of 48 kHz.
 _LOWEST_RATE = 0.99
 
@@ -89,11 +87,11 @@ def main() -> None:
         if not args.seeds:
             paths = [found.path for found in find_files(sounds(name))]
             found = _beginnings(paths[:4] if args.quick else paths, config)
-            rows += _rows(name, found, {"true mel": _true_mel(config), "mp3": _mp3(config)}, config, score)
+            rows += _rows(name, found, {"true mel": _true_mel(config), "mp3": mp3(config)}, config, score)
         for seed in range(1 if args.quick and args.seeds else args.seeds):
             codec, held_out = _trained(name, seed, args)
             own = codec.spectrogram
-            ways = {"true mel": _true_mel(own), "codec": _through(codec), "mp3": _mp3(own)}
+            ways = {"true mel": _true_mel(own), "codec": _through(codec), "mp3": mp3(own)}
             rows += _rows(f"{name} {seed}", _beginnings(held_out, own), ways, own, score)
     report.show(COLUMNS, rows, settings={"set": args.set})
 
@@ -127,7 +125,8 @@ def _through(codec: Codec) -> Way:
     return way
 
 
-def _mp3(config: SpectrogramConfig) -> Way:
+def mp3(config: SpectrogramConfig) -> Way:
+    """The way through MP3 at 32 kbit/s."""
     settings: dict[str, Any] = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT"}
 
     def way(samples: Samples) -> Samples:
@@ -167,7 +166,7 @@ def _figures(found: list[Samples], way: Way, config: SpectrogramConfig, score: S
         # Attacks lie anywhere between two frames.
         part = index * 97 % hop
         behind = np.pad(samples, (rate // 3 // hop * hop + part, -part % hop))
-        attack, heard = int(np.argmax(np.abs(behind) > _ATTACK)), way(behind)
+        attack, heard = attack_of(behind), way(behind)
         echoes.append((pre_echo(heard, rate, attack), attack_time(heard, rate, attack)))
         others.append(
             (

@@ -20,6 +20,8 @@ import numpy.typing as npt
 Samples = npt.NDArray[np.floating[Any]]
 
 _CROSSOVER = 3000.0
+# An attack is where a sound first reaches this share of its peak.
+_ATTACK = 0.05
 # What is heard beside the loudest moment, and the time over which an envelope is its own mean.
 _HEARD, _MEAN_SECONDS = 1e-3, 0.08
 # Of a shorter sound one cannot tell whether it buzzes.
@@ -74,6 +76,12 @@ def is_noisy(samples: Samples, rate: int) -> bool:
         return False
     flatness = np.exp(np.log(high + _TINY).mean(1)) / (high.mean(1) + _TINY)
     return float((flatness * energy).sum() / energy.sum()) > 0.4
+
+
+def attack_of(samples: Samples) -> int:
+    """The sample at which a sound `[n]` begins."""
+    amplitude = np.abs(samples)
+    return int(np.argmax(amplitude > _ATTACK * amplitude.max()))
 
 
 def pre_echo(samples: Samples, rate: int, attack: int) -> float:

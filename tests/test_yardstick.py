@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sound import _mp3
+from sound import mp3
 from texture import column_excess, column_steps, partials_kept, regularity, texture_error
 from waves import Samples, modulation
 
@@ -65,8 +65,8 @@ def test_what_changes_where_columns_meet_is_an_excess() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0])
-def test_an_mp3_lies_where_the_sound_does(seconds: float) -> None:
+def test_anmp3_lies_where_the_sound_does(seconds: float) -> None:
     samples = np.pad(chord(440.0)[: round(seconds * RATE)], (2000, 0))
-    made = _mp3(SpectrogramConfig())(samples)
+    made = mp3(SpectrogramConfig())(samples)
     assert made.shape == samples.shape
     assert np.corrcoef(made, samples)[0, 1] > 0.9
