@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from browser_util import Watched
+from distill.library.takes import Takes
 from page_util import Served, free_port, make_sounds, served, wait
 from registry_util import make_folder, model_file
 from sounds_util import save, tone
@@ -130,6 +131,9 @@ def test_forms_are_as_they_were_left_and_edits_outlive_the_server(chromium: Any,
         with page.expect_response(lambda answer: "/media/" in answer.url) as answer:
             card.locator(".d-wave-button").click()
         assert answer.value.status in (200, 206)
+        card.locator("[data-act=keep]").click()
+        named = card.inner_text()
+        wait(lambda: [take.note.kept for take in Takes(project).all() if take.name in named] == [True])
         card.get_by_text("To the codes").click()
         wait(lambda: codes(page) not in (first, edited))
 

@@ -16,6 +16,8 @@ from distill.ui.training_choice import sounds_choice
 TITLE = "distill"
 # How often what was uploaded and shown is looked through, and how old it may become, in s.
 CACHE_SECONDS = (3600, 24 * 3600)
+# Until then nothing can be touched (`assets/first/inert.js`): what is brought back would take its place.
+READY = "() => { document.documentElement.inert = false; }"
 
 
 def build_app(context: Context) -> gr.Blocks:
@@ -60,5 +62,10 @@ def build_app(context: Context) -> gr.Blocks:
         # What was on the desk comes last: the model of an open grid is chosen.
         offered.then(
             told(come_back), [studio.desk, named, studio.returned], [studio.desk, studio.returned], js=OWN_NAME, **quiet
-        )
+        ).then(
+            told(studio.bring_back),
+            studio.desk,
+            [filled for _, components in studio.on_return for filled in components],
+            **quiet,
+        ).then(None, js=READY, **quiet)
     return blocks

@@ -1,6 +1,7 @@
 """What the tabs Generate, Takes, Codes and Library share: the models, and a way from one tab to the other."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,6 @@ import gradio as gr
 
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.failures import told
 from distill.ui.models import Models
 
 # What the desk keeps the picked models under, among the forms.
@@ -29,6 +29,7 @@ class Studio:
         more: how often another tab has asked for more sounds like the one that the desk says.
         codes_model: the choice of a model in the tab Codes, which renders it.
         generate_model: the same in the tab Generate.
+        on_return: what brings back what a tab showed, and the components that it fills.
     """
 
     tabs: gr.Tabs
@@ -39,6 +40,9 @@ class Studio:
     more: gr.State
     codes_model: gr.Dropdown
     generate_model: gr.Dropdown
+    on_return: list[tuple[Callable[[Desk], Sequence[Any]], Sequence[gr.components.Component]]] = field(
+        default_factory=list
+    )
 
     @classmethod
     def of(cls, context: Context, tabs: gr.Tabs) -> "Studio":
@@ -57,13 +61,17 @@ class Studio:
         )
         for name, choice in studio.choices.items():
             choice.input(partial(_pick, name), [studio.desk, choice], None, **_QUIET)
-        studio.returned.change(told(studio.back), studio.desk, [*studio.choices.values()], **_QUIET)
+        studio.on_return.append((studio.back, [*studio.choices.values()]))
         return studio
 
     @property
     def choices(self) -> dict[str, gr.Dropdown]:
         """The choices of a model by what the desk keeps them under."""
         return {"generate": self.generate_model, "codes": self.codes_model}
+
+    def bring_back(self, desk: Desk) -> list[Any]:
+        """All that `on_return` says, in its order."""
+        return [value for back, _ in self.on_return for value in back(desk)]
 
     def first_offered(self) -> tuple[Any, Any]:
         """Both choices when the page opens: the files, which are found at once."""

@@ -265,7 +265,6 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         can = bool(name) and (action == NEW or bool(given)) and (desk.job is None or desk.job.over)
         return gr.Button(interactive=can), gr.Button(interactive=can)
 
-    @told
     def come_back(desk: Desk) -> Any:
         """The sounds that were made, and the form."""
         return _cards(desk), *form.back(desk)
@@ -289,7 +288,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         trigger_mode="multiple",
         **quiet,
     )
-    studio.returned.change(come_back, studio.desk, [cards, *form.components], **quiet)
+    studio.on_return.append((come_back, [cards, *form.components]))
     form.keep(studio)
     action.change(_given_of, action, [given_row, fill_column, seconds, ending], **quiet)
     given.change(measured, given, [begin, end], **quiet)

@@ -191,7 +191,7 @@ def build(context: Context, studio: Studio, sounds: gr.Dropdown) -> gr.Dropdown:
         return pressable(possible(context, name), "pause", "resume", "stop", "complete", "sounds")
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    studio.returned.change(opened, studio.desk, form.components, **quiet)
+    studio.on_return.append((opened, form.components))
     # Other tabs choose sounds, too.
     form.keep(studio, sounds.change)
     sounds.change(sized, sounds, size, **quiet)
