@@ -234,15 +234,18 @@ def test_sounds_come_while_it_learns_though_nobody_looks(project: Path, monkeypa
     assert places == sorted(places)
 
 
-def test_without_sounds_a_model_of_the_project_is_heard(tmp_path: Path) -> None:
+def test_without_sounds_a_model_is_heard(tmp_path: Path) -> None:
     pytest.importorskip("gradio")
     from distill.ui.context import Context
     from distill.ui.first_takes import GREETING, FirstTakes
     from distill.ui.start_view import takes
 
     first_takes, standing = FirstTakes(Context(tmp_path)), standing_of(tmp_path)
-    assert first_takes.of(standing) == []
-    assert "will be here" in takes(Context(tmp_path), standing, first_takes)
+    wait(lambda: len(first_takes.of(standing)[0].paths) == GREETING, LONG)
+    assert "Meanwhile: new sounds of a model that comes with distill." in takes(
+        Context(tmp_path), standing, first_takes
+    )
+    # A model of one's own is heard instead.
     model_file(tmp_path / "models" / "bells.distill")
     wait(lambda: len(first_takes.of(standing)[0].paths) == GREETING, LONG)
     page = takes(Context(tmp_path), standing, first_takes)

@@ -77,6 +77,8 @@ def test_sounds_that_are_dropped_are_there_after_a_reload(project: Path, chromiu
         watched = Watched(chromium, server)
         page = watched.open("Start")
         page.get_by_text("Drop a few sounds of your own").wait_for()
+        # There is something to hear before anybody does anything.
+        wait(lambda: page.locator("#start-live .d-card").count() == 6)
         page.locator("#start-files input[type=file]").set_input_files(sorted((tmp_path / "kit").iterdir()))
         page.get_by_text("All 5 sounds can be used").wait_for()
         page.reload()

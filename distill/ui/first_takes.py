@@ -25,6 +25,8 @@ from distill.stages.workspace import Workspace
 from distill.ui.context import Context
 
 FIRST, WALL, GREETING = 6, 16, 6
+# For a page without a model: what `dvc repro` trains on the bundled sounds of the repository.
+SHIPPED = Path(__file__).parents[1] / "shipped" / "greeting.distill"
 LOCK = ".making.lock"
 # Sounds of training sounds that are longer are cut off here.
 MOST_SECONDS = 10.0
@@ -123,10 +125,7 @@ class FirstTakes:
 
     def _greeting(self) -> list[Batch]:
         """A few sounds of the newest model, for those who have nothing else to hear yet."""
-        found = newest_model(self.context.project)
-        if found is None:
-            return []
-        model, root = found
+        model, root = newest_model(self.context.project) or (SHIPPED, None)
         if root is not None:
             made = Batch(model, self.context.generated / root.name, GREETING, longest(root))
             if not made.missing:

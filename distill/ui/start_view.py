@@ -14,7 +14,7 @@ from distill.stages.workspace import Workspace, read_report
 from distill.ui.cards import filled, row_of
 from distill.ui.context import Context
 from distill.ui.evidence import evidence
-from distill.ui.first_takes import Batch, FirstTakes
+from distill.ui.first_takes import SHIPPED, Batch, FirstTakes
 from distill.words import in_words
 
 CHECK = "check_memorization"
@@ -91,7 +91,7 @@ def takes(context: Context, standing: Standing, first_takes: FirstTakes) -> str:
     """The sounds that there are to hear."""
     batches = first_takes.of(standing)
     if not batches:
-        return "<p class='d-empty'>The new sounds will be here, to be heard.</p>" if standing.root is None else ""
+        return ""
     newest, *earlier = batches
     trouble = first_takes.trouble(newest)
     told = f"<p class='d-warning'>No new sounds could be made: {escape(trouble)}</p>" if trouble else ""
@@ -127,7 +127,8 @@ def _wall(context: Context, batch: Batch, title: str) -> str:
 
 def _title(standing: Standing, batch: Batch) -> str:
     if standing.root is None:
-        return f"Meanwhile: new sounds of {escape(batch.model.stem)}."
+        whose = "a model that comes with distill" if batch.model == SHIPPED else escape(batch.model.stem)
+        return f"Meanwhile: new sounds of {whose}."
     if batch.share is None:
         return f"{batch.count} new sounds of {escape(batch.model.stem)}."
     return f"Tries after {batch.share:.0%} of the learning."
