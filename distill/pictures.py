@@ -14,6 +14,8 @@ from distill.configs import SpectrogramConfig
 from distill.files import replacing
 
 _DPI = 100
+# Read as well on a dark page as on a white one: pictures have no ground of their own.
+INK = "#7a7a7a"
 _TICKS_HZ = (100, 500, 1000, 2000, 5000, 10_000, 20_000)
 
 
@@ -137,7 +139,7 @@ def curves_png(
     axis.set_title(title)
     axis.grid(alpha=0.3)
     if curves:
-        axis.legend()
+        axis.legend(labelcolor=INK, framealpha=0.0)
     save_figure(path, figure)
 
 
@@ -147,6 +149,13 @@ def save_figure(path: Path, figure: Figure) -> None:
     Raises:
         StorageError: the picture cannot be written.
     """
+    figure.patch.set_alpha(0.0)
+    for axis in figure.axes:
+        axis.patch.set_alpha(0.0)
+        axis.tick_params(which="both", colors=INK)
+        axis.spines[:].set_color(INK)
+        for text in (axis.title, axis.xaxis.label, axis.yaxis.label):
+            text.set_color(INK)
     # The object interface keeps no global list of figures; without Software the bytes name no version.
     canvas = FigureCanvasAgg(figure)
     with replacing(path) as temporary, temporary.open("wb") as handle:

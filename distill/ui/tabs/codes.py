@@ -77,7 +77,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             times = gr.Number(1, precision=0, minimum=1, label="Copies", info="Of the selected columns, all levels.")
             repeat = gr.Button("Repeat", size="sm", interactive=False)
         with gr.Column(min_width=200):
-            temperature = gr.Slider(0, 2, 1, step=0.05, label="Temperature", info="Higher: more surprise.")
+            temperature = gr.Slider(0, 2, 1, step=0.05, label="Surprise (temperature)", info="Higher: more of it.")
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")
             draw = gr.Button("Let the model draw it anew", size="sm", interactive=False)
     with gr.Accordion("Freeze and rename levels", open=False, elem_id="codes-levels"), gr.Row():

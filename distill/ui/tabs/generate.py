@@ -60,20 +60,26 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             2,
             1,
             step=0.05,
-            label="Temperature",
-            info="Higher: more surprise. 0: always the likeliest.",
+            label="Surprise (temperature)",
+            info="Higher: more of it. 0: always what is likeliest.",
             min_width=200,
         )
         top_k = gr.Slider(
-            0, 128, 0, step=1, label="Top-k", info="Only so many likeliest codes can come. 0: all.", min_width=200
+            0,
+            128,
+            0,
+            step=1,
+            label="Choice (top-k)",
+            info="Only so many of the likeliest codes can come. 0: all.",
+            min_width=200,
         )
         top_p = gr.Slider(
             0.05,
             1,
             TOP_P,
             step=0.01,
-            label="Top-p",
-            info="Only the likeliest that make up this share. 1: all.",
+            label="Share of the choice (top-p)",
+            info="Only the likeliest codes that make up this share can come. 1: all.",
             min_width=200,
         )
     with gr.Accordion("Each level by itself", open=False):
@@ -90,7 +96,13 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             )
             bits = gr.Dropdown([("usual", ""), *BITS], value="", label="Bits", info="wav and flac only.", min_width=200)
             least = gr.Slider(
-                0, 0.2, 0, step=0.005, label="Min-p", info="Leaves out the least likely. 0: nobody.", min_width=200
+                0,
+                0.2,
+                0,
+                step=0.005,
+                label="Least chance (min-p)",
+                info="Leaves out codes that are less likely. 0: none.",
+                min_width=200,
             )
         raw = gr.Checkbox(
             False,
@@ -241,7 +253,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         config = manifest.vqvae_config
         labels = level_labels(config.num_quantizers)
         shown = [gr.Row(visible=level < len(labels)) for level in range(MOST_LEVELS)]
-        names = [gr.Slider(label=f"{label}: temperature") for label in labels]
+        names = [gr.Slider(label=f"{label}: surprise (temperature)") for label in labels]
         names += [gr.skip()] * (MOST_LEVELS - len(labels))
         sizes = [gr.Slider(maximum=config.codebook_size)] * (1 + MOST_LEVELS)
         kept = form.kept(desk)
@@ -306,9 +318,9 @@ def _level_rows() -> tuple[list[gr.Row], list[gr.Slider]]:
     for _ in range(MOST_LEVELS):
         # The model that is chosen says which levels there are, and what they are called.
         with gr.Row(visible=False) as row:
-            controls.append(gr.Slider(0, 2, 1, step=0.05, label="Temperature", min_width=220))
-            controls.append(gr.Slider(0, 256, 0, step=1, label="Top-k", min_width=220))
-            controls.append(gr.Slider(0.05, 1, TOP_P, step=0.01, label="Top-p", min_width=220))
+            controls.append(gr.Slider(0, 2, 1, step=0.05, label="Surprise (temperature)", min_width=220))
+            controls.append(gr.Slider(0, 256, 0, step=1, label="Choice (top-k)", min_width=220))
+            controls.append(gr.Slider(0.05, 1, TOP_P, step=0.01, label="Share of the choice (top-p)", min_width=220))
         rows.append(row)
     return rows, controls
 
