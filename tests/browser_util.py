@@ -11,6 +11,8 @@ from page_util import Served
 playwright = pytest.importorskip("playwright.sync_api")
 
 CHROMIUM = shutil.which("chromium")
+# More controls than a tab of the page has.
+MOST_TABS = 200
 
 
 @contextmanager
@@ -52,6 +54,16 @@ class Watched:
         self.page.goto(f"{self.url}/{query}{'&' if query else '?'}token={self.server.token}")
         self.show(tab)
         return self.page
+
+    def press(self, control: "playwright.Locator", key: str = "Enter") -> None:
+        """Go to a control by the Tab key alone, which it must be reached by, and press a key there."""
+        for _ in range(MOST_TABS):
+            if control.evaluate("control => control === document.activeElement"):
+                break
+            self.page.keyboard.press("Tab")
+        else:
+            raise AssertionError(f"{control} is not reached by the Tab key")
+        self.page.keyboard.press(key)
 
     def show(self, tab: str) -> None:
         """Bring a tab to the front."""

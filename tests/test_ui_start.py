@@ -33,15 +33,15 @@ def project(tmp_path: Path) -> Iterator[Path]:
         wait(lambda root=root: not alive(root))
 
 
-def test_from_sounds_to_new_ones_in_three_acts(project: Path, chromium: Any, tmp_path: Path) -> None:
+def test_from_sounds_to_new_ones_in_three_acts_by_keyboard_alone(project: Path, chromium: Any, tmp_path: Path) -> None:
     make_sounds(tmp_path / "kit", 5)
     with served(project, str(tmp_path / "kit"), "--no-browser", command="start") as server:
         watched = Watched(chromium, server)
         page = watched.open("Start")
         page.get_by_text("All 5 sounds can be used").wait_for()
         page.get_by_text(re.compile(r"Sketch \(about")).wait_for()
-        page.get_by_label(re.compile("Sketch")).check()
-        page.locator("#start-go").click()
+        watched.press(page.get_by_label(re.compile("Sketch")), "Space")
+        watched.press(page.locator("#start-go"))
         bar = page.locator("#start-live").get_by_role("progressbar")
         bar.wait_for(timeout=LONG)
         page.get_by_text("left, of").wait_for()
@@ -50,22 +50,22 @@ def test_from_sounds_to_new_ones_in_three_acts(project: Path, chromium: Any, tmp
         cards = page.locator("#start-live .d-card")
         cards.first.wait_for(timeout=LONG)
         with page.expect_response(lambda answer: "/media/" in answer.url) as answer:
-            cards.first.locator(".d-play").click()
+            watched.press(cards.first.locator(".d-play"))
         assert answer.value.status in (200, 206)
         page.get_by_text("16 new sounds of kit-sketch.").wait_for(timeout=LONG)
         page.reload()
         wait(lambda: page.locator("#start-live .d-wall").first.locator(".d-card").count() == 16)
         # One sound after the other is played.
         plays = page.locator("#start-live .d-wall").first.locator(".d-play")
-        page.get_by_role("button", name="Hear all").first.click()
+        watched.press(page.get_by_role("button", name="Hear all").first)
         wait(lambda: "d-on" in (plays.nth(1).get_attribute("class") or ""))
-        page.locator("#start-more").click()
+        watched.press(page.locator("#start-more"))
         wait(lambda: "kit-sketch" in page.locator("#generate-model input").input_value())
         # The run that was begun is the one that the other tabs look at.
         watched.show("Train")
         assert page.locator("#train-run input").input_value().startswith("kit-")
         watched.show("Start")
-        cards.first.get_by_text("To the codes").click()
+        watched.press(cards.first.get_by_text("To the codes"))
         page.locator("#codes-grid .cells").wait_for()
         assert page.locator(".toast-body").count() == 0
         assert (watched.elsewhere, watched.errors) == ([], [])
