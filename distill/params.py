@@ -23,6 +23,7 @@ from distill.files import replacing, storage_errors
 from distill.validation import GONE, explain, nearest
 
 SCHEMA = 1
+BASE_AUTO, BASE_NONE = "auto", "none"
 # Of the parameters that are gone. Where they had no effect, the rest means what it meant.
 _WITHOUT_EFFECT = ("auto", 0)
 
@@ -36,7 +37,18 @@ def _overridable(config: type[Config], name: str) -> type[Config]:
     return create_model(name, __base__=Config, __doc__=config.__doc__, **fields)
 
 
-VQVAEParams = _overridable(VQVAEConfig, "VQVAEParams")
+class VQVAEParams(_overridable(VQVAEConfig, "VQVAEParams")):  # type: ignore[misc]
+    __doc__ = VQVAEConfig.__doc__
+
+    base: str = Field(
+        BASE_AUTO,
+        max_length=4096,
+        pattern=rf"^({BASE_AUTO}|{BASE_NONE}|.+\.distill)$",
+        description="Model file whose encoder and decoder the training starts from; auto: the one that comes with "
+        "distill, where it fits; none: random weights.",
+    )
+
+
 PriorParams = _overridable(PriorConfig, "PriorParams")
 
 
@@ -47,7 +59,7 @@ class Params(Config):
     data: DataConfig = DataConfig()
     spectrogram: SpectrogramConfig = SpectrogramConfig()
     run: RunConfig = RunConfig()
-    vqvae: VQVAEParams = VQVAEParams()  # type: ignore[valid-type]
+    vqvae: VQVAEParams = VQVAEParams()
     prior: PriorParams = PriorParams()  # type: ignore[valid-type]
     memorization: MemorizationConfig = MemorizationConfig()
     vocoder: VocoderConfig = VocoderConfig()
@@ -55,8 +67,9 @@ class Params(Config):
 
 
 def overrides(section: BaseModel) -> dict[str, Any]:
-    """The parameters of a section that are given, without those that are `auto`."""
-    return {key: value for key, value in section.model_dump(mode="json").items() if value != "auto"}
+    """The parameters of a section that are given, without those that are `auto` and the base."""
+    values = section.model_dump(mode="json", exclude={"base"})
+    return {key: value for key, value in values.items() if value != "auto"}
 
 
 def parse_params(values: Any, *, where: str) -> Params:

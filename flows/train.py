@@ -45,7 +45,7 @@ def train(
     data: DataParams | None = None,
     spectrogram: SpectrogramConfig | None = None,
     run: RunParams | None = None,
-    vqvae: VQVAEParams | None = None,  # type: ignore[valid-type]
+    vqvae: VQVAEParams | None = None,
     prior: PriorParams | None = None,  # type: ignore[valid-type]
     memorization: MemorizationConfig | None = None,
     vocoder: VocoderConfig | None = None,

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from distill import adaptive
 from distill.configs import Config, PriorConfig, VQVAEConfig
 from distill.files import write_bytes
-from distill.params import SCHEMA, Params
+from distill.params import BASE_AUTO, BASE_NONE, SCHEMA, Params, VQVAEParams
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "parameters.md"
 
@@ -81,6 +81,9 @@ def _resolved_section(section: str) -> str:
         ]
         for name, field in config.model_fields.items()
     ]
+    if section == "vqvae":
+        base = VQVAEParams.model_fields["base"]
+        rows.append(["`base`", kind(base), "", code(BASE_NONE), code(BASE_AUTO), base.description or ""])
     columns = ["name", "type", "range", "`reference`", "`tuned`", "what it is"]
     return f"{_heading(section, config)}\n{NOTES[section]}\n\n{table(columns, rows)}"
 
@@ -112,9 +115,11 @@ def _tuned() -> str:
             now = [PLANNED if value == PLANNED else code(value) for value in values]
             rows.append([f"`{section}.{name}`", _joined(was), _joined(now)])
     plans = (
-        ("VQ-VAE", adaptive.TUNED_VQVAE_STEPS),
+        ("VQ-VAE", adaptive.TUNED_VQVAE_STEPS_FROM_BASE),
+        ("VQ-VAE, `base: none`", adaptive.TUNED_VQVAE_STEPS),
         ("prior", adaptive.TUNED_PRIOR_STEPS),
-        ("VQ-VAE, `sketch`", adaptive.SKETCH_VQVAE_STEPS),
+        ("VQ-VAE, `sketch`", adaptive.SKETCH_VQVAE_STEPS_FROM_BASE),
+        ("VQ-VAE, `sketch` and `base: none`", adaptive.SKETCH_VQVAE_STEPS),
         ("prior, `sketch`", adaptive.SKETCH_PRIOR_STEPS),
     )
     steps = [[name, *(str(number) for number in plan)] for name, plan in plans]

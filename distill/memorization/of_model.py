@@ -60,7 +60,7 @@ def findings_of(
     for index, (_, grid) in enumerate(grids):
         log_mel = np.maximum(codec.decode_log_mel(grid), 0.0)
         sounding = silence.sounding(log_mel, grid)
-        generated.append(CheckedSound(f"generated sound {index}", log_mel, grid, sounding))
+        generated.append(CheckedSound(f"generated sound {index + 1}", log_mel, grid, sounding))
         tell(len(generated), count)
     return compare(
         generated,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from distill.dataset.store import PreparedDataset
+from distill.stages.base import base_digest
 from distill.stages.planned import planned, sizes_of
 from distill.stages.workspace import Call, write_config, write_report
 from distill.training.runtime import resolve_runtime
@@ -15,6 +16,7 @@ def run(call: Call) -> dict[str, Any]:
 
     Raises:
         UsageError: the parameters do not fit together.
+        ArtifactError: the base cannot be used.
     """
     workspace = call.workspace
     params = workspace.params()
@@ -23,7 +25,9 @@ def run(call: Call) -> dict[str, Any]:
     vqvae, prior = plan.vqvae.model_dump(mode="json"), plan.prior.model_dump(mode="json")
     runtime = vars(resolve_runtime(params.run))
     preset = params.run.preset
-    write_config(workspace, "train_vqvae", {"vqvae": vqvae, "runtime": runtime, "preset": preset})
+    base = base_digest(params, workspace.root)
+    based = {"base": base} if base else {}
+    write_config(workspace, "train_vqvae", {"vqvae": vqvae, "runtime": runtime, "preset": preset, **based})
     write_config(workspace, "train_prior", {"prior": prior, "runtime": runtime, "preset": preset})
     write_config(
         workspace,
@@ -40,5 +44,6 @@ def run(call: Call) -> dict[str, Any]:
             "vqvae": vqvae,
             "prior": prior,
             "runtime": runtime,
+            **based,
         },
     )

@@ -12,6 +12,9 @@ from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Workspace, read_config
 from distill.training.runtime import Runtime, environment
 
+# What the training of the VQ-VAE follows from; `base` is the digest of what it starts from, where it does.
+_TRAINED = ("vqvae", "runtime", "preset", "base")
+
 
 def dataset_facts(dataset: PreparedDataset) -> dict[str, Any]:
     """The fields of a model's metadata that describe its dataset."""
@@ -31,7 +34,7 @@ def of_vqvae(
     workspace: Workspace, dataset: PreparedDataset, values: dict[str, Any], journal: Sequence[dict[str, Any]]
 ) -> Lineage:
     """The lineage of the VQ-VAE that the resolved parameters `values` of its training and a journal give."""
-    sections = {name: values[name] for name in ("vqvae", "runtime", "preset")} | _changes("vqvae", journal)
+    sections = {name: values[name] for name in _TRAINED if name in values} | _changes("vqvae", journal)
     return _lineage(workspace, dataset, ("prepare", "configure", "train_vqvae"), sections, Runtime(**values["runtime"]))
 
 
@@ -45,7 +48,7 @@ def of_model(
     values = read_config(workspace, "train_prior")
     before = vqvae.parameters
     sections: dict[str, Any] = {
-        **{name: before[name] for name in ("vqvae", "runtime", "preset") if name in before},
+        **{name: before[name] for name in _TRAINED if name in before},
         "prior": values["prior"],
         "vqvae_lineage": vqvae.id,
         "memorization": read_config(workspace, "check_memorization")["memorization"],

@@ -20,6 +20,7 @@ from distill.dataset.split import TRAIN
 from distill.dataset.store import PreparedDataset
 from distill.models.sequences import pass_windows
 from distill.params import Params, overrides, resolve
+from distill.stages.base import has_base
 
 Frames = npt.NDArray[np.int64]
 
@@ -117,6 +118,7 @@ def planned(params: Params, sizes: Sizes) -> Planned:
             chunk_vectors=sizes.chunk_vectors,
             given=vqvae_given,
             sketch=sketch,
+            base=has_base(params),
         )
     bands, levels = sizes.n_mels // STRIDE, {**vqvae, **vqvae_given}["num_quantizers"]
     shown = sizes.variants if {**prior, **prior_given}["augmented_variants"] else sizes.originals

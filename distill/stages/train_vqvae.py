@@ -17,6 +17,7 @@ from distill.models.health import health_of_counts, judge
 from distill.models.labels import level_labels
 from distill.pictures import curves_png, usage_heatmap_png
 from distill.stages import lineage
+from distill.stages.base import base_weights
 from distill.stages.steered import steering_of
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, section, state_key, write_history, write_report
@@ -32,7 +33,8 @@ def run(call: Call) -> dict[str, Any]:
     Raises:
         Interrupted: somebody asked to stop; the next call goes on.
         TrainingError: the training cannot go on.
-        DataError: the stages before have not run.
+        DataError: the stages before have not run, or the base has changed since.
+        ArtifactError: the base cannot be used.
     """
     workspace = call.workspace
     values = read_config(workspace, STAGE)
@@ -44,7 +46,8 @@ def run(call: Call) -> dict[str, Any]:
     runtime.apply()
     state = workspace.state(STAGE, state_key(CODE_VERSIONS[STAGE], values, dataset.digest))
     steering = steering_of(call, STAGE, config, state)
-    task = VQVAETask(dataset, config, spectrogram, runtime, state / "previews")
+    base = base_weights(workspace.params(), workspace.root, values.get("base"))
+    task = VQVAETask(dataset, config, spectrogram, runtime, state / "previews", base)
     checkpoints = Checkpoints(state, keep=config.max_checkpoints)
     trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, steering=steering)
     task.model.load_state_dict(trained.state)
@@ -66,6 +69,7 @@ def _report(
     verdict = judge(health)
     return {
         "preset": values["preset"],
+        **({"base": values["base"]} if "base" in values else {}),
         "epochs": last["epoch"],
         "steps": trained.steps,
         "skipped_steps": trained.skipped,

@@ -2,10 +2,10 @@
 
 CODE_VERSIONS = {
     "prepare": 3,
-    "configure": 7,
-    "train_vqvae": 9,
-    "train_prior": 9,
-    "check_memorization": 14,
+    "configure": 8,
+    "train_vqvae": 10,
+    "train_prior": 10,
+    "check_memorization": 15,
     "train_vocoder": 7,
     "register": 2,
 }

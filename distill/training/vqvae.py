@@ -1,7 +1,7 @@
 """Training the VQ-VAE: its batches, loss, evaluation and previews."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,16 @@ def has_previews(epoch: int, config: VQVAEConfig) -> bool:
 
 
 class VQVAETask:
-    """The VQ-VAE as the training loop wants it; see `distill.training.task.Task`."""
+    """The VQ-VAE as the training loop wants it; see `distill.training.task.Task`.
+
+    Args:
+        dataset: the prepared sounds.
+        config: parameters.
+        spectrogram: of the dataset.
+        runtime: where and how it is computed.
+        preview_folder: where previews go.
+        base: a state of encoder and decoder to start from, in place of random weights.
+    """
 
     stage = STAGE
 
@@ -61,9 +70,10 @@ class VQVAETask:
         spectrogram: SpectrogramConfig,
         runtime: Runtime,
         preview_folder: Path,
+        base: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.dataset, self.config, self.spectrogram, self.runtime = dataset, config, spectrogram, runtime
-        self.preview_folder = preview_folder
+        self.preview_folder, self.base = preview_folder, base
         self.mel = MelTransform(spectrogram)
         # Evaluations keep to the weights of the start, so that epochs can be compared whatever changes.
         self.start_weights = self.weights = _weights(config)
@@ -86,7 +96,14 @@ class VQVAETask:
         self.model.quantizer.configure(decay=config.decay, threshold_ema_dead_code=config.threshold_ema_dead_code)
 
     def start(self) -> None:
-        """Place the first codes by k-means over encodings of many chunks, unless the first batch is to do it."""
+        """Take up the base, and place the first codes by k-means over encodings of many chunks.
+
+        Without `kmeans_chunks` the first batch places the codes.
+        """
+        if self.base is not None:
+            left = self.model.load_state_dict(self.base, strict=False)
+            assert not left.unexpected_keys
+            assert all(name.startswith("quantizer.") for name in left.missing_keys)
         if not self.config.kmeans_chunks:
             return
         chunks: list[Tensor] = []

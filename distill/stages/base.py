@@ -1,0 +1,98 @@
+"""The base: a trained encoder and decoder that the training of a VQ-VAE starts from, in place of random weights."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill.artifact.manifest import Manifest
+from distill.artifact.model_file import read_manifest, read_model
+from distill.configs import VQVAEConfig
+from distill.errors import ArtifactError, DataError, UsageError
+from distill.params import BASE_AUTO, BASE_NONE, Params, overrides
+
+if TYPE_CHECKING:
+    import torch
+
+# What the folder base/ of the repository trains.
+SHIPPED = Path(__file__).parents[1] / "shipped" / "base.distill"
+# Of its weights. With another base the stages give other outputs.
+DIGEST = "52e94e32bac77223345b9368e8fffbb16153fb0cf204a47fff1ef3e4232f661a"
+_PARTS = ("encoder.", "decoder.")
+
+
+def has_base(params: Params) -> bool:
+    """Whether a training starts from a base: unless a file is named, where the shipped one fits the parameters."""
+    chosen = params.vqvae.base
+    if chosen != BASE_AUTO:
+        return bool(chosen != BASE_NONE)
+    return params.run.preset != "reference" and not _misfit(params, _shipped())
+
+
+def base_file(params: Params, folder: Path) -> Path | None:
+    """The model file that a training starts from; None: it starts from nothing.
+
+    A relative path starts at `folder`, or at the nearest folder above it that has the file.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, foreign or of another version.
+        UsageError: it is for other spectrograms or code vectors.
+    """
+    if not has_base(params):
+        return None
+    chosen = params.vqvae.base
+    if chosen == BASE_AUTO:
+        return SHIPPED
+    places = [place / chosen for place in (folder.resolve(), *folder.resolve().parents)]
+    path = next((place for place in places if place.is_file()), places[0])
+    try:
+        misfit = _misfit(params, read_manifest(path))
+    except ArtifactError as error:
+        raise ArtifactError(f"vqvae.base: {error}") from error
+    if misfit:
+        raise UsageError(f"vqvae.base: {path} is for {misfit}: name another model, or none")
+    return path
+
+
+def base_digest(params: Params, folder: Path) -> str | None:
+    """The digest of the weights in `base_file`, as the file says; None: there is no base.
+
+    Raises:
+        ArtifactError: as `base_file`.
+        UsageError: as `base_file`.
+    """
+    path = base_file(params, folder)
+    return None if path is None else read_manifest(path).tensor_digest
+
+
+def base_weights(params: Params, folder: Path, digest: str | None) -> "dict[str, torch.Tensor] | None":
+    """The state of encoder and decoder in `base_file`, which must have this digest; None where that is None.
+
+    Raises:
+        ArtifactError: as `base_file`.
+        UsageError: as `base_file`.
+        DataError: the file has other weights.
+    """
+    path = base_file(params, folder) if digest else None
+    if path is None:
+        return None
+    model = read_model(path)
+    if path == SHIPPED and model.digest != DIGEST:
+        raise ArtifactError(f"{path} is not the base that came with this version: install distill again")
+    if model.digest != digest:
+        raise DataError(f"vqvae.base: {path} has changed: run the stage configure again")
+    return {name: tensor for name, tensor in model.vqvae_state.items() if name.startswith(_PARTS)}
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Manifest:
+    return read_manifest(SHIPPED)
+
+
+def _misfit(params: Params, base: Manifest) -> str:
+    """What a base is for that the parameters are not; empty where it fits."""
+    mine, its = params.spectrogram.model_dump(), base.spectrogram_config.model_dump()
+    other = [f"spectrogram.{name} {its[name]}, not {value}" for name, value in mine.items() if its[name] != value]
+    vector = overrides(params.vqvae).get("codebook_dim", VQVAEConfig().codebook_dim)
+    if base.vqvae_config.codebook_dim != vector:
+        other.append(f"vqvae.codebook_dim {base.vqvae_config.codebook_dim}, not {vector}")
+    return ", ".join(other)
