@@ -12,6 +12,7 @@ from distill.adaptive import (
     TUNED_PRIOR_STEP_CODES,
     TUNED_PRIOR_STEPS,
     TUNED_VQVAE_STEPS,
+    TUNED_VQVAE_STEPS_FROM_BASE,
     batch_size,
     tuned_prior,
     tuned_vqvae,
@@ -68,27 +69,30 @@ def test_the_tuned_preset_is_valid_for_any_dataset(files: int, chunks: int) -> N
     PriorConfig.model_validate({**prior.model_dump(), **changed})
 
 
-@given(st.integers(1, 500), st.integers(1, 64))
-def test_the_tuned_plan_counts_steps_whatever_the_batch(chunks: int, batch: int) -> None:
-    base = get_adaptive_vqvae_config(100)
+@pytest.mark.parametrize(("base", "steps"), [(False, 1000), (True, 300)])
+@given(chunks=st.integers(1, 500), batch=st.integers(1, 64))
+def test_the_tuned_plan_counts_steps_whatever_the_batch(base: bool, steps: int, chunks: int, batch: int) -> None:
+    table = get_adaptive_vqvae_config(100)
     given_values = {"batch_size": batch}
-    values = tuned_vqvae(base, file_count=100, train_chunks=chunks, chunk_vectors=48, given=given_values)
+    values = tuned_vqvae(table, file_count=100, train_chunks=chunks, chunk_vectors=48, given=given_values, base=base)
     in_pass = math.ceil(chunks * values["augmentation_expansion"] / batch)
     in_epoch = EpochSteps(in_pass, values["steps_per_epoch"]).in_epoch
-    assert abs(values["epochs"] * in_epoch - 1000) <= in_epoch / 2
+    assert abs(values["epochs"] * in_epoch - steps) <= in_epoch / 2
 
 
 SECONDS = st.sampled_from([0.3, 1.0, 5.0, 60.0, 600.0, 3600.0])
 COLUMN_SECONDS, COLUMN_CODES, CONTEXT_COLUMNS = 16 * 512 / 48_000, 24, 85
 
 
-def tuned(files: int, seconds: float, **given_values: Any) -> tuple[VQVAEConfig, PriorConfig, int, int]:
+def tuned(
+    files: int, seconds: float, *, base: bool = True, **given_values: Any
+) -> tuple[VQVAEConfig, PriorConfig, int, int]:
     """The settings of both trainings for so many sounds of a duration, and the steps of a pass of each."""
     sounds = max(1, round(files * (1 - validation_fraction(files))))
     chunks, columns = sounds * math.ceil(seconds), math.ceil(seconds / COLUMN_SECONDS)
-    base = get_adaptive_vqvae_config(files)
-    values = tuned_vqvae(base, file_count=files, train_chunks=chunks, chunk_vectors=48, given=given_values)
-    vqvae = VQVAEConfig.model_validate({**base.model_dump(), **values, **given_values})
+    table = get_adaptive_vqvae_config(files)
+    values = tuned_vqvae(table, file_count=files, train_chunks=chunks, chunk_vectors=48, given=given_values, base=base)
+    vqvae = VQVAEConfig.model_validate({**table.model_dump(), **values, **given_values})
     windows = 5 * sounds * math.ceil(columns / CONTEXT_COLUMNS)
     prior_base = get_adaptive_prior_config(files)
     codes = 5 * sounds * columns * COLUMN_CODES / windows
@@ -101,10 +105,13 @@ def tuned(files: int, seconds: float, **given_values: Any) -> tuple[VQVAEConfig,
     return vqvae, prior, *passes
 
 
-@given(st.integers(1, 2000), SECONDS)
-def test_the_steps_that_are_planned_are_done_with_twenty_evaluations(files: int, seconds: float) -> None:
-    vqvae, prior, *passes = tuned(files, seconds)
-    plans = (TUNED_VQVAE_STEPS, TUNED_PRIOR_STEPS)
+@pytest.mark.parametrize(("base", "plan"), [(False, TUNED_VQVAE_STEPS), (True, TUNED_VQVAE_STEPS_FROM_BASE)])
+@given(files=st.integers(1, 2000), seconds=SECONDS)
+def test_the_steps_that_are_planned_are_done_with_twenty_evaluations(
+    base: bool, plan: tuple[int, int, int], files: int, seconds: float
+) -> None:
+    vqvae, prior, *passes = tuned(files, seconds, base=base)
+    plans = (plan, TUNED_PRIOR_STEPS)
     for config, in_pass, (a_file, least, most) in zip((vqvae, prior), passes, plans, strict=True):
         planned = min(most, max(least, a_file * files))
         in_epoch = EpochSteps(in_pass, config.steps_per_epoch).in_epoch
@@ -114,7 +121,7 @@ def test_the_steps_that_are_planned_are_done_with_twenty_evaluations(files: int,
 
 @pytest.mark.parametrize("files", [5, 20, 100, 500])
 def test_an_epoch_of_sounds_of_a_second_shows_every_one_of_them_as_often_as_the_table_says(files: int) -> None:
-    vqvae, prior, *_ = tuned(files, 1.0)
+    vqvae, prior, *_ = tuned(files, 1.0, base=False)
     table = get_adaptive_vqvae_config(files)
     assert (vqvae.steps_per_epoch, prior.steps_per_epoch) == (0, 0)
     assert vqvae.augmentation_expansion == table.augmentation_expansion
@@ -139,7 +146,7 @@ def test_what_the_user_sets_of_an_epoch_is_kept_to() -> None:
     vqvae, prior, *_ = tuned(5, 600.0, steps_per_epoch=7, batch_size=3)
     assert {vqvae.batch_size, prior.batch_size} == {3}
     assert {vqvae.steps_per_epoch, prior.steps_per_epoch} == {7}
-    assert vqvae.epochs == round(225 / 7)
+    assert vqvae.epochs == round(100 / 7)
     assert prior.epochs == round(720 / 7)
     given_values = {"augmentation_expansion": 4}
     values = tuned_vqvae(
