@@ -153,7 +153,7 @@ def test_what_the_user_sets_of_an_epoch_is_kept_to() -> None:
         get_adaptive_vqvae_config(5), file_count=5, train_chunks=1800, chunk_vectors=48, given=given_values
     )
     assert values["augmentation_expansion"] == 4
-    assert values["steps_per_epoch"] == 11
+    assert values["steps_per_epoch"] == 5
 
 
 def test_one_file_makes_batches_of_one() -> None:
