@@ -75,6 +75,7 @@ def info(
         f"{metadata.train_files} to learn from, {metadata.validation_files} held out",
         "data digest": lineage.data_digest,
         "preset": metadata.preset,
+        "base": str(lineage.parameters.get("base", "none")),
         "VQ-VAE": f"epoch {metadata.best_epoch} of {metadata.epochs}, "
         f"training loss {_figure(metadata.best_train_loss)}, held-out loss {_figure(metadata.best_val_loss)}, "
         f"held-out distance {_figure(metadata.best_val_lsd_db, ' dB')}",

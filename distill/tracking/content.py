@@ -17,7 +17,7 @@ from distill.configs import PriorConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
 from distill.errors import DistillError
 from distill.files import digest_json
-from distill.params import Params, overrides
+from distill.params import BASE_AUTO, BASE_NONE, Params, overrides
 from distill.projects.git import code_state, source_state
 from distill.projects.project import project_of
 from distill.stages.pipeline import STAGES
@@ -112,6 +112,8 @@ def settings_of(params: Params) -> dict[str, str]:
     """The parameters that differ from the defaults, but for those of the machine and the names, as `section.key`."""
     default = Params()
     found: dict[str, Any] = {f"vqvae.{key}": value for key, value in overrides(params.vqvae).items()}
+    if params.vqvae.base != BASE_AUTO:
+        found["vqvae.base"] = params.vqvae.base
     found |= {f"prior.{key}": value for key, value in overrides(params.prior).items()}
     others = {"run": {"device", "precision", "threads"}, "data": {"path"}, "spectrogram": set(), "vocoder": set()}
     for name, left_out in others.items():
@@ -138,7 +140,7 @@ def parameters_of(workspace: Workspace) -> dict[str, str]:
         sections["vocoder"] = params.vocoder.model_dump(mode="json")
     model = read_manifest(workspace.model(params.model.name))
     # A prior that was trained for a given model has the VQ-VAE of that model, not of these parameters.
-    sections["vqvae"] = model.training_config
+    sections["vqvae"] = {**model.training_config, "base": model.lineage.parameters.get("base", BASE_NONE)}
     sections["environment"] = model.lineage.environment.model_dump(mode="json")
     return {
         f"{section}.{key}": value if isinstance(value, str) else json.dumps(value)
