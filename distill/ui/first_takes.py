@@ -126,13 +126,17 @@ class FirstTakes:
     def _greeting(self) -> list[Batch]:
         """A few sounds of the newest model, for those who have nothing else to hear yet."""
         model, root = newest_model(self.context.project) or (SHIPPED, None)
+        seconds = GREETING_SECONDS
         if root is not None:
-            made = Batch(model, self.context.generated / root.name, GREETING, longest(root))
+            # Of a run that was tidied up the model alone is left.
+            with suppress(DistillError):
+                seconds = longest(root)
+            made = Batch(model, self.context.generated / root.name, GREETING, seconds)
             if not made.missing:
                 return [made]
         # Nobody asked for these: they do not lie among the generated sounds.
         folder = self.context.project / ".distill" / "greeting" / model.stem
-        return [Batch(model, folder, GREETING, longest(root) if root else GREETING_SECONDS)]
+        return [Batch(model, folder, GREETING, seconds)]
 
     def _look(self) -> None:
         first = True
