@@ -1,6 +1,7 @@
 """A browser for the tests of the page: Debian's Chromium, driven by Playwright."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,8 @@ playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
 # More controls than a tab of the page has.
 MOST_TABS = 200
+# What a page complains of within so many s before another one takes its place, it was asking for when it was left.
+LEAVING_SECONDS = 1.0
 
 
 @contextmanager
@@ -35,8 +38,9 @@ class Watched:
         self.page = self.context.new_page()
         self.page.set_default_timeout(60_000)
         self.elsewhere: list[str] = []
-        self.errors: list[str] = []
+        self._complaints: list[tuple[float, str]] = []
         self.page.on("request", self._request)
+        self.page.on("framenavigated", lambda frame: frame == self.page.main_frame and self._left())
         self.page.on("pageerror", lambda error: self._error(str(error)))
         self.page.on("console", lambda message: message.type == "error" and self._error(message.text))
 
@@ -47,7 +51,16 @@ class Watched:
     def _error(self, text: str) -> None:
         # A page that is left breaks off what it was asking for.
         if not any(words in text for words in ("AbortError", "errored out")):
-            self.errors.append(text)
+            self._complaints.append((time.monotonic(), text))
+
+    def _left(self) -> None:
+        kept = time.monotonic() - LEAVING_SECONDS
+        self._complaints = [(at, text) for at, text in self._complaints if at < kept]
+
+    @property
+    def errors(self) -> list[str]:
+        """What the log complains of, and errors of scripts."""
+        return [text for _, text in self._complaints]
 
     def open(self, tab: str = "Data", query: str = "") -> "playwright.Page":
         """The page with a tab in front, as by the address that the command prints."""
