@@ -196,10 +196,10 @@ def tuned_vqvae(
     """
     tuned = TUNED_VQVAE | (TUNED_FROM_BASE if base else {})
     values = {**config.model_dump(), **tuned, **given}
-    plans = (
-        (SKETCH_VQVAE_STEPS_FROM_BASE, TUNED_VQVAE_STEPS_FROM_BASE) if base else (SKETCH_VQVAE_STEPS, TUNED_VQVAE_STEPS)
+    tuned_steps, sketch_steps = (
+        (TUNED_VQVAE_STEPS_FROM_BASE, SKETCH_VQVAE_STEPS_FROM_BASE) if base else (TUNED_VQVAE_STEPS, SKETCH_VQVAE_STEPS)
     )
-    steps = _steps(file_count, plans[0] if sketch else plans[1])
+    steps = _steps(file_count, sketch_steps if sketch else tuned_steps)
     once = train_chunks / values["batch_size"]
     expansion = max(1, min(values["augmentation_expansion"], int(longest_epoch(steps) / once)))
     expansion = given.get("augmentation_expansion", expansion)

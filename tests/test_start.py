@@ -241,7 +241,7 @@ def test_without_sounds_a_model_is_heard(tmp_path: Path) -> None:
     from distill.ui.start_view import takes
 
     first_takes, standing = FirstTakes(Context(tmp_path)), standing_of(tmp_path)
-    wait(lambda: len(first_takes.of(standing)[0].paths) == GREETING, LONG)
+    assert len(first_takes.of(standing)[0].paths) == GREETING
     assert "Meanwhile: new sounds of a model that comes with distill." in takes(
         Context(tmp_path), standing, first_takes
     )

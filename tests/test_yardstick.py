@@ -65,7 +65,7 @@ def test_what_changes_where_columns_meet_is_an_excess() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0])
-def test_anmp3_lies_where_the_sound_does(seconds: float) -> None:
+def test_an_mp3_lies_where_the_sound_does(seconds: float) -> None:
     samples = np.pad(chord(440.0)[: round(seconds * RATE)], (2000, 0))
     made = mp3(SpectrogramConfig())(samples)
     assert made.shape == samples.shape

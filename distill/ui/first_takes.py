@@ -25,8 +25,8 @@ from distill.stages.workspace import Workspace
 from distill.ui.context import Context
 
 FIRST, WALL, GREETING = 6, 16, 6
-# For a page without a model: what `dvc repro` trains on the bundled sounds of the repository.
-SHIPPED = Path(__file__).parents[1] / "shipped" / "greeting.distill"
+# For a page without a model: sounds of the one that `dvc repro` trains on the bundled sounds of the repository.
+SHIPPED = Path(__file__).parents[1] / "shipped" / "greeting"
 LOCK = ".making.lock"
 # Sounds of training sounds that are longer are cut off here.
 MOST_SECONDS = 10.0
@@ -125,8 +125,10 @@ class FirstTakes:
 
     def _greeting(self) -> list[Batch]:
         """A few sounds of the newest model, for those who have nothing else to hear yet."""
-        model, root = newest_model(self.context.project) or (SHIPPED, None)
-        seconds = GREETING_SECONDS
+        found = newest_model(self.context.project)
+        if found is None:
+            return [Batch(SHIPPED / f"bundled{EXTENSION}", SHIPPED, GREETING, GREETING_SECONDS)]
+        (model, root), seconds = found, GREETING_SECONDS
         if root is not None:
             # Of a run that was tidied up the model alone is left.
             with suppress(DistillError):

@@ -127,7 +127,7 @@ def _wall(context: Context, batch: Batch, title: str) -> str:
 
 def _title(standing: Standing, batch: Batch) -> str:
     if standing.root is None:
-        whose = "a model that comes with distill" if batch.model == SHIPPED else escape(batch.model.stem)
+        whose = "a model that comes with distill" if batch.folder == SHIPPED else escape(batch.model.stem)
         return f"Meanwhile: new sounds of {whose}."
     if batch.share is None:
         return f"{batch.count} new sounds of {escape(batch.model.stem)}."
