@@ -100,9 +100,17 @@ def free_port() -> int:
 
 @contextmanager
 def served(
-    project: Path, *arguments: str, token: str | None = None, command: str = "ui", port: int | None = None
+    project: Path,
+    *arguments: str,
+    token: str | None = None,
+    command: str = "ui",
+    port: int | None = None,
+    loaded: bool = True,
 ) -> Iterator[Served]:
-    """A page in a process of its own, on a free port or on this; trainings that it started are for the test to end."""
+    """A page in a process of its own, on a free port or on this; trainings that it started are for the test to end.
+
+    It is given once it is `loaded`, or else while it is opening.
+    """
     port = port or free_port()
     called = [sys.executable, "-m", "distill", command, "--port", str(port), "--project", str(project), *arguments]
     environment = {**os.environ, **({} if token is None else {"DISTILL_TOKEN": token})}
@@ -112,7 +120,10 @@ def served(
         address = process.stdout.readline().strip()
         url = f"http://127.0.0.1:{port}"
         assert address.startswith(f"{url}/?token=")
-        yield Served(url, process, address.rpartition("=")[2])
+        server = Served(url, process, address.rpartition("=")[2])
+        if loaded:
+            server.get("/api/ready")
+        yield server
     finally:
         process.terminate()
         process.wait(30)

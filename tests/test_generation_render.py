@@ -13,7 +13,8 @@ from distill.codec.codec import Codec, Grid, Samples
 from distill.errors import ArtifactError, UsageError
 from distill.generation import render
 from distill.generation.choice import SamplingConfig
-from distill.generation.render import Generator, generate, peak_gain, sample_grids, waveform_blocks
+from distill.generation.limits import peak_gain
+from distill.generation.render import Generator, generate, sample_grids, waveform_blocks
 from model_example import codec, manifest, prior, vqvae, write_example
 
 

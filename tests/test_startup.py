@@ -1,4 +1,4 @@
-"""Commands that use a model load what they use, and not what trains one."""
+"""Commands load what they use: those that use a model not what trains one, the page at first not what takes long."""
 
 import subprocess
 import sys
@@ -41,3 +41,9 @@ def test_a_model_is_used_without_what_trains_one(tmp_path: Path) -> None:
     )
     assert not done.returncode, done.stderr
     assert (tmp_path / "b.wav").stat().st_size
+
+
+def test_the_opening_of_the_page_loads_nothing_that_takes_long() -> None:
+    found = "import distill.ui.server, sys; print(*sorted({'gradio', 'torch', 'matplotlib', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == []

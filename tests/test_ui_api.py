@@ -1,5 +1,7 @@
 """The page's JSON API: plain HTTP calls to a real server with a real training."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -154,6 +156,20 @@ def test_what_is_asked_wrongly_gets_one_line(page: Served) -> None:
         code, said = page.refused(path, None if path != "/api/config" else [])
         assert code in (400, 404)
         assert "Traceback" not in said
+
+
+def test_a_page_that_cannot_be_loaded_ends_its_server_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "gradio.py").write_text("raise RuntimeError('half installed')\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "distill", "ui", "--port", str(free_port()), "--project", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode != 0
+    assert "half installed" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_without_gradio_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

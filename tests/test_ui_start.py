@@ -71,6 +71,23 @@ def test_from_sounds_to_new_ones_in_three_acts_by_keyboard_alone(project: Path, 
         assert (watched.elsewhere, watched.errors) == ([], [])
 
 
+def test_there_is_something_to_hear_before_the_page_is_loaded(project: Path, chromium: Any) -> None:
+    with served(project, command="start", loaded=False) as server:
+        watched = Watched(chromium, server)
+        page = watched.page
+        page.goto(f"{server.url}/?token={server.token}")
+        page.get_by_text("The page is opening").wait_for()
+        wait(lambda: page.locator("distill-start .d-card").count() == 6)
+        assert page.get_by_role("tab").count() == 0
+        assert page.locator(".d-acts").first.is_hidden()
+        play = page.locator("distill-start .d-play").nth(1)
+        play.click()
+        wait(lambda: "d-on" in (play.get_attribute("class") or ""))
+        page.get_by_role("tab", name="Library").wait_for()
+        page.get_by_text("Drop a few sounds of your own").wait_for()
+        assert (watched.elsewhere, watched.errors) == ([], [])
+
+
 def test_sounds_that_are_dropped_are_there_after_a_reload(project: Path, chromium: Any, tmp_path: Path) -> None:
     make_sounds(tmp_path / "kit", 5)
     with served(project) as server:

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -39,12 +40,9 @@ def serve_page(project: Path, *, host: str, port: int, on_up: Callable[[str], No
 
     if host == HOST:
         require_free(port)
-    try:
-        from distill.ui.server import serve
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "gradio":
-            raise
-        raise UsageError("the page needs Gradio: pip install 'distill[ui]'") from error
+    if find_spec("gradio") is None:
+        raise UsageError("the page needs Gradio: pip install 'distill[ui]'")
+    from distill.ui.server import serve
 
     def show(address: str) -> None:
         print_result([address], {}, as_json=False)

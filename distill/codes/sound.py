@@ -16,7 +16,7 @@ from distill.codes.model import CodesModel
 from distill.codes.vectors import codebooks, relative_distance, sum_of_vectors
 from distill.configs import STRIDE
 from distill.errors import DataError
-from distill.generation.render import LOUDEST_DB, PEAK_DB
+from distill.generation.limits import LOUDEST_DB, PEAK_DB
 from distill.models.grid import columns_of
 
 MAX_GAIN_DB = 40.0

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from distill.errors import DataError
 
 Item = TypeVar("Item")
@@ -109,6 +107,8 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
     if workers <= 1:
         yield from map(function, items)
         return
+    import torch
+
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
@@ -126,6 +126,8 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
 @contextmanager
 def single_threaded_torch() -> Iterator[None]:
     """Let torch use one thread for each call, so that results depend on no number of workers."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

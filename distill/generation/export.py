@@ -20,7 +20,7 @@ from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import StorageError, UsageError
 from distill.files import replacing
 from distill.generation.finish import Finish, Frames, as_made, finished
-from distill.generation.render import LOUDEST_DB, peak_gain
+from distill.generation.limits import LOUDEST_DB, peak_gain
 
 SAMPLE_RATES = (44_100, 48_000, 96_000)
 BITS = ("16", "24", "32f")

@@ -13,7 +13,8 @@ from distill.errors import DataError, UsageError
 from distill.generation.choice import SamplingConfig
 from distill.generation.drawing import window_columns
 from distill.generation.inpainting import Region, inpaint
-from distill.generation.render import LOUDEST_DB, GeneratedSound, Generator, audible, check_request
+from distill.generation.limits import LOUDEST_DB, check_request
+from distill.generation.render import GeneratedSound, Generator, audible
 from distill.generation.sampling import MOST_PASSED_OVER, further_seed, sample_codes
 
 # So many columns of what is given, on each side, hold the phases of what is new.

@@ -12,9 +12,9 @@ from distill.artifact.model_file import ModelFile, read_model
 from distill.codec.codec import Codec, Grid, Samples
 from distill.codec.load import build_networks, codec_of
 from distill.configs import STRIDE
-from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, UsageError
 from distill.generation.choice import SamplingConfig
+from distill.generation.limits import check_request, peak_gain
 from distill.generation.sampling import sample_codes
 from distill.models.edges import ColumnLevels, column_levels
 from distill.models.grid import CONTEXT_COLUMNS
@@ -22,19 +22,10 @@ from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
 from distill.training.runtime import device_present
 
-PEAK_DB = -1.0
-# What may not be scaled further, or moves in lossy coding, stays below this.
-LOUDEST_DB = -0.1
-# Three of 192 new tabla strokes had peaks 30 to 35 dB below full scale, and were strokes like the others. What is much
-# softer is nearly silence, a few codes above the spectrogram's floor.
-MAX_GAIN_DB = 24.0
 # Nothing is heard of what has not begun within so many seconds, or stays below this mel power.
 HEARD_SECONDS, AUDIBLE_DB = 2.0, 0.0
 # A sound that is cut off while it is loud would end with a click.
 FADE_SECONDS = 0.01
-MAX_SECONDS = 3600.0
-MAX_COUNT = 10_000
-MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -121,20 +112,6 @@ def generate(
         samples *= np.float32(peak_gain(float(np.max(np.abs(samples)))))
         sounds.append(GeneratedSound(samples, generator.codec.spectrogram.sample_rate, grid, each))
     return sounds
-
-
-def check_request(*, count: int, seconds: float, seed: int) -> None:
-    """Make sure that so many sounds of such a duration, with seeds from `seed` on, can be asked for.
-
-    Raises:
-        UsageError: a number is out of its range.
-    """
-    if not 1 <= count <= MAX_COUNT:
-        raise UsageError(f"the number of sounds must lie between 1 and {MAX_COUNT}, not {count}")
-    if not 0 < seconds <= MAX_SECONDS:
-        raise UsageError(f"the duration must be above 0 and at most {MAX_SECONDS:g} s, not {seconds:g}")
-    if not 0 <= seed <= MAX_SEED - count:
-        raise UsageError(f"the seed must lie between 0 and {MAX_SEED - count}, not {seed}")
 
 
 def _present(device: str) -> str:
@@ -224,13 +201,6 @@ def _faded(block: Samples, left: int, fade: int) -> Samples:
     share = np.arange(left, left - len(block), -1, dtype=np.float32) / np.float32(fade + 1)
     faded: Samples = block * np.square(np.sin(np.minimum(share, 1) * np.float32(np.pi / 2)))
     return faded
-
-
-def peak_gain(peak: float) -> float:
-    """The gain of a new sound with this peak: to -1 dB, but 24 dB at most, and none for silence."""
-    if peak < SILENCE_PEAK:
-        return 1.0
-    return min(10 ** (PEAK_DB / 20) / peak, 10 ** (MAX_GAIN_DB / 20))
 
 
 def _require_finite(model: ModelFile, path: Path) -> None:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from distill.errors import UsageError
 from distill.generation import TOP_P
 from distill.generation.choice import SamplingConfig
-from distill.generation.render import check_request
+from distill.generation.limits import check_request
 
 Action = Literal["generate", "continue", "fill"]
 

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from distill.errors import ArtifactError, UsageError
@@ -13,8 +12,6 @@ from distill.files import read_json, write_json
 from distill.generation.export import ExportSettings
 from distill.generation.request import Request
 from distill.instructions import Arithmetic, in_force
-from distill.models.kernels import MOST_ROWS
-from distill.training.runtime import Runtime, environment
 from distill.validation import explain
 
 SCHEMA = 1
@@ -84,6 +81,11 @@ class Environment(_Part):
     @classmethod
     def here(cls, device: str) -> "Environment":
         """That of this process."""
+        import torch
+
+        from distill.models.kernels import MOST_ROWS
+        from distill.training.runtime import Runtime, environment
+
         runtime = Runtime(
             device=device, precision=PRECISION, threads=torch.get_num_threads(), seed=0, arithmetic=in_force()
         )

@@ -19,11 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from distill.audio.loudness import loudest_lufs
 from distill.audio.sound import EXTENSIONS, SoundError, downmix, read_sound
+from distill.audio.waveform import waveform_path
 from distill.errors import ArtifactError, DistillError, StorageError, UsageError
 from distill.files import read_json, replacing, storage_errors, write_json
 from distill.generation.sidecar import Sidecar, read_sidecar, sidecar_of
 from distill.locks import acquired
-from distill.pictures import waveform_path
 
 FOLDER, NOTES, SCHEMA = "generated", "takes.json", 1
 MOST_NAME = 80

@@ -12,14 +12,10 @@ from distill.configs import PriorConfig
 from distill.errors import DistillError
 from distill.live.folder import RunFolder
 from distill.live.status import read_status
-from distill.runs.effort import FIRST_SHARE
-from distill.stages.train_prior import prior_file
 from distill.stages.workspace import Workspace, read_config, section
-from distill.training.checkpoint import Checkpoints
-from distill.training.loop import Trained
 from distill.training.position import Position, checkpoint_files, read_position
-from distill.training.prior import STAGE
 
+STAGE = "train_prior"
 # The next one is made when the prior is better, and has seen so much more of its training.
 EVERY_SHARE = 0.2
 _PERCENT = re.compile(r"-early-(\d+)")
@@ -65,6 +61,8 @@ def renewed_models(root: Path) -> list[EarlyModel]:
 
 def _better(workspace: Workspace, known: list[EarlyModel]) -> tuple[Position, float] | None:
     """The newest checkpoint of a prior that is worth to be heard after those that are known, and its share."""
+    from distill.runs.effort import FIRST_SHARE
+
     folder, _ = RunFolder(workspace.root, STAGE).noted()
     files = checkpoint_files(folder)
     steps = (read_status(workspace.root, STAGE) or {}).get("total")
@@ -80,6 +78,10 @@ def _better(workspace: Workspace, known: list[EarlyModel]) -> tuple[Position, fl
 
 def _so_far(workspace: Workspace, model: ModelFile, position: Position) -> PriorFile:
     """The best prior of a training that goes on."""
+    from distill.stages.train_prior import prior_file
+    from distill.training.checkpoint import Checkpoints
+    from distill.training.loop import Trained
+
     assert position.best_loss is not None
     config = section(read_config(workspace, STAGE), "prior", PriorConfig)
     folder, _ = RunFolder(workspace.root, STAGE).noted()

@@ -1,23 +1,56 @@
-"""The page: its tabs in their order."""
+"""The page: its tabs in their order, with what Gradio is told to do otherwise."""
 
-from html import escape
+import os
 from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
 
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.desks import OWN_NAME, Desks
+from distill.ui.document import ASSETS, TITLE, header, scripts, styles, with_first_scripts
 from distill.ui.failures import told
 from distill.ui.studio import Studio
 from distill.ui.tabs import codes, data, generate, library, monitor, start, takes, train
+from distill.ui.theme import theme
 from distill.ui.training_choice import sounds_choice
 
-TITLE = "distill"
 # How often what was uploaded and shown is looked through, and how old it may become, in s.
 CACHE_SECONDS = (3600, 24 * 3600)
+# The largest file that is taken; longer recordings are named as a folder.
+MOST_UPLOAD = "512mb"
+# Between two looks for what is asked, and for what progress there is to tell.
+IDLE_SECONDS = 0.02, 0.1
 # Until then nothing can be touched (`assets/first/inert.js`): what is brought back would take its place.
 READY = "() => { document.documentElement.inert = false; }"
+
+
+def page(context: Context) -> FastAPI:
+    """The page as an application, which keeps what is uploaded in the context's folder."""
+    # Gradio keeps what is uploaded and what it shows below this folder, and serves nothing else.
+    os.environ["GRADIO_TEMP_DIR"] = str(context.uploads)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    with_first_scripts()
+    blocks = build_app(context)
+    app: FastAPI = gr.mount_gradio_app(
+        FastAPI(openapi_url=None),
+        blocks,
+        path="/",
+        theme=theme(),
+        head=styles() + scripts(),
+        show_error=False,
+        ssr_mode=False,
+        max_file_size=MOST_UPLOAD,
+        footer_links=[],
+        enable_monitoring=False,
+        favicon_path=str(ASSETS / "icon.svg"),
+    )
+    # Left as they are, they look for work a thousand times a second, at the cost of whatever trains beside it.
+    blocks._queue.sleep_when_free, blocks._queue.progress_update_sleep_when_free = IDLE_SECONDS
+    # Only then it refuses files that were not uploaded; mounted, it would never know by itself.
+    blocks.has_launched = True
+    return app
 
 
 def build_app(context: Context) -> gr.Blocks:
@@ -28,10 +61,7 @@ def build_app(context: Context) -> gr.Blocks:
         return desks.taken(name, fresh), returned + 1
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=CACHE_SECONDS) as blocks:
-        gr.HTML(
-            f'<header class="d-top"><h1>{TITLE}</h1><p>{escape(context.project.name)}</p></header>',
-            apply_default_css=False,
-        )
+        gr.HTML(header(context.project.name), apply_default_css=False)
         tabs = gr.Tabs(elem_id="tabs")
         studio, sounds = Studio.of(context, tabs), sounds_choice()
         desks = Desks(context, studio.models.load)

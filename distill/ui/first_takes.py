@@ -9,10 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from distill.artifact.model_file import EXTENSION
-from distill.dataset.store import PreparedDataset
 from distill.errors import DistillError
 from distill.files import storage_errors
-from distill.generation.production import Destination, produce
 from distill.generation.request import Request
 from distill.generation.sidecar import sidecar_of
 from distill.library.catalogue import catalogue
@@ -175,6 +173,8 @@ class FirstTakes:
             self._lock.release()
 
     def _produce(self, batch: Batch) -> None:
+        from distill.generation.production import Destination, produce
+
         first, last = batch.missing[0], batch.missing[-1]
         # What lies between them is made again as it is.
         destination = Destination(batch.folder, force=True)
@@ -208,6 +208,8 @@ def newest_model(project: Path) -> tuple[Path, Path | None] | None:
 @lru_cache(maxsize=64)
 def longest(root: Path) -> float:
     """How long a new sound may become, in s: as long as the longest that the run learned from, within limits."""
+    from distill.dataset.store import PreparedDataset
+
     files = PreparedDataset(Workspace(root).prepared).manifest
     seconds = float(files["seconds"][files["usable"]].max())
     return min(MOST_SECONDS, max(LEAST_SECONDS, seconds))

@@ -11,6 +11,7 @@ import torch
 from distill.artifact.model_file import read_manifest
 from distill.audio.mel import MelTransform
 from distill.audio.sound import EXTENSIONS, read_sound, to_mono
+from distill.audio.waveform import waveform_path
 from distill.codec.codec import Grid
 from distill.codes.grid import Source
 from distill.codes.history import History
@@ -21,7 +22,7 @@ from distill.errors import UsageError
 from distill.files import storage_errors, write_bytes
 from distill.generation.production import Written
 from distill.generation.request import Request
-from distill.pictures import spectrogram_image, top_level_db, waveform_path
+from distill.pictures import spectrogram_image, top_level_db
 from distill.ui.cards import filled
 from distill.ui.context import Context
 from distill.ui.desk import Desk, stem_of

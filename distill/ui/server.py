@@ -1,10 +1,10 @@
 """Serving the page: the application, its assets and its API on one address."""
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -12,29 +12,24 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from distill.errors import StorageError
+from distill.runs.standing import standing_of
 from distill.servers.guard import Guard
 from distill.servers.secret import checked, remembered
 from distill.ui.api import add_api
-from distill.ui.app import build_app
 from distill.ui.context import Context, context_of
-from distill.ui.document import with_first_script
+from distill.ui.document import ADDRESS, ASSETS, TITLE, opening_document
 from distill.ui.kept import kept
 from distill.ui.media import add_media
+from distill.ui.opening import Opening
 from distill.ui.start_api import add_start
 from distill.ui.takes_api import add_takes
-from distill.ui.theme import theme
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 # What the page may be called in an address where only this machine reaches it.
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 TOKEN = "DISTILL_TOKEN"
 TOKEN_FILE = Path(".distill") / "page" / "token"
-ASSETS = Path(__file__).parent / "assets"
-# The largest file that is taken; longer recordings are named as a folder.
-MOST_UPLOAD = "512mb"
 GRACE_SECONDS = 1
-# Between two looks for what is asked, and for what progress there is to tell.
-IDLE_SECONDS = 0.02, 0.1
 
 
 def serve(project: Path, *, host: str, port: int, on_up: Callable[[str], None] = lambda _: None) -> None:
@@ -48,7 +43,8 @@ def serve(project: Path, *, host: str, port: int, on_up: Callable[[str], None] =
     token = token_of(context.project)
     os.chdir(context.project)
     with kept(context):
-        _serve(application(context, token, port), host, port, token, on_up)
+        opening = Opening(lambda: _page(context), lambda: _opened(context))
+        _serve(application(context, opening, token, port), opening, host, port, token, on_up)
 
 
 def token_of(project: Path) -> str:
@@ -63,7 +59,18 @@ def token_of(project: Path) -> str:
     return remembered(project / TOKEN_FILE) if given is None else checked(given, TOKEN)
 
 
-def _serve(app: ASGIApp, host: str, port: int, token: str, on_up: Callable[[str], None]) -> None:
+def _page(context: Context) -> FastAPI:
+    # Importing Gradio and torch takes most of the time.
+    from distill.ui.app import page
+
+    return page(context)
+
+
+def _opened(context: Context) -> str:
+    return opening_document(context.project.name, standing_of(context.project).kind)
+
+
+def _serve(app: ASGIApp, opening: Opening, host: str, port: int, token: str, on_up: Callable[[str], None]) -> None:
     config = uvicorn.Config(
         app,
         host=host,
@@ -73,58 +80,52 @@ def _serve(app: ASGIApp, host: str, port: int, token: str, on_up: Callable[[str]
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config)
+    server.opening = opening
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     server.on_up = lambda: on_up(f"{address}?token={token}")
     try:
         server.run()
     except SystemExit as error:
         raise StorageError(f"the page cannot listen on {host}, port {port}") from error
+    if opening.failure is not None:
+        raise opening.failure
 
 
-def application(context: Context, token: str, port: int) -> ASGIApp:
+def application(context: Context, opening: Opening, token: str, port: int) -> ASGIApp:
     """The page with everything beside it, behind the guard; to be made within `kept`."""
-    # Gradio keeps what is uploaded and what it shows below this folder, and serves nothing else.
-    os.environ["GRADIO_TEMP_DIR"] = str(context.uploads)
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    app = FastAPI(title="distill", openapi_url=None)
-    app.mount("/page-assets", StaticFiles(directory=ASSETS), name="page-assets")
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with opening.loading():
+            yield
+
+    app = FastAPI(title=TITLE, openapi_url=None, lifespan=lifespan)
+    app.mount(ADDRESS, StaticFiles(directory=ASSETS), name="page-assets")
+
+    @app.get("/api/ready")
+    async def ready() -> dict[str, bool]:
+        await opening.ready()
+        return {"ready": True}
+
     add_api(app, context)
     add_start(app, context)
     add_takes(app, context)
     add_media(app, context)
-    styles = [path.name for path in sorted(ASSETS.glob("*.css"))]
-    scripts = [path.name for path in sorted(ASSETS.glob("*.js"))]
-    head = "".join(f'<link rel="stylesheet" href="/page-assets/{name}">' for name in styles)
-    head += "".join(f'<script type="module" src="/page-assets/{name}"></script>' for name in scripts)
-    with_first_script()
-    blocks = build_app(context)
-    page = gr.mount_gradio_app(
-        app,
-        blocks,
-        path="/",
-        theme=theme(),
-        head=head,
-        show_error=False,
-        ssr_mode=False,
-        max_file_size=MOST_UPLOAD,
-        footer_links=[],
-        enable_monitoring=False,
-        favicon_path=str(ASSETS / "icon.svg"),
-    )
-    # Left as they are, they look for work a thousand times a second, at the cost of whatever trains beside them.
-    blocks._queue.sleep_when_free, blocks._queue.progress_update_sleep_when_free = IDLE_SECONDS
-    # Only then it refuses files that were not uploaded; mounted, it would never know by itself.
-    blocks.has_launched = True
-    guarded = Guard(page, token, port)
+    app.mount("/", opening)
+    guarded = Guard(app, token, port)
     return TrustedHostMiddleware(guarded, LOCAL_NAMES, www_redirect=False) if context.local else guarded
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it answers."""
+    """A server that says when it answers, and ends where the page cannot be loaded."""
 
+    opening: Opening
     on_up: Callable[[], None] = staticmethod(lambda: None)
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         await super().startup(sockets)  # type: ignore[arg-type]
         if self.started:
             self.on_up()
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self.opening.failure is not None

@@ -16,11 +16,20 @@ const HINT = "Pale: seldom used, full: often, empty: never. Point at a code for 
 
 async function read(address) {
   const levels = [];
-  for (const line of (await (await fetch(address, { cache: "no-store" })).text()).trim().split("\n").slice(1)) {
+  for (const line of (await text(address)).trim().split("\n").slice(1)) {
     const [level, code, uses] = line.split(",").map(Number);
     (levels[level] ??= [])[code] = uses;
   }
   return levels;
+}
+
+/** What an address gives, asked for until it does: a file that is just being replaced is there a moment later. */
+async function text(address) {
+  for (;;) {
+    const answer = await fetch(address, { cache: "no-store" }).catch(() => null);
+    if (answer?.ok) return answer.text();
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
 }
 
 function strip(label, uses, tell) {

@@ -17,7 +17,8 @@ from distill.generation.export import BITS, FORMATS, SAMPLE_RATES, ExportSetting
 from distill.generation.request import Request
 from distill.library.takes import Takes
 from distill.models.labels import MOST_LEVELS, level_labels
-from distill.ui.cards import cards_component, nothing, picked, row_of
+from distill.ui.cards import nothing, row_of
+from distill.ui.clicks import cards_component, picked
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, told, told_while

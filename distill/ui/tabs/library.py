@@ -27,7 +27,8 @@ from distill.library.catalogue import (
 from distill.library.promotion import NotPromoted, promote
 from distill.library.registry import CHAMPION, is_file_reference, register
 from distill.ui.auditions import auditioned
-from distill.ui.cards import cards_component, nothing, picked, row_of
+from distill.ui.cards import nothing, row_of
+from distill.ui.clicks import cards_component, picked
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, told, told_while

@@ -19,7 +19,7 @@ from distill.runs.plans import BEST, SKETCH, plan_named
 from distill.runs.sounds import source_of
 from distill.runs.standing import begin_with, begun, standing_of
 from distill.runs.stopping import stop
-from distill.ui.cards import cards_component, picked
+from distill.ui.clicks import cards_component, picked
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, told

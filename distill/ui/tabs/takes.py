@@ -6,7 +6,7 @@ import gradio as gr
 
 from distill.errors import UsageError
 from distill.library.takes import Take, Takes
-from distill.ui.cards import picked
+from distill.ui.clicks import picked
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import told
