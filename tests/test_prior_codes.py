@@ -71,6 +71,24 @@ def test_the_file_holds_small_numbers_that_are_those_of_whole_segments(prepared:
             assert np.mean(stretch(position).grid == whole) > 0.99
 
 
+def test_sounds_begin_where_something_is_heard(tmp_path: Path) -> None:
+    for seed in range(6):
+        pause = np.zeros(10 * 512 * (seed % 3), np.float32)
+        save(tmp_path / "in" / f"{seed}.wav", np.concatenate([pause, noise(0.5, seed)]))
+    prepare(tmp_path / "in", tmp_path / "out", DataConfig(), SpectrogramConfig(), 0)
+    codes, dataset, model = make(tmp_path / "out", tmp_path / "codes"), PreparedDataset(tmp_path / "out"), network()
+    sounds = codes.train
+    late = [10 * (int(dataset.segments["file"].iloc[row]) % 3) for row in sounds.rows]
+    assert max(late) == 20
+    for position, (row, pause) in enumerate(zip(sounds.rows.tolist(), late, strict=True)):
+        skipped = int(sounds.silence[position])
+        assert abs(skipped - pause) <= 3
+        whole = encode_grid(model, torch.from_numpy(dataset.segment(row)[:, skipped:])[None])[0].numpy()
+        assert np.mean(codes.training(position).grid == whole) > 0.99
+        assert codes.training(position).at_start
+        assert not codes.training(position, 1).at_start
+
+
 def _interrupt_at(count: int) -> Tell:
     calls: list[int] = []
 

@@ -22,7 +22,7 @@ LOUDEST_DB = 1000.0
 # A column has four parts, in which a second attack shows; so many frames at its end tell how loud a sound ends with it.
 _PART_FRAMES, _END_FRAMES = STRIDE // 4, 2
 # What is softer is nearly silence, where nothing rises.
-_HEARD_DB = 0.0
+HEARD_DB = 0.0
 # Share of the known sounds that are unusual; new ones may be so much beyond the others. Of 96 sounds of a kit's model
 # without limits 18 began a second time, 10 where they may rise by 6 dB more than the kit's, and 6 where by 3 or 1 dB.
 UNUSUAL_SHARE, BEYOND_DB, RISE_BEYOND_DB = 0.1, 6.0, 3.0
@@ -71,7 +71,7 @@ class Course:
         """The course after some more parts. Up to its loudest part a sound rises once, which does not count."""
         loudest, softest, most = self.loudest, self.softest, self.rise
         for level in parts:
-            level = max(float(level), _HEARD_DB)
+            level = max(float(level), HEARD_DB)
             most = max(most, min(level, loudest) - softest)
             softest = level if level >= loudest else min(softest, level)
             loudest = max(loudest, level)

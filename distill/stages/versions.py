@@ -4,7 +4,7 @@ CODE_VERSIONS = {
     "prepare": 3,
     "configure": 8,
     "train_vqvae": 10,
-    "train_prior": 10,
+    "train_prior": 11,
     "check_memorization": 15,
     "train_vocoder": 7,
     "register": 2,

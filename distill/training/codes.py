@@ -1,7 +1,8 @@
 """The codes that a prior learns from: made once, in batches and pieces, and kept in one memory-mapped file.
 
 Every training sound is encoded as it is and in changed copies, and each of them from several first frames, so that the
-borders of the columns lie elsewhere (its cuts); every held-out sound is encoded as it is. What was made lies row after
+borders of the columns lie elsewhere (its cuts); every held-out sound is encoded as it is. The first cut begins where
+something is heard, so that a beginning always lies in the same place of its column. What was made lies row after
 row in `codes.npy`, `[columns, bands, levels]`, and `codes.json` says how much of it is sure to be on disk: whoever is
 interrupted goes on behind it.
 """
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from distill.audio.augment import augment
+from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.mapped import MappedRows
 from distill.dataset.split import TRAIN, VALIDATION
@@ -28,6 +30,7 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, StorageError
 from distill.files import digest_json, read_json, storage_errors, write_json
 from distill.locks import taken
+from distill.models.edges import HEARD_DB
 from distill.models.grid import PIECE_COLUMNS, encode_pieces
 from distill.models.prior import IGNORED
 from distill.models.sequences import Grid, Window, window_at, windows
@@ -96,9 +99,11 @@ class Sounds:
         self.frames = facts["frames"].to_numpy(np.int64)
         self.at_start, self.at_end = (facts[name].to_numpy(bool) for name in ("at_start", "at_end"))
         self.original = facts["semitones"].to_numpy() == 0
-        cut_frames = np.arange(0, STRIDE, STRIDE // cuts)[:, None]
+        self.silence = np.array([_silent_frames(dataset, *each) for each in zip(self.rows, self.frames, strict=True)])
+        self.silence *= self.at_start
+        cut_frames = np.arange(0, STRIDE, STRIDE // cuts)[:, None] + self.silence
         # What is shorter than a cut is taken whole.
-        self.skipped = np.where(self.frames > cut_frames, cut_frames, 0)
+        self.skipped = np.where(self.frames > cut_frames, cut_frames, self.silence)
         self.columns = -(-(self.frames - self.skipped) // STRIDE)
         # As many as a stretch shows.
         self.shown = np.where(self.at_end, self.columns, np.maximum(1, self.columns - 1))
@@ -155,6 +160,17 @@ class Sounds:
         return np.pad(log_mel, ((0, 0), (0, 0), (0, last - first - log_mel.shape[2])))
 
 
+def _silent_frames(dataset: PreparedDataset, row: int, frames: int) -> int:
+    """How many frames at the beginning of a sound nothing is heard in, but for the last of them; all in silence: 0."""
+    transform = MelTransform(dataset.spectrogram)
+    for first in range(0, frames, STRIDE):
+        power = transform.to_power(torch.from_numpy(dataset.segment(row, first, min(first + STRIDE, frames))))
+        heard = torch.nonzero(power.amax(0) > 10.0 ** (HEARD_DB / 10.0))
+        if len(heard):
+            return max(0, first + int(heard[0]) - 1)
+    return 0
+
+
 class PriorCodes:
     """The codes of a dataset's training and held-out sounds, read from their file.
 
@@ -179,7 +195,7 @@ class PriorCodes:
     def _stretch(self, sounds: Sounds, before: int, position: int, cut: int, copy: int) -> Stretch:
         columns = int(sounds.columns[cut, position])
         first = before + int(sounds.first[cut, position]) + copy * columns
-        begins = bool(sounds.at_start[position]) and not sounds.skipped[cut, position]
+        begins = bool(sounds.at_start[position]) and sounds.skipped[cut, position] == sounds.silence[position]
         grid = self._rows.part(first, first + columns)
         return Stretch(grid, begins, bool(sounds.at_end[position]), bool(copy))
 
