@@ -230,6 +230,9 @@ class PriorConfig(TrainingConfig):
         le=100,
         description="Copies of each training sound, changed in gain, tilt and decay; the prior is told which.",
     )
+    conditions: bool = Field(
+        False, description="Learn to make sounds by label and knob: length, attack, bright, noisy, low, pitch."
+    )
 
     @model_validator(mode="after")
     def _check_heads(self) -> "PriorConfig":

@@ -14,7 +14,7 @@ from distill.generation import TOP_P
 from distill.generation.choice import HOTTEST
 from distill.generation.export import ExportSettings
 from distill.generation.production import Destination, produce
-from distill.generation.request import Request
+from distill.generation.request import Knob, Request
 from distill.library.registry import resolve
 from distill.projects.project import find_project
 from flows.lifeline import LocalFlow, end_with_worker
@@ -25,6 +25,7 @@ Temperature = Annotated[float, Field(ge=0, le=HOTTEST)]
 TopK = Annotated[int, Field(ge=0)]
 TopP = Annotated[float, Field(gt=0, le=1)]
 MinP = Annotated[float, Field(ge=0, le=1)]
+KnobName = Literal["length", "attack", "bright", "noisy", "low", "pitch"]
 
 
 @partial(
@@ -44,6 +45,10 @@ def generate(
     top_p: TopP | list[TopP] = TOP_P,
     min_p: MinP | list[MinP] = 0.0,
     natural: bool = False,
+    label: str | None = None,
+    knobs: dict[KnobName, Knob] | None = None,
+    guidance: float = Field(1.0, ge=0, le=10),
+    best_of: int | None = Field(None, ge=1, le=64),
     format: Literal["wav", "flac", "ogg", "mp3"] = "wav",
     sample_rate: Literal[44_100, 48_000, 96_000] | None = None,
     bits: Literal["16", "24", "32f"] | None = None,
@@ -62,6 +67,10 @@ def generate(
         top_p: choose among the likeliest codes of this total probability; 1: all.
         min_p: leave out codes below this share of the likeliest one's probability.
         natural: end a sound where the model ends it.
+        label: kind of sound, by the labels that the model learned from.
+        knobs: length, attack, bright, noisy, low, pitch: from 0 to 1 among the model's sounds, or with a unit.
+        guidance: how strongly label and knobs count.
+        best_of: draw so many for each sound, and take the nearest to what is asked for; by default 3.
         format: wav, flac, ogg or mp3.
         sample_rate: in Hz; by default the model's own.
         bits: 16 with dither, 24, or 32f in wav; by default 24 where the format has bits.
@@ -79,8 +88,19 @@ def generate(
     try:
         folder = inside(project, output)
         path = resolve(model, project)
-        request = Request(
-            seconds=seconds, natural=natural, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
+        request = Request.model_validate(
+            {
+                "seconds": seconds,
+                "natural": natural,
+                "temperature": temperature,
+                "top_k": top_k,
+                "top_p": top_p,
+                "min_p": min_p,
+                "label": label,
+                "guidance": guidance,
+                "best_of": best_of,
+                **(knobs or {}),
+            }
         )
         destination = Destination(folder, ExportSettings(format, sample_rate, bits), force=force)
         files = [each.path for each in produce(path, request, destination, count=count, seed=seed)]

@@ -9,18 +9,30 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from distill.configs import Config, Inverse, PriorConfig, SpectrogramConfig, VocoderConfig, VQVAEConfig
 from distill.errors import ArtifactError
 from distill.files import digest_json, finite
 from distill.instructions import Arithmetic
+from distill.models.conditions import Conditions
 
 FORMAT: Final = "distill_model"
 VERSION: Final = 2
-MINOR: Final = 1
-# The minor version of a file without a vocoder, whose keys are those of the first.
-_MINOR_WITHOUT_VOCODER = 0
+MINOR: Final = 2
+# The minor versions of files with a vocoder, and of others: their keys are those of the first, where nothing can be
+# asked of the prior.
+_MINOR_WITH_VOCODER, _FIRST_MINOR = 1, 0
 
 # Mel bins in a band of the code grid: the encoder halves the mel axis four times.
 _BAND = 16
@@ -94,10 +106,16 @@ class PriorArchitecture(Part):
     num_quantizers: int = _same_range(VQVAEConfig, "num_quantizers")
     bands: int = Field(ge=1, le=256, description="Rows of the code grid: 16 mel bins each.")
     context: int = _same_range(PriorConfig, "context")
+    conditions: Conditions | None = Field(None, description="What new sounds can be asked for; absent: nothing.")
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), "conditions")
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments by name."""
-        return self.model_dump()
+        values = self.model_dump(exclude={"conditions"})
+        return values if self.conditions is None else {**values, "conditions": self.conditions.width}
 
 
 class VocoderArchitecture(Part):
@@ -230,6 +248,18 @@ class PriorHistory(Part):
     val_perplexities: Curve = ()
 
 
+class Following(Part):
+    """How well what is asked for is followed, told from sounds that were generated when the prior was trained.
+
+    A sound has the label whose training sounds it is nearest to. The same is said of held-out sounds, to know how far
+    that can be trusted.
+    """
+
+    labels: dict[str, Number] = Field({}, description="Share of the sounds of each label that have it, 0 to 1.")
+    judged: Number = Field(None, description="Share of the held-out sounds whose own label is found.")
+    knobs: dict[str, Number] = Field({}, description="Rank correlation of what was asked and what came, -1 to 1.")
+
+
 class PriorMetadata(Part):
     """How the training of the prior went."""
 
@@ -240,6 +270,11 @@ class PriorMetadata(Part):
     perplexity_threshold: Number = Field(None, description="Training perplexity below which it may have memorized.")
     history: PriorHistory = PriorHistory()
     memorization_warnings: tuple[str, ...] = Field((), description="Each names both perplexities and the threshold.")
+    following: Following | None = Field(None, description="Absent where nothing can be asked for.")
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), "following")
 
 
 class InverseQuality(Part):
@@ -277,7 +312,9 @@ class Manifest(Part):
 
     format: Literal["distill_model"] = FORMAT
     version: Literal[2] = VERSION
-    minor: int = Field(0, ge=0, description="Later minor versions only add keys; 1: with a vocoder.")
+    minor: int = Field(
+        0, ge=0, description="Later minor versions only add keys; 1: with a vocoder, 2: with conditions."
+    )
     model_type: Literal["vqvae"] = "vqvae"
     tensor_digest: str = Field(
         "", pattern=r"^([0-9a-f]{64})?$", description="Digest of the weights; writing fills it in."
@@ -326,8 +363,15 @@ class Manifest(Part):
     def document(self) -> dict[str, Any]:
         """The JSON values that are written; optional keys without a value are left out."""
         values = self.model_dump(mode="json")
-        values["minor"] = _MINOR_WITHOUT_VOCODER if self.vocoder_config is None else MINOR
+        values["minor"] = _FIRST_MINOR if self.vocoder_config is None else _MINOR_WITH_VOCODER
+        if self.prior_config is not None and self.prior_config.conditions is not None:
+            values["minor"] = MINOR
         return {key: value for key, value in values.items() if value is not None or key not in _OPTIONAL}
+
+
+def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
+    """The same, without a key that holds nothing."""
+    return {key: value for key, value in values.items() if key != name or value is not None}
 
 
 def parse_manifest(document: Mapping[str, Any], path: Path) -> Manifest:

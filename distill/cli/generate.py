@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 DEFAULT_SECONDS = 3.0
 FROM_SIDECAR = frozenset({"model", "file", "output", "sidecar", "force", "device", "as_json", "quiet", "verbose"})
 
+ASKED = frozenset({"label", "length", "attack", "bright", "noisy", "low", "pitch"})
+KNOB = "0 to 1, among the model's sounds, or with a unit"
 PER_LEVEL = "one, or one for each level divided by commas"
 
 
@@ -59,6 +61,39 @@ def generate(
     min_p: Annotated[
         str, typer.Option(help=f"Leave out codes below this share of the likeliest one's probability; {PER_LEVEL}.")
     ] = "0",
+    label: Annotated[
+        str | None,
+        typer.Option(help="Kind of sound, by the labels that the model learned from.", show_default=False),
+    ] = None,
+    length: Annotated[str | None, typer.Option(help=f"How long: {KNOB}, such as 0.3s.", show_default=False)] = None,
+    attack: Annotated[
+        str | None, typer.Option(help=f"How slowly it begins: {KNOB}, such as 20ms.", show_default=False)
+    ] = None,
+    bright: Annotated[str | None, typer.Option(help=f"How bright: {KNOB}, such as 2kHz.", show_default=False)] = None,
+    noisy: Annotated[
+        str | None, typer.Option(help="How noisy: 0 to 1, among the model's sounds.", show_default=False)
+    ] = None,
+    low: Annotated[
+        str | None,
+        typer.Option(help=f"How much below 150 Hz: {KNOB}, such as -12dB.", show_default=False),
+    ] = None,
+    pitch: Annotated[
+        str | None,
+        typer.Option(help=f"How high: {KNOB}, such as 55Hz, or a note, such as A1.", show_default=False),
+    ] = None,
+    guidance: Annotated[
+        float, typer.Option(help="How strongly label and knobs count; 0: half the time.", min=0.0, max=10.0)
+    ] = 1.0,
+    best_of: Annotated[
+        int | None,
+        typer.Option(
+            "--best-of",
+            help="Draw so many for each sound, and take the nearest to what is asked for. [default: 3]",
+            min=1,
+            max=64,
+            show_default=False,
+        ),
+    ] = None,
     continued: Annotated[
         Path | None, typer.Option("--continue", help="Go on from this sound; it stays as it is.", show_default=False)
     ] = None,
@@ -130,6 +165,10 @@ def generate(
         "top_p": _per_level("--top-p", top_p, float),
         "min_p": _per_level("--min-p", min_p, float),
     }
+    if fill is not None or continued is not None:
+        _refuse(given & (ASKED | {"guidance", "best_of"}), context, "{} is for new sounds: what is given stays")
+    if not given & ASKED:
+        _refuse(given & {"guidance", "best_of"}, context, "{} needs a label or a knob")
     if fill is not None:
         start, end = _part(fill)
         request = Request(action="fill", start=start, end=end, levels=_levels(levels, model), **numbers)
@@ -138,7 +177,18 @@ def generate(
         if continued is not None:
             _refuse(given & {"as_made"}, context, "{} is for new sounds: what is given stays as it is")
         finish = continued is None and not as_made
-        request = Request(action=action, seconds=duration, natural=bool(natural), finish=finish, **numbers)
+        asked = {"length": length, "attack": attack, "bright": bright, "noisy": noisy, "low": low, "pitch": pitch}
+        request = Request(
+            action=action,
+            seconds=duration,
+            natural=bool(natural),
+            finish=finish,
+            label=label,
+            guidance=guidance,
+            best_of=best_of,
+            **{name: _knob(name, text) for name, text in asked.items()},
+            **numbers,
+        )
         if natural is None and continued is None:
             # What is wrong with the call is told before what is wrong with the model.
             request.check(count=count, seed=seed or 0)
@@ -187,6 +237,7 @@ def _values(written: "Written") -> dict[str, Any]:
         "sample_rate": exported.sample_rate,
         "gain_db": exported.gain_db,
         "peak_db": exported.peak_db,
+        **({} if written.got is None else {"label": written.got.label, "knobs": dict(written.got.knobs)}),
     }
 
 
@@ -217,6 +268,17 @@ def _per_level(option: str, text: str, kind: type) -> Any:
         what = "a whole number" if kind is int else "a number"
         raise UsageError(f"{option} {text}: expected {what}, or one for each level divided by commas") from error
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _knob(name: str, text: str | None) -> float | str | None:
+    """A number, or the text where a unit or a note stands in it."""
+    try:
+        number = None if text is None else float(text)
+    except ValueError:
+        return text
+    if number is not None and not 0.0 <= number <= 1.0:
+        raise UsageError(f"--{name} {text}: without a unit it must lie between 0 and 1")
+    return number
 
 
 def _part(text: str) -> tuple[float, float]:

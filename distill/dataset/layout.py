@@ -18,6 +18,7 @@ MELS, MANIFEST, SEGMENTS, SUMMARY, THUMBNAILS = (
 )
 MANIFEST_COLUMNS = (
     "path",
+    "label",
     "content",
     "verdict",
     "reason",

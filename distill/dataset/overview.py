@@ -1,20 +1,30 @@
 """What a scan says of a folder of sounds as a whole."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from distill.dataset.labels import LEAST_SOUNDS
 from distill.dataset.scan import FileReport
 
 
-def overview(name: str, reports: list[FileReport]) -> dict[str, Any]:
-    """Counts, durations in s, formats, loudness in dB below full scale and warnings of a scan, and every report."""
+def overview(name: str, reports: list[FileReport], labels: Sequence[str] = ()) -> dict[str, Any]:
+    """Counts, durations in s, formats, loudness in dB below full scale and warnings of a scan, and every report.
+
+    `labels` are those of the files, "" where one has none; how many usable sounds each has is counted, and of how many
+    too few to be learned is warned.
+    """
     used = [report for report in reports if report.usable]
     loudness = [report.loudness_db for report in used] or [0.0]
+    counts = Counter(label for report, label in zip(reports, labels, strict=False) if label and report.usable)
+    rare = sorted(label for label, count in counts.items() if count < LEAST_SOUNDS)
     warnings = [f"{report.path}: {warning}" for report in used for warning in report.warnings]
     if len(used) < len(reports):
         warnings.append(f"{len(reports) - len(used)} of {len(reports)} files are not used")
+    if rare and len(rare) < len(counts):
+        warnings.append(f"labels of fewer than {LEAST_SOUNDS} usable sounds are not learned: {', '.join(rare)}")
     return {
         "folder": name,
         "files": len(reports),
@@ -27,6 +37,7 @@ def overview(name: str, reports: list[FileReport]) -> dict[str, Any]:
             figure: round(float(value), 2) if used else None
             for figure, value in (("min", min(loudness)), ("median", median(loudness)), ("max", max(loudness)))
         },
+        **({"labels": dict(sorted(counts.items()))} if counts else {}),
         "warnings": warnings,
         "reports": [asdict(report) for report in reports],
     }

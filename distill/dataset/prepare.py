@@ -14,6 +14,7 @@ from distill.audio.mel import MelTransform, chunk_frames
 from distill.audio.spool import Spool
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset import layout
+from distill.dataset.labels import folder_label, labels_of
 from distill.dataset.layout import Segment, Summary
 from distill.dataset.mapped import RowsWriter, writing_rows
 from distill.dataset.scan import (
@@ -39,6 +40,7 @@ class _File:
 
     found: Found
     report: FileReport
+    label: str = ""
     samples: int = 0
     first_frame: int = 0
     frames: int = 0
@@ -77,11 +79,12 @@ def prepare(
     found = find_files(source)
     if not found:
         raise DataError(f"{source}: the folder is empty; put your sounds into it")
+    labels = labels_of(source, [each.name for each in found])
     worker = Worker(MelTransform(spectrogram), spectrogram, out)
     workers = workers or usable_cores()
     tell = on_progress or (lambda _what, _done, _count: None)
     with single_threaded_torch(), writing_rows(out / layout.MELS, "<f2", (spectrogram.n_mels,)) as writer:
-        files = _write_sounds(found, worker, writer, workers, tell)
+        files = _write_sounds(found, labels, worker, writer, workers, tell)
         usable = [index for index, file in enumerate(files) if file.report.usable]
         if not usable:
             raise DataError(_nothing_usable(source, files))
@@ -96,10 +99,12 @@ def prepare(
     return summary
 
 
-def _write_sounds(found: list[Found], worker: Worker, writer: RowsWriter, workers: int, tell: Progress) -> list[_File]:
+def _write_sounds(
+    found: list[Found], labels: list[str], worker: Worker, writer: RowsWriter, workers: int, tell: Progress
+) -> list[_File]:
     files: list[_File] = []
     for report, prepared in resolve_duplicates(ordered_map(worker.sound, found, workers)):
-        file = _File(found[len(files)], report)
+        file = _File(found[len(files)], report, labels[len(files)])
         if report.usable and prepared is not None:
             first = writer.append(prepared.mel)
             file = replace(
@@ -203,6 +208,7 @@ class _Plan:
             segments = self.splits.get(index, [])
             row = {key: value for key, value in vars(file.report).items() if key != "warnings"}
             row.update(
+                label=file.label,
                 verdict=str(file.report.verdict),
                 split="+".join(segment.split for segment in segments),
                 gain_db=file.gain_db,
@@ -265,7 +271,10 @@ class _Plan:
         ]
         data = self.data.model_dump(mode="json", exclude={"path"})
         spectrogram = self.spectrogram.model_dump(mode="json")
-        return digest_json({"files": content, "data": data, "spectrogram": spectrogram, "seed": self.seed})
+        named = {"files": content, "data": data, "spectrogram": spectrogram, "seed": self.seed}
+        # Those of folders are in the paths.
+        table = {path: label for file in self.files if (label := file.label) != folder_label(path := file.report.path)}
+        return digest_json({**named, "labels": table} if table else named)
 
     def _warnings(self) -> list[str]:
         warnings = []

@@ -123,6 +123,12 @@ class PreparedDataset:
             chosen = chosen & (self._column("semitones") == 0)
         return [int(row) for row in np.flatnonzero(chosen)]
 
+    @property
+    def labels(self) -> list[str]:
+        """The label of each row of `segments`; "" where it has none."""
+        labels = self.manifest["label"].to_numpy()
+        return [str(labels[file]) for file in self._column("file")]
+
     def segment_name(self, index: int) -> str:
         """Path of the sound that a row of `segments` comes from, below the folder of sounds."""
         return str(self.manifest["path"].iloc[int(self._column("file")[index])])
@@ -170,7 +176,7 @@ class PreparedDataset:
     def _read_table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
         path = self.folder / name
         self._require(path)
-        text = ("path", "content", "verdict", "reason", "split", "subtype")
+        text = ("path", "label", "content", "verdict", "reason", "split", "subtype")
         try:
             # A name may hold any other sign of a line's end.
             table = pd.read_csv(

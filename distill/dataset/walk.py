@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from distill.dataset.labels import TABLE
 from distill.errors import DataError
 
 Item = TypeVar("Item")
@@ -60,7 +61,8 @@ def find_files(source: Path) -> list[Found]:
             found.append(Found(folder, prefix.rstrip("/") or ".", f"the folder cannot be listed: {error.strerror}"))
             continue
         for entry in entries:
-            if entry.name.startswith("."):
+            # The table beside the sounds is about them.
+            if entry.name.startswith(".") or (not prefix and entry.name == TABLE):
                 continue
             path, name = Path(entry.path), prefix + _name(entry.name)
             try:

@@ -28,6 +28,32 @@ Columns = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What is asked of new sounds: a vector of the prior's conditions, and how strongly it counts.
+
+    It is `[conditions]`, or one for each sound, `[sounds, conditions]`.
+
+    With a guidance of s the logits are those with the vector and s times what it changes: at 0 those that the prior
+    gives, above 0 it is read twice (classifier-free guidance, after Ho and Salimans, 2022).
+    """
+
+    vector: npt.NDArray[np.float32]
+    guidance: float = 0.0
+
+    def of(self, rows: slice | list[int]) -> "Asked":
+        """What is asked of some of the sounds."""
+        return self if self.vector.ndim == 1 else Asked(self.vector[rows], self.guidance)
+
+    @property
+    def readings(self) -> int:
+        """How often the prior is read."""
+        return 2 if self.guidance else 1
+
+
+NOTHING = Asked(np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True)
 class Drawn:
     """A grid `[columns, bands, levels]`, and the logarithm of the probability that the prior saw in its given codes.
 
@@ -48,6 +74,7 @@ def draw(
     from_start: bool = True,
     levels: Levels | None = None,
     step: Callable[[], None] = lambda: None,
+    asked: Asked = NOTHING,
 ) -> list[Drawn]:
     """A sound for each seed, of so many wanted columns, or of fewer where it ends after at most `last_ends`.
 
@@ -69,11 +96,12 @@ def draw(
     if given is not None:
         fixed[: len(given)] = given
     drawn: list[Drawn] = []
-    for first in range(0, len(seeds), MOST_ROWS):
-        rows = slice(first, first + MOST_ROWS)
+    together = MOST_ROWS // asked.readings
+    for first in range(0, len(seeds), together):
+        rows = slice(first, first + together)
         # What is not finite is looked for where codes are chosen.
         with np.errstate(invalid="ignore", over="ignore"):
-            round_ = _Round(readable, seeds[rows], settings, levels)
+            round_ = _Round(readable, seeds[rows], settings, levels, asked.of(rows))
             drawn += round_.run(fixed, wanted[rows], last_ends[rows], from_start, step)
     return drawn
 
@@ -93,8 +121,9 @@ class _Round:
         seeds: Sequence[int],
         settings: Sequence[LevelSettings],
         levels: Levels | None,
+        asked: Asked,
     ) -> None:
-        self.readable, self.prior = readable, readable.prior
+        self.readable, self.prior, self.asked = readable, readable.prior, asked
         self.settings, self.levels, self.edges = settings, levels, readable.prior.edges
         self.sounds = len(seeds)
         self.generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
@@ -119,7 +148,7 @@ class _Round:
         free = np.flatnonzero(wanted == FREE)
         if not free.size:
             return [Drawn(fixed.copy(), 0.0) for _ in range(self.sounds)]
-        reader = CodeReader(self.readable, self.sounds, min(self.window, columns))
+        reader = self._reader(min(self.window, columns))
         # What is given before the first free column is read at once.
         begin, codes = int(free[0]) // per_column, np.tile(wanted, (self.sounds, 1))
         last_given = int(np.flatnonzero(wanted != FREE).max(initial=-1))
@@ -146,7 +175,7 @@ class _Round:
                 self._fit(reader, before, codes, column, np.flatnonzero(column < lengths).tolist())
             held += 1
             if held < self.window and column + 1 < columns:
-                logits = reader.step(part[:, -1])
+                logits = self._step(reader, part[:, -1])
         return self._drawn(codes, lengths, scores)
 
     def _draw_numbers(self, rows: Iterable[int]) -> None:
@@ -157,7 +186,7 @@ class _Round:
         """Draw the FREE ones of a column `[sounds, codes]`, all but the last of which are read."""
         end, levels = self.prior.end, self.prior.num_quantizers
         for place, code in enumerate(wanted):
-            values = self._values(logits if not place else reader.step(part[:, place - 1]))[:, :end]
+            values = self._values(logits if not place else self._step(reader, part[:, place - 1]))[:, :end]
             if code == FREE:
                 # Sounds that have ended go on with codes that nobody will hear.
                 part[:, place] = choose(values, self.uniform[:, place], self.settings[place % levels])
@@ -193,10 +222,27 @@ class _Round:
     def _start(self, reader: CodeReader, codes: Grid, column: int, held: int, from_start: bool) -> Logits:
         per_column = self.prior.column_tokens
         recent = codes[:, (column - held) * per_column : column * per_column]
-        return reader.start(recent, at_start=from_start and held == column)
+        return reader.start(np.tile(recent, (self.asked.readings, 1)), at_start=from_start and held == column)
+
+    def _reader(self, columns: int) -> CodeReader:
+        """A reader of all sounds; where it counts what the vector changes, of all of them a second time without it."""
+        vector = self.asked.vector
+        if not vector.size:
+            return CodeReader(self.readable, self.sounds, columns)
+        rows = np.zeros((self.sounds * self.asked.readings, vector.shape[-1]), np.float32)
+        rows[: self.sounds] = vector
+        return CodeReader(self.readable, len(rows), columns, rows)
+
+    def _step(self, reader: CodeReader, codes: Grid) -> Logits:
+        return reader.step(np.tile(codes, self.asked.readings))
 
     def _values(self, logits: Logits) -> Floats:
         values = logits.astype(np.float64)
+        if self.asked.readings > 1:
+            told, untold = np.split(values, 2)
+            # Where no column begins there is no end, asked for or not.
+            change = np.subtract(told, untold, out=np.zeros_like(told), where=np.isfinite(told))
+            values = told + self.asked.guidance * change
         # The end's -inf is expected; a NaN or an infinity among the codes makes their sum not finite.
         if not math.isfinite(np.add.reduce(values[:, : self.prior.end], axis=None)):
             raise ArtifactError("the prior gives numbers that are not finite: its weights are damaged, train it again")

@@ -6,14 +6,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import soxr
 import torch
 
 from distill import __version__
 from distill.artifact.model_file import read_manifest
+from distill.audio.pitch import pitch_of
 from distill.audio.sound import BLOCK_FRAMES, Sound, read_sound
+from distill.codec.codec import Samples
 from distill.errors import ArtifactError, DataError, StorageError, UsageError
 from distill.files import digest_file
+from distill.generation.asking import Ask, Got, ask_of, nearest_grids
 from distill.generation.drawing import Grid, window_columns
 from distill.generation.export import Exported, ExportSettings, Tags, export
 from distill.generation.finish import Frames
@@ -25,6 +31,7 @@ from distill.generation.sidecar import (
     Sidecar,
     WrittenSound,
     export_part,
+    got_part,
     named_file,
     read_sidecar,
     sidecar_of,
@@ -53,7 +60,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class Written:
-    """A sound on disk; `sidecar` is None where none was asked for.
+    """A sound on disk; `sidecar` is None where none was asked for, `got` where no label or knob was.
 
     Its codes are those of what is new and, of a given sound, of what the model heard or of the whole that was filled.
     """
@@ -63,6 +70,7 @@ class Written:
     seed: int
     exported: Exported
     codes: Grid = field(repr=False, compare=False)
+    got: Got | None = None
 
     @property
     def seconds(self) -> float:
@@ -199,6 +207,7 @@ class _Made:
     level_given: bool
     frames: int | None
     codes: Grid
+    got: Got | None = None
 
 
 @dataclass(frozen=True)
@@ -211,6 +220,7 @@ class _Producer:
     given: _Given | None
     destination: Destination
     environment: Environment
+    ask: Ask | None
 
     @classmethod
     def load(
@@ -226,7 +236,8 @@ class _Producer:
                 destination.settings.sample_rate or given.sound.sample_rate, len(given.sound.samples)
             )
         environment = Environment.here(generator.codec.device.type)
-        return cls(model, generator, request, given, destination, environment)
+        ask = ask_of(request, generator.conditions)
+        return cls(model, generator, request, given, destination, environment, ask)
 
     def run(self, seeds: Sequence[int], paths: Sequence[Path], index: int = 0) -> Iterator[Written]:
         """Make and write a sound a seed; `index` is the place of the first among those that are made together."""
@@ -252,10 +263,27 @@ class _Producer:
         seconds, rate = request.seconds or 0.0, codec.spectrogram.sample_rate
         wanted = max(1, codec.samples_of(seconds))
         frames = None if request.natural else max(1, round(seconds * (self.destination.settings.sample_rate or rate)))
-        grids = sample_grids(self.generator, seeds, wanted, config=request.config, natural=request.natural)
-        for seed, grid in grids:
+        settings: dict[str, Any] = {"config": request.config, "natural": request.natural}
+        if self.ask is None:
+            for seed, grid in sample_grids(self.generator, seeds, wanted, **settings):
+                blocks = waveform_blocks(self.generator, grid, wanted)
+                yield seed, _Made(blocks, rate, level_given=False, frames=frames, codes=grid)
+            return
+        for seed, grid, got in nearest_grids(self.generator, seeds, wanted, self.ask, **settings):
             blocks = waveform_blocks(self.generator, grid, wanted)
-            yield seed, _Made(blocks, rate, level_given=False, frames=frames, codes=grid)
+            if self.ask.hertz is not None:
+                blocks = iter([self._tuned(np.concatenate(list(blocks)), self.ask.hertz, seed)])
+            yield seed, _Made(blocks, rate, level_given=False, frames=frames, codes=grid, got=got)
+
+    def _tuned(self, samples: Samples, hertz: float, seed: int) -> Samples:
+        """A sound at the speed that gives it a pitch."""
+        rate = self.generator.codec.spectrogram.sample_rate
+        found = pitch_of(samples, rate)
+        if found is None:
+            logger.warning("the sound of seed %d has no clear pitch, and keeps its speed", seed)
+            return samples
+        faster: Samples = soxr.resample(samples, rate * hertz / found, rate).astype(np.float32)
+        return faster
 
     def _edited(self, sound: Sound, seed: int) -> GeneratedSound:
         request = self.request
@@ -305,7 +333,7 @@ class _Producer:
         if not self.destination.sidecars:
             # One from before would speak of another sound.
             sidecar.unlink(missing_ok=True)
-            return Written(path, None, seed, exported, made.codes)
+            return Written(path, None, seed, exported, made.codes, made.got)
         sound = WrittenSound(file=path.name, seed=seed, index=index, **vars(exported))
         given = None if self.given is None else named_file(self.given.path, self.given.digest, sidecar)
         write_sidecar(
@@ -318,9 +346,10 @@ class _Producer:
                 model_file=named_file(self.model, generator.digest, sidecar),
                 given_file=given,
                 environment=self.environment,
+                got=None if made.got is None else got_part(made.got.label, made.got.knobs),
             ),
         )
-        return Written(path, sidecar, seed, exported, made.codes)
+        return Written(path, sidecar, seed, exported, made.codes, made.got)
 
 
 def sound_tags(generator: Generator, seed: int, title: str | None = None) -> Tags:

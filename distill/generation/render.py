@@ -14,8 +14,10 @@ from distill.codec.load import build_networks, codec_of
 from distill.configs import STRIDE
 from distill.errors import ArtifactError, UsageError
 from distill.generation.choice import SamplingConfig
+from distill.generation.drawing import NOTHING, Asked
 from distill.generation.limits import check_request, peak_gain
 from distill.generation.sampling import sample_codes
+from distill.models.conditions import Conditions
 from distill.models.edges import ColumnLevels, column_levels
 from distill.models.grid import CONTEXT_COLUMNS
 from distill.models.kernels import MOST_ROWS
@@ -53,12 +55,16 @@ class GeneratedSound:
 
 @dataclass(frozen=True)
 class Generator:
-    """What it takes to make sounds: a codec and a prior on the same device; the model's name and digest of weights."""
+    """What it takes to make sounds: a codec and a prior on the same device; the model's name and digest of weights.
+
+    `conditions` says what the prior can be asked for; None: nothing.
+    """
 
     codec: Codec
     prior: CodePrior
     name: str = "model"
     digest: str = ""
+    conditions: Conditions | None = None
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Generator":
@@ -74,7 +80,9 @@ class Generator:
         networks = build_networks(model, path)
         prior = networks.prior.to(device)
         _require_finite(model, path)
-        return cls(codec_of(model, networks, device), prior, model.manifest.metadata.name, model.digest)
+        config = model.manifest.prior_config
+        conditions = None if config is None else config.conditions
+        return cls(codec_of(model, networks, device), prior, model.manifest.metadata.name, model.digest, conditions)
 
 
 def generate(
@@ -130,6 +138,7 @@ def sample_grids(
     config: SamplingConfig | None,
     natural: bool,
     step: Callable[[], None] = lambda: None,
+    asked: Asked = NOTHING,
 ) -> Iterator[tuple[int, Grid]]:
     """Each seed with its code grid, from which `samples` can be made; a few are drawn at once, when the first is due.
 
@@ -151,6 +160,7 @@ def sample_grids(
             heard=partial(audible, generator.codec),
             levels=partial(levels_of, generator.codec),
             step=step,
+            asked=asked,
         )
         yield from zip(chosen, grids, strict=True)
 

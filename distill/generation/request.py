@@ -1,15 +1,25 @@
 """What is asked of a model: the settings of a new sound, a continued one or a filled one."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from distill.audio.knobs import KNOBS
 from distill.errors import UsageError
 from distill.generation import TOP_P
 from distill.generation.choice import SamplingConfig
 from distill.generation.limits import check_request
 
 Action = Literal["generate", "continue", "fill"]
+# From 0 to 1, or a text with a unit.
+Knob = Annotated[float, Field(ge=0.0, le=1.0)] | str
 
 
 class Request(BaseModel):
@@ -27,6 +37,17 @@ class Request(BaseModel):
         top_k: the same.
         top_p: the same.
         min_p: the same.
+        label: of the sounds that the model learned from; a new sound shall be of this kind.
+        length: how long a new sound shall be, from 0, as the shortest that the model learned from, to 1, as the
+            longest; or in a unit, such as "0.3s". The further knobs alike: see `distill.audio.knobs`.
+        attack: how slowly it shall begin, or "20ms".
+        bright: or "2kHz".
+        noisy: or how tonal.
+        low: how much of it shall lie below 150 Hz, or "-12dB".
+        pitch: or a note such as "A1", or "55Hz", which a single sound then has exactly.
+        guidance: how strongly what is asked for counts, beyond what the model makes of it; 0: not beyond.
+        best_of: so many candidates are drawn for a sound, of which the nearest to what is asked for is taken; None: 3
+            where something is asked for.
 
     Raises:
         pydantic.ValidationError: the settings do not belong together.
@@ -45,6 +66,15 @@ class Request(BaseModel):
     top_k: int | tuple[int, ...] = 0
     top_p: float | tuple[float, ...] = TOP_P
     min_p: float | tuple[float, ...] = 0.0
+    label: str | None = None
+    length: Knob | None = None
+    attack: Knob | None = None
+    bright: Knob | None = None
+    noisy: Knob | None = None
+    low: Knob | None = None
+    pitch: Knob | None = None
+    guidance: float = Field(1.0, ge=0.0, le=10.0)
+    best_of: int | None = Field(None, ge=1, le=64)
 
     @model_validator(mode="after")
     def _belong_together(self) -> "Request":
@@ -59,7 +89,26 @@ class Request(BaseModel):
             raise ValueError("finish is for new sounds: what is given stays as it is")
         if not fills and self.levels is not None:
             raise ValueError("levels are for filling a part")
+        if self.asks and self.action != "generate":
+            raise ValueError("labels and knobs are for new sounds")
         return self
+
+    @property
+    def knobs(self) -> dict[str, float | str]:
+        """The knobs that are asked for."""
+        return {name: value for name in KNOBS if (value := getattr(self, name)) is not None}
+
+    @property
+    def asks(self) -> bool:
+        """Whether a label or a knob is asked for."""
+        return self.label is not None or bool(self.knobs)
+
+    @model_serializer(mode="wrap")
+    def _what_is_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        if not self.asks:
+            values = {name: value for name, value in values.items() if name not in ("guidance", "best_of")}
+        return {name: value for name, value in values.items() if value is not None or name not in ("label", *KNOBS)}
 
     @property
     def config(self) -> SamplingConfig:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from distill.generation.choice import SamplingConfig
-from distill.generation.drawing import Drawn, Grid, Levels, draw, window_columns
+from distill.generation.drawing import NOTHING, Asked, Drawn, Grid, Levels, draw, window_columns
 from distill.models.incremental import ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
@@ -31,6 +31,7 @@ def sample_codes(
     levels: Levels | None = None,
     device: torch.device | str | None = None,
     step: Callable[[], None] = lambda: None,
+    asked: Asked = NOTHING,
 ) -> list[Grid]:
     """Draw a code grid for each seed.
 
@@ -50,6 +51,7 @@ def sample_codes(
         levels: tells the levels of a new sound's columns, which with `natural` then keep the prior's edges.
         device: the prior is moved there; by default it stays where it is.
         step: called before each column is drawn; it may raise to end the work.
+        asked: what is asked of the sounds.
 
     Returns:
         For each seed a grid `[columns, bands, levels]`, with what was given in it.
@@ -71,6 +73,7 @@ def sample_codes(
         heard=heard,
         levels=levels,
         step=step,
+        asked=asked,
     )
     return [np.concatenate(sounds) for sounds in sequences]
 
@@ -98,6 +101,7 @@ def sample_sequences(
     heard: Heard | None = None,
     levels: Levels | None = None,
     step: Callable[[], None] = lambda: None,
+    asked: Asked = NOTHING,
 ) -> list[list[Grid]]:
     """Draw sounds that follow each other until there are so many columns, for each seed.
 
@@ -116,9 +120,12 @@ def sample_sequences(
     # Where nothing is wanted, drawing says so.
     while unfinished := [sequence for sequence in sequences if sequence.left or not sequence.sounds]:
         due = [(sequence, seed) for sequence in unfinished for seed in sequence.next_seeds()]
+        wishes = asked.of([sequences.index(sequence) for sequence, _ in due])
         wanted = np.array([sequence.limit for sequence, _ in due])
         last_ends = np.array([sequence.last_end for sequence, _ in due])
-        drawn = draw(readable, wanted, last_ends, [seed for _, seed in due], config, given, from_start, levels, step)
+        drawn = draw(
+            readable, wanted, last_ends, [seed for _, seed in due], config, given, from_start, levels, step, wishes
+        )
         of_due = list(zip(due, drawn, strict=True))
         for sequence in unfinished:
             grids = [each.grid for (of, _), each in of_due if of is sequence]

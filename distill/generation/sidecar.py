@@ -1,11 +1,19 @@
 """The JSON file beside a sound, which says everything that it takes to make the same samples again."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from distill.errors import ArtifactError, UsageError
 from distill.files import read_json, write_json
@@ -59,6 +67,13 @@ class Export(_Part):
     bits: str | None
 
 
+class GotPart(_Part):
+    """What the sound has of what a label or a knob may ask for: see `Got`."""
+
+    label: str | None = None
+    knobs: dict[str, float | None] = {}
+
+
 class Environment(_Part):
     """What besides model, settings and seed decides the samples."""
 
@@ -107,6 +122,12 @@ class Sidecar(_Part):
     model_file: NamedFile
     given_file: NamedFile | None = None
     environment: Environment
+    got: GotPart | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if name != "got" or value is not None}
 
     @property
     def settings(self) -> ExportSettings:
@@ -117,6 +138,11 @@ class Sidecar(_Part):
 def export_part(settings: ExportSettings) -> Export:
     """What a sidecar says of export settings."""
     return Export(**asdict(settings))
+
+
+def got_part(label: str | None, knobs: Mapping[str, float | None]) -> GotPart:
+    """What a sidecar says of what came."""
+    return GotPart(label=label, knobs=dict(knobs))
 
 
 def sidecar_of(sound: Path) -> Path:

@@ -5,6 +5,8 @@ from distill.models.health import Health, Verdict, judge
 from distill.tracking.lookup import LINEAGE
 
 NOT_CHECKED = "not checked"
+# A label that fewer of the sounds have that are asked for it, and a knob whose rank correlation is less, are weak.
+LEAST_RIGHT, LEAST_CORRELATION = 0.6, 0.5
 DIGEST = "distill.digest"
 
 # Databases of servers hold no longer ones.
@@ -31,6 +33,28 @@ def light_of(manifest: Manifest) -> Verdict:
 def verdict_of(manifest: Manifest) -> str:
     """Memorization verdict: pass, warn, fail, or that there is none."""
     return manifest.memorization.verdict if manifest.memorization else NOT_CHECKED
+
+
+def asked_words(manifest: Manifest) -> dict[str, str]:
+    """What new sounds can be asked for, with how well each is followed; empty where they cannot be asked."""
+    conditions = manifest.prior_config.conditions if manifest.prior_config else None
+    if conditions is None:
+        return {}
+    following = manifest.prior_metadata.following if manifest.prior_metadata else None
+    labels, knobs = (following.labels, following.knobs) if following else ({}, {})
+    found = {
+        "labels": ", ".join(_followed(label, labels.get(label), LEAST_RIGHT, "{:.0%}") for label in conditions.labels),
+        "knobs": ", ".join(_followed(name, knobs.get(name), LEAST_CORRELATION, "{:.2f}") for name in conditions.knobs),
+    }
+    if found["labels"] and following and following.judged is not None:
+        found["labels"] += f" (of held-out sounds {following.judged:.0%} are told right)"
+    return {name: words for name, words in found.items() if words}
+
+
+def _followed(name: str, value: float | None, least: float, form: str) -> str:
+    if value is None:
+        return f"{name} (not known)"
+    return f"{name} ({form.format(value)}{', weak' if value < least else ''})"
 
 
 def tags_of(manifest: Manifest) -> dict[str, str]:

@@ -111,9 +111,16 @@ class CodeReader:
         readable: the prior.
         batch: sequences, 1 to MOST_ROWS.
         columns: most columns in a window; by default the prior's context.
+        asked: what is asked of each sequence, `[batch, conditions]`; by default nothing.
     """
 
-    def __init__(self, readable: ReadablePrior, batch: int, columns: int | None = None) -> None:
+    def __init__(
+        self,
+        readable: ReadablePrior,
+        batch: int,
+        columns: int | None = None,
+        asked: npt.NDArray[np.float32] | None = None,
+    ) -> None:
         self.readable, self.prior, self.kernels = readable, readable.prior, readable.kernels
         self.batch = batch
         self.slot = 0
@@ -124,6 +131,7 @@ class CodeReader:
         self._memories = [kernels.array(weight.new_zeros(shape)) for _ in readable.layers]
         rows = kernels.rows(batch)
         self._last = np.zeros(rows, dtype=np.int64)
+        self._asked = [None] * batch if asked is None else [torch.from_numpy(row).to(weight) for row in asked]
         # Of the position that is being read: its codes' embeddings so far, and what its next code follows from.
         self._held, self._given, self._attended = (
             kernels.array(weight.new_zeros(rows, weight.shape[1])) for _ in range(3)
@@ -144,10 +152,12 @@ class CodeReader:
         starts = torch.full((1,), at_start, device=device)
         # One after the other: how many positions are read at once decides the last bits.
         for row in range(self.batch):
-            same = next((other for other in range(row) if np.array_equal(codes[other], codes[row])), None)
+            same = next((other for other in range(row) if self._alike(other, row, codes)), None)
             if same is None:
                 tokens = torch.from_numpy(codes[row : row + 1]).to(device)
-                held = self.kernels.array(_centred(self.prior.embed(tokens, starts)[0]))
+                asked = self._asked[row]
+                told = None if asked is None else asked[None]
+                held = self.kernels.array(_centred(self.prior.embed(tokens, starts, asked=told)[0]))
                 self._given[row : row + 1] = self._read(held, 0, row, row + 1)
             else:
                 self._given[row] = self._given[same]
@@ -155,6 +165,12 @@ class CodeReader:
                     memory[:, row] = memory[:, same]
         self.slot = codes.shape[1]
         return self._logits()
+
+    def _alike(self, row: int, other: int, codes: Codes) -> bool:
+        """Whether two rows read the same, and are asked for the same."""
+        mine, theirs = self._asked[row], self._asked[other]
+        alike = mine is theirs or (mine is not None and theirs is not None and torch.equal(mine, theirs))
+        return alike and np.array_equal(codes[row], codes[other])
 
     def step(self, codes: Codes) -> Logits:
         """Read one more code of each row, `[batch]`; returns what `start` returns."""

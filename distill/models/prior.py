@@ -45,6 +45,8 @@ class CodePrior(nn.Module):
         num_quantizers: levels.
         bands: rows of the code grid.
         context: longest window, in codes; only whole columns are used.
+        conditions: length of the vectors that say what is asked for (see `distill.models.conditions`); 0: nothing can
+            be asked for, and the prior has no weights for it.
 
     Raises:
         UsageError: `heads` does not divide `hidden`, or the context holds fewer than two columns.
@@ -65,6 +67,7 @@ class CodePrior(nn.Module):
         num_quantizers: int,
         bands: int,
         context: int = 2048,
+        conditions: int = 0,
     ) -> None:
         super().__init__()
         if hidden % heads:
@@ -84,6 +87,7 @@ class CodePrior(nn.Module):
         self.level = nn.Embedding(num_quantizers, hidden)
         self.band = nn.Embedding(bands, hidden)
         self.column = nn.Embedding(self.context_columns + 1, hidden)
+        self.conditions = nn.Parameter(torch.empty(conditions, hidden)) if conditions else None
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(hidden, heads, dropout) for _ in range(layers))
         self.norm_blocks = nn.LayerNorm(hidden)
@@ -125,7 +129,9 @@ class CodePrior(nn.Module):
         self.codes.weight[: len(vectors)] += vectors @ turn
         self.codes_above.weight += vectors @ turn
 
-    def forward(self, tokens: Tensor, starts: Tensor, changed: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, starts: Tensor, changed: Tensor | None = None, asked: Tensor | None = None
+    ) -> Tensor:
         """Logits of every slot of a batch of windows.
 
         In training mode the longest window so far is remembered in `trained_columns`.
@@ -136,6 +142,7 @@ class CodePrior(nn.Module):
             changed: whether the sound was changed to learn more from it, `[batch]`; by default none is. What the prior
                 then learns of changes stays apart from what it says of sounds as they are (Jun et al., "Distribution
                 augmentation for generative modeling", 2020).
+            asked: what is asked of each sound, `[batch, conditions]`; by default nothing.
 
         Returns:
             `[batch, n + 1, codebook_size + 1]`; the last logit is the end's, -inf where no column begins.
@@ -148,7 +155,7 @@ class CodePrior(nn.Module):
             self.trained_columns.clamp_(min=tokens.shape[1] // self.column_tokens)
         read = tokens[:, : tokens.shape[1] // levels * levels]
         positions = read.shape[1] // levels + 1
-        x = self.dropout(self.embed(read, starts, changed) + self.positions(positions))
+        x = self.dropout(self.embed(read, starts, changed, asked) + self.positions(positions))
         for block in self.blocks:
             x = block(x)
         above = functional.pad(tokens, (0, positions * levels - tokens.shape[1])).unflatten(1, (-1, levels))[..., :-1]
@@ -157,16 +164,20 @@ class CodePrior(nn.Module):
         x = self.norm_blocks(x)[:, :, None] + self.dropout(seen) + self.level.weight
         return self._logits(self.norm(self.depth(x)))[:, :slots]
 
-    def embed(self, tokens: Tensor, starts: Tensor, changed: Tensor | None = None) -> Tensor:
+    def embed(
+        self, tokens: Tensor, starts: Tensor, changed: Tensor | None = None, asked: Tensor | None = None
+    ) -> Tensor:
         """What the transformer reads at each position.
 
         `[batch, positions * levels]` codes and `[batch]` starts give `[batch, positions + 1, hidden]`. A changed sound
-        has the opposite of a start.
+        has the opposite of a start, to which is added what is asked for.
         """
         levels = self.num_quantizers
         start = self.codes(levels * self.codebook_size + (~starts.bool()).long())
         if changed is not None:
             start = torch.where(changed[:, None], -start, start)
+        if asked is not None and self.conditions is not None:
+            start = start + asked @ self.conditions
         places = torch.arange(levels, device=tokens.device) * self.codebook_size
         codes = tokens.unflatten(1, (tokens.shape[1] // levels, levels)) + places
         return torch.cat([start[:, None], self.codes(codes).sum(2)], dim=1)
@@ -192,6 +203,9 @@ class CodePrior(nn.Module):
         return logits.masked_fill(functional.pad(inside[:, None], (self.codebook_size, 0)), -math.inf)
 
     def _initialise(self) -> None:
+        if self.conditions is not None:
+            # As far apart as codes are: from nothing they would hardly be learned in the steps that few sounds allow.
+            nn.init.normal_(self.conditions, std=EMBEDDED_SPREAD)
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=0.02)

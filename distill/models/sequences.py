@@ -24,6 +24,7 @@ class Window:
         scored_from: first code whose prediction counts; those before it are there to be seen. Only at a true start
             can the first code be predicted at all.
         changed: whether the sound was changed to learn more from it.
+        asked: what the prior is told of the sound, `[conditions]`; None: nothing.
     """
 
     grid: Grid
@@ -31,6 +32,7 @@ class Window:
     following: int | None
     scored_from: int
     changed: bool = False
+    asked: npt.NDArray[np.float32] | None = None
 
     @property
     def length(self) -> int:
@@ -47,16 +49,21 @@ class Batch:
         starts: whether a sound begins here, `[batch]`.
         targets: what each slot should predict, `[batch, n + 1]`; IGNORED where nothing counts.
         changed: whether a sound was changed, `[batch]`.
+        asked: what the prior is told of each sound, `[batch, conditions]`; None: nothing of any.
     """
 
     tokens: Tensor
     starts: Tensor
     targets: Tensor
     changed: Tensor
+    asked: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
-        return Batch(*(part.to(device) for part in (self.tokens, self.starts, self.targets, self.changed)))
+        tokens, starts, targets, changed = (
+            part.to(device) for part in (self.tokens, self.starts, self.targets, self.changed)
+        )
+        return Batch(tokens, starts, targets, changed, None if self.asked is None else self.asked.to(device))
 
 
 def kept_columns(columns: int) -> int:
@@ -135,7 +142,10 @@ def collate(chosen: Sequence[Window], *, codebook_size: int) -> Batch:
         targets[row, window.scored_from : len(codes) + 1] = np.append(codes, after)[window.scored_from :]
     starts = np.array([window.starts_file for window in chosen])
     changed = np.array([window.changed for window in chosen])
-    return Batch(*map(torch.from_numpy, (tokens, starts, targets, changed)))
+    vectors = [window.asked for window in chosen if window.asked is not None]
+    told = None if len(vectors) < len(chosen) else torch.from_numpy(np.stack(vectors))
+    known = [torch.from_numpy(each) for each in (tokens, starts, targets, changed)]
+    return Batch(known[0], known[1], known[2], known[3], told)
 
 
 def _window(grid: Grid, first: int, last: int) -> Window:

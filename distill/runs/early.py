@@ -78,7 +78,7 @@ def _better(workspace: Workspace, known: list[EarlyModel]) -> tuple[Position, fl
 
 def _so_far(workspace: Workspace, model: ModelFile, position: Position) -> PriorFile:
     """The best prior of a training that goes on."""
-    from distill.stages.train_prior import prior_file
+    from distill.stages.train_prior import kept_conditions, prior_file
     from distill.training.checkpoint import Checkpoints
     from distill.training.loop import Trained
 
@@ -87,7 +87,8 @@ def _so_far(workspace: Workspace, model: ModelFile, position: Position) -> Prior
     folder, _ = RunFolder(workspace.root, STAGE).noted()
     state = Checkpoints(folder, keep=config.max_checkpoints).load_best(position.best_epoch)
     best, history = (position.best_epoch, position.best_loss), position.history
-    return prior_file(config, model, Trained(state, *best, history, position.warnings, position.step, 0), ())
+    trained = Trained(state, *best, history, position.warnings, position.step, 0)
+    return prior_file(config, model, trained, (), kept_conditions(folder))
 
 
 def _write(workspace: Workspace, model: ModelFile, prior: PriorFile, share: float) -> None:

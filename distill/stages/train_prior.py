@@ -1,25 +1,33 @@
 """Stage train_prior: the frozen VQ-VAE's codes of whole sounds become a trained prior."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from distill.artifact.manifest import PriorArchitecture, PriorHistory, PriorMetadata, TrainAndHeldOut
+from distill.artifact.manifest import Following, PriorArchitecture, PriorHistory, PriorMetadata, TrainAndHeldOut
 from distill.artifact.model_file import ModelFile, read_model
 from distill.artifact.prior_file import PriorFile, write_prior
 from distill.codec.load import build_networks
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
+from distill.files import read_json, write_json
+from distill.generation.following import following
 from distill.live.events import Progress, StageStarted
 from distill.live.journal import as_carried
+from distill.models.conditions import Conditions
+from distill.models.vqvae import ConvVQVAE
 from distill.pictures import curves_png
 from distill.stages.steered import steering_of
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, section, state_key, write_history, write_report
 from distill.training.checkpoint import Checkpoints
-from distill.training.codes import prior_codes
+from distill.training.codes import MEASURED, PriorCodes, prior_codes
 from distill.training.loop import Trained, train
 from distill.training.prior import MEMORIZATION, STAGE, PriorTask
 from distill.training.runtime import Runtime
+from distill.training.task import spread
+
+CONDITIONS = "conditions.json"
 
 
 def run(call: Call) -> dict[str, Any]:
@@ -48,17 +56,40 @@ def run(call: Call) -> dict[str, Any]:
         call.emit(Progress(STAGE, done, count, "columns of codes"))
 
     codes = prior_codes(dataset, vqvae, config, runtime, state, digest=model.digest, tell=tell)
+    keep_conditions(state, codes.conditions)
     task = PriorTask(codes, vqvae, config, runtime)
     checkpoints = Checkpoints(state, keep=config.max_checkpoints)
     trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, steering=steering)
-    prior = prior_file(config, model, trained, as_carried(steering.entries))
+    found = _following(call, codes, vqvae, trained, task)
+    prior = prior_file(config, model, trained, as_carried(steering.entries), codes.conditions, found)
     digest = write_prior(workspace.prior, prior)
     write_history(workspace, STAGE, trained.history)
     _plots(workspace, config, trained)
     return write_report(workspace, STAGE, _report(values, config, trained, prior.metadata, digest))
 
 
-def prior_file(config: PriorConfig, model: ModelFile, trained: Trained, journal: Sequence[dict[str, Any]]) -> PriorFile:
+def keep_conditions(state: Path, conditions: Conditions | None) -> None:
+    """Note in a training's folder what its prior can be asked for."""
+    if conditions is not None:
+        write_json(state / CONDITIONS, {"schema": 1, **conditions.model_dump(mode="json")})
+
+
+def kept_conditions(state: Path) -> Conditions | None:
+    """What the prior of a training can be asked for; None: nothing."""
+    path = state / CONDITIONS
+    if not path.is_file():
+        return None
+    return Conditions.model_validate(read_json(path, what="conditions of a prior", schema=1))
+
+
+def prior_file(
+    config: PriorConfig,
+    model: ModelFile,
+    trained: Trained,
+    journal: Sequence[dict[str, Any]],
+    conditions: Conditions | None,
+    following: Following | None = None,
+) -> PriorFile:
     """A prior that was trained on the codes of a model's VQ-VAE, with what is said of its training."""
     vqvae = model.manifest.vqvae_config
     architecture = PriorArchitecture(
@@ -70,12 +101,26 @@ def prior_file(config: PriorConfig, model: ModelFile, trained: Trained, journal:
         num_quantizers=vqvae.num_quantizers,
         bands=vqvae.n_mels // STRIDE,
         context=config.context,
+        conditions=conditions,
     )
-    metadata = _metadata(config, vqvae.num_quantizers, trained)
+    metadata = _metadata(config, vqvae.num_quantizers, trained, following)
     return PriorFile(architecture, metadata, model.digest, trained.state, journal)
 
 
-def _metadata(config: PriorConfig, levels: int, trained: Trained) -> PriorMetadata:
+def _following(call: Call, codes: PriorCodes, vqvae: ConvVQVAE, trained: Trained, task: PriorTask) -> Following | None:
+    """How well the trained prior follows what it is asked for; None where it can be asked for nothing."""
+    if codes.conditions is None:
+        return None
+    task.model.load_state_dict(trained.state)
+    sounds = codes.held_out
+    positions = spread(len(sounds), MEASURED).tolist()
+    held_out = [(sounds.labels[position], sounds.timbre(position)) for position in positions]
+    spectrogram = codes.train.dataset.spectrogram
+    found = following(vqvae, task.model.eval(), codes.conditions, spectrogram, held_out, call.stop.check)
+    return Following(labels=found.labels, judged=found.judged, knobs=found.knobs)
+
+
+def _metadata(config: PriorConfig, levels: int, trained: Trained, following: Following | None) -> PriorMetadata:
     rows = trained.history
     best = trained.best_row
     return PriorMetadata(
@@ -96,6 +141,7 @@ def _metadata(config: PriorConfig, levels: int, trained: Trained) -> PriorMetada
             val_perplexities=[row["validation_perplexity"] for row in rows],
         ),
         memorization_warnings=_memorization_warnings(trained),
+        following=following,
     )
 
 
@@ -121,6 +167,7 @@ def _report(
         "memorization_warnings": list(metadata.memorization_warnings),
         "warnings": list(trained.warnings.values()),
         "digest": digest,
+        **({} if metadata.following is None else {"following": metadata.following.model_dump(mode="json")}),
     }
 
 

@@ -1,10 +1,10 @@
 """The version of each stage's code: raised when changed code gives other outputs, so that the stage runs again."""
 
 CODE_VERSIONS = {
-    "prepare": 3,
+    "prepare": 4,
     "configure": 8,
     "train_vqvae": 10,
-    "train_prior": 11,
+    "train_prior": 12,
     "check_memorization": 15,
     "train_vocoder": 7,
     "register": 2,

@@ -218,6 +218,10 @@ def summary_of(workspace: Workspace) -> dict[str, float]:
     """The few figures that runs are compared by, in one group: the best epoch's quality and use of the codebooks."""
     vqvae, prior = _report(workspace, "train_vqvae"), read_report(workspace, "train_prior")
     found: dict[str, Any] = {"best/prior_perplexity": prior["best"]["validation_perplexity"]}
+    if followed := prior.get("following"):
+        shares = list(followed["labels"].values())
+        found |= {"following/labels": sum(shares) / len(shares) if shares else None}
+        found |= {f"following/{name}": value for name, value in followed["knobs"].items()}
     if vqvae:
         size = read_config(workspace, "train_vqvae")["vqvae"]["codebook_size"]
         levels = list(vqvae["codebook"].values())

@@ -18,42 +18,56 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from distill.audio.augment import augment
+from distill.audio.knobs import KNOBS, knobs_of
 from distill.audio.mel import MelTransform
+from distill.audio.timbre import Timbre, timbre_of
 from distill.configs import STRIDE, PriorConfig
+from distill.dataset.labels import learned
 from distill.dataset.mapped import MappedRows
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, StorageError
 from distill.files import digest_json, read_json, storage_errors, write_json
 from distill.locks import taken
+from distill.models.conditions import Conditions
 from distill.models.edges import HEARD_DB
 from distill.models.grid import PIECE_COLUMNS, encode_pieces
 from distill.models.prior import IGNORED
 from distill.models.sequences import Grid, Window, window_at, windows
 from distill.models.vqvae import ConvVQVAE
 from distill.training.runtime import Runtime
+from distill.training.task import spread
 
 CODES, INDEX = "codes.npy", "codes.json"
 SCHEMA = 1
 # Columns that go through the encoder at once: it has memory for so much of short sounds together as of one long one.
 BATCH_COLUMNS = 4 * PIECE_COLUMNS
 SAVED_SECONDS = 5.0
+# What can be asked for follows from the knobs of at most so many sounds.
+MEASURED = 2048
 
+Knobs = npt.NDArray[np.float32]
+Vector = npt.NDArray[np.float32]
 Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Codes of a stretch of a sound `[columns, bands, levels]`, and whether it begins and ends where the sound does."""
+    """Codes of a stretch of a sound `[columns, bands, levels]`, and whether it begins and ends where the sound does.
+
+    `asked` is what it would have to be asked for by, `[conditions]`; None: nothing can be asked for.
+    """
 
     grid: Grid
     at_start: bool
     at_end: bool
     changed: bool
+    asked: Vector | None = None
 
     def windows(self, columns: int) -> list[Window]:
         """Windows of at most so many columns in which each code of the stretch counts once."""
@@ -75,7 +89,7 @@ class Stretch:
             # Of a single column it is not known what follows.
             after = int(self.grid[-1, 0, 0]) if len(self.grid) > 1 else IGNORED
             window = replace(window, following=after)
-        return replace(window, changed=self.changed)
+        return replace(window, changed=self.changed, asked=self.asked)
 
 
 class Sounds:
@@ -99,6 +113,8 @@ class Sounds:
         self.frames = facts["frames"].to_numpy(np.int64)
         self.at_start, self.at_end = (facts[name].to_numpy(bool) for name in ("at_start", "at_end"))
         self.original = facts["semitones"].to_numpy() == 0
+        labels = dataset.labels
+        self.labels = [labels[row] for row in self.rows.tolist()]
         self.silence = np.array([_silent_frames(dataset, *each) for each in zip(self.rows, self.frames, strict=True)])
         self.silence *= self.at_start
         cut_frames = np.arange(0, STRIDE, STRIDE // cuts)[:, None] + self.silence
@@ -114,6 +130,7 @@ class Sounds:
         first = np.empty(len(order), np.int64)
         first[order] = self._ends - sizes
         self.first = first.reshape(self.columns.shape)
+        self._knobs: dict[tuple[int, int], Knobs] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -143,6 +160,26 @@ class Sounds:
 
         for piece in encode_pieces(vqvae, part, STRIDE * columns):
             yield piece.cpu().numpy()
+
+    def knobs(self, position: int, cut: int) -> Knobs:
+        """The knobs of a sound in a cut and of its copies, `[1 + copies, 6]`, measured when they are first asked for.
+
+        A knob says little of what is longer than a piece, which has none.
+        """
+        if (position, cut) not in self._knobs:
+            frames = STRIDE * int(self.columns[cut, position])
+            found = np.full((1 + self.copies, len(KNOBS)), np.nan, np.float32)
+            if frames <= STRIDE * PIECE_COLUMNS:
+                log_mels = self._log_mels(cut * len(self.rows) + position, 0, frames)
+                found[:] = [knobs_of(each, self.dataset.spectrogram) for each in log_mels]
+            self._knobs[position, cut] = found
+        return self._knobs[position, cut]
+
+    def timbre(self, position: int) -> Timbre:
+        """What a sound is like, as far as a piece of it tells."""
+        row, first = int(self.rows[position]), int(self.skipped[0, position])
+        log_mel = self.dataset.segment(row, first, first + STRIDE * PIECE_COLUMNS)
+        return timbre_of(log_mel, self.dataset.spectrogram)
 
     def _log_mels(self, item: int, first: int, last: int) -> np.ndarray:
         """Frames of a sound in a cut, as it is and in its copies, `[1 + copies, n_mels, frames]`, silence behind it."""
@@ -178,11 +215,25 @@ class PriorCodes:
         train: the training sounds.
         held_out: the held-out sounds.
         bands: rows of a code grid.
+        conditions: what a prior of them can be asked for; None: nothing.
     """
 
-    def __init__(self, train: Sounds, held_out: Sounds, rows: MappedRows) -> None:
+    def __init__(self, train: Sounds, held_out: Sounds, rows: MappedRows, *, conditions: bool = False) -> None:
         self.train, self.held_out, self._rows = train, held_out, rows
         self.bands = int(rows.shape[1])
+        self.conditions = self._conditions() if conditions else None
+
+    def _conditions(self) -> Conditions | None:
+        sounds = self.train
+        clean = np.flatnonzero(sounds.original)
+        known = learned([sounds.labels[position] for position in clean.tolist()])
+        measured = clean[spread(len(clean), MEASURED)].tolist()
+        values = np.stack([sounds.knobs(position, 0)[0] for position in measured])
+        timbres = np.stack([sounds.timbre(position) for position in measured])
+        labels = [sounds.labels[position] for position in measured]
+        here = [label for label in known if label in labels]
+        found = Conditions.of(here, labels, dict(zip(KNOBS, values.T, strict=True)), timbres)
+        return found if found.width else None
 
     def training(self, position: int, cut: int = 0, copy: int = 0) -> Stretch:
         """A training sound, by its place in `train`, in one of its cuts; copy 0 is the sound as it is."""
@@ -197,7 +248,17 @@ class PriorCodes:
         first = before + int(sounds.first[cut, position]) + copy * columns
         begins = bool(sounds.at_start[position]) and sounds.skipped[cut, position] == sounds.silence[position]
         grid = self._rows.part(first, first + columns)
-        return Stretch(grid, begins, bool(sounds.at_end[position]), bool(copy))
+        asked = self._asked(position, cut, copy) if sounds is self.train else None
+        return Stretch(grid, begins, bool(sounds.at_end[position]), bool(copy), asked)
+
+    def _asked(self, position: int, cut: int, copy: int) -> Vector | None:
+        """What a training sound would have to be asked for by."""
+        if (conditions := self.conditions) is None:
+            return None
+        values = dict(zip(KNOBS, self.train.knobs(position, cut)[copy].tolist(), strict=True))
+        label = self.train.labels[position]
+        ranks = {name: conditions.rank(name, values[name]) for name in conditions.knobs}
+        return conditions.vector(label if label in conditions.labels else None, ranks)
 
 
 def prior_codes(
@@ -251,7 +312,7 @@ def prior_codes(
                         pieces.append(piece.astype(dtype))
                     writer.append(np.concatenate(pieces, axis=1))
         tell(shape[0], shape[0])
-        return PriorCodes(train, held_out, MappedRows(path))
+        return PriorCodes(train, held_out, MappedRows(path), conditions=config.conditions)
 
 
 class _Writer:

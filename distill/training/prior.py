@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.loader import EpochSteps
 from distill.dataset.store import PreparedDataset
+from distill.models.conditions import Conditions
 from distill.models.edges import LAST_COLUMNS, ColumnLevels, Edges, column_levels, edges_of
 from distill.models.grid import decode_grid, encode_pieces
 from distill.models.health import Health
@@ -42,9 +43,12 @@ Codes = npt.NDArray[np.int64]
 BUCKET_BATCHES = 8
 # At most so many sounds tell how new ones begin and end.
 EDGES = 64
+# Of so many windows the prior is told nothing, so that it makes sounds unasked as well; of so many a single label or
+# knob, as somebody asks for; of the others a share of them, from few to all.
+UNTOLD, ONE_TOLD = 0.3, 0.4
 
 
-def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int) -> CodePrior:
+def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int, conditions: Conditions | None = None) -> CodePrior:
     """An untrained prior for the codes of a VQ-VAE; its weights come from torch's generator."""
     return CodePrior(
         config.hidden,
@@ -55,6 +59,7 @@ def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int) -> CodePrior
         num_quantizers=vqvae.num_quantizers,
         bands=n_mels // STRIDE,
         context=config.context,
+        conditions=conditions.width if conditions else 0,
     )
 
 
@@ -82,7 +87,7 @@ class PriorTask:
         self.codes, self.config, self.runtime, self._vqvae = codes, config, runtime, vqvae
         self._transform = MelTransform(codes.train.dataset.spectrogram)
         self.codebook_size = vqvae.codebook_size
-        self.model = build_prior(config, vqvae, STRIDE * codes.bands).to(runtime.device)
+        self.model = build_prior(config, vqvae, STRIDE * codes.bands, codes.conditions).to(runtime.device)
         self.codebooks = vqvae.quantizer.codebooks.detach().clone().to(runtime.device)
         columns = self.model.context_columns
         # A long sound gives as many windows a pass as it takes to cover it; each may be cut into other columns.
@@ -131,23 +136,46 @@ class PriorTask:
             if self._known is None or self._known[0] != number:
                 self._known = (number, self._pass(number))
             chosen = [
-                self.codes.training(position, cut, copy).window(first, self.model.context_columns)
-                for position, cut, copy, first in self._known[1][place].tolist()
+                self._told(self.codes.training(position, cut, copy).window(first, self.model.context_columns), parts)
+                for position, cut, copy, first, parts in self._known[1][place].tolist()
             ]
             yield collate(chosen, codebook_size=self.codebook_size)
 
+    def _told(self, window: Window, parts: int) -> Window:
+        """A window of whose sound the prior is told some parts only, each a bit of a number."""
+        if (conditions := self.codes.conditions) is None or window.asked is None:
+            return window
+        asked = np.zeros_like(window.asked)
+        for bit, part in enumerate(conditions.parts):
+            if parts >> bit & 1:
+                asked[part] = window.asked[part]
+        return replace(window, asked=asked)
+
+    def _parts(self, rng: np.random.Generator) -> int:
+        """Which parts the prior is told of a sound, each a bit of a number."""
+        if (conditions := self.codes.conditions) is None:
+            return 0
+        kind, share, one = rng.random(3)
+        if kind < UNTOLD:
+            return 0
+        parts = len(conditions.parts)
+        if kind < UNTOLD + ONE_TOLD:
+            return 1 << int(one * parts)
+        return int((rng.random(parts) < share) @ (1 << np.arange(parts)))
+
     def _pass(self, number: int) -> list[np.ndarray]:
-        """The windows of each batch of a pass: sound, cut, copy and first column, `[batch, 4]`."""
+        """The windows of each batch of a pass: sound, cut, copy, first column and what is told, `[batch, 5]`."""
         rng, sounds = np.random.default_rng([self.runtime.seed, number]), self.codes.train
         context, size = self.model.context_columns, self.config.batch_size
-        drawn, lengths = np.empty((len(self.shown), 4), np.int32), np.empty(len(self.shown), np.int32)
+        drawn, lengths = np.empty((len(self.shown), 5), np.int32), np.empty(len(self.shown), np.int32)
         for index, position in enumerate(self.shown[rng.permutation(len(self.shown))]):
             # Every second time the first cut: else beginnings would be learned too seldom.
             cut = max(0, int(rng.integers(-sounds.cuts, sounds.cuts)))
             copy = int(rng.integers(1 + sounds.copies))
             columns = int(sounds.shown[cut, position])
             first = random_first(columns, context, rng)
-            drawn[index], lengths[index] = (position, cut, copy, first), min(context, columns - first)
+            drawn[index] = position, cut, copy, first, self._parts(rng)
+            lengths[index] = min(context, columns - first)
         groups: list[np.ndarray] = []
         for begin in range(0, len(drawn), BUCKET_BATCHES * size):
             bucket = begin + np.argsort(lengths[begin : begin + BUCKET_BATCHES * size], kind="stable")
@@ -168,7 +196,7 @@ class PriorTask:
 
     def loss(self, batch: Batch) -> StepLoss:
         batch = batch.to(self.runtime.device)
-        logits = self.model(batch.tokens, batch.starts, batch.changed)
+        logits = self.model(batch.tokens, batch.starts, batch.changed, batch.asked)
         loss = prior_loss(logits, batch.targets)
         return StepLoss(loss, {"cross_entropy": loss})
 
@@ -212,6 +240,7 @@ class PriorTask:
         for begin in range(0, len(by_length), self.config.batch_size):
             batch = collate(by_length[begin : begin + self.config.batch_size], codebook_size=self.codebook_size)
             batch = batch.to(self.runtime.device)
+            # Nothing is asked for, so that the figures of all priors can be compared.
             nll = negative_log_likelihood(self.model(batch.tokens, batch.starts), batch.targets)
             level_sums, level_counts = sum_by_level(nll, batch.targets, levels)
             sums += level_sums.cpu()

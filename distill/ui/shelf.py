@@ -7,7 +7,7 @@ from typing import Any
 
 from distill.artifact.manifest import Manifest
 from distill.library.catalogue import Entry
-from distill.library.describe import NOT_CHECKED, health_of, light_of, verdict_of
+from distill.library.describe import NOT_CHECKED, asked_words, health_of, light_of, verdict_of
 from distill.library.evidence import evidence_page
 from distill.memorization.plain import in_plain_words
 from distill.models.labels import level_labels, with_labels
@@ -77,6 +77,7 @@ def details_of(entry: Entry, context: Context) -> str:
         if prior is None
         else f"epoch {prior.best_epoch} of {prior.epochs}: training perplexity {_known(prior.perplexity.train)}, "
         f"held-out perplexity {_known(prior.perplexity.validation)}",
+        **{f"Asked for: {name}": words for name, words in asked_words(manifest).items()},
         "Copies (memorization)": NOT_CHECKED
         if manifest.memorization is None
         else f"{manifest.memorization.verdict}: {'; '.join(manifest.memorization.reasons)}",

@@ -17,6 +17,7 @@ from distill.generation.export import BITS, FORMATS, SAMPLE_RATES, ExportSetting
 from distill.generation.request import Request
 from distill.library.takes import Takes
 from distill.models.labels import MOST_LEVELS, level_labels
+from distill.ui.asks import Asks, asked, shown
 from distill.ui.cards import nothing, row_of
 from distill.ui.clicks import cards_component, picked
 from distill.ui.context import Context
@@ -83,6 +84,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             info="Only the likeliest codes that make up this share can come. 1: all.",
             min_width=200,
         )
+    asks = Asks.build()
     with gr.Accordion("Each level by itself", open=False):
         single = gr.Checkbox(False, label="Use these in place of the three above", container=False)
         rows, level_controls = _level_rows()
@@ -137,7 +139,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     )
     inputs = [
         studio.desk, studio.generate_model, action, given, begin, end, renewed, seconds, ending, raw,
-        count, seed, kind, rate, bits, *sampling,
+        count, seed, kind, rate, bits, *asks.inputs, *sampling,
     ]  # fmt: skip
 
     @told_while
@@ -157,8 +159,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         kind: str,
         rate: int,
         bits: str,
-        *sampling: Any,
+        *others: Any,
     ) -> Iterator[Any]:
+        wishes, sampling = others[: len(asks.inputs)], others[len(asks.inputs) :]
         labels = level_labels(read_manifest(studio.models.path(name)).vqvae_config.num_quantizers)
         chosen = _sampling(len(labels), *sampling)
         if action == FILL:
@@ -171,6 +174,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
                 seconds=seconds,
                 natural=ending == ENDS,
                 finish=new and not raw,
+                **(asked(*wishes) if new else {}),
                 **chosen,
             )
         settings = ExportSettings(kind, rate or None, bits or None)
@@ -249,11 +253,11 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         """What depends on the model: the names of its levels, how many codes there are, how its sounds end."""
         if name is None:
             # Where there is no model yet, nobody chose one, and nobody did anything wrong.
-            return [gr.skip()] * (3 + 3 * MOST_LEVELS)
+            return [gr.skip()] * (6 + 3 * MOST_LEVELS)
         manifest = read_manifest(studio.models.path(name))
         config = manifest.vqvae_config
         labels = level_labels(config.num_quantizers)
-        shown = [gr.Row(visible=level < len(labels)) for level in range(MOST_LEVELS)]
+        visible = [gr.Row(visible=level < len(labels)) for level in range(MOST_LEVELS)]
         names = [gr.Slider(label=f"{label}: surprise (temperature)") for label in labels]
         names += [gr.skip()] * (MOST_LEVELS - len(labels))
         sizes = [gr.Slider(maximum=config.codebook_size)] * (1 + MOST_LEVELS)
@@ -261,7 +265,8 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         ends = ENDS if action == NEW and ends_by_itself(manifest) else EXACT
         if (studio.left(desk, "generate"), kept.get("action")) == (name, action):
             ends = kept.get("ending", ends)
-        return ends, gr.CheckboxGroup(choices=list(labels), value=[]), *sizes, *shown, *names
+        kinds = shown(manifest, new=action == NEW)
+        return ends, *kinds, gr.CheckboxGroup(choices=list(labels), value=[]), *sizes, *visible, *names
 
     @told
     def measured(path: str | None) -> Any:
@@ -308,7 +313,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     tab.select(told(partial(studio.offered, "generate")), studio.desk, studio.generate_model, **quiet)
     levels = [renewed, top_k, *level_controls[1::3], *rows, *level_controls[::3]]
     for control in (studio.generate_model, action):
-        control.change(look, [studio.desk, studio.generate_model, action], [ending, *levels], **quiet)
+        control.change(look, [studio.desk, studio.generate_model, action], [ending, *asks.outputs, *levels], **quiet)
     for needed in (studio.generate_model, action, given):
         needed.change(ready, [studio.desk, studio.generate_model, action, given], [go, again], **quiet)
 

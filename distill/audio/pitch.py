@@ -1,0 +1,54 @@
+"""The fundamental frequency of a sound."""
+
+import numpy as np
+import numpy.typing as npt
+
+LOWEST_HZ, HIGHEST_HZ = 30.0, 2000.0
+# A frame has a pitch where what a period changes is below this share of what it would be by chance.
+APERIODIC = 0.15
+# Frames that are softer than the loudest by more count as silent, in dB; of fewer frames with a pitch there is none.
+SOFT_DB, LEAST_FRAMES = 20.0, 2
+
+
+def pitch_of(samples: npt.NDArray[np.float32], sample_rate: int) -> float | None:
+    """Median fundamental frequency of mono samples `[n]`, in Hz; None where a sound has no clear one.
+
+    After de Cheveigné and Kawahara, "YIN, a fundamental frequency estimator for speech and music", 2002.
+    """
+    longest = int(sample_rate / LOWEST_HZ)
+    size, step = 2 * longest, longest
+    padded = np.pad(samples.astype(np.float64), (0, size))
+    frames = [padded[first : first + size] for first in range(0, max(1, len(samples) - step), step)]
+    energies = np.array([float(frame @ frame) for frame in frames])
+    if not energies.max(initial=0.0):
+        return None
+    loud = energies >= energies.max() * 10 ** (-SOFT_DB / 10)
+    found = [_of_frame(frame, sample_rate) for frame, counts in zip(frames, loud, strict=True) if counts]
+    known = [value for value in found if value is not None]
+    if len(known) < min(LEAST_FRAMES, int(loud.sum())) or 2 * len(known) < len(found):
+        return None
+    return float(np.median(known))
+
+
+def _of_frame(frame: npt.NDArray[np.float64], sample_rate: int) -> float | None:
+    """The frequency of a frame of two of the longest periods."""
+    half = len(frame) // 2
+    first = frame[:half]
+    size = 2 * len(frame)
+    product = np.fft.irfft(np.fft.rfft(frame, size) * np.conj(np.fft.rfft(first, size)), size)[:half]
+    squares = np.concatenate([[0.0], np.cumsum(frame**2)])
+    difference = squares[half] + (squares[half : 2 * half] - squares[:half]) - 2.0 * product
+    difference[0] = 0.0
+    mean = np.cumsum(difference)[1:] / np.arange(1, half)
+    normalised = np.ones(half)
+    normalised[1:] = difference[1:] / np.maximum(mean, 1e-12)
+    shortest = max(2, int(sample_rate / HIGHEST_HZ))
+    below = np.flatnonzero(normalised[shortest : half - 1] < APERIODIC)
+    if not len(below):
+        return None
+    at = shortest + int(below[0])
+    while at + 1 < half - 1 and normalised[at + 1] < normalised[at]:
+        at += 1
+    before, here, after = normalised[at - 1 : at + 2]
+    bend = before - 2 * here + after
+    return float(sample_rate / (at + (0.5 * (before - after) / bend if bend else 0.0)))

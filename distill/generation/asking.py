@@ -1,0 +1,177 @@
+"""Sounds that are asked for by label and knob: what the prior reads, and which of several candidates comes nearest."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from distill.audio.knobs import KNOBS, UNITS, knobs_of
+from distill.audio.timbre import timbre_of
+from distill.codec.codec import Grid
+from distill.errors import UsageError
+from distill.generation.drawing import Asked
+from distill.generation.render import Generator, sample_grids
+from distill.generation.request import Request
+from distill.models.conditions import Conditions
+from distill.models.kernels import MOST_ROWS
+
+# So many candidates are drawn of what is asked for, unless the request says how many.
+BEST_OF = 3
+# What another label than the one that is asked for counts, where knobs count up to 1 each.
+OTHER_LABEL = 2.0
+_NOTES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_NOTE = re.compile(r"([A-Ga-g])([#b]?)(-?\d)")
+_NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)\s*([a-zA-Z]+)")
+_SCALES = {"s": ("s", 1.0), "ms": ("s", 1e-3), "hz": ("Hz", 1.0), "khz": ("Hz", 1e3), "db": ("dB", 1.0)}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked of a model's new sounds.
+
+    Attributes:
+        conditions: what the model can be asked for.
+        label: a label of these.
+        ranks: knobs from 0 to 1.
+        hertz: the pitch that a sound shall have exactly.
+        guidance: how strongly it counts, as `Asked` says.
+        best_of: candidates drawn for each sound.
+    """
+
+    conditions: Conditions
+    label: str | None
+    ranks: Mapping[str, float]
+    hertz: float | None
+    guidance: float
+    best_of: int
+
+    @property
+    def asked(self) -> Asked:
+        """The same for drawing."""
+        return Asked(self.conditions.vector(self.label, self.ranks), self.guidance)
+
+
+@dataclass(frozen=True)
+class Got:
+    """What a sound has, as far as the model knows labels and knobs: values in the knobs' units, None for none."""
+
+    label: str | None
+    knobs: Mapping[str, float | None]
+
+
+def ask_of(request: Request, conditions: Conditions | None) -> Ask | None:
+    """What a request asks of a model; None where it asks for nothing.
+
+    Raises:
+        UsageError: the model cannot be asked, or not for that.
+    """
+    if not request.asks:
+        return None
+    if conditions is None:
+        raise UsageError(
+            "this model knows neither labels nor knobs: train one whose prior learns them (prior.conditions: true)"
+        )
+    ranks, hertz = {}, None
+    for name, given in request.knobs.items():
+        if name not in conditions.knobs:
+            known = ", ".join(conditions.knobs) or "none"
+            raise UsageError(f"{name}: the sounds of the training do not differ in it; the model's knobs: {known}")
+        if isinstance(given, str):
+            value = value_of(name, given)
+            if name == "pitch":
+                hertz = value
+            ranks[name] = _rank(conditions, name, value, given)
+        else:
+            ranks[name] = given
+    if hertz is not None and not request.natural:
+        raise UsageError("a pitch in Hz or as a note is for single sounds, not for a chain of them: leave out --chain")
+    ask = Ask(conditions, request.label, ranks, hertz, request.guidance, request.best_of or BEST_OF)
+    conditions.vector(ask.label, ranks)
+    return ask
+
+
+def value_of(name: str, text: str) -> float:
+    """A knob's value, in its unit, of a text such as `0.3s`, `2kHz`, `-12dB` or, for pitch, a note.
+
+    >>> value_of("length", "300ms"), value_of("pitch", "A1"), round(value_of("pitch", "Bb3"), 2)
+    (0.3, 55.0, 233.08)
+
+    Raises:
+        UsageError: it is none.
+    """
+    unit = UNITS[name]
+    if unit == "Hz" and name == "pitch" and (note := _NOTE.fullmatch(text.strip())):
+        letter, accidental, octave = note.groups()
+        number = 12 * (int(octave) + 1) + _NOTES[letter.upper()] + {"#": 1, "b": -1, "": 0}[accidental]
+        return float(440.0 * 2.0 ** ((number - 69) / 12.0))
+    if unit and (found := _NUMBER.fullmatch(text.strip())):
+        known, scale = _SCALES.get(found[2].lower(), ("", 1.0))
+        if known == unit:
+            return float(found[1]) * scale
+    example = {"s": "0.3s", "Hz": "880Hz", "dB": "-12dB"}.get(unit)
+    ways = ["a number from 0 to 1", *([f"a value such as {example}"] if example else [])]
+    ways += ["a note such as A1"] if name == "pitch" else []
+    raise UsageError(f"{name} {text}: expected {' or '.join(ways)}")
+
+
+def _rank(conditions: Conditions, name: str, value: float, text: str) -> float:
+    quantiles = conditions.knobs[name]
+    # A pitch beyond the training's is reached by another speed.
+    if name != "pitch" and not quantiles[0] <= value <= quantiles[-1]:
+        low, high, unit = quantiles[0], quantiles[-1], UNITS[name]
+        raise UsageError(f"{name} {text}: the training's sounds lie between {low:.3g} and {high:.3g} {unit}".rstrip())
+    return conditions.rank(name, value)
+
+
+def nearest_grids(
+    generator: Generator, seeds: Sequence[int], samples: int, ask: Ask, **settings: Any
+) -> Iterator[tuple[int, Grid, Got]]:
+    """Each seed with the one of its candidates that comes nearest to what is asked for, and what that has.
+
+    A candidate follows from the seed and its number alone; the first is what the seed gives without others. `settings`
+    and errors are those of `sample_grids`.
+    """
+    together = max(1, MOST_ROWS // (ask.best_of * ask.asked.readings))
+    for first in range(0, len(seeds), together):
+        chosen = seeds[first : first + together]
+        candidates = [candidate_seed(seed, number) for seed in chosen for number in range(ask.best_of)]
+        grids = [grid for _, grid in sample_grids(generator, candidates, samples, asked=ask.asked, **settings)]
+        for place, seed in enumerate(chosen):
+            of_seed = grids[place * ask.best_of :][: ask.best_of]
+            judged = [_judge(generator, grid, samples, ask) for grid in of_seed]
+            best = min(range(len(of_seed)), key=lambda number: judged[number][0])
+            yield seed, of_seed[best], judged[best][1]
+
+
+def candidate_seed(seed: int, number: int) -> int:
+    """The seed of a candidate for a sound; the first has the sound's own."""
+    if not number:
+        return seed
+    # Small enough to be asked for itself.
+    return int(np.random.SeedSequence(seed, spawn_key=(0, number)).generate_state(1, np.uint64)[0] >> 2)
+
+
+def _judge(generator: Generator, grid: Grid, samples: int, ask: Ask) -> tuple[float, Got]:
+    """By how much a sound misses what is asked for, and what it has."""
+    spectrogram, conditions = generator.codec.spectrogram, ask.conditions
+    log_mel = generator.codec.decode_log_mel(grid)[:, : 1 + samples // spectrogram.hop_length]
+    values = dict(zip(KNOBS, knobs_of(log_mel, spectrogram).tolist(), strict=True))
+    missed = 0.0
+    for name, rank in ask.ranks.items():
+        found = conditions.rank(name, values[name])
+        missed += abs(found - rank) if found == found else 1.0
+    label = None
+    if conditions.labels:
+        timbre = timbre_of(log_mel, spectrogram)
+        label = conditions.label_of(timbre)
+        if ask.label is not None:
+            away = conditions.distances(timbre)
+            missed += min(1.0, float(away[conditions.labels.index(ask.label)] / max(away.sum(), 1e-9)))
+            missed += 0.0 if label == ask.label else OTHER_LABEL
+    return missed, Got(label, {name: _told(values[name]) for name in conditions.knobs})
+
+
+def _told(value: float) -> float | None:
+    return float(f"{value:.4g}") if value == value else None

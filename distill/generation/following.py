@@ -1,0 +1,99 @@
+"""How well a prior follows what it is asked for, measured on sounds that it is asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from distill.audio.knobs import KNOBS, knobs_of
+from distill.audio.mel import MelTransform
+from distill.audio.timbre import Timbre, timbre_of
+from distill.configs import SpectrogramConfig
+from distill.generation.drawing import Asked, Grid, window_columns
+from distill.generation.sampling import sample_codes
+from distill.models.conditions import Conditions
+from distill.models.edges import ColumnLevels, column_levels
+from distill.models.grid import decode_grid
+from distill.models.prior import CodePrior
+from distill.models.vqvae import ConvVQVAE
+
+# Of each label so many sounds are asked for, and of each knob so many at each of these ranks.
+SOUNDS = 4
+RANKS = (0.1, 0.3, 0.5, 0.7, 0.9)
+GUIDANCE = 1.0
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Shares of the sounds of a label that have it, and of held-out sounds whose label is found; rank correlations.
+
+    None stands for what cannot be told.
+    """
+
+    labels: dict[str, float]
+    judged: float | None
+    knobs: dict[str, float | None]
+
+
+def following(
+    vqvae: ConvVQVAE,
+    prior: CodePrior,
+    conditions: Conditions,
+    spectrogram: SpectrogramConfig,
+    held_out: Sequence[tuple[str, Timbre]],
+    step: Callable[[], None] = lambda: None,
+) -> Followed:
+    """Ask for every label and for every knob at several ranks, without choosing among candidates.
+
+    Args:
+        vqvae: makes log mels of codes.
+        prior: in evaluation mode, on the same device.
+        conditions: what it can be asked for.
+        spectrogram: of the log mels.
+        held_out: labels and timbres of sounds that the prior never saw.
+        step: called before each column is drawn; it may raise to end the work.
+    """
+    transform = MelTransform(spectrogram)
+
+    def decoded(grid: Grid) -> torch.Tensor:
+        codes = torch.from_numpy(grid.astype(np.int64))[None].to(prior.head.weight.device)
+        return decode_grid(vqvae, codes)[0].cpu()
+
+    def levels(grid: Grid) -> ColumnLevels:
+        return column_levels(decoded(grid), transform)
+
+    labels = [label for label in conditions.labels for _ in range(SOUNDS)]
+    asked = [(name, rank) for name in conditions.knobs for rank in RANKS for _ in range(SOUNDS)]
+    vectors = [conditions.vector(label, {}) for label in labels]
+    vectors += [conditions.vector(None, {name: rank}) for name, rank in asked]
+    grids = sample_codes(
+        prior,
+        columns=window_columns(prior),
+        seeds=range(len(vectors)),
+        natural=True,
+        levels=levels,
+        step=step,
+        asked=Asked(np.stack(vectors), GUIDANCE),
+    )
+    log_mels = [decoded(grid).numpy() for grid in grids]
+    of_labels, of_knobs = log_mels[: len(labels)], log_mels[len(labels) :]
+    found = [conditions.label_of(timbre_of(each, spectrogram)) for each in of_labels]
+    hits = [label == wanted for label, wanted in zip(found, labels, strict=True)]
+    got = [knobs_of(each, spectrogram)[KNOBS.index(name)] for each, (name, _) in zip(of_knobs, asked, strict=True)]
+    known = [(label, timbre) for label, timbre in held_out if label in conditions.labels]
+    right = [conditions.label_of(timbre) == label for label, timbre in known]
+    table = pd.DataFrame({"name": [name for name, _ in asked], "asked": [rank for _, rank in asked], "got": got})
+    return Followed(
+        {label: float(np.mean(hits[SOUNDS * at :][:SOUNDS])) for at, label in enumerate(conditions.labels)},
+        float(np.mean(right)) if right else None,
+        {name: _correlation(table[table["name"] == name].dropna()) for name in conditions.knobs},
+    )
+
+
+def _correlation(rows: pd.DataFrame) -> float | None:
+    """Spearman's, of what was asked and what came."""
+    if len(rows) < len(RANKS) or rows["got"].nunique() < 2:
+        return None
+    return float(rows["asked"].rank().corr(rows["got"].rank()))

@@ -1,0 +1,159 @@
+"""Sounds that are asked for by label and knob, from the request to the file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import artifact_example
+from asking_util import LABELS, conditions, prior, write_askable
+from command_util import Command
+from distill.artifact.manifest import Manifest
+from distill.artifact.model_file import read_manifest
+from distill.audio.knobs import KNOBS
+from distill.audio.pitch import pitch_of
+from distill.audio.sound import read_sound
+from distill.errors import UsageError
+from distill.generation.asking import ask_of, candidate_seed, value_of
+from distill.generation.following import RANKS, SOUNDS, following
+from distill.generation.production import Destination, produce, remake
+from distill.generation.request import Request
+from model_example import vqvae, write_example
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that can be asked."""
+    return write_askable(tmp_path_factory.mktemp("model") / "kit.distill")
+
+
+def test_a_file_says_what_can_be_asked_for_and_one_that_cannot_keeps_its_document(model: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(model)
+    assert manifest.minor == 2
+    assert manifest.prior_config is not None
+    assert manifest.prior_config.conditions == conditions()
+    plain = artifact_example.manifest(
+        prior_config=artifact_example.PRIOR, prior_metadata=artifact_example.PRIOR_METADATA
+    ).document()
+    assert plain["minor"] == 0
+    assert "conditions" not in plain["prior_config"]
+    assert "following" not in plain["prior_metadata"]
+    assert Manifest.model_validate(plain).prior_config == artifact_example.PRIOR
+
+
+def test_the_same_is_asked_by_rank_unit_and_note() -> None:
+    known = conditions()
+    seconds = known.value("length", 0.4)
+    by_rank = ask_of(Request(seconds=1, length=0.4), known)
+    by_unit = ask_of(Request(seconds=1, length=f"{1000 * seconds}ms"), known)
+    assert by_rank is not None
+    assert by_unit is not None
+    assert by_unit.ranks["length"] == pytest.approx(by_rank.ranks["length"])
+    by_note = ask_of(Request(seconds=1, natural=True, pitch="A4"), known)
+    assert by_note is not None
+    assert by_note.hertz == 440.0
+    assert value_of("bright", "2 kHz") == 2000.0
+    assert ask_of(Request(seconds=1), known) is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"label": "snare"}, "there is no label snare; the model's labels: hat, kick"),
+        ({"low": 0.5}, "low: the sounds of the training do not differ in it; the model's knobs: length, bright, noisy"),
+        ({"length": "9s"}, "length 9s: the training's sounds lie between"),
+        ({"length": "long"}, "length long: expected a number from 0 to 1 or a value such as 0.3s"),
+        ({"length": "300Hz"}, "length 300Hz: expected"),
+        ({"noisy": "2dB"}, "noisy 2dB: expected a number from 0 to 1"),
+        ({"pitch": "H2"}, "pitch H2: expected a number from 0 to 1 or a value such as 880Hz or a note such as A1"),
+        ({"pitch": "A1"}, "leave out --chain"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(wish: dict[str, str | float], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        ask_of(Request.model_validate({"seconds": 1, **wish}), conditions())
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_asked_is_chosen_noted_and_made_again(model: Path, tmp_path: Path) -> None:
+    request = Request(seconds=0.6, natural=True, label="kick", bright=0.9, best_of=4)
+    [written] = produce(model, request, Destination(tmp_path), seed=5)
+    assert written.sidecar is not None
+    assert written.got is not None
+    said = json.loads(written.sidecar.read_text())
+    assert said["request"]["label"] == "kick"
+    assert said["request"]["best_of"] == 4
+    assert {*said["got"]["knobs"]} == {"length", "bright", "noisy", "pitch"}
+    assert said["got"]["label"] in LABELS
+    assert remake(written.sidecar, folder=tmp_path / "again").identical
+    # The nearest of the candidates, each of which can be made alone.
+    known = conditions()
+    missed = []
+    for number in range(4):
+        alone = request.model_copy(update={"best_of": 1})
+        [each] = produce(model, alone, Destination(tmp_path / str(number)), seed=candidate_seed(5, number))
+        assert each.got is not None
+        found = each.got.knobs["bright"]
+        assert found is not None
+        missed.append((each.got.label != "kick", abs(known.rank("bright", found) - 0.9), each.codes))
+    best = min(missed, key=lambda each: 2 * each[0] + each[1])
+    assert sum(np.array_equal(written.codes, codes) for *_, codes in missed) == 1
+    assert np.array_equal(written.codes, best[2]) or best[0] == (written.got.label != "kick")
+
+
+def test_a_request_that_asks_for_nothing_is_written_as_before(model: Path, tmp_path: Path) -> None:
+    [written] = produce(model, Request(seconds=0.2), Destination(tmp_path))
+    assert written.sidecar is not None
+    said = json.loads(written.sidecar.read_text())
+    assert "got" not in said
+    assert not {"label", "guidance", "best_of", *KNOBS} & {*said["request"]}
+
+
+def test_a_note_is_exact_where_a_sound_has_a_pitch(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = np.arange(24_000) / 48_000
+    sound = np.sin(2 * np.pi * 100.0 * time).astype(np.float32) * np.exp(-3 * time).astype(np.float32)
+    monkeypatch.setattr("distill.generation.production.waveform_blocks", lambda *_: iter([sound]))
+    request = Request(seconds=0.5, natural=True, pitch="A2", best_of=1)
+    [written] = produce(model, request, Destination(tmp_path))
+    found = pitch_of(read_sound(written.path).samples[0], 48_000)
+    assert found is not None
+    assert abs(1200 * np.log2(found / 110.0)) < 5
+
+
+def test_the_command_asks_and_refuses(model: Path, distill: Command, tmp_path: Path) -> None:
+    done = distill(
+        "generate", str(model), "--label", "hat", "--length", "0.2", "--best-of", "2", "-d", "0.4", "--json",
+        "-o", str(tmp_path),
+    )  # fmt: skip
+    assert json.loads(done.out)["sounds"][0]["label"] in LABELS
+    plain = write_example(tmp_path / "plain.distill")
+    for arguments, words in (
+        ((str(model), "--label", "tom"), "the model's labels: hat, kick"),
+        ((str(model), "--bright", "1.5"), "between 0 and 1"),
+        ((str(model), "--best-of", "4"), "--best-of needs a label or a knob"),
+        ((str(plain), "--label", "hat"), "knows neither labels nor knobs"),
+        (
+            (str(model), "--continue", str(done.paths[0] if done.paths else plain), "--label", "hat"),
+            "is for new sounds",
+        ),
+    ):
+        refused = distill("generate", *arguments, "-o", str(tmp_path / "none"), code=2)
+        assert words in refused.err
+        assert len(refused.complaints) == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_following_is_told_for_every_label_and_knob() -> None:
+    known = conditions()
+    held_out = [("hat", np.array(known.centres[0])), ("kick", np.array(known.centres[0])), ("", np.zeros(23))]
+    found = following(vqvae(), prior(known), known, artifact_example.manifest().spectrogram_config, held_out)
+    assert {*found.labels} == {*LABELS}
+    assert found.judged == 0.5
+    assert {*found.knobs} == {*known.knobs}
+    assert all(share * SOUNDS == round(share * SOUNDS) for share in found.labels.values())
+    assert all(value is None or -1 <= value <= 1 for value in found.knobs.values())
+    assert len(RANKS) > 2
