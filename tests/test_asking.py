@@ -20,6 +20,8 @@ from distill.generation.following import RANKS, SOUNDS, following
 from distill.generation.production import Destination, produce, remake
 from distill.generation.request import Request
 from model_example import vqvae, write_example
+from pipeline_util import make_workspace, run
+from sounds_util import noise, save, tone
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +147,29 @@ def test_the_command_asks_and_refuses(model: Path, distill: Command, tmp_path: P
         assert words in refused.err
         assert len(refused.complaints) == 1
     assert not (tmp_path / "none").exists()
+
+
+def test_a_prior_learns_labels_and_knobs_through_all_stages(tmp_path: Path, distill: Command) -> None:
+    for number in range(12):
+        label, samples = ("tone", tone(0.3, 200 + 37 * number)) if number % 2 else ("noise", noise(0.4, number))
+        save(tmp_path / "in" / label / f"{number}.wav", samples)
+    workspace = make_workspace(tmp_path, data={"path": str(tmp_path / "in")}, prior={"conditions": True})
+    report = run(workspace, "prepare", "configure", "train_vqvae", "train_prior")
+    assert {*report["following"]["labels"]} == {"noise", "tone"}
+    run(workspace, "check_memorization", "train_vocoder", "register")
+    manifest = read_manifest(tmp_path / "models" / "tiny.distill")
+    assert manifest.prior_config is not None
+    assert manifest.prior_config.conditions is not None
+    assert manifest.prior_config.conditions.labels == ("noise", "tone")
+    assert "bright" in manifest.prior_config.conditions.knobs
+    assert manifest.prior_metadata is not None
+    assert manifest.prior_metadata.following is not None
+    shown = distill("model", "info", str(tmp_path / "models" / "tiny.distill")).out
+    assert "labels" in shown
+    assert "noise (" in shown
+    # The same sounds without it: the same model as when nobody knew of labels.
+    plain = make_workspace(tmp_path, data={"path": str(tmp_path / "in")})
+    assert "following" not in run(plain, "configure", "train_prior")
 
 
 def test_following_is_told_for_every_label_and_knob() -> None:

@@ -1,11 +1,13 @@
 """Labels and knobs: where labels come from, what knobs measure, and how a prior is told of them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from command_util import Command
 from distill.audio.knobs import KNOBS, knobs_of
 from distill.audio.mel import MelTransform
 from distill.audio.pitch import pitch_of
@@ -88,6 +90,25 @@ def test_labels_are_in_the_prepared_dataset_and_in_its_digest(tmp_path: Path) ->
     by_table = PreparedDataset(tmp_path / "out2")
     assert {by_table.segment_name(row) for row, label in enumerate(by_table.labels) if label} == {"low/0.wav"}
     assert by_table.digest != by_folder.digest
+
+
+def test_a_check_tells_labels_and_how_the_knobs_lie(tmp_path: Path, distill: Command) -> None:
+    for seed, label in enumerate(["low"] * 3 + ["high"]):
+        save(tmp_path / "in" / label / f"{seed}.wav", tone(0.2 + 0.1 * seed, 300.0 * (1 + seed)))
+    done = distill("dataset", "check", str(tmp_path / "in"), "--json")
+    said = json.loads(done.out)
+    assert said["labels"] == {"high": 1, "low": 3}
+    assert "labels of fewer than 3 usable sounds are not learned: high" in said["warnings"]
+    least, middle, greatest = said["knobs"]["pitch"]
+    assert 280 < least < 320
+    assert least < middle < greatest
+    assert 1100 < greatest < 1300
+    assert said["knobs"]["length"][0] < 0.3 < said["knobs"]["length"][2]
+    text = distill("dataset", "check", str(tmp_path / "in")).out
+    assert "Labels: high 1, low 3." in text
+    assert "Pitch: " in text
+    table(tmp_path / "in", "nothing.wav,a")
+    assert "there is no file nothing.wav" in distill("dataset", "check", str(tmp_path / "in"), code=1).err
 
 
 def test_each_knob_measures_what_it_is_called_after() -> None:

@@ -25,13 +25,16 @@ def check(
     set_up_logging(quiet=quiet, verbose=verbose)
     from rich.table import Table
 
+    from distill.audio.knobs import UNITS
     from distill.dataset.labels import labels_of
     from distill.dataset.overview import overview
     from distill.dataset.scan import scan
+    from distill.dataset.spread import spread_of
     from distill.files import write_json
 
     reports = scan(folder)
-    values = overview(folder.name, reports, labels_of(folder, [each.path for each in reports]))
+    labels = labels_of(folder, [each.path for each in reports])
+    values = {**overview(folder.name, reports, labels), "knobs": spread_of(folder, reports)}
     if report is not None:
         write_json(report, {"schema": 1, **values})
     if as_json:
@@ -59,8 +62,12 @@ def check(
             low, middle, high = (values["loudness_db"][key] for key in ("min", "median", "max"))
             stdout.print(f"Sample rates: {rates}. Channels: {channels}.")
             stdout.print(f"Loudness: {low:.1f} to {high:.1f} dB below full scale, median {middle:.1f}.")
-        if labels := values.get("labels"):
-            stdout.print(f"Labels: {', '.join(f'{label} {count}' for label, count in labels.items())}.", markup=False)
+        if counts := values.get("labels"):
+            stdout.print(f"Labels: {', '.join(f'{label} {count}' for label, count in counts.items())}.", markup=False)
+        for name, (low, middle, high) in values["knobs"].items():
+            stdout.print(
+                f"{name.capitalize()}: {low:g} to {high:g} {UNITS[name]}, median {middle:g}.".replace(" ,", ",")
+            )
         for warning in values["warnings"]:
             stdout.print(f"Warning: {warning}")
     if not values["usable"]:
