@@ -40,6 +40,8 @@ def write_askable(path: Path) -> Path:
     known = conditions()
     config = artifact_example.PRIOR.model_copy(update={"conditions": known})
     manifest = artifact_example.manifest(prior_config=config, prior_metadata=artifact_example.PRIOR_METADATA)
+    metadata = manifest.metadata.model_copy(update={"name": path.stem})
+    manifest = manifest.model_copy(update={"metadata": metadata})
     path.parent.mkdir(parents=True, exist_ok=True)
     write_model(path, manifest, vqvae().state_dict(), prior(known).state_dict())
     return path

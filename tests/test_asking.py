@@ -34,7 +34,10 @@ def test_a_file_says_what_can_be_asked_for_and_one_that_cannot_keeps_its_documen
     manifest = read_manifest(model)
     assert manifest.minor == 2
     assert manifest.prior_config is not None
-    assert manifest.prior_config.conditions == conditions()
+    known = manifest.prior_config.conditions
+    assert known == conditions()
+    wish = {"length": 0.2, "bright": 0.9, "pitch": 0.5}
+    assert np.array_equal(known.vector("kick", wish), conditions().vector("kick", wish))
     plain = artifact_example.manifest(
         prior_config=artifact_example.PRIOR, prior_metadata=artifact_example.PRIOR_METADATA
     ).document()

@@ -20,6 +20,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from asking_util import write_askable
 from distill.cli.main import app
 from distill.library.promotion import promote
 from distill.library.registry import register
@@ -39,6 +40,34 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         register(model_file(root / "models" / "bells.distill"), root)
         promote("bells", root)
     return root
+
+
+@pytest.fixture(scope="module")
+def askable(project: Path) -> Any:
+    """A registered model that can be asked for labels and knobs."""
+    set_up_mlflow()
+    import mlflow.pyfunc
+
+    before = mlflow.get_tracking_uri()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        register(write_askable(project / "models" / "kit.distill"), project)
+    mlflow.set_tracking_uri(tracking_address(project))
+    yield mlflow.pyfunc.load_model("models:/kit/1")
+    mlflow.set_tracking_uri(before)
+
+
+def test_a_row_may_ask_for_a_label_and_a_knob(askable: Any) -> None:
+    names = [column.name for column in askable.metadata.signature.inputs]
+    assert names[-5:] == ["label", "bright", "length", "noisy", "pitch"]
+    plain = {"seed": 3, "seconds": 0.4}
+    made = predict(askable, plain, {**plain, "label": "kick", "bright": 0.9}, {**plain, "label": "hat", "bright": 0.1})
+    assert len({*made["audio"]}) == 3
+    assert predict(askable, {**plain, "label": "kick", "bright": 0.9})["audio"][0] == made["audio"][1]
+    with pytest.raises(Exception, match="the model's labels: hat, kick"):
+        predict(askable, {**plain, "label": "tom"})
+    with pytest.raises(Exception, match=r"row 1: bright"):
+        predict(askable, {**plain, "bright": 2.0})
 
 
 @pytest.fixture(scope="module")

@@ -114,12 +114,19 @@ def generate(
     check_request(count=count, seconds=seconds, seed=seed)
     generator = model if isinstance(model, Generator) else Generator.load(model, device)
     wanted = max(1, generator.codec.samples_of(seconds))
-    sounds = []
-    for each, grid in sample_grids(generator, range(seed, seed + count), wanted, config=config, natural=natural):
-        samples = np.concatenate(list(waveform_blocks(generator, grid, wanted)))
-        samples *= np.float32(peak_gain(float(np.max(np.abs(samples)))))
-        sounds.append(GeneratedSound(samples, generator.codec.spectrogram.sample_rate, grid, each))
-    return sounds
+    grids = sample_grids(generator, range(seed, seed + count), wanted, config=config, natural=natural)
+    return [sound_of(generator, grid, wanted, each) for each, grid in grids]
+
+
+def sound_of(generator: Generator, grid: Grid, samples: int, seed: int) -> GeneratedSound:
+    """The new sound of a grid that a seed gave, of at most so many samples.
+
+    Raises:
+        ArtifactError: the decoder's weights are damaged.
+    """
+    waveform = np.concatenate(list(waveform_blocks(generator, grid, samples)))
+    waveform *= np.float32(peak_gain(float(np.max(np.abs(waveform)))))
+    return GeneratedSound(waveform, generator.codec.spectrogram.sample_rate, grid, seed)
 
 
 def _present(device: str) -> str:

@@ -42,6 +42,9 @@ def package(model: Path, manifest: Manifest, folder: Path, *, run_id: str, place
             ColSpec(DataType.long, "top_k", required=False),
             ColSpec(DataType.double, "top_p", required=False),
         ]
+        if manifest.prior_config is not None and (conditions := manifest.prior_config.conditions) is not None:
+            inputs += [ColSpec(DataType.string, "label", required=False)] if conditions.labels else []
+            inputs += [ColSpec(DataType.double, name, required=False) for name in conditions.knobs]
         outputs: list[ColSpec | TensorSpec] = [
             ColSpec(DataType.long, "seed"),
             ColSpec(DataType.long, "sample_rate"),

@@ -11,15 +11,21 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel  # type: ignore[attr-defined]
+from pydantic import ValidationError
 
+from distill.audio.knobs import KNOBS
 from distill.errors import UsageError
 from distill.generation import TOP_P
-from distill.generation.choice import SamplingConfig
+from distill.generation.asking import ask_of, nearest_grids
 from distill.generation.export import ExportSettings, export
 from distill.generation.production import sound_tags
-from distill.generation.render import GeneratedSound, Generator, generate
+from distill.generation.render import GeneratedSound, Generator, generate, sound_of
+from distill.generation.request import Request
+from distill.validation import explain
 
 DEFAULTS = {"seconds": 3.0, "temperature": 1.0, "top_k": 0, "top_p": TOP_P}
+# Nothing is asked for where they are missing.
+ASKED = ("label", *KNOBS)
 OUTPUT = ("seed", "sample_rate", "seconds", "audio")
 
 Row = dict[str, Any]
@@ -41,7 +47,8 @@ class ServedModel(PythonModel):
         Args:
             context: of no use here.
             model_input: data frame as the signature says, which MLflow checks before: `seed`, and `seconds`,
-                `temperature`, `top_k`, `top_p` where they are given.
+                `temperature`, `top_k`, `top_p` where they are given; of a model that can be asked also `label` and the
+                knobs, from 0 to 1.
             params: of no use here.
 
         Raises:
@@ -52,18 +59,25 @@ class ServedModel(PythonModel):
         for first, together in _batches(rows):
             try:
                 made += self._sounds(together)
+            except ValidationError as error:
+                raise _refused(f"row {first + 1}: {explain(error, Request)}") from error
             except UsageError as error:
                 raise _refused(f"row {first + 1}: {error}") from error
         return pd.DataFrame(made, columns=list(OUTPUT))
 
     def _sounds(self, rows: list[Row]) -> list[Row]:
-        first = rows[0]
-        config = SamplingConfig(
-            temperature=float(first["temperature"]), top_k=int(first["top_k"]), top_p=float(first["top_p"])
-        )
-        sounds = generate(
-            self.generator, count=len(rows), seconds=float(first["seconds"]), seed=first["seed"], config=config
-        )
+        first, generator = rows[0], self.generator
+        request = Request.model_validate({name: value for name, value in first.items() if name != "seed"})
+        request.check(count=1, seed=first["seed"])
+        if ask := ask_of(request, generator.conditions):
+            wanted = max(1, generator.codec.samples_of(request.seconds or 0.0))
+            seeds = [row["seed"] for row in rows]
+            grids = nearest_grids(generator, seeds, wanted, ask, config=request.config, natural=False)
+            sounds = [sound_of(generator, grid, wanted, seed) for seed, grid, _ in grids]
+        else:
+            sounds = generate(
+                generator, count=len(rows), seconds=request.seconds or 0.0, seed=first["seed"], config=request.config
+            )
         return [
             {
                 "seed": sound.seed,
@@ -77,7 +91,8 @@ class ServedModel(PythonModel):
 
 def _complete(row: Mapping[Hashable, Any]) -> Row:
     """A row with a value for every setting; what is missing in some rows only is not a number in a data frame."""
-    given = {name: row[name] for name in DEFAULTS if row.get(name) is not None and row[name] == row[name]}
+    names = (*DEFAULTS, *ASKED)
+    given = {name: row[name] for name in names if row.get(name) is not None and row[name] == row[name]}
     return {"seed": int(row["seed"]), **DEFAULTS, **given}
 
 
@@ -86,7 +101,7 @@ def _batches(rows: list[Row]) -> Iterator[tuple[int, list[Row]]]:
 
     def kind(indexed: tuple[int, Row]) -> tuple[Any, ...]:
         index, row = indexed
-        return row["seed"] - index, *(row[name] for name in DEFAULTS)
+        return row["seed"] - index, *(row.get(name) for name in (*DEFAULTS, *ASKED))
 
     for _, group in groupby(enumerate(rows), kind):
         together = list(group)

@@ -91,13 +91,18 @@ class Conditions(BaseModel):
         )
 
     @property
+    def names(self) -> list[str]:
+        """The knobs in the order in which they stand in a vector, whatever the order in a file."""
+        return sorted(self.knobs)
+
+    @property
     def width(self) -> int:
         """Length of a vector."""
         return len(self.labels) + KNOTS * len(self.knobs)
 
     @property
     def parts(self) -> list[slice]:
-        """Where in a vector the labels stand, then each knob."""
+        """Where in a vector the labels stand, then each of `names`."""
         first = len(self.labels)
         return [slice(0, first), *(slice(at, at + KNOTS) for at in range(first, self.width, KNOTS))]
 
@@ -142,7 +147,7 @@ class Conditions(BaseModel):
             if label not in self.labels:
                 raise UsageError(f"there is no label {label}; {self._told('labels', self.labels)}")
             found[self.labels.index(label)] = 1.0
-        names = list(self.knobs)
+        names = self.names
         for name, rank in ranks.items():
             if name not in self.knobs:
                 raise UsageError(f"there is no knob {name}; {self._told('knobs', names)}")
