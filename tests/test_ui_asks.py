@@ -45,4 +45,9 @@ def test_a_label_and_a_knob_are_asked_for(tmp_path: Path, chromium: Any) -> None
         wait(lambda: page.locator("#generate-cards .d-card").count() == 2)
         said = [json.loads(path.read_text()) for path in (tmp_path / "generated").rglob("*.wav.json")]
         assert [(each["request"]["label"], each["request"]["bright"]) for each in said] == [("hat", 0.9)] * 2
+        page.wait_for_timeout(1000)
+        page.reload()
+        watched.show("Generate")
+        wait(lambda: page.locator("#generate-label input").input_value() == "hat")
+        wait(lambda: page.get_by_label("number input for Brightness").input_value() == "0.9")
         assert watched.errors == []

@@ -1,6 +1,6 @@
 """What kind of sound is asked for: a label of the model's, and knobs of which those count that are ticked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,17 +73,20 @@ def asked(label: str | None, ticked: Sequence[str], *ranks: float) -> dict[str, 
     return {"label": label or None, **knobs}
 
 
-def shown(manifest: Manifest, *, new: bool) -> list[Any]:
-    """What a model can be asked for; only new sounds can."""
+def shown(manifest: Manifest, *, new: bool, kept: Mapping[str, Any] | None = None) -> list[Any]:
+    """What a model can be asked for, as somebody left it where that is `kept`; only new sounds can."""
+    kept = kept or {}
     conditions = None if manifest.prior_config is None or not new else manifest.prior_config.conditions
     if conditions is None:
         return [gr.update(visible=False), gr.update(value=ANY), gr.update(value=[])]
     labels = [("any", ANY), *((label, label) for label in conditions.labels)]
     knobs = [(_WORDS[name][0], name) for name in KNOBS if name in conditions.knobs]
+    label = kept.get("label") if kept.get("label") in conditions.labels else ANY
+    ticked = [name for name in kept.get("ticked") or [] if name in conditions.knobs]
     return [
         gr.update(visible=True),
-        gr.update(choices=labels, value=ANY, visible=len(labels) > 1),
-        gr.update(choices=knobs, value=[], visible=bool(knobs)),
+        gr.update(choices=labels, value=label, visible=len(labels) > 1),
+        gr.update(choices=knobs, value=ticked, visible=bool(knobs)),
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from distill.artifact.model_file import read_manifest
+from distill.audio.knobs import KNOBS
 from distill.audio.sound import seconds_of
 from distill.errors import UsageError
 from distill.generation import TOP_P
@@ -135,6 +136,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             "bits": bits,
             "as_made": raw,
             **{f"sampling_{number}": control for number, control in enumerate(sampling)},
+            "label": asks.label,
+            "ticked": asks.ticked,
+            **dict(zip(KNOBS, asks.sliders, strict=True)),
         },
     )
     inputs = [
@@ -263,9 +267,12 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         sizes = [gr.Slider(maximum=config.codebook_size)] * (1 + MOST_LEVELS)
         kept = form.kept(desk)
         ends = ENDS if action == NEW and ends_by_itself(manifest) else EXACT
-        if (studio.left(desk, "generate"), kept.get("action")) == (name, action):
+        # Where nobody had picked a model, the newest is chosen.
+        was = studio.left(desk, "generate") or studio.models.newest()
+        came_back = (was, kept.get("action")) == (name, action)
+        if came_back:
             ends = kept.get("ending", ends)
-        kinds = shown(manifest, new=action == NEW)
+        kinds = shown(manifest, new=action == NEW, kept=kept if came_back else None)
         return ends, *kinds, gr.CheckboxGroup(choices=list(labels), value=[]), *sizes, *visible, *names
 
     @told
