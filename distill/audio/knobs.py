@@ -30,7 +30,7 @@ Values = npt.NDArray[np.float32]
 
 def knobs_of(log_mel: npt.NDArray[np.float32], config: SpectrogramConfig) -> Values:
     """The properties of a log mel `[n_mels, frames]`, `[6]` in the order of KNOBS; NaN for one that it has not."""
-    power = np.expm1(np.clip(log_mel, 0.0, _MOST_LOG_MEL).astype(np.float64)) * 10.0 ** (config.floor_db / 10.0)
+    power = power_of(log_mel, config)
     frames, bands = power.sum(0), power.sum(1)
     if not frames.size or frames.max() <= 0.0:
         return np.full(len(KNOBS), np.nan, np.float32)
@@ -44,6 +44,11 @@ def knobs_of(log_mel: npt.NDArray[np.float32], config: SpectrogramConfig) -> Val
         "pitch": _pitch(bands, config),
     }
     return np.array([found[name] for name in KNOBS], np.float32)
+
+
+def power_of(log_mel: npt.NDArray[np.float32], config: SpectrogramConfig) -> npt.NDArray[np.float64]:
+    """Mel power of a log mel, any shape, as `MelTransform.to_power`, in double precision."""
+    return np.expm1(np.clip(log_mel, 0.0, _MOST_LOG_MEL).astype(np.float64)) * 10.0 ** (config.floor_db / 10.0)
 
 
 def _attack(frames: npt.NDArray[np.float64]) -> float:

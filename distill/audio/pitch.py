@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 LOWEST_HZ, HIGHEST_HZ = 30.0, 2000.0
 # A frame has a pitch where what a period changes is below this share of what it would be by chance.
@@ -28,6 +29,15 @@ def pitch_of(samples: npt.NDArray[np.float32], sample_rate: int) -> float | None
     if len(known) < min(LEAST_FRAMES, int(loud.sum())) or 2 * len(known) < len(found):
         return None
     return float(np.median(known))
+
+
+def tuned(samples: npt.NDArray[np.float32], sample_rate: int, hertz: float) -> npt.NDArray[np.float32] | None:
+    """A sound at the speed that gives it a pitch in Hz; None where it has no clear one."""
+    found = pitch_of(samples, sample_rate)
+    if found is None:
+        return None
+    faster: npt.NDArray[np.float32] = soxr.resample(samples, sample_rate * hertz / found, sample_rate)
+    return faster.astype(np.float32)
 
 
 def _of_frame(frame: npt.NDArray[np.float64], sample_rate: int) -> float | None:

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from distill.audio.knobs import power_of
 from distill.configs import STRIDE, SpectrogramConfig
 
 # What is softer than this below the whole sound, or its loudest frame, counts as silent, in dB.
@@ -10,14 +11,13 @@ FLOOR_DB = 60.0
 # The course is looked at so long after the first loud frame, in s.
 TIMES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 BEGUN_DB = 10.0
-_MOST_LOG_MEL = 40.0
 
 Timbre = npt.NDArray[np.float64]
 
 
 def timbre_of(log_mel: npt.NDArray[np.float32], config: SpectrogramConfig) -> Timbre:
     """Levels of a log mel `[n_mels, frames]` in dB: groups of 8 bins against the whole, times against the peak."""
-    power = np.expm1(np.clip(log_mel, 0.0, _MOST_LOG_MEL).astype(np.float64))
+    power = power_of(log_mel, config)
     groups = power.sum(1).reshape(-1, STRIDE // 2).sum(1)
     frames = power.sum(0)
     begun = int(np.argmax(frames >= frames.max() * 10 ** (-BEGUN_DB / 10)))

@@ -65,9 +65,8 @@ def check(
         if counts := values.get("labels"):
             stdout.print(f"Labels: {', '.join(f'{label} {count}' for label, count in counts.items())}.", markup=False)
         for name, (low, middle, high) in values["knobs"].items():
-            stdout.print(
-                f"{name.capitalize()}: {low:g} to {high:g} {UNITS[name]}, median {middle:g}.".replace(" ,", ",")
-            )
+            reach = f"{low:g} to {high:g} {UNITS[name]}".rstrip()
+            stdout.print(f"{name.capitalize()}: {reach}, median {middle:g}.")
         for warning in values["warnings"]:
             stdout.print(f"Warning: {warning}")
     if not values["usable"]:

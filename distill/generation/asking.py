@@ -14,6 +14,7 @@ from distill.errors import UsageError
 from distill.generation.drawing import Asked
 from distill.generation.render import Generator, sample_grids
 from distill.generation.request import Request
+from distill.generation.sidecar import Got
 from distill.models.conditions import Conditions
 from distill.models.kernels import MOST_ROWS
 
@@ -51,14 +52,6 @@ class Ask:
     def asked(self) -> Asked:
         """The same for drawing."""
         return Asked(self.conditions.vector(self.label, self.ranks), self.guidance)
-
-
-@dataclass(frozen=True)
-class Got:
-    """What a sound has, as far as the model knows labels and knobs: values in the knobs' units, None for none."""
-
-    label: str | None
-    knobs: Mapping[str, float | None]
 
 
 def ask_of(request: Request, conditions: Conditions | None) -> Ask | None:
@@ -170,7 +163,7 @@ def _judge(generator: Generator, grid: Grid, samples: int, ask: Ask) -> tuple[fl
             away = conditions.distances(timbre)
             missed += min(1.0, float(away[conditions.labels.index(ask.label)] / max(away.sum(), 1e-9)))
             missed += 0.0 if label == ask.label else OTHER_LABEL
-    return missed, Got(label, {name: _told(values[name]) for name in conditions.knobs})
+    return missed, Got(label=label, knobs={name: _told(values[name]) for name in conditions.knobs})
 
 
 def _told(value: float) -> float | None:

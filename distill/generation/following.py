@@ -1,12 +1,12 @@
 """How well a prior follows what it is asked for, measured on sounds that it is asked for."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 
+from distill.artifact.manifest import Following
 from distill.audio.knobs import KNOBS, knobs_of
 from distill.audio.mel import MelTransform
 from distill.audio.timbre import Timbre, timbre_of
@@ -25,18 +25,6 @@ RANKS = (0.1, 0.3, 0.5, 0.7, 0.9)
 GUIDANCE = 1.0
 
 
-@dataclass(frozen=True)
-class Followed:
-    """Shares of the sounds of a label that have it, and of held-out sounds whose label is found; rank correlations.
-
-    None stands for what cannot be told.
-    """
-
-    labels: dict[str, float]
-    judged: float | None
-    knobs: dict[str, float | None]
-
-
 def following(
     vqvae: ConvVQVAE,
     prior: CodePrior,
@@ -44,7 +32,7 @@ def following(
     spectrogram: SpectrogramConfig,
     held_out: Sequence[tuple[str, Timbre]],
     step: Callable[[], None] = lambda: None,
-) -> Followed:
+) -> Following:
     """Ask for every label and for every knob at several ranks, without choosing among candidates.
 
     Args:
@@ -85,10 +73,10 @@ def following(
     known = [(label, timbre) for label, timbre in held_out if label in conditions.labels]
     right = [conditions.label_of(timbre) == label for label, timbre in known]
     table = pd.DataFrame({"name": [name for name, _ in asked], "asked": [rank for _, rank in asked], "got": got})
-    return Followed(
-        {label: float(np.mean(hits[SOUNDS * at :][:SOUNDS])) for at, label in enumerate(conditions.labels)},
-        float(np.mean(right)) if right else None,
-        {name: _correlation(table[table["name"] == name].dropna()) for name in conditions.knobs},
+    return Following(
+        labels={label: float(np.mean(hits[SOUNDS * at :][:SOUNDS])) for at, label in enumerate(conditions.labels)},
+        judged=float(np.mean(right)) if right else None,
+        knobs={name: _correlation(table[table["name"] == name].dropna()) for name in conditions.knobs},
     )
 
 

@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 import torch
 
 from distill import __version__
 from distill.artifact.model_file import read_manifest
-from distill.audio.pitch import pitch_of
+from distill.audio.pitch import tuned
 from distill.audio.sound import BLOCK_FRAMES, Sound, read_sound
 from distill.codec.codec import Samples
 from distill.errors import ArtifactError, DataError, StorageError, UsageError
 from distill.files import digest_file
-from distill.generation.asking import Ask, Got, ask_of, nearest_grids
+from distill.generation.asking import Ask, ask_of, nearest_grids
 from distill.generation.drawing import Grid, window_columns
 from distill.generation.export import Exported, ExportSettings, Tags, export
 from distill.generation.finish import Frames
@@ -28,10 +27,10 @@ from distill.generation.render import GeneratedSound, Generator, sample_grids, w
 from distill.generation.request import Request
 from distill.generation.sidecar import (
     Environment,
+    Got,
     Sidecar,
     WrittenSound,
     export_part,
-    got_part,
     named_file,
     read_sidecar,
     sidecar_of,
@@ -264,26 +263,24 @@ class _Producer:
         wanted = max(1, codec.samples_of(seconds))
         frames = None if request.natural else max(1, round(seconds * (self.destination.settings.sample_rate or rate)))
         settings: dict[str, Any] = {"config": request.config, "natural": request.natural}
+        grids: Iterable[tuple[int, Grid, Got | None]]
         if self.ask is None:
-            for seed, grid in sample_grids(self.generator, seeds, wanted, **settings):
-                blocks = waveform_blocks(self.generator, grid, wanted)
-                yield seed, _Made(blocks, rate, level_given=False, frames=frames, codes=grid)
-            return
-        for seed, grid, got in nearest_grids(self.generator, seeds, wanted, self.ask, **settings):
+            grids = ((seed, grid, None) for seed, grid in sample_grids(self.generator, seeds, wanted, **settings))
+        else:
+            grids = nearest_grids(self.generator, seeds, wanted, self.ask, **settings)
+        for seed, grid, got in grids:
             blocks = waveform_blocks(self.generator, grid, wanted)
-            if self.ask.hertz is not None:
+            if self.ask is not None and self.ask.hertz is not None:
                 blocks = iter([self._tuned(np.concatenate(list(blocks)), self.ask.hertz, seed)])
             yield seed, _Made(blocks, rate, level_given=False, frames=frames, codes=grid, got=got)
 
     def _tuned(self, samples: Samples, hertz: float, seed: int) -> Samples:
         """A sound at the speed that gives it a pitch."""
         rate = self.generator.codec.spectrogram.sample_rate
-        found = pitch_of(samples, rate)
+        found = tuned(samples, rate, hertz)
         if found is None:
             logger.warning("the sound of seed %d has no clear pitch, and keeps its speed", seed)
-            return samples
-        faster: Samples = soxr.resample(samples, rate * hertz / found, rate).astype(np.float32)
-        return faster
+        return samples if found is None else found
 
     def _edited(self, sound: Sound, seed: int) -> GeneratedSound:
         request = self.request
@@ -346,7 +343,7 @@ class _Producer:
                 model_file=named_file(self.model, generator.digest, sidecar),
                 given_file=given,
                 environment=self.environment,
-                got=None if made.got is None else got_part(made.got.label, made.got.knobs),
+                got=made.got,
             ),
         )
         return Written(path, sidecar, seed, exported, made.codes, made.got)

@@ -1,7 +1,6 @@
 """The JSON file beside a sound, which says everything that it takes to make the same samples again."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -67,8 +66,8 @@ class Export(_Part):
     bits: str | None
 
 
-class GotPart(_Part):
-    """What the sound has of what a label or a knob may ask for: see `Got`."""
+class Got(_Part):
+    """What a sound has, as far as its model knows labels and knobs: values in the knobs' units, None for none."""
 
     label: str | None = None
     knobs: dict[str, float | None] = {}
@@ -122,7 +121,7 @@ class Sidecar(_Part):
     model_file: NamedFile
     given_file: NamedFile | None = None
     environment: Environment
-    got: GotPart | None = None
+    got: Got | None = None
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -138,11 +137,6 @@ class Sidecar(_Part):
 def export_part(settings: ExportSettings) -> Export:
     """What a sidecar says of export settings."""
     return Export(**asdict(settings))
-
-
-def got_part(label: str | None, knobs: Mapping[str, float | None]) -> GotPart:
-    """What a sidecar says of what came."""
-    return GotPart(label=label, knobs=dict(knobs))
 
 
 def sidecar_of(sound: Path) -> Path:

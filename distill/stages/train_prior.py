@@ -116,8 +116,7 @@ def _following(call: Call, codes: PriorCodes, vqvae: ConvVQVAE, trained: Trained
     positions = spread(len(sounds), MEASURED).tolist()
     held_out = [(sounds.labels[position], sounds.timbre(position)) for position in positions]
     spectrogram = codes.train.dataset.spectrogram
-    found = following(vqvae, task.model.eval(), codes.conditions, spectrogram, held_out, call.stop.check)
-    return Following(labels=found.labels, judged=found.judged, knobs=found.knobs)
+    return following(vqvae, task.model.eval(), codes.conditions, spectrogram, held_out, call.stop.check)
 
 
 def _metadata(config: PriorConfig, levels: int, trained: Trained, following: Following | None) -> PriorMetadata:

@@ -54,13 +54,12 @@ class Opening:
     async def _keep_up(self) -> None:
         try:
             page = await _in_daemon(self._load)
+            async with page.router.lifespan_context(page):
+                self._page = page
+                self._loaded.set()
+                await asyncio.Event().wait()
         except Exception as error:  # noqa: BLE001, told by who serves
             self.failure = error
-            return
-        async with page.router.lifespan_context(page):
-            self._page = page
-            self._loaded.set()
-            await asyncio.Event().wait()
 
 
 async def _in_daemon(call: Callable[[], FastAPI]) -> FastAPI:

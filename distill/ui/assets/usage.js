@@ -23,13 +23,16 @@ async function read(address) {
   return levels;
 }
 
-/** What an address gives, asked for until it does: a file that is just being replaced is there a moment later. */
+const TRIES = 30;
+
+/** What an address gives, asked for every second: a file that is just being replaced is there a moment later. */
 async function text(address) {
-  for (;;) {
+  for (let tried = 0; tried < TRIES; tried += 1) {
     const answer = await fetch(address, { cache: "no-store" }).catch(() => null);
     if (answer?.ok) return answer.text();
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
+  return "";
 }
 
 function strip(label, uses, tell) {
