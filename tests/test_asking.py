@@ -19,6 +19,8 @@ from distill.generation.asking import ask_of, candidate_seed, value_of
 from distill.generation.following import RANKS, SOUNDS, following
 from distill.generation.production import Destination, produce, remake
 from distill.generation.request import Request
+from distill.live.folder import RunFolder
+from distill.stages.train_prior import kept_conditions
 from model_example import vqvae, write_example
 from pipeline_util import make_workspace, run
 from sounds_util import noise, save, tone
@@ -152,6 +154,8 @@ def test_a_prior_learns_labels_and_knobs_through_all_stages(tmp_path: Path, dist
     assert "bright" in manifest.prior_config.conditions.knobs
     assert manifest.prior_metadata is not None
     assert manifest.prior_metadata.following is not None
+    # A model made of the training before it ends can be asked as well.
+    assert kept_conditions(RunFolder(tmp_path, "train_prior").noted()[0]) == manifest.prior_config.conditions
     # Of several candidates, each of which can be made alone, the nearest is taken.
     request = Request(seconds=0.4, natural=True, bright=1.0, best_of=8, top_p=1.0)
     [chosen] = produce(tmp_path / "models" / "tiny.distill", request, Destination(tmp_path / "best"), seed=5)
