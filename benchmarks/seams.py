@@ -7,6 +7,11 @@ may be off by a frame, so each place counts with the greatest novelty of its nei
 exceed the 95th percentile of all places; without seams it is 0.05 on average. Codes change wherever a column begins,
 and all of these joints lie there: one is heard as such only if it exceeds `any column`. Where one sound ends and the
 next begins there is an attack, which is meant to be heard.
+
+With `--loops` the joints are those where loops go round: as `generate --loop` makes them, and as the same codes sound
+when they are played over and over (`not closed`). A new sound begins with an attack, which is meant to be heard: of
+loops that `begin within` the first third of the codes stands at the end, so that the join lies where no sound begins.
+Each loop is turned so that its join lies in its middle.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +23,9 @@ from distill.audio import invert
 from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.generation.drawing import window_columns
-from distill.generation.render import Generator, waveform_blocks
+from distill.generation.loops import closed, loop_waveform, samples_to_draw
+from distill.generation.render import Generator, sample_grids, waveform_blocks
+from distill.generation.request import Request
 from distill.generation.sampling import sample_sequences
 from distill.models.grid import PIECE_COLUMNS
 from distill.models.prior import CodePrior
@@ -30,6 +37,7 @@ import numpy.typing as npt
 import torch
 
 Values = npt.NDArray[np.float64]
+COLUMNS = ["joints of", "novelty of", "joints", "mean percentile", "share beyond 95th"]
 _QUANTILE = 0.95
 _AROUND = 2
 
@@ -89,9 +97,13 @@ def main() -> None:
     options.add_argument("model", type=Path, help="a .distill file with a prior")
     options.add_argument("--seconds", type=float, default=60.0)
     options.add_argument("--count", type=int, default=8, help="sounds")
+    options.add_argument("--loops", type=int, default=0, help="so many loops in place of sounds")
     args = options.parse_args()
     torch.set_num_threads(args.threads)
     report, generator = Report(args), Generator.load(args.model)
+    if args.loops:
+        report.show(COLUMNS, loop_rows(generator, 2 if args.quick else args.loops, args.seconds))
+        return
     config = generator.codec.spectrogram
     found: dict[tuple[str, str], list[Seams]] = {}
     for seed in range(1 if args.quick else args.count):
@@ -105,7 +117,31 @@ def main() -> None:
             for name, values in changes.items():
                 found.setdefault((kind, name), []).append(seams(values, places))
     rows: list[list[Any]] = [[*key, *_together(values).values()] for key, values in found.items()]
-    report.show(["joints of", "novelty of", "joints", "mean percentile", "share beyond 95th"], rows)
+    report.show(COLUMNS, rows)
+
+
+def loop_rows(generator: Generator, count: int, seconds: float) -> list[list[Any]]:
+    """The joins of loops of so many seconds."""
+    codec, request = generator.codec, Request(seconds=seconds, loop=True)
+    wanted = request.frames(codec.spectrogram.sample_rate)
+    found: dict[tuple[str, str], list[Seams]] = {}
+    for seed, grid in sample_grids(
+        generator, range(count), samples_to_draw(codec, request), config=None, natural=False
+    ):
+        within = np.roll(grid, -(len(grid) // 3), axis=0)
+        ways = {
+            "loops": loop_waveform(codec, closed(generator, grid, seed=seed), wanted, wanted),
+            "loops that begin within": loop_waveform(codec, closed(generator, within, seed=seed), wanted, wanted),
+            "not closed": np.concatenate(list(waveform_blocks(generator, grid, wanted))),
+        }
+        for way, samples in ways.items():
+            changes = novelty(np.roll(samples, len(samples) // 2), codec.spectrogram)
+            join = round(len(samples) // 2 / codec.spectrogram.hop_length)
+            for name, values in changes.items():
+                found.setdefault((way, name), []).append(seams(values, [join]))
+                columns = range(STRIDE, len(values), STRIDE)
+                found.setdefault((f"{way}, any column", name), []).append(seams(values, columns))
+    return [[*key, *_together(values).values()] for key, values in found.items()]
 
 
 def _together(values: Sequence[Seams]) -> Mapping[str, float]:

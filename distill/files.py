@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -129,6 +130,25 @@ def read_json(path: Path, *, what: str, schema: int) -> dict[str, Any]:
             f"{path} is a {what} of schema {value['schema']}; this version reads up to {schema}: update distill"
         )
     return value
+
+
+def plain_name(text: str) -> str:
+    """A name of letters, digits, - and _ only, which every system and sampler takes for a file.
+
+    >>> plain_name("../my kick!"), plain_name("..")
+    ('my-kick', 'sound')
+    """
+    return re.sub(r"[^\w-]+", "-", text).strip("-_")[:60] or "sound"
+
+
+def free_name(stem: str, suffix: str, taken: set[str]) -> str:
+    """A name that nothing has, told apart as systems do that know no capitals; it is taken from then on."""
+    number, name = 1, f"{stem}{suffix}"
+    while name.casefold() in taken:
+        number += 1
+        name = f"{stem}_{number}{suffix}"
+    taken.add(name.casefold())
+    return name
 
 
 def _refuse_constant(name: str) -> None:

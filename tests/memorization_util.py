@@ -8,13 +8,13 @@ import numpy as np
 
 import model_example
 from distill.artifact.model_file import read_model
+from distill.audio.nearness import LogMel
 from distill.audio.sound import read_sound, to_mono
 from distill.codec.codec import Codec, normalise
 from distill.codec.load import build_networks
 from distill.configs import SpectrogramConfig
 from distill.dataset.store import PreparedDataset
 from distill.memorization.compare import Comparison, Findings, compare
-from distill.memorization.nearness import LogMel
 from distill.memorization.of_model import DatasetSounds
 from distill.memorization.sounds import CheckedSound, Grid, Silence
 from distill.memorization.verdict import Verdict, judge

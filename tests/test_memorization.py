@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import memorization_util as util
 import model_example
+from distill.audio.nearness import Nearness
 from distill.errors import ArtifactError
 from distill.memorization import statistics
 from distill.memorization.compare import Comparison, Findings, compare
-from distill.memorization.nearness import Nearness
 from distill.memorization.page import MOST_PAIRS, write_page
 from distill.memorization.pairs import read_pairs
 from distill.memorization.plain import in_plain_words

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import memorization_util as util
-from distill.memorization.nearness import LogMel
+from distill.audio.nearness import LogMel
 from distill.memorization.of_model import DatasetSounds
 from distill.memorization.sounds import Grid
 from distill.memorization.verdict import Verdict

@@ -9,11 +9,7 @@ from hypothesis import strategies as st
 
 import memorization_util as util
 import model_example
-from distill.codec.codec import Codec
-from distill.errors import Interrupted
-from distill.memorization import search
-from distill.memorization.compare import MOST_PLACES, compare
-from distill.memorization.nearness import (
+from distill.audio.nearness import (
     FARTHEST,
     Nearness,
     active_windows,
@@ -21,6 +17,10 @@ from distill.memorization.nearness import (
     nearest_share,
     window_frames,
 )
+from distill.codec.codec import Codec
+from distill.errors import Interrupted
+from distill.memorization import search
+from distill.memorization.compare import MOST_PLACES, compare
 from distill.memorization.runs import NGRAM, SharedCodes
 from distill.memorization.search import Part, Search, places_beside
 from distill.memorization.sounds import CheckedSound, Grid, Silence

@@ -10,7 +10,8 @@ import pytest
 
 from distill.audio.sound import read_sound
 from distill.errors import ArtifactError, UsageError
-from distill.library.takes import Take, Takes, packed, plain_name, shown
+from distill.files import plain_name
+from distill.library.takes import Take, Takes, packed, shown
 from sounds_util import save, tone
 
 

@@ -30,11 +30,15 @@ def check(
     from distill.dataset.overview import overview
     from distill.dataset.scan import scan
     from distill.dataset.spread import spread_of
+    from distill.dataset.tempo import in_words, tempos
     from distill.files import write_json
 
     reports = scan(folder)
     labels = labels_of(folder, [each.path for each in reports])
     values = {**overview(folder.name, reports, labels), "knobs": spread_of(folder, reports)}
+    loops = tempos(reports)
+    if loops:
+        values["tempo"] = {name: vars(tempo) for name, tempo in loops.items()}
     if report is not None:
         write_json(report, {"schema": 1, **values})
     if as_json:
@@ -64,6 +68,8 @@ def check(
             stdout.print(f"Loudness: {low:.1f} to {high:.1f} dB below full scale, median {middle:.1f}.")
         if counts := values.get("labels"):
             stdout.print(f"Labels: {', '.join(f'{label} {count}' for label, count in counts.items())}.", markup=False)
+        if loops:
+            stdout.print(f"Tempo: {in_words(list(loops.values()))}.")
         for name, (low, middle, high) in values["knobs"].items():
             reach = f"{low:g} to {high:g} {UNITS[name]}".rstrip()
             stdout.print(f"{name.capitalize()}: {reach}, median {middle:g}.")

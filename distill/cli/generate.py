@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, loading, print_result, set_up_logging
+from distill.cli.console import Json, Quiet, Verbose, loading, print_result, remark, set_up_logging
 from distill.cli.progress import shown_progress
 from distill.errors import UsageError
 from distill.generation import TOP_P
@@ -13,10 +13,13 @@ from distill.live.events import Progress
 
 if TYPE_CHECKING:
     from distill.generation.production import Written
+    from distill.generation.request import Request
 
 DEFAULT_SECONDS = 3.0
+DEFAULT_DRAWN = 4
 FROM_SIDECAR = frozenset({"model", "file", "output", "sidecar", "force", "device", "as_json", "quiet", "verbose"})
 
+NEW = frozenset({"bpm", "bars", "loop", "keep_best", "drawn"})
 ASKED = frozenset({"label", "length", "attack", "bright", "noisy", "low", "pitch"})
 KNOB = "0 to 1, among the model's sounds, or with a unit"
 PER_LEVEL = "one, or one for each level divided by commas"
@@ -31,6 +34,32 @@ def generate(
     duration: Annotated[
         float, typer.Option("--duration", "-d", help="Duration of each sound, or of what is new in it, in s.")
     ] = DEFAULT_SECONDS,
+    bpm: Annotated[
+        float | None,
+        typer.Option(help="With --bars: the tempo, in beats a minute.", min=20, max=999, show_default=False),
+    ] = None,
+    bars: Annotated[
+        int | None,
+        typer.Option(help="With --bpm: so many bars of four beats, to the sample.", min=1, max=64, show_default=False),
+    ] = None,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="New sounds that go round, from their end to their start.")
+    ] = False,
+    keep_best: Annotated[
+        int | None,
+        typer.Option(
+            "--keep-best",
+            help="Keep so many of those that --of draws: as asked for, unlike the training's sounds and each other.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    drawn: Annotated[
+        int | None,
+        typer.Option(
+            "--of", help="With --keep-best: draw so many. [default: four times as many]", min=2, show_default=False
+        ),
+    ] = None,
     natural: Annotated[
         bool | None,
         typer.Option(
@@ -166,6 +195,7 @@ def generate(
         "min_p": _per_level("--min-p", min_p, float),
     }
     if fill is not None or continued is not None:
+        _refuse(given & NEW, context, "{} is for new sounds: what is given stays as it is")
         _refuse(given & (ASKED | {"guidance", "best_of"}), context, "{} is for new sounds: what is given stays")
     if not given & ASKED:
         _refuse(given & {"guidance", "best_of"}, context, "{} needs a label or a knob")
@@ -177,10 +207,18 @@ def generate(
         if continued is not None:
             _refuse(given & {"as_made"}, context, "{} is for new sounds: what is given stays as it is")
         finish = continued is None and not as_made
+        if bpm is not None and bars is not None:
+            _refuse(given & {"duration"}, context, "--bpm and --bars say how long it is: leave {} out")
+        exact = loop or bpm is not None
+        if exact and natural:
+            raise UsageError("--natural ends where the model ends it: leave it, --bpm, --bars or --loop out")
         asked = {"length": length, "attack": attack, "bright": bright, "noisy": noisy, "low": low, "pitch": pitch}
         request = Request(
             action=action,
-            seconds=duration,
+            seconds=None if bpm is not None and bars is not None else duration,
+            bpm=bpm,
+            bars=bars,
+            loop=loop,
             natural=bool(natural),
             finish=finish,
             label=label,
@@ -189,25 +227,54 @@ def generate(
             **{name: _knob(name, text) for name, text in asked.items()},
             **numbers,
         )
-        if natural is None and continued is None:
+        if natural is None and continued is None and not exact:
             # What is wrong with the call is told before what is wrong with the model.
             request.check(count=count, seed=seed or 0)
             request = request.model_copy(update={"natural": _ends_by_itself(model)})
     destination = Destination(output, settings, sidecar, force)
+    seeds = None
+    if keep_best is not None:
+        _refuse(given & {"count"}, context, "--keep-best says how many: leave {} out")
+        seeds, seed = _best(model, request, keep_best, drawn or DEFAULT_DRAWN * keep_best, seed or 0, device), None
+        count = len(seeds)
+    elif drawn is not None:
+        raise UsageError("--of needs --keep-best")
     # Not the sounds themselves: thousands of them would keep all their codes.
     paths: list[str] = []
     made: list[dict[str, Any]] = []
-    sounds = produce(model, request, destination, count=count, seed=seed, source=continued or file, device=device)
+    source = continued or file
+    sounds = produce(model, request, destination, count=count, seed=seed, seeds=seeds, source=source, device=device)
     try:
         with shown_progress() as tell:
             for each in sounds:
                 paths.append(str(each.path))
-                made.append(_values(each))
+                made.append(values_of(each))
                 tell(Progress("generate", len(made), count, "sounds"))
     finally:
         # What is on disk is named also where the rest could not be made.
         if made:
             print_result(paths, {"model": str(model), "sounds": made}, as_json=as_json)
+
+
+def _best(model: Path, request: "Request", keep: int, of: int, seed: int, device: str) -> tuple[int, ...]:
+    """The seeds of the best of many sounds."""
+    from distill.library.best import best_seeds
+    from distill.projects.project import project_of
+
+    with shown_progress() as tell:
+        best = best_seeds(
+            model,
+            request,
+            keep=keep,
+            of=of,
+            seed=seed,
+            project=project_of(Path()),
+            device=device,
+            tell=lambda done, count: tell(Progress("draw", done, count, "sounds")),
+        )
+    if not best.compared:
+        remark("Note", "the sounds that the model learned from are not here: nothing was compared with them")
+    return best.seeds
 
 
 def _remake(
@@ -223,11 +290,11 @@ def _remake(
     from distill.generation.production import remake
 
     done = remake(path, folder=output, model=model, source=file, sidecars=sidecar, force=force, device=device)
-    values = {"sidecar": str(path), "identical": done.identical, "sounds": [_values(done.written)]}
+    values = {"sidecar": str(path), "identical": done.identical, "sounds": [values_of(done.written)]}
     print_result([str(done.written.path)], values, as_json=as_json)
 
 
-def _values(written: "Written") -> dict[str, Any]:
+def values_of(written: "Written") -> dict[str, Any]:
     exported = written.exported
     return {
         "path": str(written.path),
@@ -237,7 +304,7 @@ def _values(written: "Written") -> dict[str, Any]:
         "sample_rate": exported.sample_rate,
         "gain_db": exported.gain_db,
         "peak_db": exported.peak_db,
-        **({} if written.got is None else {"label": written.got.label, "knobs": dict(written.got.knobs)}),
+        **({} if written.got is None else written.got.model_dump()),
     }
 
 

@@ -54,6 +54,11 @@ def load_model(reference: str, device: str, project: Path) -> "CodesModel":
         device = next(name for name in ("cuda", "mps", "cpu") if device_present(name))
     elif not device_present(device.partition(":")[0]):
         raise UsageError(f"device {device} is not present here: use auto or cpu")
+    return CodesModel.load(resolved(reference, project), device)
+
+
+def resolved(reference: str, project: Path) -> Path:
+    """The model file that a path or a reference to the registry means."""
     path = Path(reference)
     # A file is read at once; the registry takes seconds to load.
     if not path.is_file() and path.suffix != ".distill":
@@ -61,7 +66,7 @@ def load_model(reference: str, device: str, project: Path) -> "CodesModel":
         from distill.projects.project import project_of
 
         path = resolve(reference, project_of(project))
-    return CodesModel.load(path, device)
+    return path
 
 
 def selection_of(

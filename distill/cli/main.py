@@ -14,6 +14,7 @@ from distill.cli import (
     encode,
     flows,
     generate,
+    kit,
     model,
     reproduce,
     run,
@@ -22,6 +23,7 @@ from distill.cli import (
     tracking,
     train,
     ui,
+    variations,
 )
 from distill.cli.console import visible
 from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError
@@ -56,6 +58,10 @@ app.command("generate")(generate.generate)
 app.command("ui")(ui.ui)
 app.add_typer(model.app, name="model")
 app.command("check", rich_help_panel=MORE)(check.check)
+app.command("vary", rich_help_panel=MORE)(variations.vary)
+app.command("morph", rich_help_panel=MORE)(variations.morph)
+app.command("kit", rich_help_panel=MORE)(kit.kit)
+app.command("find", rich_help_panel=MORE)(variations.find)
 app.command("encode", rich_help_panel=MORE)(encode.encode)
 app.command("decode", rich_help_panel=MORE)(encode.decode)
 app.add_typer(codes.app, name="codes", rich_help_panel=MORE)

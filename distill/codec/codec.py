@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +116,13 @@ class Codec:
             self.vqvae, lambda first, last: frames[..., first:last].to(self.device), log_mel.shape[1]
         )
         return np.concatenate([piece[0].cpu().numpy() for piece in pieces])
+
+    @cached_property
+    def silent_codes(self) -> Grid:
+        """The codes `[bands, levels]` of silence: those within a long one, as at an end a network sees its padding."""
+        silent = np.zeros((self.spectrogram.n_mels, STRIDE * (2 * CONTEXT_COLUMNS + 1)), np.float32)
+        codes: Grid = self.encode_log_mel(silent)[CONTEXT_COLUMNS]
+        return codes
 
     def lost_db(self, log_mel: Samples, grid: Grid) -> float:
         """How much quieter, in dB, a log mel `[n_mels, frames]` is when it comes back from its codes; at most 15 dB.

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distill.codec.vectors import FREE, codebooks, quantize, relative_distance, sum_of_vectors
 from distill.codes.edits import Blend, cells_of
 from distill.codes.exchange import Overlap, overlap
 from distill.codes.grid import CodeGrid, Codes
 from distill.codes.model import CodesModel
 from distill.codes.selection import EVERYTHING, Selection
-from distill.codes.vectors import FREE, codebooks, quantize, relative_distance, sum_of_vectors
 from distill.errors import UsageError
 
 

@@ -11,9 +11,9 @@ from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono
 from distill.codec.codec import Codec, Normalised, Samples, normalise
 from distill.codec.kept import keep_codes
+from distill.codec.vectors import codebooks, relative_distance, sum_of_vectors
 from distill.codes.grid import CodeGrid, Codes, Source
 from distill.codes.model import CodesModel
-from distill.codes.vectors import codebooks, relative_distance, sum_of_vectors
 from distill.configs import STRIDE
 from distill.errors import DataError
 from distill.generation.limits import LOUDEST_DB, PEAK_DB

@@ -146,6 +146,11 @@ def candidate_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence(seed, spawn_key=(0, number)).generate_state(1, np.uint64)[0] >> 2)
 
 
+def missed_by(generator: Generator, grid: Grid, samples: int, ask: Ask) -> float:
+    """By how much a sound of at most so many samples misses what is asked for, from 0."""
+    return _judge(generator, grid, samples, ask)[0]
+
+
 def _judge(generator: Generator, grid: Grid, samples: int, ask: Ask) -> tuple[float, Got]:
     """By how much a sound misses what is asked for, and what it has."""
     spectrogram, conditions = generator.codec.spectrogram, ask.conditions

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from distill.audio.loop_chunks import Loop, add_loop
 from distill.audio.sound import SoundReader
 from distill.audio.spool import Spool
 from distill.dataset.scan import SILENCE_PEAK
@@ -157,6 +158,7 @@ def export(
     frames: int | None = None,
     finish: bool = False,
     trim: bool = False,
+    loop: Loop | None = None,
 ) -> Exported:
     """Write a sound that comes in blocks, whole or not at all; memory does not grow with its length.
 
@@ -177,6 +179,7 @@ def export(
         frames: length in the file; by default what follows from the blocks' and the sample rates.
         finish: whether a new sound is finished (see `distill.generation.finish`).
         trim: whether that includes that silence is cut off.
+        loop: the end leads into the beginning, and a WAV file says so.
 
     Raises:
         UsageError: the format cannot hold the sound.
@@ -189,7 +192,10 @@ def export(
         (channels,) = spool.row
         settings.require_held(rate, channels)
         most = 1.0 if level_given else peak_gain(spool.peak())
-        form = finished(spool, rate, trim=trim, most_gain=most) if finish else as_made(spool, most)
+        goes_round = loop is not None
+        form = (
+            finished(spool, rate, trim=trim, most_gain=most, goes_round=goes_round) if finish else as_made(spool, most)
+        )
         gain = form.gain
         with replacing(path) as temporary:
             for _ in range(_TRIES):
@@ -199,6 +205,8 @@ def export(
                 gain /= level * _MARGIN
             else:
                 raise StorageError(f"cannot write {path}: {settings.format} clips at any level; choose another format")
+            if loop is not None and settings.format == "wav":
+                add_loop(temporary, loop, sample_rate=rate, frames=form.last - form.first)
         return Exported(
             sample_rate=rate,
             channels=channels,

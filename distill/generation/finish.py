@@ -58,7 +58,7 @@ def as_made(spool: Spool, gain: float) -> Finish:
     return Finish(0, len(spool), 0, 0, gain)
 
 
-def finished(spool: Spool, sample_rate: int, *, trim: bool, most_gain: float) -> Finish:
+def finished(spool: Spool, sample_rate: int, *, trim: bool, most_gain: float, goes_round: bool = False) -> Finish:
     """How the sound in a spool is finished.
 
     It rises within 2 ms and, where silence is cut off behind it, sinks within 20 ms. Its loudest 400 ms come to
@@ -69,12 +69,13 @@ def finished(spool: Spool, sample_rate: int, *, trim: bool, most_gain: float) ->
         sample_rate: in Hz.
         trim: whether silence before and behind the sound is cut off.
         most_gain: the greatest gain, as a factor.
+        goes_round: whether the end leads into the beginning, so that neither has an edge.
     """
     peak = spool.peak()
     if peak < SILENCE_PEAK:
         return as_made(spool, most_gain)
     first, last = _sounding(spool, peak, sample_rate) if trim else (0, len(spool))
-    rise = min(round(_RISE_SECONDS * sample_rate), last - first)
+    rise = 0 if goes_round else min(round(_RISE_SECONDS * sample_rate), last - first)
     fall = min(round(_TAIL_SECONDS * sample_rate), last - first) if last < len(spool) else 0
     loudness = loudest_lufs(Finish(first, last, rise, fall, 1.0).blocks(spool), sample_rate)
     return Finish(first, last, rise, fall, min(most_gain, 10 ** ((TARGET_LUFS - loudness) / 20)))

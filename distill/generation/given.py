@@ -27,7 +27,7 @@ _STEP_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
-class _Given:
+class Known:
     """A given sound in mono at the model's rate, with a peak of 1 as the model knows it, and by what it was divided."""
 
     samples: Samples
@@ -64,7 +64,7 @@ def continue_sound(
         UsageError: the duration is out of its range.
         ArtifactError: the model's weights are damaged.
     """
-    codec, given = generator.codec, _as_known(generator, sound)
+    codec, given = generator.codec, as_known(generator, sound, least=generator.codec.column_samples)
     check_request(count=1, seconds=seconds, seed=seed)
     wanted = max(1, codec.samples_of(seconds))
     # Columns are counted back from the end, where what is new begins.
@@ -73,7 +73,7 @@ def continue_sound(
     codes = codec.encode(context)[:heard]
     lead = min(heard, _JOINT_COLUMNS)
     known = context[(heard - lead) * codec.column_samples :]
-    lost = _lost(generator, context[: heard * codec.column_samples], codes)
+    lost = loudness_lost(generator, context[: heard * codec.column_samples], codes)
     for number in range(MOST_PASSED_OVER + 1):
         [grid] = sample_codes(
             generator.prior,
@@ -129,11 +129,11 @@ def fill_sound(
         UsageError: the part does not lie in the sound, or there is no such level.
         ArtifactError: the model's weights are damaged.
     """
-    codec, given = generator.codec, _as_known(generator, sound)
+    codec, given = generator.codec, as_known(generator, sound, least=generator.codec.column_samples)
     if not 0 <= start < end <= sound.seconds + 1e-6:
         raise UsageError(f"{start:g} s to {end:g} s is no part of a sound of {sound.seconds:.3f} s")
     grid, column = codec.encode(given.samples), codec.column_samples
-    lost = _lost(generator, given.samples, grid)
+    lost = loudness_lost(generator, given.samples, grid)
     first = codec.samples_of(start) // column
     last = min(len(grid), -(-codec.samples_of(end) // column))
     grid = inpaint(generator.prior, grid, Region(first, last, levels), seed=seed, config=config)
@@ -156,17 +156,21 @@ def fill_sound(
     return GeneratedSound(samples, sound.sample_rate, grid, seed)
 
 
-def _as_known(generator: Generator, sound: Sound) -> _Given:
-    codec = generator.codec
-    mono = to_mono(sound, codec.spectrogram.sample_rate)
+def as_known(generator: Generator, sound: Sound, *, least: int = 0) -> Known:
+    """A given sound as the model knows sounds.
+
+    Raises:
+        DataError: it is silent, or has fewer samples than `least`.
+    """
+    rate = generator.codec.spectrogram.sample_rate
+    mono = to_mono(sound, rate)
     normalised = normalise(mono)
-    if len(mono) < codec.column_samples:
-        least = codec.column_samples / codec.spectrogram.sample_rate
-        raise DataError(f"a sound of {sound.seconds:.3f} s is too short: give at least {least:.3f} s")
-    return _Given(normalised.samples, 10 ** (-normalised.gain_db / 20))
+    if len(mono) < least:
+        raise DataError(f"a sound of {sound.seconds:.3f} s is too short: give at least {least / rate:.3f} s")
+    return Known(normalised.samples, 10 ** (-normalised.gain_db / 20))
 
 
-def _lost(generator: Generator, samples: Samples, grid: Grid) -> np.float32:
+def loudness_lost(generator: Generator, samples: Samples, grid: Grid) -> np.float32:
     """By what a given sound `[n]` is louder than what its codes decode to."""
     codec = generator.codec
     log_mel = codec.log_mel(samples)[:, : STRIDE * len(grid)]

@@ -78,13 +78,21 @@ def inpaint(
         ArtifactError: the prior's weights give numbers that are not finite.
     """
     given = np.where(region.mask(grid), FREE, grid)
+    end = min(len(grid), region.last + RIGHT_COLUMNS)
+    drawn = completed(prior, given[:end], seed=seed, config=config, candidates=candidates)
+    return np.concatenate([drawn, grid[end:]])
+
+
+def completed(
+    prior: CodePrior, given: Grid, *, seed: int, config: SamplingConfig | None = None, candidates: int = CANDIDATES
+) -> Grid:
+    """Draw the codes of a grid that are FREE, so that they go with the others; see `inpaint`."""
     if seed < 0:
         raise UsageError(f"a seed must be 0 or more, not {seed}")
-    end = min(len(grid), region.last + RIGHT_COLUMNS)
     generator = np.random.Generator(np.random.Philox(seed))
     seeds = [int(each) for each in generator.integers(0, _MAX_SEED, candidates)]
-    drawn = draw_codes(prior, columns=end, seeds=seeds, config=config, given=given[:end])
-    return np.concatenate([_chosen(drawn, generator).grid, grid[end:]])
+    drawn = draw_codes(prior, columns=len(given), seeds=seeds, config=config, given=given)
+    return _chosen(drawn, generator).grid
 
 
 def _chosen(drawn: list[Drawn], generator: np.random.Generator) -> Drawn:

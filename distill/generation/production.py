@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from distill import __version__
 from distill.artifact.model_file import read_manifest
+from distill.audio.loop_chunks import Loop
 from distill.audio.pitch import tuned
 from distill.audio.sound import BLOCK_FRAMES, Sound, read_sound
 from distill.codec.codec import Samples
@@ -23,11 +24,13 @@ from distill.generation.drawing import Grid, window_columns
 from distill.generation.export import Exported, ExportSettings, Tags, export
 from distill.generation.finish import Frames
 from distill.generation.given import continue_sound, fill_sound
+from distill.generation.loops import closed, loop_waveform, samples_to_draw
 from distill.generation.render import GeneratedSound, Generator, sample_grids, waveform_blocks
-from distill.generation.request import Request
+from distill.generation.request import BEATS, Request
 from distill.generation.sidecar import (
     Environment,
     Got,
+    NamedFile,
     Sidecar,
     WrittenSound,
     export_part,
@@ -36,8 +39,11 @@ from distill.generation.sidecar import (
     sidecar_of,
     write_sidecar,
 )
+from distill.generation.variation import morph_sound, vary_sound
 
 logger = logging.getLogger(__name__)
+
+MOST_STEPS = 99
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,9 @@ class Destination:
 
 @dataclass(frozen=True)
 class Written:
-    """A sound on disk; `sidecar` is None where none was asked for, `got` where no label or knob was.
+    """A sound on disk; `sidecar` is None where none was asked for, `got` where nothing was that is measured.
 
-    Its codes are those of what is new and, of a given sound, of what the model heard or of the whole that was filled.
+    Its codes are those of what is new and, of a given sound, of what the model heard or of the whole that became of it.
     """
 
     path: Path
@@ -92,6 +98,7 @@ def produce(
     *,
     count: int = 1,
     seed: int | None = 0,
+    seeds: Sequence[int] | None = None,
     source: Path | None = None,
     device: str = "cpu",
 ) -> Iterator[Written]:
@@ -107,7 +114,8 @@ def produce(
         count: number of sounds.
         seed: seed of the first; each further one has the next. None: the first behind those of the sounds that are
             there already, or 0 where files may be replaced.
-        source: the sound to continue or to fill.
+        seeds: those of all sounds, in place of `count` and `seed`.
+        source: the sound to continue, to fill or to vary.
         device: auto, cpu, cuda or mps.
 
     Returns:
@@ -121,17 +129,50 @@ def produce(
     """
     request.check(count=count, seed=seed or 0)
     if (source is None) != (request.action == "generate"):
-        raise UsageError("a sound to continue or to fill must be given, and only there")
+        raise UsageError("a sound to continue, to fill or to vary must be given, and only there")
     # Loaded first: what is wrong with the settings counts more than a file that is there.
-    producer = _Producer.load(model, request, source, destination, device)
+    producer = _Producer.load(model, request, [source] if source else [], destination, device)
     stem = model.stem if source is None else f"{source.stem}_{request.action}"
     if seed is None:
         seed = 0 if destination.force else _next_seed(destination.folder, stem)
         request.check(count=count, seed=seed)
-    suffix = destination.settings.format
-    paths = [destination.folder / f"{stem}_{each:04d}.{suffix}" for each in range(seed, seed + count)]
+    suffix, seeds = destination.settings.format, seeds or range(seed, seed + count)
+    paths = [destination.folder / f"{stem}_{each:04d}.{suffix}" for each in seeds]
     _require_free(paths, destination)
-    return producer.run(range(seed, seed + count), paths)
+    return producer.run(seeds, paths)
+
+
+def morph(
+    model: Path, sound: Path, other: Path, destination: Destination, *, steps: int, device: str = "cpu"
+) -> Iterator[Written]:
+    """Make a series from one sound to another and write each as soon as it is there, as `STEM_OTHER_01.FORMAT` on.
+
+    The first and the last are what the model makes of the two sounds themselves.
+
+    Args:
+        model: a `.distill` file with a prior.
+        sound: where the series begins.
+        other: where it ends.
+        destination: where to.
+        steps: sounds of the series, 2 or more.
+        device: auto, cpu, cuda or mps.
+
+    Raises:
+        UsageError, StorageError, ArtifactError, DataError: as `produce`.
+    """
+    if not 2 <= steps <= MOST_STEPS:
+        raise UsageError(f"a series has 2 to {MOST_STEPS} sounds, not {steps}")
+    requests = [Request(action="morph", weight=step / (steps - 1)) for step in range(steps)]
+    producer = _Producer.load(model, requests[0], [sound, other], destination, device)
+    suffix = destination.settings.format
+    paths = [destination.folder / f"{sound.stem}_{other.stem}_{step:02d}.{suffix}" for step in range(1, steps + 1)]
+    _require_free(paths, destination)
+
+    def made() -> Iterator[Written]:
+        for index, (request, path) in enumerate(zip(requests, paths, strict=True)):
+            yield from replace(producer, request=request).run([0], [path], index)
+
+    return made()
 
 
 def _next_seed(folder: Path, stem: str) -> int:
@@ -147,6 +188,7 @@ def remake(
     folder: Path,
     model: Path | None = None,
     source: Path | None = None,
+    other: Path | None = None,
     sidecars: bool = True,
     force: bool = False,
     device: str | None = None,
@@ -158,6 +200,7 @@ def remake(
         folder: where the sound goes.
         model: the model's file; by default where the sidecar says.
         source: the given sound's file; by default where the sidecar says.
+        other: the file of the other given sound; by default where the sidecar says.
         sidecars: whether it gets a sidecar.
         force: whether files that exist are replaced.
         device: by default the one that the sound was made on.
@@ -171,12 +214,16 @@ def remake(
     path = folder / said.sound.file
     _require_free([path], destination)
     model = _found_model(sidecar, said, model)
-    source = _found_source(sidecar, said, source)
-    if source is not None and path.exists() and path.samefile(source):
+    given = [
+        found
+        for file, named in ((said.given_file, source), (said.other_file, other))
+        if (found := _found_given(sidecar, file, named)) is not None
+    ]
+    if any(path.exists() and path.samefile(each) for each in given):
         raise UsageError(f"{path} is the given sound itself: choose another folder")
     try:
         with _threads(said.environment.threads):
-            producer = _Producer.load(model, said.request, source, destination, device or said.environment.device)
+            producer = _Producer.load(model, said.request, given, destination, device or said.environment.device)
             for difference in producer.environment.differences(said.environment):
                 logger.warning("The samples may differ from those of %s: %s", sidecar.name, difference)
             [written] = producer.run([said.sound.seed], [path], index=said.sound.index)
@@ -190,11 +237,18 @@ def remake(
 
 @dataclass(frozen=True)
 class _Given:
-    """The sound to continue or to fill, where it lies, and the digest of its file."""
+    """A given sound, where it lies, and the digest of its file."""
 
     path: Path
     digest: str
     sound: Sound
+
+    @classmethod
+    def read(cls, path: Path) -> "_Given":
+        given = cls(path, digest_file(path), read_sound(path))
+        if given.sound.note:
+            logger.warning("%s: %s", path, given.sound.note)
+        return given
 
 
 @dataclass(frozen=True)
@@ -207,6 +261,7 @@ class _Made:
     frames: int | None
     codes: Grid
     got: Got | None = None
+    loop: Loop | None = None
 
 
 @dataclass(frozen=True)
@@ -216,23 +271,22 @@ class _Producer:
     model: Path
     generator: Generator
     request: Request
-    given: _Given | None
+    given: tuple[_Given, ...]
     destination: Destination
     environment: Environment
     ask: Ask | None
 
     @classmethod
     def load(
-        cls, model: Path, request: Request, source: Path | None, destination: Destination, device: str
+        cls, model: Path, request: Request, sources: Sequence[Path], destination: Destination, device: str
     ) -> "_Producer":
-        given = None if source is None else _Given(source, digest_file(source), read_sound(source))
-        if given and given.sound.note:
-            logger.warning("%s: %s", source, given.sound.note)
+        given = tuple(map(_Given.read, sources))
         generator = Generator.load(model, device)
         request.config.of_levels(generator.codec.levels)
-        if given:
+        if request.action in ("continue", "fill"):
+            [of] = given
             destination.settings.require_held(
-                destination.settings.sample_rate or given.sound.sample_rate, len(given.sound.samples)
+                destination.settings.sample_rate or of.sound.sample_rate, len(of.sound.samples)
             )
         environment = Environment.here(generator.codec.device.type)
         ask = ask_of(request, generator.conditions)
@@ -245,30 +299,41 @@ class _Producer:
             yield self._write(made, seed, paths[place], index + place)
 
     def _sounds(self, seeds: Sequence[int]) -> Iterator[tuple[int, _Made]]:
-        if self.given is None:
+        if not self.given:
             yield from self._new_sounds(seeds)
             return
         for seed in seeds:
             try:
-                sound = self._edited(self.given.sound, seed)
+                sound, got = self._became(seed)
             except DataError as error:
-                raise DataError(f"{self.given.path}: {error}") from error
+                raise DataError(f"{' and '.join(str(each.path) for each in self.given)}: {error}") from error
             frames = sound.samples.T
             blocks = (frames[first : first + BLOCK_FRAMES] for first in range(0, len(frames), BLOCK_FRAMES))
-            yield seed, _Made(blocks, sound.sample_rate, level_given=True, frames=None, codes=sound.grid)
+            yield seed, _Made(blocks, sound.sample_rate, level_given=True, frames=None, codes=sound.grid, got=got)
 
     def _new_sounds(self, seeds: Sequence[int]) -> Iterator[tuple[int, _Made]]:
         request, codec = self.request, self.generator.codec
-        seconds, rate = request.seconds or 0.0, codec.spectrogram.sample_rate
-        wanted = max(1, codec.samples_of(seconds))
-        frames = None if request.natural else max(1, round(seconds * (self.destination.settings.sample_rate or rate)))
+        rate = codec.spectrogram.sample_rate
+        written_rate = self.destination.settings.sample_rate or rate
+        wanted = request.frames(rate)
+        frames = None if request.natural else request.frames(written_rate)
+        drawn = samples_to_draw(codec, request)
         settings: dict[str, Any] = {"config": request.config, "natural": request.natural}
         grids: Iterable[tuple[int, Grid, Got | None]]
         if self.ask is None:
-            grids = ((seed, grid, None) for seed, grid in sample_grids(self.generator, seeds, wanted, **settings))
+            grids = ((seed, grid, None) for seed, grid in sample_grids(self.generator, seeds, drawn, **settings))
         else:
-            grids = nearest_grids(self.generator, seeds, wanted, self.ask, **settings)
+            grids = nearest_grids(self.generator, seeds, drawn, self.ask, **settings)
         for seed, grid, got in grids:
+            if request.loop:
+                grid = closed(self.generator, grid, seed=seed, config=request.config)
+                made = loop_waveform(codec, grid, wanted, request.frames(written_rate))
+                loop = Loop(request.bpm, BEATS * (request.bars or 0))
+                yield (
+                    seed,
+                    _Made([made], written_rate, level_given=False, frames=frames, codes=grid, got=got, loop=loop),
+                )
+                continue
             blocks = waveform_blocks(self.generator, grid, wanted)
             if self.ask is not None and self.ask.hertz is not None:
                 blocks = iter([self._tuned(np.concatenate(list(blocks)), self.ask.hertz, seed)])
@@ -282,34 +347,44 @@ class _Producer:
             logger.warning("the sound of seed %d has no clear pitch, and keeps its speed", seed)
         return samples if found is None else found
 
-    def _edited(self, sound: Sound, seed: int) -> GeneratedSound:
-        request = self.request
-        if request.action == "continue":
-            return continue_sound(
-                self.generator,
-                sound,
-                seconds=request.seconds or 0.0,
-                seed=seed,
-                config=request.config,
-                natural=request.natural,
-            )
-        return fill_sound(
-            self.generator,
-            sound,
-            start=request.start or 0.0,
-            end=request.end or 0.0,
-            seed=seed,
-            levels=request.levels,
-            config=request.config,
-        )
+    def _became(self, seed: int) -> tuple[GeneratedSound, Got | None]:
+        """What becomes of the given sounds, and what is measured of it."""
+        request, generator = self.request, self.generator
+        first, *others = (each.sound for each in self.given)
+        match request.action:
+            case "continue":
+                seconds, natural = request.seconds or 0.0, request.natural
+                made = continue_sound(
+                    generator, first, seconds=seconds, seed=seed, config=request.config, natural=natural
+                )
+            case "vary":
+                strength = request.strength or 0.0
+                made, distance = vary_sound(
+                    generator, first, strength=strength, seed=seed, keep=request.keep, config=request.config
+                )
+                return made, Got(distance=round(distance, 4))
+            case "morph":
+                made = morph_sound(generator, first, others[0], weight=request.weight or 0.0)
+            case _:
+                made = fill_sound(
+                    generator,
+                    first,
+                    start=request.start or 0.0,
+                    end=request.end or 0.0,
+                    seed=seed,
+                    levels=request.levels,
+                    config=request.config,
+                )
+        return made, None
 
     def _say_what_is_heard(self) -> None:
-        if self.given is None or self.request.action != "continue":
+        if self.request.action != "continue":
             return
+        [given] = self.given
         codec = self.generator.codec
         heard = window_columns(self.generator.prior) * codec.column_samples / codec.spectrogram.sample_rate
-        if self.given.sound.seconds > heard:
-            logger.info("%s is longer than the model's window: it hears the last %.1f s", self.given.path, heard)
+        if given.sound.seconds > heard:
+            logger.info("%s is longer than the model's window: it hears the last %.1f s", given.path, heard)
 
     def _write(self, made: _Made, seed: int, path: Path, index: int) -> Written:
         generator, sidecar = self.generator, sidecar_of(path)
@@ -318,12 +393,13 @@ class _Producer:
             made.blocks,
             made.sample_rate,
             settings=self.destination.settings,
-            tags=sound_tags(generator, seed, None if self.given is None else path.stem),
+            tags=sound_tags(generator, seed, path.stem if self.given else None),
             seed=seed,
             level_given=made.level_given,
             frames=made.frames,
             finish=self.request.finish,
             trim=self.request.natural,
+            loop=made.loop,
         )
         if made.level_given and exported.gain_db:
             logger.info("%s is %.2f dB softer than what was given, so that nothing clips", path, -exported.gain_db)
@@ -332,7 +408,8 @@ class _Producer:
             sidecar.unlink(missing_ok=True)
             return Written(path, None, seed, exported, made.codes, made.got)
         sound = WrittenSound(file=path.name, seed=seed, index=index, **vars(exported))
-        given = None if self.given is None else named_file(self.given.path, self.given.digest, sidecar)
+        given: list[NamedFile | None] = [named_file(each.path, each.digest, sidecar) for each in self.given]
+        given_file, other_file, *_ = [*given, None, None]
         write_sidecar(
             sidecar,
             Sidecar(
@@ -341,7 +418,8 @@ class _Producer:
                 export=export_part(self.destination.settings),
                 model_name=generator.name,
                 model_file=named_file(self.model, generator.digest, sidecar),
-                given_file=given,
+                given_file=given_file,
+                other_file=other_file,
                 environment=self.environment,
                 got=made.got,
             ),
@@ -377,19 +455,19 @@ def _found_model(sidecar: Path, said: Sidecar, model: Path | None) -> Path:
     return found
 
 
-def _found_source(sidecar: Path, said: Sidecar, source: Path | None) -> Path | None:
-    if said.given_file is None:
-        if source is not None:
-            raise UsageError(f"{sidecar} was made without a given sound: leave {source} out")
+def _found_given(sidecar: Path, file: NamedFile | None, named: Path | None) -> Path | None:
+    """A sound that a sidecar says was given: the one that somebody names now, or where it lay."""
+    if file is None:
+        if named is not None:
+            raise UsageError(f"{sidecar} was made without a given sound: leave {named} out")
         return None
-    found = source or said.given_file.found(sidecar)
-    if source is None and not found.is_file():
+    found = named or file.found(sidecar)
+    if named is None and not found.is_file():
         raise DataError(f"{found}, which {sidecar} goes on from, is not there: name the file with --file")
     digest = digest_file(found)
-    if digest != said.given_file.digest:
+    if digest != file.digest:
         raise DataError(
-            f"{found} is not the sound that {sidecar} goes on from: "
-            f"its digest is {digest}, not {said.given_file.digest}"
+            f"{found} is not the sound that {sidecar} goes on from: its digest is {digest}, not {file.digest}"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""What is asked of a model: the settings of a new sound, a continued one or a filled one."""
+"""What is asked of a model: the settings of a new sound, or of what becomes of a given one."""
 
 from typing import Annotated, Any, Literal
 
@@ -17,16 +17,35 @@ from distill.generation import TOP_P
 from distill.generation.choice import SamplingConfig
 from distill.generation.limits import check_request
 
-Action = Literal["generate", "continue", "fill"]
+Action = Literal["generate", "continue", "fill", "vary", "morph"]
+Keep = Literal["attack", "structure"]
+# Beats in a bar.
+BEATS = 4
+# A loop is made as a whole.
+MOST_LOOP_SECONDS = 300.0
 # From 0 to 1, or a text with a unit.
 Knob = Annotated[float, Field(ge=0.0, le=1.0)] | str
+
+
+# What a request says nothing of where it has this value.
+_WITHOUT = {**dict.fromkeys(("label", *KNOBS, "bpm", "bars", "strength", "keep", "weight")), "loop": False}
+
+
+def seconds_of_bars(bpm: float, bars: int) -> float:
+    """The duration of bars of four beats.
+
+    >>> seconds_of_bars(120.0, 2)
+    4.0
+    """
+    return 60 * BEATS * bars / bpm
 
 
 class Request(BaseModel):
     """Settings of one or several sounds; together with a model, a seed and a given sound they decide every sample.
 
     Attributes:
-        action: a new sound, what follows a given one, or a part of a given one anew.
+        action: a new sound, what follows a given one, a part of a given one anew, a variation of a given one, or what
+            lies between two given ones.
         seconds: duration of what is new, in s; None where a part is filled.
         natural: `seconds` is the greatest duration, and the sound ends where the prior ends it.
         finish: a new sound is finished (see `distill.generation.finish`): a natural one without the silence around it.
@@ -46,6 +65,12 @@ class Request(BaseModel):
         low: how much of it shall lie below 150 Hz, or "-12dB".
         pitch: or a note such as "A1", or "55Hz", which a single sound then has exactly.
         guidance: how strongly what is asked for counts, beyond what the model makes of it; 0: not beyond.
+        bpm: the tempo that a new sound's duration fits, in beats a minute.
+        bars: how many bars of four beats it has at that tempo.
+        loop: a new sound's end leads into its beginning.
+        strength: how much of a given sound is varied, from 0, nothing, to 1, all of it.
+        keep: what of it stays at any strength: the columns in which something begins, or the coarsest level.
+        weight: where between two given sounds, from 0, the first, to 1, the second.
         best_of: so many candidates are drawn for a sound, of which the nearest to what is asked for is taken; None: 3
             where something is asked for.
 
@@ -73,17 +98,41 @@ class Request(BaseModel):
     noisy: Knob | None = None
     low: Knob | None = None
     pitch: Knob | None = None
+    bpm: float | None = Field(None, ge=20.0, le=999.0)
+    bars: int | None = Field(None, ge=1, le=64)
+    loop: bool = False
+    strength: float | None = Field(None, ge=0.0, le=1.0)
+    keep: Keep | None = None
+    weight: float | None = Field(None, ge=0.0, le=1.0)
     guidance: float = Field(1.0, ge=0.0, le=10.0)
     best_of: int | None = Field(None, ge=1, le=64)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bars_last(cls, values: Any) -> Any:
+        """The duration of so many bars, where none is given."""
+        if isinstance(values, dict) and values.get("seconds") is None and values.get("bpm") and values.get("bars"):
+            return {**values, "seconds": seconds_of_bars(float(values["bpm"]), int(values["bars"]))}
+        return values
 
     @model_validator(mode="after")
     def _belong_together(self) -> "Request":
         fills = self.action == "fill"
+        whole = self.action in ("vary", "morph")
         if fills != (self.start is not None and self.end is not None) or (self.start is None) != (self.end is None):
             raise ValueError("start and end are for filling a part, and both are needed there")
         if fills and (self.seconds is not None or self.natural):
             raise ValueError("a part that is filled has its duration from start and end")
-        if not fills and self.seconds is None:
+        if (self.action == "vary") != (self.strength is not None):
+            raise ValueError("a strength is for varying a sound, and needed there")
+        if self.keep is not None and self.action != "vary":
+            raise ValueError("keep is for varying a sound")
+        if (self.action == "morph") != (self.weight is not None):
+            raise ValueError("a weight is for what lies between two sounds, and needed there")
+        if whole and (self.seconds is not None or self.natural):
+            raise ValueError("what becomes of a whole sound has its duration from that")
+        self._check_bars()
+        if not fills and not whole and self.seconds is None:
             raise ValueError("a duration is needed")
         if self.finish and self.action != "generate":
             raise ValueError("finish is for new sounds: what is given stays as it is")
@@ -92,6 +141,22 @@ class Request(BaseModel):
         if self.asks and self.action != "generate":
             raise ValueError("labels and knobs are for new sounds")
         return self
+
+    def _check_bars(self) -> None:
+        if (self.bpm is None) != (self.bars is None):
+            raise ValueError("bars and bpm belong together")
+        if (self.bpm is not None or self.loop) and (self.action != "generate" or self.natural):
+            raise ValueError("bars and loops are for new sounds with an exact duration")
+        if self.loop and self.seconds is not None and self.seconds > MOST_LOOP_SECONDS:
+            raise ValueError(f"a loop has at most {MOST_LOOP_SECONDS:g} s")
+        if self.bpm is not None and self.bars is not None and self.seconds != seconds_of_bars(self.bpm, self.bars):
+            raise ValueError("so many bars have another duration: leave seconds out")
+
+    def frames(self, sample_rate: int) -> int:
+        """How many samples an exact duration has at a sample rate in Hz."""
+        if self.bpm is not None and self.bars is not None:
+            return max(1, round(sample_rate * 60 * BEATS * self.bars / self.bpm))
+        return max(1, round((self.seconds or 0.0) * sample_rate))
 
     @property
     def knobs(self) -> dict[str, float | str]:
@@ -108,7 +173,7 @@ class Request(BaseModel):
         values: dict[str, Any] = handler(self)
         if not self.asks:
             values = {name: value for name, value in values.items() if name not in ("guidance", "best_of")}
-        return {name: value for name, value in values.items() if value is not None or name not in ("label", *KNOBS)}
+        return {name: value for name, value in values.items() if name not in _WITHOUT or value != _WITHOUT[name]}
 
     @property
     def config(self) -> SamplingConfig:
@@ -126,6 +191,8 @@ class Request(BaseModel):
             UsageError: a number is out of its range.
         """
         check_request(count=count, seconds=1.0 if self.seconds is None else self.seconds, seed=seed)
+        if self.strength == 0 and count > 1:
+            raise UsageError(f"at strength 0 all {count} sounds would be the same: ask for one, or for more strength")
         if self.config.greedy and count > 1:
             raise UsageError(
                 f"without chance (temperature 0 or top-k 1) all {count} sounds would be the same: ask for one, "

@@ -67,10 +67,22 @@ class Export(_Part):
 
 
 class Got(_Part):
-    """What a sound has, as far as its model knows labels and knobs: values in the knobs' units, None for none."""
+    """What a sound has.
+
+    Attributes:
+        label: as far as its model knows labels.
+        knobs: values in the knobs' units, None for none, as far as its model knows knobs.
+        distance: of a variation from the sound that was varied, from 0 to 1.41.
+    """
 
     label: str | None = None
     knobs: dict[str, float | None] = {}
+    distance: float | None = None
+
+    @model_serializer(mode="wrap")
+    def _what_is_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if name != "distance" or value is not None}
 
 
 class Environment(_Part):
@@ -111,6 +123,10 @@ class Environment(_Part):
         return [f"{name}: {mine[name]}, not {theirs[name]}" for name in mine if theirs[name] not in ("", mine[name])]
 
 
+# What is left out where there is none.
+_RARE = ("got", "other_file")
+
+
 class Sidecar(_Part):
     """The whole content; `schema` stands beside it in the file."""
 
@@ -120,13 +136,14 @@ class Sidecar(_Part):
     model_name: str
     model_file: NamedFile
     given_file: NamedFile | None = None
+    other_file: NamedFile | None = None
     environment: Environment
     got: Got | None = None
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if name != "got" or value is not None}
+        return {name: value for name, value in values.items() if name not in _RARE or value is not None}
 
     @property
     def settings(self) -> ExportSettings:
@@ -186,4 +203,6 @@ def read_sidecar(path: Path) -> Sidecar:
         raise ArtifactError(f"{path} is no usable sidecar: {sidecar.sound.file} is not the name of a {settings.format}")
     if (sidecar.given_file is None) != (sidecar.request.action == "generate"):
         raise ArtifactError(f"{path} is no usable sidecar: given_file and request.action do not belong together")
+    if (sidecar.other_file is not None) != (sidecar.request.action == "morph"):
+        raise ArtifactError(f"{path} is no usable sidecar: other_file and request.action do not belong together")
     return sidecar

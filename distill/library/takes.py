@@ -5,7 +5,6 @@ is in `generated/takes.json`. A sound that is dropped stays where it is, and can
 """
 
 import os
-import re
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ from distill.audio.loudness import loudest_lufs
 from distill.audio.sound import EXTENSIONS, SoundError, downmix, read_sound
 from distill.audio.waveform import waveform_path
 from distill.errors import ArtifactError, DistillError, StorageError, UsageError
-from distill.files import read_json, replacing, storage_errors, write_json
+from distill.files import free_name, plain_name, read_json, replacing, storage_errors, write_json
 from distill.generation.sidecar import Sidecar, read_sidecar, sidecar_of
 from distill.locks import acquired
 
@@ -202,28 +201,9 @@ def packed(takes: Sequence[Take], target: Path) -> None:
     # A StorageError passes through: it names its own file.
     with replacing(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for take in takes:
-            name = _free(plain_name(take.name), take.path.suffix.lower(), taken)
+            name = free_name(plain_name(take.name), take.path.suffix.lower(), taken)
             with storage_errors(take.path, "read"):
                 archive.write(take.path, name)
-
-
-def plain_name(text: str) -> str:
-    """A name of letters, digits, - and _ only, which every system and sampler takes for a file.
-
-    >>> plain_name("../my kick!"), plain_name("..")
-    ('my-kick', 'sound')
-    """
-    return re.sub(r"[^\w-]+", "-", text).strip("-_")[:60] or "sound"
-
-
-def _free(stem: str, suffix: str, taken: set[str]) -> str:
-    """The first name that nothing has, told apart as systems do that know no capitals."""
-    number, name = 1, f"{stem}{suffix}"
-    while name.casefold() in taken:
-        number += 1
-        name = f"{stem}_{number}{suffix}"
-    taken.add(name.casefold())
-    return name
 
 
 def _cleaned(name: str) -> str:

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from distill.configs import STRIDE, SpectrogramConfig
-from distill.memorization.nearness import (
+from distill.audio.nearness import (
     FARTHEST,
     Nearness,
     active_windows,
@@ -14,6 +13,7 @@ from distill.memorization.nearness import (
     nearest_share,
     window_frames,
 )
+from distill.configs import STRIDE, SpectrogramConfig
 from distill.memorization.runs import SharedCodes, SharedRun
 from distill.memorization.search import PART_FRAMES, Part, Search, places_beside
 from distill.memorization.sounds import CheckedSound, KnownSounds, Silence
@@ -47,6 +47,7 @@ class Findings:
         training: the training sounds.
         column_codes: codes in a column of a grid.
         spectrogram: of the log mels.
+        labels: what each generated sound was asked to be; None: nothing.
     """
 
     generated: tuple[Comparison, ...]
@@ -55,6 +56,7 @@ class Findings:
     training: KnownSounds
     column_codes: int
     spectrogram: SpectrogramConfig
+    labels: tuple[str | None, ...] = ()
 
 
 def compare(
@@ -65,6 +67,7 @@ def compare(
     *,
     spectrogram: SpectrogramConfig,
     most_frames: int,
+    labels: Sequence[str | None] = (),
     tell: Tell = lambda _done, _count: None,
 ) -> Findings:
     """Hold generated sounds, held-out sounds and some of the training sounds against the training sounds.
@@ -80,6 +83,7 @@ def compare(
         silence: of the model's codes.
         spectrogram: of all log mels.
         most_frames: as much of a held-out or training sound is held against the others, from where it is loud.
+        labels: what each generated sound was asked to be.
         tell: told how much of how much is done; it may raise to end the comparison.
     """
     of_held_out, of_peers = _measured(held_out), _measured(training)
@@ -120,6 +124,7 @@ def compare(
         training=training,
         column_codes=silence.codes.size,
         spectrogram=spectrogram,
+        labels=tuple(labels),
     )
 
 

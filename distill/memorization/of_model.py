@@ -7,17 +7,22 @@ from typing import Any
 import numpy as np
 
 from distill.artifact.manifest import PriorMetadata
+from distill.audio.nearness import LogMel
 from distill.codec.codec import Codec, Grid
 from distill.configs import STRIDE
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
+from distill.generation.asking import Ask, nearest_grids
 from distill.generation.choice import SamplingConfig
 from distill.generation.render import Generator, sample_grids
 from distill.memorization.compare import Findings, Tell, compare
-from distill.memorization.nearness import LogMel
 from distill.memorization.sounds import CheckedSound, Silence
 from distill.models.grid import CONTEXT_COLUMNS, columns_of
 from distill.training.prior import encode_segment
+
+
+# What is asked for by each label beside the sounds of which nothing is asked, as strongly as it is by default.
+SOUNDS_OF_LABEL, GUIDANCE = 4, 1.0
 
 
 @dataclass(frozen=True)
@@ -48,20 +53,26 @@ def findings_of(
     silence, samples = Silence(codec), codec.samples_of(asked.seconds)
     training = DatasetSounds(codec, dataset, dataset.segments_of(TRAIN, variants=True))
     generated: list[CheckedSound] = []
-    count = asked.sounds + len(training.frames)
-    grids = sample_grids(
-        generator,
-        range(asked.seed, asked.seed + asked.sounds),
-        samples,
-        config=SamplingConfig(temperature=asked.temperature),
-        natural=True,
-        step=lambda: tell(len(generated), count),
-    )
-    for index, (_, grid) in enumerate(grids):
+    labels = () if generator.conditions is None else generator.conditions.labels
+    count = asked.sounds + SOUNDS_OF_LABEL * len(labels) + len(training.frames)
+    settings: dict[str, Any] = {"config": SamplingConfig(temperature=asked.temperature), "natural": True}
+
+    def add(grid: Grid, kind: str = "") -> None:
         log_mel = np.maximum(codec.decode_log_mel(grid), 0.0)
         sounding = silence.sounding(log_mel, grid)
-        generated.append(CheckedSound(f"generated sound {index + 1}", log_mel, grid, sounding))
+        generated.append(CheckedSound(f"generated sound {len(generated) + 1}{kind}", log_mel, grid, sounding))
         tell(len(generated), count)
+
+    seeds = range(asked.seed, asked.seed + asked.sounds)
+    for _, grid in sample_grids(generator, seeds, samples, step=lambda: tell(len(generated), count), **settings):
+        add(grid)
+    # A label of few sounds is where copies would come from.
+    for number, label in enumerate(labels):
+        assert generator.conditions is not None
+        first = asked.seed + asked.sounds + SOUNDS_OF_LABEL * number
+        ask = Ask(generator.conditions, label, {}, None, GUIDANCE, 1)
+        for _, grid, _ in nearest_grids(generator, range(first, first + SOUNDS_OF_LABEL), samples, ask, **settings):
+            add(grid, f" ({label})")
     return compare(
         generated,
         training,
@@ -69,6 +80,7 @@ def findings_of(
         silence,
         spectrogram=codec.spectrogram,
         most_frames=STRIDE * codec.columns_of(samples),
+        labels=[None] * asked.sounds + [label for label in labels for _ in range(SOUNDS_OF_LABEL)],
         tell=tell,
     )
 

@@ -14,10 +14,10 @@ import soundfile
 import torch
 
 from distill.audio.invert import griffin_lim
+from distill.audio.nearness import LogMel
 from distill.configs import SpectrogramConfig
 from distill.files import write_bytes
 from distill.memorization.compare import Findings
-from distill.memorization.nearness import LogMel
 from distill.memorization.verdict import Verdict, seconds_of
 from distill.pictures import spectrogram_image, top_level_db
 

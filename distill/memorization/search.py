@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from distill.memorization.nearness import MOST_WINDOWS, NEAREST_SHARE, LogMel, active_windows
+from distill.audio.nearness import MOST_WINDOWS, NEAREST_SHARE, LogMel, active_windows
 
 # Frames of known sounds that are searched at once.
 PART_FRAMES = 1024
@@ -56,10 +56,13 @@ class Search:
         log_mels: of the sounds, `[n_mels, frames]`.
         own_files: for each the file whose sounds are left out, None where all are searched.
         size: frames of a window.
+        parts: so many parts are found that are nearest by a quarter of a sound's windows.
     """
 
-    def __init__(self, log_mels: Sequence[LogMel], own_files: Sequence[int | None], size: int) -> None:
-        self.size = size
+    def __init__(
+        self, log_mels: Sequence[LogMel], own_files: Sequence[int | None], size: int, parts: int = NEAREST_PARTS
+    ) -> None:
+        self.size, self._most = size, parts
         self.own = np.array([-1 if file is None else file for file in own_files], np.int64)
         each = [_rough(log_mel, size)[active_windows(log_mel, size).frames] for log_mel in log_mels]
         counts = np.array([len(windows) for windows in each], np.int64)
@@ -69,8 +72,8 @@ class Search:
         self._asked = torch.from_numpy(np.concatenate(each).T.copy()) if each else torch.zeros(0, 0)
         self._best = np.zeros(len(self._sound), np.float32)
         self._voted = np.full(len(self._sound), -1)
-        self._scores = np.zeros((len(each), NEAREST_PARTS), np.float32)
-        self._nearest = np.full((len(each), NEAREST_PARTS), -1)
+        self._scores = np.zeros((len(each), parts), np.float32)
+        self._nearest = np.full((len(each), parts), -1)
         self._parts: list[Part] = []
 
     def add(self, part: Part, log_mel: LogMel, file: int) -> None:
@@ -84,9 +87,9 @@ class Search:
         score = np.sort(by_sound, axis=1)[:, ::-1][np.arange(len(self.own)), self._rank]
         number = len(self._parts)
         scores = np.concatenate([self._scores, score[:, None]], axis=1)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :NEAREST_PARTS]
+        order = np.argsort(-scores, axis=1, kind="stable")[:, : self._most]
         wanted = best > self._best
-        if wanted.any() or (order == NEAREST_PARTS).any():
+        if wanted.any() or (order == self._most).any():
             self._parts.append(part)
             numbers = np.concatenate([self._nearest, np.full((len(scores), 1), number)], axis=1)
             self._scores, self._nearest = (np.take_along_axis(each, order, 1) for each in (scores, numbers))

@@ -7,10 +7,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from distill.audio.nearness import ACTIVE_DB, LogMel
 from distill.codec.codec import Codec
 from distill.configs import STRIDE
-from distill.memorization.nearness import ACTIVE_DB, LogMel
-from distill.models.grid import CONTEXT_COLUMNS
 
 Grid = npt.NDArray[np.int64]
 Cells = npt.NDArray[np.bool_]
@@ -33,8 +32,8 @@ class CheckedSound:
     sounding: Cells
 
 
-class KnownSounds(Protocol):
-    """Sounds of a dataset, by number: only what is asked for is read."""
+class Recorded(Protocol):
+    """Sounds by number: only what is asked for is read."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -51,6 +50,10 @@ class KnownSounds(Protocol):
     def log_mel(self, index: int, first: int, last: int) -> LogMel:
         """Frames of a sound as it was recorded, `[n_mels, last - first]`; silence stands outside of it."""
 
+
+class KnownSounds(Recorded, Protocol):
+    """Recorded sounds that a model's codec knows."""
+
     def grid(self, index: int) -> Grid:
         """The codes of a whole sound, `[columns, bands, levels]`."""
 
@@ -62,14 +65,10 @@ class KnownSounds(Protocol):
 
 
 class Silence:
-    """Tells what of a grid is silence.
-
-    The codes of silence are those within a long one: at an end the network sees its own padding, which is not silence.
-    """
+    """Tells what of a grid is silence."""
 
     def __init__(self, codec: Codec) -> None:
-        silent = np.zeros((codec.spectrogram.n_mels, STRIDE * (2 * CONTEXT_COLUMNS + 1)), np.float32)
-        self.codes: Grid = codec.encode_log_mel(silent)[CONTEXT_COLUMNS]
+        self.codes: Grid = codec.silent_codes
 
     def sounding(self, log_mel: LogMel, grid: Grid) -> Cells:
         """The cells `[columns, bands]` of a sound whose codes tell it from others.

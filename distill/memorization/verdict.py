@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from distill.adaptive import copy_tolerance
+from distill.audio.nearness import WINDOW_SECONDS
 from distill.configs import STRIDE
 from distill.memorization.compare import Comparison, Findings
-from distill.memorization.nearness import WINDOW_SECONDS
 from distill.memorization.runs import NGRAM
 from distill.memorization.statistics import LEAST_SOUNDS, chance_of, rank_statistic
 
@@ -90,7 +90,7 @@ def judge(
     alike = sum(limits.copied(each, findings.column_codes) for each in known)
     count, total = len(flagged), len(findings.generated)
     chance = chance_of(count, total, alike, len(known))
-    rank = rank_statistic(_distances(findings.generated), _distances(findings.held_out))
+    rank = rank_statistic(_distances(_unasked(findings)), _distances(findings.held_out))
     ratio = _ratio(findings)
     drawn = rank is not None and rank < COPYING_RANK and ratio is not None and ratio < COPYING_RATIO
 
@@ -107,6 +107,12 @@ def judge(
         reasons += [_words_of(findings, index, limits) for index in flagged[:MOST_NAMED]]
         if count > MOST_NAMED:
             reasons.append(f"and {count - MOST_NAMED} more sounds")
+    by_label = _by_label(findings, flagged)
+    reasons += [
+        f"{each['flagged']} of {each['sounds']} sounds asked for as {label} may be copies"
+        for label, each in by_label.items()
+        if each["flagged"]
+    ]
     if drawn:
         reasons.append(
             f"as a set the generated sounds lie nearer to the training sounds than held-out ones do "
@@ -141,6 +147,7 @@ def judge(
             "ratio": _rounded(ratio),
         },
         "rank_test": _rank_entry(findings, rank),
+        **({"labels": by_label} if by_label else {}),
         "generated": [_entry(findings, each, index in flagged) for index, each in enumerate(findings.generated)],
         "held_out": [_entry(findings, each, limits.copied(each, findings.column_codes)) for each in findings.held_out],
     }
@@ -200,16 +207,31 @@ def _distances(comparisons: Sequence[Comparison]) -> list[float]:
     return [each.near.distance for each in comparisons]
 
 
+def _unasked(findings: Findings) -> list[Comparison]:
+    """The generated sounds of which nothing was asked: only they are as the model's sounds are."""
+    labels = findings.labels or (None,) * len(findings.generated)
+    return [each for each, label in zip(findings.generated, labels, strict=True) if label is None]
+
+
+def _by_label(findings: Findings, flagged: Sequence[int]) -> dict[str, dict[str, int]]:
+    """How many sounds were asked for by each label, and how many of them are flagged."""
+    labels = [label for label in dict.fromkeys(findings.labels) if label is not None]
+    places = {label: [index for index, each in enumerate(findings.labels) if each == label] for label in labels}
+    return {
+        label: {"sounds": len(of), "flagged": sum(index in flagged for index in of)} for label, of in places.items()
+    }
+
+
 def _ratio(findings: Findings) -> float | None:
     """Usual distance of generated sounds to training sounds, as a share of the held-out sounds'."""
     if not findings.generated or not findings.held_out:
         return None
     usual = median(_distances(findings.held_out))
-    return median(_distances(findings.generated)) / usual if usual > 0 else None
+    return median(_distances(_unasked(findings))) / usual if usual > 0 else None
 
 
 def _rank_entry(findings: Findings, rank: float | None) -> dict[str, Any]:
-    sides = {"generated": len(findings.generated), "held_out": len(findings.held_out)}
+    sides = {"generated": len(_unasked(findings)), "held_out": len(findings.held_out)}
     said = "" if rank is not None else f"too few sounds: {LEAST_SOUNDS} on each side are needed"
     return {"c_t": _rounded(rank), "sounds": sides, "said": said}
 

@@ -48,7 +48,8 @@ def run(call: Call) -> dict[str, Any]:
             call.emit(Progress(STAGE, done, count, "sounds"))
 
     asked = Asked(config.sounds, config.seconds, config.temperature, runtime.seed)
-    findings = findings_of(Generator(codec, networks.prior.to(runtime.device)), dataset, asked, tell=tell)
+    generator = Generator(codec, networks.prior.to(runtime.device), conditions=trained.config.conditions)
+    findings = findings_of(generator, dataset, asked, tell=tell)
     verdict = judge(
         findings,
         file_count=dataset.usable_files,

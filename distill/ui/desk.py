@@ -25,8 +25,7 @@ from distill.codes.selection import Selection
 from distill.codes.session import EditSession
 from distill.codes.sound import encode_file
 from distill.errors import ArtifactError, DataError, DistillError, UsageError
-from distill.files import storage_errors
-from distill.library.takes import plain_name
+from distill.files import plain_name, storage_errors
 from distill.ui.context import Context
 from distill.ui.outline import outline
 

@@ -7,7 +7,8 @@ from fastapi import APIRouter, FastAPI, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from distill.library.takes import Shown, Take, Takes, packed, plain_name, shown
+from distill.files import plain_name
+from distill.library.takes import Shown, Take, Takes, packed, shown
 from distill.ui.api import json_answer
 from distill.ui.context import Context
 

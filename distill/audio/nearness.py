@@ -115,6 +115,17 @@ def nearest_share(each: Floats) -> float:
     return float(np.quantile(each, NEAREST_SHARE)) if len(each) else FARTHEST
 
 
+def apart(log_mel: LogMel, other: LogMel, config: SpectrogramConfig) -> float:
+    """How far a log mel `[n_mels, frames]` is from another that begins with it: the mean distance of its windows."""
+    size = window_frames(config)
+    windows = active_windows(log_mel, size)
+    if not len(windows.frames):
+        return FARTHEST
+    frames = log_mel.shape[1]
+    beside = np.pad(other[:, :frames], ((0, 0), (0, max(0, frames - other.shape[1]))))
+    return float(distances(windows, beside, size).mean())
+
+
 def _windows(power: Floats, top: float, size: int) -> Floats:
     """Windows of amplitudes `[n, size * bands]`, whole numbers stored as floats."""
     amplitude = np.rint(np.sqrt(power / max(top, 1e-30)) * _STEPS)

@@ -3,8 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from distill.codec.codec import Codec, Samples
-from distill.codes.grid import Codes
+from distill.codec.codec import Codec, Grid, Samples
 
 FREE = -1
 # So many vectors at a time that their distances to a codebook stay in memory whatever the length of the sound.
@@ -17,7 +16,7 @@ def codebooks(codec: Codec) -> Samples:
     return found
 
 
-def quantize(books: Samples, target: Samples, fixed: Codes) -> Codes:
+def quantize(books: Samples, target: Samples, fixed: Grid) -> Grid:
     """Codes whose vectors sum to nearly a target, found level by level on what is left over, as the quantizer does.
 
     Args:
@@ -42,7 +41,7 @@ def quantize(books: Samples, target: Samples, fixed: Codes) -> Codes:
     return codes.reshape(fixed.shape)
 
 
-def sum_of_vectors(books: Samples, codes: Codes, shares: npt.ArrayLike = 1.0) -> Samples:
+def sum_of_vectors(books: Samples, codes: Grid, shares: npt.ArrayLike = 1.0) -> Samples:
     """Code vectors of codes `[..., levels]` summed over levels, each taken by a share; `[..., dim]`."""
     total = np.zeros((*codes.shape[:-1], books.shape[2]), np.float32)
     parts = np.broadcast_to(np.asarray(shares, np.float32), codes.shape)

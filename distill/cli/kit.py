@@ -1,0 +1,94 @@
+"""`distill kit`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.cli.console import Json, Quiet, Verbose, loading, print_result, set_up_logging
+from distill.cli.grids import Device, Force, Project, resolved
+from distill.cli.progress import shown_progress
+from distill.live.events import Progress
+
+
+def kit(
+    model: Annotated[
+        str, typer.Argument(help="Model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry.", show_default=False)
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the kit; its name is the kit's.", show_default=False)
+    ],
+    pads: Annotated[
+        str | None,
+        typer.Option(
+            help="LABEL:NUMBER divided by commas, or a number of pads. [default: 16, over all labels]",
+            show_default=False,
+        ),
+    ] = None,
+    layers: Annotated[
+        int, typer.Option("--velocity", help="Sounds for touches of different strength on each pad.", min=1, max=8)
+    ] = 1,
+    turns: Annotated[
+        int, typer.Option("--round-robin", help="Sounds that come in turns on each pad.", min=1, max=8)
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the first pad; each further has the next.")] = 0,
+    duration: Annotated[float, typer.Option("--duration", "-d", help="Greatest duration of a sound, in s.")] = 3.0,
+    sample_rate: Annotated[
+        int | None,
+        typer.Option("--sample-rate", help="44100, 48000 or 96000 Hz; without it the model's own.", show_default=False),
+    ] = None,
+    bits: Annotated[
+        str | None, typer.Option("--bits", help="16, 24 or 32f; 24 without it.", show_default=False)
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--license", help="What may be done with the sounds, in words.", show_default=False)
+    ] = None,
+    force: Force = False,
+    device: Device = "cpu",
+    project: Project = Path(),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a kit for samplers: sounds on pads, as SFZ, for Hydrogen and Decent Sampler, and as a zip."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    with loading():
+        from distill.artifact.model_file import read_manifest
+        from distill.generation.export import ExportSettings
+        from distill.generation.request import Request
+        from distill.kits.kit import make_kit
+        from distill.kits.pads import pads_of
+
+    path = resolved(model, project)
+    config = read_manifest(path).prior_config
+    known = None if config is None else config.conditions
+    on = pads_of(pads, known.labels if known else ())
+    with shown_progress() as tell:
+        made = make_kit(
+            path,
+            on,
+            output,
+            request=Request(seconds=duration, natural=True, finish=True),
+            seed=seed,
+            layers=layers,
+            turns=turns,
+            settings=ExportSettings("wav", sample_rate, bits),
+            licence=licence,
+            force=force,
+            device=device,
+            tell=lambda done, count: tell(Progress("kit", done, count, "sounds")),
+        )
+    listed = [
+        {
+            "name": each.pad.name,
+            "label": each.pad.label,
+            "note": each.pad.note,
+            "files": [list(files) for files in each.layers],
+        }
+        for each in made.instruments
+    ]
+    print_result(
+        [str(made.folder), str(made.archive)],
+        {"folder": str(made.folder), "zip": str(made.archive), "pads": listed},
+        as_json=as_json,
+    )

@@ -1,0 +1,165 @@
+"""`distill vary`, `distill morph` and `distill find`: what starts from a sound that is there."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from distill.cli.console import Json, Quiet, Verbose, loading, print_result, set_up_logging, stdout_console
+from distill.cli.generate import values_of
+from distill.cli.grids import Device, Force, Project, resolved
+from distill.cli.progress import shown_progress
+from distill.errors import UsageError
+from distill.live.events import Progress
+
+if TYPE_CHECKING:
+    from distill.generation.production import Written
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m",
+        help="Model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry. [default: the one that made the sound, "
+        "or the project's only one]",
+        show_default=False,
+    ),
+]  # fmt: skip
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the sounds.")]
+Format = Annotated[str, typer.Option("--format", help="wav, flac, ogg or mp3.")]
+Sidecars = Annotated[
+    bool, typer.Option("--sidecar/--no-sidecar", help="Write a JSON file beside each sound, to make it again from.")
+]
+
+
+def vary(
+    sound: Annotated[Path, typer.Argument(help="The sound to vary.", show_default=False)],
+    count: Annotated[int, typer.Option("-n", "--count", help="Number of variations.")] = 4,
+    strength: Annotated[
+        float, typer.Option(help="How much of it is new: from 0, nothing, to 1, all of it.", min=0.0, max=1.0)
+    ] = 0.3,
+    keep: Annotated[
+        str | None,
+        typer.Option(help="What stays at any strength: attack or structure, the coarsest level.", show_default=False),
+    ] = None,
+    model: Model = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the first. [default: behind those that are there, or 0]", show_default=False),
+    ] = None,
+    output: Output = Path("generated"),
+    format: Format = "wav",
+    sidecar: Sidecars = True,
+    force: Force = False,
+    device: Device = "cpu",
+    project: Project = Path(),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make variations of a sound."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    if keep not in (None, "attack", "structure"):
+        raise UsageError(f"--keep {keep}: expected attack or structure")
+    with loading():
+        from distill.generation.export import ExportSettings
+        from distill.generation.production import Destination, produce
+        from distill.generation.request import Request
+
+    path = _model_of(model, sound, project)
+    request = Request.model_validate({"action": "vary", "strength": strength, "keep": keep})
+    destination = Destination(output, ExportSettings(format), sidecar, force)
+    made = produce(path, request, destination, count=count, seed=seed, source=sound, device=device)
+    _show("vary", path, made, count, as_json)
+
+
+def morph(
+    sound: Annotated[Path, typer.Argument(help="The sound that the series begins with.", show_default=False)],
+    other: Annotated[Path, typer.Argument(help="The sound that it ends with.", show_default=False)],
+    steps: Annotated[int, typer.Option(help="Sounds of the series.", min=2, max=99)] = 8,
+    model: Model = None,
+    output: Output = Path("generated"),
+    format: Format = "wav",
+    sidecar: Sidecars = True,
+    force: Force = False,
+    device: Device = "cpu",
+    project: Project = Path(),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a series of sounds from one to another."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    with loading():
+        from distill.generation.export import ExportSettings
+        from distill.generation.production import Destination
+        from distill.generation.production import morph as made_between
+
+    path = _model_of(model, sound, project)
+    destination = Destination(output, ExportSettings(format), sidecar, force)
+    made = made_between(path, sound, other, destination, steps=steps, device=device)
+    _show("morph", path, made, steps, as_json)
+
+
+def find(
+    model: Annotated[
+        str, typer.Argument(help="Model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry.", show_default=False)
+    ],
+    sound: Annotated[Path, typer.Argument(help="The sound to look for.", show_default=False)],
+    count: Annotated[int, typer.Option("-n", "--count", help="Number of sounds.")] = 10,
+    workspace: Annotated[
+        Path | None, typer.Option("--workspace", help="Where the prepared sounds are.", show_default=False)
+    ] = None,
+    project: Project = Path(),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find the sounds that are nearest to one: of the model's training, and of those that it made."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    with loading():
+        from rich.table import Table
+
+        from distill.library.finding import find as found_near
+        from distill.projects.project import project_of
+
+    with shown_progress() as tell:
+        found = found_near(
+            resolved(model, project),
+            sound,
+            project_of(project),
+            count=count,
+            workspace=workspace,
+            tell=lambda done, whole: tell(Progress("find", done, whole, "sounds")),
+        )
+    if as_json:
+        print_result([], {"sound": str(sound), "found": [vars(each) for each in found]}, as_json=True)
+        return
+    table = Table("distance", "kind", "sound", "from s")
+    for each in found:
+        table.add_row(f"{each.distance:.3f}", each.kind, each.name, f"{each.seconds:.2f}")
+    stdout_console().print(table)
+
+
+def _model_of(reference: str | None, sound: Path, project: Path) -> Path:
+    if reference is not None:
+        return resolved(reference, project)
+    from distill.library.finding import model_of
+    from distill.projects.project import project_of
+
+    return model_of(sound, project_of(project))
+
+
+def _show(stage: str, model: Path, sounds: "Iterable[Written]", count: int, as_json: bool) -> None:
+    """Make sounds, and name on stdout what is on disk also where the rest could not be made."""
+    paths: list[str] = []
+    made: list[dict[str, Any]] = []
+    try:
+        with shown_progress() as tell:
+            for each in sounds:
+                paths.append(str(each.path))
+                made.append(values_of(each))
+                tell(Progress(stage, len(made), count, "sounds"))
+    finally:
+        if made:
+            print_result(paths, {"model": str(model), "sounds": made}, as_json=as_json)

@@ -1,0 +1,182 @@
+"""What a given sound can become: variations of it, and what lies between it and another one."""
+
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.audio.knobs import power_of
+from distill.audio.nearness import apart
+from distill.audio.sound import Sound
+from distill.codec.codec import Codec, Grid, Samples
+from distill.codec.vectors import FREE, codebooks, quantize, sum_of_vectors
+from distill.configs import STRIDE, SpectrogramConfig
+from distill.generation.choice import SamplingConfig
+from distill.generation.given import as_known, loudness_lost
+from distill.generation.inpainting import completed
+from distill.generation.render import GeneratedSound, Generator, audible, levels_of, waveform_blocks
+from distill.generation.request import Keep
+from distill.generation.sampling import sample_codes
+from distill.models.prior import CodePrior
+
+# Something begins where the power rises by so much within two frames, unless it stays so far below the loudest.
+ONSET_DB, ONSET_FLOOR_DB = 6.0, 30.0
+# A grid that is completed has few given codes that could tell its candidates apart.
+CANDIDATES = 4
+
+Cells = npt.NDArray[np.bool_]
+
+
+def vary_sound(
+    generator: Generator,
+    sound: Sound,
+    *,
+    strength: float,
+    seed: int,
+    keep: Keep | None = None,
+    config: SamplingConfig | None = None,
+) -> tuple[GeneratedSound, float]:
+    """A variation of a sound, and how far it is from what the codec makes of the sound itself.
+
+    At strength 0 it has the sound's codes. From there on the finest level is drawn anew, cell by cell, then the next
+    coarser one, and at 1 all of them: what comes then is a new sound, at most as long as the given one. With the same
+    seed what is drawn anew at one strength is so at any higher one.
+
+    Args:
+        generator: the model.
+        sound: what is given, at any sample rate.
+        strength: from 0 to 1.
+        seed: decides the result, with the settings.
+        keep: what stays at any strength.
+        config: how codes are chosen.
+
+    Returns:
+        Mono samples `[n]` at the model's sample rate and the level of the given sound; the distance from 0 to 1.41,
+        mean over windows, as `distill.audio.nearness` measures it.
+
+    Raises:
+        DataError: the sound is silent.
+        ArtifactError: the model's weights are damaged.
+    """
+    codec, given = generator.codec, as_known(generator, sound)
+    log_mel = codec.log_mel(given.samples)
+    grid = codec.encode_log_mel(log_mel)
+    gain = given.peak * float(loudness_lost(generator, given.samples, grid))
+    if strength >= 1.0 and keep is None:
+        [codes] = sample_codes(
+            generator.prior,
+            columns=len(grid),
+            seeds=[seed],
+            config=config,
+            natural=True,
+            heard=partial(audible, codec),
+            levels=partial(levels_of, codec),
+        )
+    else:
+        kept = kept_cells(log_mel, grid, codec.spectrogram, keep)
+        codes = varied(generator.prior, grid, strength=strength, kept=kept, seed=seed, config=config)
+    made = _sound(generator, codes, len(given.samples), gain, seed)
+    return made, apart(codec.decode_log_mel(codes), codec.decode_log_mel(grid), codec.spectrogram)
+
+
+def varied(
+    prior: CodePrior,
+    grid: Grid,
+    *,
+    strength: float,
+    seed: int,
+    kept: Cells | None = None,
+    config: SamplingConfig | None = None,
+) -> Grid:
+    """A grid with a share of its codes drawn anew, so that they go with those that stay.
+
+    Args:
+        prior: in evaluation mode.
+        grid: a whole sound, `[columns, bands, levels]`.
+        strength: from 0 to 1.
+        seed: decides the result, with the settings.
+        kept: cells that stay at any strength, of the grid's shape.
+        config: how codes are chosen.
+    """
+    levels = grid.shape[2]
+    # Of the finest level first, of each coarser one when the finer ones are drawn anew as a whole.
+    shares = np.clip(strength * levels - np.arange(levels)[::-1], 0.0, 1.0)
+    numbers = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(1,)))).random(grid.shape)
+    free = numbers < shares
+    if kept is not None:
+        free &= ~kept
+    if not free.any():
+        return grid
+    return completed(prior, np.where(free, FREE, grid), seed=seed, config=config, candidates=CANDIDATES)
+
+
+def kept_cells(log_mel: Samples, grid: Grid, config: SpectrogramConfig, keep: Keep | None) -> Cells:
+    """The cells of a grid that stay: those of columns in which something begins, or those of the coarsest level."""
+    cells = np.zeros(grid.shape, dtype=bool)
+    if keep == "structure":
+        cells[..., 0] = True
+    elif keep == "attack":
+        level = 10.0 * np.log10(power_of(log_mel, config).sum(0) + 1e-12)
+        before = np.concatenate([np.full(2, -np.inf), level[:-2]])
+        begins = (level - before >= ONSET_DB) & (level >= level.max() - ONSET_FLOOR_DB)
+        cells[np.unique(np.flatnonzero(begins) // STRIDE)] = True
+    return cells
+
+
+def morph_sound(generator: Generator, sound: Sound, other: Sound, *, weight: float) -> GeneratedSound:
+    """What lies between two sounds, which begin together; see `between`.
+
+    Args:
+        generator: the model.
+        sound: the one sound, at any sample rate.
+        other: the other one.
+        weight: from 0, what the codec makes of the one, to 1, what it makes of the other.
+
+    Returns:
+        Mono samples `[n]` at the model's sample rate; duration and level lie between those of the two.
+
+    Raises:
+        DataError: a sound is silent.
+        ArtifactError: the model's weights are damaged.
+    """
+    codec = generator.codec
+    knowns = [as_known(generator, each) for each in (sound, other)]
+    grids = [codec.encode(each.samples) for each in knowns]
+    gains = [
+        each.peak * float(loudness_lost(generator, each.samples, grid))
+        for each, grid in zip(knowns, grids, strict=True)
+    ]
+    samples = round((1.0 - weight) * len(knowns[0].samples) + weight * len(knowns[1].samples))
+    codes = between(codec, grids[0], grids[1], weight)[: codec.columns_of(samples)]
+    return _sound(generator, codes, samples, gains[0] ** (1.0 - weight) * gains[1] ** weight, 0)
+
+
+def between(codec: Codec, grid: Grid, other: Grid, weight: float) -> Grid:
+    """The codes between those of two sounds: their vectors are interpolated and quantized again.
+
+    Behind the end of the shorter one stands silence. At weight 0 it is the one grid, at 1 the other.
+
+    Args:
+        codec: of both.
+        grid: `[columns, bands, levels]`.
+        other: the same, of any length.
+        weight: from 0 to 1.
+
+    Returns:
+        A grid as long as the longer one.
+    """
+    if weight in (0.0, 1.0):
+        return other if weight else grid
+    books = codebooks(codec)
+    columns = max(len(grid), len(other))
+    ours, theirs = (
+        sum_of_vectors(books, np.concatenate([each, np.repeat(codec.silent_codes[None], columns - len(each), axis=0)]))
+        for each in (grid, other)
+    )
+    target = (1.0 - weight) * ours + weight * theirs
+    return quantize(books, target.astype(np.float32), np.full((columns, *grid.shape[1:]), FREE))
+
+
+def _sound(generator: Generator, codes: Grid, samples: int, gain: float, seed: int) -> GeneratedSound:
+    made = np.concatenate(list(waveform_blocks(generator, codes, samples)))
+    return GeneratedSound(made * np.float32(gain), generator.codec.spectrogram.sample_rate, codes, seed)

@@ -1,0 +1,1 @@
+"""Kits: many short sounds on pads, in the formats that samplers read."""

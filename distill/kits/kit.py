@@ -1,0 +1,261 @@
+"""A folder with a kit, and the zip beside it: sounds, what samplers read, and what they were made from."""
+
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.audio.sound import EXTENSIONS
+from distill.codec.codec import Grid, Samples
+from distill.errors import StorageError, UsageError
+from distill.files import digest_file, plain_name, replacing, storage_errors
+from distill.generation.asking import ask_of, nearest_grids
+from distill.generation.export import ExportSettings, export
+from distill.generation.limits import check_request
+from distill.generation.production import sound_tags
+from distill.generation.render import Generator, sample_grids, waveform_blocks
+from distill.generation.request import Request
+from distill.generation.variation import varied
+from distill.kits.formats import Instrument, decent, hydrogen, sfz
+from distill.kits.pads import Pad
+
+MOST_LAYERS, MOST_TURNS = 8, 8
+# How much of a sound is drawn anew for one that comes in turns with it.
+TURN_STRENGTH = 0.15
+# A softer touch is duller: each layer below the hardest falls by 3 dB an octave more above this.
+DULL_HZ = 2000.0
+DOCUMENT = "kit.json"
+# No kit is dated, so that the same sounds give the same bytes.
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Kit:
+    """A kit on disk.
+
+    Attributes:
+        folder: with the sounds, `NAME.sfz`, `drumkit.xml`, `NAME.dspreset`, `LICENSE.txt` and `kit.json`.
+        archive: the same as a zip file.
+        instruments: its pads with the names of their files.
+    """
+
+    folder: Path
+    archive: Path
+    instruments: tuple[Instrument, ...]
+
+
+def make_kit(
+    model: Path,
+    pads: Sequence[Pad],
+    folder: Path,
+    *,
+    request: Request,
+    seed: int = 0,
+    layers: int = 1,
+    turns: int = 1,
+    settings: ExportSettings | None = None,
+    licence: str | None = None,
+    force: bool = False,
+    device: str = "cpu",
+    tell: Tell = lambda _done, _count: None,
+) -> Kit:
+    """Make a sound for each pad, and variations of it for touches and turns, and write them as a kit.
+
+    All sounds have the same loudness, as `distill.generation.finish` gives it: how hard a pad is hit sets its level.
+
+    Args:
+        model: a `.distill` file with a prior.
+        pads: as `pads_of` gives them.
+        folder: the kit; its name is the kit's.
+        request: of new sounds that end by themselves; a pad's label takes the place of its own.
+        seed: of the first pad; each further one has the next.
+        layers: sounds for touches of different strength, the softer the duller, 1 to 8.
+        turns: sounds that come in turns, 1 to 8.
+        settings: how sounds are written.
+        licence: what may be done with the sounds; by default a word on whose they are.
+        force: whether a kit that is there is replaced.
+        device: auto, cpu, cuda or mps.
+        tell: told how many sounds are written, and of how many; it may raise to end the work.
+
+    Raises:
+        UsageError: a number is out of its range, or the model cannot be asked for a label.
+        ArtifactError, StorageError: the model cannot be used, or the kit cannot be written.
+    """
+    if not 1 <= layers <= MOST_LAYERS or not 1 <= turns <= MOST_TURNS:
+        raise UsageError(f"velocity layers and round robins are 1 to {MOST_LAYERS} each, not {layers} and {turns}")
+    check_request(count=len(pads), seconds=request.seconds or 1.0, seed=seed)
+    _require_free(folder, force)
+    generator, settings = Generator.load(model, device), settings or ExportSettings()
+    grids = _grids(generator, pads, request, seed)
+    sounds, instruments, count = list[dict[str, Any]](), list[Instrument](), len(pads) * layers * turns
+    with _whole(folder) as temporary:
+        for number, (pad, grid) in enumerate(zip(pads, grids, strict=True)):
+            files = []
+            for layer in range(layers):
+                in_turns = []
+                for turn in range(turns):
+                    name = _file_name(pad, settings.format, layer if layers > 1 else None, turn if turns > 1 else None)
+                    kind = layer * turns + turn
+                    codes = grid
+                    if kind:
+                        codes = varied(generator.prior, grid, strength=TURN_STRENGTH, seed=_seed(seed + number, kind))
+                    samples = _waveform(generator, codes, request, layers - 1 - layer)
+                    exported = export(
+                        temporary / name,
+                        [samples],
+                        generator.codec.spectrogram.sample_rate,
+                        settings=settings,
+                        tags=sound_tags(generator, seed + number, pad.name),
+                        seed=seed + number,
+                        finish=True,
+                        trim=True,
+                    )
+                    in_turns.append(name)
+                    sounds.append(
+                        {"file": name, "pad": pad.name, "label": pad.label, "note": pad.note, "seed": seed + number}
+                        | {"layer": layer, "turn": turn, "samples_digest": exported.samples_digest}
+                    )
+                    tell(len(sounds), count)
+                files.append(tuple(in_turns))
+            instruments.append(Instrument(pad, tuple(files)))
+        made = {"model": generator.name, "digest": generator.digest, "request": request.model_dump(mode="json")}
+        text = licence or (
+            f"The sounds of this kit were made by {generator.name}, a model of distill. Whoever has the rights in the "
+            "sounds that it learned from says what may be done with these."
+        )
+        _write_texts(temporary, folder.name, instruments, {**made, "sounds": sounds}, text)
+        return _finished(temporary, folder, tuple(instruments))
+
+
+def kit_of(
+    sounds: Sequence[Path], pads: Sequence[Pad], folder: Path, *, licence: str | None = None, force: bool = False
+) -> Kit:
+    """Put sounds that are there on pads, one each, as they are.
+
+    Raises:
+        UsageError: a file is no sound.
+        StorageError: a sound cannot be read, or the kit cannot be written.
+    """
+    _require_free(folder, force)
+    instruments, listed = list[Instrument](), list[dict[str, Any]]()
+    with _whole(folder) as temporary:
+        for sound, pad in zip(sounds, pads, strict=True):
+            if sound.suffix.lower() not in EXTENSIONS:
+                raise UsageError(f"{sound.name} is no sound file; known: {', '.join(EXTENSIONS)}")
+            name = _file_name(pad, sound.suffix.lower().removeprefix("."), None, None)
+            with storage_errors(sound, "read"):
+                shutil.copyfile(sound, temporary / name)
+            instruments.append(Instrument(pad, ((name,),)))
+            listed.append({"file": name, "pad": pad.name, "note": pad.note, "digest": digest_file(sound)})
+        text = licence or "Whoever has the rights in these sounds says what may be done with them."
+        _write_texts(temporary, folder.name, instruments, {"sounds": listed}, text)
+        return _finished(temporary, folder, tuple(instruments))
+
+
+def _grids(generator: Generator, pads: Sequence[Pad], request: Request, seed: int) -> list[Grid]:
+    """A grid for each pad, those of one label drawn together."""
+    found: dict[int, Grid] = {}
+    wanted = request.frames(generator.codec.spectrogram.sample_rate)
+    settings: dict[str, Any] = {"config": request.config, "natural": True}
+    for label in dict.fromkeys(pad.label for pad in pads):
+        places = [place for place, pad in enumerate(pads) if pad.label == label]
+        seeds = [seed + place for place in places]
+        ask = ask_of(request.model_copy(update={"label": label or request.label}), generator.conditions)
+        drawn = (
+            sample_grids(generator, seeds, wanted, **settings)
+            if ask is None
+            else ((each, grid) for each, grid, _ in nearest_grids(generator, seeds, wanted, ask, **settings))
+        )
+        found |= {place: grid for place, (_, grid) in zip(places, drawn, strict=True)}
+    return [found[place] for place in range(len(pads))]
+
+
+def _waveform(generator: Generator, codes: Grid, request: Request, softer: int) -> Samples:
+    wanted = request.frames(generator.codec.spectrogram.sample_rate)
+    samples = np.concatenate(list(waveform_blocks(generator, codes, wanted)))
+    if not softer:
+        return samples
+    spectrum = np.fft.rfft(samples)
+    hertz = np.fft.rfftfreq(len(samples), 1 / generator.codec.spectrogram.sample_rate)
+    duller = np.fft.irfft(spectrum * (1 + (hertz / DULL_HZ) ** 2) ** (-softer / 4), len(samples))
+    return duller.astype(np.float32)
+
+
+def _seed(seed: int, kind: int) -> int:
+    """The seed of a variation: small enough to be asked for itself."""
+    return int(np.random.SeedSequence(seed, spawn_key=(2, kind)).generate_state(1, np.uint64)[0] >> 2)
+
+
+def _file_name(pad: Pad, suffix: str, layer: int | None, turn: int | None) -> str:
+    parts = [plain_name(pad.name), f"{pad.note}"]
+    parts += [f"v{layer + 1}"] if layer is not None else []
+    parts += [f"r{turn + 1}"] if turn is not None else []
+    return f"{'-'.join(parts)}.{suffix}"
+
+
+def _require_free(folder: Path, force: bool) -> None:
+    archive = _archive_of(folder)
+    for path in (folder, archive):
+        if not force and (path.exists() or path.is_symlink()):
+            raise StorageError(f"{path} exists: choose another name, or replace it with --force")
+    # Whatever else lies under that name is never thrown away.
+    is_kit = (folder / DOCUMENT).is_file() and not folder.is_symlink()
+    if (folder.exists() or folder.is_symlink()) and not is_kit:
+        raise StorageError(f"{folder} is no kit: choose another name")
+
+
+def _archive_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.zip")
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder beside the kit's that takes its place when it is finished."""
+    with storage_errors(folder, "write"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".kit-"))
+        temporary.chmod(0o755)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_texts(
+    folder: Path, name: str, instruments: Sequence[Instrument], made: dict[str, Any], licence: str
+) -> None:
+    stem = plain_name(name)
+    texts = {
+        f"{stem}.sfz": sfz(name, instruments),
+        "drumkit.xml": hydrogen(name, instruments, info="Made with distill", licence=licence),
+        f"{stem}.dspreset": decent(instruments),
+        "LICENSE.txt": f"{licence}\n",
+        DOCUMENT: json.dumps({"schema": 1, "name": name, **made}, indent=2, sort_keys=True) + "\n",
+    }
+    for file, text in texts.items():
+        with storage_errors(folder, "write"):
+            (folder / file).write_text(text, encoding="utf-8")
+
+
+def _finished(temporary: Path, folder: Path, instruments: tuple[Instrument, ...]) -> Kit:
+    archive = _archive_of(folder)
+    with replacing(archive) as target, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
+        for path in sorted(temporary.iterdir()):
+            entry = zipfile.ZipInfo(f"{folder.name}/{path.name}", _DATE)
+            entry.external_attr = 0o644 << 16
+            packed.writestr(entry, path.read_bytes())
+    with storage_errors(folder, "write"):
+        if folder.is_dir():
+            folder.rename(temporary.with_name(f"{temporary.name}-old"))
+        temporary.rename(folder)
+        shutil.rmtree(temporary.with_name(f"{temporary.name}-old"), ignore_errors=True)
+    return Kit(folder, archive, instruments)

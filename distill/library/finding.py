@@ -1,0 +1,192 @@
+"""Which sounds of a project are nearest to a given one: of those that a model learned from, and of those it made."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from distill.artifact.manifest import Manifest
+from distill.artifact.model_file import read_manifest
+from distill.audio.mel import MelTransform
+from distill.audio.nearness import LogMel
+from distill.audio.sound import read_sound, to_mono
+from distill.codec.codec import normalise
+from distill.configs import SpectrogramConfig
+from distill.dataset.split import TRAIN, VALIDATION
+from distill.dataset.store import PreparedDataset
+from distill.errors import DataError, DistillError, UsageError
+from distill.generation.sidecar import read_sidecar, sidecar_of
+from distill.library.catalogue import catalogue
+from distill.library.checking import find_dataset
+from distill.library.takes import Take, Takes
+from distill.memorization.nearest import Near, nearest
+from distill.memorization.sounds import Recorded
+
+MOST = 100
+
+Kind = Literal["training", "held-out", "generated"]
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A sound near another one.
+
+    Attributes:
+        kind: whether the model learned from it, did not, or made it.
+        name: below the folder of sounds, or of generated sounds.
+        distance: 0 for the same up to loudness, 1.41 for nothing in common.
+        seconds: where in it the nearest part begins, in s.
+    """
+
+    kind: Kind
+    name: str
+    distance: float
+    seconds: float
+
+
+class RecordedSegments:
+    """The sounds of a split of a prepared dataset, as they were recorded; see `distill.memorization.sounds`."""
+
+    def __init__(self, dataset: PreparedDataset, split: str) -> None:
+        self.dataset, self.segments = dataset, dataset.segments_of(split)
+        rows = dataset.segments.iloc[self.segments]
+        self.files: list[int] = rows["file"].tolist()
+        self.frames: list[int] = rows["frames"].tolist()
+        self.names = [dataset.segment_name(segment) for segment in self.segments]
+
+    def log_mel(self, index: int, first: int, last: int) -> LogMel:
+        """Frames of a segment, silence outside of it."""
+        read = partial(self.dataset.segment, self.segments[index])
+        return _within(read, self.frames[index], self.dataset.spectrogram.n_mels, first, last)
+
+
+class RecordedTakes:
+    """Generated sounds, as a model that made them would know them; see `distill.memorization.sounds`."""
+
+    def __init__(self, takes: Sequence[Take], config: SpectrogramConfig) -> None:
+        self._n_mels = config.n_mels
+        known = [(take, found) for take in takes if (found := _log_mel_or_none(take.path, config)) is not None]
+        self.names = [take.id for take, _ in known]
+        self._log_mels = [log_mel for _, log_mel in known]
+        self.files = list(range(len(known)))
+        self.frames = [log_mel.shape[1] for log_mel in self._log_mels]
+
+    def log_mel(self, index: int, first: int, last: int) -> LogMel:
+        """Frames of a sound, silence outside of it."""
+        whole = self._log_mels[index]
+        return _within(lambda begin, end: whole[:, begin:end], self.frames[index], self._n_mels, first, last)
+
+
+def find(
+    model: Path,
+    sound: Path,
+    project: Path,
+    *,
+    count: int = 10,
+    workspace: Path | None = None,
+    tell: Tell = lambda _done, _count: None,
+) -> list[Found]:
+    """The sounds that are nearest to a given one, the nearest first.
+
+    Args:
+        model: a model file; its training sounds are searched, where they are prepared, and the sounds that it made.
+        sound: the given sound.
+        project: where the generated sounds are.
+        count: how many are wanted, at most 100.
+        workspace: where the prepared sounds are; by default they are looked for around the model and in the project.
+        tell: told how much of how much is done; it may raise to end the search.
+
+    Raises:
+        UsageError: the number is out of its range.
+        ArtifactError, StorageError: the model cannot be read.
+        DataError: the given sound cannot be used, or there is nothing to search.
+    """
+    if not 1 <= count <= MOST:
+        raise UsageError(f"the number of sounds must lie between 1 and {MOST}, not {count}")
+    manifest = read_manifest(model)
+    config = manifest.spectrogram_config
+    asked = log_mel_of(sound, config)
+    own = sound.resolve()
+    made = [take for take in Takes(project).all() if take.path.resolve() != own and _made_by(take, manifest)]
+    places: list[tuple[Kind, Recorded]] = [("generated", RecordedTakes(made, config))]
+    try:
+        dataset = find_dataset(manifest, model, project, workspace)
+    except DataError:
+        if not made:
+            raise
+    else:
+        places += [("training", RecordedSegments(dataset, TRAIN)), ("held-out", RecordedSegments(dataset, VALIDATION))]
+    whole, done = sum(len(known.files) for _, known in places), iter(range(1, 1 << 62))
+    found = []
+    for kind, known in places:
+        [near] = nearest([asked], known, config, count=count, step=lambda: tell(next(done), whole))
+        found += [_found(kind, known, each, config) for each in near]
+    return sorted(found, key=lambda each: (each.distance, each.kind, each.name))[:count]
+
+
+def model_of(sound: Path, project: Path) -> Path:
+    """The model file that a sound is to be changed with: the one that made it, or the project's only one.
+
+    Raises:
+        UsageError: it is not told by the sound which one that is.
+    """
+    entries, _ = catalogue(project, registry=False)
+    able = [entry for entry in entries if entry.files and entry.manifest.prior_config is not None]
+    sidecar = sidecar_of(sound)
+    if sidecar.is_file():
+        said = read_sidecar(sidecar)
+        beside = said.model_file.found(sidecar)
+        if beside.is_file() and read_manifest(beside).tensor_digest == said.model_file.digest:
+            return beside
+        for entry in able:
+            if entry.manifest.tensor_digest == said.model_file.digest:
+                return min(entry.files)
+        raise UsageError(f"{sound} was made with {said.model_name}, which is not here: name a model with --model")
+    if len(able) == 1:
+        return min(able[0].files)
+    known = f"there are {len(able)} in {project / 'models'} and its runs" if able else f"there is none in {project}"
+    raise UsageError(f"name a model with --model: {known}")
+
+
+def log_mel_of(path: Path, config: SpectrogramConfig) -> LogMel:
+    """The log mel `[n_mels, frames]` of a sound file, as a model knows sounds: mono, with a peak of 1.
+
+    Raises:
+        DataError: it is no sound that can be used, or it is silent.
+    """
+    try:
+        samples = normalise(to_mono(read_sound(path), config.sample_rate)).samples
+    except DataError as error:
+        raise DataError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+    found: LogMel = MelTransform(config).log_mel(torch.from_numpy(samples)).numpy()
+    return found
+
+
+def _log_mel_or_none(path: Path, config: SpectrogramConfig) -> LogMel | None:
+    try:
+        return log_mel_of(path, config)
+    except DistillError:
+        return None
+
+
+def _made_by(take: Take, manifest: Manifest) -> bool:
+    said = take.sidecar()
+    return said is not None and said.model_file.digest == manifest.tensor_digest and not take.note.dropped
+
+
+def _found(kind: Kind, known: Recorded, near: Near, config: SpectrogramConfig) -> Found:
+    seconds = near.frame * config.hop_length / config.sample_rate
+    return Found(kind, known.names[near.source], round(near.distance, 4), round(seconds, 3))
+
+
+def _within(read: Callable[[int, int], LogMel], frames: int, n_mels: int, first: int, last: int) -> LogMel:
+    out = np.zeros((n_mels, last - first), np.float32)
+    begin, end = max(0, first), min(last, frames)
+    if end > begin:
+        out[:, begin - first : end - first] = read(begin, end)
+    return out
