@@ -49,6 +49,9 @@ def generate(
     knobs: dict[KnobName, Knob] | None = None,
     guidance: float = Field(1.0, ge=0, le=10),
     best_of: int | None = Field(None, ge=1, le=64),
+    bpm: float | None = Field(None, ge=20, le=999),
+    bars: int | None = Field(None, ge=1, le=64),
+    loop: bool = False,
     format: Literal["wav", "flac", "ogg", "mp3"] = "wav",
     sample_rate: Literal[44_100, 48_000, 96_000] | None = None,
     bits: Literal["16", "24", "32f"] | None = None,
@@ -71,6 +74,9 @@ def generate(
         knobs: length, attack, bright, noisy, low, pitch: from 0 to 1 among the model's sounds, or with a unit.
         guidance: how strongly label and knobs count.
         best_of: draw so many for each sound, and take the nearest to what is asked for; by default 3.
+        bpm: with `bars`: the tempo that a sound's duration fits, in place of `seconds`.
+        bars: with `bpm`: how many bars of four beats it has.
+        loop: whether its end leads into its beginning.
         format: wav, flac, ogg or mp3.
         sample_rate: in Hz; by default the model's own.
         bits: 16 with dither, 24, or 32f in wav; by default 24 where the format has bits.
@@ -90,7 +96,10 @@ def generate(
         path = resolve(model, project)
         request = Request.model_validate(
             {
-                "seconds": seconds,
+                "seconds": None if bpm is not None and bars is not None else seconds,
+                "bpm": bpm,
+                "bars": bars,
+                "loop": loop,
                 "natural": natural,
                 "temperature": temperature,
                 "top_k": top_k,

@@ -75,6 +75,14 @@ def plain(prepared: "Workspace", tmp_path_factory: pytest.TempPathFactory) -> "t
 
 
 @pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with sounds, a model that was trained on them, and four sounds that the model made."""
+    from trained_util import make_trained
+
+    return make_trained(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
 def _chromium() -> "Iterator[Browser]":
     from browser_util import browser
 

@@ -154,6 +154,9 @@ def test_a_prior_learns_labels_and_knobs_through_all_stages(tmp_path: Path, dist
     assert "bright" in manifest.prior_config.conditions.knobs
     assert manifest.prior_metadata is not None
     assert manifest.prior_metadata.following is not None
+    assert manifest.memorization is not None
+    asked_for = manifest.memorization.evidence["labels"]
+    assert {label: each["sounds"] for label, each in asked_for.items()} == {"noise": 4, "tone": 4}
     # A model made of the training before it ends can be asked as well.
     assert kept_conditions(RunFolder(tmp_path, "train_prior").noted()[0]) == manifest.prior_config.conditions
     # Of several candidates, each of which can be made alone, the nearest is taken.

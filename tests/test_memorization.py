@@ -89,6 +89,20 @@ def test_a_near_sound_is_a_copy_whatever_its_codes_are() -> None:
     assert verdict_of([compared(distance=0.076) for _ in range(8)], known).flagged == ()
 
 
+def test_copies_are_told_by_label_and_the_rank_is_that_of_sounds_of_which_nothing_was_asked() -> None:
+    known = [compared(distance=0.25) for _ in range(10)]
+    free, copies, others = ([compared(distance=each) for _ in range(8)] for each in (0.25, 0.01, 0.25))
+    training = util.Recorded(model_example.codec(), {"one.wav": np.zeros((128, 32), np.float32)})
+    labels = (*[None] * 8, *["kick"] * 8, *["hat"] * 8)
+    found = Findings((*free, *copies, *others), tuple(known), (), training, 24, util.CONFIG, labels)
+    verdict = judge(found, file_count=20)
+    assert verdict.verdict != "pass"
+    assert verdict.evidence["labels"] == {"kick": {"sounds": 8, "flagged": 8}, "hat": {"sounds": 8, "flagged": 0}}
+    assert "8 of 8 sounds asked for as kick may be copies" in verdict.reasons
+    assert not any("hat" in reason for reason in verdict.reasons)
+    assert verdict.evidence["rank_test"]["sounds"]["generated"] == 8
+
+
 # What it says of sounds
 
 

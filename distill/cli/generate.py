@@ -185,7 +185,7 @@ def generate(
     with loading():
         from distill.generation.export import ExportSettings
         from distill.generation.production import Destination, produce
-        from distill.generation.request import Request
+        from distill.generation.request import request_of
 
     settings = ExportSettings(format, sample_rate, bits)
     numbers = {
@@ -201,7 +201,8 @@ def generate(
         _refuse(given & {"guidance", "best_of"}, context, "{} needs a label or a knob")
     if fill is not None:
         start, end = _part(fill)
-        request = Request(action="fill", start=start, end=end, levels=_levels(levels, model), **numbers)
+        where = {"start": start, "end": end, "levels": _levels(levels, model)}
+        request = request_of({"action": "fill", **where, **numbers})
     else:
         action = "generate" if continued is None else "continue"
         if continued is not None:
@@ -213,19 +214,21 @@ def generate(
         if exact and natural:
             raise UsageError("--natural ends where the model ends it: leave it, --bpm, --bars or --loop out")
         asked = {"length": length, "attack": attack, "bright": bright, "noisy": noisy, "low": low, "pitch": pitch}
-        request = Request(
-            action=action,
-            seconds=None if bpm is not None and bars is not None else duration,
-            bpm=bpm,
-            bars=bars,
-            loop=loop,
-            natural=bool(natural),
-            finish=finish,
-            label=label,
-            guidance=guidance,
-            best_of=best_of,
-            **{name: _knob(name, text) for name, text in asked.items()},
-            **numbers,
+        request = request_of(
+            {
+                "action": action,
+                "seconds": None if bpm is not None and bars is not None else duration,
+                "bpm": bpm,
+                "bars": bars,
+                "loop": loop,
+                "natural": bool(natural),
+                "finish": finish,
+                "label": label,
+                "guidance": guidance,
+                "best_of": best_of,
+                **{name: _knob(name, text) for name, text in asked.items()},
+                **numbers,
+            }
         )
         if natural is None and continued is None and not exact:
             # What is wrong with the call is told before what is wrong with the model.

@@ -64,10 +64,10 @@ def vary(
     with loading():
         from distill.generation.export import ExportSettings
         from distill.generation.production import Destination, produce
-        from distill.generation.request import Request
+        from distill.generation.request import request_of
 
     path = _model_of(model, sound, project)
-    request = Request.model_validate({"action": "vary", "strength": strength, "keep": keep})
+    request = request_of({"action": "vary", "strength": strength, "keep": keep})
     destination = Destination(output, ExportSettings(format), sidecar, force)
     made = produce(path, request, destination, count=count, seed=seed, source=sound, device=device)
     _show("vary", path, made, count, as_json)

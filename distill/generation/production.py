@@ -143,11 +143,18 @@ def produce(
 
 
 def morph(
-    model: Path, sound: Path, other: Path, destination: Destination, *, steps: int, device: str = "cpu"
+    model: Path,
+    sound: Path,
+    other: Path,
+    destination: Destination,
+    *,
+    steps: int,
+    ends: bool = True,
+    device: str = "cpu",
 ) -> Iterator[Written]:
     """Make a series from one sound to another and write each as soon as it is there, as `STEM_OTHER_01.FORMAT` on.
 
-    The first and the last are what the model makes of the two sounds themselves.
+    With `ends` the first and the last are what the model makes of the two sounds themselves.
 
     Args:
         model: a `.distill` file with a prior.
@@ -155,6 +162,7 @@ def morph(
         other: where it ends.
         destination: where to.
         steps: sounds of the series, 2 or more.
+        ends: whether the series has both ends.
         device: auto, cpu, cuda or mps.
 
     Raises:
@@ -162,7 +170,10 @@ def morph(
     """
     if not 2 <= steps <= MOST_STEPS:
         raise UsageError(f"a series has 2 to {MOST_STEPS} sounds, not {steps}")
-    requests = [Request(action="morph", weight=step / (steps - 1)) for step in range(steps)]
+    weights = (
+        [step / (steps - 1) for step in range(steps)] if ends else [step / (steps + 1) for step in range(1, steps + 1)]
+    )
+    requests = [Request(action="morph", weight=weight) for weight in weights]
     producer = _Producer.load(model, requests[0], [sound, other], destination, device)
     suffix = destination.settings.format
     paths = [destination.folder / f"{sound.stem}_{other.stem}_{step:02d}.{suffix}" for step in range(1, steps + 1)]

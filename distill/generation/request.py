@@ -1,5 +1,6 @@
 """What is asked of a model: the settings of a new sound, or of what becomes of a given one."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -7,6 +8,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationError,
     model_serializer,
     model_validator,
 )
@@ -16,6 +18,7 @@ from distill.errors import UsageError
 from distill.generation import TOP_P
 from distill.generation.choice import SamplingConfig
 from distill.generation.limits import check_request
+from distill.validation import explain
 
 Action = Literal["generate", "continue", "fill", "vary", "morph"]
 Keep = Literal["attack", "structure"]
@@ -198,3 +201,15 @@ class Request(BaseModel):
                 f"without chance (temperature 0 or top-k 1) all {count} sounds would be the same: ask for one, "
                 "or let chance in"
             )
+
+
+def request_of(values: Mapping[str, Any]) -> Request:
+    """A request of settings by name.
+
+    Raises:
+        UsageError: they are none.
+    """
+    try:
+        return Request.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(explain(error, Request)) from error

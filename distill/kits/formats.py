@@ -45,7 +45,7 @@ def sfz(name: str, instruments: Sequence[Instrument]) -> str:
 
 
 def hydrogen(name: str, instruments: Sequence[Instrument], *, info: str, licence: str) -> str:
-    """The kit as `drumkit.xml`; of sounds that come in turns Hydrogen plays one at random."""
+    """The kit as `drumkit.xml`, by the schema of Hydrogen 1.2."""
     root = Element("drumkit_info", {"xmlns": HYDROGEN})
     for tag, text in (
         ("formatVersion", "2"),
@@ -62,12 +62,13 @@ def hydrogen(name: str, instruments: Sequence[Instrument], *, info: str, licence
     for number, instrument in enumerate(instruments):
         pad = instrument.pad
         element = SubElement(listed, "instrument")
+        chosen = "ROUND_ROBIN" if max(map(len, instrument.layers)) > 1 else "VELOCITY"
         values = {
             "id": number, "name": pad.name, "volume": 1, "isMuted": "false", "isSoloed": "false", "pan": 0,
             "pitchOffset": 0, "randomPitchFactor": 0, "gain": 1, "applyVelocity": "true", "filterActive": "false",
             "filterCutoff": 1, "filterResonance": 0, "Attack": 0, "Decay": 0, "Sustain": 1, "Release": 1000,
             "muteGroup": 0 if pad.choked else -1, "midiOutChannel": -1, "midiOutNote": pad.note,
-            "isStopNote": "false", "sampleSelectionAlgo": "RANDOM", "isHihat": -1, "lower_cc": 0, "higher_cc": 127,
+            "isStopNote": "false", "sampleSelectionAlgo": chosen, "isHihat": -1, "lower_cc": 0, "higher_cc": 127,
             "FX1Level": 0, "FX2Level": 0, "FX3Level": 0, "FX4Level": 0,
         }  # fmt: skip
         for tag, value in values.items():

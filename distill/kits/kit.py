@@ -122,7 +122,8 @@ def make_kit(
                     in_turns.append(name)
                     sounds.append(
                         {"file": name, "pad": pad.name, "label": pad.label, "note": pad.note, "seed": seed + number}
-                        | {"layer": layer, "turn": turn, "samples_digest": exported.samples_digest}
+                        | {"layer": layer, "turn": turn, "gain_db": exported.gain_db}
+                        | {"samples_digest": exported.samples_digest}
                     )
                     tell(len(sounds), count)
                 files.append(tuple(in_turns))

@@ -142,7 +142,7 @@ def model_of(sound: Path, project: Path) -> Path:
         said = read_sidecar(sidecar)
         beside = said.model_file.found(sidecar)
         if beside.is_file() and read_manifest(beside).tensor_digest == said.model_file.digest:
-            return beside
+            return beside.resolve()
         for entry in able:
             if entry.manifest.tensor_digest == said.model_file.digest:
                 return min(entry.files)

@@ -5,6 +5,8 @@ is in `generated/takes.json`. A sound that is dropped stays where it is, and can
 """
 
 import os
+import shutil
+import tempfile
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -204,6 +206,31 @@ def packed(takes: Sequence[Take], target: Path) -> None:
             name = free_name(plain_name(take.name), take.path.suffix.lower(), taken)
             with storage_errors(take.path, "read"):
                 archive.write(take.path, name)
+
+
+def copied(takes: Sequence[Take], parent: Path) -> Path:
+    """Copy the sounds into a new folder below another one under plain names, each once; the folder.
+
+    Raises:
+        UsageError: there are none.
+        StorageError: a file cannot be read or written.
+    """
+    if not takes:
+        raise UsageError("choose the sounds to export first")
+    taken: set[str] = set()
+    with storage_errors(parent, "write"):
+        parent.mkdir(parents=True, exist_ok=True)
+        number = next(number for number in range(1, 1 << 31) if not (parent / f"sounds-{number}").exists())
+        temporary = Path(tempfile.mkdtemp(dir=parent, prefix=".sounds-"))
+        try:
+            temporary.chmod(0o755)
+            for take in takes:
+                shutil.copyfile(
+                    take.path, temporary / free_name(plain_name(take.name), take.path.suffix.lower(), taken)
+                )
+            return temporary.rename(parent / f"sounds-{number}")
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _cleaned(name: str) -> str:

@@ -20,7 +20,6 @@ from distill.memorization.sounds import CheckedSound, Silence
 from distill.models.grid import CONTEXT_COLUMNS, columns_of
 from distill.training.prior import encode_segment
 
-
 # What is asked for by each label beside the sounds of which nothing is asked, as strongly as it is by default.
 SOUNDS_OF_LABEL, GUIDANCE = 4, 1.0
 

@@ -18,6 +18,13 @@ def cards_component(elem_id: str, empty: str) -> gr.HTML:
     return gr.HTML(nothing(empty), js_on_load=_BRIDGE, apply_default_css=False, elem_id=elem_id)
 
 
+def picked_several(event: gr.EventData) -> list[str]:
+    """What was clicked for one or several sounds: the act, then their ids."""
+    values = event._data if isinstance(event._data, dict) else {}
+    ids = values.get("ids")
+    return [str(values.get("act", "")), *map(str, ids if isinstance(ids, list) else [values.get("id", "")])]
+
+
 def picked(event: gr.EventData) -> tuple[str, str]:
     """What was clicked in a card: the act and the id."""
     values = event._data if isinstance(event._data, dict) else {}

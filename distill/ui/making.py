@@ -1,14 +1,13 @@
 """Sounds that are asked for on the page: each as a result, in a folder of its own below the generated sounds."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
-from distill.artifact.model_file import read_manifest
-from distill.audio.sound import seconds_of
 from distill.errors import UsageError
 from distill.generation.export import ExportSettings
-from distill.generation.production import Destination, produce
+from distill.generation.production import Destination, Written, morph, produce
 from distill.generation.request import Request
 from distill.ui.context import Context
 from distill.ui.desk import Desk
@@ -17,8 +16,10 @@ from distill.ui.results import Result, batch_folder, given_file
 
 MOST_COUNT = 32
 MOST_SECONDS = 300.0
-# How many sounds "more like this" are made at once.
-MORE = 4
+# How many sounds "more like this" are made at once, and how much of them is new.
+MORE, MORE_STRENGTH = 4, 0.5
+# How many lie between one sound and the next.
+BETWEEN, MOST_ENDS = 4, 8
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Order:
         settings: how the files are written.
         upload: the sound to go on from, or to make a part of anew, as it came from the browser.
         like: a generated sound that is varied where it lies.
+        between: sounds, of which what lies between each and the next is made.
     """
 
     model: str
@@ -42,6 +44,7 @@ class Order:
     settings: ExportSettings = field(default_factory=ExportSettings)
     upload: str | None = None
     like: Path | None = None
+    between: tuple[Path, ...] = ()
 
 
 def make(order: Order, context: Context, models: Models, desk: Desk) -> Generator[Result]:
@@ -55,14 +58,15 @@ def make(order: Order, context: Context, models: Models, desk: Desk) -> Generato
         raise UsageError(f"at most {MOST_COUNT} sounds of {MOST_SECONDS:g} s at once here; distill generate has no end")
     model = models.path(order.model)
     folder = batch_folder(context) if order.like is None else order.like.parent
-    new = order.request.action == "generate"
     source = order.like
-    if not new and source is None:
+    if order.request.action in ("continue", "fill", "vary") and source is None:
         source = given_file(order.upload, context, folder)
     destination = Destination(folder, order.settings)
     try:
-        for written in produce(model, order.request, destination, count=order.count, seed=order.seed, source=source):
+        for written in _written(order, model, destination, source):
             words = f"seed {written.seed} · {written.seconds:.2f} s · {order.model}"
+            if written.got is not None and written.got.distance is not None:
+                words = f"{written.got.distance:.2f} from the given one · {words}"
             yield Result.of(written, order.request, model, order.model, words, desk)
     finally:
         if source is not None and order.like is None and not any(folder.glob("*.json")):
@@ -70,16 +74,29 @@ def make(order: Order, context: Context, models: Models, desk: Desk) -> Generato
             folder.rmdir()
 
 
-def like(sound: Path, model: str, models: Models) -> Order:
-    """An order for more sounds like one: its coarsest level of codes stays, and the finer ones are drawn anew.
+def _written(order: Order, model: Path, destination: Destination, source: Path | None) -> Iterator[Written]:
+    if not order.between:
+        yield from produce(model, order.request, destination, count=order.count, seed=order.seed, source=source)
+        return
+    for sound, other in pairwise(order.between):
+        yield from morph(model, sound, other, destination, steps=BETWEEN, ends=False)
+
+
+def like(sound: Path, model: str) -> Order:
+    """An order for variations of a generated sound."""
+    return Order(model, Request(action="vary", strength=MORE_STRENGTH), MORE, None, like=sound)
+
+
+def between(sounds: Sequence[Path], model: str) -> Order:
+    """An order for what lies between each sound and the next.
 
     Raises:
-        DataError: the sound is not there any more.
+        UsageError: there are fewer than two, or more than are taken.
     """
-    seconds = seconds_of(sound) or 0.0
-    levels = read_manifest(models.path(model)).vqvae_config.num_quantizers
-    request = Request(action="fill", start=0.0, end=seconds, levels=tuple(range(1, levels)))
-    return Order(model, request, MORE, None, like=sound)
+    if not 2 <= len(sounds) <= MOST_ENDS:
+        raise UsageError(f"choose 2 to {MOST_ENDS} sounds to hear what lies between them")
+    request = Request(action="morph", weight=0.5)
+    return Order(model, request, BETWEEN * (len(sounds) - 1), between=tuple(sounds))
 
 
 def part_of(seconds: float) -> tuple[float, float]:

@@ -133,7 +133,7 @@ def given_file(upload: str | None, context: Context, folder: Path) -> Path:
         StorageError: it cannot be copied.
     """
     if not upload:
-        raise UsageError("give a sound to go on from, or to make a part of anew")
+        raise UsageError("give a sound to go on from, to make a part of anew, or to vary")
     path = context.uploaded(upload)
     suffix = path.suffix.lower()
     if suffix not in EXTENSIONS:

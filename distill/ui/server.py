@@ -18,7 +18,9 @@ from distill.servers.secret import checked, remembered
 from distill.ui.api import add_api
 from distill.ui.context import Context, context_of
 from distill.ui.document import ADDRESS, ASSETS, TITLE, opening_document
+from distill.ui.generate_api import add_generate
 from distill.ui.kept import kept
+from distill.ui.map_api import add_map
 from distill.ui.media import add_media
 from distill.ui.opening import Opening
 from distill.ui.start_api import add_start
@@ -110,6 +112,8 @@ def application(context: Context, opening: Opening, token: str, port: int) -> AS
     add_api(app, context)
     add_start(app, context)
     add_takes(app, context)
+    add_map(app, context)
+    add_generate(app, context)
     add_media(app, context)
     app.mount("/", opening)
     guarded = Guard(app, token, port)

@@ -26,7 +26,7 @@ class Studio:
         desk: the state with the tab's `Desk`.
         returned: changes once the tab has its desk, with whatever lay on it.
         arrivals: how often another tab has put something on the desk.
-        more: how often another tab has asked for more sounds like the one that the desk says.
+        more: how often another tab has ordered the sounds that the desk says.
         codes_model: the choice of a model in the tab Codes, which renders it.
         generate_model: the same in the tab Generate.
         on_return: what brings back what a tab showed, and the components that it fills.

@@ -8,14 +8,20 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from distill.files import plain_name
-from distill.library.takes import Shown, Take, Takes, packed, shown
+from distill.library.takes import Shown, Take, Takes, copied, packed, shown
 from distill.ui.api import json_answer
 from distill.ui.context import Context
 
 PAGE = 24
 MOST_AT_ONCE = 5000
 # What was asked for, as people say it.
-_ACTIONS = {"generate": "new", "continue": "goes on from", "fill": "made anew in"}
+_ACTIONS = {
+    "generate": "new",
+    "continue": "goes on from",
+    "fill": "made anew in",
+    "vary": "a variation of",
+    "morph": "between two: first",
+}
 
 
 class Chosen(BaseModel):
@@ -65,6 +71,22 @@ def add_takes(app: FastAPI, context: Context) -> None:
         packed(found, target)
         name = f"{plain_name(context.project.name)}-{len(found)}-sounds.zip"
         return json_answer({"address": context.link(target), "name": name})
+
+    @router.post("/kit")
+    def kit(chosen: Chosen) -> Response:
+        # It brings torch along.
+        from distill.kits.kit import kit_of
+        from distill.kits.pads import pads_named
+
+        found = takes.named(chosen.takes)
+        folder = context.files / "exports" / secrets.token_hex(8) / f"{plain_name(context.project.name)}-kit"
+        made = kit_of([take.path for take in found], pads_named([take.name for take in found]), folder)
+        return json_answer({"address": context.link(made.archive), "name": made.archive.name})
+
+    @router.post("/folder")
+    def folder(chosen: Chosen) -> Response:
+        place = copied(takes.named(chosen.takes), context.project / "exports")
+        return json_answer({"folder": place.relative_to(context.project).as_posix()})
 
     app.include_router(router)
 

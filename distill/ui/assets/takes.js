@@ -6,15 +6,16 @@ import { h, put } from "./dom.js";
 import { clock } from "./grid.js";
 import { position, stop } from "./player.js";
 import { hear, heardNow, hovers, setHovers } from "./sounds.js";
+import { waveform } from "./waveform.js";
 
-const SECONDS = 2.5, WAVE = 240;
+const SECONDS = 2.5, MOST_ENDS = 8;
 const VIEWS = [["all", "All"], ["kept", "Kept"], ["bin", "Bin"]];
 const EMPTY = {
   all: "No sounds yet. What the tab Generate makes is found here again, also after this page was closed.",
   kept: "Nothing kept yet: the heart on a sound, or the key F, keeps it.",
   bin: "The bin is empty. What is dropped lies here, and can be taken back.",
 };
-const KEYS = "Space plays, the arrows go on, 1 to 9 play the first nine; F keeps, X drops, R renames, S chooses, C opens the codes, M makes more like it.";
+const KEYS = "Space plays, the arrows go on, 1 to 9 play the first nine; F keeps, X drops, R renames, S chooses, C opens the codes, M makes more like it. B plays the other of two chosen ones.";
 
 class Takes extends HTMLElement {
   #ask = () => {};
@@ -29,6 +30,8 @@ class Takes extends HTMLElement {
   #pair = h("div", { class: "d-takes-pair" });
   #trouble = h("p", { class: "d-trouble", role: "alert" });
   #said = h("p", { class: "d-hidden", role: "status" });
+  #told = h("p", { class: "d-hint", role: "status" });
+  #map = h("distill-map", { hidden: true });
   #cards = h("div", { class: "d-cards d-takes" });
   #pager = h("div", { class: "d-takes-bar" });
 
@@ -41,7 +44,13 @@ class Takes extends HTMLElement {
       const hover = h("input", { type: "checkbox", onchange: () => setHovers(hover.checked) });
       hover.checked = hovers();
       this.append(h("div", { class: "d-takes-bar" }, this.#bar, search, h("label", { class: "d-check-line" }, hover, "Play on hover")),
-        this.#trouble, this.#said, this.#pair, this.#cards, this.#pager, h("p", { class: "d-hint" }, KEYS));
+        this.#trouble, this.#said, this.#told, this.#pair, this.#map, this.#cards, this.#pager, h("p", { class: "d-hint" }, KEYS));
+      this.addEventListener("keydown", (event) => {
+        if (event.key.toLowerCase() !== "b" || event.target.matches("input") || event.ctrlKey || event.metaKey || event.altKey) return;
+        this.#pair.querySelector('[data-act="turn"]')?.click();
+      });
+      customElements.whenDefined("distill-map").then(() => this.#map.attach({
+        chosen: () => new Set(this.#chosen.keys()), choose: (take) => this.#choose(take), trouble: (line) => { this.#trouble.textContent = line; } }));
     }
     this.#watch();
   }
@@ -95,6 +104,7 @@ class Takes extends HTMLElement {
 
   #choose(take) {
     if (!this.#chosen.delete(take.id)) this.#chosen.set(take.id, take);
+    this.#map.mark();
     this.#draw();
   }
 
@@ -111,14 +121,22 @@ class Takes extends HTMLElement {
     const focused = this.#cards.contains(document.activeElement) ? document.activeElement : null;
     const at = focused ? { id: focused.closest(".d-entry")?.dataset.id, act: focused.dataset.act } : null;
     const place = at ? [...this.#cards.children].findIndex((card) => card.dataset.id === at.id) : -1;
-    put(this.#bar, [this.#show, counts, chosen], () => [
+    put(this.#bar, [this.#show, counts, chosen, this.#map.hidden], () => [
       h("div", { class: "d-choice", role: "group", "aria-label": "Which takes" }, VIEWS.map(([key, name]) =>
         h("button", { type: "button", class: "d-button", "aria-pressed": String(key === this.#show), onclick: () => this.#look(key) },
           `${name} (${counts[key]})`))),
-      h("button", { type: "button", class: "d-button", "data-act": "export", disabled: !chosen.length, onclick: () => this.#export(chosen) },
+      h("button", { type: "button", class: "d-button", "data-act": "export", disabled: !chosen.length, onclick: () => this.#fetch("/api/takes/export", chosen, `${chosen.length} sounds in one zip file`) },
         chosen.length ? `Export ${chosen.length} as zip` : "Export as zip"),
+      h("button", { type: "button", class: "d-button", "data-act": "kit", disabled: !chosen.length, title: "A kit for samplers: SFZ, Hydrogen, Decent Sampler",
+        onclick: () => this.#fetch("/api/takes/kit", chosen, `a kit of ${chosen.length} sounds`) }, "As kit"),
+      h("button", { type: "button", class: "d-button", "data-act": "folder", disabled: !chosen.length, title: "Copy them into a folder of the project",
+        onclick: () => this.#folder(chosen) }, "As folder"),
+      h("button", { type: "button", class: "d-button", "data-act": "between", disabled: chosen.length < 2 || chosen.length > MOST_ENDS,
+        title: "Make what lies between each chosen sound and the next", onclick: () => this.#ask({ act: "between", ids: chosen }) }, "Between these"),
+      h("button", { type: "button", class: "d-button", "data-act": "map", "aria-pressed": String(!this.#map.hidden),
+        onclick: () => { this.#map.hidden = !this.#map.hidden; if (!this.#map.hidden) this.#map.read(); this.#draw(); } }, "Map"),
       h("button", { type: "button", class: "d-button", "data-act": "none", disabled: !chosen.length,
-        onclick: () => { this.#chosen.clear(); this.#draw(); } }, "Choose none"),
+        onclick: () => { this.#chosen.clear(); this.#map.mark(); this.#draw(); } }, "Choose none"),
     ]);
     put(this.#pair, chosen.length === 2 ? [...this.#chosen.values()] : chosen.length, () => this.#pairOf([...this.#chosen.values()]));
     if (!this.#renaming) {
@@ -185,13 +203,20 @@ class Takes extends HTMLElement {
     field.select();
   }
 
-  #export(chosen) {
-    return this.#do(`${chosen.length} sounds in one zip file`, async () => {
-      const { address, name } = await this.#call("/api/takes/export", { takes: chosen });
+  #fetch(from, chosen, words) {
+    return this.#do(words, async () => {
+      const { address, name } = await this.#call(from, { takes: chosen });
       const link = h("a", { href: address, download: name });
       this.append(link);
       link.click();
       link.remove();
+    });
+  }
+
+  #folder(chosen) {
+    return this.#do(`${chosen.length} sounds in a folder`, async () => {
+      const { folder } = await this.#call("/api/takes/folder", { takes: chosen });
+      this.#told.textContent = `${chosen.length} sounds lie in ${folder}.`;
     });
   }
 
@@ -211,16 +236,6 @@ class Takes extends HTMLElement {
     return [h("h3", {}, "A and B, equally loud"), ...players,
       h("button", { type: "button", class: "d-button", "data-act": "turn", onclick: turn }, "Play the other")];
   }
-}
-
-/** The waveform as a button that plays. */
-function waveform(take) {
-  const name = `Play ${take.name}`;
-  const place = h("button", { type: "button", class: "d-wave-button", "aria-label": name, title: name, tabindex: -1 });
-  const image = `<svg class="d-waveform" viewBox="0 0 ${WAVE} 100" preserveAspectRatio="none" aria-hidden="true"><path/></svg>`;
-  place.innerHTML = image;
-  place.querySelector("path").setAttribute("d", take.wave);
-  return place;
 }
 
 customElements.define("distill-takes", Takes);

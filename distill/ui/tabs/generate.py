@@ -15,10 +15,11 @@ from distill.errors import UsageError
 from distill.generation import TOP_P
 from distill.generation.ending import ends_by_itself
 from distill.generation.export import BITS, FORMATS, SAMPLE_RATES, ExportSettings
-from distill.generation.request import Request
+from distill.generation.request import request_of
 from distill.library.takes import Takes
 from distill.models.labels import MOST_LEVELS, level_labels
 from distill.ui.asks import Asks, asked, shown
+from distill.ui.bars import Bars, measured_in
 from distill.ui.cards import nothing, row_of
 from distill.ui.clicks import cards_component, picked
 from distill.ui.context import Context
@@ -29,8 +30,14 @@ from distill.ui.jobs import Job
 from distill.ui.making import Order, like, part_of
 from distill.ui.studio import Studio
 
-NEW, CONTINUE, FILL = "generate", "continue", "fill"
-_ACTIONS = [("New sounds", NEW), ("Go on from a sound", CONTINUE), ("Make a part anew", FILL)]
+NEW, CONTINUE, FILL, VARY = "generate", "continue", "fill", "vary"
+_ACTIONS = [
+    ("New sounds", NEW),
+    ("Go on from a sound", CONTINUE),
+    ("Make a part anew", FILL),
+    ("Vary a sound", VARY),
+]
+_KEEP = [("nothing", ""), ("how it begins", "attack"), ("its coarsest level", "structure")]
 ENDS, EXACT = "natural", "chain"
 _ENDINGS = [("Where the model ends it", ENDS), ("After exactly this long, with several in a chain", EXACT)]
 _EMPTY = "No sounds yet. Each becomes a card that plays; the tab Takes finds all of them again."
@@ -50,6 +57,11 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
                 begin = gr.Number(0, label="From", info="In s.", minimum=0, min_width=90, elem_id="generate-from")
                 end = gr.Number(0, label="To", info="In s.", minimum=0, min_width=90, elem_id="generate-to")
             renewed = gr.CheckboxGroup([], label="Only these levels", info="None: all of them.")
+        with gr.Column(visible=False, scale=2) as vary_column:
+            strength = gr.Slider(
+                0, 1, 0.3, step=0.05, label="Strength", info="How much is new: 0 nothing, 1 all of it."
+            )
+            keep = gr.Radio(_KEEP, value="", label="Always keep", elem_id="generate-keep")
     with gr.Row():
         seconds = gr.Slider(0.2, 60, 3, step=0.1, label="Duration", info="In s: at most, or exactly.", min_width=200)
         count = gr.Slider(1, 16, 4, step=1, label="Number of sounds", min_width=200)
@@ -86,6 +98,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             min_width=200,
         )
     asks = Asks.build()
+    measures = Bars.build()
     with gr.Accordion("Each level by itself", open=False):
         single = gr.Checkbox(False, label="Use these in place of the three above", container=False)
         rows, level_controls = _level_rows()
@@ -138,12 +151,17 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             **{f"sampling_{number}": control for number, control in enumerate(sampling)},
             "label": asks.label,
             "ticked": asks.ticked,
+            "strength": strength,
+            "keep": keep,
+            "bpm": measures.bpm,
+            "bars": measures.bars,
+            "loop": measures.loop,
             **dict(zip(KNOBS, asks.sliders, strict=True)),
         },
     )
     inputs = [
         studio.desk, studio.generate_model, action, given, begin, end, renewed, seconds, ending, raw,
-        count, seed, kind, rate, bits, *asks.inputs, *sampling,
+        count, seed, kind, rate, bits, strength, keep, *measures.inputs, *asks.inputs, *sampling,
     ]  # fmt: skip
 
     @told_while
@@ -163,6 +181,11 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         kind: str,
         rate: int,
         bits: str,
+        strength: float,
+        keep: str,
+        bpm: float | None,
+        bars: float,
+        loop: bool,
         *others: Any,
     ) -> Iterator[Any]:
         wishes, sampling = others[: len(asks.inputs)], others[len(asks.inputs) :]
@@ -170,26 +193,26 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         chosen = _sampling(len(labels), *sampling)
         if action == FILL:
             levels = tuple(labels.index(label) for label in renewed if label in labels) or None
-            request = Request(action=FILL, start=begin or 0.0, end=end or 0.0, levels=levels, **chosen)
+            where = {"start": begin or 0.0, "end": end or 0.0, "levels": levels}
+            request = request_of({"action": FILL, **where, **chosen})
+        elif action == VARY:
+            request = request_of({"action": VARY, "strength": strength, "keep": keep or None, **chosen})
         else:
             new = action != CONTINUE
-            request = Request(
-                action=NEW if new else CONTINUE,
-                seconds=seconds,
-                natural=ending == ENDS,
-                finish=new and not raw,
-                **(asked(*wishes) if new else {}),
-                **chosen,
-            )
+            natural = ending == ENDS
+            lasts = measured_in(bpm, bars, loop, seconds, natural=natural)
+            of_new = {**lasts, **asked(*wishes)} if new else {"seconds": seconds, "natural": natural}
+            action = NEW if new else CONTINUE
+            request = request_of({"action": action, "finish": new and not raw, **of_new, **chosen})
         settings = ExportSettings(kind, rate or None, bits or None)
         upload = None if action == NEW else given
         yield from running(Order(name or "", request, int(count), int(seed or 0), settings, upload), desk)
 
     @told_while
     def more_ordered(desk: Desk) -> Iterator[Any]:
-        if desk.like is None:
+        if desk.order is None:
             raise UsageError("choose a sound first")
-        yield from running(like(*desk.like, studio.models), desk)
+        yield from running(desk.order, desk)
 
     def running(order: Order, desk: Desk) -> Iterator[Any]:
         if desk.job is not None and not desk.job.over:
@@ -239,7 +262,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             found.to_desk(desk, studio.models.load(found.model_name))
             return gr.skip(), arrivals + 1, gr.skip(), gr.Tabs(selected="codes")
         if act == "more":
-            desk.like = found.path, found.model_name
+            desk.order = like(found.path, found.model_name)
             return gr.skip(), gr.skip(), more + 1, gr.skip()
         takes, name = Takes(context.project), found.path.relative_to(context.generated).as_posix()
         if act == "drop":
@@ -315,7 +338,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     )
     studio.on_return.append((come_back, [cards, *form.components]))
     form.keep(studio)
-    action.change(_given_of, action, [given_row, fill_column, seconds, ending], **quiet)
+    action.change(_given_of, action, [given_row, fill_column, vary_column, seconds, ending, measures.group], **quiet)
     given.change(measured, given, [begin, end], **quiet)
     tab.select(told(partial(studio.offered, "generate")), studio.desk, studio.generate_model, **quiet)
     levels = [renewed, top_k, *level_controls[1::3], *rows, *level_controls[::3]]
@@ -353,13 +376,15 @@ def _sampling(
 
 
 def _given_of(action: str) -> tuple[Any, ...]:
-    """What is asked for depends on what is made: a sound, a part of it, or a duration."""
-    fills = action == FILL
+    """What is asked for depends on what is made: a sound, a part of it, a strength, or a duration."""
+    lasts = action in (NEW, CONTINUE)
     return (
         gr.Row(visible=action != NEW),
-        gr.Column(visible=fills),
-        gr.Slider(visible=not fills),
-        gr.Radio(visible=not fills),
+        gr.Column(visible=action == FILL),
+        gr.Column(visible=action == VARY),
+        gr.Slider(visible=lasts),
+        gr.Radio(visible=lasts),
+        gr.Accordion(visible=action == NEW),
     )
 
 

@@ -6,10 +6,11 @@ import gradio as gr
 
 from distill.errors import UsageError
 from distill.library.takes import Take, Takes
-from distill.ui.clicks import picked
+from distill.ui.clicks import picked_several
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import told
+from distill.ui.making import between, like
 from distill.ui.studio import Studio
 
 _BRIDGE = """
@@ -41,11 +42,11 @@ def build(context: Context, studio: Studio) -> None:
 
     @told
     def pick(desk: Desk, arrivals: int, more: int, event: gr.EventData) -> Any:
-        act, key = picked(event)
-        [take] = Takes(context.project).named([key])
-        name = model_of(take)
-        if act == "more":
-            desk.like = take.path, name
+        act, *keys = picked_several(event)
+        takes = Takes(context.project).named(keys)
+        take, name = takes[0], model_of(takes[0])
+        if act in ("more", "between"):
+            desk.order = like(take.path, name) if act == "more" else between([each.path for each in takes], name)
             return gr.skip(), more + 1, gr.Tabs(selected="generate")
         desk.open_file(take.path, studio.models.load(name), name)
         return arrivals + 1, gr.skip(), gr.Tabs(selected="codes")

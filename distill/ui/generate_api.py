@@ -1,0 +1,67 @@
+"""The JSON API of new sounds: one request as the command, the library and the flow take it."""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from distill.errors import UsageError
+from distill.generation.request import request_of
+from distill.library.takes import Takes
+from distill.ui.api import json_answer
+from distill.ui.context import Context
+
+MOST_COUNT, MOST_SECONDS = 32, 300.0
+
+
+class Order(BaseModel):
+    """Sounds that somebody asks for.
+
+    Attributes:
+        model: a file from the project's folder on, or NAME/VERSION in the registry.
+        request: as `distill.generation.request.Request`.
+        count: how many.
+        seed: of the first; each further one has the next.
+        sound: the id of the take that is continued, filled or varied.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    model: str = Field(max_length=1000)
+    request: dict[str, Any]
+    count: int = Field(1, ge=1, le=MOST_COUNT)
+    seed: int = Field(0, ge=0)
+    sound: str | None = Field(None, max_length=1000)
+
+
+def add_generate(app: FastAPI, context: Context) -> None:
+    """Add the route `/api/generate` to an application; it answers when all sounds are there."""
+    router = APIRouter(prefix="/api")
+
+    @router.post("/generate")
+    def generate(order: Order) -> Response:
+        # torch is loaded when somebody asks for a sound.
+        from distill.generation.production import Destination, produce
+        from distill.ui.models import Models
+        from distill.ui.results import batch_folder
+
+        request = request_of(order.request)
+        if request.action == "morph":
+            raise UsageError("request: action morph takes two sounds: use the page or distill morph")
+        if (request.seconds or 0.0) > MOST_SECONDS:
+            raise UsageError(f"request: at most {MOST_SECONDS:g} s at once here")
+        source = None if order.sound is None else Takes(context.project).named([order.sound])[0].path
+        model, folder = Models(context).path(order.model), batch_folder(context)
+        made = [
+            {
+                "id": each.path.relative_to(context.generated).as_posix(),
+                "seed": each.seed,
+                "seconds": each.seconds,
+                "sound": context.link(each.path),
+                "got": None if each.got is None else each.got.model_dump(),
+            }
+            for each in produce(model, request, Destination(folder), count=order.count, seed=order.seed, source=source)
+        ]
+        return json_answer({"sounds": made})
+
+    app.include_router(router)

@@ -1,0 +1,59 @@
+"""The JSON API of the map: generated sounds and those that were learned from, by where they lie beside each other."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import Response
+
+from distill.errors import DistillError
+from distill.library.takes import Takes
+from distill.params import read_params
+from distill.runs.standing import standing_of
+from distill.stages.workspace import Workspace
+from distill.ui.api import json_answer
+from distill.ui.context import Context
+
+# More points than these nobody tells apart; they are the newest.
+MOST = 400
+
+
+def add_map(app: FastAPI, context: Context) -> None:
+    """Add the route `/api/map` to an application."""
+    router = APIRouter(prefix="/api")
+
+    @router.get("/map")
+    def points() -> Response:
+        # torch is loaded when somebody looks at the map.
+        from distill.library.sound_map import AXES, sound_map
+
+        sounds: dict[Path, dict[str, Any]] = {
+            take.path: {"id": take.id, "name": take.name, "kind": "generated", "kept": take.note.kept}
+            for take in [take for take in Takes(context.project).all() if not take.note.dropped][:MOST]
+        }
+        for path in learned_from(context.project)[:MOST]:
+            sounds.setdefault(path, {"id": "", "name": path.stem, "kind": "yours", "kept": False})
+        found = [
+            {**sounds[point.path], "file": point.path.name, "sound": context.link(point.path), "places": point.places}
+            for point in sound_map(list(sounds))
+        ]
+        return json_answer({"axes": list(AXES), "points": found})
+
+    app.include_router(router)
+
+
+def learned_from(project: Path) -> list[Path]:
+    """The files that the run which is shown learned from, as far as they are still where they were."""
+    from distill.dataset.store import PreparedDataset
+
+    root = standing_of(project).root
+    if root is None:
+        return []
+    with suppress(DistillError, OSError):
+        workspace = Workspace(root)
+        folder = (root / read_params(workspace.params_file).data.path).resolve()
+        files = PreparedDataset(workspace.prepared).manifest
+        paths = [folder / name for name in files["path"][files["usable"]]]
+        return [path for path in paths if path.resolve().is_relative_to(folder) and path.is_file()]
+    return []
