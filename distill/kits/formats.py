@@ -47,13 +47,8 @@ def sfz(name: str, instruments: Sequence[Instrument]) -> str:
 def hydrogen(name: str, instruments: Sequence[Instrument], *, info: str, licence: str) -> str:
     """The kit as `drumkit.xml`, by the schema of Hydrogen 1.2."""
     root = Element("drumkit_info", {"xmlns": HYDROGEN})
-    for tag, text in (
-        ("formatVersion", "2"),
-        ("name", name),
-        ("author", "distill"),
-        ("info", info),
-        ("license", licence),
-    ):
+    words = {"name": name, "author": "distill", "info": info, "license": licence, "image": "", "imageLicense": licence}
+    for tag, text in words.items():
         SubElement(root, tag).text = text
     component = SubElement(SubElement(root, "componentList"), "drumkitComponent")
     for tag, text in (("id", "0"), ("name", "Main"), ("volume", "1")):

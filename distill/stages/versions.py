@@ -5,7 +5,7 @@ CODE_VERSIONS = {
     "configure": 8,
     "train_vqvae": 10,
     "train_prior": 12,
-    "check_memorization": 15,
+    "check_memorization": 16,
     "train_vocoder": 7,
     "register": 2,
 }

@@ -9,7 +9,9 @@ const AXES = {
   likeness: "Likeness", likeness_2: "Likeness, across", length: "Length", attack: "Attack", bright: "Brightness",
   noisy: "Noise", low: "Bass", pitch: "Pitch",
 };
-const HINT = "Each point is a sound: rings are your own, the others were generated. The pointer plays them, or a tap, which also chooses a generated one.";
+// Of a point in rem; of the field in per cent.
+const SIZE = 1.1, MARGIN = 3;
+const HINT = "Each point is a sound: rings are your own, the others were generated. The pointer plays them, or a tap, which also chooses a generated one; so does S.";
 
 class SoundMap extends HTMLElement {
   #takes = { chosen: () => new Set(), choose: () => {}, trouble: () => {} };
@@ -59,13 +61,21 @@ class SoundMap extends HTMLElement {
   #draw() {
     const across = this.#across.select.value, up = this.#up.select.value;
     const placed = this.#points.filter(({ places }) => places[across] !== null && places[up] !== null);
+    const taken = new Map();
     this.#field.replaceChildren(...placed.map((point) => {
+      const choose = () => { if (point.id) this.#takes.choose(point); };
       const button = h("button", {
         type: "button", class: `d-sound d-point d-${point.kind}`, title: point.name, "data-id": point.id, "data-src": point.sound,
         "data-file": point.file, "aria-label": `${point.name}, ${point.kind === "yours" ? "your own" : "generated"}`, draggable: "true",
-        "aria-pressed": point.id ? "false" : null, onclick: () => { hear(button); if (point.id) this.#takes.choose(point); } });
-      button.style.left = `${100 * point.places[across]}%`;
-      button.style.bottom = `${100 * point.places[up]}%`;
+        "aria-pressed": point.id ? "false" : null, onclick: () => { hear(button); choose(); },
+        onkeydown: (event) => { if (event.key === "s") choose(); } });
+      // Points that would hide each other lie around one place.
+      const cell = `${Math.round(50 * point.places[across])},${Math.round(30 * point.places[up])}`;
+      const before = taken.get(cell) ?? 0;
+      taken.set(cell, before + 1);
+      const away = SIZE * Math.sqrt(before), turn = 2.4 * before;
+      button.style.left = `calc(${MARGIN + (100 - 2 * MARGIN) * point.places[across]}% + ${away * Math.cos(turn)}rem)`;
+      button.style.bottom = `calc(${MARGIN + (100 - 2 * MARGIN) * point.places[up]}% + ${away * Math.sin(turn)}rem)`;
       return button;
     }));
     if (!placed.length) this.#field.replaceChildren(h("p", { class: "d-hint" }, "No sounds yet."));
