@@ -220,6 +220,7 @@ def tuned_prior(
     window_codes: float,
     given: dict[str, Any],
     sketch: bool = False,
+    kinds: int = 0,
 ) -> dict[str, Any]:
     """What the preset `tuned`, or `sketch`, changes in the reference settings of the prior.
 
@@ -230,6 +231,7 @@ def tuned_prior(
         window_codes: codes of such a window, on average.
         given: parameters that the user sets; the plan takes them into account.
         sketch: whether few steps are to be enough.
+        kinds: labels that many of the training sounds have.
     """
     values = {**config.model_dump(), **TUNED_PRIOR, **given}
     most = max(1, int(TUNED_PRIOR_STEP_CODES / window_codes))
@@ -238,7 +240,9 @@ def tuned_prior(
     plan = _epochs(steps, math.ceil(windows / batch), given)
     # An epoch of few sounds is a few steps, too few to tell the end of an improvement.
     patience = max(5, given.get("epochs", plan["epochs"]) // 4)
-    return {**TUNED_PRIOR, "batch_size": batch, **plan, "early_stop_patience": patience}
+    # One label alone tells nothing apart, and in few steps no label is learned.
+    conditions = kinds >= 2 and not sketch
+    return {**TUNED_PRIOR, "batch_size": batch, **plan, "early_stop_patience": patience, "conditions": conditions}
 
 
 def longest_epoch(steps: int) -> int:

@@ -80,6 +80,15 @@ def test_the_tuned_plan_counts_steps_whatever_the_batch(base: bool, steps: int, 
     assert abs(values["epochs"] * in_epoch - steps) <= in_epoch / 2
 
 
+def test_labels_are_learned_where_two_have_many_sounds() -> None:
+    def chosen(**settings: Any) -> Any:
+        base = get_adaptive_prior_config(40)
+        return tuned_prior(base, file_count=40, windows=100, window_codes=144.0, given={}, **settings)["conditions"]
+
+    assert [chosen(kinds=kinds) for kinds in (0, 1, 2)] == [False, False, True]
+    assert not chosen(kinds=2, sketch=True)
+
+
 SECONDS = st.sampled_from([0.3, 1.0, 5.0, 60.0, 600.0, 3600.0])
 COLUMN_SECONDS, COLUMN_CODES, CONTEXT_COLUMNS = 16 * 512 / 48_000, 24, 85
 

@@ -23,6 +23,9 @@ from distill.generation.sampling import sample_codes
 from distill.models.conditions import KNOTS, Conditions
 from distill.models.incremental import CodeReader, ReadablePrior
 from distill.models.prior import CodePrior
+from distill.params import parse_params, write_params
+from distill.stages.workspace import Workspace
+from pipeline_util import run
 from sounds_util import noise, save, tone
 
 RATE = 48_000
@@ -249,3 +252,17 @@ def test_guidance_brings_out_what_a_condition_changes() -> None:
         counts.append(np.bincount(grids[:, 0, 0, 0], minlength=16) / len(grids))
     told, guided = (np.abs(each - counts[0]).sum() for each in counts[1:])
     assert guided > told
+
+
+def test_a_sorted_folder_is_learned_by_label_without_being_asked_to(tmp_path: Path) -> None:
+    for number in range(24):
+        kind = ("low", "high")[number % 2]
+        save(tmp_path / "sorted" / kind / f"{number}.wav", tone(0.2, 200 + 50 * number))
+        save(tmp_path / "flat" / f"{number}.wav", tone(0.2, 200 + 50 * number))
+    for folder, learns in (("sorted", True), ("flat", False)):
+        workspace = Workspace(tmp_path / f"run-{folder}")
+        workspace.root.mkdir()
+        write_params(workspace.params_file, parse_params({"data": {"path": str(tmp_path / folder)}}, where="here"))
+        run(workspace, "prepare", "configure")
+        said = json.loads(workspace.config("train_prior").read_text())
+        assert said["prior"]["conditions"] is learns

@@ -2,7 +2,7 @@
 
 CODE_VERSIONS = {
     "prepare": 4,
-    "configure": 8,
+    "configure": 9,
     "train_vqvae": 10,
     "train_prior": 12,
     "check_memorization": 16,
