@@ -255,7 +255,7 @@ def test_guidance_brings_out_what_a_condition_changes() -> None:
 
 
 def test_a_sorted_folder_is_learned_by_label_without_being_asked_to(tmp_path: Path) -> None:
-    for number in range(24):
+    for number in range(36):
         kind = ("low", "high")[number % 2]
         save(tmp_path / "sorted" / kind / f"{number}.wav", tone(0.2, 200 + 50 * number))
         save(tmp_path / "flat" / f"{number}.wav", tone(0.2, 200 + 50 * number))
