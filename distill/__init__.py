@@ -1,6 +1,15 @@
-"""Train a generative audio model on a few sounds of one's own."""
+"""Train a generative audio model on a few sounds of one's own.
 
+>>> import distill
+>>> distill.load("gone.distill")
+Traceback (most recent call last):
+...
+distill.errors.ArtifactError: gone.distill does not exist; expected a distill_model file there
+"""
+
+import importlib
 import os
+from typing import Any
 
 # MKL otherwise adds up in an order that depends on where in memory a process happens to hold its numbers. It reads
 # this once, before its first product.
@@ -10,3 +19,12 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
+
+# What `distill.api` gives, which brings torch along: the command needs none of it at its start.
+_API = ("Model", "NewSound", "check", "load", "train")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _API:
+        return getattr(importlib.import_module("distill.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

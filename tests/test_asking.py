@@ -108,7 +108,7 @@ def test_a_note_is_exact_where_a_sound_has_a_pitch(
 ) -> None:
     time = np.arange(24_000) / 48_000
     sound = np.sin(2 * np.pi * 100.0 * time).astype(np.float32) * np.exp(-3 * time).astype(np.float32)
-    monkeypatch.setattr("distill.generation.production.waveform_blocks", lambda *_: iter([sound]))
+    monkeypatch.setattr("distill.generation.making.waveform_blocks", lambda *_: iter([sound]))
     request = Request(seconds=0.5, natural=True, pitch="A2", best_of=1)
     [written] = produce(model, request, Destination(tmp_path))
     found = pitch_of(read_sound(written.path).samples[0], 48_000)

@@ -20,8 +20,8 @@ from distill.audio.spool import Spool
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import StorageError, UsageError
 from distill.files import replacing
-from distill.generation.finish import Finish, Frames, as_made, finished
-from distill.generation.limits import LOUDEST_DB, peak_gain
+from distill.generation.finish import Finish, Frames, form_of
+from distill.generation.limits import LOUDEST_DB
 
 SAMPLE_RATES = (44_100, 48_000, 96_000)
 BITS = ("16", "24", "32f")
@@ -191,11 +191,7 @@ def export(
             spool.add(block)
         (channels,) = spool.row
         settings.require_held(rate, channels)
-        most = 1.0 if level_given else peak_gain(spool.peak())
-        goes_round = loop is not None
-        form = (
-            finished(spool, rate, trim=trim, most_gain=most, goes_round=goes_round) if finish else as_made(spool, most)
-        )
+        form = form_of(spool, rate, level_given=level_given, finish=finish, trim=trim, goes_round=loop is not None)
         gain = form.gain
         with replacing(path) as temporary:
             for _ in range(_TRIES):

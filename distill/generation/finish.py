@@ -9,6 +9,7 @@ import numpy.typing as npt
 from distill.audio.loudness import loudest_lufs
 from distill.audio.spool import Spool
 from distill.dataset.scan import SILENCE_PEAK
+from distill.generation.limits import peak_gain
 
 # The loudest 400 ms of finished sounds. Brought to a peak of -1 dB, 20 drums, 20 hits of a kit and 58 tabla strokes lie
 # between -27 and -8, the half of them above -18: most can be as loud as this, and the rest has its peak there.
@@ -51,6 +52,23 @@ class Finish:
         shares = np.minimum((places - self.first) / max(1, self.rise), (self.last - places) / max(1, self.fall))
         edged: Frames = block * np.square(np.sin(np.clip(shares, 0, 1) * np.float32(np.pi / 2)))[:, None]
         return edged
+
+
+def form_of(spool: Spool, sample_rate: int, *, level_given: bool, finish: bool, trim: bool, goes_round: bool) -> Finish:
+    """What becomes of a whole sound.
+
+    Args:
+        spool: the sound.
+        sample_rate: in Hz.
+        level_given: whether it has a level that is to be kept.
+        finish: whether a new sound is finished; else it has a peak of -1 dB, with 24 dB of gain at most.
+        trim: whether that includes that silence is cut off.
+        goes_round: whether its end leads into its beginning.
+    """
+    most = 1.0 if level_given else peak_gain(spool.peak())
+    if not finish:
+        return as_made(spool, most)
+    return finished(spool, sample_rate, trim=trim, most_gain=most, goes_round=goes_round)
 
 
 def as_made(spool: Spool, gain: float) -> Finish:

@@ -2,31 +2,24 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from distill import __version__
 from distill.artifact.model_file import read_manifest
-from distill.audio.loop_chunks import Loop
-from distill.audio.pitch import tuned
 from distill.audio.sound import BLOCK_FRAMES, Sound, read_sound
-from distill.codec.codec import Samples
 from distill.errors import ArtifactError, DataError, StorageError, UsageError
 from distill.files import digest_file
-from distill.generation.asking import Ask, ask_of, nearest_grids
+from distill.generation.asking import Ask, ask_of
 from distill.generation.drawing import Grid, window_columns
 from distill.generation.export import Exported, ExportSettings, Tags, export
-from distill.generation.finish import Frames
-from distill.generation.given import continue_sound, fill_sound
-from distill.generation.loops import closed, loop_waveform, samples_to_draw
-from distill.generation.render import GeneratedSound, Generator, sample_grids, waveform_blocks
-from distill.generation.request import BEATS, Request
+from distill.generation.making import Made, changed_sound, new_sounds
+from distill.generation.render import Generator
+from distill.generation.request import Request
 from distill.generation.sidecar import (
     Environment,
     Got,
@@ -39,7 +32,6 @@ from distill.generation.sidecar import (
     sidecar_of,
     write_sidecar,
 )
-from distill.generation.variation import morph_sound, vary_sound
 
 logger = logging.getLogger(__name__)
 
@@ -263,19 +255,6 @@ class _Given:
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A sound that is being made: blocks `[n]` or `[n, channels]`, and what `export` wants to know of them."""
-
-    blocks: Iterable[Frames]
-    sample_rate: int
-    level_given: bool
-    frames: int | None
-    codes: Grid
-    got: Got | None = None
-    loop: Loop | None = None
-
-
-@dataclass(frozen=True)
 class _Producer:
     """A loaded model with a request; what it makes depends on the seed alone."""
 
@@ -309,84 +288,19 @@ class _Producer:
         for place, (seed, made) in enumerate(self._sounds(seeds)):
             yield self._write(made, seed, paths[place], index + place)
 
-    def _sounds(self, seeds: Sequence[int]) -> Iterator[tuple[int, _Made]]:
+    def _sounds(self, seeds: Sequence[int]) -> Iterator[tuple[int, Made]]:
         if not self.given:
-            yield from self._new_sounds(seeds)
+            rate = self.destination.settings.sample_rate
+            yield from new_sounds(self.generator, self.request, self.ask, seeds, rate)
             return
         for seed in seeds:
             try:
-                sound, got = self._became(seed)
+                sound, got = changed_sound(self.generator, self.request, [each.sound for each in self.given], seed)
             except DataError as error:
                 raise DataError(f"{' and '.join(str(each.path) for each in self.given)}: {error}") from error
             frames = sound.samples.T
             blocks = (frames[first : first + BLOCK_FRAMES] for first in range(0, len(frames), BLOCK_FRAMES))
-            yield seed, _Made(blocks, sound.sample_rate, level_given=True, frames=None, codes=sound.grid, got=got)
-
-    def _new_sounds(self, seeds: Sequence[int]) -> Iterator[tuple[int, _Made]]:
-        request, codec = self.request, self.generator.codec
-        rate = codec.spectrogram.sample_rate
-        written_rate = self.destination.settings.sample_rate or rate
-        wanted = request.frames(rate)
-        frames = None if request.natural else request.frames(written_rate)
-        drawn = samples_to_draw(codec, request)
-        settings: dict[str, Any] = {"config": request.config, "natural": request.natural}
-        grids: Iterable[tuple[int, Grid, Got | None]]
-        if self.ask is None:
-            grids = ((seed, grid, None) for seed, grid in sample_grids(self.generator, seeds, drawn, **settings))
-        else:
-            grids = nearest_grids(self.generator, seeds, drawn, self.ask, **settings)
-        for seed, grid, got in grids:
-            if request.loop:
-                grid = closed(self.generator, grid, seed=seed, config=request.config)
-                made = loop_waveform(codec, grid, wanted, request.frames(written_rate))
-                loop = Loop(request.bpm, BEATS * (request.bars or 0))
-                yield (
-                    seed,
-                    _Made([made], written_rate, level_given=False, frames=frames, codes=grid, got=got, loop=loop),
-                )
-                continue
-            blocks = waveform_blocks(self.generator, grid, wanted)
-            if self.ask is not None and self.ask.hertz is not None:
-                blocks = iter([self._tuned(np.concatenate(list(blocks)), self.ask.hertz, seed)])
-            yield seed, _Made(blocks, rate, level_given=False, frames=frames, codes=grid, got=got)
-
-    def _tuned(self, samples: Samples, hertz: float, seed: int) -> Samples:
-        """A sound at the speed that gives it a pitch."""
-        rate = self.generator.codec.spectrogram.sample_rate
-        found = tuned(samples, rate, hertz)
-        if found is None:
-            logger.warning("the sound of seed %d has no clear pitch, and keeps its speed", seed)
-        return samples if found is None else found
-
-    def _became(self, seed: int) -> tuple[GeneratedSound, Got | None]:
-        """What becomes of the given sounds, and what is measured of it."""
-        request, generator = self.request, self.generator
-        first, *others = (each.sound for each in self.given)
-        match request.action:
-            case "continue":
-                seconds, natural = request.seconds or 0.0, request.natural
-                made = continue_sound(
-                    generator, first, seconds=seconds, seed=seed, config=request.config, natural=natural
-                )
-            case "vary":
-                strength = request.strength or 0.0
-                made, distance = vary_sound(
-                    generator, first, strength=strength, seed=seed, keep=request.keep, config=request.config
-                )
-                return made, Got(distance=round(distance, 4))
-            case "morph":
-                made = morph_sound(generator, first, others[0], weight=request.weight or 0.0)
-            case _:
-                made = fill_sound(
-                    generator,
-                    first,
-                    start=request.start or 0.0,
-                    end=request.end or 0.0,
-                    seed=seed,
-                    levels=request.levels,
-                    config=request.config,
-                )
-        return made, None
+            yield seed, Made(blocks, sound.sample_rate, level_given=True, frames=None, codes=sound.grid, got=got)
 
     def _say_what_is_heard(self) -> None:
         if self.request.action != "continue":
@@ -397,7 +311,7 @@ class _Producer:
         if given.sound.seconds > heard:
             logger.info("%s is longer than the model's window: it hears the last %.1f s", given.path, heard)
 
-    def _write(self, made: _Made, seed: int, path: Path, index: int) -> Written:
+    def _write(self, made: Made, seed: int, path: Path, index: int) -> Written:
         generator, sidecar = self.generator, sidecar_of(path)
         exported = export(
             path,

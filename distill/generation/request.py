@@ -114,8 +114,12 @@ class Request(BaseModel):
     @classmethod
     def _bars_last(cls, values: Any) -> Any:
         """The duration of so many bars, where none is given."""
-        if isinstance(values, dict) and values.get("seconds") is None and values.get("bpm") and values.get("bars"):
-            return {**values, "seconds": seconds_of_bars(float(values["bpm"]), int(values["bars"]))}
+        if not isinstance(values, dict) or values.get("seconds") is not None:
+            return values
+        bpm, bars = values.get("bpm"), values.get("bars")
+        # What else they may be is refused with the other settings.
+        if isinstance(bpm, int | float) and isinstance(bars, int) and bpm > 0:
+            return {**values, "seconds": seconds_of_bars(bpm, bars)}
         return values
 
     @model_validator(mode="after")

@@ -1,0 +1,121 @@
+"""What a request becomes: sounds in blocks, before anybody writes them."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from distill.audio.loop_chunks import Loop
+from distill.audio.pitch import tuned
+from distill.audio.sound import Sound
+from distill.codec.codec import Grid, Samples
+from distill.generation.asking import Ask, nearest_grids
+from distill.generation.finish import Frames
+from distill.generation.given import continue_sound, fill_sound
+from distill.generation.loops import closed, loop_waveform, samples_to_draw
+from distill.generation.render import GeneratedSound, Generator, sample_grids, waveform_blocks
+from distill.generation.request import BEATS, Request
+from distill.generation.sidecar import Got
+from distill.generation.variation import morph_sound, vary_sound
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A sound that is being made.
+
+    Attributes:
+        blocks: `[n]` or `[n, channels]`, in turn.
+        sample_rate: of the blocks, in Hz.
+        level_given: whether it has a level that is to be kept.
+        frames: how long it shall be, at the sample rate that it is wanted at; None: as long as it is.
+        codes: those of what is new, and of a given sound of what the model heard or of the whole that became of it.
+        got: what was measured of it.
+        loop: its end leads into its beginning.
+    """
+
+    blocks: Iterable[Frames]
+    sample_rate: int
+    level_given: bool
+    frames: int | None
+    codes: Grid
+    got: Got | None = None
+    loop: Loop | None = None
+
+
+def new_sounds(
+    generator: Generator, request: Request, ask: Ask | None, seeds: Sequence[int], sample_rate: int | None = None
+) -> Iterator[tuple[int, Made]]:
+    """Each seed with its new sound.
+
+    Args:
+        generator: the model.
+        request: of new sounds.
+        ask: what it asks of the model, as `ask_of` says.
+        seeds: one for each sound.
+        sample_rate: that the sounds are wanted at, in Hz; None: the model's.
+
+    Raises:
+        ArtifactError: the model's weights are damaged.
+    """
+    codec = generator.codec
+    rate = codec.spectrogram.sample_rate
+    wanted, frames = request.frames(rate), request.frames(sample_rate or rate)
+    drawn = samples_to_draw(codec, request)
+    settings: dict[str, Any] = {"config": request.config, "natural": request.natural}
+    grids: Iterable[tuple[int, Grid, Got | None]]
+    if ask is None:
+        grids = ((seed, grid, None) for seed, grid in sample_grids(generator, seeds, drawn, **settings))
+    else:
+        grids = nearest_grids(generator, seeds, drawn, ask, **settings)
+    for seed, grid, got in grids:
+        if request.loop:
+            turning = closed(generator, grid, seed=seed, config=request.config)
+            samples = loop_waveform(codec, turning, wanted, frames)
+            loop = Loop(request.bpm, BEATS * (request.bars or 0))
+            yield seed, Made([samples], sample_rate or rate, False, frames, turning, got, loop)
+            continue
+        blocks = waveform_blocks(generator, grid, wanted)
+        if ask is not None and ask.hertz is not None:
+            blocks = iter([_tuned(np.concatenate(list(blocks)), rate, ask.hertz, seed)])
+        yield seed, Made(blocks, rate, False, None if request.natural else frames, grid, got)
+
+
+def changed_sound(
+    generator: Generator, request: Request, given: Sequence[Sound], seed: int
+) -> tuple[GeneratedSound, Got | None]:
+    """What becomes of a given sound, or of two, and what is measured of it.
+
+    Raises:
+        DataError: a given sound cannot be used.
+        UsageError: a part does not lie in the sound, or there is no such level.
+        ArtifactError: the model's weights are damaged.
+    """
+    first, *others = given
+    config = request.config
+    match request.action:
+        case "continue":
+            seconds, natural = request.seconds or 0.0, request.natural
+            return continue_sound(generator, first, seconds=seconds, seed=seed, config=config, natural=natural), None
+        case "vary":
+            strength = request.strength or 0.0
+            made, distance = vary_sound(
+                generator, first, strength=strength, seed=seed, keep=request.keep, config=config
+            )
+            return made, Got(distance=round(distance, 4))
+        case "morph":
+            return morph_sound(generator, first, others[0], weight=request.weight or 0.0), None
+        case _:
+            start, end, levels = request.start or 0.0, request.end or 0.0, request.levels
+            return fill_sound(generator, first, start=start, end=end, seed=seed, levels=levels, config=config), None
+
+
+def _tuned(samples: Samples, sample_rate: int, hertz: float, seed: int) -> Samples:
+    """A sound at the speed that gives it a pitch."""
+    found = tuned(samples, sample_rate, hertz)
+    if found is None:
+        logger.warning("the sound of seed %d has no clear pitch, and keeps its speed", seed)
+    return samples if found is None else found
