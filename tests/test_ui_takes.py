@@ -151,6 +151,6 @@ def test_a_take_goes_to_the_codes_and_more_like_it_are_made(server: Served, chro
     page.locator(CARDS).first.get_by_role("button", name="Make more like this").click()
     made = page.locator("#generate-cards .d-card")
     wait(lambda: made.count() == 4)
-    assert made.first.locator("h3").inner_text().startswith("bells_0002_fill_")
+    assert made.first.locator("h3").inner_text().startswith("bells_0002_vary_")
     wait(lambda: len(Takes(project).all()) == before + 4)
     assert (watched.elsewhere, watched.errors) == ([], [])
