@@ -16,7 +16,7 @@ from distill.artifact.model_file import read_manifest
 from distill.audio.sound import Sound, to_mono
 from distill.audio.spool import Spool
 from distill.codec.codec import Grid, Samples, normalise
-from distill.errors import UsageError
+from distill.errors import DataError, UsageError
 from distill.generation.asking import ask_of
 from distill.generation.ending import ends_by_itself
 from distill.generation.finish import Frames, form_of
@@ -44,7 +44,7 @@ class NewSound:
     """A sound that a model made.
 
     Attributes:
-        samples: float32, `[n]`, or `[channels, n]` where a sound of several channels was continued or filled.
+        samples: float32, `[n]`, or `[channels, n]` where a sound was continued or filled.
         sample_rate: in Hz.
         seed: the seed that gives it again.
         codes: `[columns, bands, levels]`; of a given sound those of what the model heard, or of the whole.
@@ -236,7 +236,11 @@ class Model:
             DataError: the codes do not fit the model.
             ArtifactError: the weights are damaged.
         """
-        grid, codec = np.asarray(codes, np.int64), self._generator.codec
+        grid, codec = np.asarray(codes), self._generator.codec
+        if grid.dtype.kind not in "iu":
+            raise DataError(f"codes are whole numbers, not {grid.dtype}")
+        grid = grid.astype(np.int64)
+        codec.check_grid(grid)
         # One frame more than whole columns would have is not there.
         length = len(grid) * codec.column_samples - codec.spectrogram.hop_length
         return np.concatenate(list(waveform_blocks(self._generator, grid, length)))
@@ -319,7 +323,10 @@ def train(
 
 
 def check(reference: Path | str, *, project: Path | str = ".", **options: Any) -> Checked:
-    """Check whether a model gives back its training sounds; see `distill.library.checking.check`."""
+    """Check whether a model gives back its training sounds; writes a report and a page beside it.
+
+    Options and errors are those of `distill.library.checking.check`.
+    """
     return check_model(str(reference), project_of(Path(project)), **options)
 
 

@@ -102,10 +102,17 @@ def test_the_command_keeps_the_best(trained: Path, model: Path, distill: Command
     seeds = [each["seed"] for each in json.loads(done.out)["sounds"]]
     assert len(seeds) == 2
     assert all(3 <= seed < 8 for seed in seeds)
+    # What is there stands in the way before anything is drawn; without a seed further ones follow.
+    taken = distill("generate", str(model), "--keep-best", "2", "--of", "5", "--seed", "3", *place, code=1)
+    assert "exists" in taken.err
+    more = distill("generate", str(model), "--keep-best", "1", "--of", "2", *place, "--json")
+    assert json.loads(more.out)["sounds"][0]["seed"] > max(seeds)
     for arguments, words in (
         (("--of", "5"), "--of needs --keep-best"),
         (("--keep-best", "3", "-n", "2"), "leave --count out"),
         (("--keep-best", "6", "--of", "5"), "keep fewer"),
+        (("--keep-best", "2", "--of", "5", "--temperature", "0"), "would be the same"),
+        (("--keep-best", "2", "--of", "5", "-d", "nan", "--chain"), "the duration must be above 0"),
     ):
         refused = distill("generate", str(model), *arguments, "-o", str(tmp_path / "none"), code=2)
         assert words in refused.err
@@ -133,3 +140,9 @@ def test_alike_sounds_lie_beside_each_other(tmp_path: Path) -> None:
     noisy = [point.places["noisy"] or 0.0 for point in points]
     assert max(noisy[:4]) < min(noisy[4:])
     assert sound_map([]) == []
+
+
+def test_the_map_has_the_sounds_of_the_run(trained: Path) -> None:
+    from distill.ui.map_api import sounds_of_run
+
+    assert {path.name for path in sounds_of_run(trained)} == {path.name for path in (trained / "in").iterdir()}

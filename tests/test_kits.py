@@ -157,6 +157,26 @@ def test_whatever_is_no_kit_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="is no kit"):
         kit_of([sound], pads_named(["snare"]), tmp_path / "music", force=True)
     assert (tmp_path / "music" / "song.wav").read_bytes() == b"mine"
+    # Nor what somebody put into a kit, nor an archive without one.
+    kit_of([sound], pads_named(["snare"]), tmp_path / "Kit")
+    (tmp_path / "Kit" / "notes.txt").write_text("mine")
+    with pytest.raises(StorageError, match=r"notes\.txt is in it"):
+        kit_of([sound], pads_named(["snare"]), tmp_path / "Kit", force=True)
+    assert (tmp_path / "Kit" / "notes.txt").read_text() == "mine"
+    (tmp_path / "Other.zip").write_bytes(b"mine")
+    with pytest.raises(StorageError, match="no kit beside it"):
+        kit_of([sound], pads_named(["snare"]), tmp_path / "Other", force=True)
+    assert (tmp_path / "Other.zip").read_bytes() == b"mine"
+
+
+def test_what_comes_to_lie_there_meanwhile_stays(tmp_path: Path, model: Path) -> None:
+    def meanwhile(_done: int, _count: int) -> None:
+        (tmp_path / "Kit").mkdir(exist_ok=True)
+        (tmp_path / "Kit" / "song.wav").write_bytes(b"mine")
+
+    with pytest.raises(StorageError, match="exists"):
+        make_kit(model, pads_of("1", ()), tmp_path / "Kit", request=REQUEST, tell=meanwhile)
+    assert [path.name for path in tmp_path.rglob("*.wav")] == ["song.wav"]
 
 
 def test_the_command_makes_a_kit_and_refuses(model: Path, distill: Command, tmp_path: Path) -> None:
@@ -172,6 +192,7 @@ def test_the_command_makes_a_kit_and_refuses(model: Path, distill: Command, tmp_
         (("--pads", "gong:2"), "there is no label gong; the model's labels: hat, kick", 2),
         (("--velocity", "9"), "--velocity", 2),
         ((), "exists", 1),
+        (("-d", "0"), "the duration must be above 0", 2),
     ):
         refused = distill("kit", str(model), "-o", str(folder), *arguments, code=code)
         assert words in refused.err, refused.err

@@ -95,6 +95,23 @@ def test_closing_changes_the_last_column_alone(generator: Generator) -> None:
     assert np.array_equal(closed(generator, grid[:2], seed=2), grid[:2])
 
 
+def test_closing_takes_what_rises_least_at_the_join(generator: Generator) -> None:
+    def rise(grid: np.ndarray) -> float:
+        """The greatest rise of the decoded spectrogram within the last column and at its borders."""
+        around = loops._log_mel(generator.codec, np.roll(grid, 3, axis=0))
+        rises = np.diff(around, axis=1).clip(min=0).mean(0)
+        return float(rises[2 * STRIDE - 2 : 3 * STRIDE + 2].max())
+
+    chosen = np.random.default_rng(0).integers(0, generator.codec.codebook_size, (8, 12, *closed_shape(generator)))
+    before, after = zip(*((rise(grid), rise(closed(generator, grid, seed=1))) for grid in chosen), strict=True)
+    assert all(new <= old + 1e-4 for old, new in zip(before, after, strict=True))
+    assert sum(after) < sum(before)
+
+
+def closed_shape(generator: Generator) -> tuple[int, int]:
+    return generator.codec.bands, generator.codec.levels
+
+
 def test_the_command_makes_loops_and_refuses(model: Path, distill: Command, tmp_path: Path) -> None:
     done = distill(
         "generate", str(model), "--bpm", "120", "--bars", "1", "--loop", "-o", str(tmp_path / "out"), "--json"

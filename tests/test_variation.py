@@ -16,7 +16,7 @@ from distill.errors import UsageError
 from distill.generation.production import Destination, morph, produce, remake
 from distill.generation.render import Generator
 from distill.generation.request import Request
-from distill.generation.variation import between, kept_cells, varied, vary_sound
+from distill.generation.variation import between, free_cells, kept_cells, varied, vary_sound
 from model_example import write_example
 from registry_util import make_folder
 from sounds_util import noise as noise_at
@@ -51,10 +51,13 @@ def test_strength_tells_how_much_is_new(generator: Generator, sound: Path) -> No
     assert np.array_equal(finest[..., :-1], grid[..., :-1])
     assert (finest[..., -1] != grid[..., -1]).mean() > 0.5
     # With a seed what is new at one strength may be new at any higher one, and nothing else has been before.
-    changed = [
-        varied(generator.prior, grid, strength=strength, seed=1) != grid for strength in (0.1, 0.3, 0.5, 0.7, 0.9)
-    ]
-    assert all(less.mean() < more.mean() for less, more in pairwise(changed))
+    free = [free_cells(grid.shape, strength, 1) for strength in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)]
+    assert not free[0].any()
+    assert free[-1].all()
+    assert all((less <= more).all() and less.sum() < more.sum() for less, more in pairwise(free))
+    for cells, strength in zip(free, (0.0, 0.1, 0.3, 0.5, 0.7, 0.9), strict=False):
+        new = varied(generator.prior, grid, strength=strength, seed=1)
+        assert np.array_equal(new[~cells], grid[~cells])
 
 
 def test_variations_go_farther_with_strength(trained: Path) -> None:
@@ -97,6 +100,10 @@ def test_a_variation_has_the_level_and_length_of_its_sound_and_is_made_again(
 ) -> None:
     [written] = produce(model, Request(action="vary", strength=0.3), Destination(tmp_path), source=sound, seed=4)
     assert abs(written.seconds - read_sound(sound).seconds) < 1e-4
+    for samples in (8191, 8192, 7681, 20_000):
+        odd = save(tmp_path / f"{samples}.wav", noise(1.0)[:samples])
+        [varied_one] = produce(model, Request(action="vary", strength=0.3), Destination(tmp_path), source=odd, seed=4)
+        assert varied_one.exported.frames == samples
     assert written.sidecar is not None
     said = json.loads(written.sidecar.read_text())
     assert said["request"]["strength"] == 0.3
@@ -124,6 +131,8 @@ def test_a_series_goes_from_one_sound_to_the_other(model: Path, sound: Path, tmp
     for each in made:
         assert each.sidecar is not None
         assert remake(each.sidecar, folder=tmp_path / "again").identical
+    on = list(morph(model, short, sound, Destination(tmp_path / "inner"), steps=2, ends=False, first=3))
+    assert [each.path.name for each in on] == ["hat_kick_03.wav", "hat_kick_04.wav"]
     inner = list(morph(model, sound, short, Destination(tmp_path / "inner"), steps=2, ends=False))
     assert [round(each.seconds, 2) for each in inner] == [0.75, 0.5]
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 DEFAULT_SECONDS = 3.0
 DEFAULT_DRAWN = 4
-FROM_SIDECAR = frozenset({"model", "file", "output", "sidecar", "force", "device", "as_json", "quiet", "verbose"})
+FROM_SIDECAR = frozenset(
+    {"model", "file", "other", "output", "sidecar", "force", "device", "as_json", "quiet", "verbose"}
+)
 
 NEW = frozenset({"bpm", "bars", "loop", "keep_best", "drawn"})
 ASKED = frozenset({"label", "length", "attack", "bright", "noisy", "low", "pitch"})
@@ -134,6 +136,10 @@ def generate(
         Path | None,
         typer.Option("--file", help="The sound to fill; or where a sidecar's given sound is.", show_default=False),
     ] = None,
+    other: Annotated[
+        Path | None,
+        typer.Option("--other", help="Where the second given sound of a sidecar is.", show_default=False),
+    ] = None,
     levels: Annotated[
         str | None,
         typer.Option(
@@ -168,8 +174,11 @@ def generate(
     given = {name for name in context.params if _is_given(context, name)}
     if from_sidecar is not None:
         _refuse(given - FROM_SIDECAR - {"from_sidecar"}, context, "--from-sidecar says all that: leave {} out")
-        _remake(from_sidecar, model, file, output, sidecar, force, device if "device" in given else None, as_json)
+        _remake(
+            from_sidecar, model, file, other, output, sidecar, force, device if "device" in given else None, as_json
+        )
         return
+    _refuse(given & {"other"}, context, "{} needs --from-sidecar")
     if model is None:
         raise UsageError("name a model file, or a sidecar with --from-sidecar")
     if continued is not None and fill is not None:
@@ -184,7 +193,7 @@ def generate(
         )
     with loading():
         from distill.generation.export import ExportSettings
-        from distill.generation.production import Destination, produce
+        from distill.generation.production import Destination, free_seeds, produce
         from distill.generation.request import request_of
 
     settings = ExportSettings(format, sample_rate, bits)
@@ -238,7 +247,10 @@ def generate(
     seeds = None
     if keep_best is not None:
         _refuse(given & {"count"}, context, "--keep-best says how many: leave {} out")
-        seeds, seed = _best(model, request, keep_best, drawn or DEFAULT_DRAWN * keep_best, seed or 0, device), None
+        drawn = drawn or DEFAULT_DRAWN * keep_best
+        request.check(count=drawn, seed=seed or 0)
+        first = free_seeds(model.stem, destination, count=drawn, seed=seed)[0]
+        seeds = _best(model, request, keep_best, drawn, first, device)
         count = len(seeds)
     elif drawn is not None:
         raise UsageError("--of needs --keep-best")
@@ -284,6 +296,7 @@ def _remake(
     path: Path,
     model: Path | None,
     file: Path | None,
+    other: Path | None,
     output: Path,
     sidecar: bool,
     force: bool,
@@ -292,7 +305,9 @@ def _remake(
 ) -> None:
     from distill.generation.production import remake
 
-    done = remake(path, folder=output, model=model, source=file, sidecars=sidecar, force=force, device=device)
+    done = remake(
+        path, folder=output, model=model, source=file, other=other, sidecars=sidecar, force=force, device=device
+    )
     values = {"sidecar": str(path), "identical": done.identical, "sounds": [values_of(done.written)]}
     print_result([str(done.written.path)], values, as_json=as_json)
 

@@ -152,7 +152,7 @@ class Codec:
         `with_silence` allows `SILENT` (distill.models.grid) in the place of codes: the level adds nothing there.
         """
         for grid in grids:
-            self._check_grid(grid, SILENT if with_silence else 0)
+            self.check_grid(grid, SILENT if with_silence else 0)
         stacked = np.stack(grids)
         columns = stacked.shape[1]
         log_mels = np.empty((len(grids), self.spectrogram.n_mels, STRIDE * columns), np.float32)
@@ -163,7 +163,7 @@ class Codec:
 
     def decode_columns(self, grid: Grid, first: int, last: int) -> Samples:
         """Columns `first` up to, and without, `last` of `decode_log_mel`, at the cost of these: `[n_mels, 16 * n]`."""
-        self._check_grid(grid, 0)
+        self.check_grid(grid, 0)
         return self._decode(grid[None], first, last)[0]
 
     def _decode(self, stacked: Grid, first: int, last: int) -> Samples:
@@ -196,7 +196,12 @@ class Codec:
         ):
             yield _finite(block)
 
-    def _check_grid(self, grid: Grid, lowest: int) -> None:
+    def check_grid(self, grid: Grid, lowest: int = 0) -> None:
+        """Make sure that a code grid fits the model, with codes from `lowest` on.
+
+        Raises:
+            DataError: it does not.
+        """
         shape, size = [self.bands, self.levels], self.codebook_size
         if grid.ndim != 3 or list(grid.shape[1:]) != shape or not len(grid):
             raise DataError(

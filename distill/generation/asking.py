@@ -79,7 +79,7 @@ def ask_of(request: Request, conditions: Conditions | None) -> Ask | None:
         else:
             ranks[name] = given
     if hertz is not None and not request.natural:
-        raise UsageError("a pitch in Hz or as a note is for single sounds, not for a chain of them: leave out --chain")
+        raise UsageError("a pitch in Hz or as a note is for sounds that end by themselves, not for a chain or a loop")
     ask = Ask(conditions, request.label, ranks, hertz, request.guidance, request.best_of or BEST_OF)
     conditions.vector(ask.label, ranks)
     return ask
@@ -116,6 +116,17 @@ def _rank(conditions: Conditions, name: str, value: float, text: str) -> float:
         low, high, unit = quantiles[0], quantiles[-1], UNITS[name]
         raise UsageError(f"{name} {text}: the training's sounds lie between {low:.3g} and {high:.3g} {unit}".rstrip())
     return conditions.rank(name, value)
+
+
+def asked_grids(
+    generator: Generator, seeds: Sequence[int], samples: int, ask: Ask | None, **settings: Any
+) -> Iterator[tuple[int, Grid, Got | None]]:
+    """Each seed with its grid, and what that has where something is asked for; see `sample_grids`."""
+    if ask is not None:
+        yield from nearest_grids(generator, seeds, samples, ask, **settings)
+        return
+    for seed, grid in sample_grids(generator, seeds, samples, **settings):
+        yield seed, grid, None
 
 
 def nearest_grids(

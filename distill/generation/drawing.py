@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from distill.codec.vectors import FREE
 from distill.errors import ArtifactError, UsageError
 from distill.generation.choice import Floats, LevelSettings, SamplingConfig, choose, ends
 from distill.models.edges import LAST_COLUMNS, ColumnLevels, Course, Edges
@@ -17,8 +18,6 @@ from distill.models.sequences import kept_columns
 
 # A column that does not fit the prior's edges is drawn anew so often: a prior that knows little else is left to it.
 MOST_TRIES = 16
-# Marks a code that is to be drawn, in a grid of given ones.
-FREE = -1
 
 Grid = npt.NDArray[np.int64]
 # The levels of the last column of a grid `[n, bands, levels]`, which has LAST_COLUMNS or all.

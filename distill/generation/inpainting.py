@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from distill.codec.vectors import FREE
 from distill.errors import UsageError
 from distill.generation.choice import SamplingConfig
-from distill.generation.drawing import FREE, Drawn, Grid
+from distill.generation.drawing import Drawn, Grid
 from distill.generation.sampling import draw_codes
 from distill.models.prior import CodePrior
 

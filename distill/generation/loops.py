@@ -3,9 +3,9 @@
 import numpy as np
 
 from distill.codec.codec import Codec, Grid, Samples
+from distill.codec.vectors import FREE
 from distill.configs import STRIDE
 from distill.generation.choice import SamplingConfig
-from distill.generation.drawing import FREE
 from distill.generation.render import Generator
 from distill.generation.request import Request
 from distill.generation.sampling import draw_codes, further_seed

@@ -11,11 +11,11 @@ from distill.audio.loop_chunks import Loop
 from distill.audio.pitch import tuned
 from distill.audio.sound import Sound
 from distill.codec.codec import Grid, Samples
-from distill.generation.asking import Ask, nearest_grids
+from distill.generation.asking import Ask, asked_grids
 from distill.generation.finish import Frames
 from distill.generation.given import continue_sound, fill_sound
 from distill.generation.loops import closed, loop_waveform, samples_to_draw
-from distill.generation.render import GeneratedSound, Generator, sample_grids, waveform_blocks
+from distill.generation.render import GeneratedSound, Generator, waveform_blocks
 from distill.generation.request import BEATS, Request
 from distill.generation.sidecar import Got
 from distill.generation.variation import morph_sound, vary_sound
@@ -66,12 +66,7 @@ def new_sounds(
     wanted, frames = request.frames(rate), request.frames(sample_rate or rate)
     drawn = samples_to_draw(codec, request)
     settings: dict[str, Any] = {"config": request.config, "natural": request.natural}
-    grids: Iterable[tuple[int, Grid, Got | None]]
-    if ask is None:
-        grids = ((seed, grid, None) for seed, grid in sample_grids(generator, seeds, drawn, **settings))
-    else:
-        grids = nearest_grids(generator, seeds, drawn, ask, **settings)
-    for seed, grid, got in grids:
+    for seed, grid, got in asked_grids(generator, seeds, drawn, ask, **settings):
         if request.loop:
             turning = closed(generator, grid, seed=seed, config=request.config)
             samples = loop_waveform(codec, turning, wanted, frames)

@@ -106,7 +106,7 @@ def produce(
         count: number of sounds.
         seed: seed of the first; each further one has the next. None: the first behind those of the sounds that are
             there already, or 0 where files may be replaced.
-        seeds: those of all sounds, in place of `count` and `seed`.
+        seeds: those of all sounds, in place of `count` and `seed`, for which no file stands in the way.
         source: the sound to continue, to fill or to vary.
         device: auto, cpu, cuda or mps.
 
@@ -125,13 +125,26 @@ def produce(
     # Loaded first: what is wrong with the settings counts more than a file that is there.
     producer = _Producer.load(model, request, [source] if source else [], destination, device)
     stem = model.stem if source is None else f"{source.stem}_{request.action}"
+    seeds = free_seeds(stem, destination, count=count, seed=seed) if seeds is None else seeds
+    request.check(count=count, seed=seeds[0])
+    return producer.run(seeds, [_named(stem, destination, each) for each in seeds])
+
+
+def free_seeds(stem: str, destination: Destination, *, count: int, seed: int | None) -> Sequence[int]:
+    """Seeds of sounds of a stem for which no file stands in the way; of no seed at all those behind what is there.
+
+    Raises:
+        StorageError: a file exists, and may not be replaced.
+    """
     if seed is None:
         seed = 0 if destination.force else _next_seed(destination.folder, stem)
-        request.check(count=count, seed=seed)
-    suffix, seeds = destination.settings.format, seeds or range(seed, seed + count)
-    paths = [destination.folder / f"{stem}_{each:04d}.{suffix}" for each in seeds]
-    _require_free(paths, destination)
-    return producer.run(seeds, paths)
+    seeds = range(seed, seed + count)
+    _require_free([_named(stem, destination, each) for each in seeds], destination)
+    return seeds
+
+
+def _named(stem: str, destination: Destination, seed: int) -> Path:
+    return destination.folder / f"{stem}_{seed:04d}.{destination.settings.format}"
 
 
 def morph(
@@ -142,6 +155,7 @@ def morph(
     *,
     steps: int,
     ends: bool = True,
+    first: int = 1,
     device: str = "cpu",
 ) -> Iterator[Written]:
     """Make a series from one sound to another and write each as soon as it is there, as `STEM_OTHER_01.FORMAT` on.
@@ -155,6 +169,7 @@ def morph(
         destination: where to.
         steps: sounds of the series, 2 or more.
         ends: whether the series has both ends.
+        first: the number of the first file.
         device: auto, cpu, cuda or mps.
 
     Raises:
@@ -168,7 +183,7 @@ def morph(
     requests = [Request(action="morph", weight=weight) for weight in weights]
     producer = _Producer.load(model, requests[0], [sound, other], destination, device)
     suffix = destination.settings.format
-    paths = [destination.folder / f"{sound.stem}_{other.stem}_{step:02d}.{suffix}" for step in range(1, steps + 1)]
+    paths = [destination.folder / f"{sound.stem}_{other.stem}_{first + step:02d}.{suffix}" for step in range(steps)]
     _require_free(paths, destination)
 
     def made() -> Iterator[Written]:
@@ -219,8 +234,8 @@ def remake(
     model = _found_model(sidecar, said, model)
     given = [
         found
-        for file, named in ((said.given_file, source), (said.other_file, other))
-        if (found := _found_given(sidecar, file, named)) is not None
+        for file, named, option in ((said.given_file, source, "--file"), (said.other_file, other, "--other"))
+        if (found := _found_given(sidecar, file, named, option)) is not None
     ]
     if any(path.exists() and path.samefile(each) for each in given):
         raise UsageError(f"{path} is the given sound itself: choose another folder")
@@ -380,19 +395,19 @@ def _found_model(sidecar: Path, said: Sidecar, model: Path | None) -> Path:
     return found
 
 
-def _found_given(sidecar: Path, file: NamedFile | None, named: Path | None) -> Path | None:
+def _found_given(sidecar: Path, file: NamedFile | None, named: Path | None, option: str) -> Path | None:
     """A sound that a sidecar says was given: the one that somebody names now, or where it lay."""
     if file is None:
         if named is not None:
-            raise UsageError(f"{sidecar} was made without a given sound: leave {named} out")
+            raise UsageError(f"{sidecar} was made without such a sound: leave {option} {named} out")
         return None
     found = named or file.found(sidecar)
     if named is None and not found.is_file():
-        raise DataError(f"{found}, which {sidecar} goes on from, is not there: name the file with --file")
+        raise DataError(f"{found}, which {sidecar} was made from, is not there: name the file with {option}")
     digest = digest_file(found)
     if digest != file.digest:
         raise DataError(
-            f"{found} is not the sound that {sidecar} goes on from: its digest is {digest}, not {file.digest}"
+            f"{found} is not the sound that {sidecar} was made from: its digest is {digest}, not {file.digest}"
         )
     return found
 

@@ -23,7 +23,7 @@ from distill.validation import explain
 Action = Literal["generate", "continue", "fill", "vary", "morph"]
 Keep = Literal["attack", "structure"]
 # Beats in a bar.
-BEATS = 4
+BEATS, MOST_BARS, SLOWEST = 4, 64, 20.0
 # A loop is made as a whole.
 MOST_LOOP_SECONDS = 300.0
 # From 0 to 1, or a text with a unit.
@@ -101,8 +101,8 @@ class Request(BaseModel):
     noisy: Knob | None = None
     low: Knob | None = None
     pitch: Knob | None = None
-    bpm: float | None = Field(None, ge=20.0, le=999.0)
-    bars: int | None = Field(None, ge=1, le=64)
+    bpm: float | None = Field(None, ge=SLOWEST, le=999.0)
+    bars: int | None = Field(None, ge=1, le=MOST_BARS)
     loop: bool = False
     strength: float | None = Field(None, ge=0.0, le=1.0)
     keep: Keep | None = None
@@ -118,7 +118,7 @@ class Request(BaseModel):
             return values
         bpm, bars = values.get("bpm"), values.get("bars")
         # What else they may be is refused with the other settings.
-        if isinstance(bpm, int | float) and isinstance(bars, int) and bpm > 0:
+        if isinstance(bpm, int | float) and isinstance(bars, int) and bpm >= SLOWEST and 1 <= bars <= MOST_BARS:
             return {**values, "seconds": seconds_of_bars(bpm, bars)}
         return values
 

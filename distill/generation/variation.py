@@ -98,16 +98,25 @@ def varied(
         kept: cells that stay at any strength, of the grid's shape.
         config: how codes are chosen.
     """
-    levels = grid.shape[2]
-    # Of the finest level first, of each coarser one when the finer ones are drawn anew as a whole.
-    shares = np.clip(strength * levels - np.arange(levels)[::-1], 0.0, 1.0)
-    numbers = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(1,)))).random(grid.shape)
-    free = numbers < shares
+    free = free_cells(grid.shape, strength, seed)
     if kept is not None:
         free &= ~kept
     if not free.any():
         return grid
     return completed(prior, np.where(free, FREE, grid), seed=seed, config=config, candidates=CANDIDATES)
+
+
+def free_cells(shape: tuple[int, ...], strength: float, seed: int) -> Cells:
+    """The cells of a grid `[columns, bands, levels]` that are drawn anew: of the finest level first.
+
+    Of each coarser one when the finer ones are free as a whole. With one seed those of a strength are among those of
+    any higher one.
+    """
+    levels = shape[2]
+    shares = np.clip(strength * levels - np.arange(levels)[::-1], 0.0, 1.0)
+    numbers = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(1,)))).random(shape)
+    free: Cells = numbers < shares
+    return free
 
 
 def kept_cells(log_mel: Samples, grid: Grid, config: SpectrogramConfig, keep: Keep | None) -> Cells:
@@ -178,5 +187,9 @@ def between(codec: Codec, grid: Grid, other: Grid, weight: float) -> Grid:
 
 
 def _sound(generator: Generator, codes: Grid, samples: int, gain: float, seed: int) -> GeneratedSound:
+    """A sound of whole columns; where they end less than a hop too early, with silence behind it."""
+    missing = generator.codec.columns_of(samples) - len(codes)
+    if missing == 1:
+        codes = np.concatenate([codes, generator.codec.silent_codes[None]])
     made = np.concatenate(list(waveform_blocks(generator, codes, samples)))
     return GeneratedSound(made * np.float32(gain), generator.codec.spectrogram.sample_rate, codes, seed)

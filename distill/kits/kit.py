@@ -14,13 +14,12 @@ import numpy as np
 
 from distill.audio.sound import EXTENSIONS
 from distill.codec.codec import Grid, Samples
-from distill.errors import StorageError, UsageError
-from distill.files import digest_file, plain_name, replacing, storage_errors
-from distill.generation.asking import ask_of, nearest_grids
+from distill.errors import DistillError, StorageError, UsageError
+from distill.files import digest_file, plain_name, read_json, replacing, storage_errors
+from distill.generation.asking import ask_of, asked_grids
 from distill.generation.export import ExportSettings, export
-from distill.generation.limits import check_request
 from distill.generation.production import sound_tags
-from distill.generation.render import Generator, sample_grids, waveform_blocks
+from distill.generation.render import Generator, waveform_blocks
 from distill.generation.request import Request
 from distill.generation.variation import varied
 from distill.kits.formats import Instrument, decent, hydrogen, sfz
@@ -31,7 +30,7 @@ MOST_LAYERS, MOST_TURNS = 8, 8
 TURN_STRENGTH = 0.15
 # A softer touch is duller: each layer below the hardest falls by 3 dB an octave more above this.
 DULL_HZ = 2000.0
-DOCUMENT = "kit.json"
+DOCUMENT, SCHEMA = "kit.json", 1
 # No kit is dated, so that the same sounds give the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -92,8 +91,8 @@ def make_kit(
     """
     if not 1 <= layers <= MOST_LAYERS or not 1 <= turns <= MOST_TURNS:
         raise UsageError(f"velocity layers and round robins are 1 to {MOST_LAYERS} each, not {layers} and {turns}")
-    check_request(count=len(pads), seconds=request.seconds or 1.0, seed=seed)
-    _require_free(folder, force)
+    request.check(count=len(pads), seed=seed)
+    folder = _place(folder, force)
     generator, settings = Generator.load(model, device), settings or ExportSettings()
     grids = _grids(generator, pads, request, seed)
     sounds, instruments, count = list[dict[str, Any]](), list[Instrument](), len(pads) * layers * turns
@@ -134,7 +133,7 @@ def make_kit(
             "sounds that it learned from says what may be done with these."
         )
         _write_texts(temporary, folder.name, instruments, {**made, "sounds": sounds}, text)
-        return _finished(temporary, folder, tuple(instruments))
+        return _finished(temporary, folder, tuple(instruments), force)
 
 
 def kit_of(
@@ -146,7 +145,7 @@ def kit_of(
         UsageError: a file is no sound.
         StorageError: a sound cannot be read, or the kit cannot be written.
     """
-    _require_free(folder, force)
+    folder = _place(folder, force)
     instruments, listed = list[Instrument](), list[dict[str, Any]]()
     with _whole(folder) as temporary:
         for sound, pad in zip(sounds, pads, strict=True):
@@ -159,7 +158,7 @@ def kit_of(
             listed.append({"file": name, "pad": pad.name, "note": pad.note, "digest": digest_file(sound)})
         text = licence or "Whoever has the rights in these sounds says what may be done with them."
         _write_texts(temporary, folder.name, instruments, {"sounds": listed}, text)
-        return _finished(temporary, folder, tuple(instruments))
+        return _finished(temporary, folder, tuple(instruments), force)
 
 
 def _grids(generator: Generator, pads: Sequence[Pad], request: Request, seed: int) -> list[Grid]:
@@ -171,12 +170,8 @@ def _grids(generator: Generator, pads: Sequence[Pad], request: Request, seed: in
         places = [place for place, pad in enumerate(pads) if pad.label == label]
         seeds = [seed + place for place in places]
         ask = ask_of(request.model_copy(update={"label": label or request.label}), generator.conditions)
-        drawn = (
-            sample_grids(generator, seeds, wanted, **settings)
-            if ask is None
-            else ((each, grid) for each, grid, _ in nearest_grids(generator, seeds, wanted, ask, **settings))
-        )
-        found |= {place: grid for place, (_, grid) in zip(places, drawn, strict=True)}
+        drawn = asked_grids(generator, seeds, wanted, ask, **settings)
+        found |= {place: grid for place, (_, grid, _) in zip(places, drawn, strict=True)}
     return [found[place] for place in range(len(pads))]
 
 
@@ -203,15 +198,38 @@ def _file_name(pad: Pad, suffix: str, layer: int | None, turn: int | None) -> st
     return f"{'-'.join(parts)}.{suffix}"
 
 
+def _place(folder: Path, force: bool) -> Path:
+    """Where a kit goes, with a name.
+
+    Raises:
+        StorageError: something is in the way that may not be replaced.
+    """
+    folder = folder.resolve()
+    _require_free(folder, force)
+    return folder
+
+
 def _require_free(folder: Path, force: bool) -> None:
     archive = _archive_of(folder)
     for path in (folder, archive):
         if not force and (path.exists() or path.is_symlink()):
             raise StorageError(f"{path} exists: choose another name, or replace it with --force")
-    # Whatever else lies under that name is never thrown away.
-    is_kit = (folder / DOCUMENT).is_file() and not folder.is_symlink()
-    if (folder.exists() or folder.is_symlink()) and not is_kit:
-        raise StorageError(f"{folder} is no kit: choose another name")
+    # Whatever else lies under these names is never thrown away.
+    if folder.exists():
+        if (foreign := _foreign(folder)) is not None:
+            raise StorageError(f"{folder} is no kit alone, {foreign} is in it: choose another name")
+    elif archive.exists():
+        raise StorageError(f"{archive} has no kit beside it: choose another name")
+
+
+def _foreign(folder: Path) -> str | None:
+    """What in a folder is not of a kit; None: nothing."""
+    try:
+        said = read_json(folder / DOCUMENT, what="list of a kit", schema=SCHEMA)
+        known = {DOCUMENT, *said["texts"], *(sound["file"] for sound in said["sounds"])}
+    except (DistillError, KeyError, TypeError, OSError):
+        known = set()
+    return next((path.name for path in sorted(folder.iterdir()) if path.name not in known), None)
 
 
 def _archive_of(folder: Path) -> Path:
@@ -235,28 +253,36 @@ def _write_texts(
     folder: Path, name: str, instruments: Sequence[Instrument], made: dict[str, Any], licence: str
 ) -> None:
     stem = plain_name(name)
-    texts = {
+    texts: dict[str, str] = {
         f"{stem}.sfz": sfz(name, instruments),
         "drumkit.xml": hydrogen(name, instruments, info="Made with distill", licence=licence),
         f"{stem}.dspreset": decent(instruments),
         "LICENSE.txt": f"{licence}\n",
-        DOCUMENT: json.dumps({"schema": 1, "name": name, **made}, indent=2, sort_keys=True) + "\n",
     }
+    document = {"schema": SCHEMA, "name": name, "texts": sorted(texts), **made}
+    texts[DOCUMENT] = json.dumps(document, indent=2, sort_keys=True) + "\n"
     for file, text in texts.items():
         with storage_errors(folder, "write"):
             (folder / file).write_text(text, encoding="utf-8")
 
 
-def _finished(temporary: Path, folder: Path, instruments: tuple[Instrument, ...]) -> Kit:
-    archive = _archive_of(folder)
+def _finished(temporary: Path, folder: Path, instruments: tuple[Instrument, ...], force: bool) -> Kit:
+    # Somebody may have made something there meanwhile.
+    _require_free(folder, force)
+    archive, before = _archive_of(folder), temporary.with_name(f"{temporary.name}-old")
+    with storage_errors(folder, "write"):
+        if folder.is_dir():
+            folder.rename(before)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if before.is_dir():
+                before.rename(folder)
+            raise
+    shutil.rmtree(before, ignore_errors=True)
     with replacing(archive) as target, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
-        for path in sorted(temporary.iterdir()):
+        for path in sorted(folder.iterdir()):
             entry = zipfile.ZipInfo(f"{folder.name}/{path.name}", _DATE)
             entry.external_attr = 0o644 << 16
             packed.writestr(entry, path.read_bytes())
-    with storage_errors(folder, "write"):
-        if folder.is_dir():
-            folder.rename(temporary.with_name(f"{temporary.name}-old"))
-        temporary.rename(folder)
-        shutil.rmtree(temporary.with_name(f"{temporary.name}-old"), ignore_errors=True)
     return Kit(folder, archive, instruments)

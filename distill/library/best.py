@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,14 +11,13 @@ from distill.audio.nearness import LogMel, active_windows, distances, nearest_sh
 from distill.configs import SpectrogramConfig
 from distill.dataset.split import TRAIN
 from distill.errors import DataError, UsageError
-from distill.generation.asking import ask_of, missed_by, nearest_grids
-from distill.generation.limits import MAX_SEED
+from distill.generation.asking import ask_of, asked_grids, missed_by
 from distill.generation.loops import samples_to_draw
-from distill.generation.render import Generator, sample_grids
+from distill.generation.render import Generator
 from distill.generation.request import Request
 from distill.library.checking import find_dataset
-from distill.library.finding import RecordedSegments
 from distill.memorization.nearest import nearest
+from distill.memorization.of_model import RecordedSegments
 
 MOST_DRAWN = 512
 # Sounds that are farther apart than this are unlike each other: farther is no better.
@@ -66,20 +64,13 @@ def best_seeds(
     """
     if not 1 <= keep < of <= MOST_DRAWN:
         raise UsageError(f"--keep-best {keep} --of {of}: keep fewer than are drawn, which are {MOST_DRAWN} at most")
-    if not 0 <= seed <= MAX_SEED - of:
-        raise UsageError(f"the seed must lie between 0 and {MAX_SEED - of}, not {seed}")
+    request.check(count=of, seed=seed)
     generator = Generator.load(model, device)
     codec = generator.codec
     ask = ask_of(request, generator.conditions)
     drawn, seeds = samples_to_draw(codec, request), range(seed, seed + of)
     met, log_mels = [], list[LogMel]()
-    settings: dict[str, Any] = {"config": request.config, "natural": request.natural}
-    grids = (
-        (grid for _, grid in sample_grids(generator, seeds, drawn, **settings))
-        if ask is None
-        else (grid for _, grid, _ in nearest_grids(generator, seeds, drawn, ask, **settings))
-    )
-    for grid in grids:
+    for _, grid, _ in asked_grids(generator, seeds, drawn, ask, config=request.config, natural=request.natural):
         met.append(1.0 if ask is None else 1.0 / (1.0 + missed_by(generator, grid, drawn, ask)))
         log_mels.append(codec.decode_log_mel(grid)[:, : 1 + drawn // codec.spectrogram.hop_length])
         tell(len(log_mels), of)
@@ -89,7 +80,7 @@ def best_seeds(
         unlike = np.ones(of)
         compared = False
     else:
-        near = nearest(log_mels, RecordedSegments(dataset, TRAIN), codec.spectrogram)
+        near = nearest(log_mels, RecordedSegments(dataset, dataset.segments_of(TRAIN)), codec.spectrogram)
         unlike = np.array([_unlike(each[0].distance) if each else 1.0 for each in near])
         compared = True
     chosen = chosen_of(np.array(met) + unlike, log_mels, codec.spectrogram, keep)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,13 +16,13 @@ from distill.audio.sound import read_sound, to_mono
 from distill.codec.codec import normalise
 from distill.configs import SpectrogramConfig
 from distill.dataset.split import TRAIN, VALIDATION
-from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, DistillError, UsageError
 from distill.generation.sidecar import read_sidecar, sidecar_of
 from distill.library.catalogue import catalogue
 from distill.library.checking import find_dataset
 from distill.library.takes import Take, Takes
 from distill.memorization.nearest import Near, nearest
+from distill.memorization.of_model import RecordedSegments
 from distill.memorization.sounds import Recorded
 
 MOST = 100
@@ -49,22 +48,6 @@ class Found:
     seconds: float
 
 
-class RecordedSegments:
-    """The sounds of a split of a prepared dataset, as they were recorded; see `distill.memorization.sounds`."""
-
-    def __init__(self, dataset: PreparedDataset, split: str) -> None:
-        self.dataset, self.segments = dataset, dataset.segments_of(split)
-        rows = dataset.segments.iloc[self.segments]
-        self.files: list[int] = rows["file"].tolist()
-        self.frames: list[int] = rows["frames"].tolist()
-        self.names = [dataset.segment_name(segment) for segment in self.segments]
-
-    def log_mel(self, index: int, first: int, last: int) -> LogMel:
-        """Frames of a segment, silence outside of it."""
-        read = partial(self.dataset.segment, self.segments[index])
-        return _within(read, self.frames[index], self.dataset.spectrogram.n_mels, first, last)
-
-
 class RecordedTakes:
     """Generated sounds, as a model that made them would know them; see `distill.memorization.sounds`."""
 
@@ -78,8 +61,11 @@ class RecordedTakes:
 
     def log_mel(self, index: int, first: int, last: int) -> LogMel:
         """Frames of a sound, silence outside of it."""
-        whole = self._log_mels[index]
-        return _within(lambda begin, end: whole[:, begin:end], self.frames[index], self._n_mels, first, last)
+        out = np.zeros((self._n_mels, last - first), np.float32)
+        begin, end = max(0, first), min(last, self.frames[index])
+        if end > begin:
+            out[:, begin - first : end - first] = self._log_mels[index][:, begin:end]
+        return out
 
 
 def find(
@@ -120,7 +106,11 @@ def find(
         if not made:
             raise
     else:
-        places += [("training", RecordedSegments(dataset, TRAIN)), ("held-out", RecordedSegments(dataset, VALIDATION))]
+
+        def segments(split: str) -> Recorded:
+            return RecordedSegments(dataset, dataset.segments_of(split))
+
+        places += [("training", segments(TRAIN)), ("held-out", segments(VALIDATION))]
     whole, done = sum(len(known.files) for _, known in places), iter(range(1, 1 << 62))
     found = []
     for kind, known in places:
@@ -182,11 +172,3 @@ def _made_by(take: Take, manifest: Manifest) -> bool:
 def _found(kind: Kind, known: Recorded, near: Near, config: SpectrogramConfig) -> Found:
     seconds = near.frame * config.hop_length / config.sample_rate
     return Found(kind, known.names[near.source], round(near.distance, 4), round(seconds, 3))
-
-
-def _within(read: Callable[[int, int], LogMel], frames: int, n_mels: int, first: int, last: int) -> LogMel:
-    out = np.zeros((n_mels, last - first), np.float32)
-    begin, end = max(0, first), min(last, frames)
-    if end > begin:
-        out[:, begin - first : end - first] = read(begin, end)
-    return out

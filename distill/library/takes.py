@@ -220,17 +220,30 @@ def copied(takes: Sequence[Take], parent: Path) -> Path:
     taken: set[str] = set()
     with storage_errors(parent, "write"):
         parent.mkdir(parents=True, exist_ok=True)
-        number = next(number for number in range(1, 1 << 31) if not (parent / f"sounds-{number}").exists())
         temporary = Path(tempfile.mkdtemp(dir=parent, prefix=".sounds-"))
-        try:
+    try:
+        for take in takes:
+            name = free_name(plain_name(take.name), take.path.suffix.lower(), taken)
+            with storage_errors(take.path, "copy"):
+                shutil.copyfile(take.path, temporary / name)
+        with storage_errors(parent, "write"):
             temporary.chmod(0o755)
-            for take in takes:
-                shutil.copyfile(
-                    take.path, temporary / free_name(plain_name(take.name), take.path.suffix.lower(), taken)
-                )
-            return temporary.rename(parent / f"sounds-{number}")
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            return _numbered(temporary, parent / "sounds")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _numbered(folder: Path, stem: Path) -> Path:
+    """Rename a folder to the first of `STEM-1`, `STEM-2` and so on that nobody else takes."""
+    for number in range(1, 1 << 31):
+        target = stem.with_name(f"{stem.name}-{number}")
+        try:
+            # An empty folder is replaced by the other one.
+            target.mkdir()
+        except FileExistsError:
+            continue
+        return folder.rename(target)
+    raise AssertionError("numbers do not end")
 
 
 def _cleaned(name: str) -> str:
@@ -252,11 +265,11 @@ def _sounds(folder: Path) -> Iterator[Path]:
 
 
 def _given(sidecar: Path) -> list[str]:
-    """The name of the sound that a sidecar goes on from, if it lies beside it."""
+    """The names of the sounds that a sidecar says were given, if they lie beside it."""
     with suppress(DistillError):
-        values: Any = read_json(sidecar, what="sidecar of a sound", schema=1 << 30).get("given_file")
-        path = values.get("path") if isinstance(values, dict) else None
-        return [path] if isinstance(path, str) and "/" not in path else []
+        values: Any = read_json(sidecar, what="sidecar of a sound", schema=1 << 30)
+        files = [each for each in (values.get("given_file"), values.get("other_file")) if isinstance(each, dict)]
+        return [path for each in files if isinstance(path := each.get("path"), str) and "/" not in path]
     return []
 
 

@@ -62,8 +62,8 @@ def findings_of(
         generated.append(CheckedSound(f"generated sound {len(generated) + 1}{kind}", log_mel, grid, sounding))
         tell(len(generated), count)
 
-    seeds = range(asked.seed, asked.seed + asked.sounds)
-    for _, grid in sample_grids(generator, seeds, samples, step=lambda: tell(len(generated), count), **settings):
+    settings["step"] = lambda: tell(len(generated), count)
+    for _, grid in sample_grids(generator, range(asked.seed, asked.seed + asked.sounds), samples, **settings):
         add(grid)
     # A label of few sounds is where copies would come from.
     for number, label in enumerate(labels):
@@ -94,11 +94,11 @@ def figures_of(metadata: PriorMetadata) -> dict[str, Any]:
     }
 
 
-class DatasetSounds:
-    """Segments of a dataset and what a codec makes of them; see `distill.memorization.sounds.KnownSounds`."""
+class RecordedSegments:
+    """Segments of a dataset as they were recorded; see `distill.memorization.sounds.Recorded`."""
 
-    def __init__(self, codec: Codec, dataset: PreparedDataset, segments: list[int]) -> None:
-        self.codec, self.dataset, self.segments = codec, dataset, segments
+    def __init__(self, dataset: PreparedDataset, segments: list[int]) -> None:
+        self.dataset, self.segments = dataset, segments
         rows = dataset.segments.iloc[segments]
         self.files: list[int] = rows["file"].tolist()
         self.frames: list[int] = rows["frames"].tolist()
@@ -112,11 +112,19 @@ class DatasetSounds:
 
     def log_mel(self, index: int, first: int, last: int) -> LogMel:
         """Frames of a segment, silence outside of it."""
-        out = np.zeros((self.codec.spectrogram.n_mels, last - first), np.float32)
+        out = np.zeros((self.dataset.spectrogram.n_mels, last - first), np.float32)
         begin, end = max(0, first), min(last, self.frames[index])
         if end > begin:
             out[:, begin - first : end - first] = self.dataset.segment(self.segments[index], begin, end)
         return out
+
+
+class DatasetSounds(RecordedSegments):
+    """The same and what a codec makes of them; see `distill.memorization.sounds.KnownSounds`."""
+
+    def __init__(self, codec: Codec, dataset: PreparedDataset, segments: list[int]) -> None:
+        super().__init__(dataset, segments)
+        self.codec = codec
 
     def grid(self, index: int) -> Grid:
         """The codes of a whole segment."""

@@ -1,4 +1,4 @@
-"""The JSON API of new sounds: one request as the command, the library and the flow take it."""
+"""The JSON API of new sounds, by the request that stands in a sound's sidecar."""
 
 from typing import Any
 
@@ -11,8 +11,6 @@ from distill.generation.request import request_of
 from distill.library.takes import Takes
 from distill.ui.api import json_answer
 from distill.ui.context import Context
-
-MOST_COUNT, MOST_SECONDS = 32, 300.0
 
 
 class Order(BaseModel):
@@ -29,7 +27,7 @@ class Order(BaseModel):
     model_config = ConfigDict(extra="forbid")
     model: str = Field(max_length=1000)
     request: dict[str, Any]
-    count: int = Field(1, ge=1, le=MOST_COUNT)
+    count: int = Field(1, ge=1)
     seed: int = Field(0, ge=0)
     sound: str | None = Field(None, max_length=1000)
 
@@ -42,14 +40,14 @@ def add_generate(app: FastAPI, context: Context) -> None:
     def generate(order: Order) -> Response:
         # torch is loaded when somebody asks for a sound.
         from distill.generation.production import Destination, produce
+        from distill.ui.making import require_few
         from distill.ui.models import Models
         from distill.ui.results import batch_folder
 
         request = request_of(order.request)
         if request.action == "morph":
             raise UsageError("request: action morph takes two sounds: use the page or distill morph")
-        if (request.seconds or 0.0) > MOST_SECONDS:
-            raise UsageError(f"request: at most {MOST_SECONDS:g} s at once here")
+        require_few(order.count, request)
         source = None if order.sound is None else Takes(context.project).named([order.sound])[0].path
         model, folder = Models(context).path(order.model), batch_folder(context)
         made = [

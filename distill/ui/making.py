@@ -54,8 +54,7 @@ def make(order: Order, context: Context, models: Models, desk: Desk) -> Generato
         UsageError: something cannot be, or no sound was given where one is needed.
         ArtifactError, DataError, StorageError, TrackingError: the model or the sound cannot be used.
     """
-    if order.count > MOST_COUNT or (order.request.seconds or 0) > MOST_SECONDS:
-        raise UsageError(f"at most {MOST_COUNT} sounds of {MOST_SECONDS:g} s at once here; distill generate has no end")
+    require_few(order.count, order.request)
     model = models.path(order.model)
     folder = batch_folder(context) if order.like is None else order.like.parent
     source = order.like
@@ -74,12 +73,23 @@ def make(order: Order, context: Context, models: Models, desk: Desk) -> Generato
             folder.rmdir()
 
 
+def require_few(count: int, request: Request) -> None:
+    """Make sure that no more is asked for at once than a page waits for.
+
+    Raises:
+        UsageError: it is more.
+    """
+    if count > MOST_COUNT or (request.seconds or 0.0) > MOST_SECONDS:
+        raise UsageError(f"at most {MOST_COUNT} sounds of {MOST_SECONDS:g} s at once here; distill generate has no end")
+
+
 def _written(order: Order, model: Path, destination: Destination, source: Path | None) -> Iterator[Written]:
     if not order.between:
         yield from produce(model, order.request, destination, count=order.count, seed=order.seed, source=source)
         return
-    for sound, other in pairwise(order.between):
-        yield from morph(model, sound, other, destination, steps=BETWEEN, ends=False)
+    for place, (sound, other) in enumerate(pairwise(order.between)):
+        first = 1 + BETWEEN * place
+        yield from morph(model, sound, other, destination, steps=BETWEEN, ends=False, first=first)
 
 
 def like(sound: Path, model: str) -> Order:

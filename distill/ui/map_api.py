@@ -1,4 +1,4 @@
-"""The JSON API of the map: generated sounds and those that were learned from, by where they lie beside each other."""
+"""The JSON API of the map: generated sounds and those of a run, by where they lie beside each other."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -10,12 +10,13 @@ from fastapi.responses import Response
 from distill.errors import DistillError
 from distill.library.takes import Takes
 from distill.params import read_params
+from distill.runs.folder import default_run
 from distill.runs.standing import standing_of
 from distill.stages.workspace import Workspace
 from distill.ui.api import json_answer
 from distill.ui.context import Context
 
-# More points than these nobody tells apart; they are the newest.
+# More points than these nobody tells apart: the newest takes, and the first sounds of the run.
 MOST = 400
 
 
@@ -29,11 +30,11 @@ def add_map(app: FastAPI, context: Context) -> None:
         from distill.library.sound_map import AXES, sound_map
 
         sounds: dict[Path, dict[str, Any]] = {
-            take.path: {"id": take.id, "name": take.name, "kind": "generated", "kept": take.note.kept}
+            take.path: {"id": take.id, "name": take.name, "kind": "generated", **vars(take.heard())}
             for take in [take for take in Takes(context.project).all() if not take.note.dropped][:MOST]
         }
-        for path in learned_from(context.project)[:MOST]:
-            sounds.setdefault(path, {"id": "", "name": path.stem, "kind": "yours", "kept": False})
+        for path in sounds_of_run(context.project)[:MOST]:
+            sounds.setdefault(path, {"id": "", "name": path.stem, "kind": "yours"})
         found = [
             {**sounds[point.path], "file": point.path.name, "sound": context.link(point.path), "places": point.places}
             for point in sound_map(list(sounds))
@@ -43,14 +44,12 @@ def add_map(app: FastAPI, context: Context) -> None:
     app.include_router(router)
 
 
-def learned_from(project: Path) -> list[Path]:
-    """The files that the run which is shown learned from, as far as they are still where they were."""
+def sounds_of_run(project: Path) -> list[Path]:
+    """The files of the run that is shown, else of the newest, as far as they are still where they were."""
     from distill.dataset.store import PreparedDataset
 
-    root = standing_of(project).root
-    if root is None:
-        return []
     with suppress(DistillError, OSError):
+        root = standing_of(project).root or default_run(project)
         workspace = Workspace(root)
         folder = (root / read_params(workspace.params_file).data.path).resolve()
         files = PreparedDataset(workspace.prepared).manifest

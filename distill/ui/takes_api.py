@@ -20,7 +20,7 @@ _ACTIONS = {
     "continue": "goes on from",
     "fill": "made anew in",
     "vary": "a variation of",
-    "morph": "between two: first",
+    "morph": "between",
 }
 
 
@@ -95,8 +95,9 @@ def _values(take: Take, context: Context) -> dict[str, Any]:
     heard, said = take.heard(), take.sidecar()
     words = []
     if said is not None:
-        given = said.given_file.path.rpartition("/")[2] if said.given_file else ""
-        words = [said.model_name, f"{_ACTIONS[said.request.action]} {given}".strip(), f"seed {said.sound.seed}"]
+        files = [each.path.rpartition("/")[2] for each in (said.given_file, said.other_file) if each]
+        words = [said.model_name, f"{_ACTIONS[said.request.action]} {' and '.join(files)}".strip()]
+        words += [] if said.request.action == "morph" else [f"seed {said.sound.seed}"]
     return {
         "id": take.id,
         "name": take.name,

@@ -6,7 +6,7 @@ import { h } from "./dom.js";
 import { hear } from "./sounds.js";
 
 const AXES = {
-  likeness: "Likeness", likeness_2: "Likeness, across", length: "Length", attack: "Attack", bright: "Brightness",
+  likeness: "Likeness", likeness_2: "Likeness 2", length: "Length", attack: "Attack", bright: "Brightness",
   noisy: "Noise", low: "Bass", pitch: "Pitch",
 };
 // Of a point in rem; of the field in per cent.

@@ -46,7 +46,7 @@ class Takes extends HTMLElement {
       this.append(h("div", { class: "d-takes-bar" }, this.#bar, search, h("label", { class: "d-check-line" }, hover, "Play on hover")),
         this.#trouble, this.#said, this.#told, this.#pair, this.#map, this.#cards, this.#pager, h("p", { class: "d-hint" }, KEYS));
       this.addEventListener("keydown", (event) => {
-        if (event.key.toLowerCase() !== "b" || event.target.matches("input") || event.ctrlKey || event.metaKey || event.altKey) return;
+        if (event.key.toLowerCase() !== "b" || event.target.matches("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
         this.#pair.querySelector('[data-act="turn"]')?.click();
       });
       customElements.whenDefined("distill-map").then(() => this.#map.attach({
