@@ -74,7 +74,7 @@ def test_the_same_is_asked_by_rank_unit_and_note() -> None:
         ({"length": "300Hz"}, "length 300Hz: expected"),
         ({"noisy": "2dB"}, "noisy 2dB: expected a number from 0 to 1"),
         ({"pitch": "H2"}, "pitch H2: expected a number from 0 to 1 or a value such as 880Hz or a note such as A1"),
-        ({"pitch": "A1"}, "leave out --chain"),
+        ({"pitch": "A1"}, "for sounds that end by themselves"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(wish: dict[str, str | float], said: str) -> None:
