@@ -26,7 +26,7 @@ SOUNDS = ROOT / "sounds"
 # Learning takes its time on a machine that has other work; in ms.
 LONG = 3_600_000
 # What is shown of each tab, as the greatest height in pixels.
-HEIGHTS = {"start": 1020, "train": 1000, "monitor": 1160, "generate": 1120, "takes": 860, "codes": 860}
+HEIGHTS = {"start": 1020, "train": 1000, "monitor": 1160, "generate": 1300, "takes": 860, "codes": 860}
 SETTLED_MS = 1500
 
 
