@@ -6,7 +6,7 @@ Sounds are numpy arrays: float32, `[n]` for one channel or `[channels, n]`, full
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,17 +24,10 @@ from distill.generation.making import Made, changed_sound, new_sounds
 from distill.generation.production import MOST_STEPS
 from distill.generation.render import Generator, waveform_blocks
 from distill.generation.request import Request, request_of
-from distill.instructions import use
-from distill.library.checking import Checked
-from distill.library.checking import check as check_model
-from distill.library.registry import resolve
-from distill.live.events import Listener, Listeners
-from distill.live.stopping import StopRequest
-from distill.params import Params, with_settings
-from distill.projects.project import project_of, project_or_folder
-from distill.runs.local import Way, train_folder
-from distill.runs.plans import BEST, plan_named
-from distill.tracking.listener import started_by, tracked
+
+if TYPE_CHECKING:
+    from distill.library.checking import Checked
+    from distill.live.events import Listener
 
 AnySamples = npt.NDArray[np.floating[Any]]
 
@@ -281,6 +274,9 @@ def load(reference: Path | str, *, device: str = "cpu", project: Path | str = ".
     """
     path = Path(reference)
     if not path.is_file() and path.suffix != ".distill":
+        from distill.library.registry import resolve
+        from distill.projects.project import project_of
+
         path = resolve(str(reference), project_of(Path(project)))
     return Model(path, device)
 
@@ -289,9 +285,9 @@ def train(
     sounds: Path | str,
     output: Path | str | None = None,
     *,
-    plan: str = BEST.name,
+    plan: str = "best",
     settings: Iterable[str] = (),
-    listener: Listener | None = None,
+    listener: "Listener | None" = None,
     force: bool = False,
 ) -> Path:
     """Train a model on a folder of sounds, as `distill train` does; an interrupted training goes on by the same call.
@@ -312,6 +308,16 @@ def train(
         UsageError: a parameter cannot be.
         StorageError: a file cannot be read or written.
     """
+    # Whoever only makes sounds needs none of it.
+    from distill.instructions import use
+    from distill.live.events import Listeners
+    from distill.live.stopping import StopRequest
+    from distill.params import Params, with_settings
+    from distill.projects.project import project_or_folder
+    from distill.runs.local import Way, train_folder
+    from distill.runs.plans import plan_named
+    from distill.tracking.listener import started_by, tracked
+
     params = with_settings(with_settings(Params(), plan_named(plan).settings, where="plan"), settings, where="settings")
     use(params.run.arithmetic)
     listeners = Listeners([] if listener is None else [listener])
@@ -322,11 +328,14 @@ def train(
     return outcome.model
 
 
-def check(reference: Path | str, *, project: Path | str = ".", **options: Any) -> Checked:
+def check(reference: Path | str, *, project: Path | str = ".", **options: Any) -> "Checked":
     """Check whether a model gives back its training sounds; writes a report and a page beside it.
 
     Options and errors are those of `distill.library.checking.check`.
     """
+    from distill.library.checking import check as check_model
+    from distill.projects.project import project_of
+
     return check_model(str(reference), project_of(Path(project)), **options)
 
 
