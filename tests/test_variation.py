@@ -1,6 +1,7 @@
 """Variations of a sound, and what lies between two."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -10,13 +11,14 @@ import numpy as np
 import pytest
 
 from command_util import Command
+from distill.audio.loudness import loudest_lufs
 from distill.audio.sound import read_sound, to_mono
 from distill.codec.codec import normalise
 from distill.errors import UsageError
 from distill.generation.production import Destination, morph, produce, remake
 from distill.generation.render import Generator
 from distill.generation.request import Request
-from distill.generation.variation import between, free_cells, kept_cells, varied, vary_sound
+from distill.generation.variation import between, free_cells, kept_cells, morph_sound, varied, vary_sound
 from model_example import write_example
 from registry_util import make_folder
 from sounds_util import noise as noise_at
@@ -193,3 +195,22 @@ def test_settings_that_do_not_belong_together_are_refused(settings: dict[str, ob
 def test_a_series_of_one_is_refused(model: Path, sound: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="2 to 99"):
         morph(model, sound, sound, Destination(tmp_path), steps=1)
+
+
+def test_variations_and_series_are_as_loud_as_their_sounds(trained: Path) -> None:
+    generator = Generator.load(trained / "models" / "tiny.distill")
+    # So little training gives soft sounds, which are not raised by more than 24 dB.
+    first, soft = (
+        replace(found, samples=share * found.samples)
+        for name, share in (("tone3.wav", 0.02), ("noise3.wav", 0.004))
+        for found in (read_sound(trained / "in" / name),)
+    )
+
+    def lufs(samples: np.ndarray) -> float:
+        return loudest_lufs([samples.reshape(-1, 1)], RATE)
+
+    for strength in (0.0, 0.3, 0.9):
+        made, _ = vary_sound(generator, first, strength=strength, seed=2)
+        assert lufs(made.samples) == pytest.approx(lufs(first.samples), abs=0.1)
+    middle = morph_sound(generator, first, soft, weight=0.5)
+    assert lufs(middle.samples) == pytest.approx((lufs(first.samples) + lufs(soft.samples)) / 2, abs=0.1)

@@ -73,7 +73,7 @@ def continue_sound(
     codes = codec.encode(context)[:heard]
     lead = min(heard, _JOINT_COLUMNS)
     known = context[(heard - lead) * codec.column_samples :]
-    lost = loudness_lost(generator, context[: heard * codec.column_samples], codes)
+    lost = _lost(generator, context[: heard * codec.column_samples], codes)
     for number in range(MOST_PASSED_OVER + 1):
         [grid] = sample_codes(
             generator.prior,
@@ -133,7 +133,7 @@ def fill_sound(
     if not 0 <= start < end <= sound.seconds + 1e-6:
         raise UsageError(f"{start:g} s to {end:g} s is no part of a sound of {sound.seconds:.3f} s")
     grid, column = codec.encode(given.samples), codec.column_samples
-    lost = loudness_lost(generator, given.samples, grid)
+    lost = _lost(generator, given.samples, grid)
     first = codec.samples_of(start) // column
     last = min(len(grid), -(-codec.samples_of(end) // column))
     grid = inpaint(generator.prior, grid, Region(first, last, levels), seed=seed, config=config)
@@ -170,7 +170,7 @@ def as_known(generator: Generator, sound: Sound, *, least: int = 0) -> Known:
     return Known(normalised.samples, 10 ** (-normalised.gain_db / 20))
 
 
-def loudness_lost(generator: Generator, samples: Samples, grid: Grid) -> np.float32:
+def _lost(generator: Generator, samples: Samples, grid: Grid) -> np.float32:
     """By what a given sound `[n]` is louder than what its codes decode to."""
     codec = generator.codec
     log_mel = codec.log_mel(samples)[:, : STRIDE * len(grid)]

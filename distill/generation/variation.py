@@ -6,14 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.audio.knobs import power_of
+from distill.audio.loudness import loudest_lufs
 from distill.audio.nearness import apart
 from distill.audio.sound import Sound
 from distill.codec.codec import Codec, Grid, Samples
 from distill.codec.vectors import FREE, codebooks, quantize, sum_of_vectors
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.generation.choice import SamplingConfig
-from distill.generation.given import as_known, loudness_lost
+from distill.generation.given import Known, as_known
 from distill.generation.inpainting import completed
+from distill.generation.limits import MAX_GAIN_DB
 from distill.generation.render import GeneratedSound, Generator, audible, levels_of, waveform_blocks
 from distill.generation.request import Keep
 from distill.generation.sampling import sample_codes
@@ -51,7 +53,7 @@ def vary_sound(
         config: how codes are chosen.
 
     Returns:
-        Mono samples `[n]` at the model's sample rate and the level of the given sound; the distance from 0 to 1.41,
+        Mono samples `[n]` at the model's sample rate, as loud as the given sound; the distance from 0 to 1.41,
         mean over windows, as `distill.audio.nearness` measures it.
 
     Raises:
@@ -61,7 +63,6 @@ def vary_sound(
     codec, given = generator.codec, as_known(generator, sound)
     log_mel = codec.log_mel(given.samples)
     grid = codec.encode_log_mel(log_mel)
-    gain = given.peak * float(loudness_lost(generator, given.samples, grid))
     if strength >= 1.0 and keep is None:
         [codes] = sample_codes(
             generator.prior,
@@ -75,7 +76,7 @@ def vary_sound(
     else:
         kept = kept_cells(log_mel, grid, codec.spectrogram, keep)
         codes = varied(generator.prior, grid, strength=strength, kept=kept, seed=seed, config=config)
-    made = _sound(generator, codes, len(given.samples), gain, seed)
+    made = _sound(generator, codes, len(given.samples), _lufs(codec, given), seed)
     return made, apart(codec.decode_log_mel(codes), codec.decode_log_mel(grid), codec.spectrogram)
 
 
@@ -142,7 +143,7 @@ def morph_sound(generator: Generator, sound: Sound, other: Sound, *, weight: flo
         weight: from 0, what the codec makes of the one, to 1, what it makes of the other.
 
     Returns:
-        Mono samples `[n]` at the model's sample rate; duration and level lie between those of the two.
+        Mono samples `[n]` at the model's sample rate; duration and loudness lie between those of the two.
 
     Raises:
         DataError: a sound is silent.
@@ -151,13 +152,10 @@ def morph_sound(generator: Generator, sound: Sound, other: Sound, *, weight: flo
     codec = generator.codec
     knowns = [as_known(generator, each) for each in (sound, other)]
     grids = [codec.encode(each.samples) for each in knowns]
-    gains = [
-        each.peak * float(loudness_lost(generator, each.samples, grid))
-        for each, grid in zip(knowns, grids, strict=True)
-    ]
+    first, last = (_lufs(codec, each) for each in knowns)
     samples = round((1.0 - weight) * len(knowns[0].samples) + weight * len(knowns[1].samples))
     codes = between(codec, grids[0], grids[1], weight)[: codec.columns_of(samples)]
-    return _sound(generator, codes, samples, gains[0] ** (1.0 - weight) * gains[1] ** weight, 0)
+    return _sound(generator, codes, samples, (1.0 - weight) * first + weight * last, 0)
 
 
 def between(codec: Codec, grid: Grid, other: Grid, weight: float) -> Grid:
@@ -186,10 +184,19 @@ def between(codec: Codec, grid: Grid, other: Grid, weight: float) -> Grid:
     return quantize(books, target.astype(np.float32), np.full((columns, *grid.shape[1:]), FREE))
 
 
-def _sound(generator: Generator, codes: Grid, samples: int, gain: float, seed: int) -> GeneratedSound:
-    """A sound of whole columns; where they end less than a hop too early, with silence behind it."""
+def _sound(generator: Generator, codes: Grid, samples: int, lufs: float, seed: int) -> GeneratedSound:
+    """A sound of whole columns at a loudness; where they end less than a hop too early, with silence behind it."""
     missing = generator.codec.columns_of(samples) - len(codes)
     if missing == 1:
         codes = np.concatenate([codes, generator.codec.silent_codes[None]])
     made = np.concatenate(list(waveform_blocks(generator, codes, samples)))
-    return GeneratedSound(made * np.float32(gain), generator.codec.spectrogram.sample_rate, codes, seed)
+    rate = generator.codec.spectrogram.sample_rate
+    found = loudest_lufs([made[:, None]], rate)
+    # What is hardly heard is not made as loud as a sound.
+    gain = 10 ** (min(lufs - found, MAX_GAIN_DB) / 20)
+    return GeneratedSound((made * np.float32(gain)).astype(np.float32), rate, codes, seed)
+
+
+def _lufs(codec: Codec, known: Known) -> float:
+    """How loud a given sound is in mono."""
+    return loudest_lufs([known.samples[:, None]], codec.spectrogram.sample_rate) + 20 * float(np.log10(known.peak))
