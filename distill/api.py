@@ -272,13 +272,10 @@ def load(reference: Path | str, *, device: str = "cpu", project: Path | str = ".
         StorageError: the file cannot be read.
         UsageError: there is no such model, or the device is not present.
     """
-    path = Path(reference)
-    if not path.is_file() and path.suffix != ".distill":
-        from distill.library.registry import resolve
-        from distill.projects.project import project_of
+    from distill.library.registry import resolve
+    from distill.projects.project import project_of
 
-        path = resolve(str(reference), project_of(Path(project)))
-    return Model(path, device)
+    return Model(resolve(str(reference), project_of(Path(project))), device)
 
 
 def train(

@@ -1,5 +1,6 @@
 """`distill generate`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -254,19 +255,24 @@ def generate(
         count = len(seeds)
     elif drawn is not None:
         raise UsageError("--of needs --keep-best")
+    sounds = produce(
+        model, request, destination, count=count, seed=seed, seeds=seeds, source=continued or file, device=device
+    )
+    make_and_print("generate", model, sounds, count, as_json=as_json)
+
+
+def make_and_print(stage: str, model: Path, sounds: Iterable["Written"], count: int, *, as_json: bool) -> None:
+    """Make sounds one after the other, and print where they are, also of those before one that cannot be made."""
     # Not the sounds themselves: thousands of them would keep all their codes.
     paths: list[str] = []
     made: list[dict[str, Any]] = []
-    source = continued or file
-    sounds = produce(model, request, destination, count=count, seed=seed, seeds=seeds, source=source, device=device)
     try:
         with shown_progress() as tell:
             for each in sounds:
                 paths.append(str(each.path))
-                made.append(values_of(each))
-                tell(Progress("generate", len(made), count, "sounds"))
+                made.append(_values(each))
+                tell(Progress(stage, len(made), count, "sounds"))
     finally:
-        # What is on disk is named also where the rest could not be made.
         if made:
             print_result(paths, {"model": str(model), "sounds": made}, as_json=as_json)
 
@@ -308,11 +314,11 @@ def _remake(
     done = remake(
         path, folder=output, model=model, source=file, other=other, sidecars=sidecar, force=force, device=device
     )
-    values = {"sidecar": str(path), "identical": done.identical, "sounds": [values_of(done.written)]}
+    values = {"sidecar": str(path), "identical": done.identical, "sounds": [_values(done.written)]}
     print_result([str(done.written.path)], values, as_json=as_json)
 
 
-def values_of(written: "Written") -> dict[str, Any]:
+def _values(written: "Written") -> dict[str, Any]:
     exported = written.exported
     return {
         "path": str(written.path),

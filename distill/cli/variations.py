@@ -1,20 +1,16 @@
 """`distill vary`, `distill morph` and `distill find`: what starts from a sound that is there."""
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from distill.cli.console import Json, Quiet, Verbose, loading, print_result, set_up_logging, stdout_console
-from distill.cli.generate import values_of
+from distill.cli.generate import make_and_print
 from distill.cli.grids import Device, Force, Project, resolved
 from distill.cli.progress import shown_progress
 from distill.errors import UsageError
 from distill.live.events import Progress
-
-if TYPE_CHECKING:
-    from distill.generation.production import Written
 
 Model = Annotated[
     str | None,
@@ -70,7 +66,7 @@ def vary(
     request = request_of({"action": "vary", "strength": strength, "keep": keep})
     destination = Destination(output, ExportSettings(format), sidecar, force)
     made = produce(path, request, destination, count=count, seed=seed, source=sound, device=device)
-    _show("vary", path, made, count, as_json)
+    make_and_print("vary", path, made, count, as_json=as_json)
 
 
 def morph(
@@ -98,7 +94,7 @@ def morph(
     path = _model_of(model, sound, project)
     destination = Destination(output, ExportSettings(format), sidecar, force)
     made = made_between(path, sound, other, destination, steps=steps, device=device)
-    _show("morph", path, made, steps, as_json)
+    make_and_print("morph", path, made, steps, as_json=as_json)
 
 
 def find(
@@ -148,18 +144,3 @@ def _model_of(reference: str | None, sound: Path, project: Path) -> Path:
     from distill.projects.project import project_of
 
     return model_of(sound, project_of(project))
-
-
-def _show(stage: str, model: Path, sounds: "Iterable[Written]", count: int, as_json: bool) -> None:
-    """Make sounds, and name on stdout what is on disk also where the rest could not be made."""
-    paths: list[str] = []
-    made: list[dict[str, Any]] = []
-    try:
-        with shown_progress() as tell:
-            for each in sounds:
-                paths.append(str(each.path))
-                made.append(values_of(each))
-                tell(Progress(stage, len(made), count, "sounds"))
-    finally:
-        if made:
-            print_result(paths, {"model": str(model), "sounds": made}, as_json=as_json)

@@ -1,5 +1,6 @@
 """Sounds that are asked for by label and knob: what the prior reads, and which of several candidates comes nearest."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,9 +158,14 @@ def candidate_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence(seed, spawn_key=(0, number)).generate_state(1, np.uint64)[0] >> 2)
 
 
-def missed_by(generator: Generator, grid: Grid, samples: int, ask: Ask) -> float:
-    """By how much a sound of at most so many samples misses what is asked for, from 0."""
-    return _judge(generator, grid, samples, ask)[0]
+def missed_by(got: Mapping[str, float | None], label: str | None, ask: Ask) -> float:
+    """By how much a sound with such knobs and label misses what is asked for, from 0."""
+    missed = 0.0
+    for name, rank in ask.ranks.items():
+        value = got[name]
+        found = math.nan if value is None else ask.conditions.rank(name, value)
+        missed += abs(found - rank) if found == found else 1.0
+    return missed + (OTHER_LABEL if ask.label not in (None, label) else 0.0)
 
 
 def _judge(generator: Generator, grid: Grid, samples: int, ask: Ask) -> tuple[float, Got]:
@@ -167,19 +173,16 @@ def _judge(generator: Generator, grid: Grid, samples: int, ask: Ask) -> tuple[fl
     spectrogram, conditions = generator.codec.spectrogram, ask.conditions
     log_mel = generator.codec.decode_log_mel(grid)[:, : 1 + samples // spectrogram.hop_length]
     values = dict(zip(KNOBS, knobs_of(log_mel, spectrogram).tolist(), strict=True))
-    missed = 0.0
-    for name, rank in ask.ranks.items():
-        found = conditions.rank(name, values[name])
-        missed += abs(found - rank) if found == found else 1.0
-    label = None
+    label, far = None, 0.0
     if conditions.labels:
         timbre = timbre_of(log_mel, spectrogram)
         label = conditions.label_of(timbre)
         if ask.label is not None:
             away = conditions.distances(timbre)
-            missed += min(1.0, float(away[conditions.labels.index(ask.label)] / max(away.sum(), 1e-9)))
-            missed += 0.0 if label == ask.label else OTHER_LABEL
-    return missed, Got(label=label, knobs={name: _told(values[name]) for name in conditions.knobs})
+            far = min(1.0, float(away[conditions.labels.index(ask.label)] / max(away.sum(), 1e-9)))
+    return missed_by(values, label, ask) + far, Got(
+        label=label, knobs={name: _told(values[name]) for name in conditions.knobs}
+    )
 
 
 def _told(value: float) -> float | None:

@@ -70,8 +70,8 @@ def best_seeds(
     ask = ask_of(request, generator.conditions)
     drawn, seeds = samples_to_draw(codec, request), range(seed, seed + of)
     met, log_mels = [], list[LogMel]()
-    for _, grid, _ in asked_grids(generator, seeds, drawn, ask, config=request.config, natural=request.natural):
-        met.append(1.0 if ask is None else 1.0 / (1.0 + missed_by(generator, grid, drawn, ask)))
+    for _, grid, got in asked_grids(generator, seeds, drawn, ask, config=request.config, natural=request.natural):
+        met.append(1.0 if ask is None or got is None else 1.0 / (1.0 + missed_by(got.knobs, got.label, ask)))
         log_mels.append(codec.decode_log_mel(grid)[:, : 1 + drawn // codec.spectrogram.hop_length])
         tell(len(log_mels), of)
     try:

@@ -63,7 +63,9 @@ def make(order: Order, context: Context, models: Models, desk: Desk) -> Generato
     destination = Destination(folder, order.settings)
     try:
         for written in _written(order, model, destination, source):
-            words = f"seed {written.seed} · {written.seconds:.2f} s · {order.model}"
+            words = f"{written.seconds:.2f} s · {order.model}"
+            if not order.between:
+                words = f"seed {written.seed} · {words}"
             if written.got is not None and written.got.distance is not None:
                 words = f"{written.got.distance:.2f} from the given one · {words}"
             yield Result.of(written, order.request, model, order.model, words, desk)
