@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.audio.limit import limited
 from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono
 from distill.codec.codec import Codec, Normalised, Samples, normalise
@@ -16,13 +15,10 @@ from distill.codes.grid import CodeGrid, Codes, Source
 from distill.codes.model import CodesModel
 from distill.configs import STRIDE
 from distill.errors import DataError
-from distill.generation.limits import LOUDEST_DB, PEAK_DB
+from distill.generation.limits import PEAK_DB, below_clipping
 from distill.models.grid import columns_of
 
 MAX_GAIN_DB = 40.0
-# Peaks may be held by so much, so that the rest of a sound has its level: of 20 sounds of a kit four came out 2 to 4 dB
-# softer than they were without it, for 2 to 60 samples in 10,000.
-MOST_HELD_DB = 6.0
 
 logger = logging.getLogger(__name__)
 
@@ -133,11 +129,9 @@ def at_source_level(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samp
     Phases that are found anew raise single peaks: they are held, by 6 dB at most. What was not made from a sound gets a
     peak of -1 dB.
     """
-    peak = peak_db(samples)
     if grid.source is None:
-        return scaled(samples, PEAK_DB - peak)
-    loud = scaled(samples, min(-grid.source.gain_db, LOUDEST_DB + MOST_HELD_DB - peak))
-    return limited(loud, 10 ** (LOUDEST_DB / 20), model.sample_rate)
+        return scaled(samples, PEAK_DB - peak_db(samples))
+    return below_clipping(samples, -grid.source.gain_db, model.sample_rate)
 
 
 def audible(samples: Samples) -> Samples:

@@ -1,5 +1,9 @@
 """How many new sounds may be asked for, how long ones, and how loud they become."""
 
+import numpy as np
+import numpy.typing as npt
+
+from distill.audio.limit import limited
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import UsageError
 
@@ -9,6 +13,9 @@ LOUDEST_DB = -0.1
 # Three of 192 new tabla strokes had peaks 30 to 35 dB below full scale, and were strokes like the others. What is much
 # softer is nearly silence, a few codes above the spectrogram's floor.
 MAX_GAIN_DB = 24.0
+# Peaks may be held by so much, so that the rest of a sound has its level: of 20 sounds of a kit four came out 2 to 4 dB
+# softer than they were without it, for 2 to 60 samples in 10,000.
+MOST_HELD_DB = 6.0
 MAX_SECONDS = 3600.0
 MAX_COUNT = 10_000
 MAX_SEED = 2**63 - 1
@@ -33,3 +40,13 @@ def peak_gain(peak: float) -> float:
     if peak < SILENCE_PEAK:
         return 1.0
     return min(10 ** (PEAK_DB / 20) / peak, 10 ** (MAX_GAIN_DB / 20))
+
+
+def below_clipping(samples: npt.NDArray[np.float32], gain_db: float, sample_rate: int) -> npt.NDArray[np.float32]:
+    """Samples `[n]` with a gain in dB; single peaks that would clip are held.
+
+    By 6 dB at most: where that is not enough the gain is less.
+    """
+    peak_db = 20.0 * float(np.log10(max(float(np.max(np.abs(samples), initial=0.0)), 1e-9)))
+    gain = 10 ** (min(gain_db, LOUDEST_DB + MOST_HELD_DB - peak_db) / 20)
+    return limited((samples * np.float32(gain)).astype(np.float32), 10 ** (LOUDEST_DB / 20), sample_rate)

@@ -15,7 +15,7 @@ from distill.configs import STRIDE, SpectrogramConfig
 from distill.generation.choice import SamplingConfig
 from distill.generation.given import Known, as_known
 from distill.generation.inpainting import completed
-from distill.generation.limits import MAX_GAIN_DB
+from distill.generation.limits import MAX_GAIN_DB, below_clipping
 from distill.generation.render import GeneratedSound, Generator, audible, levels_of, waveform_blocks
 from distill.generation.request import Keep
 from distill.generation.sampling import sample_codes
@@ -193,8 +193,7 @@ def _sound(generator: Generator, codes: Grid, samples: int, lufs: float, seed: i
     rate = generator.codec.spectrogram.sample_rate
     found = loudest_lufs([made[:, None]], rate)
     # What is hardly heard is not made as loud as a sound.
-    gain = 10 ** (min(lufs - found, MAX_GAIN_DB) / 20)
-    return GeneratedSound((made * np.float32(gain)).astype(np.float32), rate, codes, seed)
+    return GeneratedSound(below_clipping(made, min(lufs - found, MAX_GAIN_DB), rate), rate, codes, seed)
 
 
 def _lufs(codec: Codec, known: Known) -> float:
