@@ -62,8 +62,9 @@ def generator_of(workspace: Workspace) -> Generator:
     """What makes new sounds, of a workspace in which a VQ-VAE and a prior are trained."""
     model = read_model(workspace.vqvae)
     trained = read_prior(workspace.prior, vqvae_digest=model.digest)
-    networks = build_networks(model, workspace.prior, prior_config=trained.config, prior_state=trained.state)
-    return Generator(Codec(networks.vqvae, model.manifest.spectrogram_config), networks.prior)
+    networks = build_networks(model, workspace.prior, trained=trained)
+    codec = Codec(networks.vqvae, model.manifest.spectrogram_config, space=networks.optional_space)
+    return Generator(codec, networks.prior, conditions=trained.config.conditions)
 
 
 def files(dataset: PreparedDataset, split: str, name: str) -> list[Path]:

@@ -29,10 +29,9 @@ from distill.models.conditions import Conditions
 
 FORMAT: Final = "distill_model"
 VERSION: Final = 2
-MINOR: Final = 2
-# The minor versions of files with a vocoder, and of others: their keys are those of the first, where nothing can be
-# asked of the prior.
-_MINOR_WITH_VOCODER, _FIRST_MINOR = 1, 0
+MINOR: Final = 3
+# The minor version of a file is the least one that has its keys.
+_FIRST_MINOR, _MINOR_WITH_VOCODER, _MINOR_WITH_CONDITIONS = 0, 1, 2
 
 # Mel bins in a band of the code grid: the encoder halves the mel axis four times.
 _BAND = 16
@@ -46,6 +45,8 @@ _OPTIONAL = (
     "inverse",
     "vocoder_config",
     "vocoder_metadata",
+    "space_config",
+    "space_metadata",
 )
 
 Number = Annotated[float | None, Field(description="null: it was not finite, or is not known.")]
@@ -127,6 +128,21 @@ class VocoderArchitecture(Part):
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments by name."""
         return self.model_dump()
+
+
+class SpaceArchitecture(Part):
+    """What SpaceModel is constructed with, beside the VQ-VAE's codes."""
+
+    hidden: int = Field(ge=1, le=4096, description="Width of the network.")
+
+    def arguments(self, vqvae: VQVAEArchitecture) -> dict[str, Any]:
+        """The constructor's arguments by name."""
+        return {
+            "codebook_size": vqvae.codebook_size,
+            "bands": vqvae.n_mels // _BAND,
+            "codebook_dim": vqvae.codebook_dim,
+            "hidden": self.hidden,
+        }
 
 
 class LevelHealth(Part):
@@ -299,6 +315,19 @@ class VocoderMetadata(Part):
     inverses: dict[str, InverseFigures] = Field({}, description="Figures of each inverse by its name.")
 
 
+class SpaceMetadata(Part):
+    """What is known of the level that places sounds between two channels."""
+
+    stereo_sounds: int = Field(0, ge=0, description="Sounds whose two channels differ.")
+    perplexity: TrainAndHeldOut = Field(TrainAndHeldOut(), description="Of the codes of space, given all others.")
+    utilization: Number = Field(None, description="Share of the codes that held-out sounds use, 0 to 1.")
+    code_perplexity: Number = Field(None, description="Exponential of the entropy of that use.")
+    level_db: Number = Field(
+        None, description="Median distance of held-out level differences from what their codes stand for, in dB."
+    )
+    coherence: Number = Field(None, description="The same of coherences, which lie between -1 and 1.")
+
+
 class Memorization(Part):
     """Result of the check for copies of training sounds."""
 
@@ -313,7 +342,9 @@ class Manifest(Part):
     format: Literal["distill_model"] = FORMAT
     version: Literal[2] = VERSION
     minor: int = Field(
-        0, ge=0, description="Later minor versions only add keys; 1: with a vocoder, 2: with conditions."
+        0,
+        ge=0,
+        description="Later minor versions only add keys; 1: with a vocoder, 2: with conditions, 3: with a space.",
     )
     model_type: Literal["vqvae"] = "vqvae"
     tensor_digest: str = Field(
@@ -333,6 +364,8 @@ class Manifest(Part):
     inverse: Inverse | None = Field(None, description="How log mels become sounds; null or absent: griffin-lim.")
     vocoder_config: VocoderArchitecture | None = None
     vocoder_metadata: VocoderMetadata | None = None
+    space_config: SpaceArchitecture | None = Field(None, description="Absent: the model makes mono sounds.")
+    space_metadata: SpaceMetadata | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -348,6 +381,8 @@ class Manifest(Part):
             raise ValueError("prior_config and prior_metadata belong together")
         if (self.vocoder_config is None) != (self.vocoder_metadata is None):
             raise ValueError("vocoder_config and vocoder_metadata belong together")
+        if (self.space_config is None) != (self.space_metadata is None):
+            raise ValueError("space_config and space_metadata belong together")
         if self.vocoder_config is None and self.inverse not in (None, "griffin-lim"):
             raise ValueError(f"inverse is {self.inverse}, and there is no vocoder_config")
         if prior is None:
@@ -365,6 +400,8 @@ class Manifest(Part):
         values = self.model_dump(mode="json")
         values["minor"] = _FIRST_MINOR if self.vocoder_config is None else _MINOR_WITH_VOCODER
         if self.prior_config is not None and self.prior_config.conditions is not None:
+            values["minor"] = _MINOR_WITH_CONDITIONS
+        if self.space_config is not None:
             values["minor"] = MINOR
         return {key: value for key, value in values.items() if value is not None or key not in _OPTIONAL}
 

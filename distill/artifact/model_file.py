@@ -1,4 +1,4 @@
-"""The `.distill` model file: weights of the VQ-VAE, of prior and vocoder if there are any, and the manifest."""
+"""The `.distill` model file: weights of the VQ-VAE, of prior, vocoder and space if there are any, and the manifest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ EXTENSION = ".distill"
 _VQVAE = "vqvae."
 _PRIOR = "prior."
 _VOCODER = "vocoder."
+_SPACE = "space."
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class ModelFile:
     prior_state: "dict[str, torch.Tensor] | None"
     digest: str
     vocoder_state: "dict[str, torch.Tensor] | None" = None
+    space_state: "dict[str, torch.Tensor] | None" = None
 
 
 def write_model(
@@ -44,6 +46,7 @@ def write_model(
     vqvae_state: "Mapping[str, torch.Tensor]",
     prior_state: "Mapping[str, torch.Tensor] | None" = None,
     vocoder_state: "Mapping[str, torch.Tensor] | None" = None,
+    space_state: "Mapping[str, torch.Tensor] | None" = None,
 ) -> str:
     """Write a model file, whole or not at all; equal inputs give equal bytes.
 
@@ -53,6 +56,7 @@ def write_model(
         vqvae_state: state dict of ConvVQVAE.
         prior_state: state dict of CodePrior, exactly when the manifest has a `prior_config`.
         vocoder_state: state dict of Vocoder, exactly when the manifest has a `vocoder_config`.
+        space_state: state dict of SpaceModel, exactly when the manifest has a `space_config`.
 
     Returns:
         The digest of the weights, which identifies the model whatever it is called.
@@ -65,11 +69,14 @@ def write_model(
         raise ValueError("a prior_config in the manifest and the prior's weights belong together")
     if (vocoder_state is None) != (manifest.vocoder_config is None):
         raise ValueError("a vocoder_config in the manifest and the vocoder's weights belong together")
-    if not vqvae_state or any(state is not None and not state for state in (prior_state, vocoder_state)):
+    if (space_state is None) != (manifest.space_config is None):
+        raise ValueError("a space_config in the manifest and the weights of the space belong together")
+    if not vqvae_state or any(state is not None and not state for state in (prior_state, vocoder_state, space_state)):
         raise ValueError("a model without weights cannot be stored")
     tensors = {_VQVAE + name: tensor for name, tensor in vqvae_state.items()}
     tensors |= {_PRIOR + name: tensor for name, tensor in (prior_state or {}).items()}
     tensors |= {_VOCODER + name: tensor for name, tensor in (vocoder_state or {}).items()}
+    tensors |= {_SPACE + name: tensor for name, tensor in (space_state or {}).items()}
     return write_container(path, tensors, manifest.document())
 
 
@@ -105,7 +112,13 @@ def read_model(path: Path) -> ModelFile:
     if bool(vocoder_state) != (manifest.vocoder_config is not None):
         lacking = "a vocoder_config" if vocoder_state else "weights of the vocoder"
         raise ArtifactError(f"{path} holds one half of a vocoder: {lacking} is missing; train the model again")
-    return ModelFile(manifest, vqvae_state, prior_state or None, container.digest, vocoder_state or None)
+    space_state = _with_prefix(container.tensors, _SPACE)
+    if bool(space_state) != (manifest.space_config is not None):
+        lacking = "a space_config" if space_state else "weights of the space"
+        raise ArtifactError(f"{path} holds one half of a space: {lacking} is missing; train the model again")
+    return ModelFile(
+        manifest, vqvae_state, prior_state or None, container.digest, vocoder_state or None, space_state or None
+    )
 
 
 def add_prior(
@@ -138,7 +151,7 @@ def add_prior(
     changes = {"prior_config": config, "prior_metadata": metadata, "lineage": lineage or model.manifest.lineage}
     # Validated anew, which model_copy would not do.
     manifest = parse_manifest({**dict(model.manifest), **changes, "memorization": None}, path)
-    return write_model(path, manifest, model.vqvae_state, prior_state, model.vocoder_state)
+    return write_model(path, manifest, model.vqvae_state, prior_state, model.vocoder_state, model.space_state)
 
 
 def layout(state: "Mapping[str, torch.Tensor]") -> "dict[str, tuple[tuple[int, ...], torch.dtype]]":

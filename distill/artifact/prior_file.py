@@ -1,4 +1,4 @@
-"""A trained prior on its way into a model file."""
+"""A trained prior, and the space that was learned with it, on their way into a model file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from distill.artifact.container import read_container, write_container
-from distill.artifact.manifest import PriorArchitecture, PriorMetadata
+from distill.artifact.manifest import PriorArchitecture, PriorMetadata, SpaceArchitecture, SpaceMetadata
 from distill.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -16,13 +16,23 @@ if TYPE_CHECKING:
 
 FORMAT = "distill_prior"
 VERSION = 2
+_SPACE = "space."
+
+
+@dataclass(frozen=True)
+class SpacePart:
+    """Weights of a space, what it was constructed with, and what is known of it."""
+
+    config: SpaceArchitecture
+    metadata: SpaceMetadata
+    state: "Mapping[str, torch.Tensor]"
 
 
 @dataclass(frozen=True)
 class PriorFile:
     """Weights of a prior, what it was constructed with, how its training went, and for which VQ-VAE it is.
 
-    `journal` holds the live changes to its training.
+    `journal` holds the live changes to its training; `space` is None where all sounds are mono.
     """
 
     config: PriorArchitecture
@@ -30,6 +40,7 @@ class PriorFile:
     vqvae_digest: str
     state: "Mapping[str, torch.Tensor]"
     journal: Sequence[dict[str, Any]] = ()
+    space: SpacePart | None = None
 
 
 def write_prior(path: Path, prior: PriorFile) -> str:
@@ -47,7 +58,12 @@ def write_prior(path: Path, prior: PriorFile) -> str:
     }
     if prior.journal:
         document["journal"] = list(prior.journal)
-    return write_container(path, prior.state, document)
+    tensors = dict(prior.state)
+    if prior.space is not None:
+        document["space_config"] = prior.space.config.model_dump(mode="json")
+        document["space_metadata"] = prior.space.metadata.model_dump(mode="json")
+        tensors |= {_SPACE + name: tensor for name, tensor in prior.space.state.items()}
+    return write_container(path, tensors, document)
 
 
 def read_prior(path: Path, *, vqvae_digest: str) -> PriorFile:
@@ -62,8 +78,14 @@ def read_prior(path: Path, *, vqvae_digest: str) -> PriorFile:
     try:
         config = PriorArchitecture.model_validate(document.get("prior_config"))
         metadata = PriorMetadata.model_validate(document.get("prior_metadata"))
+        named = document.get("space_config")
+        space_config = None if named is None else SpaceArchitecture.model_validate(named)
+        space_metadata = SpaceMetadata.model_validate(document.get("space_metadata", {}))
     except ValidationError as error:
         raise ArtifactError(f"{path} has a configuration that cannot be used: train the prior again") from error
     if document.get("vqvae_digest") != vqvae_digest:
         raise ArtifactError(f"{path} belongs to another VQ-VAE: run the stage train_prior again")
-    return PriorFile(config, metadata, vqvae_digest, container.tensors, document.get("journal", []))
+    state = {name: tensor for name, tensor in container.tensors.items() if not name.startswith(_SPACE)}
+    weights = {name.removeprefix(_SPACE): each for name, each in container.tensors.items() if name not in state}
+    space = None if space_config is None else SpacePart(space_config, space_metadata, weights)
+    return PriorFile(config, metadata, vqvae_digest, state, document.get("journal", []), space)

@@ -1,10 +1,15 @@
 """The way to mono that loses no sound."""
 
+import math
+
 import numpy as np
 
-# Channels cancel where their mean has this share of the power that it would have if they had nothing to do with each
-# other: 20 dB less.
-_CANCELLED = 0.01
+# More than two channels cancel where their mean has this share of the power that it would have if they had nothing to
+# do with each other: 20 dB less. Two channels do where the side is louder than the mid by so much, in dB.
+_CANCELLED, _OPPOSED_DB = 0.01, 10.0
+# Below this, relative to the mid, a side is what rounding leaves of two equal channels.
+LEAST_SIDE_DB = -45.0
+_TINY = 1e-20
 
 
 class Downmix:
@@ -16,18 +21,49 @@ class Downmix:
 
     def add(self, block: np.ndarray) -> np.ndarray:
         """The mean, float32 `[frames]`, of the next samples, float32 `[frames, channels]`."""
-        mono = block[:, 0].astype(np.float32)
-        channels = block.shape[1]
-        if channels > 1:
-            for channel in range(1, channels):
-                mono += block[:, channel]
-            mono /= np.float32(channels)
+        mono = mean_of(block)
+        if block.shape[1] > 1:
             self._powers += np.einsum("ij,ij->j", block, block)
             self._mean_power += float(np.einsum("i,i->", mono, mono))
         return mono
 
     @property
+    def turned(self) -> bool:
+        """Whether two channels cancel each other, so that the second is to be turned over before they are mixed."""
+        return len(self._powers) == 2 and self._side_db > _OPPOSED_DB
+
+    @property
     def loudest_of_cancelling(self) -> int | None:
-        """The channel to take in place of the mean; None where the mean is good."""
+        """Of more than two channels the one to take in place of the mean; None where the mean is good."""
+        if len(self._powers) <= 2:
+            return None
         apart = float(self._powers.sum()) / len(self._powers) ** 2
         return int(self._powers.argmax()) if self._mean_power < _CANCELLED * apart else None
+
+    @property
+    def side_db(self) -> float | None:
+        """How loud the side of two channels is, in dB relative to their mix; None where both are the same."""
+        if len(self._powers) != 2:
+            return None
+        found = -self._side_db if self.turned else self._side_db
+        return found if found > LEAST_SIDE_DB else None
+
+    @property
+    def _side_db(self) -> float:
+        side = max(float(self._powers.sum()) / 2.0 - self._mean_power, 0.0)
+        return 10.0 * math.log10((side + _TINY) / (self._mean_power + _TINY))
+
+
+def mean_of(block: np.ndarray) -> np.ndarray:
+    """The mean, float32 `[frames]`, of samples `[frames, channels]`."""
+    mono = block[:, 0].astype(np.float32)
+    for channel in range(1, block.shape[1]):
+        mono += block[:, channel]
+    if block.shape[1] > 1:
+        mono /= np.float32(block.shape[1])
+    return mono
+
+
+def turned_over(block: np.ndarray) -> np.ndarray:
+    """Samples `[frames, 2]` with the second channel turned over."""
+    return block * np.array([1.0, -1.0], np.float32)

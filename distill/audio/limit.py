@@ -10,11 +10,13 @@ _REACH_SECONDS = 0.0015
 
 
 def limited(samples: Samples, limit: float, sample_rate: int) -> Samples:
-    """Samples `[n]` of which none is beyond a limit; those farther than 1.5 ms from one that was are as they are.
+    """Samples `[n]` or `[channels, n]` of which none is beyond a limit; what is 1.5 ms from one that was stays.
 
     The gain is the least that any sample around needs, averaged over as long: never more than a sample needs itself.
+    All channels have the same.
     """
-    needed = np.float32(limit) / np.maximum(np.abs(samples), np.float32(limit))
+    highest = np.abs(samples).reshape(-1, samples.shape[-1]).max(0)
+    needed = np.float32(limit) / np.maximum(highest, np.float32(limit))
     if needed.min(initial=1.0) == 1.0:
         return samples
     reach = max(1, round(_REACH_SECONDS / 2 * sample_rate))

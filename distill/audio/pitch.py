@@ -32,8 +32,8 @@ def pitch_of(samples: npt.NDArray[np.float32], sample_rate: int) -> float | None
 
 
 def tuned(samples: npt.NDArray[np.float32], sample_rate: int, hertz: float) -> npt.NDArray[np.float32] | None:
-    """A sound at the speed that gives it a pitch in Hz; None where it has no clear one."""
-    found = pitch_of(samples, sample_rate)
+    """A sound `[n]` or `[n, channels]` at the speed that gives it a pitch in Hz; None where it has no clear one."""
+    found = pitch_of(samples if samples.ndim == 1 else samples.mean(1), sample_rate)
     if found is None:
         return None
     faster: npt.NDArray[np.float32] = soxr.resample(samples, sample_rate * hertz / found, sample_rate)

@@ -17,7 +17,7 @@ import soundfile
 import soxr
 
 from distill.audio.containers import Inspection, View, inspect
-from distill.audio.downmix import Downmix
+from distill.audio.downmix import Downmix, mean_of, turned_over
 from distill.errors import DataError, StorageError, UsageError
 from distill.files import replacing
 
@@ -341,14 +341,35 @@ def to_mono(sound: Sound, sample_rate: int) -> np.ndarray:
 def downmix(samples: np.ndarray) -> np.ndarray:
     """Mono float32 `[n]` of samples `[channels, n]`, a copy.
 
-    The mean of the channels; where they cancel each other, the loudest channel.
+    The mean of the channels. Where two cancel each other the second is turned over before, of more the loudest is
+    taken.
     """
+    mix, mono = mixed(samples)
+    if mix.turned:
+        return mean_of(turned_over(samples.T))
+    loudest = mix.loudest_of_cancelling
+    return mono if loudest is None else samples[loudest].astype(np.float32)
+
+
+def mixed(samples: np.ndarray) -> tuple[Downmix, np.ndarray]:
+    """The mean of the channels of samples `[channels, n]`, float32 `[n]`, and what is known of it."""
     mix = Downmix(len(samples))
     mono = np.empty(samples.shape[1], np.float32)
     for start in range(0, samples.shape[1], BLOCK_FRAMES):
         mono[start : start + BLOCK_FRAMES] = mix.add(samples[:, start : start + BLOCK_FRAMES].T)
-    loudest = mix.loudest_of_cancelling
-    return mono if loudest is None else samples[loudest].astype(np.float32)
+    return mix, mono
+
+
+def two_channels(sound: Sound, sample_rate: int) -> np.ndarray | None:
+    """The channels of a stereo sound at another sample rate, float32 `[2, n]`, whose mean is what `to_mono` gives.
+
+    None where both are the same, or there are not two.
+    """
+    mix, _ = mixed(sound.samples)
+    if mix.side_db is None:
+        return None
+    samples = turned_over(sound.samples.T).T if mix.turned else sound.samples
+    return np.stack([resample(np.ascontiguousarray(each), sound.sample_rate, sample_rate) for each in samples])
 
 
 def resample(samples: np.ndarray, source_rate: float, target_rate: float) -> np.ndarray:

@@ -155,7 +155,7 @@ def preview(
         samples = hear(loaded, codes, selection_of(codes, columns, seconds, bands, levels))
         peak = round(peak_db(samples), 1)
         write_audio(output, samples if true_level else audible(samples), loaded.sample_rate)
-        values = {"path": str(output), "seconds": len(samples) / loaded.sample_rate, "peak_db": peak}
+        values = {"path": str(output), "seconds": samples.shape[-1] / loaded.sample_rate, "peak_db": peak}
     print_result([str(values["path"])], values, as_json=as_json)
 
 
@@ -213,9 +213,9 @@ def _preview_entries(
     from distill.codes.hearing import Entry, hear_entries
     from distill.codes.sound import audible, peak_db
     from distill.live.events import Progress
-    from distill.models.labels import level_labels
 
-    empty = model.grid(np.zeros((1, model.codec.bands, model.codec.levels), np.int64))
+    labels = model.codec.labels
+    empty = model.grid(np.zeros((1, model.codec.bands, len(labels)), np.int64))
     chosen = selection_of(empty, bands=bands, levels=levels).resolved(empty)
     wanted = [
         Entry(level, code)
@@ -223,7 +223,6 @@ def _preview_entries(
         for code in (range(model.codec.codebook_size) if codes is None else codes)
     ]
     one_file = output.suffix.lower() in EXTENSIONS
-    labels = level_labels(model.codec.levels)
     names = [f"{labels[entry.level].lower()}_{entry.code:04d}.wav" for entry in wanted]
     for path in [output] if one_file else [output / name for name in names]:
         require_free(path, force=force)
@@ -239,7 +238,9 @@ def _preview_entries(
                 write_audio(output / name, shown, model.sample_rate)
             tell(Progress("preview", len(peaks), len(names), "entries"))
     if one_file:
-        write_audio(output, np.concatenate(heard), model.sample_rate)
+        most = max(each.ndim for each in heard)
+        both = [each if each.ndim == most else np.stack([each, each]) for each in heard]
+        write_audio(output, np.concatenate(both, axis=-1), model.sample_rate)
     return {
         "path": str(output),
         "seconds_each": length * model.codec.column_samples / model.sample_rate,

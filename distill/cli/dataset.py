@@ -66,6 +66,12 @@ def check(
             low, middle, high = (values["loudness_db"][key] for key in ("min", "median", "max"))
             stdout.print(f"Sample rates: {rates}. Channels: {channels}.")
             stdout.print(f"Loudness: {low:.1f} to {high:.1f} dB below full scale, median {middle:.1f}.")
+        if stereo := values.get("stereo"):
+            least, middle, most = (stereo[f"{key}_db"] for key in ("least", "median", "greatest"))
+            stdout.print(
+                f"Stereo: {stereo['sounds']} of {values['usable']} sounds; what tells their channels apart lies "
+                f"{least:.1f} to {most:.1f} dB above their mix, median {middle:.1f}."
+            )
         if counts := values.get("labels"):
             stdout.print(f"Labels: {', '.join(f'{label} {count}' for label, count in counts.items())}.", markup=False)
         if loops:

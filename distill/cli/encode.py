@@ -98,7 +98,7 @@ def decode(
     found = round_trip(loaded, codes) if check else None
     values = {
         "path": str(output),
-        "seconds": len(samples) / loaded.sample_rate,
+        "seconds": samples.shape[-1] / loaded.sample_rate,
         "sample_rate": loaded.sample_rate,
         "round_trip": None if found is None else asdict(found),
     }

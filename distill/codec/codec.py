@@ -1,6 +1,6 @@
 """A trained VQ-VAE in use: sound to log mel to code grid, and back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,10 +10,13 @@ import torch
 
 from distill.audio.invert import LogMel, griffin_lim_blocks
 from distill.audio.mel import MelTransform
+from distill.audio.space import in_two, side_blocks, space_of_sound
 from distill.configs import STRIDE, Inverse, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, DataError
 from distill.models.grid import CONTEXT_COLUMNS, PIECE_COLUMNS, SILENT, columns_of, decode_grid, encode_pieces
+from distill.models.labels import level_labels
+from distill.models.space import LABEL, SpaceModel, cells_of, space_of_cells
 from distill.models.vocoder import Vocoder, inversion, invert
 from distill.models.vqvae import ConvVQVAE
 
@@ -53,6 +56,7 @@ class Codec:
         device: where to compute.
         inverse: how log mels become sounds.
         vocoder: the network that every inverse but griffin-lim needs.
+        space: the level that places sounds between two channels; None: all sounds are mono.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Codec:
         *,
         inverse: Inverse = "griffin-lim",
         vocoder: Vocoder | None = None,
+        space: SpaceModel | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.vqvae = vqvae.to(self.device).eval()
@@ -70,6 +75,8 @@ class Codec:
         self.mel = MelTransform(spectrogram, self.device)
         self.inverse: Inverse = inverse
         self.vocoder = None if vocoder is None else vocoder.to(self.device).eval()
+        # Small and read cell by cell, it is fastest on the processor.
+        self.space = None if space is None else space.eval()
 
     @property
     def bands(self) -> int:
@@ -78,8 +85,65 @@ class Codec:
 
     @property
     def levels(self) -> int:
-        """Codes at a position of the grid."""
+        """Codes at a position of the grid, without that of the space."""
         return self.vqvae.num_quantizers
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the levels of a whole grid are called; the last may be the space's."""
+        return (*level_labels(self.levels), *(() if self.space is None else (LABEL,)))
+
+    def whole(self, grid: Grid, space: Grid | None = None) -> Grid:
+        """A grid `[columns, bands, levels]` with its space `[columns, bands]`, by default that of a mono sound.
+
+        Of a model without space it is the grid itself.
+        """
+        if self.space is None or grid.shape[2] > self.levels:
+            return grid
+        space = np.zeros(grid.shape[:2], np.int64) if space is None else space
+        return np.concatenate([grid, space[..., None]], axis=2)
+
+    def lengthened(self, grid: Grid, columns: int) -> Grid:
+        """A grid with silence behind it, as long as so many columns; its space goes on."""
+        missing = columns - len(grid)
+        silent = np.repeat(self.silent_codes[None], missing, axis=0)
+        if grid.shape[2] > self.levels:
+            silent = self.whole(silent, np.repeat(grid[-1:, :, -1], missing, axis=0))
+        return np.concatenate([grid, silent])
+
+    def without_space(self, grid: Grid) -> Grid:
+        """The levels of a grid that its sound is made of."""
+        return grid[..., : self.levels]
+
+    def space_codes(self, channels: Samples, columns: int) -> Grid:
+        """The space `[columns, bands]` of channels `[2, n]` at the model's sample rate and level.
+
+        Only of a model with space.
+        """
+        assert self.space is not None
+        found = self.space.codes_of(cells_of(space_of_sound(channels, self._mel_on_processor)))[:columns]
+        return np.pad(found, ((0, columns - len(found)), (0, 0)), mode="edge")
+
+    def space_of(self, grid: Grid) -> Samples | None:
+        """Level differences and coherences `[frames, bands of space, 2]` of a whole grid; None where it has none."""
+        if self.space is None or grid.shape[2] == self.levels:
+            return None
+        return space_of_cells(self.space.cells(grid[..., -1]))
+
+    def in_two_channels(self, blocks: Iterable[Samples], grid: Grid, width: float | None) -> Iterator[Samples]:
+        """A sound in blocks `[n]` placed as its grid says: blocks `[n, 2]`.
+
+        Args:
+            blocks: mono, at the model's sample rate, from the grid's beginning on.
+            grid: `[columns, bands, levels]`, with space.
+            width: by how much what tells the channels apart is scaled; None: the blocks as they are.
+        """
+        space = None if width is None else self.space_of(grid)
+        if width is None or space is None:
+            yield from blocks
+            return
+        for mid, side in side_blocks(blocks, space, self.spectrogram):
+            yield in_two(mid, np.float32(width) * side).T
 
     @property
     def codebook_size(self) -> int:
@@ -98,6 +162,10 @@ class Codec:
     def columns_of(self, samples: int) -> int:
         """Columns of the grid from which so many samples can be made."""
         return columns_of(1 - (-samples // self.spectrogram.hop_length))
+
+    @cached_property
+    def _mel_on_processor(self) -> MelTransform:
+        return self.mel if self.device.type == "cpu" else MelTransform(self.spectrogram)
 
     def encode(self, samples: Samples) -> Grid:
         """Code grid `[columns, bands, levels]` of a whole sound `[n]` at the model's sample rate, peak 1."""
@@ -138,7 +206,7 @@ class Codec:
         return float(np.clip(lost, -MOST_LOST_DB, MOST_LOST_DB))
 
     def decode_log_mel(self, grid: Grid) -> Samples:
-        """Log mel `[n_mels, 16 * columns]` of a code grid `[columns, bands, levels]`.
+        """Log mel `[n_mels, 16 * columns]` of a code grid `[columns, bands, levels]`, with or without space.
 
         Raises:
             DataError: the grid does not fit the model.
@@ -153,7 +221,7 @@ class Codec:
         """
         for grid in grids:
             self.check_grid(grid, SILENT if with_silence else 0)
-        stacked = np.stack(grids)
+        stacked = self.without_space(np.stack(grids))
         columns = stacked.shape[1]
         log_mels = np.empty((len(grids), self.spectrogram.n_mels, STRIDE * columns), np.float32)
         for first in range(0, columns, PIECE_COLUMNS):
@@ -164,7 +232,7 @@ class Codec:
     def decode_columns(self, grid: Grid, first: int, last: int) -> Samples:
         """Columns `first` up to, and without, `last` of `decode_log_mel`, at the cost of these: `[n_mels, 16 * n]`."""
         self.check_grid(grid, 0)
-        return self._decode(grid[None], first, last)[0]
+        return self._decode(self.without_space(grid)[None], first, last)[0]
 
     def _decode(self, stacked: Grid, first: int, last: int) -> Samples:
         """Log mels of columns `first` to `last` of code grids `[batch, columns, bands, levels]`, seen with context."""
@@ -203,7 +271,8 @@ class Codec:
             DataError: it does not.
         """
         shape, size = [self.bands, self.levels], self.codebook_size
-        if grid.ndim != 3 or list(grid.shape[1:]) != shape or not len(grid):
+        known = [shape, [self.bands, len(self.labels)]]
+        if grid.ndim != 3 or list(grid.shape[1:]) not in known or not len(grid):
             raise DataError(
                 f"a code grid of shape {list(grid.shape)} does not fit the model: it takes columns of {shape} codes"
             )

@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
-from distill.artifact.manifest import PriorArchitecture
+from distill.artifact.manifest import PriorArchitecture, SpaceArchitecture
 from distill.artifact.model_file import ModelFile, check_state, layout, read_model
+from distill.artifact.prior_file import PriorFile
 from distill.codec.codec import Codec
 from distill.errors import ArtifactError
 from distill.models.prior import CodePrior
+from distill.models.space import SpaceModel
 from distill.models.vocoder import Vocoder
 from distill.models.vqvae import ConvVQVAE
 
@@ -26,6 +26,7 @@ class Networks:
     optional_prior: CodePrior | None
     path: Path
     optional_vocoder: Vocoder | None = None
+    optional_space: SpaceModel | None = None
 
     @property
     def prior(self) -> CodePrior:
@@ -39,30 +40,29 @@ class Networks:
         return self.optional_prior
 
 
-def build_networks(
-    model: ModelFile,
-    path: Path,
-    *,
-    prior_config: PriorArchitecture | Mapping[str, Any] | None = None,
-    prior_state: Mapping[str, Tensor] | None = None,
-) -> Networks:
+def build_networks(model: ModelFile, path: Path, *, trained: PriorFile | None = None) -> Networks:
     """Networks with the weights of a model.
 
     Args:
         model: what was read.
         path: where it was read from, for messages.
-        prior_config: what a prior from elsewhere was constructed with; by default the model's own prior is taken.
-        prior_state: the weights that go with it.
+        trained: a prior, with what was learned beside it, in place of the model's own.
 
     Raises:
         ArtifactError: weights do not fit their configuration, or the prior is not one for the model's codes.
     """
-    if prior_config is None:
-        prior_config, prior_state = model.manifest.prior_config, model.prior_state
-    vqvae = ConvVQVAE(**model.manifest.vqvae_config.arguments(), trainable=False)
+    manifest = model.manifest
+    vqvae = ConvVQVAE(**manifest.vqvae_config.arguments(), trainable=False)
     _fill(vqvae, model.vqvae_state, path)
-    prior = None if prior_config is None else _prior(model, prior_config, prior_state or {}, path)
-    return Networks(vqvae.eval(), prior, path, _vocoder(model, path))
+    if trained is None:
+        config, state = manifest.prior_config, model.prior_state
+        space = _space(model, manifest.space_config, model.space_state, path)
+    else:
+        config, state = trained.config, dict(trained.state)
+        part = trained.space
+        space = None if part is None else _space(model, part.config, part.state, path)
+    prior = None if config is None else _prior(model, config, state or {}, path)
+    return Networks(vqvae.eval(), prior, path, _vocoder(model, path), space)
 
 
 def codec_of(model: ModelFile, networks: Networks, device: torch.device | str = "cpu") -> Codec:
@@ -73,6 +73,7 @@ def codec_of(model: ModelFile, networks: Networks, device: torch.device | str = 
         device,
         inverse=model.manifest.inverse or "griffin-lim",
         vocoder=networks.optional_vocoder,
+        space=networks.optional_space,
     )
 
 
@@ -97,14 +98,8 @@ def load_prior(path: Path, device: torch.device | str = "cpu") -> CodePrior:
     return build_networks(read_model(path), path).prior.to(device)
 
 
-def _prior(
-    model: ModelFile, config: PriorArchitecture | Mapping[str, Any], state: Mapping[str, Tensor], path: Path
-) -> CodePrior:
-    try:
-        architecture = PriorArchitecture.model_validate(config)
-    except ValidationError as error:
-        raise ArtifactError(f"{path}: the prior's configuration cannot be used; train the prior again") from error
-    prior = CodePrior(**architecture.arguments())
+def _prior(model: ModelFile, config: PriorArchitecture, state: Mapping[str, Tensor], path: Path) -> CodePrior:
+    prior = CodePrior(**config.arguments())
     vqvae = model.manifest.vqvae_config
     if (prior.codebook_size, prior.num_quantizers) != (vqvae.codebook_size, vqvae.num_quantizers):
         raise ArtifactError(f"{path}: the prior was trained on the codes of another model; train the prior again")
@@ -121,6 +116,16 @@ def _vocoder(model: ModelFile, path: Path) -> Vocoder | None:
     vocoder = Vocoder(**config.arguments(), spectrogram=model.manifest.spectrogram_config)
     _fill(vocoder, model.vocoder_state or {}, path)
     return vocoder.eval()
+
+
+def _space(
+    model: ModelFile, config: SpaceArchitecture | None, state: Mapping[str, Tensor] | None, path: Path
+) -> SpaceModel | None:
+    if config is None:
+        return None
+    space = SpaceModel(**config.arguments(model.manifest.vqvae_config))
+    _fill(space, state or {}, path)
+    return space.eval()
 
 
 def _fill(network: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -45,6 +45,7 @@ def blend(
     Each level's code vectors are interpolated, `(1 - weight) * ours + weight * theirs`; their sum over levels is
     quantized again, level by level on what is left over. Levels with weight 0, with weight 1, frozen or not selected
     keep exactly our or their code, and the others make up for nothing else: so weight 0 gives our cells and 1 theirs.
+    Of space what the codes stand for is interpolated, and the nearest code taken.
 
     Args:
         model: the model of both.
@@ -67,16 +68,24 @@ def blend(
     levels = list(found.here.levels)
     ours, theirs = _all_levels(grid, found.here), _all_levels(other, found.there)
     shares = np.array([weights[level] if level in levels else 0.0 for level in range(grid.levels)])
-    books = codebooks(model.codec)
-    target = sum_of_vectors(books, ours, 1.0 - shares) + sum_of_vectors(books, theirs, shares)
-    codes = quantize(books, target, np.where(shares == 0.0, ours, np.where(shares == 1.0, theirs, FREE)))
+    codec, books, mids = model.codec, codebooks(model.codec), slice(model.codec.levels)
+    target = sum_of_vectors(books, ours[..., mids], 1.0 - shares[mids])
+    target += sum_of_vectors(books, theirs[..., mids], shares[mids])
+    fixed = np.where(shares == 0.0, ours, np.where(shares == 1.0, theirs, FREE))
+    codes = quantize(books, target, fixed[..., mids])
+    distance = relative_distance(sum_of_vectors(books, codes), target)
+    if codec.space is not None and grid.levels > codec.levels:
+        weight_of_space = shares[-1]
+        cells = [codec.space.cells(each[..., -1]) for each in (ours, theirs)]
+        nearest = codec.space.codes_of((1.0 - weight_of_space) * cells[0] + weight_of_space * cells[1])
+        codes = codec.whole(codes, np.where(fixed[..., -1] == FREE, nearest, fixed[..., -1]))
     edit = Blend(
         selection=found.here,
         cells=cells_of(codes[..., levels]),
         other=name,
         other_first=found.other_first,
         weights=weights,
-        distance=relative_distance(sum_of_vectors(books, codes), target),
+        distance=distance,
     )
     return Blended(edit, found, int(np.sum(codes != ours)))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from distill.codec.codec import Samples
+from distill.codec.codec import Codec, Samples
 from distill.codes.grid import CodeGrid, Codes
 from distill.codes.model import CodesModel
 from distill.codes.selection import EVERYTHING, Selection
@@ -28,7 +28,7 @@ class Rendering:
     Attributes:
         grid: the codes.
         log_mel: their log mel, `[n_mels, 16 * columns]`.
-        samples: their sound at the model's own level, `[columns * column_samples]`.
+        samples: their sound at the model's own level, `[columns * column_samples]`, without space.
         renewed: samples from the first to the one after the last that differ from the rendering before.
     """
 
@@ -68,7 +68,7 @@ def rerender(model: CodesModel, before: Rendering, grid: CodeGrid) -> Rendering:
         ArtifactError: the grid belongs to another model, or the model's weights are damaged.
     """
     model.require(grid)
-    old, new = before.grid.codes, grid.codes
+    old, new = (model.codec.without_space(each.codes) for each in (before.grid, grid))
     head = _same(old, new)
     if head == len(old) == len(new):
         return Rendering(grid, before.log_mel, before.samples, (0, 0))
@@ -95,7 +95,8 @@ def rerender(model: CodesModel, before: Rendering, grid: CodeGrid) -> Rendering:
 def hear(model: CodesModel, grid: CodeGrid, selection: Selection = EVERYTHING) -> Samples:
     """The selected cells alone, `[n]` for the selected columns: one column, some bands, some levels.
 
-    Levels and bands that are not selected add nothing to the sum of code vectors. Frozen levels are heard, too.
+    Levels and bands that are not selected add nothing to the sum of code vectors. Frozen levels are heard, too. With
+    the level of space what is heard has two channels, `[2, n]`; that level alone places noise.
 
     Raises:
         ArtifactError: the grid belongs to another model, or the model's weights are damaged.
@@ -109,13 +110,20 @@ def hear(model: CodesModel, grid: CodeGrid, selection: Selection = EVERYTHING) -
     heard = np.full_like(grid.codes, SILENT)
     chosen = found.cells(open_grid)
     heard[chosen] = grid.codes[chosen]
-    [log_mel] = model.codec.decode_log_mels([heard[slice(*found.columns)]], with_silence=True)
-    return waveform(model.codec, log_mel)
+    codec, cut = model.codec, heard[slice(*found.columns)]
+    if grid.levels == codec.levels or codec.levels not in levels:
+        [log_mel] = codec.decode_log_mels([codec.without_space(cut)], with_silence=True)
+        return waveform(codec, log_mel)
+    space = np.where(cut[..., -1:] == SILENT, 0, cut[..., -1:])
+    if (cut[..., :-1] == SILENT).all():
+        return model.place(np.concatenate([np.zeros_like(cut[..., :-1]), space], axis=2), _noise(codec, len(cut)))
+    [log_mel] = codec.decode_log_mels([cut[..., :-1]], with_silence=True)
+    return model.place(np.concatenate([cut[..., :-1], space], axis=2), waveform(codec, log_mel))
 
 
 def entries(model: CodesModel, level: int | None = None) -> list[Entry]:
     """All entries of the codebooks, or of one level's."""
-    levels = range(model.codec.levels) if level is None else [level]
+    levels = range(len(model.codec.labels)) if level is None else [level]
     return [Entry(each, code) for each in levels for code in range(model.codec.codebook_size)]
 
 
@@ -124,7 +132,7 @@ def hear_entries(
 ) -> Iterator[Samples]:
     """Entries of the codebooks, each alone: in each of some bands, for some columns, all other levels silent.
 
-    They are decoded many at a time.
+    They are decoded many at a time. Entries of space place noise.
 
     Args:
         model: whose codebooks.
@@ -133,7 +141,7 @@ def hear_entries(
         bands: bands that the entry stands in; by default all.
 
     Yields:
-        The sound of each, `[columns * column_samples]`, in order.
+        The sound of each, `[columns * column_samples]`, or of space `[2, columns * column_samples]`, in order.
 
     Raises:
         UsageError: there is no such entry or band, or the duration is out of its range.
@@ -146,9 +154,9 @@ def hear_entries(
     if not rows or any(not 0 <= band < codec.bands for band in rows):
         raise UsageError(f"bands {list(rows)} are no choice from the model's bands 0 to {codec.bands - 1}")
     for entry in wanted:
-        if not 0 <= entry.level < codec.levels or not 0 <= entry.code < codec.codebook_size:
+        if not 0 <= entry.level < len(codec.labels) or not 0 <= entry.code < codec.codebook_size:
             raise UsageError(
-                f"there is no code {entry.code} on level {entry.level}: levels are 0 to {codec.levels - 1}, "
+                f"there is no code {entry.code} on level {entry.level}: levels are 0 to {len(codec.labels) - 1}, "
                 f"codes 0 to {codec.codebook_size - 1}"
             )
     return _heard(model, wanted, columns, list(rows))
@@ -158,11 +166,21 @@ def _heard(model: CodesModel, wanted: Sequence[Entry], columns: int, rows: list[
     codec = model.codec
     for first in range(0, len(wanted), _BATCH):
         batch = wanted[first : first + _BATCH]
-        grids = np.full((len(batch), columns, codec.bands, codec.levels), SILENT, np.int64)
+        grids = np.full((len(batch), columns, codec.bands, len(codec.labels)), SILENT, np.int64)
         for grid, entry in zip(grids, batch, strict=True):
             grid[:, rows, entry.level] = entry.code
-        for log_mel in codec.decode_log_mels(list(grids), with_silence=True):
-            yield waveform(codec, log_mel)
+        log_mels = codec.decode_log_mels(list(grids[..., : codec.levels]), with_silence=True)
+        for grid, entry, log_mel in zip(grids, batch, log_mels, strict=True):
+            if entry.level == codec.levels:
+                yield model.place(grid.clip(min=0), _noise(codec, columns))
+            else:
+                yield waveform(codec, log_mel)
+
+
+def _noise(codec: Codec, columns: int) -> Samples:
+    """White noise for so many columns, always the same, `[n]`."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    return generator.uniform(-0.25, 0.25, columns * codec.column_samples).astype(np.float32)
 
 
 def _same(one: Codes, other: Codes) -> int:

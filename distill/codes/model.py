@@ -8,12 +8,11 @@ import numpy as np
 
 from distill.artifact.container import digest_tensors
 from distill.artifact.model_file import read_model
-from distill.codec.codec import Codec
+from distill.codec.codec import Codec, Samples
 from distill.codec.load import Networks, build_networks, codec_of
 from distill.codes.grid import CodeGrid, Codes, ModelIdentity, Source
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.files import digest_json
-from distill.models.labels import level_labels
 from distill.models.prior import CodePrior
 
 
@@ -36,7 +35,10 @@ class CodesModel:
         model = read_model(path)
         networks = build_networks(model, path)
         spectrogram = model.manifest.spectrogram_config
-        codec_digest = digest_json([digest_tensors(model.vqvae_state), spectrogram.model_dump(mode="json")])
+        meaning = [digest_tensors(model.vqvae_state), spectrogram.model_dump(mode="json")]
+        if model.space_state is not None:
+            meaning.append(digest_tensors({"entries": model.space_state["entries"]}))
+        codec_digest = digest_json(meaning)
         identity = ModelIdentity(model.manifest.metadata.name, model.digest, codec_digest)
         return cls(codec_of(model, networks, device), identity, networks)
 
@@ -55,7 +57,7 @@ class CodesModel:
         return self.codec.spectrogram.sample_rate
 
     def grid(self, codes: Codes, source: Source | None = None) -> CodeGrid:
-        """A grid of codes `[columns, bands, levels]` of this model.
+        """A grid of codes `[columns, bands, levels]` of this model, whose last level may be that of space.
 
         Raises:
             DataError: they do not fit the model.
@@ -64,11 +66,15 @@ class CodesModel:
             codes=codes,
             model=self.identity,
             codebook_size=self.codec.codebook_size,
-            labels=level_labels(self.codec.levels),
+            labels=self.codec.labels[: codes.shape[-1]],
             seconds_per_column=self.codec.column_samples / self.sample_rate,
             bands_hz=_bands_hz(self.codec.spectrogram),
             source=source,
         )
+
+    def place(self, codes: Codes, samples: Samples) -> Samples:
+        """Decoded samples `[n]` of codes in two channels `[2, n]`; as they are where the codes have no space."""
+        return np.concatenate(list(self.codec.in_two_channels([samples], codes, 1.0))).T
 
     def require(self, grid: CodeGrid, what: str = "the grid") -> None:
         """Check that a grid belongs to this model.

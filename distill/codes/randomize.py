@@ -5,7 +5,8 @@ from distill.codes.grid import CodeGrid
 from distill.codes.model import CodesModel
 from distill.codes.selection import EVERYTHING, Selection
 from distill.generation.choice import SamplingConfig
-from distill.generation.inpainting import CANDIDATES, Region, inpaint
+from distill.generation.inpainting import CANDIDATES, Region
+from distill.generation.space import renewed
 
 
 def randomize(
@@ -35,5 +36,5 @@ def randomize(
     found = selection.resolved(grid)
     assert found.columns is not None
     region = Region(*found.columns, levels=found.levels, bands=found.bands)
-    codes = inpaint(model.prior, grid.codes, region, seed=seed, config=config, candidates=candidates)
+    codes = renewed(model.codec, model.prior, grid.codes, region, seed=seed, config=config, candidates=candidates)
     return Randomize(selection=found, cells=cells_of(codes[found.cells(grid)]), seed=seed)

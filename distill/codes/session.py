@@ -97,13 +97,13 @@ class EditSession:
         return replace(self, rendering=rerender(self.model, self.rendering, self.grid))
 
     def samples(self) -> Samples:
-        """The whole sound `[n]` at the level and, if it can be, with the duration of what was encoded."""
+        """The whole sound `[n]` or `[2, n]` at the level and, if it can be, with the duration of what was encoded."""
         rendering = self.rendered().rendering
         assert rendering is not None
-        return as_source(self.model, self.grid, rendering.samples)
+        return as_source(self.model, self.grid, self.model.place(self.grid.codes, rendering.samples))
 
     def hear_change(self) -> Samples | None:
-        """What the last step changed, with its neighbourhood, `[n]`; None where it changed no code."""
+        """What the last step changed, with its neighbourhood, `[n]` or `[2, n]`; None where it changed no code."""
         if self.changed is None:
             return None
         first = max(0, self.changed[0] - _AROUND)
@@ -111,7 +111,7 @@ class EditSession:
         return at_source_level(self.model, self.grid, hear(self.model, self.grid, Selection(columns=(first, last))))
 
     def hear(self, selection: Selection) -> Samples:
-        """The selected cells alone, `[n]`, loud enough to be heard.
+        """The selected cells alone, `[n]` or `[2, n]`, loud enough to be heard.
 
         Raises:
             UsageError: nothing is selected, or it lies outside of the grid.

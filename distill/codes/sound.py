@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from distill.audio.mel import frames_of
-from distill.audio.sound import Sound, read_sound, to_mono
+from distill.audio.sound import Sound, read_sound, to_mono, two_channels
+from distill.audio.space import space_of_sound
 from distill.codec.codec import Codec, Normalised, Samples, normalise
 from distill.codec.kept import keep_codes
 from distill.codec.vectors import codebooks, relative_distance, sum_of_vectors
@@ -17,6 +18,7 @@ from distill.configs import STRIDE
 from distill.errors import DataError
 from distill.generation.limits import PEAK_DB, below_clipping
 from distill.models.grid import columns_of
+from distill.models.space import cells_of, distances
 
 MAX_GAIN_DB = 40.0
 
@@ -43,7 +45,9 @@ class RoundTrip:
 
 
 def encode_file(model: CodesModel, path: Path, *, like: CodeGrid | None = None) -> CodeGrid:
-    """The grid of a sound file of any length, as in training: mono, at the model's rate, with a peak of 1.
+    """The grid of a sound file of any length, as in training: its mix at the model's rate, with a peak of 1.
+
+    Of a model that knows space it says, too, where the sound lies between its two channels.
 
     Its codes are those that the prior learned from, so it knows what to make of them.
 
@@ -81,19 +85,41 @@ def encode_sound(model: CodesModel, sound: Sound, name: str, *, like: CodeGrid |
     log_mel = model.codec.log_mel(normalised.samples)
     codes = model.codec.encode_log_mel(log_mel)
     if like is not None:
-        codes = keep_codes(model.codec, log_mel, codes, like.codes)
-        return model.grid(codes, Source(name, seconds, normalised.gain_db))
-    return model.grid(codes, Source(name, seconds, normalised.gain_db - model.codec.lost_db(log_mel, codes)))
+        codes = keep_codes(model.codec, log_mel, codes, model.codec.without_space(like.codes))
+        gain_db = normalised.gain_db
+    else:
+        gain_db = normalised.gain_db - model.codec.lost_db(log_mel, codes)
+    channels = two_channels(sound, model.sample_rate)
+    if model.codec.space is not None and channels is not None:
+        known = None if like is None or like.levels == model.codec.levels else like.codes[..., -1]
+        codes = model.codec.whole(codes, _space(model, scaled(channels, normalised.gain_db), len(codes), known))
+    return model.grid(model.codec.whole(codes), Source(name, seconds, gain_db))
+
+
+def _space(model: CodesModel, channels: Samples, columns: int, known: Codes | None) -> Codes:
+    """The space of channels `[2, n]`; what was known before stays where it fits about as well."""
+    space = model.codec.space
+    assert space is not None
+    found = model.codec.space_codes(channels, columns)
+    if known is None:
+        return found
+    both = min(columns, len(known))
+    cells = cells_of(space_of_sound(channels, model.codec.mel))[:both]
+    before, now = (distances(space.cells(each[:both]), cells[:both]) for each in (known, found))
+    found[:both] = np.where(before <= now + 1.0, known[:both], found[:both])
+    return found
 
 
 def decode(model: CodesModel, grid: CodeGrid) -> Samples:
-    """The sound of a grid at the model's own level, `[n]` with whole columns; it depends on the codes alone.
+    """The sound of a grid at the model's own level, whole columns `[n]` or, with space, `[2, n]`.
+
+    It depends on the codes alone.
 
     Raises:
         ArtifactError: the grid belongs to another model, or the model's weights are damaged.
     """
     model.require(grid)
-    return waveform(model.codec, model.codec.decode_log_mel(grid.codes))
+    return model.place(grid.codes, waveform(model.codec, model.codec.decode_log_mel(grid.codes)))
 
 
 def waveform(codec: Codec, log_mel: Samples, known: Samples | None = None) -> Samples:
@@ -111,7 +137,7 @@ def waveform(codec: Codec, log_mel: Samples, known: Samples | None = None) -> Sa
 
 
 def as_source(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samples:
-    """A decoded sound `[n]` at the level of the sound that was encoded, below clipping, and as long if it can be.
+    """A decoded sound `[n]` or `[2, n]` at the level of the one that was encoded, below clipping, as long if it can be.
 
     It keeps whole columns where edits changed their number. What was not made from a sound gets a peak of -1 dB.
     """
@@ -119,12 +145,12 @@ def as_source(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samples:
     if source is not None:
         wanted = model.codec.samples_of(source.seconds)
         if columns_of(frames_of(wanted, model.codec.spectrogram)) == len(grid):
-            samples = samples[:wanted]
+            samples = samples[..., :wanted]
     return at_source_level(model, grid, samples)
 
 
 def at_source_level(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samples:
-    """Some decoded samples `[n]` of a grid at the level of the sound that was encoded, below clipping.
+    """Some decoded samples `[n]` or `[2, n]` of a grid at the level of the sound that was encoded, below clipping.
 
     Phases that are found anew raise single peaks: they are held, by 6 dB at most. What was not made from a sound gets a
     peak of -1 dB.
@@ -135,7 +161,7 @@ def at_source_level(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samp
 
 
 def audible(samples: Samples) -> Samples:
-    """Samples `[n]` with a peak of -1 dB, for hearing codes alone, but with at most 40 dB of gain.
+    """Samples, any shape, with a peak of -1 dB, for hearing codes alone, but with at most 40 dB of gain.
 
     An entry of a finer level is nearly silent; what was made much louder still is mostly the decoder's own floor.
     """
@@ -166,13 +192,18 @@ def round_trip(model: CodesModel, grid: CodeGrid) -> RoundTrip:
     heard = codec.log_mel(made)
     as_sound = codec.encode_log_mel(heard)
     as_file = codec.encode(normalise(made).samples)[:columns]
-    books = codebooks(codec)
-    distance = relative_distance(sum_of_vectors(books, as_file), sum_of_vectors(books, grid.codes))
+    books, codes = codebooks(codec), codec.without_space(grid.codes)
+    distance = relative_distance(sum_of_vectors(books, as_file), sum_of_vectors(books, codes))
+    # A level moves no space.
+    moved: tuple[float, ...] = ()
+    if grid.levels > codec.levels:
+        again = codec.space_codes(model.place(grid.codes, made), columns)
+        moved = (float(np.mean(again != grid.codes[..., -1])),)
     return RoundTrip(
-        by_spectrogram=_changed(grid.codes, codec.encode_log_mel(log_mel)),
-        by_sound=_changed(grid.codes, as_sound[:columns]),
-        by_file=_changed(grid.codes, as_file),
-        like_grid=_changed(grid.codes, keep_codes(codec, heard, as_sound, grid.codes)[:columns]),
+        by_spectrogram=(*_changed(codes, codec.encode_log_mel(log_mel)), *(0.0 for _ in moved)),
+        by_sound=(*_changed(codes, as_sound[:columns]), *moved),
+        by_file=(*_changed(codes, as_file), *moved),
+        like_grid=(*_changed(codes, keep_codes(codec, heard, as_sound, codes)[:columns]), *moved),
         distance=distance,
     )
 

@@ -9,6 +9,9 @@ import pandas as pd
 from distill.files import replacing
 
 SCHEMA = 1
+# Where the sounds of two channels lie between them, and which frames of the spectrograms that is known of; these two
+# files are there where a sound has two channels.
+SPACE, SPACE_INDEX = "space.npy", "space.json"
 MELS, MANIFEST, SEGMENTS, SUMMARY, THUMBNAILS = (
     "mels.npy",
     "manifest.csv",
@@ -67,7 +70,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a prepared dataset holds, as in summary.json; durations in s, loudness in dB below full scale."""
+    """What a prepared dataset holds, as in summary.json; durations in s, loudness in dB below full scale.
+
+    `stereo` is there where a sound has two channels: how many of those that are used have, and how loud the sides are.
+    """
 
     source: str
     digest: str
@@ -95,11 +101,13 @@ class Summary:
     warnings: list[str]
     chunk_seconds: float
     spectrogram: dict[str, Any]
+    stereo: dict[str, float] | None = None
     schema: int = SCHEMA
 
     def as_dict(self) -> dict[str, Any]:
         """The same as nested dicts and lists."""
-        return asdict(self)
+        values = asdict(self)
+        return {name: value for name, value in values.items() if name != "stereo" or value is not None}
 
 
 def write_table(path: Path, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:

@@ -10,6 +10,19 @@ from distill.dataset.labels import LEAST_SOUNDS
 from distill.dataset.scan import FileReport
 
 
+def stereo_of(reports: Sequence[FileReport]) -> dict[str, float] | None:
+    """How many sounds have two channels that differ, and how loud their sides are, in dB relative to the mix."""
+    sides = [report.side_db for report in reports if report.side_db is not None]
+    if not sides:
+        return None
+    return {
+        "sounds": len(sides),
+        "least_db": min(sides),
+        "median_db": round(median(sides), 2),
+        "greatest_db": max(sides),
+    }
+
+
 def overview(name: str, reports: list[FileReport], labels: Sequence[str] = ()) -> dict[str, Any]:
     """Counts, durations in s, formats, loudness in dB below full scale and warnings of a scan, and every report.
 
@@ -38,6 +51,7 @@ def overview(name: str, reports: list[FileReport], labels: Sequence[str] = ()) -
             for figure, value in (("min", min(loudness)), ("median", median(loudness)), ("max", max(loudness)))
         },
         **({"labels": dict(sorted(counts.items()))} if counts else {}),
+        **({"stereo": stereo} if (stereo := stereo_of(used)) else {}),
         "warnings": warnings,
         "reports": [asdict(report) for report in reports],
     }

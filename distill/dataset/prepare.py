@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from distill.audio.mel import MelTransform, chunk_frames
+from distill.audio.space import bands_of
 from distill.audio.spool import Spool
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset import layout
 from distill.dataset.labels import folder_label, labels_of
 from distill.dataset.layout import Segment, Summary
 from distill.dataset.mapped import RowsWriter, writing_rows
+from distill.dataset.overview import stereo_of
 from distill.dataset.scan import (
     FileReport,
     Verdict,
@@ -47,6 +50,11 @@ class _File:
     gain_db: float = 0.0
     envelope: np.ndarray | None = None
 
+    @property
+    def stereo(self) -> bool:
+        """Whether it is used, and its two channels differ."""
+        return self.report.usable and self.report.side_db is not None
+
 
 def prepare(
     source: Path,
@@ -60,8 +68,9 @@ def prepare(
 ) -> Summary:
     """Scan, split and transform the sounds of a folder (or one file) into the folder `out`.
 
-    Writes mels.npy, manifest.csv, segments.csv, summary.json and thumbnails.json, each whole; their bytes do not depend
-    on the number of workers. Memory is needed for a few files at a time, however many there are.
+    Writes mels.npy, manifest.csv, segments.csv, summary.json and thumbnails.json, and of stereo sounds space.npy and
+    space.json, each whole; their bytes do not depend on the number of workers. Memory is needed for a few files at a
+    time, however many there are.
 
     Args:
         source: folder of sounds, or one file.
@@ -83,7 +92,7 @@ def prepare(
     worker = Worker(MelTransform(spectrogram), spectrogram, out)
     workers = workers or usable_cores()
     tell = on_progress or (lambda _what, _done, _count: None)
-    with single_threaded_torch(), writing_rows(out / layout.MELS, "<f2", (spectrogram.n_mels,)) as writer:
+    with single_threaded_torch(), _Writer(out, spectrogram) as writer:
         files = _write_sounds(found, labels, worker, writer, workers, tell)
         usable = [index for index, file in enumerate(files) if file.report.usable]
         if not usable:
@@ -100,18 +109,19 @@ def prepare(
 
 
 def _write_sounds(
-    found: list[Found], labels: list[str], worker: Worker, writer: RowsWriter, workers: int, tell: Progress
+    found: list[Found], labels: list[str], worker: Worker, writer: "_Writer", workers: int, tell: Progress
 ) -> list[_File]:
     files: list[_File] = []
     for report, prepared in resolve_duplicates(ordered_map(worker.sound, found, workers)):
         file = _File(found[len(files)], report, labels[len(files)])
         if report.usable and prepared is not None:
-            first = writer.append(prepared.mel)
+            frames = len(prepared.mel)
+            first = writer.append(prepared.mel, prepared.space)
             file = replace(
                 file,
                 samples=prepared.samples,
                 first_frame=first,
-                frames=len(prepared.mel),
+                frames=frames,
                 gain_db=prepared.gain_db,
                 envelope=prepared.envelope,
             )
@@ -125,14 +135,14 @@ def _write_variants(
     segments: list[Segment],
     semitones: tuple[float, ...],
     worker: Worker,
-    writer: RowsWriter,
+    writer: "_Writer",
     workers: int,
     tell: Progress,
 ) -> list[Segment]:
     """Speed variants of the training segments, and only of those."""
     training = [segment for segment in segments if segment.split == TRAIN] if semitones else []
 
-    def job(segment: Segment) -> list[Spool]:
+    def job(segment: Segment) -> list[tuple[Spool, Spool | None]]:
         file = files[segment.file]
         hop_seconds = worker.config.hop_length / worker.config.sample_rate
         end = math.inf if segment.at_end else segment.start_seconds + segment.frames * hop_seconds
@@ -141,11 +151,60 @@ def _write_variants(
 
     made: list[Segment] = []
     for done, (segment, mels) in enumerate(zip(training, ordered_map(job, training, workers), strict=True), start=1):
-        for value, mel in zip(semitones, mels, strict=True):
-            first = writer.append(mel)
-            made.append(replace(segment, semitones=value, first_frame=first, frames=len(mel)))
+        for value, (mel, space) in zip(semitones, mels, strict=True):
+            frames = len(mel)
+            first = writer.append(mel, space)
+            made.append(replace(segment, semitones=value, first_frame=first, frames=frames))
         tell("variants", done, len(training))
     return made
+
+
+class _Writer:
+    """The files of frames: spectrograms, and the spaces of stereo sounds where there are any; a context manager.
+
+    Attributes:
+        count: frames of the spectrograms.
+    """
+
+    def __init__(self, out: Path, spectrogram: SpectrogramConfig) -> None:
+        self._out, self._spectrogram = out, spectrogram
+        self._open = ExitStack()
+        self._space: RowsWriter | None = None
+        self._blocks: list[list[int]] = []
+
+    def __enter__(self) -> "_Writer":
+        mels = writing_rows(self._out / layout.MELS, "<f2", (self._spectrogram.n_mels,))
+        self._mels = self._open.enter_context(mels)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+        if error[0] is None:
+            self._finish()
+
+    @property
+    def count(self) -> int:
+        return self._mels.count
+
+    def append(self, mel: Spool, space: Spool | None) -> int:
+        """Write the frames of a sound; returns the number of frames before them."""
+        frames, first = len(mel), self._mels.append(mel)
+        if space is not None:
+            if self._space is None:
+                row = (bands_of(self._spectrogram), 2)
+                self._space = self._open.enter_context(writing_rows(self._out / layout.SPACE, "<f2", row))
+            self._space.append(space)
+            self._blocks.append([first, frames])
+        return first
+
+    def _finish(self) -> None:
+        index = self._out / layout.SPACE_INDEX
+        if self._blocks:
+            write_json(index, {"schema": layout.SCHEMA, "blocks": self._blocks})
+            return
+        # Those of sounds that were here before.
+        for path in (index, self._out / layout.SPACE):
+            path.unlink(missing_ok=True)
 
 
 class _Plan:
@@ -261,6 +320,7 @@ class _Plan:
             warnings=self._warnings(),
             chunk_seconds=self.data.chunk_seconds,
             spectrogram=self.spectrogram.model_dump(mode="json"),
+            stereo=stereo_of(used),
         )
 
     def _digest(self) -> str:
@@ -272,6 +332,8 @@ class _Plan:
         data = self.data.model_dump(mode="json", exclude={"path"})
         spectrogram = self.spectrogram.model_dump(mode="json")
         named = {"files": content, "data": data, "spectrogram": spectrogram, "seed": self.seed}
+        if any(self.files[index].stereo for index in self.usable):
+            named["channels"] = 2
         # Those of folders are in the paths.
         table = {path: label for file in self.files if (label := file.label) != folder_label(path := file.report.path)}
         return digest_json({**named, "labels": table} if table else named)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from distill.audio.downmix import Downmix
+from distill.audio.downmix import Downmix, mean_of, turned_over
 from distill.audio.sound import CONVERT, EXTENSIONS, FOREIGN_EXTENSIONS, SoundError, SoundReader
 from distill.audio.spool import Spool
 from distill.dataset.envelope import Envelope
@@ -58,6 +58,8 @@ class FileReport:
         peak: largest absolute sample.
         loudness_db: root mean square over all channels, in dB below full scale.
         clipped_samples: samples in flat tops at full scale.
+        side_db: of two channels, how loud what tells them apart is, in dB relative to their mix; None where both are
+            the same, or there are not two.
         content: SHA-256 of the decoded samples, their rate and channels.
         waveform: thumbnail of a usable file: the peak of each of THUMBNAIL_POINTS equal stretches, 0 to 100 % of the
             file's own peak.
@@ -75,6 +77,7 @@ class FileReport:
     peak: float = 0.0
     loudness_db: float = 0.0
     clipped_samples: int = 0
+    side_db: float | None = None
     content: str = ""
     waveform: tuple[int, ...] = field(default=())
     warnings: tuple[str, ...] = field(default=())
@@ -82,10 +85,14 @@ class FileReport:
 
 @dataclass(frozen=True)
 class Examined:
-    """A file's report and, where it is usable, its mono mix, samples float32 at its own sample rate."""
+    """A file's report and, where it is usable, its mono mix, float32 `[n]` at its own sample rate.
+
+    `channels` are the two channels of a stereo sound, `[n, 2]`, whose mean is the mix, where they were asked for.
+    """
 
     report: FileReport
     mono: Spool | None = None
+    channels: Spool | None = None
 
 
 def scan(
@@ -133,8 +140,13 @@ def resolve_duplicates(judged: Iterable[tuple[FileReport, Extra]]) -> Iterator[t
         yield report, extra
 
 
-def examine(found: Found, min_seconds: float = MIN_SECONDS, folder: Path | None = None) -> Examined:
-    """Decode and judge one file; memory is needed for a block of it, the mono mix of a long one waits in `folder`."""
+def examine(
+    found: Found, min_seconds: float = MIN_SECONDS, folder: Path | None = None, *, stereo: bool = False
+) -> Examined:
+    """Decode and judge one file; memory is needed for a block of it, the mono mix of a long one waits in `folder`.
+
+    `stereo` asks for the channels of a stereo sound, too.
+    """
     name = found.name
     if found.problem:
         return Examined(FileReport(name, Verdict.UNREADABLE, found.problem))
@@ -146,12 +158,19 @@ def examine(found: Found, min_seconds: float = MIN_SECONDS, folder: Path | None 
         return Examined(FileReport(name, Verdict.NOT_AUDIO, f"its extension is none of a sound's ({known})"))
     try:
         with SoundReader(found.path) as reader:
-            return _judge(name, reader, min_seconds, Spool(folder=folder))
+            examined, turned = _judge(name, reader, min_seconds, Spool(folder=folder))
+        if not stereo or examined.mono is None or examined.report.side_db is None:
+            return examined
+        channels = Spool(folder=folder)
+        for block in _decoded(found.path):
+            channels.add(turned_over(block) if turned else block)
+        return replace(examined, channels=channels)
     except SoundError as error:
         return Examined(FileReport(name, Verdict(error.problem), error.reason))
 
 
-def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> Examined:
+def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> tuple[Examined, bool]:
+    """What is known of a file, and whether its second channel is turned over in its mix."""
     digest = hashlib.sha256(f"{reader.sample_rate}:{reader.channels}:".encode())
     mix = Downmix(reader.channels)
     count, peak, energy, clipped, is_finite = 0, 0.0, 0.0, 0, True
@@ -188,26 +207,27 @@ def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> E
     )
     if seconds < min_seconds:
         said = f"{count} samples ({1000 * seconds:.3g} ms) are fewer than {1000 * min_seconds:g} ms"
-        return Examined(unusable(report, Verdict.TOO_SHORT, said))
+        return Examined(unusable(report, Verdict.TOO_SHORT, said)), False
     if not is_finite:
         silent = replace(report, peak=0.0, loudness_db=0.0)
-        return Examined(
-            unusable(
-                silent, Verdict.NOT_FINITE, "some samples are not finite numbers (NaN, infinite, or absurdly large)"
-            )
-        )
+        said = "some samples are not finite numbers (NaN, infinite, or absurdly large)"
+        return Examined(unusable(silent, Verdict.NOT_FINITE, said)), False
     if peak < SILENCE_PEAK:
-        return Examined(unusable(report, Verdict.SILENT, "nothing in it is louder than -80 dB below full scale"))
+        return Examined(unusable(report, Verdict.SILENT, "nothing in it is louder than -80 dB below full scale")), False
     notes = [reader.note] if reader.note else []
     loudest = mix.loudest_of_cancelling
-    if loudest is not None:
+    if mix.turned or loudest is not None:
         mono.clear()
-        for block in _channel(reader.path, loudest):
-            mono.add(block)
-        notes.append(f"its channels cancel each other in mono: channel {loudest + 1}, the loudest, is used")
+        for block in _decoded(reader.path):
+            mono.add(mean_of(turned_over(block)) if loudest is None else block[:, loudest])
+        taken = "channel 2 is turned over" if loudest is None else f"channel {loudest + 1}, the loudest, is used"
+        notes.append(f"its channels cancel each other in mono: {taken}")
     peaks = _peaks(mono)
     if peaks.max() < SILENCE_PEAK:
-        return Examined(unusable(report, Verdict.SILENT, "in mono nothing is louder than -80 dB below full scale"))
+        said = "in mono nothing is louder than -80 dB below full scale"
+        return Examined(unusable(report, Verdict.SILENT, said)), False
+    if reader.channels > 2:
+        notes.append(f"only the mix of its {reader.channels} channels is learned")
     verdict = Verdict.OK
     if clipped:
         verdict = Verdict.CLIPPED
@@ -215,14 +235,18 @@ def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> E
     if notes:
         said = f"usable, but {'; '.join(notes)}"
         report = replace(report, verdict=verdict, reason=said, warnings=(said,))
-    return Examined(replace(report, waveform=tuple(np.rint(100 * peaks / peaks.max()).astype(int).tolist())), mono)
+    report = replace(
+        report,
+        waveform=tuple(np.rint(100 * peaks / peaks.max()).astype(int).tolist()),
+        side_db=None if mix.side_db is None else round(mix.side_db, 2),
+    )
+    return Examined(report, mono), mix.turned
 
 
-def _channel(path: Path, channel: int) -> Iterator[np.ndarray]:
-    """One channel of a sound, decoded again: blocks float32 `[n]`."""
+def _decoded(path: Path) -> Iterator[np.ndarray]:
+    """A sound decoded again: blocks float32 `[n, channels]`."""
     with SoundReader(path) as reader:
-        for block in reader.blocks():
-            yield block[:, channel]
+        yield from reader.blocks()
 
 
 def _peaks(mono: Spool) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from distill.audio.mel import chunk_frames
+from distill.audio.space import MONO, bands_of
 from distill.configs import SpectrogramConfig
 from distill.dataset import layout
 from distill.dataset.layout import Segment
@@ -27,6 +28,22 @@ class ChunkTable:
 
     def __len__(self) -> int:
         return len(self.segment)
+
+
+@dataclass(frozen=True)
+class _Space:
+    """The spaces of stereo sounds: rows, and for each sound its first frame, its first row, and how many it has."""
+
+    rows: MappedRows
+    frames: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+
+    def row_of(self, frame: int) -> int | None:
+        """The row of a frame of the spectrograms; None where nothing is known of it."""
+        sound = int(np.searchsorted(self.frames, frame, side="right")) - 1
+        past = frame - int(self.frames[sound])
+        return int(self.starts[sound]) + past if sound >= 0 and past < self.counts[sound] else None
 
 
 class PreparedDataset:
@@ -102,6 +119,21 @@ class PreparedDataset:
         return np.ascontiguousarray(rows.T, dtype=np.float32)
 
     @property
+    def stereo(self) -> bool:
+        """Whether the two channels of any sound differ."""
+        return self._space is not None
+
+    def space(self, index: int, begin: int = 0, end: int | None = None) -> np.ndarray:
+        """Where the same frames lie between two channels, float32 `[frames, bands, 2]`, see `distill.audio.space`."""
+        frames = int(self._column("frames")[index])
+        end = frames if end is None else min(end, frames)
+        first = int(self._column("first_frame")[index])
+        block = None if self._space is None else self._space.row_of(first + begin)
+        if self._space is None or block is None:
+            return np.full((end - begin, bands_of(self.spectrogram), 2), MONO, np.float32)
+        return self._space.rows.part(block, block + end - begin).astype(np.float32)
+
+    @property
     def name(self) -> str:
         """Name of the folder that the sounds came from."""
         return str(self.summary["source"])
@@ -164,6 +196,21 @@ class PreparedDataset:
         except ValueError as error:
             raise self._damaged(layout.MELS, "it is cut or not a spectrogram file") from error
         return mels
+
+    @cached_property
+    def _space(self) -> "_Space | None":
+        path = self.folder / layout.SPACE
+        if not path.is_file():
+            return None
+        try:
+            index = read_json(self.folder / layout.SPACE_INDEX, what="index of spaces", schema=layout.SCHEMA)
+            blocks = np.array(index["blocks"], np.int64).reshape(-1, 2)
+            rows = MappedRows(path)
+        except (ArtifactError, OSError, KeyError, TypeError, ValueError) as error:
+            raise self._damaged(layout.SPACE, "it, or its index, is not readable") from error
+        if rows.shape != (int(blocks[:, 1].sum()), bands_of(self.spectrogram), 2) or rows.dtype != np.dtype("<f2"):
+            raise self._damaged(layout.SPACE, "it does not fit its index")
+        return _Space(rows, blocks[:, 0], np.cumsum(blocks[:, 1]) - blocks[:, 1], blocks[:, 1])
 
     def _read_summary(self) -> dict[str, Any]:
         path = self.folder / layout.SUMMARY

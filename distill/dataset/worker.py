@@ -10,6 +10,7 @@ import torch
 
 from distill.audio.mel import MelTransform
 from distill.audio.sound import BLOCK_FRAMES, resampled_blocks
+from distill.audio.space import band_powers, space_blocks
 from distill.audio.spool import Spool
 from distill.configs import SpectrogramConfig
 from distill.dataset.envelope import Envelope
@@ -21,12 +22,13 @@ from distill.errors import DataError
 
 @dataclass(frozen=True)
 class Prepared:
-    """A usable file's spectrogram, its gain in dB and its envelope int8 `[2, points]`."""
+    """A usable file's spectrogram, its gain in dB and its envelope int8 `[2, points]`; of a stereo sound its space."""
 
     mel: Spool
     gain_db: float
     samples: int
     envelope: np.ndarray
+    space: Spool | None
 
 
 class Worker:
@@ -39,7 +41,7 @@ class Worker:
 
     def sound(self, found: Found) -> tuple[FileReport, Prepared | None]:
         """Judge a file and, where it is usable, make its spectrogram."""
-        examined = examine(found, folder=self.folder)
+        examined = examine(found, folder=self.folder, stereo=True)
         if examined.mono is None:
             return examined.report, None
         sound = Resampled(examined.mono, examined.report.sample_rate, self.config.sample_rate)
@@ -47,30 +49,49 @@ class Worker:
             said = f"nothing louder than -80 dB is left of it at {self.config.sample_rate} Hz"
             return unusable(examined.report, Verdict.SILENT, said), None
         envelope = Envelope(sound.samples, THUMBNAIL_POINTS)
-        mel = self._mel(sound, envelope)
-        prepared = Prepared(mel, decibels(1 / sound.peak), sound.samples, _rounded(envelope))
+        mel, space = self._mel(sound, examined.channels, envelope)
+        prepared = Prepared(mel, decibels(1 / sound.peak), sound.samples, _rounded(envelope), space)
         return replace(examined.report, waveform=()), prepared
 
-    def variants(self, found: Found, part: "Part", semitones: tuple[float, ...]) -> list[Spool]:
-        """Spectrograms of a part of a file at other speeds, each with a peak of 1."""
-        examined: Examined = examine(found, folder=self.folder)
+    def variants(self, found: Found, part: "Part", semitones: tuple[float, ...]) -> list[tuple[Spool, Spool | None]]:
+        """Spectrograms of a part of a file at other speeds, each with a peak of 1, and the spaces of a stereo sound."""
+        examined: Examined = examine(found, folder=self.folder, stereo=True)
         if examined.mono is None:
             raise DataError(f"{found.path} changed while it was being prepared; start again")
         rate = examined.report.sample_rate
         speeds = [rate * 2.0 ** (value / 12.0) for value in semitones]
         first, last = round(part.start * rate), round(part.end * rate)
-        return [self._mel(Resampled(examined.mono, speed, self.config.sample_rate, first, last)) for speed in speeds]
+        stretches = [Resampled(examined.mono, speed, self.config.sample_rate, first, last) for speed in speeds]
+        return [self._mel(stretch, examined.channels) for stretch in stretches]
 
-    def _mel(self, sound: "Resampled", envelope: Envelope | None = None) -> Spool:
+    def _mel(
+        self, sound: "Resampled", channels: Spool | None, envelope: Envelope | None = None
+    ) -> tuple[Spool, Spool | None]:
         def parts() -> Iterator[torch.Tensor]:
             for part in sound.parts():
                 if envelope is not None:
                     envelope.add(part)
                 yield torch.from_numpy(part)
 
-        spool = Spool(np.float16, self.folder)
+        spool, mid = Spool(np.float16, self.folder), Spool(folder=self.folder)
         for power in self.transform.power_blocks(parts(), sound.samples):
             spool.add(self.transform.from_power(power).half().numpy())
+            if channels is not None:
+                mid.add(band_powers(power))
+        return spool, None if channels is None else self._space(mid, sound, channels)
+
+    def _space(self, mid: Spool, sound: "Resampled", channels: Spool) -> Spool:
+        """Level differences and coherences `[frames, bands, 2]` of two channels, whose mix has known band powers."""
+        powers = [mid]
+        for channel in range(2):
+            power_of_channel = Spool(folder=self.folder)
+            waves = (torch.from_numpy(part) for part in sound.of(channels, channel))
+            for power in self.transform.power_blocks(waves, sound.samples):
+                power_of_channel.add(band_powers(power))
+            powers.append(power_of_channel)
+        spool = Spool(np.float16, self.folder)
+        for block in space_blocks(powers, self.transform.floor):
+            spool.add(block)
         return spool
 
 
@@ -93,10 +114,10 @@ class Resampled:
         self, mono: Spool, source_rate: float, target_rate: float, first: int = 0, last: int | None = None
     ) -> None:
         last = len(mono) if last is None else min(last, len(mono))
+        self._stretch, self._rates = (first, last), (source_rate, target_rate)
 
         def blocks() -> Iterator[np.ndarray]:
-            parts = mono.blocks(first, last, BLOCK_FRAMES)
-            return resampled_blocks(parts, last - first, source_rate, target_rate)
+            return self._resampled(mono.blocks(first, last, BLOCK_FRAMES))
 
         self._blocks = blocks
         if last - first <= BLOCK_FRAMES:
@@ -109,8 +130,21 @@ class Resampled:
 
     def parts(self) -> Iterator[np.ndarray]:
         """The samples, float32 `[n]` in parts."""
-        scale = np.float32(max(self.peak, SILENCE_PEAK))
-        return (block / scale for block in self._blocks())
+        return (block / self._scale for block in self._blocks())
+
+    def of(self, channels: Spool, channel: int) -> Iterator[np.ndarray]:
+        """The same stretch of one of the channels `[n, channels]` that the sound is the mix of, as loud as in it."""
+        first, last = self._stretch
+        blocks = (np.ascontiguousarray(block[:, channel]) for block in channels.blocks(first, last, BLOCK_FRAMES))
+        return (block / self._scale for block in self._resampled(blocks))
+
+    def _resampled(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        first, last = self._stretch
+        return resampled_blocks(blocks, last - first, *self._rates)
+
+    @property
+    def _scale(self) -> np.float32:
+        return np.float32(max(self.peak, SILENCE_PEAK))
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,23 @@
 """Going on from a given sound, or renewing a part of it; what is given stays as it is, sample by sample."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from distill.audio.sound import Sound, resample, to_mono
-from distill.codec.codec import Grid, Samples, normalise
+from distill.audio.sound import Sound, mixed, resample, to_mono, two_channels
+from distill.codec.codec import Codec, Grid, Samples, normalise
+from distill.codec.vectors import FREE
 from distill.configs import STRIDE
 from distill.errors import DataError, UsageError
 from distill.generation.choice import SamplingConfig
 from distill.generation.drawing import window_columns
-from distill.generation.inpainting import Region, inpaint
+from distill.generation.inpainting import Region
 from distill.generation.limits import LOUDEST_DB, check_request
 from distill.generation.render import GeneratedSound, Generator, audible
 from distill.generation.sampling import MOST_PASSED_OVER, further_seed, sample_codes
+from distill.generation.space import placed, renewed
 
 # So many columns of what is given, on each side, hold the phases of what is new.
 _JOINT_COLUMNS = 6
@@ -24,14 +26,25 @@ _RAMP_SECONDS = 0.02
 _NEARLY_SILENT = 10 ** (-50 / 20)
 # A step that is left at a joint dies away so fast.
 _STEP_SECONDS = 0.001
+# So long a new side takes to come out of the given one.
+_SIDE_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
 class Known:
-    """A given sound in mono at the model's rate, with a peak of 1 as the model knows it, and by what it was divided."""
+    """A given sound in mono at the model's rate, with a peak of 1 as the model knows it, and by what it was divided.
+
+    `channels` are its two channels `[2, n]`, as loud, where they differ and the model knows space.
+    """
 
     samples: Samples
     peak: float
+    channels: Samples | None = None
+
+    def part(self, first: int) -> "Known":
+        """From a sample on; one below 0 counts from the end."""
+        channels = None if self.channels is None else self.channels[:, first:]
+        return replace(self, samples=self.samples[first:], channels=channels)
 
 
 def continue_sound(
@@ -42,11 +55,12 @@ def continue_sound(
     seed: int,
     config: SamplingConfig | None = None,
     natural: bool = False,
+    width: float | None = None,
 ) -> GeneratedSound:
     """A sound followed by what the prior makes of it.
 
-    The prior hears as much of the end as its window holds. What is new has one channel, given to all channels of the
-    sound, and begins in phase with it.
+    The prior hears as much of the end as its window holds. What is new begins in phase with it. It has one channel,
+    given to all channels of the sound, or two where the sound has two and the model knows space.
 
     Args:
         generator: the model.
@@ -55,6 +69,7 @@ def continue_sound(
         seed: decides what is new, with the settings.
         config: how codes are chosen.
         natural: end where the prior ends the sound; what is nearly silent then is passed over, up to 7 times.
+        width: by how much what tells two channels apart is scaled in what is new; None: it is the same in all channels.
 
     Returns:
         Samples `[channels, n]` at the sound's own rate; the grid is that of what the prior heard and made.
@@ -64,8 +79,9 @@ def continue_sound(
         UsageError: the duration is out of its range.
         ArtifactError: the model's weights are damaged.
     """
-    codec, given = generator.codec, as_known(generator, sound, least=generator.codec.column_samples)
     check_request(count=1, seconds=seconds, seed=seed)
+    sound, turned = _unturned(sound)
+    codec, given = generator.codec, as_known(generator, sound, least=generator.codec.column_samples)
     wanted = max(1, codec.samples_of(seconds))
     # Columns are counted back from the end, where what is new begins.
     heard = min(len(given.samples) // codec.column_samples, window_columns(generator.prior))
@@ -91,10 +107,14 @@ def continue_sound(
     else:
         raise DataError("the model lets it end here, and nothing that is heard follows: ask for an exact duration")
     rate = codec.spectrogram.sample_rate
-    new = _as_given(made, sound, rate, float(given.peak * lost))[:, round(len(known) * sound.sample_rate / rate) :]
+    heard_space = space_codes(codec, given.part(-heard * codec.column_samples), heard)
+    grid = placed(codec, grid, seed=seed, config=config, given=_behind(heard_space, len(grid)))
+    channels = _channels(codec, made, grid[heard - lead :], sound, width)
+    new = _as_given(channels, sound, rate, float(given.peak * lost))[:, round(len(known) * sound.sample_rate / rate) :]
+    new = _led_from(new, sound.samples[:, ::-1], sound, channels)
     new = _joined(_softened(new, sound, ends=False), sound, sound.samples[:, -1])
     samples = np.concatenate([sound.samples, new], axis=1)
-    return GeneratedSound(samples, sound.sample_rate, grid, seed)
+    return GeneratedSound(samples * turned, sound.sample_rate, grid, seed)
 
 
 def fill_sound(
@@ -106,11 +126,12 @@ def fill_sound(
     seed: int,
     levels: tuple[int, ...] | None = None,
     config: SamplingConfig | None = None,
+    width: float | None = None,
 ) -> GeneratedSound:
     """A sound with a part renewed, so that it goes with what stands before and after it.
 
     The part grows to whole columns of the code grid. Where only some levels are renewed, the others keep what the
-    sound had there. What is new has one channel, given to all channels of the sound.
+    sound had there. What is new has one channel, given to all channels of the sound, or two as in `continue_sound`.
 
     Args:
         generator: the model.
@@ -120,6 +141,7 @@ def fill_sound(
         seed: decides what is new, with the settings.
         levels: levels to renew, from 0; by default all.
         config: how codes are chosen.
+        width: as in `continue_sound`.
 
     Returns:
         Samples `[channels, n]` at the sound's own rate and of its length, and the whole grid.
@@ -129,6 +151,7 @@ def fill_sound(
         UsageError: the part does not lie in the sound, or there is no such level.
         ArtifactError: the model's weights are damaged.
     """
+    sound, turned = _unturned(sound)
     codec, given = generator.codec, as_known(generator, sound, least=generator.codec.column_samples)
     if not 0 <= start < end <= sound.seconds + 1e-6:
         raise UsageError(f"{start:g} s to {end:g} s is no part of a sound of {sound.seconds:.3f} s")
@@ -136,24 +159,29 @@ def fill_sound(
     lost = _lost(generator, given.samples, grid)
     first = codec.samples_of(start) // column
     last = min(len(grid), -(-codec.samples_of(end) // column))
-    grid = inpaint(generator.prior, grid, Region(first, last, levels), seed=seed, config=config)
+    grid = codec.whole(grid, space_codes(codec, given, len(grid)))
+    grid = renewed(codec, generator.prior, grid, Region(first, last, levels), seed=seed, config=config)
     begin, stop = max(0, first - _JOINT_COLUMNS), min(len(grid), last + _JOINT_COLUMNS)
     before = given.samples[begin * column : first * column] / lost
     after = given.samples[last * column : stop * column] / lost
     made = _waveform(generator, grid[begin:stop], [(0, before), ((last - begin) * column, after)])
     made = made[: min(stop * column, len(given.samples)) - begin * column]
     rate = codec.spectrogram.sample_rate
-    new = _as_given(made, sound, rate, float(given.peak * lost))
+    channels = _channels(codec, made, grid[begin:stop], sound, width)
+    new = _as_given(channels, sound, rate, float(given.peak * lost))
     samples = sound.samples.copy()
     origin, at, to = (round(each * column * sound.sample_rate / rate) for each in (begin, first, last))
     to = min(to, samples.shape[1], origin + new.shape[1])
-    part = _softened(new[:, at - origin : to - origin], sound, ends=to < samples.shape[1])
+    part = new[:, at - origin : to - origin]
+    part = _led_from(part, samples[:, :at][:, ::-1], sound, channels)
+    part = _led_from(part[:, ::-1], samples[:, to:], sound, channels)[:, ::-1]
+    part = _softened(part, sound, ends=to < samples.shape[1])
     if at:
         part = _joined(part, sound, samples[:, at - 1])
     if to < samples.shape[1]:
         part = _joined(part[:, ::-1], sound, samples[:, to])[:, ::-1]
     samples[:, at:to] = part
-    return GeneratedSound(samples, sound.sample_rate, grid, seed)
+    return GeneratedSound(samples * turned, sound.sample_rate, grid, seed)
 
 
 def as_known(generator: Generator, sound: Sound, *, least: int = 0) -> Known:
@@ -167,7 +195,18 @@ def as_known(generator: Generator, sound: Sound, *, least: int = 0) -> Known:
     normalised = normalise(mono)
     if len(mono) < least:
         raise DataError(f"a sound of {sound.seconds:.3f} s is too short: give at least {least / rate:.3f} s")
-    return Known(normalised.samples, 10 ** (-normalised.gain_db / 20))
+    peak = 10 ** (-normalised.gain_db / 20)
+    channels = None if generator.codec.space is None else two_channels(sound, rate)
+    return Known(normalised.samples, peak, None if channels is None else (channels / peak).astype(np.float32))
+
+
+def space_codes(codec: Codec, known: Known, columns: int) -> Grid | None:
+    """The space `[columns, bands]` of a given sound; None of a model without space."""
+    if codec.space is None:
+        return None
+    if known.channels is None:
+        return np.zeros((columns, codec.bands), np.int64)
+    return codec.space_codes(known.channels, columns)
 
 
 def _lost(generator: Generator, samples: Samples, grid: Grid) -> np.float32:
@@ -190,9 +229,49 @@ def _waveform(generator: Generator, grid: Grid, given: list[tuple[int, Samples]]
 
 
 def _as_given(made: Samples, sound: Sound, rate: int, peak: float) -> npt.NDArray[np.float32]:
-    """What is new at the level and rate of the given sound, for each of its channels, `[channels, n]`."""
-    samples = resample(made, rate, sound.sample_rate) * np.float32(peak)
-    return np.tile(samples.astype(np.float32), (len(sound.samples), 1))
+    """What is new `[n]` or `[2, n]` at the level and rate of the given sound, in each of its channels."""
+    samples = np.stack([resample(np.ascontiguousarray(each), rate, sound.sample_rate) for each in np.atleast_2d(made)])
+    scaled = (samples * np.float32(peak)).astype(np.float32)
+    return np.broadcast_to(scaled, (len(sound.samples), scaled.shape[1])).copy()
+
+
+def _unturned(sound: Sound) -> tuple[Sound, npt.NDArray[np.float32]]:
+    """A sound whose two channels do not cancel each other, and what `[channels, 1]` makes them the given ones again."""
+    mix, _ = mixed(sound.samples)
+    if not mix.turned:
+        return sound, np.ones((1, 1), np.float32)
+    back = np.array([[1.0], [-1.0]], np.float32)
+    return replace(sound, samples=sound.samples * back), back
+
+
+def _behind(space: Grid | None, columns: int) -> Grid | None:
+    """A space for so many columns, of which the first are known and the others are to be drawn."""
+    if space is None:
+        return None
+    return np.concatenate([space, np.full((columns - len(space), space.shape[1]), FREE)])
+
+
+def _channels(codec: Codec, made: Samples, grid: Grid, sound: Sound, width: float | None) -> Samples:
+    """What is new `[n]` in two channels `[2, n]`, where the sound has two and a width is given."""
+    if width is None or len(sound.samples) != 2:
+        return made
+    return np.concatenate(list(codec.in_two_channels([made], grid, width))).T
+
+
+def _led_from(new: Samples, given: Samples, sound: Sound, made: Samples) -> Samples:
+    """New channels `[2, n]` whose side comes out of that of a given neighbour `[2, m]`, which is told away from it.
+
+    The given side goes on as its reflection for 10 ms, and the new one takes its place; the mix is not touched.
+    """
+    ramp = min(round(_SIDE_SECONDS * sound.sample_rate), new.shape[1], given.shape[1])
+    if made.ndim == 1 or not ramp:
+        return new
+    share = np.sin(np.linspace(0, np.pi / 2, ramp, dtype=np.float32)) ** 2
+    before, after = ((each[0, :ramp] - each[1, :ramp]) / 2 for each in (given, new))
+    change = (1 - share) * (before - after)
+    led = new.copy()
+    led[:, :ramp] += np.stack([change, -change])
+    return led
 
 
 def _softened(new: npt.NDArray[np.float32], sound: Sound, *, ends: bool) -> npt.NDArray[np.float32]:

@@ -43,7 +43,7 @@ def peak_gain(peak: float) -> float:
 
 
 def below_clipping(samples: npt.NDArray[np.float32], gain_db: float, sample_rate: int) -> npt.NDArray[np.float32]:
-    """Samples `[n]` with a gain in dB; single peaks that would clip are held.
+    """Samples `[n]` or `[channels, n]` with a gain in dB; single peaks that would clip are held.
 
     By 6 dB at most: where that is not enough the gain is less.
     """

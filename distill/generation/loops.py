@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from distill.audio.space import in_two, side_of
 from distill.codec.codec import Codec, Grid, Samples
 from distill.codec.vectors import FREE
 from distill.configs import STRIDE
@@ -52,7 +53,7 @@ def closed(generator: Generator, grid: Grid, *, seed: int, config: SamplingConfi
     return np.roll(candidates[int(greatest.argmin())], -half, axis=0)
 
 
-def loop_waveform(codec: Codec, grid: Grid, samples: int, length: int) -> Samples:
+def loop_waveform(codec: Codec, grid: Grid, samples: int, length: int, width: float | None = None) -> Samples:
     """A loop of a grid: its join sounds as any other place.
 
     Args:
@@ -60,10 +61,11 @@ def loop_waveform(codec: Codec, grid: Grid, samples: int, length: int) -> Sample
         grid: `[columns, bands, levels]`; the last column goes on in the first.
         samples: how long the loop is at the model's sample rate.
         length: how many samples it shall have, at whatever rate.
+        width: by how much what tells two channels apart is scaled; None: the loop is mono.
 
     Returns:
-        `[length]`, with the level of the codes. It is stretched from whole columns to `samples` without a change of
-        pitch, but for half a hop, of which a loop of a second is 0.5 % faster or slower at most.
+        `[length]` or `[length, 2]`, with the level of the codes. It is stretched from whole columns to `samples`
+        without a change of pitch, but for half a hop, of which a loop of a second is 0.5 % faster or slower at most.
 
     Raises:
         ArtifactError: the model's weights are damaged.
@@ -80,7 +82,25 @@ def loop_waveform(codec: Codec, grid: Grid, samples: int, length: int) -> Sample
     known[middle - free : middle + free] = np.nan
     joined = codec.waveform(np.take(log_mel, around, axis=1, mode="wrap"), known)
     made[len(made) - middle :], made[:middle] = joined[:middle], joined[middle:]
+    if width is not None:
+        made = _in_two_channels(codec, grid, made, width)
     return _resampled(made, length)
+
+
+def _in_two_channels(codec: Codec, grid: Grid, made: Samples, width: float) -> Samples:
+    """A loop `[n]` of whole hops in its place, `[n, 2]`."""
+    around = np.arange(-1, len(grid) + 1)
+    space = codec.space_of(np.take(grid, around, axis=0, mode="wrap"))
+    if space is None:
+        return made
+    hop = codec.spectrogram.hop_length
+    turning = _stretched(space[STRIDE:-STRIDE].reshape(STRIDE * len(grid), -1).T, len(made) // hop)
+    before = min(_REMADE_FRAMES, len(made) // hop)
+    frames = np.arange(-before, len(made) // hop + before)
+    wrapped = np.take(turning, frames, axis=1, mode="wrap").T.reshape(len(frames), *space.shape[1:])
+    samples = np.take(made, np.arange(-before * hop, len(made) + before * hop), mode="wrap")
+    side = side_of(samples, wrapped, codec.spectrogram)[before * hop :][: len(made)]
+    return in_two(made, np.float32(width) * side).T
 
 
 def _log_mel(codec: Codec, grid: Grid) -> Samples:
@@ -104,8 +124,9 @@ def _stretched(log_mel: Samples, frames: int) -> Samples:
 
 
 def _resampled(samples: Samples, length: int) -> Samples:
-    """A period of a sound that goes round, with another number of samples: the same Fourier series."""
+    """A period `[n]` or `[n, 2]` of a sound that goes round, with another length: the same Fourier series."""
     if length == len(samples):
         return samples
-    found: Samples = (np.fft.irfft(np.fft.rfft(samples), length) * (length / len(samples))).astype(np.float32)
+    series = np.fft.irfft(np.fft.rfft(samples, axis=0), length, axis=0)
+    found: Samples = (series * (length / len(samples))).astype(np.float32)
     return found

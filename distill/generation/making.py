@@ -18,6 +18,7 @@ from distill.generation.loops import closed, loop_waveform, samples_to_draw
 from distill.generation.render import GeneratedSound, Generator, waveform_blocks
 from distill.generation.request import BEATS, Request
 from distill.generation.sidecar import Got
+from distill.generation.space import placed, width_of
 from distill.generation.variation import morph_sound, vary_sound
 
 logger = logging.getLogger(__name__)
@@ -66,14 +67,17 @@ def new_sounds(
     wanted, frames = request.frames(rate), request.frames(sample_rate or rate)
     drawn = samples_to_draw(codec, request)
     settings: dict[str, Any] = {"config": request.config, "natural": request.natural}
-    for seed, grid, got in asked_grids(generator, seeds, drawn, ask, **settings):
+    width = width_of(codec, request.channels, request.width)
+    for seed, drawn_grid, got in asked_grids(generator, seeds, drawn, ask, **settings):
         if request.loop:
-            turning = closed(generator, grid, seed=seed, config=request.config)
-            samples = loop_waveform(codec, turning, wanted, frames)
+            turning = closed(generator, drawn_grid, seed=seed, config=request.config)
+            turning = placed(codec, turning, seed=seed, config=request.config)
+            samples = loop_waveform(codec, turning, wanted, frames, width)
             loop = Loop(request.bpm, BEATS * (request.bars or 0))
             yield seed, Made([samples], sample_rate or rate, False, frames, turning, got, loop)
             continue
-        blocks = waveform_blocks(generator, grid, wanted)
+        grid = placed(codec, drawn_grid, seed=seed, config=request.config)
+        blocks = codec.in_two_channels(waveform_blocks(generator, grid, wanted), grid, width)
         if ask is not None and ask.hertz is not None:
             blocks = iter([_tuned(np.concatenate(list(blocks)), rate, ask.hertz, seed)])
         yield seed, Made(blocks, rate, False, None if request.natural else frames, grid, got)
@@ -90,26 +94,26 @@ def changed_sound(
         ArtifactError: the model's weights are damaged.
     """
     first, *others = given
-    config = request.config
+    config, width = request.config, width_of(generator.codec, request.channels, request.width)
+    made_with: dict[str, Any] = {"seed": seed, "config": config, "width": width}
     match request.action:
         case "continue":
             seconds, natural = request.seconds or 0.0, request.natural
-            return continue_sound(generator, first, seconds=seconds, seed=seed, config=config, natural=natural), None
+            return continue_sound(generator, first, seconds=seconds, natural=natural, **made_with), None
         case "vary":
-            strength = request.strength or 0.0
             made, distance = vary_sound(
-                generator, first, strength=strength, seed=seed, keep=request.keep, config=config
+                generator, first, strength=request.strength or 0.0, keep=request.keep, **made_with
             )
             return made, Got(distance=round(distance, 4))
         case "morph":
-            return morph_sound(generator, first, others[0], weight=request.weight or 0.0), None
+            return morph_sound(generator, first, others[0], weight=request.weight or 0.0, width=width), None
         case _:
             start, end, levels = request.start or 0.0, request.end or 0.0, request.levels
-            return fill_sound(generator, first, start=start, end=end, seed=seed, levels=levels, config=config), None
+            return fill_sound(generator, first, start=start, end=end, levels=levels, **made_with), None
 
 
 def _tuned(samples: Samples, sample_rate: int, hertz: float, seed: int) -> Samples:
-    """A sound at the speed that gives it a pitch."""
+    """A sound `[n]` or `[n, channels]` at the speed that gives it a pitch."""
     found = tuned(samples, sample_rate, hertz)
     if found is None:
         logger.warning("the sound of seed %d has no clear pitch, and keeps its speed", seed)

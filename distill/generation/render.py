@@ -17,6 +17,7 @@ from distill.generation.choice import SamplingConfig
 from distill.generation.drawing import NOTHING, Asked
 from distill.generation.limits import check_request, peak_gain
 from distill.generation.sampling import sample_codes
+from distill.generation.space import placed, width_of
 from distill.models.conditions import Conditions
 from distill.models.edges import ColumnLevels, column_levels
 from distill.models.grid import CONTEXT_COLUMNS
@@ -35,10 +36,11 @@ class GeneratedSound:
     """A new sound, or a given one with something new in it.
 
     Attributes:
-        samples: float32. A new sound is mono: `[n]`, with a peak of -1 dB, or lower where that would take more than
-            24 dB of gain. A sound that was given has the channels and the level that it had: `[channels, n]`.
+        samples: float32. A new sound is mono, `[n]`, or of a model that knows space stereo, `[2, n]`, with a peak of
+            -1 dB, or lower where that would take more than 24 dB of gain. A sound that was given has the channels and
+            the level that it had: `[channels, n]`.
         sample_rate: in Hz.
-        grid: the codes that it, or what is new in it, was made from, `[columns, bands, levels]`.
+        grid: the codes that it, or what is new in it, was made from, `[columns, bands, levels]`, with those of space.
         seed: the seed that gives it again.
     """
 
@@ -115,18 +117,23 @@ def generate(
     generator = model if isinstance(model, Generator) else Generator.load(model, device)
     wanted = max(1, generator.codec.samples_of(seconds))
     grids = sample_grids(generator, range(seed, seed + count), wanted, config=config, natural=natural)
-    return [sound_of(generator, grid, wanted, each) for each, grid in grids]
+    return [sound_of(generator, grid, wanted, each, config) for each, grid in grids]
 
 
-def sound_of(generator: Generator, grid: Grid, samples: int, seed: int) -> GeneratedSound:
+def sound_of(
+    generator: Generator, grid: Grid, samples: int, seed: int, config: SamplingConfig | None = None
+) -> GeneratedSound:
     """The new sound of a grid that a seed gave, of at most so many samples.
 
     Raises:
         ArtifactError: the decoder's weights are damaged.
     """
-    waveform = np.concatenate(list(waveform_blocks(generator, grid, samples)))
-    waveform *= np.float32(peak_gain(float(np.max(np.abs(waveform)))))
-    return GeneratedSound(waveform, generator.codec.spectrogram.sample_rate, grid, seed)
+    codec = generator.codec
+    grid = placed(codec, grid, seed=seed, config=config)
+    blocks = waveform_blocks(generator, grid, samples)
+    waveform = np.concatenate(list(codec.in_two_channels(blocks, grid, width_of(codec, None, 1.0)))).T
+    waveform = waveform * np.float32(peak_gain(float(np.max(np.abs(waveform)))))
+    return GeneratedSound(waveform, codec.spectrogram.sample_rate, grid, seed)
 
 
 def _present(device: str) -> str:

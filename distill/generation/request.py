@@ -31,7 +31,11 @@ Knob = Annotated[float, Field(ge=0.0, le=1.0)] | str
 
 
 # What a request says nothing of where it has this value.
-_WITHOUT = {**dict.fromkeys(("label", *KNOBS, "bpm", "bars", "strength", "keep", "weight")), "loop": False}
+_WITHOUT = {
+    **dict.fromkeys(("label", *KNOBS, "bpm", "bars", "strength", "keep", "weight", "channels")),
+    "loop": False,
+    "width": 1.0,
+}
 
 
 def seconds_of_bars(bpm: float, bars: int) -> float:
@@ -76,6 +80,9 @@ class Request(BaseModel):
         weight: where between two given sounds, from 0, the first, to 1, the second.
         best_of: so many candidates are drawn for a sound, of which the nearest to what is asked for is taken; None: 3
             where something is asked for.
+        channels: 1 or 2; None: 2 of a model that learned from stereo sounds. What follows a given sound, or fills it,
+            has the channels of that.
+        width: by how much what tells the two channels apart is scaled, from 0, alike, over 1, as learned.
 
     Raises:
         pydantic.ValidationError: the settings do not belong together.
@@ -109,6 +116,8 @@ class Request(BaseModel):
     weight: float | None = Field(None, ge=0.0, le=1.0)
     guidance: float = Field(1.0, ge=0.0, le=10.0)
     best_of: int | None = Field(None, ge=1, le=64)
+    channels: Literal[1, 2] | None = None
+    width: float = Field(1.0, ge=0.0, le=1.5)
 
     @model_validator(mode="before")
     @classmethod
@@ -147,6 +156,10 @@ class Request(BaseModel):
             raise ValueError("levels are for filling a part")
         if self.asks and self.action != "generate":
             raise ValueError("labels and knobs are for new sounds")
+        if self.channels is not None and self.action in ("continue", "fill"):
+            raise ValueError("what goes on with a given sound has its channels")
+        if self.channels == 1 and self.width != 1.0:
+            raise ValueError("one channel has no width")
         return self
 
     def _check_bars(self) -> None:

@@ -13,12 +13,13 @@ from distill.codec.codec import Codec, Grid, Samples
 from distill.codec.vectors import FREE, codebooks, quantize, sum_of_vectors
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.generation.choice import SamplingConfig
-from distill.generation.given import Known, as_known
+from distill.generation.given import Known, as_known, space_codes
 from distill.generation.inpainting import completed
 from distill.generation.limits import MAX_GAIN_DB, below_clipping
 from distill.generation.render import GeneratedSound, Generator, audible, levels_of, waveform_blocks
 from distill.generation.request import Keep
 from distill.generation.sampling import sample_codes
+from distill.generation.space import placed
 from distill.models.prior import CodePrior
 
 # Something begins where the power rises by so much within two frames, unless it stays so far below the loudest.
@@ -37,6 +38,7 @@ def vary_sound(
     seed: int,
     keep: Keep | None = None,
     config: SamplingConfig | None = None,
+    width: float | None = None,
 ) -> tuple[GeneratedSound, float]:
     """A variation of a sound, and how far it is from what the codec makes of the sound itself.
 
@@ -51,10 +53,11 @@ def vary_sound(
         seed: decides the result, with the settings.
         keep: what stays at any strength.
         config: how codes are chosen.
+        width: by how much what tells two channels apart is scaled; None: the variation is mono.
 
     Returns:
-        Mono samples `[n]` at the model's sample rate, as loud as the given sound; the distance from 0 to 1.41,
-        mean over windows, as `distill.audio.nearness` measures it.
+        Samples `[n]` or `[2, n]` at the model's sample rate, as loud as the given sound; the distance from 0 to 1.41,
+        mean over windows of the mono mix, as `distill.audio.nearness` measures it.
 
     Raises:
         DataError: the sound is silent.
@@ -63,6 +66,7 @@ def vary_sound(
     codec, given = generator.codec, as_known(generator, sound)
     log_mel = codec.log_mel(given.samples)
     grid = codec.encode_log_mel(log_mel)
+    kept = kept_cells(log_mel, grid, codec.spectrogram, keep)
     if strength >= 1.0 and keep is None:
         [codes] = sample_codes(
             generator.prior,
@@ -74,9 +78,14 @@ def vary_sound(
             levels=partial(levels_of, codec),
         )
     else:
-        kept = kept_cells(log_mel, grid, codec.spectrogram, keep)
         codes = varied(generator.prior, grid, strength=strength, kept=kept, seed=seed, config=config)
-    made = _sound(generator, codes, len(given.samples), _lufs(codec, given), seed)
+    space = space_codes(codec, given, len(grid))
+    if space is not None:
+        # Where something begins stays where it is, and so does a whole column where that is kept.
+        free = free_cells((*space.shape, 1), strength, seed)[..., 0] & ~kept.all(2)
+        known = np.where(free, FREE, space)[: len(codes)]
+        codes = placed(codec, codes, seed=seed, config=config, given=known)
+    made = _sound(generator, codes, len(given.samples), _lufs(codec, given), seed, width)
     return made, apart(codec.decode_log_mel(codes), codec.decode_log_mel(grid), codec.spectrogram)
 
 
@@ -133,7 +142,9 @@ def kept_cells(log_mel: Samples, grid: Grid, config: SpectrogramConfig, keep: Ke
     return cells
 
 
-def morph_sound(generator: Generator, sound: Sound, other: Sound, *, weight: float) -> GeneratedSound:
+def morph_sound(
+    generator: Generator, sound: Sound, other: Sound, *, weight: float, width: float | None = None
+) -> GeneratedSound:
     """What lies between two sounds, which begin together; see `between`.
 
     Args:
@@ -141,9 +152,10 @@ def morph_sound(generator: Generator, sound: Sound, other: Sound, *, weight: flo
         sound: the one sound, at any sample rate.
         other: the other one.
         weight: from 0, what the codec makes of the one, to 1, what it makes of the other.
+        width: by how much what tells two channels apart is scaled; None: the sound is mono.
 
     Returns:
-        Mono samples `[n]` at the model's sample rate; duration and loudness lie between those of the two.
+        Samples `[n]` or `[2, n]` at the model's sample rate; duration and loudness lie between those of the two.
 
     Raises:
         DataError: a sound is silent.
@@ -152,14 +164,15 @@ def morph_sound(generator: Generator, sound: Sound, other: Sound, *, weight: flo
     codec = generator.codec
     knowns = [as_known(generator, each) for each in (sound, other)]
     grids = [codec.encode(each.samples) for each in knowns]
+    grids = [codec.whole(grid, space_codes(codec, each, len(grid))) for each, grid in zip(knowns, grids, strict=True)]
     first, last = (_lufs(codec, each) for each in knowns)
     samples = round((1.0 - weight) * len(knowns[0].samples) + weight * len(knowns[1].samples))
     codes = between(codec, grids[0], grids[1], weight)[: codec.columns_of(samples)]
-    return _sound(generator, codes, samples, (1.0 - weight) * first + weight * last, 0)
+    return _sound(generator, codes, samples, (1.0 - weight) * first + weight * last, 0, width)
 
 
 def between(codec: Codec, grid: Grid, other: Grid, weight: float) -> Grid:
-    """The codes between those of two sounds: their vectors are interpolated and quantized again.
+    """The codes between those of two sounds: their vectors, and where they lie, are interpolated and quantized again.
 
     Behind the end of the shorter one stands silence. At weight 0 it is the one grid, at 1 the other.
 
@@ -176,22 +189,28 @@ def between(codec: Codec, grid: Grid, other: Grid, weight: float) -> Grid:
         return other if weight else grid
     books = codebooks(codec)
     columns = max(len(grid), len(other))
-    ours, theirs = (
-        sum_of_vectors(books, np.concatenate([each, np.repeat(codec.silent_codes[None], columns - len(each), axis=0)]))
-        for each in (grid, other)
-    )
+    both = [codec.lengthened(each, columns) for each in (grid, other)]
+    ours, theirs = (sum_of_vectors(books, codec.without_space(each)) for each in both)
     target = (1.0 - weight) * ours + weight * theirs
-    return quantize(books, target.astype(np.float32), np.full((columns, *grid.shape[1:]), FREE))
+    codes = quantize(books, target.astype(np.float32), np.full((columns, codec.bands, codec.levels), FREE))
+    if codec.space is None or grid.shape[2] == codec.levels:
+        return codes
+    ours, theirs = (codec.space.cells(each[..., -1]) for each in both)
+    return codec.whole(codes, codec.space.codes_of((1.0 - weight) * ours + weight * theirs))
 
 
-def _sound(generator: Generator, codes: Grid, samples: int, lufs: float, seed: int) -> GeneratedSound:
+def _sound(
+    generator: Generator, codes: Grid, samples: int, lufs: float, seed: int, width: float | None
+) -> GeneratedSound:
     """A sound of whole columns at a loudness; where they end less than a hop too early, with silence behind it."""
-    missing = generator.codec.columns_of(samples) - len(codes)
+    codec = generator.codec
+    missing = codec.columns_of(samples) - len(codes)
     if missing == 1:
-        codes = np.concatenate([codes, generator.codec.silent_codes[None]])
-    made = np.concatenate(list(waveform_blocks(generator, codes, samples)))
-    rate = generator.codec.spectrogram.sample_rate
-    found = loudest_lufs([made[:, None]], rate)
+        codes = codec.lengthened(codes, len(codes) + 1)
+    blocks = list(waveform_blocks(generator, codes, samples))
+    rate = codec.spectrogram.sample_rate
+    found = loudest_lufs([np.concatenate(blocks)[:, None]], rate)
+    made = np.concatenate(list(codec.in_two_channels(blocks, codes, width))).T
     # What is hardly heard is not made as loud as a sound.
     return GeneratedSound(below_clipping(made, min(lufs - found, MAX_GAIN_DB), rate), rate, codes, seed)
 

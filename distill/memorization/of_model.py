@@ -5,9 +5,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from distill.artifact.manifest import PriorMetadata
 from distill.audio.nearness import LogMel
+from distill.audio.space import BAND_MELS, channel_factors
 from distill.codec.codec import Codec, Grid
 from distill.configs import STRIDE
 from distill.dataset.split import TRAIN, VALIDATION
@@ -15,11 +17,18 @@ from distill.dataset.store import PreparedDataset
 from distill.generation.asking import Ask, nearest_grids
 from distill.generation.choice import SamplingConfig
 from distill.generation.render import Generator, sample_grids
+from distill.generation.space import placed
 from distill.memorization.compare import Findings, Tell, compare
 from distill.memorization.sounds import CheckedSound, Silence
 from distill.models.grid import CONTEXT_COLUMNS, columns_of
 from distill.training.prior import encode_segment
 
+# Where the two channels of a sound differ by so much in level, in dB, the mean by power, each is compared by itself:
+# what one of them holds alone is hidden in the mix.
+APART_DB = 3.0
+# Frames of a training sound by which that is known.
+_HEARD = 4096
+CHANNELS = ("left", "right")
 # What is asked for by each label beside the sounds of which nothing is asked, as strongly as it is by default.
 SOUNDS_OF_LABEL, GUIDANCE = 4, 1.0
 
@@ -56,30 +65,42 @@ def findings_of(
     count = asked.sounds + SOUNDS_OF_LABEL * len(labels) + len(training.frames)
     settings: dict[str, Any] = {"config": SamplingConfig(temperature=asked.temperature), "natural": True}
 
-    def add(grid: Grid, kind: str = "") -> None:
+    channels: list[CheckedSound] = []
+
+    def add(seed: int, grid: Grid, kind: str = "") -> None:
         log_mel = np.maximum(codec.decode_log_mel(grid), 0.0)
-        sounding = silence.sounding(log_mel, grid)
-        generated.append(CheckedSound(f"generated sound {len(generated) + 1}{kind}", log_mel, grid, sounding))
+        name = f"generated sound {len(generated) + 1}{kind}"
+        generated.append(CheckedSound(name, log_mel, grid, silence.sounding(log_mel, grid)))
+        space = codec.space_of(placed(codec, grid, seed=seed, config=settings["config"]))
+        if space is not None and apart_db(log_mel, space) >= APART_DB:
+            for channel in CHANNELS:
+                heard = in_channel(log_mel, space, channel)
+                codes = codec.encode_log_mel(heard)
+                heard = np.maximum(codec.decode_log_mel(codes), 0.0)
+                channels.append(
+                    CheckedSound(f"{name}, {channel} channel", heard, codes, silence.sounding(heard, codes), channel)
+                )
         tell(len(generated), count)
 
     settings["step"] = lambda: tell(len(generated), count)
-    for _, grid in sample_grids(generator, range(asked.seed, asked.seed + asked.sounds), samples, **settings):
-        add(grid)
+    for seed, grid in sample_grids(generator, range(asked.seed, asked.seed + asked.sounds), samples, **settings):
+        add(seed, grid)
     # A label of few sounds is where copies would come from.
     for number, label in enumerate(labels):
         assert generator.conditions is not None
         first = asked.seed + asked.sounds + SOUNDS_OF_LABEL * number
         ask = Ask(generator.conditions, label, {}, None, GUIDANCE, 1)
-        for _, grid, _ in nearest_grids(generator, range(first, first + SOUNDS_OF_LABEL), samples, ask, **settings):
-            add(grid, f" ({label})")
+        for seed, grid, _ in nearest_grids(generator, range(first, first + SOUNDS_OF_LABEL), samples, ask, **settings):
+            add(seed, grid, f" ({label})")
+    of_label = [label for label in labels for _ in range(SOUNDS_OF_LABEL)]
     return compare(
-        generated,
+        [*generated, *channels],
         training,
         DatasetSounds(codec, dataset, dataset.segments_of(VALIDATION)),
         silence,
         spectrogram=codec.spectrogram,
         most_frames=STRIDE * codec.columns_of(samples),
-        labels=[None] * asked.sounds + [label for label in labels for _ in range(SOUNDS_OF_LABEL)],
+        labels=[*[None] * asked.sounds, *of_label, *[None] * len(channels)],
         tell=tell,
     )
 
@@ -120,14 +141,36 @@ class RecordedSegments:
 
 
 class DatasetSounds(RecordedSegments):
-    """The same and what a codec makes of them; see `distill.memorization.sounds.KnownSounds`."""
+    """The same and what a codec makes of them; see `distill.memorization.sounds.KnownSounds`.
+
+    Where the channels of a sound differ in level, each of them is a sound as well, behind all others.
+    """
 
     def __init__(self, codec: Codec, dataset: PreparedDataset, segments: list[int]) -> None:
-        super().__init__(dataset, segments)
+        apart = [row for row in segments if dataset.stereo and _apart(dataset, row)]
+        super().__init__(dataset, [*segments, *(row for row in apart for _ in CHANNELS)])
         self.codec = codec
+        self._channels: list[str] = [*[""] * len(segments), *(channel for _ in apart for channel in CHANNELS)]
+        self.names = [
+            f"{name}, {channel} channel" if channel else name
+            for name, channel in zip(self.names, self._channels, strict=True)
+        ]
+
+    def log_mel(self, index: int, first: int, last: int) -> LogMel:
+        """Frames of a segment, or of a channel of it, silence outside of it."""
+        log_mel, channel = super().log_mel(index, first, last), self._channels[index]
+        begin, end = max(0, first), min(last, self.frames[index])
+        if channel and end > begin:
+            part = slice(begin - first, end - first)
+            log_mel[:, part] = in_channel(
+                log_mel[:, part], self.dataset.space(self.segments[index], begin, end), channel
+            )
+        return log_mel
 
     def grid(self, index: int) -> Grid:
         """The codes of a whole segment."""
+        if self._channels[index]:
+            return self.codec.encode_log_mel(self.log_mel(index, 0, self.frames[index]))
         return encode_segment(self.dataset, self.codec.vqvae, self.segments[index], str(self.codec.device))
 
     def through_codec(self, index: int, first: int, columns: int) -> tuple[LogMel, Grid]:
@@ -138,3 +181,28 @@ class DatasetSounds(RecordedSegments):
         seen = self.log_mel(index, first - STRIDE * before, last + STRIDE * behind)
         grid = self.codec.encode_log_mel(seen)[before : before + columns]
         return np.maximum(self.codec.decode_log_mel(grid), 0.0), grid
+
+
+def apart_db(log_mel: LogMel, space: npt.NDArray[np.float32]) -> float:
+    """By how much two channels differ in level, in dB: the mean by power.
+
+    Args:
+        log_mel: of the mix, `[n_mels, frames]`.
+        space: level differences and coherences, `[frames, bands, 2]`, of as many frames or more.
+    """
+    power = np.expm1(np.clip(log_mel, 0.0, 40.0))
+    power = power.reshape(-1, BAND_MELS, power.shape[1]).sum(1).T
+    level = np.abs(space[: len(power), :, 0])
+    return float((level * power).sum() / max(float(power.sum()), 1e-9))
+
+
+def in_channel(log_mel: LogMel, space: npt.NDArray[np.float32], channel: str) -> LogMel:
+    """The log mel of a channel, of that of the mix and where the sound lies."""
+    factors = channel_factors(space[: log_mel.shape[1]])[CHANNELS.index(channel)]
+    power = np.expm1(np.clip(log_mel, 0.0, 40.0)) * np.repeat(factors.T, BAND_MELS, axis=0)
+    found: LogMel = np.log1p(power).astype(np.float32)
+    return found
+
+
+def _apart(dataset: PreparedDataset, row: int) -> bool:
+    return apart_db(dataset.segment(row, 0, _HEARD), dataset.space(row, 0, _HEARD)) >= APART_DB

@@ -24,12 +24,14 @@ class CheckedSound:
         log_mel: `[n_mels, frames]`, as the codec gives it back.
         grid: its codes, `[columns, bands, levels]`.
         sounding: the cells whose codes count, `[columns, bands]`.
+        channel: which channel of a sound it is; empty: the mix.
     """
 
     name: str
     log_mel: LogMel
     grid: Grid
     sounding: Cells
+    channel: str = ""
 
 
 class Recorded(Protocol):

@@ -208,9 +208,11 @@ def _distances(comparisons: Sequence[Comparison]) -> list[float]:
 
 
 def _unasked(findings: Findings) -> list[Comparison]:
-    """The generated sounds of which nothing was asked: only they are as the model's sounds are."""
+    """The generated sounds of which nothing was asked, as a whole: only they are as the model's sounds are."""
     labels = findings.labels or (None,) * len(findings.generated)
-    return [each for each, label in zip(findings.generated, labels, strict=True) if label is None]
+    return [
+        each for each, label in zip(findings.generated, labels, strict=True) if label is None and not each.sound.channel
+    ]
 
 
 def _by_label(findings: Findings, flagged: Sequence[int]) -> dict[str, dict[str, int]]:

@@ -4,6 +4,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION, ModelFile, read_manifest, read_model, write_model
@@ -94,10 +95,14 @@ def _so_far(workspace: Workspace, model: ModelFile, position: Position) -> Prior
 def _write(workspace: Workspace, model: ModelFile, prior: PriorFile, share: float) -> None:
     name = f"{workspace.params().model.name}-early-{int(100 * share):02d}"
     metadata = model.manifest.metadata.model_copy(update={"name": name})
-    changes = {"metadata": metadata, "prior_config": prior.config, "prior_metadata": prior.metadata}
+    changes: dict[str, Any] = {"metadata": metadata, "prior_config": prior.config, "prior_metadata": prior.metadata}
+    space = prior.space
+    if space is not None:
+        changes |= {"space_config": space.config, "space_metadata": space.metadata}
     target = _folder(workspace.root) / f"{name}{EXTENSION}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_model(target, Manifest(**{**dict(model.manifest), **changes}), model.vqvae_state, prior.state)
+    manifest = Manifest(**{**dict(model.manifest), **changes})
+    write_model(target, manifest, model.vqvae_state, prior.state, space_state=None if space is None else space.state)
 
 
 def _folder(root: Path) -> Path:

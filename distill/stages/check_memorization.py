@@ -35,8 +35,8 @@ def run(call: Call) -> dict[str, Any]:
     dataset = PreparedDataset(workspace.prepared)
     model = read_model(workspace.vqvae)
     trained = read_prior(workspace.prior, vqvae_digest=model.digest)
-    networks = build_networks(model, workspace.prior, prior_config=trained.config, prior_state=trained.state)
-    codec = Codec(networks.vqvae, dataset.spectrogram, runtime.device)
+    networks = build_networks(model, workspace.prior, trained=trained)
+    codec = Codec(networks.vqvae, dataset.spectrogram, runtime.device, space=networks.optional_space)
 
     told = -1
 

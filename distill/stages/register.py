@@ -46,9 +46,11 @@ def run(call: Call) -> dict[str, Any]:
     }
     if vocoder is not None:
         changes |= {"inverse": vocoder.inverse, "vocoder_config": vocoder.config, "vocoder_metadata": vocoder.metadata}
+    if prior.space is not None:
+        changes |= {"space_config": prior.space.config, "space_metadata": prior.space.metadata}
     manifest = Manifest(**{**dict(model.manifest), **changes})
-    state = None if vocoder is None else vocoder.state
-    digest = write_model(workspace.model(params.model.name), manifest, model.vqvae_state, prior.state, state)
+    states = [None if part is None else part.state for part in (vocoder, prior.space)]
+    digest = write_model(workspace.model(params.model.name), manifest, model.vqvae_state, prior.state, *states)
     write_bytes(workspace.model(params.model.name).with_suffix(".md"), _card(manifest, digest).encode())
     return write_report(
         workspace,
@@ -92,6 +94,8 @@ def _card(manifest: Manifest, digest: str) -> str:
         lines.append(
             f"- vocoder: epoch {trained.best_epoch} of {trained.epochs}; sounds are made by {manifest.inverse}"
         )
+    if manifest.space_metadata is not None:
+        lines.append(f"- stereo: learned from {manifest.space_metadata.stereo_sounds} sounds")
     if manifest.memorization is not None:
         lines.append(f"- memorization check: {manifest.memorization.verdict}")
         lines += [f"  - {reason}" for reason in manifest.memorization.reasons]

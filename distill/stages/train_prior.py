@@ -1,12 +1,21 @@
 """Stage train_prior: the frozen VQ-VAE's codes of whole sounds become a trained prior."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distill.artifact.manifest import Following, PriorArchitecture, PriorHistory, PriorMetadata, TrainAndHeldOut
+from distill.artifact.manifest import (
+    Following,
+    PriorArchitecture,
+    PriorHistory,
+    PriorMetadata,
+    SpaceArchitecture,
+    SpaceMetadata,
+    TrainAndHeldOut,
+)
 from distill.artifact.model_file import ModelFile, read_model
-from distill.artifact.prior_file import PriorFile, write_prior
+from distill.artifact.prior_file import PriorFile, SpacePart, write_prior
 from distill.codec.load import build_networks
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
@@ -25,6 +34,7 @@ from distill.training.codes import MEASURED, PriorCodes, prior_codes
 from distill.training.loop import Trained, train
 from distill.training.prior import MEMORIZATION, STAGE, PriorTask
 from distill.training.runtime import Runtime
+from distill.training.space import train_space
 from distill.training.task import spread
 
 CONDITIONS = "conditions.json"
@@ -62,10 +72,14 @@ def run(call: Call) -> dict[str, Any]:
     trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, steering=steering)
     found = _following(call, codes, vqvae, trained, task)
     prior = prior_file(config, model, trained, as_carried(steering.entries), codes.conditions, found)
-    digest = write_prior(workspace.prior, prior)
+    space = _space(call, codes, vqvae, runtime)
+    digest = write_prior(workspace.prior, replace(prior, space=space))
     write_history(workspace, STAGE, trained.history)
     _plots(workspace, config, trained)
-    return write_report(workspace, STAGE, _report(values, config, trained, prior.metadata, digest))
+    report = _report(values, config, trained, prior.metadata, digest)
+    if space is not None:
+        report["space"] = space.metadata.model_dump(mode="json")
+    return write_report(workspace, STAGE, report)
 
 
 def keep_conditions(state: Path, conditions: Conditions | None) -> None:
@@ -117,6 +131,28 @@ def _following(call: Call, codes: PriorCodes, vqvae: ConvVQVAE, trained: Trained
     held_out = [(sounds.labels[position], sounds.timbre(position)) for position in positions]
     spectrogram = codes.train.dataset.spectrogram
     return following(vqvae, task.model.eval(), codes.conditions, spectrogram, held_out, call.stop.check)
+
+
+def _space(call: Call, codes: PriorCodes, vqvae: ConvVQVAE, runtime: Runtime) -> SpacePart | None:
+    """Where the sounds lie between two channels, learned beside the prior; None where all of them are mono."""
+
+    def tell(done: int, count: int) -> None:
+        call.stop.check()
+        call.emit(Progress(STAGE, done, count, "steps of the space"))
+
+    trained = train_space(codes, vqvae, runtime, tell)
+    if trained is None:
+        return None
+    perplexity = TrainAndHeldOut(train=trained.train_perplexity, validation=trained.held_out_perplexity)
+    metadata = SpaceMetadata(
+        stereo_sounds=int(codes.train.dataset.summary["stereo"]["sounds"]),
+        perplexity=perplexity,
+        utilization=trained.utilization,
+        code_perplexity=trained.code_perplexity,
+        level_db=trained.level_db,
+        coherence=trained.coherence,
+    )
+    return SpacePart(SpaceArchitecture(hidden=trained.model.hidden), metadata, trained.model.state_dict())
 
 
 def _metadata(config: PriorConfig, levels: int, trained: Trained, following: Following | None) -> PriorMetadata:

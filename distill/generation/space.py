@@ -1,0 +1,84 @@
+"""Where new sounds lie between two channels: the last level of their grids, drawn when all others are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from distill.codec.codec import Codec, Grid
+from distill.codec.vectors import FREE, codebooks, sum_of_vectors
+from distill.errors import UsageError
+from distill.generation.choice import SamplingConfig, choose
+from distill.generation.inpainting import CANDIDATES, Region, inpaint
+from distill.models.prior import CodePrior
+from distill.models.space import Values
+
+
+def placed(
+    codec: Codec, grid: Grid, *, seed: int, config: SamplingConfig | None = None, given: Grid | None = None
+) -> Grid:
+    """A grid `[columns, bands, levels]` with its space; of a model without space the grid itself.
+
+    Args:
+        codec: of the grid.
+        grid: without space.
+        seed: decides what is drawn, with the settings; what the grid was drawn from is not touched.
+        config: how codes are chosen; those of the last level count.
+        given: codes of space, `[columns, bands]`, FREE where they are to be drawn; by default all are.
+    """
+    space = codec.space
+    if space is None:
+        return grid
+    settings = (config or SamplingConfig()).of_levels(codec.levels)[-1]
+    fixed = np.full(grid.shape[:2], FREE) if given is None else given
+    vectors = torch.from_numpy(sum_of_vectors(codebooks(codec), grid))
+    stream = np.random.SeedSequence(seed, spawn_key=(2,))
+    uniform = np.random.Generator(np.random.Philox(stream)).random(fixed.shape)
+    codes, state = fixed.copy(), None
+    for column in range(len(codes)):
+
+        def chosen(band: int, logits: Values, column: int = column) -> int:
+            if fixed[column, band] != FREE:
+                return int(fixed[column, band])
+            return int(choose(logits[None].astype(np.float64), uniform[column, band : band + 1], settings)[0])
+
+        state = space.column(codes, column, vectors, state, chosen)
+    return codec.whole(grid, codes)
+
+
+def renewed(
+    codec: Codec,
+    prior: CodePrior,
+    grid: Grid,
+    region: Region,
+    *,
+    seed: int,
+    config: SamplingConfig | None = None,
+    candidates: int = CANDIDATES,
+) -> Grid:
+    """A whole grid with the codes of a region drawn anew, those of the space last; see `inpaint`."""
+    if codec.space is None:
+        return inpaint(prior, grid, region, seed=seed, config=config, candidates=candidates)
+    mask = region.mask(grid)
+    mid, space = codec.without_space(grid), grid[..., -1]
+    levels = range(codec.levels) if region.levels is None else [each for each in region.levels if each < codec.levels]
+    if levels:
+        inner = replace(region, levels=tuple(levels))
+        mid = inpaint(prior, mid, inner, seed=seed, config=config, candidates=candidates)
+    if not mask[..., -1].any():
+        return codec.whole(mid, space)
+    return placed(codec, mid, seed=seed, config=config, given=np.where(mask[..., -1], FREE, space))
+
+
+def width_of(codec: Codec, channels: int | None, width: float) -> float | None:
+    """The width of a model's sounds, where a number of channels and a width are asked for; None: they are mono.
+
+    Raises:
+        UsageError: the model makes mono sounds, and something else is asked for.
+    """
+    if codec.space is None and (channels == 2 or width != 1.0):
+        raise UsageError(
+            "this model makes mono sounds, as both channels of all that it learned from are alike: "
+            "leave channels and width out"
+        )
+    return None if codec.space is None or channels == 1 else width

@@ -1,0 +1,154 @@
+"""The level that places a sound between two channels: its codebook, and the network that knows which code comes."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+import distill.arithmetic  # noqa: F401
+from distill.audio.space import BAND_MELS, MONO
+from distill.configs import STRIDE
+
+# A cell of the grid has so many stretches of time, and so many of the bands in which a sound's place is known.
+SLOTS, PARTS = 4, STRIDE // BAND_MELS
+SLOT_FRAMES = STRIDE // SLOTS
+# What counts as one, of the difference of two level differences in dB and of two coherences.
+SCALE = np.array([2.0, 0.15], np.float32)
+LABEL = "Space"
+_EMBEDDED = 24
+
+Values = npt.NDArray[np.float32]
+# Codes `[columns, bands]`.
+Codes = npt.NDArray[np.int64]
+# The code for a band, from its logits.
+Choose = Callable[[int, Values], int]
+
+
+class SpaceModel(nn.Module):
+    """Codes of where a sound lies between two channels, one for each band and column of the grid.
+
+    A code stands for level differences and coherences in the cell. A recurrent network reads the cells column by
+    column, within a column band by band, each with the vectors of its own codes and of its column's, and with the codes
+    of space before it: in this order, and in the column before.
+
+    Args:
+        codebook_size: codes; code 0 is a sound that both channels have alike.
+        bands: rows of the grid.
+        codebook_dim: length of the vectors of the grid's other codes.
+        hidden: width of the network.
+    """
+
+    entries: Tensor
+
+    def __init__(self, codebook_size: int, bands: int, codebook_dim: int, hidden: int = 96) -> None:
+        super().__init__()
+        self.codebook_size, self.bands, self.codebook_dim, self.hidden = codebook_size, bands, codebook_dim, hidden
+        self.register_buffer("entries", torch.tensor(MONO).expand(codebook_size, SLOTS, PARTS, 2).clone())
+        # The last one stands for no code.
+        self.before = nn.Embedding(codebook_size + 1, _EMBEDDED)
+        self.column_before = nn.Embedding(codebook_size + 1, _EMBEDDED)
+        self.band = nn.Embedding(bands, _EMBEDDED)
+        self.vectors = nn.Linear(2 * codebook_dim, 2 * _EMBEDDED)
+        self.norm = nn.LayerNorm(2 * codebook_dim)
+        self.dropout = nn.Dropout(0.2)
+        self.reader = nn.GRU(5 * _EMBEDDED, hidden, batch_first=True)
+        self.head = nn.Linear(hidden, codebook_size)
+
+    @property
+    def none(self) -> int:
+        """What stands for no code."""
+        return self.codebook_size
+
+    def forward(self, codes: Tensor, vectors: Tensor) -> Tensor:
+        """Logits of each code given all before it, `[batch, columns, bands, codebook_size]`.
+
+        Args:
+            codes: of space, `[batch, columns, bands]`.
+            vectors: sums of the vectors of the grid's other codes, `[batch, columns, bands, codebook_dim]`.
+        """
+        batch, columns = codes.shape[:2]
+        none = codes.new_full((batch, 1), self.none)
+        before = torch.cat([none, codes.flatten(1)[:, :-1]], dim=1).unflatten(1, (columns, self.bands))
+        column_before = torch.cat([none[:, :, None].expand(-1, -1, self.bands), codes[:, :-1]], dim=1)
+        read, _ = self.reader(self.dropout(self._inputs(before, column_before, vectors)).flatten(1, 2))
+        logits: Tensor = self.head(self.dropout(read)).unflatten(1, (columns, self.bands))
+        return logits
+
+    def _inputs(self, before: Tensor, column_before: Tensor, vectors: Tensor) -> Tensor:
+        around = torch.cat([vectors, vectors.mean(2, keepdim=True).expand_as(vectors)], dim=3)
+        band = self.band.weight.expand(*before.shape, -1)
+        read = self.vectors(self.norm(around))
+        return torch.cat([self.before(before), self.column_before(column_before), band, read], dim=3)
+
+    @torch.inference_mode()
+    def column(self, codes: Codes, column: int, vectors: Tensor, state: Tensor | None, choose: Choose) -> Tensor:
+        """Find the free codes of a column, one after the other; the state of the network behind it.
+
+        Args:
+            codes: of space, `[columns, bands]`, up to this column; what is chosen is put in.
+            column: which.
+            vectors: `[columns, bands, codebook_dim]` of the grid's other codes.
+            state: of the network behind the column before; None: there is none.
+            choose: says the code of a band, from its logits.
+        """
+        own = vectors[None, column : column + 1]
+        device = own.device
+        last = int(codes[column - 1, -1]) if column else self.none
+        above = torch.from_numpy(codes[column - 1]) if column else torch.full((self.bands,), self.none)
+        # All but the code before is known of a whole column.
+        empty = torch.full((1, 1, self.bands), self.none, device=device)
+        inputs = self._inputs(empty, above[None, None].to(device), own)[0, 0]
+        for band in range(self.bands):
+            inputs[band, :_EMBEDDED] = self.before.weight[last]
+            read, state = self.reader(inputs[None, band : band + 1], state)
+            last = choose(band, self.head(read[0, 0]).cpu().numpy())
+            codes[column, band] = last
+        assert state is not None
+        return state
+
+    def codes_of(self, cells: Values) -> Codes:
+        """The nearest codes `[...]` of cells `[..., slots, parts, 2]`; of those as near as each other the first."""
+        entries = (self.entries.cpu().numpy() / SCALE).reshape(self.codebook_size, -1)
+        wanted = (cells / SCALE).reshape(-1, entries.shape[1])
+        sizes = np.square(entries).sum(1)
+        found = np.concatenate(
+            [
+                np.argmin(sizes - 2.0 * (wanted[first : first + 8192] @ entries.T), axis=1)
+                for first in range(0, len(wanted), 8192)
+            ]
+        )
+        return found.reshape(cells.shape[:-3]).astype(np.int64)
+
+    def cells(self, codes: Codes) -> Values:
+        """What codes stand for, `[..., slots, parts, 2]`."""
+        found: Values = self.entries.cpu().numpy()[codes]
+        return found
+
+
+def distances(cells: Values, others: Values) -> Values:
+    """How far cells `[..., slots, parts, 2]` are from others, `[...]`: RMS over both measures, in units of SCALE."""
+    found: Values = np.sqrt(np.square((cells - others) / SCALE).mean(axis=(-3, -2, -1)))
+    return found
+
+
+def cells_of(space: Values) -> Values:
+    """Level differences and coherences `[frames, bands of space, 2]` as cells `[columns, bands, slots, parts, 2]`.
+
+    In a slot they are the mean of its frames'; the last ones go on to whole columns.
+    """
+    whole = np.pad(space, ((0, -len(space) % STRIDE), (0, 0), (0, 0)), mode="edge")
+    slots = whole.reshape(-1, SLOTS, SLOT_FRAMES, space.shape[1] // PARTS, PARTS, 2).mean(2)
+    return np.ascontiguousarray(slots.transpose(0, 2, 1, 3, 4))
+
+
+def space_of_cells(cells: Values) -> Values:
+    """Level differences and coherences `[frames, bands of space, 2]` of cells; between two slots theirs are blended."""
+    slots = cells.transpose(0, 2, 1, 3, 4).reshape(len(cells) * SLOTS, -1, 2)
+    at = (np.arange(STRIDE * len(cells)) - (SLOT_FRAMES - 1) / 2) / SLOT_FRAMES
+    first = np.clip(np.floor(at).astype(np.int64), 0, len(slots) - 1)
+    second = np.minimum(first + 1, len(slots) - 1)
+    share = np.clip(at - first, 0.0, 1.0).astype(np.float32)[:, None, None]
+    found: Values = slots[first] + share * (slots[second] - slots[first])
+    return found
