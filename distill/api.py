@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_manifest
-from distill.audio.sound import Sound, to_mono
+from distill.audio.sound import Sound
 from distill.audio.spool import Spool
-from distill.codec.codec import Grid, Samples, normalise
+from distill.codec.codec import Grid, Samples
 from distill.errors import DataError, UsageError
 from distill.generation.asking import ask_of
 from distill.generation.ending import ends_by_itself
 from distill.generation.finish import Frames, form_of
+from distill.generation.given import as_known, space_codes
 from distill.generation.making import Made, changed_sound, new_sounds
 from distill.generation.production import MOST_STEPS
 from distill.generation.render import Generator, waveform_blocks
@@ -37,10 +38,12 @@ class NewSound:
     """A sound that a model made.
 
     Attributes:
-        samples: float32, `[n]`, or `[channels, n]` where a sound was continued or filled.
+        samples: float32, `[n]` or, of a model that learned from stereo sounds, `[2, n]`; `[channels, n]` where a sound
+            was continued or filled.
         sample_rate: in Hz.
         seed: the seed that gives it again.
-        codes: `[columns, bands, levels]`; of a given sound those of what the model heard, or of the whole.
+        codes: `[columns, bands, levels]`, the last level being that of space where the model has one; of a given sound
+            those of what the model heard, or of the whole.
         label: what it is, as far as its model knows labels.
         knobs: what it has, in the knobs' units, as far as its model knows knobs.
         distance: how far a variation is from the given sound, from 0 to 1.41.
@@ -119,7 +122,7 @@ class Model:
             natural: end a sound where the prior ends it; by default where the sounds of the training end by themselves.
             finish: trim what ends by itself, and make all equally loud.
             settings: those of `distill.generation.request.Request`: `label`, `bright` and the other knobs, `guidance`,
-                `best_of`, `bpm` and `bars`, `loop`, `temperature`, `top_k`, `top_p`, `min_p`.
+                `best_of`, `bpm` and `bars`, `loop`, `temperature`, `top_k`, `top_p`, `min_p`, `channels`, `width`.
 
         Raises:
             UsageError: a setting cannot be.
@@ -199,7 +202,14 @@ class Model:
         return self._changed(request, [_sound(samples, sample_rate)], count, seed)
 
     def morph(
-        self, samples: AnySamples, sample_rate: int, other: AnySamples, other_rate: int, *, steps: int = 8
+        self,
+        samples: AnySamples,
+        sample_rate: int,
+        other: AnySamples,
+        other_rate: int,
+        *,
+        steps: int = 8,
+        **settings: Any,
     ) -> list[NewSound]:
         """Make a series from one sound to another, as `distill morph` does.
 
@@ -210,7 +220,7 @@ class Model:
         if not 2 <= steps <= MOST_STEPS:
             raise UsageError(f"a series has 2 to {MOST_STEPS} sounds, not {steps}")
         given = [_sound(samples, sample_rate), _sound(other, other_rate)]
-        requests = [request_of({"action": "morph", "weight": step / (steps - 1)}) for step in range(steps)]
+        requests = [request_of({"action": "morph", "weight": step / (steps - 1), **settings}) for step in range(steps)]
         return [made for request in requests for made in self._changed(request, given, 1, 0)]
 
     def encode(self, samples: AnySamples, sample_rate: int) -> Grid:
@@ -219,11 +229,14 @@ class Model:
         Raises:
             DataError: the sound is silent.
         """
-        mono = to_mono(_sound(samples, sample_rate), self.sample_rate)
-        return self._generator.codec.encode(normalise(mono).samples)
+        codec, known = self._generator.codec, as_known(self._generator, _sound(samples, sample_rate))
+        grid = codec.encode(known.samples)
+        return codec.whole(grid, space_codes(codec, known, len(grid)))
 
     def decode(self, codes: npt.NDArray[np.integer[Any]]) -> Samples:
-        """The sound `[n]` of codes `[columns, bands, levels]`, at the model's sample rate and level.
+        """The sound of codes `[columns, bands, levels]`, at the model's sample rate and level.
+
+        It is `[n]`, or `[2, n]` where the codes have a level of space.
 
         Raises:
             DataError: the codes do not fit the model.
@@ -236,7 +249,8 @@ class Model:
         codec.check_grid(grid)
         # One frame more than whole columns would have is not there.
         length = len(grid) * codec.column_samples - codec.spectrogram.hop_length
-        return np.concatenate(list(waveform_blocks(self._generator, grid, length)))
+        blocks = waveform_blocks(self._generator, grid, length)
+        return np.concatenate(list(codec.in_two_channels(blocks, grid, 1.0))).T
 
     def _new(self, made: Made, seed: int, request: Request) -> NewSound:
         with Spool() as spool:
@@ -251,7 +265,8 @@ class Model:
                 goes_round=request.loop,
             )
             frames: Frames = np.concatenate(list(form.blocks(spool))) * np.float32(form.gain)
-        samples = frames[: made.frames, 0]
+        frames = frames[: made.frames]
+        samples = frames[:, 0] if frames.shape[1] == 1 else frames.T
         got = {} if made.got is None else made.got.model_dump()
         return NewSound(samples, made.sample_rate, seed, made.codes, **got)
 

@@ -49,6 +49,8 @@ def generate(
     knobs: dict[KnobName, Knob] | None = None,
     guidance: float = Field(1.0, ge=0, le=10),
     best_of: int | None = Field(None, ge=1, le=64),
+    channels: Literal[1, 2] | None = None,
+    width: float = Field(1.0, ge=0, le=1.5),
     bpm: float | None = Field(None, ge=20, le=999),
     bars: int | None = Field(None, ge=1, le=64),
     loop: bool = False,
@@ -74,6 +76,8 @@ def generate(
         knobs: length, attack, bright, noisy, low, pitch: from 0 to 1 among the model's sounds, or with a unit.
         guidance: how strongly label and knobs count.
         best_of: draw so many for each sound, and take the nearest to what is asked for; by default 3.
+        channels: 1, or 2 where the model learned from stereo sounds, which is the default there.
+        width: how far apart the two channels are: from 0, alike, over 1, as learned.
         bpm: with `bars`: the tempo that a sound's duration fits, in place of `seconds`.
         bars: with `bpm`: how many bars of four beats it has.
         loop: whether its end leads into its beginning.
@@ -108,6 +112,8 @@ def generate(
                 "label": label,
                 "guidance": guidance,
                 "best_of": best_of,
+                "channels": channels,
+                "width": width,
                 **(knobs or {}),
             }
         )

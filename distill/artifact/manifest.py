@@ -26,6 +26,7 @@ from distill.errors import ArtifactError
 from distill.files import digest_json, finite
 from distill.instructions import Arithmetic
 from distill.models.conditions import Conditions
+from distill.models.labels import SPACE_LABEL, level_labels
 
 FORMAT: Final = "distill_model"
 VERSION: Final = 2
@@ -394,6 +395,12 @@ class Manifest(Part):
         if prior.hidden % prior.heads:
             raise ValueError("prior_config.heads must divide prior_config.hidden")
         return self
+
+    @property
+    def level_labels(self) -> tuple[str, ...]:
+        """What the levels of the model's grids are called; the last is the space's where it has one."""
+        labels = level_labels(self.vqvae_config.num_quantizers)
+        return labels if self.space_config is None else (*labels, SPACE_LABEL)
 
     def document(self) -> dict[str, Any]:
         """The JSON values that are written; optional keys without a value are left out."""

@@ -8,12 +8,14 @@ import typer
 
 from distill.cli.console import Json, Quiet, Verbose, loading, print_result, set_up_logging
 from distill.cli.grids import (
+    Channels,
     Device,
     Force,
     GridFile,
     Levels,
     Model,
     Project,
+    Width,
     load_model,
     require_free,
     selection_of,
@@ -70,6 +72,8 @@ def decode(
     grid: GridFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="Sound file to write.", show_default=False)],
     levels: Levels = None,
+    channels: Channels = None,
+    width: Width = 1.0,
     check: Annotated[
         bool, typer.Option("--check", help="Encode the sound again and say how many codes change.")
     ] = False,
@@ -88,11 +92,16 @@ def decode(
         from distill.codes.hearing import hear
         from distill.codes.sound import as_source, round_trip
         from distill.codes.sound import decode as decoded
+        from distill.generation.space import width_of
 
     codes = read_grid(grid).grid
     loaded = load_model(model, device, project)
     loaded.require(codes, str(grid))
-    heard = decoded(loaded, codes) if levels is None else hear(loaded, codes, selection_of(codes, levels=levels))
+    how = width_of(loaded.codec, channels, width)
+    if levels is None:
+        heard = decoded(loaded, codes, width=how)
+    else:
+        heard = hear(loaded, codes, selection_of(codes, levels=levels), width=how)
     samples = as_source(loaded, codes, heard)
     write_audio(output, samples, loaded.sample_rate)
     found = round_trip(loaded, codes) if check else None

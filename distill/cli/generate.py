@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.cli.console import Json, Quiet, Verbose, loading, print_result, remark, set_up_logging
+from distill.cli.grids import Channels, Width
 from distill.cli.progress import shown_progress
 from distill.errors import UsageError
 from distill.generation import TOP_P
@@ -126,6 +127,8 @@ def generate(
             show_default=False,
         ),
     ] = None,
+    channels: Channels = None,
+    width: Width = 1.0,
     continued: Annotated[
         Path | None, typer.Option("--continue", help="Go on from this sound; it stays as it is.", show_default=False)
     ] = None,
@@ -207,12 +210,13 @@ def generate(
     if fill is not None or continued is not None:
         _refuse(given & NEW, context, "{} is for new sounds: what is given stays as it is")
         _refuse(given & (ASKED | {"guidance", "best_of"}), context, "{} is for new sounds: what is given stays")
+        _refuse(given & {"channels"}, context, "{} is for new sounds: what goes on with a sound has its channels")
     if not given & ASKED:
         _refuse(given & {"guidance", "best_of"}, context, "{} needs a label or a knob")
     if fill is not None:
         start, end = _part(fill)
         where = {"start": start, "end": end, "levels": _levels(levels, model)}
-        request = request_of({"action": "fill", **where, **numbers})
+        request = request_of({"action": "fill", "width": width, **where, **numbers})
     else:
         action = "generate" if continued is None else "continue"
         if continued is not None:
@@ -236,6 +240,8 @@ def generate(
                 "label": label,
                 "guidance": guidance,
                 "best_of": best_of,
+                "channels": channels,
+                "width": width,
                 **{name: _knob(name, text) for name, text in asked.items()},
                 **numbers,
             }
@@ -384,6 +390,6 @@ def _levels(text: str | None, model: Path) -> tuple[int, ...] | None:
     if text is None:
         return None
     from distill.artifact.model_file import read_manifest
-    from distill.models.labels import level_labels, parse_levels
+    from distill.models.labels import parse_levels
 
-    return parse_levels(text, level_labels(read_manifest(model).vqvae_config.num_quantizers))
+    return parse_levels(text, read_manifest(model).level_labels)

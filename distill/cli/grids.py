@@ -39,6 +39,22 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write here 
 At = Annotated[
     int | None, typer.Option("--at", help="Column of the other grid over the first selected one. [default: the same]")
 ]
+Channels = Annotated[
+    int | None,
+    typer.Option(
+        "--channels",
+        help="1: mono. [default: 2 where the model learned from stereo sounds]",
+        min=1,
+        max=2,
+        show_default=False,
+    ),
+]
+Width = Annotated[
+    float,
+    typer.Option(
+        "--width", help="How far apart the two channels are: from 0, alike, over 1, as learned.", min=0.0, max=1.5
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Project = Annotated[Path, typer.Option("--project", help="Project folder, for models in the registry.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from distill.cli.console import Json, Quiet, Verbose, loading, print_result, set_up_logging
-from distill.cli.grids import Device, Force, Project, resolved
+from distill.cli.grids import Channels, Device, Force, Project, Width, resolved
 from distill.cli.progress import shown_progress
 from distill.live.events import Progress
 
@@ -33,6 +33,8 @@ def kit(
     ] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first pad; each further has the next.")] = 0,
     duration: Annotated[float, typer.Option("--duration", "-d", help="Greatest duration of a sound, in s.")] = 3.0,
+    channels: Channels = None,
+    width: Width = 1.0,
     sample_rate: Annotated[
         int | None,
         typer.Option("--sample-rate", help="44100, 48000 or 96000 Hz; without it the model's own.", show_default=False),
@@ -55,7 +57,7 @@ def kit(
     with loading():
         from distill.artifact.model_file import read_manifest
         from distill.generation.export import ExportSettings
-        from distill.generation.request import Request
+        from distill.generation.request import request_of
         from distill.kits.kit import make_kit
         from distill.kits.pads import pads_of
 
@@ -68,7 +70,9 @@ def kit(
             path,
             on,
             output,
-            request=Request(seconds=duration, natural=True, finish=True),
+            request=request_of(
+                {"seconds": duration, "natural": True, "finish": True, "channels": channels, "width": width}
+            ),
             seed=seed,
             layers=layers,
             turns=turns,

@@ -7,7 +7,7 @@ import typer
 
 from distill.cli.console import Json, Quiet, Verbose, loading, print_result, set_up_logging, stdout_console
 from distill.cli.generate import make_and_print
-from distill.cli.grids import Device, Force, Project, resolved
+from distill.cli.grids import Channels, Device, Force, Project, Width, resolved
 from distill.cli.progress import shown_progress
 from distill.errors import UsageError
 from distill.live.events import Progress
@@ -39,6 +39,8 @@ def vary(
         typer.Option(help="What stays at any strength: attack or structure, the coarsest level.", show_default=False),
     ] = None,
     model: Model = None,
+    channels: Channels = None,
+    width: Width = 1.0,
     seed: Annotated[
         int | None,
         typer.Option(help="Seed of the first. [default: behind those that are there, or 0]", show_default=False),
@@ -63,7 +65,8 @@ def vary(
         from distill.generation.request import request_of
 
     path = _model_of(model, sound, project)
-    request = request_of({"action": "vary", "strength": strength, "keep": keep})
+    wanted = {"strength": strength, "keep": keep, "channels": channels, "width": width}
+    request = request_of({"action": "vary", **wanted})
     destination = Destination(output, ExportSettings(format), sidecar, force)
     made = produce(path, request, destination, count=count, seed=seed, source=sound, device=device)
     make_and_print("vary", path, made, count, as_json=as_json)
@@ -74,6 +77,8 @@ def morph(
     other: Annotated[Path, typer.Argument(help="The sound that it ends with.", show_default=False)],
     steps: Annotated[int, typer.Option(help="Sounds of the series.", min=2, max=99)] = 8,
     model: Model = None,
+    channels: Channels = None,
+    width: Width = 1.0,
     output: Output = Path("generated"),
     format: Format = "wav",
     sidecar: Sidecars = True,
@@ -90,10 +95,12 @@ def morph(
         from distill.generation.export import ExportSettings
         from distill.generation.production import Destination
         from distill.generation.production import morph as made_between
+        from distill.generation.request import request_of
 
     path = _model_of(model, sound, project)
     destination = Destination(output, ExportSettings(format), sidecar, force)
-    made = made_between(path, sound, other, destination, steps=steps, device=device)
+    series = request_of({"action": "morph", "weight": 0.0, "channels": channels, "width": width})
+    made = made_between(path, sound, other, destination, steps=steps, request=series, device=device)
     make_and_print("morph", path, made, steps, as_json=as_json)
 
 

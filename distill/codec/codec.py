@@ -15,8 +15,8 @@ from distill.configs import STRIDE, Inverse, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, DataError
 from distill.models.grid import CONTEXT_COLUMNS, PIECE_COLUMNS, SILENT, columns_of, decode_grid, encode_pieces
-from distill.models.labels import level_labels
-from distill.models.space import LABEL, SpaceModel, cells_of, space_of_cells
+from distill.models.labels import SPACE_LABEL, level_labels
+from distill.models.space import SpaceModel, cells_of, space_of_cells
 from distill.models.vocoder import Vocoder, inversion, invert
 from distill.models.vqvae import ConvVQVAE
 
@@ -91,7 +91,7 @@ class Codec:
     @property
     def labels(self) -> tuple[str, ...]:
         """What the levels of a whole grid are called; the last may be the space's."""
-        return (*level_labels(self.levels), *(() if self.space is None else (LABEL,)))
+        return (*level_labels(self.levels), *(() if self.space is None else (SPACE_LABEL,)))
 
     def whole(self, grid: Grid, space: Grid | None = None) -> Grid:
         """A grid `[columns, bands, levels]` with its space `[columns, bands]`, by default that of a mono sound.

@@ -92,7 +92,7 @@ def rerender(model: CodesModel, before: Rendering, grid: CodeGrid) -> Rendering:
     return Rendering(grid, log_mel, samples, (first * column, last * column))
 
 
-def hear(model: CodesModel, grid: CodeGrid, selection: Selection = EVERYTHING) -> Samples:
+def hear(model: CodesModel, grid: CodeGrid, selection: Selection = EVERYTHING, *, width: float | None = 1.0) -> Samples:
     """The selected cells alone, `[n]` for the selected columns: one column, some bands, some levels.
 
     Levels and bands that are not selected add nothing to the sum of code vectors. Frozen levels are heard, too. With
@@ -116,9 +116,10 @@ def hear(model: CodesModel, grid: CodeGrid, selection: Selection = EVERYTHING) -
         return waveform(codec, log_mel)
     space = np.where(cut[..., -1:] == SILENT, 0, cut[..., -1:])
     if (cut[..., :-1] == SILENT).all():
-        return model.place(np.concatenate([np.zeros_like(cut[..., :-1]), space], axis=2), _noise(codec, len(cut)))
+        blank = np.concatenate([np.zeros_like(cut[..., :-1]), space], axis=2)
+        return model.place(blank, _noise(codec, len(cut)), width)
     [log_mel] = codec.decode_log_mels([cut[..., :-1]], with_silence=True)
-    return model.place(np.concatenate([cut[..., :-1], space], axis=2), waveform(codec, log_mel))
+    return model.place(np.concatenate([cut[..., :-1], space], axis=2), waveform(codec, log_mel), width)
 
 
 def entries(model: CodesModel, level: int | None = None) -> list[Entry]:

@@ -72,9 +72,12 @@ class CodesModel:
             source=source,
         )
 
-    def place(self, codes: Codes, samples: Samples) -> Samples:
-        """Decoded samples `[n]` of codes in two channels `[2, n]`; as they are where the codes have no space."""
-        return np.concatenate(list(self.codec.in_two_channels([samples], codes, 1.0))).T
+    def place(self, codes: Codes, samples: Samples, width: float | None = 1.0) -> Samples:
+        """Decoded samples `[n]` of codes in two channels `[2, n]`; as they are where the codes have no space.
+
+        What tells the channels apart is scaled by `width`; None: there is one channel.
+        """
+        return np.concatenate(list(self.codec.in_two_channels([samples], codes, width))).T
 
     def require(self, grid: CodeGrid, what: str = "the grid") -> None:
         """Check that a grid belongs to this model.

@@ -110,16 +110,16 @@ def _space(model: CodesModel, channels: Samples, columns: int, known: Codes | No
     return found
 
 
-def decode(model: CodesModel, grid: CodeGrid) -> Samples:
+def decode(model: CodesModel, grid: CodeGrid, *, width: float | None = 1.0) -> Samples:
     """The sound of a grid at the model's own level, whole columns `[n]` or, with space, `[2, n]`.
 
-    It depends on the codes alone.
+    It depends on the codes alone. What tells the channels apart is scaled by `width`; None: the sound is mono.
 
     Raises:
         ArtifactError: the grid belongs to another model, or the model's weights are damaged.
     """
     model.require(grid)
-    return model.place(grid.codes, waveform(model.codec, model.codec.decode_log_mel(grid.codes)))
+    return model.place(grid.codes, waveform(model.codec, model.codec.decode_log_mel(grid.codes)), width)
 
 
 def waveform(codec: Codec, log_mel: Samples, known: Samples | None = None) -> Samples:

@@ -32,6 +32,7 @@ from distill.generation.sidecar import (
     sidecar_of,
     write_sidecar,
 )
+from distill.generation.space import width_of
 
 logger = logging.getLogger(__name__)
 
@@ -156,6 +157,7 @@ def morph(
     steps: int,
     ends: bool = True,
     first: int = 1,
+    request: Request | None = None,
     device: str = "cpu",
 ) -> Iterator[Written]:
     """Make a series from one sound to another and write each as soon as it is there, as `STEM_OTHER_01.FORMAT` on.
@@ -170,6 +172,7 @@ def morph(
         steps: sounds of the series, 2 or more.
         ends: whether the series has both ends.
         first: the number of the first file.
+        request: of one of the sounds, for its channels and width.
         device: auto, cpu, cuda or mps.
 
     Raises:
@@ -180,7 +183,8 @@ def morph(
     weights = (
         [step / (steps - 1) for step in range(steps)] if ends else [step / (steps + 1) for step in range(1, steps + 1)]
     )
-    requests = [Request(action="morph", weight=weight) for weight in weights]
+    series = request or Request(action="morph", weight=0.0)
+    requests = [series.model_copy(update={"weight": weight}) for weight in weights]
     producer = _Producer.load(model, requests[0], [sound, other], destination, device)
     suffix = destination.settings.format
     paths = [destination.folder / f"{sound.stem}_{other.stem}_{first + step:02d}.{suffix}" for step in range(steps)]
@@ -295,6 +299,7 @@ class _Producer:
             )
         environment = Environment.here(generator.codec.device.type)
         ask = ask_of(request, generator.conditions)
+        width_of(generator.codec, request.channels, request.width)
         return cls(model, generator, request, given, destination, environment, ask)
 
     def run(self, seeds: Sequence[int], paths: Sequence[Path], index: int = 0) -> Iterator[Written]:

@@ -21,6 +21,7 @@ from distill.generation.export import ExportSettings, export
 from distill.generation.production import sound_tags
 from distill.generation.render import Generator, waveform_blocks
 from distill.generation.request import Request
+from distill.generation.space import placed, width_of
 from distill.generation.variation import varied
 from distill.kits.formats import Instrument, decent, hydrogen, sfz
 from distill.kits.pads import Pad
@@ -94,6 +95,8 @@ def make_kit(
     request.check(count=len(pads), seed=seed)
     folder = _place(folder, force)
     generator, settings = Generator.load(model, device), settings or ExportSettings()
+    codec = generator.codec
+    width = width_of(generator.codec, request.channels, request.width)
     grids = _grids(generator, pads, request, seed)
     sounds, instruments, count = list[dict[str, Any]](), list[Instrument](), len(pads) * layers * turns
     with _whole(folder) as temporary:
@@ -106,11 +109,16 @@ def make_kit(
                     kind = layer * turns + turn
                     codes = grid
                     if kind:
-                        codes = varied(generator.prior, grid, strength=TURN_STRENGTH, seed=_seed(seed + number, kind))
+                        varies = _seed(seed + number, kind)
+                        codes = codec.without_space(grid)
+                        codes = varied(generator.prior, codes, strength=TURN_STRENGTH, seed=varies)
+                        # What comes in turns comes from the same place.
+                        codes = codec.whole(codes, grid[..., -1])
                     samples = _waveform(generator, codes, request, layers - 1 - layer)
+                    blocks = codec.in_two_channels([samples], codes, width)
                     exported = export(
                         temporary / name,
-                        [samples],
+                        blocks,
                         generator.codec.spectrogram.sample_rate,
                         settings=settings,
                         tags=sound_tags(generator, seed + number, pad.name),
@@ -164,14 +172,18 @@ def kit_of(
 def _grids(generator: Generator, pads: Sequence[Pad], request: Request, seed: int) -> list[Grid]:
     """A grid for each pad, those of one label drawn together."""
     found: dict[int, Grid] = {}
-    wanted = request.frames(generator.codec.spectrogram.sample_rate)
+    codec = generator.codec
+    wanted = request.frames(codec.spectrogram.sample_rate)
     settings: dict[str, Any] = {"config": request.config, "natural": True}
     for label in dict.fromkeys(pad.label for pad in pads):
         places = [place for place, pad in enumerate(pads) if pad.label == label]
         seeds = [seed + place for place in places]
         ask = ask_of(request.model_copy(update={"label": label or request.label}), generator.conditions)
         drawn = asked_grids(generator, seeds, wanted, ask, **settings)
-        found |= {place: grid for place, (_, grid, _) in zip(places, drawn, strict=True)}
+        found |= {
+            place: placed(codec, grid, seed=of, config=request.config)
+            for place, (of, grid, _) in zip(places, drawn, strict=True)
+        }
     return [found[place] for place in range(len(pads))]
 
 

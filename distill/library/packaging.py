@@ -45,6 +45,8 @@ def package(model: Path, manifest: Manifest, folder: Path, *, run_id: str, place
         if manifest.prior_config is not None and (conditions := manifest.prior_config.conditions) is not None:
             inputs += [ColSpec(DataType.string, "label", required=False)] if conditions.labels else []
             inputs += [ColSpec(DataType.double, name, required=False) for name in conditions.knobs]
+        if manifest.space_config is not None:
+            inputs.append(ColSpec(DataType.double, "width", required=False))
         outputs: list[ColSpec | TensorSpec] = [
             ColSpec(DataType.long, "seed"),
             ColSpec(DataType.long, "sample_rate"),

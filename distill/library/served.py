@@ -25,7 +25,7 @@ from distill.validation import explain
 
 DEFAULTS = {"seconds": 3.0, "temperature": 1.0, "top_k": 0, "top_p": TOP_P}
 # Nothing is asked for where they are missing.
-ASKED = ("label", *KNOBS)
+ASKED = ("label", *KNOBS, "width")
 OUTPUT = ("seed", "sample_rate", "seconds", "audio")
 
 Row = dict[str, Any]
@@ -115,7 +115,7 @@ def _audio(generator: Generator, sound: GeneratedSound) -> str:
         # It has its level already.
         export(
             path,
-            [sound.samples],
+            [sound.samples.T],
             sound.sample_rate,
             settings=ExportSettings(),
             tags=tags,

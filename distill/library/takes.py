@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from distill.audio.loudness import loudest_lufs
 from distill.audio.sound import EXTENSIONS, SoundError, downmix, read_sound
+from distill.audio.space import place_of
 from distill.audio.waveform import waveform_path
 from distill.errors import ArtifactError, DistillError, StorageError, UsageError
 from distill.files import free_name, plain_name, read_json, replacing, storage_errors, write_json
@@ -86,11 +87,13 @@ class Heard:
         seconds: duration.
         lufs: loudness of its loudest 400 ms.
         wave: outline of the waveform, scaled to the sound's own peak, as `waveform_path` gives it.
+        place: where it lies between its two channels, and how wide it is, as `place_of` says; None: it is mono.
     """
 
     seconds: float
     lufs: float
     wave: str
+    place: tuple[float, float] | None = None
 
 
 class Takes:
@@ -282,5 +285,8 @@ def _heard(path: Path, _changed: int, _size: int) -> Heard:
     mono = downmix(sound.samples)
     peak = float(abs(mono).max(initial=0.0)) or 1.0
     return Heard(
-        sound.seconds, loudest_lufs([sound.samples.T], sound.sample_rate), waveform_path(mono / peak, WAVE_POINTS)
+        sound.seconds,
+        loudest_lufs([sound.samples.T], sound.sample_rate),
+        waveform_path(mono / peak, WAVE_POINTS),
+        place_of(sound.samples) if len(sound.samples) == 2 else None,
     )

@@ -70,8 +70,8 @@ def findings_of(
     def add(seed: int, grid: Grid, kind: str = "") -> None:
         log_mel = np.maximum(codec.decode_log_mel(grid), 0.0)
         name = f"generated sound {len(generated) + 1}{kind}"
-        generated.append(CheckedSound(name, log_mel, grid, silence.sounding(log_mel, grid)))
         space = codec.space_of(placed(codec, grid, seed=seed, config=settings["config"]))
+        generated.append(CheckedSound(name, log_mel, grid, silence.sounding(log_mel, grid), space=space))
         if space is not None and apart_db(log_mel, space) >= APART_DB:
             for channel in CHANNELS:
                 heard = in_channel(log_mel, space, channel)
@@ -139,6 +139,10 @@ class RecordedSegments:
             out[:, begin - first : end - first] = self.dataset.segment(self.segments[index], begin, end)
         return out
 
+    def space(self, index: int, first: int, last: int) -> npt.NDArray[np.float32] | None:
+        """Where frames of a segment lie between two channels, `[frames, bands, 2]`; None: all sounds are mono."""
+        return self.dataset.space(self.segments[index], first, last) if self.dataset.stereo else None
+
 
 class DatasetSounds(RecordedSegments):
     """The same and what a codec makes of them; see `distill.memorization.sounds.KnownSounds`.
@@ -166,6 +170,10 @@ class DatasetSounds(RecordedSegments):
                 log_mel[:, part], self.dataset.space(self.segments[index], begin, end), channel
             )
         return log_mel
+
+    def space(self, index: int, first: int, last: int) -> npt.NDArray[np.float32] | None:
+        """The same; a channel of a sound lies nowhere."""
+        return None if self._channels[index] else super().space(index, first, last)
 
     def grid(self, index: int) -> Grid:
         """The codes of a whole segment."""

@@ -15,6 +15,7 @@ import torch
 
 from distill.audio.invert import griffin_lim
 from distill.audio.nearness import LogMel
+from distill.audio.space import in_two, side_of
 from distill.configs import SpectrogramConfig
 from distill.files import write_bytes
 from distill.memorization.compare import Findings
@@ -33,10 +34,11 @@ _TEMPLATES = Path(__file__).parent
 
 @dataclass(frozen=True)
 class _Piece:
-    """A part of a sound: its log mel `[n_mels, frames]` and where it begins, in frames."""
+    """A part of a sound: its log mel `[n_mels, frames]`, where it begins, in frames, and where it lies in stereo."""
 
     log_mel: LogMel
     frame: int
+    space: LogMel | None
 
 
 def write_page(
@@ -92,9 +94,13 @@ def _pair(findings: Findings, index: int, flagged: bool) -> str:
     # What lies nearest may be the silence behind a sound: then its end is shown.
     other_begin = max(0, min(each.near.source_frame - (each.near.frame - begin), length - 1))
     other_end = min(other_begin + frames, length)
-    own = _Piece(np.ascontiguousarray(each.sound.log_mel[:, begin : begin + frames]), begin)
+    place = None if each.sound.space is None else each.sound.space[begin : begin + frames]
+    own = _Piece(np.ascontiguousarray(each.sound.log_mel[:, begin : begin + frames]), begin, place)
     # As it was recorded: what people know it by.
-    other = _Piece(findings.training.log_mel(source, other_begin, other_end), other_begin)
+    training = findings.training
+    other = _Piece(
+        training.log_mel(source, other_begin, other_end), other_begin, training.space(source, other_begin, other_end)
+    )
     name, other_name = each.sound.name, findings.training.names[source]
     top = max(top_level_db(own.log_mel, config), top_level_db(other.log_mel, config))
     return _template("pair.html").substitute(
@@ -117,7 +123,7 @@ def _side(piece: _Piece, name: str, findings: Findings, top_db: float) -> str:
         end=f"{end:.2f}",
         width=f"{100 * piece.log_mel.shape[1] / _frames(PIECE_SECONDS, config):.1f}",
         picture=b64encode(spectrogram_image(piece.log_mel, config, top_db=top_db)).decode(),
-        sound=b64encode(_flac(piece.log_mel, config)).decode(),
+        sound=b64encode(_flac(piece, config)).decode(),
     )
 
 
@@ -125,13 +131,15 @@ def _frames(seconds: float, config: SpectrogramConfig) -> int:
     return max(1, round(seconds * config.sample_rate / config.hop_length))
 
 
-def _flac(log_mel: LogMel, config: SpectrogramConfig) -> bytes:
+def _flac(piece: _Piece, config: SpectrogramConfig) -> bytes:
     """A piece as FLAC, which has the same bytes for the same samples."""
-    padded = np.pad(log_mel, ((0, 0), (0, max(0, 2 - log_mel.shape[1]))))
+    padded = np.pad(piece.log_mel, ((0, 0), (0, max(0, 2 - piece.log_mel.shape[1]))))
     samples = griffin_lim(torch.from_numpy(padded)[None], config)[0].numpy()
+    if piece.space is not None and len(piece.space):
+        samples = in_two(samples, side_of(samples, piece.space, config))
     samples = samples * (_PEAK / max(float(np.abs(samples).max()), 1e-6))
     stream = BytesIO()
-    soundfile.write(stream, samples, config.sample_rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(stream, samples.T, config.sample_rate, format="FLAC", subtype="PCM_16")
     return stream.getvalue()
 
 

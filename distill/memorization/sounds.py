@@ -25,6 +25,7 @@ class CheckedSound:
         grid: its codes, `[columns, bands, levels]`.
         sounding: the cells whose codes count, `[columns, bands]`.
         channel: which channel of a sound it is; empty: the mix.
+        space: level differences and coherences of the mix, `[frames, bands, 2]`; None: it is mono.
     """
 
     name: str
@@ -32,6 +33,7 @@ class CheckedSound:
     grid: Grid
     sounding: Cells
     channel: str = ""
+    space: LogMel | None = None
 
 
 class Recorded(Protocol):
@@ -55,6 +57,9 @@ class Recorded(Protocol):
 
 class KnownSounds(Recorded, Protocol):
     """Recorded sounds that a model's codec knows."""
+
+    def space(self, index: int, first: int, last: int) -> LogMel | None:
+        """Where frames of a sound lie between two channels, `[frames, bands, 2]`; None: it is one channel."""
 
     def grid(self, index: int) -> Grid:
         """The codes of a whole sound, `[columns, bands, levels]`."""

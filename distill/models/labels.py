@@ -11,6 +11,8 @@ _LABELS = {
     4: ("Structure", "Timbre", "Texture", "Detail"),
 }
 MOST_LEVELS = max(_LABELS)
+# The last level of a model that knows where sounds lie between two channels.
+SPACE_LABEL = "Space"
 
 
 def level_labels(levels: int) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ SLOTS, PARTS = 4, STRIDE // BAND_MELS
 SLOT_FRAMES = STRIDE // SLOTS
 # What counts as one, of the difference of two level differences in dB and of two coherences.
 SCALE = np.array([2.0, 0.15], np.float32)
-LABEL = "Space"
 _EMBEDDED = 24
 
 Values = npt.NDArray[np.float32]
@@ -29,9 +28,9 @@ Choose = Callable[[int, Values], int]
 class SpaceModel(nn.Module):
     """Codes of where a sound lies between two channels, one for each band and column of the grid.
 
-    A code stands for level differences and coherences in the cell. A recurrent network reads the cells column by
-    column, within a column band by band, each with the vectors of its own codes and of its column's, and with the codes
-    of space before it: in this order, and in the column before.
+    A code stands for level differences and coherences in the cell. A recurrent network reads the grid column by column:
+    the vectors of its other codes, and the codes of space of the column before. Within a column a feed-forward net
+    predicts band after band, with what the network has read, the code before in this band and those below.
 
     Args:
         codebook_size: codes; code 0 is a sound that both channels have alike.
@@ -47,14 +46,15 @@ class SpaceModel(nn.Module):
         self.codebook_size, self.bands, self.codebook_dim, self.hidden = codebook_size, bands, codebook_dim, hidden
         self.register_buffer("entries", torch.tensor(MONO).expand(codebook_size, SLOTS, PARTS, 2).clone())
         # The last one stands for no code.
-        self.before = nn.Embedding(codebook_size + 1, _EMBEDDED)
-        self.column_before = nn.Embedding(codebook_size + 1, _EMBEDDED)
+        self.codes = nn.Embedding(codebook_size + 1, _EMBEDDED)
         self.band = nn.Embedding(bands, _EMBEDDED)
-        self.vectors = nn.Linear(2 * codebook_dim, 2 * _EMBEDDED)
-        self.norm = nn.LayerNorm(2 * codebook_dim)
+        self.norm = nn.LayerNorm(codebook_dim)
+        self.vectors = nn.Linear(codebook_dim, _EMBEDDED)
         self.dropout = nn.Dropout(0.2)
-        self.reader = nn.GRU(5 * _EMBEDDED, hidden, batch_first=True)
-        self.head = nn.Linear(hidden, codebook_size)
+        self.reader = nn.GRU(2 * bands * _EMBEDDED, hidden, batch_first=True)
+        self.head = nn.Sequential(
+            nn.Linear(hidden + 5 * _EMBEDDED, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, codebook_size)
+        )
 
     @property
     def none(self) -> int:
@@ -68,23 +68,30 @@ class SpaceModel(nn.Module):
             codes: of space, `[batch, columns, bands]`.
             vectors: sums of the vectors of the grid's other codes, `[batch, columns, bands, codebook_dim]`.
         """
-        batch, columns = codes.shape[:2]
-        none = codes.new_full((batch, 1), self.none)
-        before = torch.cat([none, codes.flatten(1)[:, :-1]], dim=1).unflatten(1, (columns, self.bands))
-        column_before = torch.cat([none[:, :, None].expand(-1, -1, self.bands), codes[:, :-1]], dim=1)
-        read, _ = self.reader(self.dropout(self._inputs(before, column_before, vectors)).flatten(1, 2))
-        logits: Tensor = self.head(self.dropout(read)).unflatten(1, (columns, self.bands))
+        columns_before = torch.cat([torch.full_like(codes[:, :1], self.none), codes[:, :-1]], dim=1)
+        read, known, _ = self._read(columns_before, vectors, None)
+        below = torch.cat([torch.full_like(codes[..., :1], self.none), codes[..., :-1]], dim=2)
+        logits: Tensor = self.head(self._about(read, known, self.codes(below)))
         return logits
 
-    def _inputs(self, before: Tensor, column_before: Tensor, vectors: Tensor) -> Tensor:
-        around = torch.cat([vectors, vectors.mean(2, keepdim=True).expand_as(vectors)], dim=3)
-        band = self.band.weight.expand(*before.shape, -1)
-        read = self.vectors(self.norm(around))
-        return torch.cat([self.before(before), self.column_before(column_before), band, read], dim=3)
+    def _read(self, columns_before: Tensor, vectors: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """What is read of columns `[batch, columns, hidden]`, what is known of each cell, and the state behind them."""
+        before, seen = self.codes(columns_before), self.vectors(self.norm(vectors))
+        known = torch.cat([before, seen, self.band.weight.expand_as(seen)], dim=3)
+        inputs = torch.cat([before, seen], dim=3).flatten(2)
+        read, state = self.reader(self.dropout(inputs), state)
+        return read, known, state
+
+    def _about(self, read: Tensor, known: Tensor, below: Tensor) -> Tensor:
+        """All that a code follows from; `below` are the embeddings of the code below each band, `[..., bands, n]`."""
+        bands = torch.arange(1, below.shape[2] + 1, device=below.device)[:, None]
+        mean = below.cumsum(2) / bands
+        wide = read[:, :, None].expand(-1, -1, below.shape[2], -1)
+        return self.dropout(torch.cat([wide, known, below, mean], dim=3))
 
     @torch.inference_mode()
     def column(self, codes: Codes, column: int, vectors: Tensor, state: Tensor | None, choose: Choose) -> Tensor:
-        """Find the free codes of a column, one after the other; the state of the network behind it.
+        """Find the codes of a column, one after the other; the state of the network behind it.
 
         Args:
             codes: of space, `[columns, bands]`, up to this column; what is chosen is put in.
@@ -93,19 +100,14 @@ class SpaceModel(nn.Module):
             state: of the network behind the column before; None: there is none.
             choose: says the code of a band, from its logits.
         """
-        own = vectors[None, column : column + 1]
-        device = own.device
-        last = int(codes[column - 1, -1]) if column else self.none
-        above = torch.from_numpy(codes[column - 1]) if column else torch.full((self.bands,), self.none)
-        # All but the code before is known of a whole column.
-        empty = torch.full((1, 1, self.bands), self.none, device=device)
-        inputs = self._inputs(empty, above[None, None].to(device), own)[0, 0]
+        before = torch.from_numpy(codes[column - 1]) if column else torch.full((self.bands,), self.none)
+        read, known, state = self._read(before[None, None], vectors[None, column : column + 1], state)
+        below = self.codes.weight[self.none].expand(1, 1, self.bands, -1).clone()
         for band in range(self.bands):
-            inputs[band, :_EMBEDDED] = self.before.weight[last]
-            read, state = self.reader(inputs[None, band : band + 1], state)
-            last = choose(band, self.head(read[0, 0]).cpu().numpy())
-            codes[column, band] = last
-        assert state is not None
+            if band:
+                below[0, 0, band] = self.codes.weight[int(codes[column, band - 1])]
+            about = self._about(read, known, below)[0, 0, band]
+            codes[column, band] = choose(band, self.head(about).numpy())
         return state
 
     def codes_of(self, cells: Values) -> Codes:

@@ -34,7 +34,7 @@ from distill.training.codes import MEASURED, PriorCodes, prior_codes
 from distill.training.loop import Trained, train
 from distill.training.prior import MEMORIZATION, STAGE, PriorTask
 from distill.training.runtime import Runtime
-from distill.training.space import train_space
+from distill.training.space import SKETCH_STEPS, STEPS, train_space
 from distill.training.task import spread
 
 CONDITIONS = "conditions.json"
@@ -72,7 +72,7 @@ def run(call: Call) -> dict[str, Any]:
     trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, steering=steering)
     found = _following(call, codes, vqvae, trained, task)
     prior = prior_file(config, model, trained, as_carried(steering.entries), codes.conditions, found)
-    space = _space(call, codes, vqvae, runtime)
+    space = _space(call, codes, vqvae, runtime, sketch=values["preset"] == "sketch")
     digest = write_prior(workspace.prior, replace(prior, space=space))
     write_history(workspace, STAGE, trained.history)
     _plots(workspace, config, trained)
@@ -133,14 +133,14 @@ def _following(call: Call, codes: PriorCodes, vqvae: ConvVQVAE, trained: Trained
     return following(vqvae, task.model.eval(), codes.conditions, spectrogram, held_out, call.stop.check)
 
 
-def _space(call: Call, codes: PriorCodes, vqvae: ConvVQVAE, runtime: Runtime) -> SpacePart | None:
+def _space(call: Call, codes: PriorCodes, vqvae: ConvVQVAE, runtime: Runtime, *, sketch: bool) -> SpacePart | None:
     """Where the sounds lie between two channels, learned beside the prior; None where all of them are mono."""
 
     def tell(done: int, count: int) -> None:
         call.stop.check()
         call.emit(Progress(STAGE, done, count, "steps of the space"))
 
-    trained = train_space(codes, vqvae, runtime, tell)
+    trained = train_space(codes, vqvae, runtime, SKETCH_STEPS if sketch else STEPS, tell)
     if trained is None:
         return None
     perplexity = TrainAndHeldOut(train=trained.train_perplexity, validation=trained.held_out_perplexity)

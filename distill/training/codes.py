@@ -243,6 +243,12 @@ class PriorCodes:
         """A held-out sound, by its place in `held_out`."""
         return self._stretch(self.held_out, self.train.total, position, 0, 0)
 
+    def grid(self, sounds: Sounds, position: int, cut: int = 0) -> Grid:
+        """The codes `[columns, bands, levels]` of a sound of `train` or `held_out`, as it is, in one of its cuts."""
+        before = 0 if sounds is self.train else self.train.total
+        first = before + int(sounds.first[cut, position])
+        return self._rows.part(first, first + int(sounds.columns[cut, position]))
+
     def _stretch(self, sounds: Sounds, before: int, position: int, cut: int, copy: int) -> Stretch:
         columns = int(sounds.columns[cut, position])
         first = before + int(sounds.first[cut, position]) + copy * columns

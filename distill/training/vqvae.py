@@ -12,6 +12,7 @@ from torch import Tensor
 from distill.audio.invert import griffin_lim
 from distill.audio.mel import MelTransform
 from distill.audio.sound import write_sound
+from distill.audio.space import in_two, side_of
 from distill.configs import SpectrogramConfig, VQVAEConfig
 from distill.dataset.loader import TrainingBatches
 from distill.dataset.store import PreparedDataset
@@ -157,6 +158,9 @@ class VQVAETask:
                 reconstruction = self.model(original[None, None].to(self.runtime.device))[0][0, 0].float().cpu()
             pair = torch.stack([original, reconstruction])
             sounds = griffin_lim(pair, self.spectrogram).numpy()
+            if self.dataset.stereo:
+                space = self.dataset.space(segment, 0, frames)
+                sounds = np.stack([in_two(each, side_of(each, space, self.spectrogram)) for each in sounds])
             stem = self.preview_folder / f"epoch-{epoch:06d}-{number}"
             for name, sound in zip(("original", "reconstruction"), sounds, strict=True):
                 path = stem.with_name(f"{stem.name}-{name}.flac")

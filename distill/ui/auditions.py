@@ -9,7 +9,7 @@ from distill.generation.ending import ends_by_itself
 from distill.generation.production import Destination, produce
 from distill.generation.request import Request
 from distill.library.takes import WAVE_POINTS, Take, Takes
-from distill.ui.cards import filled
+from distill.ui.cards import filled, placed
 from distill.ui.context import Context
 
 COUNT, SECONDS = 8, 2.0
@@ -60,6 +60,7 @@ def _row(name: str, takes: Sequence[Take], context: Context) -> str:
             sound=context.link(take.path),
             wave=take.heard().wave,
             width=WAVE_POINTS,
+            **placed(take.heard().place),
         )
         for take in takes
     )

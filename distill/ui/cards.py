@@ -6,12 +6,30 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+# The bar of a sound that is at one point, in percent, and what still counts as the middle.
+_LEAST_BREADTH, _MIDDLE = 3.0, 0.05
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def filled(template: str, /, **values: object) -> str:
     """A template of this package with escaped values."""
     return _template(template).substitute({key: escape(str(value)) for key, value in values.items()})
+
+
+def placed(place: tuple[float, float] | None) -> dict[str, object]:
+    """What the bar of a card says: where a sound lies between its channels, and how wide it is; of a mono one nothing.
+
+    >>> placed((-0.5, 0.2))
+    {'place': '20% wide, 50% to the left', 'left': 15.0, 'breadth': 20.0, 'stereo': ''}
+    """
+    if place is None:
+        return {"place": "", "left": 0, "breadth": 0, "stereo": "hidden"}
+    at, wide = place
+    breadth = max(_LEAST_BREADTH, 100 * wide)
+    left = min(max(50 + 50 * at - breadth / 2, 0.0), 100 - breadth)
+    side = "left" if at < 0 else "right"
+    where = "in the middle" if abs(at) < _MIDDLE else f"{abs(at):.0%} to the {side}"
+    return {"place": f"{wide:.0%} wide, {where}", "left": round(left, 1), "breadth": round(breadth, 1), "stereo": ""}
 
 
 def row_of(cards: Sequence[str]) -> str:

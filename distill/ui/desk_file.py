@@ -42,6 +42,7 @@ class _Result(BaseModel):
     words: str
     wave: str
     picture: Path
+    place: tuple[float, float] | None = None
     kept: bool
     key: str
 
@@ -54,6 +55,9 @@ class _Note(BaseModel):
     results: list[_Result] = []
     dropped: Path | None = None
     forms: dict[str, dict[str, Any]] = {}
+
+
+_AS_THEY_ARE = ("seed", "seconds", "model_name", "words", "wave", "place", "kept", "key")
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,10 @@ def restore(desk: Desk, folder: Path, load: Callable[[str], CodesModel]) -> None
 def _values(result: Result) -> dict[str, Any]:
     source = result.source
     return {
-        **{key: getattr(result, key) for key in ("seed", "seconds", "model_name", "words", "wave", "kept", "key")},
+        **{
+            key: getattr(result, key)
+            for key in ("seed", "seconds", "model_name", "words", "wave", "place", "kept", "key")
+        },
         "path": str(result.path),
         "picture": str(result.picture),
         "codes": result.codes.tolist(),

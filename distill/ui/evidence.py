@@ -10,7 +10,7 @@ from distill.errors import DistillError
 from distill.files import write_bytes
 from distill.library.takes import WAVE_POINTS, Note, Take
 from distill.memorization.pairs import Pair, Side, read_pairs
-from distill.ui.cards import filled
+from distill.ui.cards import filled, placed
 from distill.ui.context import Context
 
 # Where no sound is close, those that come nearest are heard.
@@ -71,6 +71,7 @@ def _side(whose: str, side: Side, context: Context) -> str:
         sound=context.link(path),
         wave=heard.wave,
         width=WAVE_POINTS,
+        **placed(heard.place),
     )
     name = escape(side.name)
     return f"<figure><figcaption title='{name}'><b>{whose}</b> {name}</figcaption>{sound}</figure>"

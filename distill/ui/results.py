@@ -11,6 +11,7 @@ import torch
 from distill.artifact.model_file import read_manifest
 from distill.audio.mel import MelTransform
 from distill.audio.sound import EXTENSIONS, read_sound, to_mono
+from distill.audio.space import place_of
 from distill.audio.waveform import waveform_path
 from distill.codec.codec import Grid
 from distill.codes.grid import Source
@@ -23,7 +24,7 @@ from distill.files import storage_errors, write_bytes
 from distill.generation.production import Written
 from distill.generation.request import Request
 from distill.pictures import spectrogram_image, top_level_db
-from distill.ui.cards import filled
+from distill.ui.cards import filled, placed
 from distill.ui.context import Context
 from distill.ui.desk import Desk, stem_of
 
@@ -46,6 +47,7 @@ class Result:
         words: how it was made.
         wave: outline of the waveform, as `waveform_path` gives it.
         picture: the spectrogram, a PNG file.
+        place: where it lies between its two channels, and how wide it is; None: it is mono.
         kept: whether somebody keeps it.
         key: names it on the page.
     """
@@ -59,6 +61,7 @@ class Result:
     words: str
     wave: str
     picture: Path
+    place: tuple[float, float] | None = None
     kept: bool = False
     key: str = field(default_factory=lambda: token_hex(8))
 
@@ -66,7 +69,8 @@ class Result:
     def of(cls, written: Written, request: Request, model: Path, model_name: str, words: str, desk: Desk) -> "Result":
         """That of a sound which was just written, as it was requested."""
         config = read_manifest(model).spectrogram_config
-        mono = to_mono(read_sound(written.path), config.sample_rate)
+        sound = read_sound(written.path)
+        mono = to_mono(sound, config.sample_rate)
         log_mel = MelTransform(config).log_mel(torch.from_numpy(mono)).numpy()
         log_mel = log_mel[:, :: max(1, log_mel.shape[1] // MOST_PIXELS)]
         picture = desk.lasting() / "pictures" / f"{token_hex(8)}.png"
@@ -89,6 +93,7 @@ class Result:
             source=source,
             words=words,
             wave=waveform_path(mono, WAVE_POINTS),
+            place=place_of(sound.samples) if len(sound.samples) == 2 else None,
             picture=picture,
         )
 
@@ -107,6 +112,7 @@ class Result:
             picture=context.link(self.picture),
             wave=self.wave,
             width=WAVE_POINTS,
+            **placed(self.place),
         )
 
     def to_desk(self, desk: Desk, model: CodesModel) -> None:

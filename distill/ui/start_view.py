@@ -11,7 +11,7 @@ from distill.live.status import read_status
 from distill.memorization.plain import in_plain_words
 from distill.runs.standing import Standing
 from distill.stages.workspace import Workspace, read_report
-from distill.ui.cards import filled, row_of
+from distill.ui.cards import filled, placed, row_of
 from distill.ui.context import Context
 from distill.ui.evidence import evidence
 from distill.ui.first_takes import SHIPPED, Batch, FirstTakes
@@ -146,6 +146,7 @@ def _card(context: Context, number: int, path: Path, *, known: bool) -> str:
         sound=context.link(path),
         wave=heard.wave,
         width=WAVE_POINTS,
+        **placed(heard.place),
         hidden="" if known else "hidden",
     )
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from distill.files import plain_name
 from distill.library.takes import Shown, Take, Takes, copied, packed, shown
 from distill.ui.api import json_answer
+from distill.ui.cards import placed
 from distill.ui.context import Context
 
 PAGE = 24
@@ -110,5 +111,6 @@ def _values(take: Take, context: Context) -> dict[str, Any]:
         "seconds": heard.seconds,
         "lufs": heard.lufs,
         "wave": heard.wave,
+        "place": None if heard.place is None else placed(heard.place),
         "sound": context.link(take.path),
     }

@@ -6,7 +6,7 @@ import { h, put } from "./dom.js";
 import { clock } from "./grid.js";
 import { position, stop } from "./player.js";
 import { hear, heardNow, hovers, setHovers } from "./sounds.js";
-import { waveform } from "./waveform.js";
+import { placeBar, waveform } from "./waveform.js";
 
 const SECONDS = 2.5, MOST_ENDS = 8;
 const VIEWS = [["all", "All"], ["kept", "Kept"], ["bin", "Bin"]];
@@ -166,6 +166,7 @@ class Takes extends HTMLElement {
       "data-file": take.file, "aria-label": `${take.name}, ${clock(take.seconds)}${take.kept ? ", kept" : ""}` },
       h("header", {}, h("h3", {}, take.name), h("p", {}, [clock(take.seconds), take.words].filter(Boolean).join(" · "))),
       waveform(take),
+      placeBar(take),
       h("div", { class: "d-acts" },
         take.dropped ? null : act("keep", take.kept ? "♥" : "♡", take.kept ? "Kept; press to let go" : "Keep",
           () => this.#mark(take, { kept: !take.kept }, take.kept ? "not kept" : "kept"), { "aria-pressed": String(take.kept) }),

@@ -19,7 +19,7 @@ from distill.errors import UsageError
 from distill.generation.choice import SamplingConfig
 from distill.library.takes import Takes
 from distill.library.takes import shown as takes_shown
-from distill.models.labels import MOST_LEVELS
+from distill.models.labels import MOST_LEVELS as LEVELS_OF_SOUND
 from distill.ui.context import Context
 from distill.ui.desk import GRID_EXTENSION, Desk, Which, Wish, selection_of, wish_of
 from distill.ui.failures import notice, told
@@ -38,6 +38,8 @@ _WITH_SELECTION = f"""(...given) => {{
   return given;
 }}"""
 _EMPTY = "Open a sound or a grid file, or send a sound here from the tab Generate."
+# Those that a sound is made of, and that of space.
+_MOST_LEVELS = LEVELS_OF_SOUND + 1
 
 
 def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
@@ -122,7 +124,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
                 blended = gr.Button("Blend the selection", size="sm", interactive=False, elem_id="codes-blend")
                 swapped = gr.Button("Swap the selection", size="sm", interactive=False, elem_id="codes-swap")
         with gr.Row(visible=False, elem_id="codes-weights") as each_level:
-            weights = [gr.Slider(0, 1, 0.5, step=0.01, label="Blend", min_width=200) for _ in range(MOST_LEVELS)]
+            weights = [gr.Slider(0, 1, 0.5, step=0.01, label="Blend", min_width=200) for _ in range(_MOST_LEVELS)]
     with gr.Accordion("What was done", open=False):
         done = gr.HTML(_history(None), elem_id="codes-done", apply_default_css=False)
 
@@ -375,7 +377,7 @@ def _by_level(desk: Desk) -> list[Any]:
     frozen = gr.CheckboxGroup(choices=list(grid.labels), value=[grid.labels[level] for level in grid.frozen])
     choices = [(label, level) for level, label in enumerate(grid.labels)]
     weights = [gr.Slider(label=label, visible=True) for label in grid.labels]
-    return [frozen, gr.Dropdown(choices=choices), *weights, *[gr.Slider(visible=False)] * (MOST_LEVELS - grid.levels)]
+    return [frozen, gr.Dropdown(choices=choices), *weights, *[gr.Slider(visible=False)] * (_MOST_LEVELS - grid.levels)]
 
 
 def _words(desk: Desk) -> str:

@@ -28,6 +28,8 @@ from distill.ui.failures import notice, told, told_while
 from distill.ui.forms import Form
 from distill.ui.jobs import Job
 from distill.ui.making import Order, like, part_of
+from distill.ui.space import Space, placed_as
+from distill.ui.space import shown as placing
 from distill.ui.studio import Studio
 
 NEW, CONTINUE, FILL, VARY = "generate", "continue", "fill", "vary"
@@ -99,6 +101,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         )
     asks = Asks.build()
     measures = Bars.build()
+    space = Space.build()
     with gr.Accordion("Each level by itself", open=False):
         single = gr.Checkbox(False, label="Use these in place of the three above", container=False)
         rows, level_controls = _level_rows()
@@ -156,12 +159,14 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             "bpm": measures.bpm,
             "bars": measures.bars,
             "loop": measures.loop,
+            "width": space.width,
+            "mono": space.mono,
             **dict(zip(KNOBS, asks.sliders, strict=True)),
         },
     )
     inputs = [
         studio.desk, studio.generate_model, action, given, begin, end, renewed, seconds, ending, raw,
-        count, seed, kind, rate, bits, strength, keep, *measures.inputs, *asks.inputs, *sampling,
+        count, seed, kind, rate, bits, strength, keep, *measures.inputs, *space.inputs, *asks.inputs, *sampling,
     ]  # fmt: skip
 
     @told_while
@@ -186,11 +191,15 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         bpm: float | None,
         bars: float,
         loop: bool,
+        width: float,
+        mono: bool,
         *others: Any,
     ) -> Iterator[Any]:
         wishes, sampling = others[: len(asks.inputs)], others[len(asks.inputs) :]
-        labels = level_labels(read_manifest(studio.models.path(name)).vqvae_config.num_quantizers)
-        chosen = _sampling(len(labels), *sampling)
+        manifest = read_manifest(studio.models.path(name))
+        labels = manifest.level_labels
+        chosen = _sampling(manifest.vqvae_config.num_quantizers, *sampling)
+        chosen |= placed_as(manifest, width, mono, given=action in (CONTINUE, FILL))
         if action == FILL:
             levels = tuple(labels.index(label) for label in renewed if label in labels) or None
             where = {"start": begin or 0.0, "end": end or 0.0, "levels": levels}
@@ -280,10 +289,11 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         """What depends on the model: the names of its levels, how many codes there are, how its sounds end."""
         if name is None:
             # Where there is no model yet, nobody chose one, and nobody did anything wrong.
-            return [gr.skip()] * (6 + 3 * MOST_LEVELS)
+            return [gr.skip()] * (7 + 3 * MOST_LEVELS)
         manifest = read_manifest(studio.models.path(name))
         config = manifest.vqvae_config
         labels = level_labels(config.num_quantizers)
+        renewable = gr.CheckboxGroup(choices=list(manifest.level_labels), value=[])
         visible = [gr.Row(visible=level < len(labels)) for level in range(MOST_LEVELS)]
         names = [gr.Slider(label=f"{label}: surprise (temperature)") for label in labels]
         names += [gr.skip()] * (MOST_LEVELS - len(labels))
@@ -296,7 +306,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         if came_back:
             ends = kept.get("ending", ends)
         kinds = shown(manifest, new=action == NEW, kept=kept if came_back else None)
-        return ends, *kinds, gr.CheckboxGroup(choices=list(labels), value=[]), *sizes, *visible, *names
+        return ends, *kinds, placing(manifest), renewable, *sizes, *visible, *names
 
     @told
     def measured(path: str | None) -> Any:
@@ -343,7 +353,9 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     tab.select(told(partial(studio.offered, "generate")), studio.desk, studio.generate_model, **quiet)
     levels = [renewed, top_k, *level_controls[1::3], *rows, *level_controls[::3]]
     for control in (studio.generate_model, action):
-        control.change(look, [studio.desk, studio.generate_model, action], [ending, *asks.outputs, *levels], **quiet)
+        control.change(
+            look, [studio.desk, studio.generate_model, action], [ending, *asks.outputs, space.group, *levels], **quiet
+        )
     for needed in (studio.generate_model, action, given):
         needed.change(ready, [studio.desk, studio.generate_model, action, given], [go, again], **quiet)
 
