@@ -100,6 +100,12 @@ def like(rate: int = RATE, **options: str) -> Callable[[Path], object]:
     return lambda path: save(path, tone(rate=rate), rate, **options)
 
 
+def half_a_frame(path: Path) -> None:
+    """Two channels, the second of which ends a sample before the first."""
+    save(path, np.stack([SOUND, 0.5 * SOUND], axis=1))
+    path.write_bytes(path.read_bytes()[:-2])
+
+
 def foreign(head: bytes) -> Callable[[Path], object]:
     """A file in a container that is not read."""
     return lambda path: path.write_bytes(head + bytes(range(256)) * 20)
@@ -165,12 +171,21 @@ CASES: dict[str, Case] = {
     "windows.wma": Case(foreign(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), "unreadable", "convert it to wav or flac"),
     "no bytes.mp3": Case(lambda path: path.touch(), "empty"),
     "antiphase.wav": Case(
-        lambda path: save(path, np.stack([SOUND, -0.99 * SOUND], axis=1)), note="channels cancel each other in mono"
+        lambda path: save(path, np.stack([SOUND, -0.99 * SOUND], axis=1)),
+        note="channels cancel each other in mono: channel 2",
+        near=0.01,
     ),
     "almost antiphase.wav": Case(
-        lambda path: save(path, np.stack([-0.95 * SOUND, SOUND], axis=1)), note="in mono: channel 2"
+        lambda path: save(path, np.stack([-0.95 * SOUND, SOUND], axis=1)), note="in mono: channel 1", near=0.03
     ),
-    "one of eight.wav": Case(lambda path: save(path, np.pad(SOUND[:, None], ((0, 0), (0, 7)))), near=None),
+    "one of eight.wav": Case(
+        lambda path: save(path, np.pad(SOUND[:, None], ((0, 0), (0, 7)))), note="the mix of its 8 channels", near=None
+    ),
+    "surround.wav": Case(
+        lambda path: save(path, SOUND[:, None] * np.array([0.9, 1.1, 1, 1, 0.8, 1.2])), note="the mix of its 6 channels"
+    ),
+    "right is silent.wav": Case(lambda path: save(path, SOUND[:, None] * np.array([1.0, 0.0])), near=None),
+    "half a frame.wav": Case(half_a_frame, note=_MISSING, near=None),
 }
 
 # Names that a terminal, a table or a shell may take for something else.

@@ -64,13 +64,17 @@ def test_names_are_kept_as_they_are(tmp_path: Path) -> None:
     assert sorted(PreparedDataset(tmp_path / "out").manifest["path"]) == sorted(NAMES)
 
 
-def test_the_mean_of_channels_is_taken_unless_they_cancel() -> None:
+def test_the_mean_of_channels_is_taken_and_one_of_two_that_cancel_is_turned_over() -> None:
     left, right = noise(seed=1), noise(seed=2)
     for channels in ((left, right), (left, left), (left, 0 * left), (left, -0.5 * left), (left,)):
         samples = np.stack(channels)
         assert np.allclose(downmix(samples), samples.mean(0), atol=1e-7)
     for loud, quiet in ((left, -0.9 * left), (right, -0.99 * right)):
-        assert np.array_equal(downmix(np.stack([quiet, loud])), loud)
+        assert np.allclose(downmix(np.stack([loud, quiet])), (loud - quiet) / 2, atol=1e-7)
+    for quiet in (-0.5 * left, 0.05 * right):
+        cancelling = np.stack([left, -0.5 * left, quiet])
+        taken = left if quiet is not right * 0.05 and np.abs(cancelling.mean(0)).max() < 1e-3 else cancelling.mean(0)
+        assert np.allclose(downmix(cancelling), taken, atol=1e-7)
 
 
 def test_300_mutated_sounds_give_one_line_or_a_sound_in_bounded_memory(tmp_path: Path) -> None:

@@ -28,9 +28,11 @@ class Downmix:
         return mono
 
     @property
-    def turned(self) -> bool:
-        """Whether two channels cancel each other, so that the second is to be turned over before they are mixed."""
-        return len(self._powers) == 2 and self._side_db > _OPPOSED_DB
+    def turned(self) -> int | None:
+        """Of two channels that cancel each other the softer, which is to be turned over before they are mixed."""
+        if len(self._powers) != 2 or self._side_db <= _OPPOSED_DB:
+            return None
+        return int(self._powers[1] <= self._powers[0])
 
     @property
     def loudest_of_cancelling(self) -> int | None:
@@ -45,7 +47,7 @@ class Downmix:
         """How loud the side of two channels is, in dB relative to their mix; None where both are the same."""
         if len(self._powers) != 2:
             return None
-        found = -self._side_db if self.turned else self._side_db
+        found = self._side_db if self.turned is None else -self._side_db
         return found if found > LEAST_SIDE_DB else None
 
     @property
@@ -64,6 +66,10 @@ def mean_of(block: np.ndarray) -> np.ndarray:
     return mono
 
 
-def turned_over(block: np.ndarray) -> np.ndarray:
-    """Samples `[frames, 2]` with the second channel turned over."""
-    return block * np.array([1.0, -1.0], np.float32)
+def turned_over(block: np.ndarray, channel: int | None) -> np.ndarray:
+    """Samples `[frames, 2]` with one of the channels turned over; None: with none."""
+    if channel is None:
+        return block
+    signs = np.ones(2, np.float32)
+    signs[channel] = -1.0
+    return block * signs

@@ -341,12 +341,12 @@ def to_mono(sound: Sound, sample_rate: int) -> np.ndarray:
 def downmix(samples: np.ndarray) -> np.ndarray:
     """Mono float32 `[n]` of samples `[channels, n]`, a copy.
 
-    The mean of the channels. Where two cancel each other the second is turned over before, of more the loudest is
-    taken.
+    The mean of the channels. Where two cancel each other the softer is turned over before; of more that do the loudest
+    is taken.
     """
     mix, mono = mixed(samples)
-    if mix.turned:
-        return mean_of(turned_over(samples.T))
+    if mix.turned is not None:
+        return mean_of(turned_over(samples.T, mix.turned))
     loudest = mix.loudest_of_cancelling
     return mono if loudest is None else samples[loudest].astype(np.float32)
 
@@ -368,7 +368,7 @@ def two_channels(sound: Sound, sample_rate: int) -> np.ndarray | None:
     mix, _ = mixed(sound.samples)
     if mix.side_db is None:
         return None
-    samples = turned_over(sound.samples.T).T if mix.turned else sound.samples
+    samples = turned_over(sound.samples.T, mix.turned).T
     return np.stack([resample(np.ascontiguousarray(each), sound.sample_rate, sample_rate) for each in samples])
 
 

@@ -163,14 +163,14 @@ def examine(
             return examined
         channels = Spool(folder=folder)
         for block in _decoded(found.path):
-            channels.add(turned_over(block) if turned else block)
+            channels.add(turned_over(block, turned))
         return replace(examined, channels=channels)
     except SoundError as error:
         return Examined(FileReport(name, Verdict(error.problem), error.reason))
 
 
-def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> tuple[Examined, bool]:
-    """What is known of a file, and whether its second channel is turned over in its mix."""
+def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> tuple[Examined, int | None]:
+    """What is known of a file, and which channel is turned over in its mix; None: none is."""
     digest = hashlib.sha256(f"{reader.sample_rate}:{reader.channels}:".encode())
     mix = Downmix(reader.channels)
     count, peak, energy, clipped, is_finite = 0, 0.0, 0.0, 0, True
@@ -207,25 +207,26 @@ def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> t
     )
     if seconds < min_seconds:
         said = f"{count} samples ({1000 * seconds:.3g} ms) are fewer than {1000 * min_seconds:g} ms"
-        return Examined(unusable(report, Verdict.TOO_SHORT, said)), False
+        return Examined(unusable(report, Verdict.TOO_SHORT, said)), None
     if not is_finite:
         silent = replace(report, peak=0.0, loudness_db=0.0)
         said = "some samples are not finite numbers (NaN, infinite, or absurdly large)"
-        return Examined(unusable(silent, Verdict.NOT_FINITE, said)), False
+        return Examined(unusable(silent, Verdict.NOT_FINITE, said)), None
     if peak < SILENCE_PEAK:
-        return Examined(unusable(report, Verdict.SILENT, "nothing in it is louder than -80 dB below full scale")), False
+        return Examined(unusable(report, Verdict.SILENT, "nothing in it is louder than -80 dB below full scale")), None
     notes = [reader.note] if reader.note else []
     loudest = mix.loudest_of_cancelling
-    if mix.turned or loudest is not None:
+    if mix.turned is not None or loudest is not None:
         mono.clear()
         for block in _decoded(reader.path):
-            mono.add(mean_of(turned_over(block)) if loudest is None else block[:, loudest])
-        taken = "channel 2 is turned over" if loudest is None else f"channel {loudest + 1}, the loudest, is used"
+            mono.add(mean_of(turned_over(block, mix.turned)) if loudest is None else block[:, loudest])
+        taken = f"channel {loudest + 1}, the loudest, is used" if loudest is not None else ""
+        taken = f"channel {mix.turned + 1}, the softer, is turned over" if mix.turned is not None else taken
         notes.append(f"its channels cancel each other in mono: {taken}")
     peaks = _peaks(mono)
     if peaks.max() < SILENCE_PEAK:
         said = "in mono nothing is louder than -80 dB below full scale"
-        return Examined(unusable(report, Verdict.SILENT, said)), False
+        return Examined(unusable(report, Verdict.SILENT, said)), None
     if reader.channels > 2:
         notes.append(f"only the mix of its {reader.channels} channels is learned")
     verdict = Verdict.OK

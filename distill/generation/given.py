@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from distill.audio.downmix import turned_over
 from distill.audio.sound import Sound, mixed, resample, to_mono, two_channels
 from distill.codec.codec import Codec, Grid, Samples, normalise
 from distill.codec.vectors import FREE
@@ -238,9 +239,9 @@ def _as_given(made: Samples, sound: Sound, rate: int, peak: float) -> npt.NDArra
 def _unturned(sound: Sound) -> tuple[Sound, npt.NDArray[np.float32]]:
     """A sound whose two channels do not cancel each other, and what `[channels, 1]` makes them the given ones again."""
     mix, _ = mixed(sound.samples)
-    if not mix.turned:
+    if mix.turned is None:
         return sound, np.ones((1, 1), np.float32)
-    back = np.array([[1.0], [-1.0]], np.float32)
+    back = turned_over(np.ones((1, 2), np.float32), mix.turned).T
     return replace(sound, samples=sound.samples * back), back
 
 
