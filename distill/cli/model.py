@@ -63,7 +63,7 @@ def info(
             more["registered"] = _values(version)
         print_result([], {**document, **more}, as_json=True)
         return
-    from distill.library.describe import asked_words, health_of, light_of
+    from distill.library.describe import asked_words, health_of, light_of, space_words
 
     metadata, lineage, prior = manifest.metadata, manifest.lineage, manifest.prior_metadata
     table = Table(show_header=False, box=None)
@@ -84,6 +84,7 @@ def info(
         else f"epoch {prior.best_epoch} of {prior.epochs}, training perplexity {_figure(prior.perplexity.train)}, "
         f"held-out perplexity {_figure(prior.perplexity.validation)}",
         **asked_words(manifest),
+        "stereo": space_words(manifest),
         "memorization": "not checked"
         if manifest.memorization is None
         else f"{manifest.memorization.verdict}: {'; '.join(manifest.memorization.reasons)}",

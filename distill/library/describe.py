@@ -35,6 +35,17 @@ def verdict_of(manifest: Manifest) -> str:
     return manifest.memorization.verdict if manifest.memorization else NOT_CHECKED
 
 
+def space_words(manifest: Manifest) -> str:
+    """How a model's sounds lie between two channels; empty where they are mono."""
+    known = manifest.space_metadata
+    if known is None:
+        return ""
+    words = f"learned from {known.stereo_sounds} sounds, held-out perplexity {known.perplexity.validation or 0:.3g}"
+    if known.level_db is None or known.coherence is None:
+        return words
+    return f"{words}; codes lie {known.level_db:.2g} dB and a coherence of {known.coherence:.2g} beside held-out sounds"
+
+
 def asked_words(manifest: Manifest) -> dict[str, str]:
     """What new sounds can be asked for, with how well each is followed; empty where they cannot be asked."""
     conditions = manifest.prior_config.conditions if manifest.prior_config else None

@@ -1,7 +1,7 @@
 """The version of each stage's code: raised when changed code gives other outputs, so that the stage runs again."""
 
 CODE_VERSIONS = {
-    "prepare": 4,
+    "prepare": 5,
     "configure": 9,
     "train_vqvae": 10,
     "train_prior": 12,

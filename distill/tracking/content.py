@@ -222,6 +222,14 @@ def summary_of(workspace: Workspace) -> dict[str, float]:
         shares = list(followed["labels"].values())
         found |= {"following/labels": sum(shares) / len(shares) if shares else None}
         found |= {f"following/{name}": value for name, value in followed["knobs"].items()}
+    if space := prior.get("space"):
+        found |= {
+            "space/perplexity": space["perplexity"]["validation"],
+            "space/utilization": space["utilization"],
+            "space/code_perplexity": space["code_perplexity"],
+            "space/level_db": space["level_db"],
+            "space/coherence": space["coherence"],
+        }
     if vqvae:
         size = read_config(workspace, "train_vqvae")["vqvae"]["codebook_size"]
         levels = list(vqvae["codebook"].values())

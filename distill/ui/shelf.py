@@ -7,7 +7,7 @@ from typing import Any
 
 from distill.artifact.manifest import Manifest
 from distill.library.catalogue import Entry
-from distill.library.describe import NOT_CHECKED, asked_words, health_of, light_of, verdict_of
+from distill.library.describe import NOT_CHECKED, asked_words, health_of, light_of, space_words, verdict_of
 from distill.library.evidence import evidence_page
 from distill.memorization.plain import in_plain_words
 from distill.models.labels import level_labels, with_labels
@@ -78,6 +78,7 @@ def details_of(entry: Entry, context: Context) -> str:
         else f"epoch {prior.best_epoch} of {prior.epochs}: training perplexity {_known(prior.perplexity.train)}, "
         f"held-out perplexity {_known(prior.perplexity.validation)}",
         **{f"Asked for: {name}": words for name, words in asked_words(manifest).items()},
+        "Stereo (space)": space_words(manifest),
         "Copies (memorization)": NOT_CHECKED
         if manifest.memorization is None
         else f"{manifest.memorization.verdict}: {'; '.join(manifest.memorization.reasons)}",
