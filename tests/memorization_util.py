@@ -75,6 +75,9 @@ class Recorded:
         self.read += max(0, end - begin)
         return out
 
+    def space(self, _index: int, _first: int, _last: int) -> LogMel | None:
+        return None
+
     def grid(self, index: int) -> Grid:
         return self.codec.encode_log_mel(self.log_mels[index])
 

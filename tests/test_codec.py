@@ -1,5 +1,6 @@
 """A model in use: sound to codes and back, and loading it from a file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import artifact_example
+from distill.artifact.manifest import SpaceArchitecture, SpaceMetadata
 from distill.artifact.model_file import read_model, write_model
+from distill.artifact.prior_file import PriorFile, SpacePart
 from distill.audio.mel import frames_of
 from distill.codec.codec import Codec, normalise
 from distill.codec.kept import keep_codes
@@ -198,19 +201,18 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     write_model(path, model.manifest, state, model.prior_state)
     with pytest.raises(ArtifactError, match=r"encoder\.project\.weight has the shape \[3, 3\]"):
         load_codec(path)
-    config = model.manifest.prior_config
+    config, metadata = model.manifest.prior_config, model.manifest.prior_metadata
     assert config is not None
+    assert metadata is not None
+    trained = PriorFile(config, metadata, model.digest, model.prior_state or {})
+    other = replace(trained, config=config.model_copy(update={"codebook_size": SIZE + 1}))
     with pytest.raises(ArtifactError, match="codes of another model"):
-        build_networks(
-            model,
-            path,
-            prior_config={**config.model_dump(), "codebook_size": SIZE + 1},
-            prior_state=model.prior_state,
-        )
-    with pytest.raises(ArtifactError, match="configuration"):
-        build_networks(model, path, prior_config={"hidden": "wide"}, prior_state=model.prior_state)
+        build_networks(model, path, trained=other)
     with pytest.raises(ArtifactError, match="tensor trained_columns is missing"):
-        build_networks(model, path, prior_config=config, prior_state=artifact_example.prior_state())
+        build_networks(model, path, trained=replace(trained, state=artifact_example.prior_state()))
+    space = SpacePart(SpaceArchitecture(hidden=4), SpaceMetadata(), {"entries": torch.zeros(1)})
+    with pytest.raises(ArtifactError, match="tensor entries has the shape"):
+        build_networks(model, path, trained=replace(trained, space=space))
 
 
 def test_a_file_need_not_say_how_sounds_begin_and_end(tmp_path: Path) -> None:

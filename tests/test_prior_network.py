@@ -182,7 +182,8 @@ def test_small_products_by_either_library_give_the_same_logits(monkeypatch: pyte
     small = read(model, tokens)
     monkeypatch.setattr(incremental, "SMALL", 0)
     assert isinstance(ReadablePrior(model).kernels, TorchKernels)
-    torch.testing.assert_close(small, read(model, tokens))
+    # How far sums of another order lie apart depends on the processor.
+    torch.testing.assert_close(small, read(model, tokens), rtol=1e-5, atol=5e-5)
 
 
 def test_where_one_product_depends_on_the_number_of_rows_all_have_the_most(monkeypatch: pytest.MonkeyPatch) -> None:

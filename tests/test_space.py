@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from space_util import RATE, panned, space_model, stereo_codec
 
-from distill.audio.downmix import Downmix
+from distill.audio.downmix import Downmix, place_of
 from distill.audio.mel import MelTransform
 from distill.audio.sound import Sound, to_mono, two_channels
 from distill.audio.space import (
@@ -17,7 +17,6 @@ from distill.audio.space import (
     band_powers,
     channel_factors,
     in_two,
-    place_of,
     side_blocks,
     side_of,
     space_of_sound,

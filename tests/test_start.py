@@ -252,7 +252,7 @@ def test_without_sounds_a_model_is_heard(tmp_path: Path) -> None:
     assert "Meanwhile: new sounds of bells." in page
     # Nobody asked for them: they are not among the generated sounds, nor known to other tabs.
     assert not (tmp_path / "generated").exists()
-    assert page.count(" hidden") == GREETING
+    assert page.count('class="d-acts" hidden') == GREETING
 
 
 def test_what_became_of_the_sounds_is_said_in_plain_words(tmp_path: Path) -> None:

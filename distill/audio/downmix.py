@@ -73,3 +73,20 @@ def turned_over(block: np.ndarray, channel: int | None) -> np.ndarray:
     signs = np.ones(2, np.float32)
     signs[channel] = -1.0
     return block * signs
+
+
+def place_of(channels: np.ndarray) -> tuple[float, float] | None:
+    """Where a sound `[2, n]` lies, from -1, left, to 1, right, and how wide it is, from 0 to 1; None: both are alike.
+
+    Its place is that of the louder of the two sources without anything in common that it could be the sum of, its
+    width twice the power share of the other one.
+    """
+    left, right = channels[0].astype(np.float64), channels[1].astype(np.float64)
+    powers, both = np.array([left @ left, right @ right]), float(left @ right)
+    apart, total = powers[0] + powers[1] - 2.0 * both, float(powers.sum())
+    if apart <= 10 ** (LEAST_SIDE_DB / 10) * (total + 2.0 * both):
+        return None
+    sources, ways = np.linalg.eigh(np.array([[powers[0], both], [both, powers[1]]]))
+    way = np.abs(ways[:, 1])
+    at = 4.0 / np.pi * float(np.arctan2(way[1], way[0])) - 1.0
+    return round(at, 3), round(min(1.0, 2.0 * max(float(sources[0]), 0.0) / total), 3)

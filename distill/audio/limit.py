@@ -15,7 +15,7 @@ def limited(samples: Samples, limit: float, sample_rate: int) -> Samples:
     The gain is the least that any sample around needs, averaged over as long: never more than a sample needs itself.
     All channels have the same.
     """
-    highest = np.abs(samples).reshape(-1, samples.shape[-1]).max(0)
+    highest = np.abs(samples) if samples.ndim == 1 else np.abs(samples).max(0)
     needed = np.float32(limit) / np.maximum(highest, np.float32(limit))
     if needed.min(initial=1.0) == 1.0:
         return samples
