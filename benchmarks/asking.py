@@ -6,10 +6,11 @@ project), `tabla`, `digits` and `oneshots` (drum machines' sounds of kit, drums 
 names.
 
 - `held out`: share of the held-out sounds whose label the judge finds (the nearest mean timbre of a label);
-- `label`: share of the new sounds that have the label that they were asked for, as one draw and as the best of three;
+- `label`: share of the new sounds that have the label that they were asked for, as one draw and as is usual (the best
+  of three, and of up to twelve while none has the label);
 - a knob: Spearman's correlation of the rank that was asked for and the value that came, the same two ways;
-- `cents`: how far the partials of sounds that were asked for with the note A3 lie from its own, median over those that
-  have a clear pitch, found by the spectrum's peaks and not as the sounds were tuned;
+- `cents`: how far sounds that were asked for with the note A3 lie from it, median over those that have a pitch, as it
+  is found again in them; `partials`: the same of their lowest strong partial near one of the note, by the spectrum;
 - `unasked`: held-out perplexity of the prior that can be asked, nothing being asked of it, over that of the other;
 - `asked time`: time to draw with a label (guidance 1, one draw) over that without, timed in turns.
 
@@ -28,6 +29,7 @@ from common import interleave
 from distill.artifact.model_file import read_model
 from distill.artifact.prior_file import read_prior
 from distill.audio.knobs import KNOBS
+from distill.audio.pitch import pitch_of
 from distill.audio.timbre import timbre_of
 from distill.dataset.store import PreparedDataset
 from distill.dataset.walk import find_files
@@ -76,7 +78,7 @@ def main() -> None:
     options.add_argument("--set", action="append", default=[], help="section.key=value, as in the command")
     args = options.parse_args()
     report, rows, verdicts = Report(args), list[list[Any]](), dict[str, Any]()
-    columns = ["set", "draws", "held out", "label", *KNOBS, "cents", "unasked", "asked time"]
+    columns = ["set", "draws", "held out", "label", *KNOBS, "cents", "partials", "unasked", "asked time"]
     for name in args.sets:
         for seed in args.seeds:
             asked, plain = (_trained(name, seed, conditions, args) for conditions in (True, False))
@@ -138,9 +140,9 @@ def _rows(name: str, asked: Workspace, plain: Workspace, count: int) -> list[lis
     perplexity, before = (each.metadata.perplexity.validation for each in (trained, other))
     # The two are timed first, while no others' caches are warm.
     ratio = _asked_time(generator)
-    first = [_held_out(generator, asked), *_followed(generator, count, 1), None, perplexity / before - 1, ratio]
-    best = [None, *_followed(generator, count, 3), _cents(generator, 2 * count), None, None]
-    return [[name, 1, *first], ["", 3, *best]]
+    first = [_held_out(generator, asked), *_followed(generator, count, 1), None, None, perplexity / before - 1, ratio]
+    usual = [None, *_followed(generator, count, None), *_cents(generator, 2 * count), None, None]
+    return [[name, "one", *first], ["", "usual", *usual]]
 
 
 def _held_out(generator: Generator, workspace: Workspace) -> float | None:
@@ -156,7 +158,7 @@ def _held_out(generator: Generator, workspace: Workspace) -> float | None:
     return float(np.mean(right)) if right else None
 
 
-def _followed(generator: Generator, count: int, best_of: int) -> list[float | None]:
+def _followed(generator: Generator, count: int, best_of: int | None) -> list[float | None]:
     """Share of labels that are right, and Spearman's correlation for each knob."""
     conditions = generator.conditions
     assert conditions
@@ -182,44 +184,48 @@ def _followed(generator: Generator, count: int, best_of: int) -> list[float | No
     return found
 
 
-def _got(generator: Generator, asks: dict[str, Any], count: int, best_of: int) -> list[Any]:
+def _got(generator: Generator, asks: dict[str, Any], count: int, best_of: int | None) -> list[Any]:
     ask, samples = _ask(generator, asks, best_of), generator.codec.samples_of(MOST_SECONDS)
     return [got for _, _, got in asked_grids(generator, range(count), samples, ask, config=None, natural=True)]
 
 
-def _ask(generator: Generator, asks: dict[str, Any], best_of: int) -> Ask | None:
+def _ask(generator: Generator, asks: dict[str, Any], best_of: int | None) -> Ask | None:
     request = Request.model_validate({"seconds": MOST_SECONDS, "natural": True, "best_of": best_of, **asks})
     return ask_of(request, generator.conditions)
 
 
-def _cents(generator: Generator, count: int) -> float | None:
-    """How far sounds that were asked for with a note lie from it, in cents, by their strongest harmonic."""
+def _cents(generator: Generator, count: int) -> tuple[float | None, float | None]:
+    """How far sounds that were asked for with a note lie from it, in cents, by their pitch and by a partial."""
     conditions = generator.conditions
     if conditions is None or "pitch" not in conditions.knobs:
-        return None
+        return None, None
     request = Request.model_validate({"seconds": MOST_SECONDS, "natural": True, "pitch": NOTE})
-    rate, found = generator.codec.spectrogram.sample_rate, list[float]()
+    rate = generator.codec.spectrogram.sample_rate
+    by_pitch, by_partial = list[float](), list[float]()
     for _, made in new_sounds(generator, request, ask_of(request, conditions), range(count)):
-        samples = np.concatenate([np.asarray(each, np.float64).reshape(-1) for each in made.blocks])
+        samples = np.concatenate([np.asarray(each, np.float32).reshape(-1) for each in made.blocks])
+        found = pitch_of(samples, rate)
+        # What had none kept its speed.
+        if found is None or abs(1200 * np.log2(found / NOTE_HZ)) > 100:
+            continue
+        by_pitch.append(abs(1200 * float(np.log2(found / NOTE_HZ))))
         away = _away(samples, rate)
-        found += [abs(away)] if away is not None else []
-    return median(found) if found else None
+        by_partial += [] if away is None else [abs(away)]
+    return (median(by_pitch) if by_pitch else None), (median(by_partial) if by_partial else None)
 
 
 def _away(samples: np.ndarray, rate: int) -> float | None:
-    """Cents between the note and the strongest peak near one of its first five harmonics; None: there is none."""
+    """Cents between a harmonic of the note and the peak near it, for the lowest that is strong; None: there is none."""
     # Zeros behind the sound put a bin every 0.1 Hz or less.
     size = max(10 * rate, len(samples))
     power = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), size)) ** 2
     hertz = rate / size
-    peaks = []
     for harmonic in range(1, 6):
         low, high = (round(harmonic * NOTE_HZ * 2 ** (cents / 1200) / hertz) for cents in (-60, 60))
         at = low + int(np.argmax(power[low:high]))
-        if low < at < high - 1:
-            peaks.append((power[at], 1200 * np.log2(at * hertz / (harmonic * NOTE_HZ))))
-    strongest = max(peaks, default=(0.0, 0.0))
-    return float(strongest[1]) if strongest[0] > 0.05 * power.max() else None
+        if low < at < high - 1 and power[at] > 0.05 * power.max():
+            return float(1200 * np.log2(at * hertz / (harmonic * NOTE_HZ)))
+    return None
 
 
 def _asked_time(generator: Generator) -> float | None:

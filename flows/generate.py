@@ -75,7 +75,7 @@ def generate(
         label: kind of sound, by the labels that the model learned from.
         knobs: length, attack, bright, noisy, low, pitch: from 0 to 1 among the model's sounds, or with a unit.
         guidance: how strongly label and knobs count.
-        best_of: draw so many for each sound, and take the nearest to what is asked for; by default 3.
+        best_of: draw so many for each sound, and take the nearest; by default 3, up to 12 for a label.
         channels: 1, or 2 where the model learned from stereo sounds, which is the default there.
         width: how far apart the two channels are: from 0, alike, over 1, as learned.
         bpm: with `bars`: the tempo that a sound's duration fits, in place of `seconds`.

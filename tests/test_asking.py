@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from distill.audio.knobs import KNOBS
 from distill.audio.pitch import pitch_of
 from distill.audio.sound import read_sound
 from distill.errors import UsageError
-from distill.generation.asking import ask_of, candidate_seed, value_of
+from distill.generation.asking import Ask, ask_of, candidate_seed, nearest_grids, value_of
 from distill.generation.following import RANKS, SOUNDS, following
 from distill.generation.production import Destination, produce, remake
+from distill.generation.render import Generator
 from distill.generation.request import Request
+from distill.generation.sidecar import Got
 from distill.live.folder import RunFolder
 from distill.stages.train_prior import kept_conditions
 from model_example import vqvae, write_example
@@ -93,6 +96,41 @@ def test_what_is_asked_is_chosen_noted_and_made_again(model: Path, tmp_path: Pat
     assert {*said["got"]["knobs"]} == {"length", "bright", "noisy", "pitch"}
     assert said["got"]["label"] in LABELS
     assert remake(written.sidecar, folder=tmp_path / "again").identical
+
+
+def test_while_no_candidate_has_the_label_more_are_drawn(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is drawn for one sound does not depend on what others need."""
+    generator = Generator.load(model)
+    drawn: list[int] = []
+
+    def labelled(_generator: Generator, grid: np.ndarray, _samples: int, ask: Ask) -> tuple[float, Got]:
+        drawn.append(int(grid.sum()))
+        # One grid in five is a kick.
+        label = "kick" if grid.sum() % 5 == 0 else "hat"
+        return float(label != ask.label), Got(label=label)
+
+    monkeypatch.setattr("distill.generation.asking._judge", labelled)
+    settings: dict[str, Any] = {"config": None, "natural": False}
+
+    def asked(best_of: int | None) -> Ask:
+        found = ask_of(Request(seconds=0.6, label="kick", best_of=best_of), generator.conditions)
+        assert found is not None
+        return found
+
+    usual = list(nearest_grids(generator, range(12), 28_800, asked(None), **settings))
+    many, few = len(drawn), 3 * 12
+    assert few < many <= 12 * 12
+    once = list(nearest_grids(generator, range(12), 28_800, asked(3), **settings))
+    assert len(drawn) - many == few
+    right, right_once = (sum(got.label == "kick" for _, _, got in found) for found in (usual, once))
+    assert right > right_once
+    for seed, grid, _ in usual:
+        [(_, alone, _)] = nearest_grids(generator, [seed], 28_800, asked(None), **settings)
+        assert np.array_equal(alone, grid)
+    assert asked(None).turns > 1
+    assert ask_of(Request(seconds=1, bright=0.5), conditions()).turns == 1  # type: ignore[union-attr]
 
 
 def test_a_request_that_asks_for_nothing_is_written_as_before(model: Path, tmp_path: Path) -> None:

@@ -148,7 +148,9 @@ def conditions() -> Conditions:
     values = np.array([1.0, 1.0, 1.0, 2.0, 3.0, 5.0, 8.0, np.nan])
     timbres = np.arange(16.0).reshape(8, 2)
     labels = ["a"] * 4 + ["b"] * 4
-    return Conditions.of(("a", "b"), labels, {"bright": values, "same": np.ones(8), "few": values[:3]}, timbres)
+    mostly = np.array([1.0] * 7 + [5.0])
+    knobs = {"bright": values, "same": np.ones(8), "mostly": mostly, "few": values[:3]}
+    return Conditions.of(("a", "b"), labels, knobs, timbres)
 
 
 def test_a_knob_is_known_by_its_rank_and_one_that_tells_nothing_is_not() -> None:

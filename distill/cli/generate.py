@@ -121,7 +121,8 @@ def generate(
         int | None,
         typer.Option(
             "--best-of",
-            help="Draw so many for each sound, and take the nearest to what is asked for. [default: 3]",
+            help="Draw so many for each sound, and take the nearest to what is asked for. "
+            "[default: 3, up to 12 for a label]",
             min=1,
             max=64,
             show_default=False,

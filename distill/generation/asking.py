@@ -19,8 +19,9 @@ from distill.generation.sidecar import Got
 from distill.models.conditions import Conditions
 from distill.models.kernels import MOST_ROWS
 
-# So many candidates are drawn of what is asked for, unless the request says how many.
-BEST_OF = 3
+# So many candidates are drawn of what is asked for, unless the request says how many; and while none of them has the
+# label that is asked for, as many again, so often in all.
+BEST_OF, TURNS = 3, 4
 # What another label than the one that is asked for counts, where knobs count up to 1 each.
 OTHER_LABEL = 2.0
 _NOTES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -40,6 +41,7 @@ class Ask:
         hertz: the pitch that a sound shall have exactly.
         guidance: how strongly it counts, as `Asked` says.
         best_of: candidates drawn for each sound.
+        turns: how often as many are drawn at most, while none has the label.
     """
 
     conditions: Conditions
@@ -48,6 +50,7 @@ class Ask:
     hertz: float | None
     guidance: float
     best_of: int
+    turns: int = 1
 
     @property
     def asked(self) -> Asked:
@@ -81,7 +84,8 @@ def ask_of(request: Request, conditions: Conditions | None) -> Ask | None:
             ranks[name] = given
     if hertz is not None and not request.natural:
         raise UsageError("a pitch in Hz or as a note is for sounds that end by themselves, not for a chain or a loop")
-    ask = Ask(conditions, request.label, ranks, hertz, request.guidance, request.best_of or BEST_OF)
+    turns = TURNS if request.label is not None and request.best_of is None else 1
+    ask = Ask(conditions, request.label, ranks, hertz, request.guidance, request.best_of or BEST_OF, turns)
     conditions.vector(ask.label, ranks)
     return ask
 
@@ -141,13 +145,22 @@ def nearest_grids(
     together = max(1, MOST_ROWS // (ask.best_of * ask.asked.readings))
     for first in range(0, len(seeds), together):
         chosen = seeds[first : first + together]
-        candidates = [candidate_seed(seed, number) for seed in chosen for number in range(ask.best_of)]
-        grids = [grid for _, grid in sample_grids(generator, candidates, samples, asked=ask.asked, **settings)]
-        for place, seed in enumerate(chosen):
-            of_seed = grids[place * ask.best_of :][: ask.best_of]
-            judged = [_judge(generator, grid, samples, ask) for grid in of_seed]
-            best = min(range(len(of_seed)), key=lambda number: judged[number][0])
-            yield seed, of_seed[best], judged[best][1]
+        best: dict[int, tuple[float, Grid, Got]] = {}
+        due = list(chosen)
+        for turn in range(ask.turns):
+            numbers = range(turn * ask.best_of, (turn + 1) * ask.best_of)
+            candidates = [candidate_seed(seed, number) for seed in due for number in numbers]
+            drawn = sample_grids(generator, candidates, samples, asked=ask.asked, **settings)
+            for seed, (_, grid) in zip((seed for seed in due for _ in numbers), drawn, strict=True):
+                missed, got = _judge(generator, grid, samples, ask)
+                if seed not in best or missed < best[seed][0]:
+                    best[seed] = (missed, grid, got)
+            due = [seed for seed in due if ask.label not in (None, best[seed][2].label)]
+            if not due:
+                break
+        for seed in chosen:
+            _, grid, got = best[seed]
+            yield seed, grid, got
 
 
 def candidate_seed(seed: int, number: int) -> int:

@@ -79,7 +79,7 @@ class Request(BaseModel):
         keep: what of it stays at any strength: the columns in which something begins, or the coarsest level.
         weight: where between two given sounds, from 0, the first, to 1, the second.
         best_of: so many candidates are drawn for a sound, of which the nearest to what is asked for is taken; None: 3
-            where something is asked for.
+            where something is asked for, and up to 12 while none has the label.
         channels: 1 or 2; None: 2 of a model that learned from stereo sounds. What follows a given sound, or fills it,
             has the channels of that.
         width: by how much what tells the two channels apart is scaled, from 0, alike, over 1, as learned.

@@ -61,7 +61,8 @@ class Conditions(BaseModel):
     ) -> "Conditions":
         """What can be asked for after some sounds.
 
-        A knob that too few sounds have, or that is the same for all, is left out.
+        A knob that too few sounds have, or that is the same for the middle half of them, is left out: it tells little
+        apart.
 
         Args:
             learned: the labels that can be.
@@ -81,7 +82,7 @@ class Conditions(BaseModel):
         quantiles = {
             name: tuple(np.quantile(values.astype(np.float64), at).tolist())
             for name, values in known.items()
-            if len(values) >= KNOTS and values.min() < values.max()
+            if len(values) >= KNOTS and np.quantile(values, 0.25) < np.quantile(values, 0.75)
         }
         return cls(
             labels=tuple(learned),

@@ -4,7 +4,7 @@ CODE_VERSIONS = {
     "prepare": 5,
     "configure": 9,
     "train_vqvae": 10,
-    "train_prior": 12,
+    "train_prior": 13,
     "check_memorization": 16,
     "train_vocoder": 7,
     "register": 2,
