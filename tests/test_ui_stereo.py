@@ -87,8 +87,8 @@ def test_space_is_a_level_among_the_codes(server: Served, chromium: Any, project
     cells = page.locator("distill-grid .cells").first
     wait(lambda: "Space of" in (cells.get_attribute("aria-label") or ""))
     page.get_by_role("button", name="Freeze and rename levels").click()
-    frozen = page.get_by_label("Space", exact=True).first
-    frozen.check()
+    page.locator("#codes-levels").get_by_label("Space", exact=True).check()
+    page.get_by_role("button", name="What was done").click()
     wait(lambda: page.get_by_text("freeze Space").count() > 0)
     assert watched.errors == []
 
