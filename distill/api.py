@@ -25,6 +25,7 @@ from distill.generation.making import Made, changed_sound, new_sounds
 from distill.generation.production import MOST_STEPS
 from distill.generation.render import Generator, waveform_blocks
 from distill.generation.request import Request, request_of
+from distill.generation.space import width_of
 
 if TYPE_CHECKING:
     from distill.library.checking import Checked
@@ -233,10 +234,13 @@ class Model:
         grid = codec.encode(known.samples)
         return codec.whole(grid, space_codes(codec, known, len(grid)))
 
-    def decode(self, codes: npt.NDArray[np.integer[Any]]) -> Samples:
+    def decode(
+        self, codes: npt.NDArray[np.integer[Any]], *, channels: int | None = None, width: float = 1.0
+    ) -> Samples:
         """The sound of codes `[columns, bands, levels]`, at the model's sample rate and level.
 
-        It is `[n]`, or `[2, n]` where the codes have a level of space.
+        It is `[n]`, or `[2, n]` where the codes have a level of space, unless one channel is asked for; what tells the
+        channels apart is scaled by `width`.
 
         Raises:
             DataError: the codes do not fit the model.
@@ -250,7 +254,7 @@ class Model:
         # One frame more than whole columns would have is not there.
         length = len(grid) * codec.column_samples - codec.spectrogram.hop_length
         blocks = waveform_blocks(self._generator, grid, length)
-        return np.concatenate(list(codec.in_two_channels(blocks, grid, 1.0))).T
+        return np.concatenate(list(codec.in_two_channels(blocks, grid, width_of(codec, channels, width)))).T
 
     def _new(self, made: Made, seed: int, request: Request) -> NewSound:
         with Spool() as spool:

@@ -65,6 +65,7 @@ class Recorded:
         self.codec, self.names, self.log_mels = codec, list(log_mels), list(log_mels.values())
         self.files = list(range(len(log_mels)) if files is None else files)
         self.frames = [log_mel.shape[1] for log_mel in self.log_mels]
+        self.channels: list[list[int]] = [[] for _ in log_mels]
         self.read = self.passed = 0
 
     def log_mel(self, index: int, first: int, last: int) -> LogMel:

@@ -113,12 +113,14 @@ def test_a_side_is_the_same_however_its_sound_comes(sizes: list[int], seed: int)
     assert np.array_equal(np.concatenate(sides), side_of(mid, space, CONFIG))
 
 
-def test_a_long_side_has_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
-    channels = _wide(0.6, 3.0)
-    space, mid = space_of_sound(channels, TRANSFORM), channels.mean(0)
-    whole = side_of(mid, space, CONFIG)
-    monkeypatch.setattr("distill.audio.space._PIECE_FRAMES", 40)
-    assert np.allclose(side_of(mid, space, CONFIG), whole, atol=1e-5)
+@pytest.mark.parametrize(("n_fft", "hop"), [(2048, 512), (2048, 128), (4096, 256), (1024, 64)])
+def test_a_long_side_has_no_seams(monkeypatch: pytest.MonkeyPatch, n_fft: int, hop: int) -> None:
+    config = SpectrogramConfig(n_fft=n_fft, hop_length=hop, n_mels=64)
+    channels = _wide(0.6, 2.0)
+    space, mid = space_of_sound(channels, MelTransform(config)), channels.mean(0)
+    whole = side_of(mid, space, config)
+    monkeypatch.setattr("distill.audio.space._PIECE_FRAMES", 200)
+    assert np.allclose(side_of(mid, space, config), whole, atol=1e-5)
 
 
 def test_channels_that_cancel_are_turned_over_and_lie_where_they_lay() -> None:
@@ -148,6 +150,7 @@ def test_the_bar_of_a_card_follows_place_and_width() -> None:
     assert all(place and place[1] < 0.01 for place in places)
     assert place_of(np.stack([samples, samples])) is None
     widths = [place_of(_wide(width)) for width in (0.1, 0.5, 1.0)]
+    assert all(place and abs(place[0]) < 0.05 for place in widths)
     assert [place and place[1] for place in widths] == sorted(place[1] for place in widths if place)
 
 

@@ -17,7 +17,7 @@ class Downmix:
 
     def __init__(self, channels: int) -> None:
         self._powers = np.zeros(channels)
-        self._mean_power = 0.0
+        self._mean_power = self._side_power = 0.0
 
     def add(self, block: np.ndarray) -> np.ndarray:
         """The mean, float32 `[frames]`, of the next samples, float32 `[frames, channels]`."""
@@ -25,6 +25,10 @@ class Downmix:
         if block.shape[1] > 1:
             self._powers += np.einsum("ij,ij->j", block, block)
             self._mean_power += float(np.einsum("i,i->", mono, mono))
+        if block.shape[1] == 2:
+            # From the sums of the others rounding would leave a side to what has none.
+            side = (block[:, 0] - block[:, 1]) / np.float32(2)
+            self._side_power += float(np.einsum("i,i->", side, side))
         return mono
 
     @property
@@ -52,8 +56,7 @@ class Downmix:
 
     @property
     def _side_db(self) -> float:
-        side = max(float(self._powers.sum()) / 2.0 - self._mean_power, 0.0)
-        return 10.0 * math.log10((side + _TINY) / (self._mean_power + _TINY))
+        return 10.0 * math.log10((self._side_power + _TINY) / (self._mean_power + _TINY))
 
 
 def mean_of(block: np.ndarray) -> np.ndarray:
@@ -78,15 +81,14 @@ def turned_over(block: np.ndarray, channel: int | None) -> np.ndarray:
 def place_of(channels: np.ndarray) -> tuple[float, float] | None:
     """Where a sound `[2, n]` lies, from -1, left, to 1, right, and how wide it is, from 0 to 1; None: both are alike.
 
-    Its place is that of the louder of the two sources without anything in common that it could be the sum of, its
-    width twice the power share of the other one.
+    Its place is that of a single source with the powers of the channels, its width twice the power share that would be
+    left to a second one.
     """
     left, right = channels[0].astype(np.float64), channels[1].astype(np.float64)
     powers, both = np.array([left @ left, right @ right]), float(left @ right)
     apart, total = powers[0] + powers[1] - 2.0 * both, float(powers.sum())
     if apart <= 10 ** (LEAST_SIDE_DB / 10) * (total + 2.0 * both):
         return None
-    sources, ways = np.linalg.eigh(np.array([[powers[0], both], [both, powers[1]]]))
-    way = np.abs(ways[:, 1])
-    at = 4.0 / np.pi * float(np.arctan2(way[1], way[0])) - 1.0
+    sources = np.linalg.eigvalsh(np.array([[powers[0], both], [both, powers[1]]]))
+    at = 4.0 / np.pi * float(np.arctan2(np.sqrt(powers[1]), np.sqrt(powers[0]))) - 1.0
     return round(at, 3), round(min(1.0, 2.0 * max(float(sources[0]), 0.0) / total), 3)

@@ -28,8 +28,8 @@ MONO = (0.0, 1.0)
 _FRAMES = 5
 # So many frames of a long sound at a time.
 _BLOCK_FRAMES = 4096
-# A long sound is placed in pieces of so many frames, each seen with so many of what lies around it.
-_PIECE_FRAMES, _MARGIN_FRAMES = 2048, 8
+# A long sound is placed in pieces of so many frames, each seen with what lies around it.
+_PIECE_FRAMES = 2048
 # The decorrelated copy: noise of so many s, most of it at its beginning, and the time in which it sinks by 60 dB.
 _COPY_SECONDS, _COPY_DECAY_SECONDS = 0.02, 0.03
 # Impulses of the noise a second, and its seed.
@@ -112,12 +112,14 @@ def side_blocks(mids: Iterable[Samples], space: Values, config: SpectrogramConfi
         config: the spectrogram whose frames these are.
     """
     hop = config.hop_length
-    piece, margin = _PIECE_FRAMES * hop, _MARGIN_FRAMES * hop
+    # Windows, the copy, and the frames that powers are added up over.
+    around = -(-(config.n_fft // 2 + round(_COPY_SECONDS * config.sample_rate)) // hop) + _FRAMES
+    piece, margin = _PIECE_FRAMES * hop, around * hop
     waiting, lead, at = np.zeros(0, np.float32), 0, 0
 
     def placed(samples: Samples, length: int) -> tuple[Samples, Samples]:
-        first = (at - lead) // hop
-        side = _side_of(samples, space[min(first, len(space) - 1) :], config)
+        first = min((at - lead) // hop, len(space) - 1)
+        side = _side_of(samples, space[first : first + len(samples) // hop + 2], config)
         return samples[lead : lead + length], side[lead : lead + length]
 
     for block in mids:

@@ -21,6 +21,7 @@ from distill.cli.grids import (
     selection_of,
     write_audio,
 )
+from distill.errors import UsageError
 
 
 def encode(
@@ -102,6 +103,8 @@ def decode(
         heard = decoded(loaded, codes, width=how)
     else:
         heard = hear(loaded, codes, selection_of(codes, levels=levels), width=how)
+    if heard.ndim == 1 and (channels == 2 or width != 1.0):
+        raise UsageError("what is decoded has one channel, as it has no level of space: leave channels and width out")
     samples = as_source(loaded, codes, heard)
     write_audio(output, samples, loaded.sample_rate)
     found = round_trip(loaded, codes) if check else None

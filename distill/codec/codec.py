@@ -121,8 +121,12 @@ class Codec:
         Only of a model with space.
         """
         assert self.space is not None
-        found = self.space.codes_of(cells_of(space_of_sound(channels, self._mel_on_processor)))[:columns]
+        found = self.space.codes_of(self.space_cells(channels))[:columns]
         return np.pad(found, ((0, columns - len(found)), (0, 0)), mode="edge")
+
+    def space_cells(self, channels: Samples) -> Samples:
+        """Where channels `[2, n]` lie, as cells `[columns, bands, slots, parts, 2]`; see `distill.models.space`."""
+        return cells_of(space_of_sound(channels, self._mel_on_processor))
 
     def space_of(self, grid: Grid) -> Samples | None:
         """Level differences and coherences `[frames, bands of space, 2]` of a whole grid; None where it has none."""
@@ -274,7 +278,8 @@ class Codec:
         known = [shape, [self.bands, len(self.labels)]]
         if grid.ndim != 3 or list(grid.shape[1:]) not in known or not len(grid):
             raise DataError(
-                f"a code grid of shape {list(grid.shape)} does not fit the model: it takes columns of {shape} codes"
+                f"a code grid of shape {list(grid.shape)} does not fit the model: it takes columns of "
+                f"{' or '.join(map(str, known if self.space is not None else [shape]))} codes"
             )
         if grid.min() < lowest or grid.max() >= size:
             raise DataError(

@@ -8,7 +8,6 @@ import numpy as np
 
 from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono, two_channels
-from distill.audio.space import space_of_sound
 from distill.codec.codec import Codec, Normalised, Samples, normalise
 from distill.codec.kept import keep_codes
 from distill.codec.vectors import codebooks, relative_distance, sum_of_vectors
@@ -18,7 +17,7 @@ from distill.configs import STRIDE
 from distill.errors import DataError
 from distill.generation.limits import PEAK_DB, below_clipping
 from distill.models.grid import columns_of
-from distill.models.space import cells_of, distances
+from distill.models.space import distances
 
 MAX_GAIN_DB = 40.0
 
@@ -89,8 +88,8 @@ def encode_sound(model: CodesModel, sound: Sound, name: str, *, like: CodeGrid |
         gain_db = normalised.gain_db
     else:
         gain_db = normalised.gain_db - model.codec.lost_db(log_mel, codes)
-    channels = two_channels(sound, model.sample_rate)
-    if model.codec.space is not None and channels is not None:
+    channels = None if model.codec.space is None else two_channels(sound, model.sample_rate)
+    if channels is not None:
         known = None if like is None or like.levels == model.codec.levels else like.codes[..., -1]
         codes = model.codec.whole(codes, _space(model, scaled(channels, normalised.gain_db), len(codes), known))
     return model.grid(model.codec.whole(codes), Source(name, seconds, gain_db))
@@ -103,8 +102,8 @@ def _space(model: CodesModel, channels: Samples, columns: int, known: Codes | No
     found = model.codec.space_codes(channels, columns)
     if known is None:
         return found
-    both = min(columns, len(known))
-    cells = cells_of(space_of_sound(channels, model.codec.mel))[:both]
+    cells = model.codec.space_cells(channels)
+    both = min(columns, len(known), len(cells))
     before, now = (distances(space.cells(each[:both]), cells[:both]) for each in (known, found))
     found[:both] = np.where(before <= now + 1.0, known[:both], found[:both])
     return found

@@ -27,7 +27,7 @@ from distill.dataset.scan import (
 )
 from distill.dataset.split import TRAIN, VALIDATION, split_files, split_time
 from distill.dataset.walk import Found, find_files, ordered_map, single_threaded_torch, usable_cores
-from distill.dataset.worker import Part, Worker
+from distill.dataset.worker import Part, Space, Worker
 from distill.errors import DataError
 from distill.files import canonical_json, digest_json, write_bytes, write_json
 
@@ -142,7 +142,7 @@ def _write_variants(
     """Speed variants of the training segments, and only of those."""
     training = [segment for segment in segments if segment.split == TRAIN] if semitones else []
 
-    def job(segment: Segment) -> list[tuple[Spool, Spool | None]]:
+    def job(segment: Segment) -> list[tuple[Spool, Space | None]]:
         file = files[segment.file]
         hop_seconds = worker.config.hop_length / worker.config.sample_rate
         end = math.inf if segment.at_end else segment.start_seconds + segment.frames * hop_seconds
@@ -170,7 +170,7 @@ class _Writer:
         self._out, self._spectrogram = out, spectrogram
         self._open = ExitStack()
         self._space: RowsWriter | None = None
-        self._blocks: list[list[int]] = []
+        self._blocks: list[list[float]] = []
 
     def __enter__(self) -> "_Writer":
         mels = writing_rows(self._out / layout.MELS, "<f2", (self._spectrogram.n_mels,))
@@ -186,15 +186,15 @@ class _Writer:
     def count(self) -> int:
         return self._mels.count
 
-    def append(self, mel: Spool, space: Spool | None) -> int:
+    def append(self, mel: Spool, space: Space | None) -> int:
         """Write the frames of a sound; returns the number of frames before them."""
         frames, first = len(mel), self._mels.append(mel)
         if space is not None:
             if self._space is None:
                 row = (bands_of(self._spectrogram), 2)
                 self._space = self._open.enter_context(writing_rows(self._out / layout.SPACE, "<f2", row))
-            self._space.append(space)
-            self._blocks.append([first, frames])
+            self._space.append(space.spool)
+            self._blocks.append([first, frames, space.apart_db])
         return first
 
     def _finish(self) -> None:

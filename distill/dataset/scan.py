@@ -227,7 +227,7 @@ def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> t
     if peaks.max() < SILENCE_PEAK:
         said = "in mono nothing is louder than -80 dB below full scale"
         return Examined(unusable(report, Verdict.SILENT, said)), None
-    if reader.channels > 2:
+    if reader.channels > 2 and loudest is None:
         notes.append(f"only the mix of its {reader.channels} channels is learned")
     verdict = Verdict.OK
     if clipped:

@@ -32,18 +32,21 @@ class ChunkTable:
 
 @dataclass(frozen=True)
 class _Space:
-    """The spaces of stereo sounds: rows, and for each sound its first frame, its first row, and how many it has."""
+    """The spaces of stereo sounds: rows, and for each sound its first frame, its first row, and how many it has.
+
+    `apart` are the mean level differences of their channels, in dB.
+    """
 
     rows: MappedRows
     frames: np.ndarray
     starts: np.ndarray
     counts: np.ndarray
+    apart: np.ndarray
 
-    def row_of(self, frame: int) -> int | None:
-        """The row of a frame of the spectrograms; None where nothing is known of it."""
+    def sound_of(self, frame: int) -> int | None:
+        """The sound with a frame of the spectrograms; None where nothing is known of it."""
         sound = int(np.searchsorted(self.frames, frame, side="right")) - 1
-        past = frame - int(self.frames[sound])
-        return int(self.starts[sound]) + past if sound >= 0 and past < self.counts[sound] else None
+        return sound if sound >= 0 and frame - self.frames[sound] < self.counts[sound] else None
 
 
 class PreparedDataset:
@@ -127,11 +130,20 @@ class PreparedDataset:
         """Where the same frames lie between two channels, float32 `[frames, bands, 2]`, see `distill.audio.space`."""
         frames = int(self._column("frames")[index])
         end = frames if end is None else min(end, frames)
-        first = int(self._column("first_frame")[index])
-        block = None if self._space is None else self._space.row_of(first + begin)
-        if self._space is None or block is None:
+        first = int(self._column("first_frame")[index]) + begin
+        space, sound = self._space, self._sound_of(first)
+        if space is None or sound is None:
             return np.full((end - begin, bands_of(self.spectrogram), 2), MONO, np.float32)
-        return self._space.rows.part(block, block + end - begin).astype(np.float32)
+        row = int(space.starts[sound]) + first - int(space.frames[sound])
+        return space.rows.part(row, row + end - begin).astype(np.float32)
+
+    def apart_db(self, index: int) -> float:
+        """By how much the two channels of a row of `segments` differ in level, in dB: the mean by power over bands."""
+        sound = self._sound_of(int(self._column("first_frame")[index]))
+        return 0.0 if self._space is None or sound is None else float(self._space.apart[sound])
+
+    def _sound_of(self, frame: int) -> int | None:
+        return None if self._space is None else self._space.sound_of(frame)
 
     @property
     def name(self) -> str:
@@ -204,13 +216,14 @@ class PreparedDataset:
             return None
         try:
             index = read_json(self.folder / layout.SPACE_INDEX, what="index of spaces", schema=layout.SCHEMA)
-            blocks = np.array(index["blocks"], np.int64).reshape(-1, 2)
+            blocks = np.array([block[:2] for block in index["blocks"]], np.int64).reshape(-1, 2)
+            apart = np.array([block[2] for block in index["blocks"]], np.float64)
             rows = MappedRows(path)
-        except (ArtifactError, OSError, KeyError, TypeError, ValueError) as error:
+        except (ArtifactError, OSError, KeyError, TypeError, ValueError, IndexError) as error:
             raise self._damaged(layout.SPACE, "it, or its index, is not readable") from error
         if rows.shape != (int(blocks[:, 1].sum()), bands_of(self.spectrogram), 2) or rows.dtype != np.dtype("<f2"):
             raise self._damaged(layout.SPACE, "it does not fit its index")
-        return _Space(rows, blocks[:, 0], np.cumsum(blocks[:, 1]) - blocks[:, 1], blocks[:, 1])
+        return _Space(rows, blocks[:, 0], np.cumsum(blocks[:, 1]) - blocks[:, 1], blocks[:, 1], apart)
 
     def _read_summary(self) -> dict[str, Any]:
         path = self.folder / layout.SUMMARY

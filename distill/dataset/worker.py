@@ -28,7 +28,7 @@ class Prepared:
     gain_db: float
     samples: int
     envelope: np.ndarray
-    space: Spool | None
+    space: "Space | None"
 
 
 class Worker:
@@ -53,8 +53,8 @@ class Worker:
         prepared = Prepared(mel, decibels(1 / sound.peak), sound.samples, _rounded(envelope), space)
         return replace(examined.report, waveform=()), prepared
 
-    def variants(self, found: Found, part: "Part", semitones: tuple[float, ...]) -> list[tuple[Spool, Spool | None]]:
-        """Spectrograms of a part of a file at other speeds, each with a peak of 1, and the spaces of a stereo sound."""
+    def variants(self, found: Found, part: "Part", semitones: tuple[float, ...]) -> "list[tuple[Spool, Space | None]]":
+        """Spectrograms of a part of a file at other speeds, each with a peak of 1, and their spaces if it is stereo."""
         examined: Examined = examine(found, folder=self.folder, stereo=True)
         if examined.mono is None:
             raise DataError(f"{found.path} changed while it was being prepared; start again")
@@ -66,7 +66,7 @@ class Worker:
 
     def _mel(
         self, sound: "Resampled", channels: Spool | None, envelope: Envelope | None = None
-    ) -> tuple[Spool, Spool | None]:
+    ) -> "tuple[Spool, Space | None]":
         def parts() -> Iterator[torch.Tensor]:
             for part in sound.parts():
                 if envelope is not None:
@@ -80,7 +80,7 @@ class Worker:
                 mid.add(band_powers(power))
         return spool, None if channels is None else self._space(mid, sound, channels)
 
-    def _space(self, mid: Spool, sound: "Resampled", channels: Spool) -> Spool:
+    def _space(self, mid: Spool, sound: "Resampled", channels: Spool) -> "Space":
         """Level differences and coherences `[frames, bands, 2]` of two channels, whose mix has known band powers."""
         powers = [mid]
         for channel in range(2):
@@ -89,10 +89,14 @@ class Worker:
             for power in self.transform.power_blocks(waves, sound.samples):
                 power_of_channel.add(band_powers(power))
             powers.append(power_of_channel)
-        spool = Spool(np.float16, self.folder)
+        spool, apart, whole, first = Spool(np.float16, self.folder), 0.0, 0.0, 0
         for block in space_blocks(powers, self.transform.floor):
             spool.add(block)
-        return spool
+            of_mid = np.concatenate(list(mid.blocks(first, first + len(block))))
+            apart += float((np.abs(block[..., 0]) * of_mid).sum(dtype=np.float64))
+            whole += float(of_mid.sum(dtype=np.float64))
+            first += len(block)
+        return Space(spool, round(apart / max(whole, 1e-12), 2))
 
 
 class Resampled:
@@ -145,6 +149,17 @@ class Resampled:
     @property
     def _scale(self) -> np.float32:
         return np.float32(max(self.peak, SILENCE_PEAK))
+
+
+@dataclass(frozen=True)
+class Space:
+    """Level differences and coherences `[frames, bands, 2]`, and by how much the channels differ in level.
+
+    `apart_db` is the mean of the absolute level differences by power, in dB.
+    """
+
+    spool: Spool
+    apart_db: float
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def nearest_grids(
     together = max(1, MOST_ROWS // (ask.best_of * ask.asked.readings))
     for first in range(0, len(seeds), together):
         chosen = seeds[first : first + together]
-        best: dict[int, tuple[float, Grid, Got]] = {}
+        best: dict[int, tuple[tuple[bool, float], Grid, Got]] = {}
         due = list(chosen)
         for turn in range(ask.turns):
             numbers = range(turn * ask.best_of, (turn + 1) * ask.best_of)
@@ -153,9 +153,11 @@ def nearest_grids(
             drawn = sample_grids(generator, candidates, samples, asked=ask.asked, **settings)
             for seed, (_, grid) in zip((seed for seed in due for _ in numbers), drawn, strict=True):
                 missed, got = _judge(generator, grid, samples, ask)
-                if seed not in best or missed < best[seed][0]:
-                    best[seed] = (missed, grid, got)
-            due = [seed for seed in due if ask.label not in (None, best[seed][2].label)]
+                # The label counts more than all knobs together.
+                worth = (ask.label not in (None, got.label), missed)
+                if seed not in best or worth < best[seed][0]:
+                    best[seed] = (worth, grid, got)
+            due = [seed for seed in due if best[seed][0][0]]
             if not due:
                 break
         for seed in chosen:

@@ -11,6 +11,7 @@ from distill.audio.loop_chunks import Loop
 from distill.audio.pitch import tuned
 from distill.audio.sound import Sound
 from distill.codec.codec import Grid, Samples
+from distill.errors import UsageError
 from distill.generation.asking import Ask, asked_grids
 from distill.generation.finish import Frames
 from distill.generation.given import continue_sound, fill_sound
@@ -94,6 +95,8 @@ def changed_sound(
         ArtifactError: the model's weights are damaged.
     """
     first, *others = given
+    if request.action in ("continue", "fill") and request.width != 1.0 and len(first.samples) != 2:
+        raise UsageError("the given sound does not have two channels: leave the width out")
     config, width = request.config, width_of(generator.codec, request.channels, request.width)
     made_with: dict[str, Any] = {"seed": seed, "config": config, "width": width}
     match request.action:

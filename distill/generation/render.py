@@ -95,6 +95,8 @@ def generate(
     seed: int = 0,
     config: SamplingConfig | None = None,
     natural: bool = False,
+    channels: int | None = None,
+    width: float = 1.0,
     device: str = "cpu",
 ) -> list[GeneratedSound]:
     """Make new sounds.
@@ -106,6 +108,8 @@ def generate(
         seed: seed of the first sound; each further sound has the next.
         config: how codes are chosen; by default as `SamplingConfig` says.
         natural: end a sound where the prior ends it.
+        channels: 1 or 2; None: 2 of a model that knows space.
+        width: by how much what tells the channels apart is scaled.
         device: where to compute: auto, cpu, cuda or mps; of no effect on what is loaded already.
 
     Raises:
@@ -117,13 +121,19 @@ def generate(
     generator = model if isinstance(model, Generator) else Generator.load(model, device)
     wanted = max(1, generator.codec.samples_of(seconds))
     grids = sample_grids(generator, range(seed, seed + count), wanted, config=config, natural=natural)
-    return [sound_of(generator, grid, wanted, each, config) for each, grid in grids]
+    how = width_of(generator.codec, channels, width)
+    return [sound_of(generator, grid, wanted, each, config, how) for each, grid in grids]
 
 
 def sound_of(
-    generator: Generator, grid: Grid, samples: int, seed: int, config: SamplingConfig | None = None
+    generator: Generator,
+    grid: Grid,
+    samples: int,
+    seed: int,
+    config: SamplingConfig | None = None,
+    width: float | None = None,
 ) -> GeneratedSound:
-    """The new sound of a grid that a seed gave, of at most so many samples.
+    """The new sound of a grid that a seed gave, of at most so many samples; without a width it is mono.
 
     Raises:
         ArtifactError: the decoder's weights are damaged.
@@ -131,7 +141,7 @@ def sound_of(
     codec = generator.codec
     grid = placed(codec, grid, seed=seed, config=config)
     blocks = waveform_blocks(generator, grid, samples)
-    waveform = np.concatenate(list(codec.in_two_channels(blocks, grid, width_of(codec, None, 1.0)))).T
+    waveform = np.concatenate(list(codec.in_two_channels(blocks, grid, width))).T
     waveform = waveform * np.float32(peak_gain(float(np.max(np.abs(waveform)))))
     return GeneratedSound(waveform, codec.spectrogram.sample_rate, grid, seed)
 
@@ -228,7 +238,8 @@ def _faded(block: Samples, left: int, fade: int) -> Samples:
 
 
 def _require_finite(model: ModelFile, path: Path) -> None:
-    states = {"vqvae": model.vqvae_state, "prior": model.prior_state or {}, "vocoder": model.vocoder_state or {}}
+    states = {"vqvae": model.vqvae_state, "prior": model.prior_state or {}}
+    states |= {"vocoder": model.vocoder_state or {}, "space": model.space_state or {}}
     for part, state in states.items():
         for name, tensor in state.items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

@@ -56,8 +56,8 @@ def renewed(
     config: SamplingConfig | None = None,
     candidates: int = CANDIDATES,
 ) -> Grid:
-    """A whole grid with the codes of a region drawn anew, those of the space last; see `inpaint`."""
-    if codec.space is None:
+    """A whole grid with the codes of a region drawn anew, those of the space last if it has one; see `inpaint`."""
+    if codec.space is None or grid.shape[2] == codec.levels:
         return inpaint(prior, grid, region, seed=seed, config=config, candidates=candidates)
     mask = region.mask(grid)
     mid, space = codec.without_space(grid), grid[..., -1]
@@ -74,8 +74,10 @@ def width_of(codec: Codec, channels: int | None, width: float) -> float | None:
     """The width of a model's sounds, where a number of channels and a width are asked for; None: they are mono.
 
     Raises:
-        UsageError: the model makes mono sounds, and something else is asked for.
+        UsageError: the model makes mono sounds, and something else is asked for; or one channel, and a width.
     """
+    if channels == 1 and width != 1.0:
+        raise UsageError("one channel has no width: leave one of the two out")
     if codec.space is None and (channels == 2 or width != 1.0):
         raise UsageError(
             "this model makes mono sounds, as both channels of all that it learned from are alike: "

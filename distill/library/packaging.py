@@ -46,6 +46,7 @@ def package(model: Path, manifest: Manifest, folder: Path, *, run_id: str, place
             inputs += [ColSpec(DataType.string, "label", required=False)] if conditions.labels else []
             inputs += [ColSpec(DataType.double, name, required=False) for name in conditions.knobs]
         if manifest.space_config is not None:
+            inputs.append(ColSpec(DataType.long, "channels", required=False))
             inputs.append(ColSpec(DataType.double, "width", required=False))
         outputs: list[ColSpec | TensorSpec] = [
             ColSpec(DataType.long, "seed"),

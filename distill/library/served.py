@@ -21,11 +21,12 @@ from distill.generation.export import ExportSettings, export
 from distill.generation.production import sound_tags
 from distill.generation.render import GeneratedSound, Generator, generate, sound_of
 from distill.generation.request import Request
+from distill.generation.space import width_of
 from distill.validation import explain
 
 DEFAULTS = {"seconds": 3.0, "temperature": 1.0, "top_k": 0, "top_p": TOP_P}
 # Nothing is asked for where they are missing.
-ASKED = ("label", *KNOBS, "width")
+ASKED = ("label", *KNOBS, "channels", "width")
 OUTPUT = ("seed", "sample_rate", "seconds", "audio")
 
 Row = dict[str, Any]
@@ -48,7 +49,7 @@ class ServedModel(PythonModel):
             context: of no use here.
             model_input: data frame as the signature says, which MLflow checks before: `seed`, and `seconds`,
                 `temperature`, `top_k`, `top_p` where they are given; of a model that can be asked also `label` and the
-                knobs, from 0 to 1.
+                knobs, from 0 to 1; of one that makes stereo sounds also `channels` and `width`.
             params: of no use here.
 
         Raises:
@@ -73,10 +74,17 @@ class ServedModel(PythonModel):
             wanted = max(1, generator.codec.samples_of(request.seconds or 0.0))
             seeds = [row["seed"] for row in rows]
             grids = nearest_grids(generator, seeds, wanted, ask, config=request.config, natural=False)
-            sounds = [sound_of(generator, grid, wanted, seed) for seed, grid, _ in grids]
+            width = width_of(generator.codec, request.channels, request.width)
+            sounds = [sound_of(generator, grid, wanted, seed, request.config, width) for seed, grid, _ in grids]
         else:
             sounds = generate(
-                generator, count=len(rows), seconds=request.seconds or 0.0, seed=first["seed"], config=request.config
+                generator,
+                count=len(rows),
+                seconds=request.seconds or 0.0,
+                seed=first["seed"],
+                config=request.config,
+                channels=request.channels,
+                width=request.width,
             )
         return [
             {
@@ -93,6 +101,9 @@ def _complete(row: Mapping[Hashable, Any]) -> Row:
     """A row with a value for every setting; what is missing in some rows only is not a number in a data frame."""
     names = (*DEFAULTS, *ASKED)
     given = {name: row[name] for name in names if row.get(name) is not None and row[name] == row[name]}
+    if "channels" in given:
+        # A column in which some are missing holds floating-point numbers.
+        given["channels"] = int(given["channels"])
     return {"seed": int(row["seed"]), **DEFAULTS, **given}
 
 

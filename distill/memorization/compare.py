@@ -28,12 +28,21 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a sound shares with the training sounds; numbers of the run and the nearness count the training sounds."""
+    """What a sound shares with the training sounds; numbers of the run and the nearness count the training sounds.
+
+    `channels` are those of a sound whose channels are compared by themselves.
+    """
 
     sound: CheckedSound
     run: SharedRun
     overlap: float
     near: Nearness
+    channels: "tuple[Comparison, ...]" = ()
+
+    @property
+    def views(self) -> "tuple[Comparison, ...]":
+        """The sound, and its channels."""
+        return (self, *self.channels)
 
 
 @dataclass(frozen=True)
@@ -96,13 +105,19 @@ def compare(
         tell(done, count)
 
     asked: list[tuple[CheckedSound, int | None]] = [(sound, None) for sound in generated]
+    channels: list[list[tuple[CheckedSound, int | None]]] = [
+        [(channel, None) for channel in sound.channels] for sound in generated
+    ]
     for known, chosen, own in ((held_out, of_held_out, False), (training, of_peers, True)):
         for index in chosen:
-            asked.append((_sound(known, index, silence, most_frames), known.files[index] if own else None))
+            file = known.files[index] if own else None
+            asked.append((_sound(known, index, silence, most_frames), file))
+            channels.append([(_sound(known, each, silence, most_frames), file) for each in known.channels[index]])
             step()
 
     size = window_frames(spectrogram)
-    sounds, own_files = [sound for sound, _ in asked], [own for _, own in asked]
+    every = [*asked, *(channel for each in channels for channel in each)]
+    sounds, own_files = [sound for sound, _ in every], [own for _, own in every]
     search, codes = Search([sound.log_mel for sound in sounds], own_files, size), SharedCodes(sounds, own_files)
     for index, file in enumerate(training.files):
         for first in range(0, training.frames[index], PART_FRAMES):
@@ -111,10 +126,15 @@ def compare(
         codes.add(index, training.grid(index), file)
         step()
 
-    compared = []
-    for index, sound in enumerate(sounds):
-        near, run = _beside(sound, search.found(index), codes.run(index), training, size)
-        compared.append(Comparison(sound, run, codes.overlap(index), near))
+    def comparison(index: int) -> Comparison:
+        near, run = _beside(sounds[index], search.found(index), codes.run(index), training, size)
+        return Comparison(sounds[index], run, codes.overlap(index), near)
+
+    compared, behind = [], len(asked)
+    for index, of_sound in enumerate(channels):
+        places = range(behind, behind + len(of_sound))
+        compared.append(replace(comparison(index), channels=tuple(map(comparison, places))))
+        behind += len(of_sound)
         step()
     first, last = len(generated), len(generated) + len(of_held_out)
     return Findings(
@@ -129,7 +149,7 @@ def compare(
 
 
 def _measured(known: KnownSounds) -> list[int]:
-    """The first sound of each file, or of as many files as are compared, which the seed 0 chooses."""
+    """The first sound of each file, or of as many files as are compared, which the seed 0 chooses; no channels."""
     first_of_file = {file: index for index, file in reversed(list(enumerate(known.files)))}
     firsts = sorted(first_of_file.values())
     if len(firsts) <= MOST_MEASURED:

@@ -1,11 +1,12 @@
 """The check of a model: sounds that it generates, and the sounds it learned from and did not, through its codec."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from distill.artifact.manifest import PriorMetadata
 from distill.audio.nearness import LogMel
@@ -20,14 +21,12 @@ from distill.generation.render import Generator, sample_grids
 from distill.generation.space import placed
 from distill.memorization.compare import Findings, Tell, compare
 from distill.memorization.sounds import CheckedSound, Silence
-from distill.models.grid import CONTEXT_COLUMNS, columns_of
+from distill.models.grid import CONTEXT_COLUMNS, columns_of, encode_pieces
 from distill.training.prior import encode_segment
 
 # Where the two channels of a sound differ by so much in level, in dB, the mean by power, each is compared by itself:
 # what one of them holds alone is hidden in the mix.
 APART_DB = 3.0
-# Frames of a training sound by which that is known.
-_HEARD = 4096
 CHANNELS = ("left", "right")
 # What is asked for by each label beside the sounds of which nothing is asked, as strongly as it is by default.
 SOUNDS_OF_LABEL, GUIDANCE = 4, 1.0
@@ -65,21 +64,20 @@ def findings_of(
     count = asked.sounds + SOUNDS_OF_LABEL * len(labels) + len(training.frames)
     settings: dict[str, Any] = {"config": SamplingConfig(temperature=asked.temperature), "natural": True}
 
-    channels: list[CheckedSound] = []
+    def checked(name: str, log_mel: LogMel, grid: Grid) -> CheckedSound:
+        return CheckedSound(name, log_mel, grid, silence.sounding(log_mel, grid))
 
     def add(seed: int, grid: Grid, kind: str = "") -> None:
         log_mel = np.maximum(codec.decode_log_mel(grid), 0.0)
         name = f"generated sound {len(generated) + 1}{kind}"
         space = codec.space_of(placed(codec, grid, seed=seed, config=settings["config"]))
-        generated.append(CheckedSound(name, log_mel, grid, silence.sounding(log_mel, grid), space=space))
+        channels = []
         if space is not None and apart_db(log_mel, space) >= APART_DB:
             for channel in CHANNELS:
-                heard = in_channel(log_mel, space, channel)
-                codes = codec.encode_log_mel(heard)
+                codes = codec.encode_log_mel(in_channel(log_mel, space, channel))
                 heard = np.maximum(codec.decode_log_mel(codes), 0.0)
-                channels.append(
-                    CheckedSound(f"{name}, {channel} channel", heard, codes, silence.sounding(heard, codes), channel)
-                )
+                channels.append(checked(f"{name}, {channel} channel", heard, codes))
+        generated.append(replace(checked(name, log_mel, grid), channels=tuple(channels), space=space))
         tell(len(generated), count)
 
     settings["step"] = lambda: tell(len(generated), count)
@@ -92,15 +90,14 @@ def findings_of(
         ask = Ask(generator.conditions, label, {}, None, GUIDANCE, 1)
         for seed, grid, _ in nearest_grids(generator, range(first, first + SOUNDS_OF_LABEL), samples, ask, **settings):
             add(seed, grid, f" ({label})")
-    of_label = [label for label in labels for _ in range(SOUNDS_OF_LABEL)]
     return compare(
-        [*generated, *channels],
+        generated,
         training,
         DatasetSounds(codec, dataset, dataset.segments_of(VALIDATION)),
         silence,
         spectrogram=codec.spectrogram,
         most_frames=STRIDE * codec.columns_of(samples),
-        labels=[*[None] * asked.sounds, *of_label, *[None] * len(channels)],
+        labels=[None] * asked.sounds + [label for label in labels for _ in range(SOUNDS_OF_LABEL)],
         tell=tell,
     )
 
@@ -151,10 +148,14 @@ class DatasetSounds(RecordedSegments):
     """
 
     def __init__(self, codec: Codec, dataset: PreparedDataset, segments: list[int]) -> None:
-        apart = [row for row in segments if dataset.stereo and _apart(dataset, row)]
-        super().__init__(dataset, [*segments, *(row for row in apart for _ in CHANNELS)])
+        apart = [index for index, row in enumerate(segments) if dataset.apart_db(row) >= APART_DB]
+        super().__init__(dataset, [*segments, *(segments[index] for index in apart for _ in CHANNELS)])
         self.codec = codec
         self._channels: list[str] = [*[""] * len(segments), *(channel for _ in apart for channel in CHANNELS)]
+        self.channels: list[list[int]] = [[] for _ in self._channels]
+        for place, index in enumerate(apart):
+            first = len(segments) + len(CHANNELS) * place
+            self.channels[index] = list(range(first, first + len(CHANNELS)))
         self.names = [
             f"{name}, {channel} channel" if channel else name
             for name, channel in zip(self.names, self._channels, strict=True)
@@ -178,7 +179,12 @@ class DatasetSounds(RecordedSegments):
     def grid(self, index: int) -> Grid:
         """The codes of a whole segment."""
         if self._channels[index]:
-            return self.codec.encode_log_mel(self.log_mel(index, 0, self.frames[index]))
+
+            def part(first: int, last: int) -> torch.Tensor:
+                return torch.from_numpy(self.log_mel(index, first, last))[None].to(self.codec.device)
+
+            pieces = encode_pieces(self.codec.vqvae, part, self.frames[index])
+            return np.concatenate([piece[0].cpu().numpy() for piece in pieces])
         return encode_segment(self.dataset, self.codec.vqvae, self.segments[index], str(self.codec.device))
 
     def through_codec(self, index: int, first: int, columns: int) -> tuple[LogMel, Grid]:
@@ -210,7 +216,3 @@ def in_channel(log_mel: LogMel, space: npt.NDArray[np.float32], channel: str) ->
     power = np.expm1(np.clip(log_mel, 0.0, 40.0)) * np.repeat(factors.T, BAND_MELS, axis=0)
     found: LogMel = np.log1p(power).astype(np.float32)
     return found
-
-
-def _apart(dataset: PreparedDataset, row: int) -> bool:
-    return apart_db(dataset.segment(row, 0, _HEARD), dataset.space(row, 0, _HEARD)) >= APART_DB

@@ -18,7 +18,7 @@ from distill.audio.nearness import LogMel
 from distill.audio.space import in_two, side_of
 from distill.configs import SpectrogramConfig
 from distill.files import write_bytes
-from distill.memorization.compare import Findings
+from distill.memorization.compare import Comparison, Findings
 from distill.memorization.verdict import Verdict, seconds_of
 from distill.pictures import spectrogram_image, top_level_db
 
@@ -68,7 +68,8 @@ def write_page(
     order = [*verdict.flagged, *rest]
     pairs = []
     for index in order[:MOST_PAIRS]:
-        pairs.append(_pair(findings, index, index in verdict.flagged))
+        shown = verdict.copies.get(index, findings.generated[index])
+        pairs.append(_pair(findings, shown, index in verdict.flagged))
         step()
     left_out = len(order) - len(order[:MOST_PAIRS])
     text = _template("page.html").substitute(
@@ -82,8 +83,7 @@ def write_page(
     write_bytes(path, text.encode())
 
 
-def _pair(findings: Findings, index: int, flagged: bool) -> str:
-    each = findings.generated[index]
+def _pair(findings: Findings, each: Comparison, flagged: bool) -> str:
     source = each.near.source
     if source is None:
         return f"<section><h2>{escape(each.sound.name)}</h2><p>It is silent.</p></section>"

@@ -24,7 +24,7 @@ class CheckedSound:
         log_mel: `[n_mels, frames]`, as the codec gives it back.
         grid: its codes, `[columns, bands, levels]`.
         sounding: the cells whose codes count, `[columns, bands]`.
-        channel: which channel of a sound it is; empty: the mix.
+        channels: its two channels, where they are compared by themselves.
         space: level differences and coherences of the mix, `[frames, bands, 2]`; None: it is mono.
     """
 
@@ -32,7 +32,7 @@ class CheckedSound:
     log_mel: LogMel
     grid: Grid
     sounding: Cells
-    channel: str = ""
+    channels: "tuple[CheckedSound, ...]" = ()
     space: LogMel | None = None
 
 
@@ -57,6 +57,10 @@ class Recorded(Protocol):
 
 class KnownSounds(Recorded, Protocol):
     """Recorded sounds that a model's codec knows."""
+
+    @property
+    def channels(self) -> Sequence[Sequence[int]]:
+        """For each sound its channels as sounds of their own, where they are compared by themselves."""
 
     def space(self, index: int, first: int, last: int) -> LogMel | None:
         """Where frames of a sound lie between two channels, `[frames, bands, 2]`; None: it is one channel."""

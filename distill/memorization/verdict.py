@@ -1,7 +1,7 @@
 """The verdict about memorization, its reasons and its evidence."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
@@ -35,12 +35,16 @@ COPYING_RANK, COPYING_RATIO = -3.0, 0.5
 
 @dataclass(frozen=True)
 class Verdict:
-    """pass, warn or fail, with a plain reason each and the figures behind them; `flagged` counts generated sounds."""
+    """pass, warn or fail, with a plain reason each and the figures behind them; `flagged` counts generated sounds.
+
+    `copies` are the flagged sounds by their number, or their channels where these are what comes near.
+    """
 
     verdict: Literal["pass", "warn", "fail"]
     reasons: tuple[str, ...]
     evidence: dict[str, Any]
     flagged: tuple[int, ...]
+    copies: Mapping[int, Comparison] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """What reports and models hold of it."""
@@ -57,6 +61,14 @@ class _Limits:
     usual_distance: float
 
     def copied(self, comparison: Comparison, column_codes: int) -> bool:
+        """Whether a sound, or a channel of it, says so."""
+        return self.copy(comparison, column_codes) is not None
+
+    def copy(self, comparison: Comparison, column_codes: int) -> Comparison | None:
+        """The sound, or the first of its channels, that says so."""
+        return next((view for view in comparison.views if self._copied(view, column_codes)), None)
+
+    def _copied(self, comparison: Comparison, column_codes: int) -> bool:
         near, run = comparison.near, comparison.run
         whole = run.share >= WHOLE_COPY and run.codes >= LEAST_COLUMNS * column_codes
         return near.distance < self.distance or run.codes > self.codes or whole
@@ -83,9 +95,12 @@ def judge(
         memorization_warnings: what the watch on the prior's training said.
     """
     limits = _limits(findings, file_count)
-    flagged = tuple(
-        index for index, each in enumerate(findings.generated) if limits.copied(each, findings.column_codes)
-    )
+    copies = {
+        index: copy
+        for index, each in enumerate(findings.generated)
+        if (copy := limits.copy(each, findings.column_codes)) is not None
+    }
+    flagged = tuple(copies)
     known = (*findings.held_out, *findings.peers)
     alike = sum(limits.copied(each, findings.column_codes) for each in known)
     count, total = len(flagged), len(findings.generated)
@@ -104,7 +119,7 @@ def judge(
         own = f"{alike} of {len(known)} of your own sounds come as near to a training sound"
         chances = "; that may be chance: listen to them" if verdict == "pass" else ""
         reasons.append(f"{count} of {total} generated sounds may be copies, while {own}{chances}")
-        reasons += [_words_of(findings, index, limits) for index in flagged[:MOST_NAMED]]
+        reasons += [_words_of(findings, copies[index], limits) for index in flagged[:MOST_NAMED]]
         if count > MOST_NAMED:
             reasons.append(f"and {count - MOST_NAMED} more sounds")
     by_label = _by_label(findings, flagged)
@@ -148,10 +163,12 @@ def judge(
         },
         "rank_test": _rank_entry(findings, rank),
         **({"labels": by_label} if by_label else {}),
-        "generated": [_entry(findings, each, index in flagged) for index, each in enumerate(findings.generated)],
+        "generated": [
+            _entry(findings, copies.get(index, each), index in flagged) for index, each in enumerate(findings.generated)
+        ],
         "held_out": [_entry(findings, each, limits.copied(each, findings.column_codes)) for each in findings.held_out],
     }
-    return Verdict(verdict, tuple(reasons), evidence, flagged)
+    return Verdict(verdict, tuple(reasons), evidence, flagged, copies)
 
 
 def seconds_of(findings: Findings, frame: int) -> float:
@@ -174,8 +191,7 @@ def _limits(findings: Findings, file_count: int) -> _Limits:
     )
 
 
-def _words_of(findings: Findings, index: int, limits: _Limits) -> str:
-    each = findings.generated[index]
+def _words_of(findings: Findings, each: Comparison, limits: _Limits) -> str:
     near, run, name = each.near, each.run, each.sound.name
     if near.distance < limits.distance and near.source is not None:
         place = f"{findings.training.names[near.source]} at {seconds_of(findings, near.source_frame):.2f} s"
@@ -208,11 +224,9 @@ def _distances(comparisons: Sequence[Comparison]) -> list[float]:
 
 
 def _unasked(findings: Findings) -> list[Comparison]:
-    """The generated sounds of which nothing was asked, as a whole: only they are as the model's sounds are."""
+    """The generated sounds of which nothing was asked: only they are as the model's sounds are."""
     labels = findings.labels or (None,) * len(findings.generated)
-    return [
-        each for each, label in zip(findings.generated, labels, strict=True) if label is None and not each.sound.channel
-    ]
+    return [each for each, label in zip(findings.generated, labels, strict=True) if label is None]
 
 
 def _by_label(findings: Findings, flagged: Sequence[int]) -> dict[str, dict[str, int]]:

@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from distill.audio.space import MONO
 from distill.configs import STRIDE
-from distill.models.sequences import Grid
 from distill.models.space import PARTS, SCALE, SLOTS, Codes, SpaceModel, Values, cells_of
 from distill.models.vqvae import ConvVQVAE
 from distill.training.codes import PriorCodes, Sounds
@@ -25,8 +24,8 @@ from distill.training.task import spread
 # perplexity of 74 tabla strokes, 26 of them stereo: 100 steps 2.23, 600 steps 2.14.
 STEPS, SKETCH_STEPS, BATCH, LEARNING_RATE = 300, 100, 16, 3e-3
 EVALUATE_EVERY = 25
-# Columns of a long sound that are read at once.
-MOST_COLUMNS = 64
+# Columns of a long sound that are read at once, and from how many places of it the codebook is found.
+MOST_COLUMNS, PARTS_OF_LONG = 64, 4
 # The codebook is found among so many cells of so many sounds, and the network is judged by so many held-out sounds.
 MOST_SOUNDS, MOST_CELLS, MOST_JUDGED = 4096, 100_000, 128
 ROUNDS = 30
@@ -94,16 +93,11 @@ def train_space(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(runtime.seed)
         model = SpaceModel(vqvae.codebook_size, codes.bands, books.shape[2])
-    every = [(position, cut) for cut in range(codes.train.cuts) for position in range(len(codes.train))]
     model.entries.copy_(torch.from_numpy(_codebook(codes, model.codebook_size, runtime.seed)))
     held_out = [
-        _sound(codes.held_out, codes.grid(codes.held_out, int(position)), int(position), 0, books)
-        for position in spread(len(codes.held_out), MOST_JUDGED)
+        _sound(codes, codes.held_out, int(position), 0, books) for position in spread(len(codes.held_out), MOST_JUDGED)
     ]
-    known = [
-        _sound(codes.train, codes.grid(codes.train, int(position)), int(position), 0, books)
-        for position in spread(len(codes.train), MOST_JUDGED)
-    ]
+    known = [_sound(codes, codes.train, int(position), 0, books) for position in spread(len(codes.train), MOST_JUDGED)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([runtime.seed, 0x5ACE])))
@@ -111,11 +105,9 @@ def train_space(
     best, state = math.inf, deepcopy(model.state_dict())
     for number in range(steps):
         step(number, steps)
-        chosen = [every[index] for index in generator.integers(len(every), size=BATCH)]
-        grids = [codes.grid(codes.train, at, cut) for at, cut in chosen]
-        sounds = [
-            _sound(codes.train, grid, at, cut, books, generator) for grid, (at, cut) in zip(grids, chosen, strict=True)
-        ]
+        numbers = generator.integers(codes.train.cuts * len(codes.train), size=BATCH).tolist()
+        chosen = [divmod(each, codes.train.cuts) for each in numbers]
+        sounds = [_sound(codes, codes.train, position, cut, books, generator) for position, cut in chosen]
         optimizer.zero_grad()
         loss, count = _loss(model.train(), sounds)
         (loss / max(count, 1.0)).backward()
@@ -130,14 +122,19 @@ def train_space(
 
 def _codebook(codes: PriorCodes, size: int, seed: int) -> Values:
     """The codebook `[size, slots, parts, 2]`: code 0 for what both channels have alike, and means of cells."""
-    sounds = codes.train
-    found = np.concatenate(
-        [_cells_of(sounds, position, 0)[0].reshape(-1, *_CELL) for position in spread(len(sounds), MOST_SOUNDS)]
-    )
-    found = found[_placed(found)]
+    sounds, cells = codes.train, list[Values]()
+    for position in spread(len(sounds), MOST_SOUNDS).tolist():
+        columns = int(sounds.columns[0, position])
+        # Of a long sound from its beginning to its end.
+        parts = 1 if columns <= MOST_COLUMNS else PARTS_OF_LONG
+        each = min(columns, MOST_COLUMNS) // parts
+        for first in np.linspace(0, columns - each, parts).round().astype(int).tolist():
+            found, sounding = _cells_of(sounds, position, 0, first, each)
+            cells.append(found[(sounding > 0) & _placed(found)])
+    found = np.concatenate(cells)
     found = found[spread(len(found), MOST_CELLS)] if len(found) else found
     entries = np.full((size, *_CELL), MONO, np.float32)
-    flat = (found / SCALE).reshape(len(found), -1).astype(np.float64)
+    flat = (found / SCALE).reshape(len(found), int(np.prod(_CELL))).astype(np.float64)
     distinct = np.unique(flat.round(3), axis=0)
     if len(distinct) > size - 1:
         distinct, _ = kmeans2(flat, size - 1, iter=ROUNDS, minit="++", rng=np.random.default_rng(seed))
@@ -152,34 +149,36 @@ def _placed(cells: Values) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _cells_of(sounds: Sounds, position: int, cut: int) -> tuple[Values, Weights]:
-    """The cells of a sound in a cut, `[columns, bands, slots, parts, 2]`, and which of them sound."""
+def _cells_of(sounds: Sounds, position: int, cut: int, first: int, columns: int) -> tuple[Values, Weights]:
+    """Some columns of a sound in a cut as cells `[columns, bands, slots, parts, 2]`, and which of them sound."""
     dataset, row = sounds.dataset, int(sounds.rows[position])
-    first, columns = int(sounds.skipped[cut, position]), int(sounds.columns[cut, position])
-    last = first + STRIDE * min(columns, 2 * MOST_COLUMNS)
-    cells = cells_of(dataset.space(row, first, last))
-    power = np.expm1(np.clip(dataset.segment(row, first, last), 0.0, 40.0))
+    begin = int(sounds.skipped[cut, position]) + STRIDE * first
+    end = begin + STRIDE * columns
+    cells = cells_of(dataset.space(row, begin, end))
+    power = np.expm1(np.clip(dataset.segment(row, begin, end), 0.0, 40.0))
     whole = np.pad(power, ((0, 0), (0, STRIDE * len(cells) - power.shape[1])))
     mean = whole.reshape(-1, STRIDE, len(cells), STRIDE).mean((1, 3)).T
     return cells, (mean >= 1.0).astype(np.float32)
 
 
 def _sound(
+    codes: PriorCodes,
     sounds: Sounds,
-    whole: Grid,
     position: int,
     cut: int,
     books: Tensor,
     generator: np.random.Generator | None = None,
 ) -> _Sound:
-    """A sound as the network reads it; of a long one some columns, from anywhere if there is a generator."""
-    cells, sounding = _cells_of(sounds, position, cut)
-    first = 0 if generator is None or len(cells) <= MOST_COLUMNS else int(generator.integers(len(cells) - MOST_COLUMNS))
-    part = slice(first, min(first + MOST_COLUMNS, len(cells)))
-    grid = torch.from_numpy(np.asarray(whole[part], np.int64))
+    """A sound as the network reads it; of a long one some columns, from its middle, or from anywhere by a generator."""
+    left = max(0, int(sounds.columns[cut, position]) - MOST_COLUMNS)
+    first = left // 2 if generator is None or not left else int(generator.integers(left + 1))
+    columns = int(sounds.columns[cut, position]) - left
+    cells, sounding = _cells_of(sounds, position, cut, first, columns)
+    part = codes.grid(sounds, position, cut)[first : first + columns]
+    grid = torch.from_numpy(np.asarray(part, np.int64))
     vectors = sum(book[grid[..., level]] for level, book in enumerate(books))
     assert isinstance(vectors, Tensor)
-    return _Sound(cells[part], sounding[part], vectors)
+    return _Sound(cells, sounding, vectors)
 
 
 def _loss(model: SpaceModel, sounds: Sequence[_Sound]) -> tuple[Tensor, float]:

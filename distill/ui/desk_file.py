@@ -122,10 +122,7 @@ def restore(desk: Desk, folder: Path, load: Callable[[str], CodesModel]) -> None
 def _values(result: Result) -> dict[str, Any]:
     source = result.source
     return {
-        **{
-            key: getattr(result, key)
-            for key in ("seed", "seconds", "model_name", "words", "wave", "place", "kept", "key")
-        },
+        **{key: getattr(result, key) for key in _AS_THEY_ARE},
         "path": str(result.path),
         "picture": str(result.picture),
         "codes": result.codes.tolist(),

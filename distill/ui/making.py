@@ -1,10 +1,13 @@
 """Sounds that are asked for on the page: each as a result, in a folder of its own below the generated sounds."""
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
+from distill.audio.sound import SoundError, SoundReader
 from distill.errors import UsageError
 from distill.generation.export import ExportSettings
 from distill.generation.production import Destination, Written, morph, produce
@@ -91,12 +94,15 @@ def _written(order: Order, model: Path, destination: Destination, source: Path |
         return
     for place, (sound, other) in enumerate(pairwise(order.between)):
         first = 1 + BETWEEN * place
-        yield from morph(model, sound, other, destination, steps=BETWEEN, ends=False, first=first)
+        yield from morph(
+            model, sound, other, destination, steps=BETWEEN, ends=False, first=first, request=order.request
+        )
 
 
 def like(sound: Path, model: str) -> Order:
     """An order for variations of a generated sound."""
-    return Order(model, Request(action="vary", strength=MORE_STRENGTH), MORE, None, like=sound)
+    request = Request(action="vary", strength=MORE_STRENGTH, channels=channels_like([sound]))
+    return Order(model, request, MORE, None, like=sound)
 
 
 def between(sounds: Sequence[Path], model: str) -> Order:
@@ -107,8 +113,17 @@ def between(sounds: Sequence[Path], model: str) -> Order:
     """
     if not 2 <= len(sounds) <= MOST_ENDS:
         raise UsageError(f"choose 2 to {MOST_ENDS} sounds to hear what lies between them")
-    request = Request(action="morph", weight=0.5)
+    request = Request(action="morph", weight=0.5, channels=channels_like(sounds))
     return Order(model, request, BETWEEN * (len(sounds) - 1), between=tuple(sounds))
+
+
+def channels_like(sounds: Sequence[Path]) -> Literal[1] | None:
+    """The channels of what is made of sounds: one where all of them are mono, else as the model makes them."""
+    mono = True
+    for sound in sounds:
+        with suppress(SoundError), SoundReader(sound) as reader:
+            mono &= reader.channels == 1
+    return 1 if mono else None
 
 
 def part_of(seconds: float) -> tuple[float, float]:

@@ -179,6 +179,7 @@ def _summary(values: dict[str, Any]) -> str:
         "length in all": _duration(values["seconds"]),
         "sample rates": ", ".join(f"{int(rate) / 1000:g} kHz ({n})" for rate, n in values["sample_rates"].items()),
         "channels": ", ".join(f"{_channels(int(number))} ({n})" for number, n in values["channels"].items()),
+        **({"apart": _apart(values["stereo"])} if "stereo" in values else {}),
         "loudness": "" if loudness["median"] is None else f"{loudness['min']:.0f} to {loudness['max']:.0f} dB",
     }
     cells = "".join(f"<div><dt>{name}</dt><dd>{escape(text) or '–'}</dd></div>" for name, text in figures.items())
@@ -212,7 +213,7 @@ def _row(report: FileReport, link: str | None) -> str:
         f"<span class='d-badge d-{colour}'>{report.verdict.replace('_', ' ')}</span>",
         f"{report.seconds:.2f} s" if known else "",
         f"{report.sample_rate / 1000:g} kHz" if known else "",
-        _channels(report.channels) if known else "",
+        _channels_of(report) if known else "",
         f"{report.loudness_db:.1f} dB" if known else "",
         _drawn(report.waveform),
         escape(report.reason) if report.verdict is not Verdict.OK else "",
@@ -231,6 +232,17 @@ def _drawn(waveform: tuple[int, ...]) -> str:
         if waveform
         else ""
     )
+
+
+def _apart(stereo: dict[str, float]) -> str:
+    """How many sounds have two channels that differ, and how loud their sides are."""
+    return f"{stereo['sounds']} ({stereo['least_db']:.0f} to {stereo['greatest_db']:.0f} dB)"
+
+
+def _channels_of(report: FileReport) -> str:
+    if report.channels != 2:
+        return _channels(report.channels)
+    return "stereo, both alike" if report.side_db is None else f"stereo, side {report.side_db:.0f} dB"
 
 
 def _channels(number: int) -> str:
