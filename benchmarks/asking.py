@@ -137,7 +137,7 @@ def _rows(name: str, asked: Workspace, plain: Workspace, count: int) -> list[lis
     model = read_model(asked.vqvae)
     trained, other = (read_prior(each.prior, vqvae_digest=model.digest) for each in (asked, plain))
     generator = generator_of(asked)
-    perplexity, before = (each.metadata.perplexity.validation for each in (trained, other))
+    perplexity, before = (each.metadata.perplexity.validation or 0.0 for each in (trained, other))
     # The two are timed first, while no others' caches are warm.
     ratio = _asked_time(generator)
     first = [_held_out(generator, asked), *_followed(generator, count, 1), None, None, perplexity / before - 1, ratio]

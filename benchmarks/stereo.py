@@ -81,7 +81,7 @@ def _made(folder: Path) -> Path:
         sound = read_sound(path) if path.suffix.lower() == ".wav" else None
         if sound is not None and len(sound.samples) == 1 and 0.08 < sound.seconds < 2.5:
             samples = resample(sound.samples[0], sound.sample_rate, RATE)
-            found.setdefault(path.name, samples / np.float32(np.abs(samples).max()))
+            found.setdefault(path.name, (samples / np.abs(samples).max()).astype(np.float32))
     random = np.random.default_rng(0)
     names = [sorted(found)[index] for index in random.permutation(len(found))[:MADE]]
     folder.mkdir(parents=True)
