@@ -31,7 +31,8 @@ def placed(
         return grid
     settings = (config or SamplingConfig()).of_levels(codec.levels)[-1]
     fixed = np.full(grid.shape[:2], FREE) if given is None else given
-    vectors = torch.from_numpy(sum_of_vectors(codebooks(codec), grid))
+    with torch.inference_mode():
+        seen = space.seen(torch.from_numpy(sum_of_vectors(codebooks(codec), grid))[None])
     stream = np.random.SeedSequence(seed, spawn_key=(2,))
     uniform = np.random.Generator(np.random.Philox(stream)).random(fixed.shape)
     codes, state = fixed.copy(), None
@@ -42,7 +43,7 @@ def placed(
                 return int(fixed[column, band])
             return int(choose(logits[None].astype(np.float64), uniform[column, band : band + 1], settings)[0])
 
-        state = space.column(codes, column, vectors, state, chosen)
+        state = space.column(codes, column, seen, state, chosen)
     return codec.whole(grid, codes)
 
 

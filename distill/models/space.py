@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import distill.arithmetic  # noqa: F401
 from distill.audio.space import BAND_MELS, MONO
@@ -18,10 +19,14 @@ SLOT_FRAMES = STRIDE // SLOTS
 # places lie 1.5, 1.6 dB and .03, .08 beside their codes (two seeds), with 2 dB and .15 1.7, 1.9 dB and .00, .06.
 SCALE = np.array([1.5, 0.2], np.float32)
 _EMBEDDED = 24
+# Columns whose distances to all codes are known at once.
+_COLUMNS = 1024
 
 Values = npt.NDArray[np.float32]
 # Codes `[columns, bands]`.
 Codes = npt.NDArray[np.int64]
+# Embeddings of the cells of grids `[batch, columns, bands, n]`, and what is read around columns `[batch, columns, n]`.
+Seen = tuple[Tensor, Tensor]
 # The code for a band, from its logits.
 Choose = Callable[[int, Values], int]
 
@@ -29,9 +34,10 @@ Choose = Callable[[int, Values], int]
 class SpaceModel(nn.Module):
     """Codes of where a sound lies between two channels, one for each band and column of the grid.
 
-    A code stands for level differences and coherences in the cell. A recurrent network reads the grid column by column:
-    the vectors of its other codes, and the codes of space of the column before. Within a column a feed-forward net
-    predicts band after band, with what the network has read, the code before in this band and those below.
+    A code stands for level differences and coherences in the cell. All other codes of a sound are known before: a
+    recurrent network reads their vectors in both directions, and another one what that has read, column by column, with
+    the codes of space of the column before. Within a column a feed-forward net predicts band after band, with what the
+    second network has read, the code before in this band and those below.
 
     Args:
         codebook_size: codes; code 0 is a sound that both channels have alike.
@@ -52,7 +58,8 @@ class SpaceModel(nn.Module):
         self.norm = nn.LayerNorm(codebook_dim)
         self.vectors = nn.Linear(codebook_dim, _EMBEDDED)
         self.dropout = nn.Dropout(0.2)
-        self.reader = nn.GRU(2 * bands * _EMBEDDED, hidden, batch_first=True)
+        self.around = nn.GRU(bands * _EMBEDDED, hidden // 2, batch_first=True, bidirectional=True)
+        self.reader = nn.GRU(bands * _EMBEDDED + 2 * (hidden // 2), hidden, batch_first=True)
         self.head = nn.Sequential(
             nn.Linear(hidden + 5 * _EMBEDDED, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, codebook_size)
         )
@@ -62,25 +69,37 @@ class SpaceModel(nn.Module):
         """What stands for no code."""
         return self.codebook_size
 
-    def forward(self, codes: Tensor, vectors: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits of each code given all before it, `[batch, columns, bands, codebook_size]`.
 
         Args:
             codes: of space, `[batch, columns, bands]`.
             vectors: sums of the vectors of the grid's other codes, `[batch, columns, bands, codebook_dim]`.
+            lengths: columns of each sound, `[batch]`, what follows being nothing; by default all.
         """
         columns_before = torch.cat([torch.full_like(codes[:, :1], self.none), codes[:, :-1]], dim=1)
-        read, known, _ = self._read(columns_before, vectors, None)
+        read, known, _ = self._read(columns_before, self.seen(vectors, lengths), None)
         below = torch.cat([torch.full_like(codes[..., :1], self.none), codes[..., :-1]], dim=2)
         logits: Tensor = self.head(self._about(read, known, self.codes(below)))
         return logits
 
-    def _read(self, columns_before: Tensor, vectors: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def seen(self, vectors: Tensor, lengths: Tensor | None = None) -> Seen:
+        """What is known of the grid's other codes before any code of space is; arguments as in `forward`."""
+        own = self.vectors(self.norm(vectors))
+        inputs = self.dropout(own.flatten(2))
+        if lengths is None:
+            around, _ = self.around(inputs)
+        else:
+            packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+            around, _ = pad_packed_sequence(self.around(packed)[0], batch_first=True, total_length=inputs.shape[1])
+        return own, around
+
+    def _read(self, columns_before: Tensor, seen: Seen, state: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """What is read of columns `[batch, columns, hidden]`, what is known of each cell, and the state behind them."""
-        before, seen = self.codes(columns_before), self.vectors(self.norm(vectors))
-        known = torch.cat([before, seen, self.band.weight.expand_as(seen)], dim=3)
-        inputs = torch.cat([before, seen], dim=3).flatten(2)
-        read, state = self.reader(self.dropout(inputs), state)
+        own, around = seen
+        before = self.codes(columns_before)
+        known = torch.cat([before, own, self.band.weight.expand_as(own)], dim=3)
+        read, state = self.reader(self.dropout(torch.cat([before.flatten(2), around], dim=2)), state)
         return read, known, state
 
     def _about(self, read: Tensor, known: Tensor, below: Tensor) -> Tensor:
@@ -91,18 +110,19 @@ class SpaceModel(nn.Module):
         return self.dropout(torch.cat([wide, known, below, mean], dim=3))
 
     @torch.inference_mode()
-    def column(self, codes: Codes, column: int, vectors: Tensor, state: Tensor | None, choose: Choose) -> Tensor:
+    def column(self, codes: Codes, column: int, seen: Seen, state: Tensor | None, choose: Choose) -> Tensor:
         """Find the codes of a column, one after the other; the state of the network behind it.
 
         Args:
             codes: of space, `[columns, bands]`, up to this column; what is chosen is put in.
             column: which.
-            vectors: `[columns, bands, codebook_dim]` of the grid's other codes.
+            seen: of one sound.
             state: of the network behind the column before; None: there is none.
             choose: says the code of a band, from its logits.
         """
         before = torch.from_numpy(codes[column - 1]) if column else torch.full((self.bands,), self.none)
-        read, known, state = self._read(before[None, None], vectors[None, column : column + 1], state)
+        own, around = (each[:, column : column + 1] for each in seen)
+        read, known, state = self._read(before[None, None], (own, around), state)
         below = self.codes.weight[self.none].expand(1, 1, self.bands, -1).clone()
         for band in range(self.bands):
             if band:
@@ -113,16 +133,16 @@ class SpaceModel(nn.Module):
 
     def codes_of(self, cells: Values) -> Codes:
         """The nearest codes `[...]` of cells `[..., slots, parts, 2]`; of those as near as each other the first."""
+        parts = [self.far(each).argmin(-1) for each in np.array_split(cells, 1 + len(cells) // _COLUMNS)]
+        return np.concatenate(parts).astype(np.int64)
+
+    def far(self, cells: Values) -> Values:
+        """Mean square distances of cells `[..., slots, parts, 2]` to the codes, `[..., codebook_size]`, by SCALE."""
         entries = (self.entries.cpu().numpy() / SCALE).reshape(self.codebook_size, -1)
         wanted = (cells / SCALE).reshape(-1, entries.shape[1])
-        sizes = np.square(entries).sum(1)
-        found = np.concatenate(
-            [
-                np.argmin(sizes - 2.0 * (wanted[first : first + 8192] @ entries.T), axis=1)
-                for first in range(0, len(wanted), 8192)
-            ]
-        )
-        return found.reshape(cells.shape[:-3]).astype(np.int64)
+        squares = np.square(entries).sum(1) + np.square(wanted).sum(1)[:, None] - 2.0 * (wanted @ entries.T)
+        found: Values = np.maximum(squares, 0.0) / entries.shape[1]
+        return found.reshape(*cells.shape[:-3], self.codebook_size)
 
     def cells(self, codes: Codes) -> Values:
         """What codes stand for, `[..., slots, parts, 2]`."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +22,8 @@ from distill.training.task import spread
 # Steps of the network's training, or of that for a sketch, sounds in a step, and the highest learning rate. Held-out
 # perplexity of 74 tabla strokes, 26 of them stereo: 100 steps 2.23, 600 steps 2.14.
 STEPS, SKETCH_STEPS, BATCH, LEARNING_RATE = 300, 100, 16, 3e-3
-EVALUATE_EVERY = 25
+# So far from a cell, in units of SCALE, codes are about as good as the nearest.
+NEAR = 0.5
 # Columns of a long sound that are read at once, and from how many places of it the codebook is found.
 MOST_COLUMNS, PARTS_OF_LONG = 64, 4
 # The codebook is found among so many cells of so many sounds, and the network is judged by so many held-out sounds.
@@ -102,7 +102,6 @@ def train_space(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([runtime.seed, 0x5ACE])))
     torch.manual_seed(runtime.seed)
-    best, state = math.inf, deepcopy(model.state_dict())
     for number in range(steps):
         step(number, steps)
         numbers = generator.integers(codes.train.cuts * len(codes.train), size=BATCH).tolist()
@@ -114,9 +113,6 @@ def train_space(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if (number + 1) % EVALUATE_EVERY == 0 and (judged := _judged(model, held_out)) < best:
-            best, state = judged, deepcopy(model.state_dict())
-    model.load_state_dict(state)
     return _trained(model.eval(), known, held_out)
 
 
@@ -182,7 +178,11 @@ def _sound(
 
 
 def _loss(model: SpaceModel, sounds: Sequence[_Sound]) -> tuple[Tensor, float]:
-    """Negative log-likelihood of all codes of cells that sound, and how many these are."""
+    """Negative log-likelihood of all codes of cells that sound, and how many these are.
+
+    In training mode codes that are about as near to a cell as the nearest one count as well: few sounds say little of
+    which of them it is.
+    """
     longest = max(len(sound.cells) for sound in sounds)
 
     def padded(values: Tensor) -> Tensor:
@@ -192,7 +192,16 @@ def _loss(model: SpaceModel, sounds: Sequence[_Sound]) -> tuple[Tensor, float]:
     codes = torch.stack([padded(torch.from_numpy(model.codes_of(sound.cells))) for sound in sounds])
     vectors = torch.stack([padded(sound.vectors) for sound in sounds])
     counts = torch.stack([padded(torch.from_numpy(sound.sounding)) for sound in sounds])
-    each = functional.cross_entropy(model(codes, vectors).flatten(0, 2), codes.flatten(), reduction="none")
+    lengths = torch.tensor([len(sound.cells) for sound in sounds])
+    logits = model(codes, vectors, lengths).flatten(0, 2)
+    wanted = codes.flatten()
+    if model.training:
+        far = torch.stack([padded(torch.from_numpy(model.far(sound.cells))) for sound in sounds])
+        near = torch.softmax(-far[..., 1:] / (2.0 * NEAR**2), dim=3)
+        # What both channels have alike is nothing else.
+        alike = (codes == 0)[..., None].float()
+        wanted = torch.cat([alike, near * (1.0 - alike)], dim=3).flatten(0, 2)
+    each = functional.cross_entropy(logits, wanted, reduction="none")
     return (each * counts.flatten()).sum(), float(counts.sum())
 
 
