@@ -29,7 +29,7 @@ _FRAMES = 5
 # So many frames of a long sound at a time.
 _BLOCK_FRAMES = 4096
 # A long sound is placed in pieces of so many frames, each seen with what lies around it.
-_PIECE_FRAMES = 2048
+_PIECE_FRAMES = 512
 # The decorrelated copy: noise of so many s, most of it at its beginning, and the time in which it sinks by 60 dB.
 _COPY_SECONDS, _COPY_DECAY_SECONDS = 0.02, 0.03
 # Impulses of the noise a second, and its seed.
