@@ -69,8 +69,8 @@ def check(
         if stereo := values.get("stereo"):
             least, middle, most = (stereo[f"{key}_db"] for key in ("least", "median", "greatest"))
             stdout.print(
-                f"Stereo: {stereo['sounds']} of {values['usable']} sounds; what tells their channels apart has "
-                f"{least:.1f} to {most:.1f} dB relative to their mix, median {middle:.1f}."
+                f"Stereo: {stereo['sounds']} of {values['usable']} sounds; side against mix {least:.1f} to "
+                f"{most:.1f} dB, median {middle:.1f}."
             )
         if counts := values.get("labels"):
             stdout.print(f"Labels: {', '.join(f'{label} {count}' for label, count in counts.items())}.", markup=False)
