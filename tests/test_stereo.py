@@ -41,6 +41,7 @@ from distill.dataset.scan import scan
 from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, Interrupted
 from distill.generation.given import continue_sound, fill_sound
+from distill.generation.loops import placed_around
 from distill.generation.making import new_sounds
 from distill.generation.production import Destination, produce, remake
 from distill.generation.render import Generator
@@ -194,6 +195,22 @@ def test_left_and_right_add_up_to_twice_the_mono_sound(learned: Workspace) -> No
         for mono, stereo in zip(*found, strict=True):
             assert stereo.shape == (len(mono), 2)
             assert np.allclose(stereo.sum(1), 2 * mono, atol=2e-6)
+
+
+def test_the_place_of_a_loop_moves_no_more_at_its_join_than_within() -> None:
+    codec = stereo_codec()
+    assert codec.space is not None
+    joins, within = list[float](), list[float]()
+    for seed in range(20):
+        grid = np.random.default_rng(seed).integers(0, SIZE, (8, BANDS, LEVELS))
+        around = placed_around(codec, grid, seed=seed)
+        assert np.array_equal(around[..., :-1], grid)
+        assert np.array_equal(around, placed_around(codec, grid, seed=seed))
+        cells = codec.space.cells(np.concatenate([around, around[:1]])[..., -1])
+        moves = distances(cells[:-1, :, -1:], cells[1:, :, :1]).mean(1)
+        joins.append(float(moves[-1]))
+        within += moves[:-1].tolist()
+    assert np.mean(joins) < np.mean(within)
 
 
 def test_without_width_both_channels_are_alike_and_with_more_they_differ_more(learned: Workspace) -> None:

@@ -10,11 +10,15 @@ from distill.generation.choice import SamplingConfig
 from distill.generation.render import Generator
 from distill.generation.request import Request
 from distill.generation.sampling import draw_codes, further_seed
+from distill.generation.space import placed
 from distill.models.grid import CONTEXT_COLUMNS
+from distill.models.space import distances
 
 # Of a shorter grid nothing would be left that the last column could go with.
 LEAST_COLUMNS = 3
 CANDIDATES = 16
+# How often the space of a loop is drawn anew, and behind how many of its last columns.
+PLACES, _LEAD_COLUMNS = 4, 4
 # Frames around a border that count to it.
 _AROUND = 2
 # Frames on each side of the join that are made again, and of these how many next to it are free.
@@ -51,6 +55,31 @@ def closed(generator: Generator, grid: Grid, *, seed: int, config: SamplingConfi
     begin = STRIDE * (last - columns.start) - _AROUND
     greatest = rises[:, begin : begin + STRIDE + 2 * _AROUND].max(1)
     return np.roll(candidates[int(greatest.argmin())], -half, axis=0)
+
+
+def placed_around(codec: Codec, grid: Grid, *, seed: int, config: SamplingConfig | None = None) -> Grid:
+    """A loop's grid `[columns, bands, levels]` with its space, whose end leads into its beginning.
+
+    It is drawn a few times, each time behind its own last end; that is taken whose place moves least at the join.
+    """
+    drawn = placed(codec, grid, seed=seed, config=config)
+    if codec.space is None:
+        return drawn
+    lead, best = min(_LEAD_COLUMNS, len(grid)), drawn
+    for number in range(1, PLACES + 1):
+        given = np.full((lead + len(grid), codec.bands), FREE)
+        given[:lead] = drawn[-lead:, :, -1]
+        behind = np.concatenate([grid[-lead:], grid])
+        drawn = placed(codec, behind, seed=further_seed(seed, number), config=config, given=given)[lead:]
+        best = min(best, drawn, key=lambda each: _moved(codec, each))
+    return best
+
+
+def _moved(codec: Codec, grid: Grid) -> float:
+    """By how much the place of a loop changes from its end to its beginning."""
+    assert codec.space is not None
+    last, first = codec.space.cells(grid[[-1, 0], :, -1])
+    return float(distances(last[:, -1:], first[:, :1]).mean())
 
 
 def loop_waveform(codec: Codec, grid: Grid, samples: int, length: int, width: float | None = None) -> Samples:

@@ -15,7 +15,7 @@ from distill.errors import UsageError
 from distill.generation.asking import Ask, asked_grids
 from distill.generation.finish import Frames
 from distill.generation.given import continue_sound, fill_sound
-from distill.generation.loops import closed, loop_waveform, samples_to_draw
+from distill.generation.loops import closed, loop_waveform, placed_around, samples_to_draw
 from distill.generation.render import GeneratedSound, Generator, waveform_blocks
 from distill.generation.request import BEATS, Request
 from distill.generation.sidecar import Got
@@ -72,7 +72,7 @@ def new_sounds(
     for seed, drawn_grid, got in asked_grids(generator, seeds, drawn, ask, **settings):
         if request.loop:
             turning = closed(generator, drawn_grid, seed=seed, config=request.config)
-            turning = placed(codec, turning, seed=seed, config=request.config)
+            turning = placed_around(codec, turning, seed=seed, config=request.config)
             samples = loop_waveform(codec, turning, wanted, frames, width)
             loop = Loop(request.bpm, BEATS * (request.bars or 0))
             yield seed, Made([samples], sample_rate or rate, False, frames, turning, got, loop)
