@@ -47,7 +47,9 @@ def test_a_training_goes_on_by_itself_is_found_stopped_and_finished(project: Pat
     folder = RunFolder(root, "train_vqvae")
     assert folder.running()
     assert [name for name, _ in progress_of(root).stages] == ["prepare", "configure", "train_vqvae"]
-    state = wait(lambda: (state := state_of(root))["training"]["previews"] and state)
+    # A quick training has its first previews before it says for the first time how it stands.
+    shown = ("previews", "terms", "levels", "memory_mb")
+    state = wait(lambda: (state := state_of(root)) and all(state["training"][name] for name in shown) and state)
     json.dumps(state, default=str, allow_nan=False)
     assert (state["state"], state["stage"]) == ("running", "train_vqvae")
     training = state["training"]
