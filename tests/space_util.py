@@ -10,13 +10,16 @@ import artifact_example
 from codes_util import IDENTITY
 from distill.artifact.manifest import Manifest, SpaceArchitecture, SpaceMetadata
 from distill.artifact.model_file import write_model
+from distill.audio.sound import Sound
 from distill.codec.codec import Codec
 from distill.codec.load import Networks
+from distill.codes.grid import CodeGrid, Source
 from distill.codes.model import CodesModel
 from distill.generation.render import Generator
 from distill.models.space import SpaceModel
 from distill.models.vqvae import ConvVQVAE
-from model_example import BANDS, SIZE, manifest, prior, vqvae
+from model_example import BANDS, LEVELS, SIZE, manifest, prior, vqvae
+from sounds_util import noise, save, tone
 
 RATE = 48_000
 HIDDEN = 12
@@ -77,3 +80,26 @@ def panned(samples: np.ndarray, at: float) -> np.ndarray:
     """A sound `[n]` between two channels `[n, 2]`, from -1, left, to 1, right, by constant power."""
     angle = (at + 1.0) * np.pi / 4.0
     return (samples[:, None] * np.array([np.cos(angle), np.sin(angle)])).astype(np.float32)
+
+
+def stereo_sound(seconds: float = 0.8, at: float = 0.5, rate: int = 44_100) -> Sound:
+    samples = panned(tone(seconds, 300, rate), at) + panned(noise(seconds, 1, rate, 0.1), -at)
+    return Sound(np.ascontiguousarray(samples.T), rate, "FLOAT", "WAV")
+
+
+def stereo_grid(columns: int = 6, seed: int = 0) -> CodeGrid:
+    codes = np.random.default_rng(seed).integers(0, SIZE, (columns, BANDS, LEVELS + 1))
+    return stereo_model().grid(codes, Source(f"{seed}.wav", columns * 8192 / RATE, -3.5))
+
+
+def stereo_folder(folder: Path) -> Path:
+    """Six sounds hard left or right, four wide ones, and two mono ones."""
+    fade = np.linspace(1, 0, round(0.4 * RATE), dtype=np.float32)
+    for number in range(6):
+        save(folder / f"tone{number}.wav", panned(tone(0.4, 150 * 1.4**number, RATE), (-1) ** number), RATE)
+    for number in range(4):
+        mid, side = (noise(0.4, seed, RATE) * fade for seed in (number, 10 + number))
+        save(folder / f"wide{number}.wav", np.stack([mid + 0.5 * side, mid - 0.5 * side], axis=1), RATE)
+    for number in range(2):
+        save(folder / f"mono{number}.wav", noise(0.4, 20 + number, RATE) * fade, RATE)
+    return folder
