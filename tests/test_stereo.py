@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,18 @@ from command_util import Command
 from distill.api import load
 from distill.artifact.model_file import read_model, write_model
 from distill.audio.sound import Sound
+from distill.codec.codec import Codec
 from distill.codes.sound import encode_sound
-from distill.configs import DataConfig
+from distill.configs import DataConfig, Inverse
 from distill.errors import ArtifactError
 from distill.generation.given import continue_sound, fill_sound
 from distill.generation.loops import placed_around
+from distill.generation.making import new_sounds
 from distill.generation.render import Generator
+from distill.generation.request import request_of
 from distill.generation.variation import between, morph_sound, vary_sound
 from distill.models.space import distances
+from distill.models.vocoder import Vocoder
 from model_example import BANDS, LEVELS, SIZE
 from sounds_util import save, tone
 
@@ -136,6 +141,22 @@ def test_channels_that_cancel_go_on_cancelling() -> None:
     new = made.samples[:, given.samples.shape[1] + 2000 :]
     assert np.array_equal(made.samples[:, : given.samples.shape[1]], given.samples)
     assert np.allclose(new[0], -new[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("inverse", ["vocoder", "vocoder+griffin-lim"])
+def test_a_vocoder_makes_the_mix_and_no_second_phase(inverse: Inverse) -> None:
+    plain = stereo_codec()
+    torch.manual_seed(0)
+    vocoder = Vocoder(16, 1, spectrogram=plain.spectrogram)
+    codec = Codec(plain.vqvae, plain.spectrogram, inverse=inverse, vocoder=vocoder, space=plain.space)
+    generator = replace(stereo_generator(), codec=codec)
+    found = []
+    for channels in (1, 2):
+        [(_, made)] = new_sounds(generator, request_of({"seconds": 0.6, "channels": channels}), None, [3])
+        found.append(np.concatenate(list(made.blocks)))
+    mono, stereo = found
+    assert np.allclose(stereo.sum(1), 2 * mono, atol=1e-5 * np.abs(mono).max())
+    assert not np.allclose(stereo[:, 0], stereo[:, 1])
 
 
 def test_variations_leave_the_place_at_strength_0_and_draw_it_anew_at_1() -> None:
