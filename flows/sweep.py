@@ -103,7 +103,7 @@ def task_runner(name: str, workers: int) -> TaskRunner[Any]:
     try:
         from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
-        raise UsageError("Dask is not installed: pip install 'distill[dask]'") from error
+        raise UsageError("Dask is not installed: pip install 'distill-audio[dask]'") from error
     # It tells of every connection.
     logging.getLogger("distributed").setLevel(logging.WARNING)
     local = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}

@@ -178,4 +178,4 @@ def test_without_gradio_one_line_says_what_to_install(monkeypatch: pytest.Monkey
         monkeypatch.delitem(sys.modules, name)
     result = CliRunner().invoke(app, ["ui", "--port", str(free_port())])
     assert isinstance(result.exception, UsageError)
-    assert "pip install 'distill[ui]'" in str(result.exception)
+    assert "pip install 'distill-audio[ui]'" in str(result.exception)

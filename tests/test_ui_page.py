@@ -254,8 +254,17 @@ def test_a_training_starts_with_fields_left_as_they_are(server: Served, chromium
 def test_both_models_are_trained_and_the_verdict_is_shown(server: Served, chromium: Any, project: Path) -> None:
     watched = Watched(chromium, server)
     page = watched.page
-    # What fails once is asked for again.
-    page.route(re.compile(r"codebook_usage\.csv"), lambda route: route.abort(), times=1)
+    # What fails once is asked for again. A handler that takes itself away (`times=1`) leaves requests hanging.
+    failed = list[str]()
+
+    def fail_once(route: Any) -> None:
+        if failed:
+            route.continue_()
+        else:
+            failed.append(route.request.url)
+            route.abort()
+
+    page.route(re.compile(r"codebook_usage\.csv"), fail_once)
     start(watched, "whole", vqvae_epochs=3, prior_epochs=3)
     page.get_by_text("The model “whole” is written").wait_for(timeout=120_000)
     page.get_by_role("heading", name="Does it copy?").wait_for()
@@ -264,6 +273,7 @@ def test_both_models_are_trained_and_the_verdict_is_shown(server: Served, chromi
     frame.locator("audio").first.wait_for()
     strips = page.get_by_role("img", name=re.compile(r"(Structure|Timbre|Detail): \d of 8 codes used"))
     wait(lambda: strips.count() == 3)
+    assert failed
     strips.first.hover()
     page.get_by_text(re.compile(r"Structure, code \d: \d+ times")).wait_for()
     assert not re.search(r"level[_ ]\d", page.locator("#train-live").inner_text())

@@ -41,7 +41,7 @@ def serve_page(project: Path, *, host: str, port: int, on_up: Callable[[str], No
     if host == HOST:
         require_free(port)
     if find_spec("gradio") is None:
-        raise UsageError("the page needs Gradio: pip install 'distill[ui]'")
+        raise UsageError("the page needs Gradio: pip install 'distill-audio[ui]'")
     from distill.ui.server import serve
 
     def show(address: str) -> None:

@@ -9,7 +9,7 @@ import { h } from "./dom.js";
 import { Monitor } from "./monitor.js";
 import { Training } from "./training.js";
 
-const SECONDS = 2;
+const SECONDS = 2, LONGEST_MS = 60_000;
 const VIEWS = { train: Training, monitor: Monitor };
 
 class Live extends HTMLElement {
@@ -51,7 +51,7 @@ class Live extends HTMLElement {
 
   async #values(stage) {
     const query = new URLSearchParams({ run: this.getAttribute("run"), ...(stage ? { stage } : {}) });
-    const answer = await fetch(`/api/state?${query}`, { cache: "no-store" });
+    const answer = await fetch(`/api/state?${query}`, { cache: "no-store", signal: AbortSignal.timeout(LONGEST_MS) });
     const values = await answer.json();
     if (!answer.ok) throw Object.assign(new Error("refused"), { line: values.error });
     // Not what depends on the training that is asked for: several are asked for in turn.

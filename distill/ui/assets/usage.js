@@ -23,13 +23,15 @@ async function read(address) {
   return levels;
 }
 
-const TRIES = 30;
+const TRIES = 30, LONGEST_MS = 5000;
 
 /** What an address gives, asked for every second: a file that is just being replaced is there a moment later. */
 async function text(address) {
   for (let tried = 0; tried < TRIES; tried += 1) {
-    const answer = await fetch(address, { cache: "no-store" }).catch(() => null);
-    if (answer?.ok) return answer.text();
+    // A request that hangs would be the last one.
+    const answer = await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(LONGEST_MS) })
+      .then((got) => (got.ok ? got.text() : null)).catch(() => null);
+    if (answer !== null) return answer;
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
   return "";
