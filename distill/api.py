@@ -283,7 +283,7 @@ class Model:
         ]
 
 
-def load(reference: Path | str, *, device: str = "cpu", project: Path | str = ".") -> Model:
+def load(reference: Path | str, *, device: str = "cpu", project: Path | str | None = None) -> Model:
     """The model of a file, or of NAME/VERSION, NAME@ALIAS or NAME in the registry of a project.
 
     Raises:
@@ -292,9 +292,9 @@ def load(reference: Path | str, *, device: str = "cpu", project: Path | str = ".
         UsageError: there is no such model, or the device is not present.
     """
     from distill.library.registry import resolve
-    from distill.projects.project import project_of
+    from distill.projects.project import current_project
 
-    return Model(resolve(str(reference), project_of(Path(project))), device)
+    return Model(resolve(str(reference), current_project(project)), device)
 
 
 def train(
@@ -329,7 +329,7 @@ def train(
     from distill.live.events import Listeners
     from distill.live.stopping import StopRequest
     from distill.params import Params, with_settings
-    from distill.projects.project import project_or_folder
+    from distill.projects.project import current_project
     from distill.runs.local import Way, train_folder
     from distill.runs.plans import plan_named
     from distill.tracking.listener import started_by, tracked
@@ -338,21 +338,21 @@ def train(
     use(params.run.arithmetic)
     listeners = Listeners([] if listener is None else [listener])
     target = None if output is None else Path(output)
-    way = Way(project_or_folder(Path()), None, target, False, started_by(), listeners, tracked, StopRequest())
+    way = Way(current_project(), None, target, False, started_by(), listeners, tracked, StopRequest())
     outcome = train_folder(Path(sounds), params, way, force=force)
     assert outcome.model is not None
     return outcome.model
 
 
-def check(reference: Path | str, *, project: Path | str = ".", **options: Any) -> "Checked":
+def check(reference: Path | str, *, project: Path | str | None = None, **options: Any) -> "Checked":
     """Check whether a model gives back its training sounds; writes a report and a page beside it.
 
     Options and errors are those of `distill.library.checking.check`.
     """
     from distill.library.checking import check as check_model
-    from distill.projects.project import project_of
+    from distill.projects.project import current_project
 
-    return check_model(str(reference), project_of(Path(project)), **options)
+    return check_model(str(reference), current_project(project), **options)
 
 
 def _sound(samples: AnySamples, sample_rate: int) -> Sound:

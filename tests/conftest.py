@@ -1,6 +1,7 @@
 """What every test runs under."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,10 @@ torch.set_num_threads(1)
 
 # Recording takes seconds a process; the tests that are about it switch it on.
 os.environ["DISTILL_TRACKING"] = "off"
+
+# Commands of the tests work in the folder that a test stands in, and never in the user's own.
+os.environ["DISTILL_PROJECT"] = "."
+os.environ["DISTILL_HOME"] = tempfile.mkdtemp(prefix="distill-home-")
 
 
 @pytest.fixture(autouse=True)

@@ -197,7 +197,7 @@ def test_dataset_check(trained: Path, distill: Command, monkeypatch: pytest.Monk
         (["generate", "nowhere.distill"], 1, "nowhere.distill"),
         (["generate", "nowhere.distill", "--temperature", "-1"], 2, "temperature"),
         (["model", "info", "empty"], 2, "no model file and no registered model"),
-        (["dataset", "add", "empty"], 2, "params.yaml"),
+        (["dataset", "add", "empty"], 2, "is in no project"),
         (["stage", "prepare"], 1, "params.yaml"),
         (["stage", "nothing"], 2, "there is no stage"),
         (["stage", "prepare", "--code", "99"], 2, "version 99"),

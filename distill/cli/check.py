@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stderr
+from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr
 from distill.errors import EXIT_FAILURE
 from distill.live.stopping import stop_on_signals
 
@@ -35,7 +35,7 @@ def check(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 when the verdict is fail.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
-    project: Annotated[Path, typer.Option("--project", help="Project folder.")] = Path(),
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -45,7 +45,7 @@ def check(
     from rich.progress import Progress
 
     from distill.library.checking import check as check_model
-    from distill.projects.project import project_of
+    from distill.projects.project import current_project
 
     given: dict[str, Any] = {"sounds": count, "seconds": duration, "temperature": temperature}
     with stop_on_signals() as stop, Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bars:
@@ -57,7 +57,7 @@ def check(
 
         checked = check_model(
             model,
-            project_of(project),
+            current_project(project),
             output=output,
             workspace=workspace,
             settings={name: value for name, value in given.items() if value is not None},

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from distill.cli import codes_shown as shown
-from distill.cli.console import Json, print_result
+from distill.cli.console import Json, Project, print_result
 from distill.cli.grids import (
     At,
     Bands,
@@ -16,7 +16,6 @@ from distill.cli.grids import (
     Levels,
     Model,
     Output,
-    Project,
     Seconds,
     load_model,
     selection_of,
@@ -119,7 +118,7 @@ def blend(
     at: At = None,
     output: Output = None,
     device: Device = "cpu",
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
 ) -> None:
     """Move a grid towards another among the code vectors."""
@@ -166,7 +165,7 @@ def randomize(
     levels: Levels = None,
     output: Output = None,
     device: Device = "cpu",
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
 ) -> None:
     """Let the prior draw cells anew, so that they go with the others."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
+from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.cli.grids import (
     Bands,
     Columns,
@@ -15,7 +15,6 @@ from distill.cli.grids import (
     GridFile,
     Levels,
     Model,
-    Project,
     Seconds,
     load_model,
     require_free,
@@ -129,7 +128,7 @@ def preview(
     ] = False,
     force: Force = False,
     device: Device = "cpu",
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,15 @@ from rich.logging import RichHandler
 from rich.table import Table
 from rich.text import Text
 
+Project = Annotated[
+    Path | None,
+    typer.Option(
+        "--project",
+        envvar="DISTILL_PROJECT",
+        help="Project folder. [default: the one around this folder, or else the user's own]",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors and the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more of what happens.")]

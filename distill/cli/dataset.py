@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
+from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.errors import DataError
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -89,7 +89,7 @@ def check(
 def add(
     folder: Annotated[Path, typer.Argument(help="Folder of sounds.", show_default=False)],
     name: Annotated[str | None, typer.Option("--name", help="Name below data/. [default: the folder's name]")] = None,
-    project: Annotated[Path, typer.Option("--project", help="Folder with params.yaml and .dvc.")] = Path(),
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -97,8 +97,9 @@ def add(
     """Copy a folder of sounds to data/, version it with DVC and point params.yaml at it."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.library.datasets import add_dataset
+    from distill.projects.project import required_project
 
-    added = add_dataset(folder, project, name)
+    added = add_dataset(folder, required_project(project), name)
     values = {"path": added.path, "pointer": added.pointer, "usable": added.usable}
     print_result([added.path, str(added.pointer)], values, as_json=as_json)
 

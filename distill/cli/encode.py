@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, loading, print_result, set_up_logging
+from distill.cli.console import Json, Project, Quiet, Verbose, loading, print_result, set_up_logging
 from distill.cli.grids import (
     Channels,
     Device,
@@ -14,7 +14,6 @@ from distill.cli.grids import (
     GridFile,
     Levels,
     Model,
-    Project,
     Width,
     load_model,
     require_free,
@@ -38,7 +37,7 @@ def encode(
     ] = None,
     force: Force = False,
     device: Device = "cpu",
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -80,7 +79,7 @@ def decode(
     ] = False,
     force: Force = False,
     device: Device = "cpu",
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

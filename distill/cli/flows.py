@@ -10,10 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stderr, stdout_console
+from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr, stdout_console
 from distill.errors import UsageError
-
-Project = Annotated[Path, typer.Option("--project", help="Project folder.")]
 
 
 def sweep(
@@ -22,7 +20,7 @@ def sweep(
     ],
     workers: Annotated[int, typer.Option(help="Trainings at a time.", min=1)] = 1,
     dask: Annotated[bool, typer.Option("--dask", help="Spread them over Dask processes.")] = False,
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -54,7 +52,7 @@ def sweep(
 def serve_flows(
     port: Annotated[int, typer.Option(help="Port of Prefect's page and API.", min=1, max=65535)] = 4200,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve Prefect's page too.")] = True,
-    project: Project = Path(),
+    project: Project = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -92,10 +90,10 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _project(given: Path) -> Path:
-    from distill.projects.project import find_project
+def _project(given: Path | None) -> Path:
+    from distill.projects.project import required_project
 
-    return find_project(given)
+    return required_project(given)
 
 
 def _flows_folder(project: Path) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, loading, print_result, remark, set_up_logging
-from distill.cli.grids import Channels, Width
+from distill.cli.console import Json, Project, Quiet, Verbose, loading, print_result, remark, set_up_logging
+from distill.cli.grids import Channels, Width, resolved
 from distill.cli.progress import shown_progress
 from distill.errors import UsageError
 from distill.generation import TOP_P
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_SECONDS = 3.0
 DEFAULT_DRAWN = 4
 FROM_SIDECAR = frozenset(
-    {"model", "file", "other", "output", "sidecar", "force", "device", "as_json", "quiet", "verbose"}
+    {"reference", "file", "other", "output", "sidecar", "force", "device", "project", "as_json", "quiet", "verbose"}
 )
 
 NEW = frozenset({"bpm", "bars", "loop", "keep_best", "drawn"})
@@ -31,8 +31,14 @@ PER_LEVEL = "one, or one for each level divided by commas"
 
 def generate(
     context: typer.Context,
-    model: Annotated[
-        Path | None, typer.Argument(help="Model file; needless where a sidecar names it.", show_default=False)
+    reference: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="Model file, or NAME, NAME/VERSION or NAME@ALIAS of a model. [default: the project's own, or the "
+            "sidecar's]",
+            show_default=False,
+        ),
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", help="Number of sounds.")] = 1,
     duration: Annotated[
@@ -170,6 +176,7 @@ def generate(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -179,13 +186,12 @@ def generate(
     given = {name for name in context.params if _is_given(context, name)}
     if from_sidecar is not None:
         _refuse(given - FROM_SIDECAR - {"from_sidecar"}, context, "--from-sidecar says all that: leave {} out")
+        model = None if reference is None else resolved(reference, project)
         _remake(
             from_sidecar, model, file, other, output, sidecar, force, device if "device" in given else None, as_json
         )
         return
     _refuse(given & {"other"}, context, "{} needs --from-sidecar")
-    if model is None:
-        raise UsageError("name a model file, or a sidecar with --from-sidecar")
     if continued is not None and fill is not None:
         raise UsageError("--continue and --fill cannot be done at once: fill first, then go on from the result")
     if (fill is None) != (file is None):
@@ -201,6 +207,7 @@ def generate(
         from distill.generation.production import Destination, free_seeds, produce
         from distill.generation.request import request_of
 
+    model = resolved(reference, project)
     settings = ExportSettings(format, sample_rate, bits)
     numbers = {
         "temperature": _per_level("--temperature", temperature, float),
@@ -258,7 +265,7 @@ def generate(
         drawn = drawn or DEFAULT_DRAWN * keep_best
         request.check(count=drawn, seed=seed or 0)
         first = free_seeds(model.stem, destination, count=drawn, seed=seed)[0]
-        seeds = _best(model, request, keep_best, drawn, first, device)
+        seeds = _best(model, request, keep_best, drawn, first, device, project)
         count = len(seeds)
     elif drawn is not None:
         raise UsageError("--of needs --keep-best")
@@ -284,10 +291,12 @@ def make_and_print(stage: str, model: Path, sounds: Iterable["Written"], count: 
             print_result(paths, {"model": str(model), "sounds": made}, as_json=as_json)
 
 
-def _best(model: Path, request: "Request", keep: int, of: int, seed: int, device: str) -> tuple[int, ...]:
+def _best(
+    model: Path, request: "Request", keep: int, of: int, seed: int, device: str, project: Path | None
+) -> tuple[int, ...]:
     """The seeds of the best of many sounds."""
     from distill.library.best import best_seeds
-    from distill.projects.project import project_of
+    from distill.projects.project import current_project
 
     with shown_progress() as tell:
         best = best_seeds(
@@ -296,7 +305,7 @@ def _best(model: Path, request: "Request", keep: int, of: int, seed: int, device
             keep=keep,
             of=of,
             seed=seed,
-            project=project_of(Path()),
+            project=current_project(project),
             device=device,
             tell=lambda done, count: tell(Progress("draw", done, count, "sounds")),
         )

@@ -57,10 +57,9 @@ Width = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-Project = Annotated[Path, typer.Option("--project", help="Project folder, for models in the registry.")]
 
 
-def load_model(reference: str, device: str, project: Path) -> "CodesModel":
+def load_model(reference: str, device: str, project: Path | None) -> "CodesModel":
     """The model that a path or a reference to the registry means."""
     with loading():
         from distill.codes.model import CodesModel
@@ -73,15 +72,18 @@ def load_model(reference: str, device: str, project: Path) -> "CodesModel":
     return CodesModel.load(resolved(reference, project), device)
 
 
-def resolved(reference: str, project: Path) -> Path:
-    """The model file that a path or a reference to the registry means."""
-    path = Path(reference)
-    # A file is read at once; the registry takes seconds to load.
-    if not path.is_file() and path.suffix != ".distill":
-        from distill.library.registry import resolve
-        from distill.projects.project import project_of
+def resolved(reference: str | None, project: Path | None) -> Path:
+    """The model file that a path, a name or a reference to the registry means; None: the project's own."""
+    from distill.projects.models import default_file, named_file
+    from distill.projects.project import current_project
 
-        path = resolve(reference, project_of(project))
+    root = current_project(project)
+    path = default_file(root) if reference is None else named_file(reference, root)
+    # A file is read at once; the registry takes seconds to load.
+    if path is None:
+        from distill.library.registry import resolve
+
+        path = resolve(str(reference), root)
     return path
 
 

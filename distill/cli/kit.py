@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, loading, print_result, set_up_logging
-from distill.cli.grids import Channels, Device, Force, Project, Width, resolved
+from distill.cli.console import Json, Project, Quiet, Verbose, loading, print_result, set_up_logging
+from distill.cli.grids import Channels, Device, Force, Width, resolved
 from distill.cli.progress import shown_progress
 from distill.live.events import Progress
 
 
 def kit(
     model: Annotated[
-        str, typer.Argument(help="Model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry.", show_default=False)
+        str, typer.Argument(help="Model file, or NAME, NAME/VERSION or NAME@ALIAS of a model.", show_default=False)
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the kit; its name is the kit's.", show_default=False)
@@ -47,7 +47,7 @@ def kit(
     ] = None,
     force: Force = False,
     device: Device = "cpu",
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

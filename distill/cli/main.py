@@ -16,6 +16,7 @@ from distill.cli import (
     generate,
     kit,
     model,
+    new,
     reproduce,
     run,
     stage,
@@ -52,6 +53,7 @@ app = typer.Typer(
 # What most people need comes first, in the order in which they need it.
 MORE, TOOLS = "More to do with models", "For engineers"
 app.command("start")(start.start)
+app.command("new")(new.new)
 app.add_typer(dataset.app, name="dataset")
 app.command("train")(train.train)
 app.command("generate")(generate.generate)

@@ -7,6 +7,7 @@ import typer
 
 from distill.cli.console import (
     Json,
+    Project,
     Quiet,
     Verbose,
     health_table,
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 SORTS = "name, distance, loss, perplexity, dataset or sounds."
 
 Reference = Annotated[
-    str, typer.Argument(help="Model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry.", show_default=False)
+    str, typer.Argument(help="Model file, or NAME, NAME/VERSION or NAME@ALIAS of a model.", show_default=False)
 ]
-Project = Annotated[Path, typer.Option("--project", help="Project folder.")]
 Force = Annotated[bool, typer.Option("--force", help="Do it in spite of what speaks against it.")]
 FilesOnly = Annotated[bool, typer.Option("--files-only", help="Leave the registry out, which takes seconds to ask.")]
 Folders = Annotated[
@@ -41,7 +41,7 @@ app = typer.Typer(help="Models: files and the registry.", no_args_is_help=True)
 @app.command()
 def info(
     model: Reference,
-    project: Project = Path(),
+    project: Project = None,
     run: Annotated[bool, typer.Option("--run", help="Also show the recorded run that made it.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -50,11 +50,16 @@ def info(
     from rich.text import Text
 
     from distill.artifact.model_file import read_manifest
+    from distill.projects.models import named_file
 
-    path = Path(model)
     # A file is read at once; the registry takes seconds to load.
-    version = None if path.is_file() or path.suffix == ".distill" else _version(model, project)
-    manifest = read_manifest(path) if version is None else _registered_manifest(version, project)
+    path = named_file(model, _project(project))
+    version = None
+    if path is not None:
+        manifest = read_manifest(path)
+    else:
+        version = _version(model, project)
+        manifest = _registered_manifest(version, project)
     document = manifest.document()
     recorded = _runs(project, manifest.lineage.id) if run or version is not None else None
     if as_json:
@@ -114,7 +119,7 @@ def list_models(
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
     files_only: FilesOnly = False,
     folder: Folders = None,
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
 ) -> None:
     """List the models of a project: files and registered versions, the same weights once."""
@@ -129,7 +134,7 @@ def search(
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
     files_only: FilesOnly = False,
     folder: Folders = None,
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
 ) -> None:
     """List the models that hold all the words."""
@@ -139,7 +144,7 @@ def search(
 @app.command()
 def compare(
     models: Annotated[list[str], typer.Argument(help="Two or more files or references.", show_default=False)],
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
 ) -> None:
     """Show in what models differ: figures, parameters, environment."""
@@ -161,7 +166,7 @@ def compare(
 def register(
     model: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
     name: Annotated[str | None, typer.Option("--name", help="Name in the registry. [default: the model's]")] = None,
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -179,7 +184,7 @@ def register(
 def promote(
     model: Annotated[str, typer.Argument(help="NAME/VERSION, NAME@ALIAS or NAME.", show_default=False)],
     force: Force = False,
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
 ) -> None:
     """Make a registered version the champion, if it memorized nothing and is not worse than the champion."""
@@ -194,7 +199,7 @@ def export(
     model: Reference,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", show_default=False)],
     force: Force = False,
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
 ) -> None:
     """Copy a model to a file."""
@@ -209,7 +214,7 @@ def import_model(
     file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
     name: Annotated[str | None, typer.Option("--name", help="Name of the file in models/.")] = None,
     force: Force = False,
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
 ) -> None:
     """Check a model file whole and copy it to models/."""
@@ -224,7 +229,7 @@ def delete(
     model: Annotated[str, typer.Argument(help="Model file, or NAME/VERSION.", show_default=False)],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     force: Force = False,
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
 ) -> None:
     """Remove a model file, or a version from the registry."""
@@ -248,19 +253,19 @@ def _ask(question: str) -> None:
         raise UsageError("nothing was deleted")
 
 
-def _project(given: Path) -> Path:
-    from distill.projects.project import project_of
+def _project(given: Path | None) -> Path:
+    from distill.projects.project import current_project
 
-    return project_of(given)
+    return current_project(given)
 
 
-def _version(reference: str, project: Path) -> "RegisteredVersion":
+def _version(reference: str, project: Path | None) -> "RegisteredVersion":
     from distill.library.registry import find_version
 
     return find_version(reference, _project(project))
 
 
-def _registered_manifest(version: "RegisteredVersion", project: Path) -> "Manifest":
+def _registered_manifest(version: "RegisteredVersion", project: Path | None) -> "Manifest":
     from distill.library.registry import manifest_of
 
     return manifest_of(version, _project(project))
@@ -279,7 +284,7 @@ def _relative(file: str, project: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else file
 
 
-def _runs(project: Path, lineage: str) -> list[dict[str, Any]]:
+def _runs(project: Path | None, lineage: str) -> list[dict[str, Any]]:
     from distill.tracking.lookup import find_runs
 
     return [
@@ -307,12 +312,15 @@ def _show(
     dataset: str | None,
     files_only: bool,
     folders: list[Path],
-    project: Path,
+    project: Path | None,
     as_json: bool,
 ) -> None:
     from rich.table import Table
 
-    from distill.library.catalogue import catalogue, chosen
+    from distill.library.catalogue import PLACES, catalogue, chosen
+    from distill.projects.models import model_places
+    from distill.tracking.address import registry_address
+    from distill.tracking.address import shown as without_password
 
     root = _project(project)
     entries, unreadable = catalogue(root, registry=not files_only, folders=folders)
@@ -339,6 +347,9 @@ def _show(
         )
         table.add_row(*cells)
     stdout_console().print(table if shown else "No models.")
+    looked = [*(f"{root}/{place}" for place in PLACES), *map(str, [*model_places(root)[1:], *folders])]
+    looked += [] if files_only else [f"the registry at {without_password(registry_address(root))}"]
+    remark("Looked in", ", ".join(looked))
 
 
 def _figure(value: float | None, unit: str = "") -> str:

@@ -1,11 +1,10 @@
 """`distill reproduce`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stderr
+from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr
 from distill.errors import EXIT_FAILURE
 from distill.live.stopping import stop_on_signals
 
@@ -14,7 +13,7 @@ def reproduce(
     model: Annotated[
         str, typer.Argument(help="Model file, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False)
     ],
-    project: Annotated[Path, typer.Option("--project", help="Project folder.")] = Path(),
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -25,10 +24,10 @@ def reproduce(
     """
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.library.reproduce import reproduce as rebuild
-    from distill.projects.project import find_project
+    from distill.projects.project import required_project
 
     with stop_on_signals() as stop:
-        rebuilt = rebuild(model, find_project(project), stop=stop, tell=stderr.print)
+        rebuilt = rebuild(model, required_project(project), stop=stop, tell=stderr.print)
     if rebuilt.identical:
         lines = [f"identical: {rebuilt.digest}"]
     else:

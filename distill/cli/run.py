@@ -20,6 +20,10 @@ WAIT_SECONDS = 120.0
 Run = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run: its folder, or its name below runs/.", show_default=False)
 ]
+Folder = Annotated[
+    Path | None,
+    typer.Argument(help="Folder with a project, or with runs below runs/. [default: as --project]", show_default=False),
+]
 Stage = Annotated[
     str | None, typer.Option("--stage", help="train_vqvae or train_prior. [default: the one that runs, or ran last]")
 ]
@@ -30,16 +34,17 @@ app = typer.Typer(help="Look at runs, steer them while they train, and remove th
 
 @app.command("list")
 def list_runs(
-    folder: Annotated[Path, typer.Argument(help="Folder with a project, or with runs below runs/.")] = Path(),
+    folder: Folder = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """List runs: what runs, where, its stage and step, time left and health."""
     set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.projects.project import current_project
     from distill.runs.steered import list_trainings
 
-    found = list_trainings(folder)
+    found = list_trainings(current_project(folder))
     if as_json:
         print_result([], {"runs": found}, as_json=True)
         return
@@ -209,7 +214,7 @@ def remove(
 
 @app.command()
 def prune(
-    folder: Annotated[Path, typer.Argument(help="Folder with a project, or with runs below runs/.")] = Path(),
+    folder: Folder = None,
     keep: Annotated[int | None, typer.Option("--keep", metavar="N", help="Keep the N newest.", min=0)] = None,
     older: Annotated[
         float | None, typer.Option("--older", metavar="DAYS", help="Only what was finished so many days ago.", min=0)
@@ -221,11 +226,12 @@ def prune(
 ) -> None:
     """Remove finished runs: all but the newest, or old ones; never one that runs or was stopped."""
     set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.projects.project import current_project
     from distill.runs.removal import prune as prune_runs
 
     if keep is None and older is None:
         raise UsageError("say which runs: --keep N (all but the N newest), --older DAYS, or both")
-    found = prune_runs(folder, keep=keep or 0, older=timedelta(days=older or 0.0), dry_run=dry_run)
+    found = prune_runs(current_project(folder), keep=keep or 0, older=timedelta(days=older or 0.0), dry_run=dry_run)
     freed = sum(each.bytes for each in found)
     lines = [f"{each.run}: {megabytes(each.bytes)}" for each in found]
     lines.append(f"{'would free' if dry_run else 'freed'} {megabytes(freed)} of {len(found)} runs")
@@ -330,10 +336,10 @@ def _folder(run: Path, stage: str | None) -> "RunFolder":
 
 def _root(run: Path) -> Path:
     """The folder of a run, or any other in which something was trained, by path or by name."""
-    from distill.projects.project import project_or_folder
+    from distill.projects.project import current_project
     from distill.runs.folder import RUNS, is_run
 
-    for path in (run, project_or_folder(Path()) / RUNS / run):
+    for path in (run, current_project() / RUNS / run):
         if is_run(path) or (path / ".distill" / "live").is_dir():
             return path
     raise DataError(f"{run}: no training has run there (distill run list shows where)")

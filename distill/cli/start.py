@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.console import Quiet, Verbose, set_up_logging, stderr
+from distill.cli.console import Project, Quiet, Verbose, set_up_logging, stderr
 from distill.cli.ui import serve_page
 from distill.errors import UsageError
 
@@ -22,7 +22,7 @@ def start(
         Path | None, typer.Argument(help="Folder of sounds, or one sound file.", show_default=False)
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the page, or else the next free one.", min=1, max=65535)] = 5050,
-    project: Annotated[Path, typer.Option("--project", help="Project folder.")] = Path(),
+    project: Project = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -33,13 +33,14 @@ def start(
     """
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.ports import HOST
+    from distill.projects.project import current_project
 
+    root = current_project(project)
     if folder is not None:
-        from distill.projects.project import project_or_folder
         from distill.runs.standing import begin_with
 
-        begin_with(project_or_folder(project), folder.expanduser())
-    serve_page(project, host=HOST, port=_free(port), on_up=_open if browser else lambda _: None)
+        begin_with(root, folder.expanduser())
+    serve_page(root, host=HOST, port=_free(port), on_up=_open if browser else lambda _: None)
 
 
 def _free(port: int) -> int:

@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stderr
-
-Project = Annotated[Path, typer.Option("--project", help="Project folder.")]
+from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr
 
 app = typer.Typer(help="Look at the record of runs, and complete it.", no_args_is_help=True)
 
@@ -16,18 +14,18 @@ app = typer.Typer(help="Look at the record of runs, and complete it.", no_args_i
 @app.command("open")
 def open_page(
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 5000,
-    project: Project = Path(),
+    project: Project = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Serve MLflow's page on the record of runs, on 127.0.0.1, until Ctrl-C."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.ports import HOST, require_free
-    from distill.projects.project import project_of
+    from distill.projects.project import current_project
     from distill.tracking.address import client_of, experiment_of, shown, tracking_address
     from distill.tracking.page import serve
 
-    folder = project_of(project)
+    folder = current_project(project)
     address = tracking_address(folder)
     if address.startswith(("http://", "https://")):
         print_result([shown(address)], {}, as_json=False)

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, health_table, print_result, remark, set_up_logging, stderr
+from distill.cli.console import (
+    Json,
+    Project,
+    Quiet,
+    Verbose,
+    health_table,
+    print_result,
+    remark,
+    set_up_logging,
+    stderr,
+)
 from distill.cli.progress import shown_progress
 from distill.live.events import Listeners
 from distill.live.stopping import stop_on_signals
@@ -64,6 +74,7 @@ def train(
     until: Annotated[
         str | None, typer.Option("--until", metavar="STAGE", help="Last stage to run. [default: register, the last]")
     ] = None,
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -88,7 +99,7 @@ def train(
     )
     from distill.runs.local import train_folder
 
-    with _way(model_name, output, fresh=fresh) as way:
+    with _way(project, model_name, output, fresh=fresh) as way:
         outcome = train_folder(folder, params, way, force=force, replay=replay or (), until=until)
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
 
@@ -106,6 +117,7 @@ def train_prior(
     device: Device = None,
     settings: Settings = None,
     fresh: Fresh = False,
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -123,20 +135,19 @@ def train_prior(
     )
     from distill.runs.local import train_prior_for
 
-    with _way(model_name, output, fresh=fresh) as way:
+    with _way(project, model_name, output, fresh=fresh) as way:
         outcome = train_prior_for(model, folder, params, way)
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
 
 
 @contextmanager
-def _way(name: str | None, output: Path | None, *, fresh: bool) -> Iterator["Way"]:
-    from distill.projects.project import project_or_folder
+def _way(project: Path | None, name: str | None, output: Path | None, *, fresh: bool) -> Iterator["Way"]:
+    from distill.projects.project import current_project
     from distill.runs.local import Way
     from distill.tracking.listener import started_by, tracked
 
-    project = project_or_folder(Path())
     with stop_on_signals() as stop, shown_progress() as listener:
-        yield Way(project, name, output, fresh, started_by(), Listeners([listener]), tracked, stop)
+        yield Way(current_project(project), name, output, fresh, started_by(), Listeners([listener]), tracked, stop)
 
 
 def _params(flags: dict[str, tuple[str, Any]], settings: list[str] | None, plan: str | None = None) -> "Params":

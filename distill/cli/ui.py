@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.console import Quiet, Verbose, print_result, set_up_logging, stderr
+from distill.cli.console import Project, Quiet, Verbose, print_result, set_up_logging, stderr
 from distill.errors import UsageError
 
 
@@ -17,7 +17,7 @@ def ui(
     host: Annotated[
         str, typer.Option(help="Address to listen on; on another one, other machines reach the page.")
     ] = "127.0.0.1",
-    project: Annotated[Path, typer.Option("--project", help="Project folder.")] = Path(),
+    project: Project = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -26,7 +26,9 @@ def ui(
     Its token is random, and remembered in .distill/page/token; DISTILL_TOKEN gives another one.
     """
     set_up_logging(quiet=quiet, verbose=verbose)
-    serve_page(project, host=host, port=port)
+    from distill.projects.project import current_project
+
+    serve_page(current_project(project), host=host, port=port)
 
 
 def serve_page(project: Path, *, host: str, port: int, on_up: Callable[[str], None] = lambda _: None) -> None:

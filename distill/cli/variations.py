@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.console import Json, Quiet, Verbose, loading, print_result, set_up_logging, stdout_console
+from distill.cli.console import Json, Project, Quiet, Verbose, loading, print_result, set_up_logging, stdout_console
 from distill.cli.generate import make_and_print
-from distill.cli.grids import Channels, Device, Force, Project, Width, resolved
+from distill.cli.grids import Channels, Device, Force, Width, resolved
 from distill.cli.progress import shown_progress
 from distill.errors import UsageError
 from distill.live.events import Progress
@@ -50,7 +50,7 @@ def vary(
     sidecar: Sidecars = True,
     force: Force = False,
     device: Device = "cpu",
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -84,7 +84,7 @@ def morph(
     sidecar: Sidecars = True,
     force: Force = False,
     device: Device = "cpu",
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -106,14 +106,14 @@ def morph(
 
 def find(
     model: Annotated[
-        str, typer.Argument(help="Model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry.", show_default=False)
+        str, typer.Argument(help="Model file, or NAME, NAME/VERSION or NAME@ALIAS of a model.", show_default=False)
     ],
     sound: Annotated[Path, typer.Argument(help="The sound to look for.", show_default=False)],
     count: Annotated[int, typer.Option("-n", "--count", help="Number of sounds.")] = 10,
     workspace: Annotated[
         Path | None, typer.Option("--workspace", help="Where the prepared sounds are.", show_default=False)
     ] = None,
-    project: Project = Path(),
+    project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -124,13 +124,13 @@ def find(
         from rich.table import Table
 
         from distill.library.finding import find as found_near
-        from distill.projects.project import project_of
+        from distill.projects.project import current_project
 
     with shown_progress() as tell:
         found = found_near(
             resolved(model, project),
             sound,
-            project_of(project),
+            current_project(project),
             count=count,
             workspace=workspace,
             tell=lambda done, whole: tell(Progress("find", done, whole, "sounds")),
@@ -144,10 +144,10 @@ def find(
     stdout_console().print(table)
 
 
-def _model_of(reference: str | None, sound: Path, project: Path) -> Path:
+def _model_of(reference: str | None, sound: Path, project: Path | None) -> Path:
     if reference is not None:
         return resolved(reference, project)
     from distill.library.finding import model_of
-    from distill.projects.project import project_of
+    from distill.projects.project import current_project
 
-    return model_of(sound, project_of(project))
+    return model_of(sound, current_project(project))

@@ -23,6 +23,7 @@ from distill.library.registry import (
     resolve,
     versions,
 )
+from distill.projects.models import model_places, named_file
 
 PLACES = ("models", "runs/*/models")
 VERDICTS = ("pass", "warn", "fail", NOT_CHECKED)
@@ -71,7 +72,7 @@ def catalogue(
     """Every model of a project, each listed once with all its places, and what cannot be read.
 
     Args:
-        project: the project, with files in `models/` and `runs/*/models/`.
+        project: the project, with files in `models/` and `runs/*/models/`; those of the user's own folder come after.
         registry: whether to ask the registry, too.
         folders: more folders with model files.
 
@@ -141,10 +142,8 @@ def compare(references: Sequence[str], project: Path) -> dict[str, dict[str, Any
         raise UsageError("name at least two models to compare")
     rows: dict[str, dict[str, Any]] = {}
     for reference in references:
-        if is_file_reference(reference):
-            manifest = read_manifest(Path(reference))
-        else:
-            manifest = manifest_of(find_version(reference, project), project)
+        file = named_file(reference, project)
+        manifest = read_manifest(file) if file else manifest_of(find_version(reference, project), project)
         lineage = manifest.lineage
         levels = {level: dict(health) for level, health in health_of(manifest).items()}
         for name, value in {
@@ -239,7 +238,9 @@ def _files(project: Path, folders: Sequence[Path]) -> list[Path]:
         if not folder.is_dir():
             raise UsageError(f"{folder} is no folder: name one with model files")
     places = [place for pattern in PLACES for place in sorted(project.glob(pattern))]
-    found = [path for place in [*places, *folders] for path in sorted(place.glob(f"*{EXTENSION}"))]
+    found = [
+        path for place in [*places, *model_places(project), *folders] for path in sorted(place.glob(f"*{EXTENSION}"))
+    ]
     return list({path.parent.resolve() / path.name: path for path in reversed(found)}.values())[::-1]
 
 

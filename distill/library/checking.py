@@ -13,11 +13,12 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import write_json
 from distill.generation.render import Generator
-from distill.library.registry import file_of, find_version, is_file_reference
+from distill.library.registry import file_of, find_version
 from distill.memorization.of_model import Asked, figures_of, findings_of
 from distill.memorization.page import write_page
 from distill.memorization.verdict import Verdict, judge
 from distill.params import resolve
+from distill.projects.models import named_file
 from distill.training.runtime import Runtime
 
 SCHEMA = 1
@@ -135,8 +136,8 @@ def find_dataset(manifest: Manifest, path: Path, project: Path, workspace: Path 
 
 def _place(reference: str, project: Path) -> tuple[Path, Path]:
     """The model file that a reference means, and the folder for what is found out about it."""
-    if is_file_reference(reference):
-        path = Path(reference)
+    path = named_file(reference, project)
+    if path is not None:
         return path, path.with_name(f"{path.stem}-check")
     version = find_version(reference, project)
     return file_of(version, project), project / "models" / f"{version.name}-{version.version}-check"

@@ -8,16 +8,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from distill.audio.sound import EXTENSIONS
 from distill.dataset.scan import scan
 from distill.dataset.walk import find_files
 from distill.errors import DataError, DistillError, StorageError, UsageError
-from distill.files import replacing, storage_errors
+from distill.files import storage_errors, write_bytes
 from distill.params import read_params
 from distill.projects.command import dvc
+from distill.projects.params_file import with_values
 from distill.runs.waiting import lock
 
 DATA = Path("data")
@@ -202,12 +200,6 @@ def _alone(project: Path, *, wait: bool = True) -> Iterator[None]:
 
 def _point_params(path: Path, relative: str) -> None:
     """Set `data.path`, leaving comments and order as they are."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"))
-        values.setdefault("data", {})["path"] = relative
-    except (YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise UsageError(f"{path} is not readable parameters: {' '.join(str(error).split())}") from error
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
-        yaml.dump(values, handle)
+    with storage_errors(path, "read"):
+        text = path.read_text(encoding="utf-8", errors="replace")
+    write_bytes(path, with_values(text, {"data.path": relative}, where=str(path)).encode())

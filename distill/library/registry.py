@@ -21,6 +21,7 @@ from distill.library.checks import checked
 from distill.library.describe import DIGEST, description_of, tags_of
 from distill.library.packaging import package
 from distill.library.stored import is_lost, place_of, remove_stored, stored_file, stored_manifest
+from distill.projects.models import named_file
 from distill.runs.waiting import lock
 from distill.tracking.address import SQLITE, client_of, experiment_of, registry_address, tracking_errors
 from distill.tracking.lookup import LINEAGE, find_runs
@@ -160,16 +161,17 @@ def is_file_reference(reference: str) -> bool:
 
 
 def resolve(reference: str, project: Path) -> Path:
-    """The `.distill` file that a path or a reference to the registry means; one on a server is fetched first.
+    """The `.distill` file that a path, a name or a reference to the registry means; one on a server is fetched first.
+
+    A name means the file `models/NAME.distill` of the project or of the user's own folder before the newest version
+    that is registered under it.
 
     Raises:
         UsageError: there is no such file or version.
         ArtifactError: the registered version holds no model file.
         TrackingError: the registry cannot be used.
     """
-    if is_file_reference(reference):
-        return Path(reference)
-    return file_of(find_version(reference, project), project)
+    return named_file(reference, project) or file_of(find_version(reference, project), project)
 
 
 def file_of(version: RegisteredVersion, project: Path) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from distill import __version__
 from distill.artifact.manifest import Environment, Manifest
 from distill.artifact.model_file import read_manifest
 from distill.dataset.store import PreparedDataset
@@ -50,9 +51,11 @@ class Rebuilt:
 
 
 def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -> Rebuilt:
-    """Build a model again, in a temporary worktree of the commit it came from, with that commit's code.
+    """Build a model again, in a temporary worktree of the commit it came from.
 
-    Each stage's report holds the digests of what the stage made; the first report that differs names the stage.
+    Where the project is a clone of distill, the commit's own code runs; else the installed one, which must be of the
+    version that made the model. Each stage's report holds the digests of what the stage made; the first report that
+    differs names the stage.
 
     Args:
         reference: a model file, or NAME/VERSION or NAME@ALIAS in the registry.
@@ -68,13 +71,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
     """
     manifest = read_manifest(resolve(reference, project))
     run = _recorded(manifest, project)
-    commit = run.tags.get("distill.commit")
-    if not commit:
-        version = run.tags.get("distill.version", "of unknown version")
-        raise TrackingError(
-            f"run {run.run_id} was made by an installed distill {version}, not from a git repository of its code: "
-            "there is no commit to run again"
-        )
+    commit = _commit(run, project)
     with recorded_files(project, run.run_id, "params.yaml", "reports") as record, _worktree(project, commit) as root:
         tell(f"commit {commit[:12]} in {root}")
         params = _with_environment(read_yaml(record / "params.yaml"), manifest.lineage.environment)
@@ -84,7 +81,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
             (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         _write_journals(root, manifest)
         environment = _environment(root)
-        _check_code(root, environment)
+        _check_code(root, environment, run.tags.get("distill.version", ""))
         recorded = Workspace(record)
         for stage, command in _commands(root):
             tell(f"{stage}: {command}")
@@ -113,14 +110,31 @@ def _recorded(manifest: Manifest, project: Path) -> RecordedRun:
     return min(runs, key=lambda run: run.tags.get("distill.dirty") == "true")
 
 
+def _commit(run: RecordedRun, project: Path) -> str:
+    """The commit of the project that a run was made from: that of the code where the project is a clone of distill."""
+    of_code, of_project = run.tags.get("distill.commit"), run.tags.get("distill.project_commit")
+    commit = of_code if of_code and _knows(project, of_code) else of_project or of_code
+    if not commit:
+        raise TrackingError(
+            f"run {run.run_id} was made in a folder that is under no version control: there is no commit to run again"
+        )
+    return commit
+
+
+def _knows(project: Path, commit: str) -> bool:
+    try:
+        git(project, "cat-file", "-e", f"{commit}^{{commit}}")
+    except StorageError:
+        return False
+    return True
+
+
 @contextmanager
 def _worktree(project: Path, commit: str) -> Iterator[Path]:
     """The project's folder in a temporary worktree of a commit."""
     below = git(project, "rev-parse", "--show-prefix").strip()
-    try:
-        git(project, "cat-file", "-e", f"{commit}^{{commit}}")
-    except StorageError as error:
-        raise StorageError(f"commit {commit} is not in this repository: git fetch it first") from error
+    if not _knows(project, commit):
+        raise StorageError(f"commit {commit} is not in this repository: git fetch it first")
     folder = Path(tempfile.mkdtemp(prefix="distill-rebuild-"))
     try:
         git(project, "worktree", "add", "--detach", "--force", str(folder / "tree"), commit)
@@ -172,10 +186,15 @@ def _environment(root: Path) -> dict[str, str]:
     }
 
 
-def _check_code(root: Path, environment: Mapping[str, str]) -> None:
-    """Make sure that Python finds the commit's code first."""
+def _check_code(root: Path, environment: Mapping[str, str], version: str) -> None:
+    """Make sure that what runs is the commit's code, or the version that made the model where it holds none."""
     if not (root / "distill" / "__init__.py").is_file():
-        raise StorageError(f"the commit holds no code of distill ({root / 'distill'}): it cannot be run again from it")
+        if version != __version__:
+            raise StorageError(
+                f"the model was made by distill {version or 'of unknown version'}, and {__version__} is installed: "
+                f"install it with pip install 'distill-audio=={version}', in an environment of its own"
+            )
+        return
     code = "import distill; print(distill.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True, check=False

@@ -1,6 +1,7 @@
 """What git says of a project and of the running code: the commit, and whether what decides a model differs from it."""
 
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,23 @@ def git(folder: Path, *arguments: str) -> str:
         lines = done.stderr.strip().splitlines() or ["it gave no reason"]
         raise StorageError(f"git {arguments[0]} failed in {folder}: {lines[-1].removeprefix('fatal: ')}")
     return done.stdout
+
+
+def merged(folder: Path, mine: bytes, base: bytes, theirs: bytes) -> tuple[bytes, bool]:
+    """A text with the changes of two sides since their base, and whether they merge cleanly; conflicts are marked.
+
+    Raises:
+        StorageError: git is not there or cannot merge them.
+    """
+    with tempfile.TemporaryDirectory(prefix="distill-merge-") as temporary:
+        paths = [Path(temporary) / name for name in ("yours", "before", "distill")]
+        for path, content in zip(paths, (mine, base, theirs), strict=True):
+            path.write_bytes(content)
+        done = _git(folder, "merge-file", "-L", "yours", "-L", "before", "-L", "distill", *map(str, paths))
+        # It exits with the number of conflicts, or with 255 where it could not read.
+        if not 0 <= done.returncode < 128:
+            raise StorageError(f"git merge-file failed: {done.stderr.strip()}")
+        return paths[0].read_bytes(), done.returncode == 0
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ from distill.live.journal import Journal, effective_by_stage, parse_entry
 from distill.live.status import StatusListener
 from distill.live.stopping import StopRequest
 from distill.params import Params, parse_params, write_params
+from distill.projects.models import MODELS
 from distill.runs.folder import Order, write_order
 from distill.runs.held import held
 from distill.runs.inputs import Inputs, as_name, changed, named_params, settings_of
@@ -29,8 +30,6 @@ from distill.stages.workspace import Call, Workspace, read_report
 
 # Gives a listener for what runs in a workspace, as long as it runs.
 Watch = Callable[[Workspace], AbstractContextManager[Listener]]
-
-MODELS = "models"
 
 
 @dataclass(frozen=True)

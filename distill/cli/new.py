@@ -1,0 +1,51 @@
+"""`distill new`: a project of one's own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.cli.console import Json, Quiet, Verbose, print_result, remark, set_up_logging, stderr
+from distill.errors import UsageError
+
+
+def new(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; its name is the model's.", show_default=False)],
+    sounds: Annotated[
+        Path | None, typer.Option("--sounds", help="Folder of sounds to take in.", show_default=False)
+    ] = None,
+    ci: Annotated[bool, typer.Option("--ci", help="Add a GitHub workflow that trains on a few of the sounds.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Bring an existing project to the installed version of distill.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a project: pipeline, parameters, flows and sounds, under git and DVC."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    if update:
+        if sounds is not None or ci:
+            raise UsageError("--update changes the files of distill alone: leave --sounds and --ci out")
+        _update(folder, as_json=as_json)
+        return
+    from distill.library.new import new_project
+
+    made = new_project(folder, sounds=sounds, ci=ci)
+    if made.usable:
+        stderr.print(f"{made.usable} usable sounds. Next: cd {folder} && dvc repro && distill generate")
+    else:
+        stderr.print(f"Next: cd {folder} && distill dataset add SOUNDS && dvc repro && distill generate")
+    print_result([str(folder)], {"folder": str(made.folder), "usable": made.usable}, as_json=as_json)
+
+
+def _update(folder: Path, *, as_json: bool) -> None:
+    from distill.library.new import update_project
+
+    done = update_project(folder)
+    for path in done.conflicts:
+        remark("Conflict", f"{path}: both you and distill changed the same lines; settle it there, then commit")
+    said = f"{done.before} -> {done.after}: {len(done.changed)} files changed"
+    stderr.print(f"{said}; git diff shows them, git checkout . undoes them." if done.changed else f"{said}.")
+    values = {"before": done.before, "after": done.after, "changed": done.changed, "conflicts": done.conflicts}
+    print_result(done.difference.splitlines(), {**values, "difference": done.difference}, as_json=as_json)

@@ -1,0 +1,229 @@
+"""`distill new`: a project from the installed package alone, and a newer version of its files."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+import distill
+from command_util import Command
+from distill.errors import DataError, StorageError, UsageError
+from distill.library import new
+from distill.library.new import CI_SOUNDS, STATE, new_project, update_project
+from distill.params import read_params
+from distill.projects import template
+from distill.projects.git import git
+from distill.stages.pipeline import STAGES
+from pipeline_util import TINY
+from sounds_util import folder_of_tones
+
+REPOSITORY = Path(__file__).parents[1]
+SETTINGS = {name: dict(section) for name, section in TINY.items() if name not in ("data", "model")}
+
+
+@pytest.fixture(autouse=True)
+def _git_knows_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+
+
+@pytest.fixture
+def tones(tmp_path: Path) -> Path:
+    return folder_of_tones(tmp_path / "my tones", 16)
+
+
+def test_a_project_is_complete_and_committed(tmp_path: Path, tones: Path) -> None:
+    made = new_project(tmp_path / "bells", sounds=tones, ci=True)
+    assert made == new.Made(tmp_path / "bells", 16)
+    root = made.folder
+    for name in ("dvc.yaml", "prefect.yaml", "prefect.toml", ".gitignore", "flows/train.py"):
+        assert (root / name).read_bytes() == (REPOSITORY / name).read_bytes()
+    params = read_params(root / "params.yaml")
+    assert (params.model.name, params.data.path) == ("bells", "data/my-tones")
+    assert "# portable: the same bytes" in (root / "params.yaml").read_text()
+    assert git(root, "status", "--porcelain") == ""
+    tracked = git(root, "ls-files").splitlines()
+    assert "data/my-tones.dvc" in tracked
+    assert not any(path.startswith("data/my-tones/") for path in tracked)
+    assert len([path for path in tracked if path.startswith("ci/sounds/")]) == CI_SOUNDS
+    assert os.access(root / "ci" / "train.sh", os.X_OK)
+    assert f"distill-audio=={distill.__version__}\n" == (root / "requirements.txt").read_text()
+    workflow = yaml.safe_load((root / ".github" / "workflows" / "distill.yml").read_text())
+    assert [step["run"] for step in workflow["jobs"]["train"]["steps"] if step.get("name") == "Train"] == [
+        "ci/train.sh"
+    ]
+
+
+@pytest.mark.parametrize("there", ["file", "full", "link"])
+def test_what_is_there_stays(tmp_path: Path, there: str) -> None:
+    folder = tmp_path / "bells"
+    if there == "full":
+        folder.mkdir()
+        (folder / "note").write_text("mine")
+    elif there == "file":
+        folder.write_text("mine")
+    else:
+        folder.symlink_to("nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match="is there already"):
+        new_project(folder)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_is_left_of_what_fails(tmp_path: Path) -> None:
+    silent = tmp_path / "no sounds"
+    silent.mkdir()
+    (silent / "readme.txt").write_text("none")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match="no usable sound"):
+        new_project(tmp_path / "bells", sounds=silent)
+    with pytest.raises(DataError, match="no such"):
+        new_project(tmp_path / "bells", sounds=tmp_path / "gone")
+    with pytest.raises(UsageError, match="--sounds"):
+        new_project(tmp_path / "bells", ci=True)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_update_merges_what_both_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = new_project(tmp_path / "bells").folder
+    mine = (root / "prefect.yaml").read_text().replace("limit: 1", "limit: 3")
+    (root / "prefect.yaml").write_text(mine)
+    (root / ".gitignore").write_text("/mine/\n")
+    (root / "flows" / "sweep.py").unlink()
+    git(root, "add", "-A")
+    git(root, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "Change")
+    ours = template.template_files(ci=False)
+    newer = {
+        **ours,
+        "prefect.yaml": ours["prefect.yaml"].replace(b"name: distill\n", b"name: newer\n", 1),
+        "dvc.yaml": ours["dvc.yaml"] + b"# newer\n",
+        ".gitignore": b"/newer/\n",
+        "flows/more.py": b'"""More."""\n',
+    }
+    del newer["flows/follow.py"]
+    monkeypatch.setattr(new, "template_files", lambda ci: newer)
+    monkeypatch.setattr(new, "__version__", "9.9.9")
+    done = update_project(root)
+    assert (done.before, done.after, done.conflicts) == (distill.__version__, "9.9.9", (".gitignore",))
+    assert set(done.changed) == {
+        STATE, ".gitignore", "dvc.yaml", "flows/follow.py", "flows/more.py", "prefect.yaml"
+    }  # fmt: skip
+    assert "limit: 3" in (root / "prefect.yaml").read_text()
+    assert "name: newer" in (root / "prefect.yaml").read_text()
+    assert "+# newer" in done.difference
+    assert not (root / "flows" / "follow.py").exists()
+    assert not (root / "flows" / "sweep.py").exists()
+    assert "<<<<<<< yours" in (root / ".gitignore").read_text()
+    with pytest.raises(UsageError, match="not committed"):
+        update_project(root)
+    git(root, "checkout", "--", ".gitignore")
+    (root / ".gitignore").write_text("/mine/\n/newer/\n")
+    git(root, "add", "-A")
+    git(root, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "Update")
+    assert update_project(root).changed == ()
+
+
+def test_only_what_was_made_here_is_updated(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="only a project that distill new made"):
+        update_project(tmp_path)
+
+
+def test_without_git_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StorageError, match="git is not installed"):
+        new_project(tmp_path / "bells")
+    assert not (tmp_path / "bells").exists()
+
+
+def test_outside_of_a_project_nothing_is_dropped_where_one_stands(
+    distill: Command, tmp_path: Path, tones: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISTILL_PROJECT")
+    home, here = tmp_path / "home", tmp_path / "here"
+    monkeypatch.setenv("DISTILL_HOME", str(home))
+    here.mkdir()
+    monkeypatch.chdir(here)
+    tiny = [
+        f"--set={name}.{key}={json.dumps(value)}" for name, values in SETTINGS.items() for key, value in values.items()
+    ]
+    ended = distill("train", str(tones), "-o", "kit.distill", "--until", "configure", *tiny)
+    assert ended.paths[0].is_relative_to(home / "runs")
+    assert list(here.iterdir()) == []
+    (home / "models").mkdir()
+    (made,) = (trained / "models").glob("*.distill")
+    shutil.copy(made, home / "models" / "bells.distill")
+    distill("generate", "bells", "-o", "out", "-d", "0.3")
+    distill("generate", "-o", "out", "-d", "0.3")
+    assert {path.relative_to(here).parts[0] for path in here.rglob("*")} == {"out"}
+    assert len(list((here / "out").glob("*.wav"))) == 2
+    listed = distill("model", "list", "--files-only")
+    assert "bells" in listed.out
+    assert f"Looked in: {home}/models" in listed.err
+    assert "gone: no model file" in distill("generate", "gone", code=2).err
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of somebody who has the wheel in place of this repository, and what it needs from here."""
+    root = tmp_path_factory.mktemp("installed")
+    for number in range(2):
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(root / f"dist{number}")]
+        subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    wheels = [next((root / f"dist{number}").glob("*.whl")) for number in range(2)]
+    assert wheels[0].read_bytes() == wheels[1].read_bytes()
+    assert wheels[0].stat().st_size < 12_000_000
+    packages = next(Path(path) for path in sys.path if path.endswith("site-packages"))
+    venv.create(root / "venv", symlinks=True)
+    own = root / "venv" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        wheel.extractall(own)
+    # Only what is found by its path: what is installed here in place, this repository, is not.
+    (own / "here.pth").write_text(f"{packages}\n")
+    command_file = root / "venv" / "bin" / "distill"
+    command_file.write_text(f"#!{root / 'venv' / 'bin' / 'python'}\nfrom distill.cli.main import main\nmain()\n")
+    command_file.chmod(0o755)
+    tools = [str(root / "venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "DISTILL_PROJECT")}
+    return {
+        **inherited,
+        "PATH": os.pathsep.join(tools),
+        "DISTILL_HOME": str(root / "home"),
+        "DISTILL_TRACKING": "on",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "DVC_NO_ANALYTICS": "1",
+    }
+
+
+def test_a_project_from_the_wheel_trains_generates_and_is_rebuilt(installed: dict[str, str], tmp_path: Path) -> None:
+    def call(*command: str, folder: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(command, cwd=folder, env=installed, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    folder_of_tones(tmp_path / "tones", 6)
+    call("distill", "new", "bells", "--sounds", "tones", folder=tmp_path)
+    root = tmp_path / "bells"
+    values = yaml.safe_load((root / "params.yaml").read_text())
+    for name, section in SETTINGS.items():
+        values[name] = {**values.get(name, {}), **section}
+    (root / "params.yaml").write_text(yaml.safe_dump(values))
+    call("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qam", "Little", folder=root)
+    call("dvc", "repro", folder=root)
+    assert call("dvc", "status", "--json", folder=root).stdout.strip() == "{}"
+    made = call("distill", "generate", "-d", "0.5", folder=root).stdout.split()
+    assert [Path(path).name for path in made] == ["bells_0000.wav"]
+    assert (root / made[0]).is_file()
+    rebuilt = json.loads(call("distill", "reproduce", "models/bells.distill", "--json", folder=root).stdout)
+    assert rebuilt["identical"] is True
+    lock = yaml.safe_load((root / "dvc.lock").read_text())
+    assert set(lock["stages"]) == set(STAGES)
+    where = "import distill; print(distill.__file__)"
+    assert not Path(call("python", "-c", where, folder=root).stdout).is_relative_to(REPOSITORY)
