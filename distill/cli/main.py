@@ -18,6 +18,7 @@ from distill.cli import (
     model,
     reproduce,
     run,
+    signing,
     stage,
     start,
     tracking,
@@ -57,6 +58,9 @@ app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("ui")(ui.ui)
 app.add_typer(model.app, name="model")
+model.app.command("sign")(signing.sign)
+model.app.command("verify")(signing.verify)
+model.app.command("keygen")(signing.keygen)
 app.command("check", rich_help_panel=MORE)(check.check)
 app.command("vary", rich_help_panel=MORE)(variations.vary)
 app.command("morph", rich_help_panel=MORE)(variations.morph)
