@@ -1,16 +1,10 @@
 """The registry: versions around model files, who may be champion, and what goes wrong in one line."""
 
-import os
 import shutil
 import socket
 import sqlite3
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,7 +17,7 @@ from distill.library.promotion import promote
 from distill.library.registry import delete_version, find_version, register, resolve, versions
 from distill.tracking import address
 from distill.tracking.address import client_of, experiment_of
-from registry_util import make_folder, model_file
+from registry_util import make_folder, mlflow_server, model_file
 
 # MLflow uses what SQLAlchemy will remove.
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -330,49 +324,6 @@ def test_storage_that_cannot_be_written_is_one_line_and_nothing_is_registered(pr
         register(model_file(tmp_path / "kept.distill"), other, run_id=run.info.run_id)
     assert "\n" not in str(failed.value)
     assert versions(other, "kept") == []
-
-
-@contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    where = ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "kept")]
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            *where,
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--workers",
-            "1",
-        ],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
 
 
 @pytest.mark.slow

@@ -133,11 +133,12 @@ def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:
     assert run.inputs.dataset_inputs[0].dataset.name == "sounds"
     files = {
         item.path
-        for folder in ("", "plots/train_vqvae", "reports", "previews")
+        for folder in ("", "plots/train_vqvae", "reports", "previews", "environment")
         for item in client.list_artifacts(run.info.run_id, folder or None)
     }
     assert {"params.yaml", "plots/train_vqvae/loss.png", "plots/train_vqvae/codebook_usage.png"} <= files
     assert {f"reports/{stage}.json" for stage in STAGES} <= files
+    assert {"environment/train_vqvae.cdx.json", "environment/train_prior.cdx.json"} <= files
     assert any(name.endswith(".flac") for name in files)
     assert [found.run_id for found in find_runs(project.root, register["lineage"])] == [run.info.run_id]
 

@@ -19,6 +19,7 @@ from distill.cli import (
     new,
     reproduce,
     run,
+    signing,
     stage,
     start,
     tracking,
@@ -59,6 +60,9 @@ app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("ui")(ui.ui)
 app.add_typer(model.app, name="model")
+model.app.command("sign")(signing.sign)
+model.app.command("verify")(signing.verify)
+model.app.command("keygen")(signing.keygen)
 app.command("check", rich_help_panel=MORE)(check.check)
 app.command("vary", rich_help_panel=MORE)(variations.vary)
 app.command("morph", rich_help_panel=MORE)(variations.morph)

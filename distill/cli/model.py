@@ -23,6 +23,7 @@ from distill.errors import UsageError
 if TYPE_CHECKING:
     from distill.artifact.manifest import Manifest
     from distill.library.registry import RegisteredVersion
+    from distill.library.signing import Standing
 
 SORTS = "name, distance, loss, perplexity, dataset or sounds."
 
@@ -53,7 +54,7 @@ def info(
     from distill.projects.models import named_file
 
     # A file is read at once; the registry takes seconds to load.
-    path = named_file(model, _project(project))
+    path = named_file(model, project_for(project))
     version = None
     if path is not None:
         manifest = read_manifest(path)
@@ -61,12 +62,13 @@ def info(
         version = _version(model, project)
         manifest = _registered_manifest(version, project)
     document = manifest.document()
+    standing = _standing(path, version, project_for(project))
     recorded = _runs(project, manifest.lineage.id) if run or version is not None else None
     if as_json:
         more: dict[str, Any] = {} if recorded is None else {"runs": recorded}
         if version is not None:
             more["registered"] = _values(version)
-        print_result([], {**document, **more}, as_json=True)
+        print_result([], {**document, "signature": vars(standing), **more}, as_json=True)
         return
     from distill.library.describe import asked_words, health_of, light_of, space_words
 
@@ -97,6 +99,7 @@ def info(
         "warnings": lines_of(list(metadata.warnings)),
         "weights": manifest.tensor_digest,
         "lineage": lineage.id,
+        "signature": standing.words,
     }
     for each in recorded or ():
         dirty = ", with changes that were in no commit" if each["dirty"] else ""
@@ -152,7 +155,7 @@ def compare(
 
     from distill.library.catalogue import compare as differences
 
-    rows = differences(models, _project(project))
+    rows = differences(models, project_for(project))
     if as_json:
         print_result([], rows, as_json=True)
         return
@@ -175,7 +178,7 @@ def register(
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.library.registry import register as put
 
-    version = put(model, _project(project), name=name)
+    version = put(model, project_for(project), name=name)
     told = "" if version.created else " (it was there already)"
     print_result([f"{version.reference}{told}"], _values(version), as_json=as_json)
 
@@ -190,7 +193,7 @@ def promote(
     """Make a registered version the champion, if it memorized nothing and is not worse than the champion."""
     from distill.library.promotion import promote as make_champion
 
-    version = make_champion(model, _project(project), force=force)
+    version = make_champion(model, project_for(project), force=force)
     print_result([f"{version.name}@champion is {version.reference}"], _values(version), as_json=as_json)
 
 
@@ -205,7 +208,7 @@ def export(
     """Copy a model to a file."""
     from distill.library.catalogue import export as copy
 
-    path = copy(model, output, _project(project), force=force)
+    path = copy(model, output, project_for(project), force=force)
     print_result([str(path)], {"path": str(path)}, as_json=as_json)
 
 
@@ -220,7 +223,7 @@ def import_model(
     """Check a model file whole and copy it to models/."""
     from distill.library.catalogue import import_file
 
-    path = import_file(file, _project(project), name=name, force=force)
+    path = import_file(file, project_for(project), name=name, force=force)
     print_result([str(path)], {"path": str(path)}, as_json=as_json)
 
 
@@ -236,7 +239,7 @@ def delete(
     from distill.library.catalogue import deletable
     from distill.library.catalogue import delete as remove
 
-    root = _project(project)
+    root = project_for(project)
     if not yes:
         found = deletable(model, root, force=force)
         _ask(f"Delete {found if isinstance(found, Path) else _with_aliases(found)} for good?")
@@ -253,7 +256,8 @@ def _ask(question: str) -> None:
         raise UsageError("nothing was deleted")
 
 
-def _project(given: Path | None) -> Path:
+def project_for(given: Path | None) -> Path:
+    """The project that a command is about."""
     from distill.projects.project import current_project
 
     return current_project(given)
@@ -262,13 +266,24 @@ def _project(given: Path | None) -> Path:
 def _version(reference: str, project: Path | None) -> "RegisteredVersion":
     from distill.library.registry import find_version
 
-    return find_version(reference, _project(project))
+    return find_version(reference, project_for(project))
 
 
 def _registered_manifest(version: "RegisteredVersion", project: Path | None) -> "Manifest":
     from distill.library.registry import manifest_of
 
-    return manifest_of(version, _project(project))
+    return manifest_of(version, project_for(project))
+
+
+def _standing(path: Path | None, version: "RegisteredVersion | None", project: Path) -> "Standing":
+    from distill.library.signing import standing_of
+
+    if path is not None:
+        return standing_of(path, project)
+    assert version is not None
+    from distill.library.registry import standing_of_version
+
+    return standing_of_version(version, project)
 
 
 def _values(version: "RegisteredVersion") -> dict[str, Any]:
@@ -301,7 +316,7 @@ def _runs(project: Path | None, lineage: str) -> list[dict[str, Any]]:
             "project_commit": run.tags.get("distill.project_commit", ""),
             "dirty": run.tags.get("distill.dirty") == "true",
         }
-        for run in find_runs(_project(project), lineage)
+        for run in find_runs(project_for(project), lineage)
     ]
 
 
@@ -322,7 +337,7 @@ def _show(
     from distill.tracking.address import registry_address
     from distill.tracking.address import shown as without_password
 
-    root = _project(project)
+    root = project_for(project)
     entries, unreadable = catalogue(root, registry=not files_only, folders=folders)
     shown = [entry.summary() for entry in chosen(entries, words=words, verdict=verdict, dataset=dataset, sort=sort)]
     for each in unreadable:

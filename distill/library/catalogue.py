@@ -15,14 +15,18 @@ from distill.library.describe import NOT_CHECKED, health_of, light_of, verdict_o
 from distill.library.registry import (
     CHAMPION,
     RegisteredVersion,
+    attach_signature,
     check_name,
     delete_version,
+    file_of,
     find_version,
     is_file_reference,
     manifest_of,
     resolve,
     versions,
 )
+from distill.library.signing import read_signature, signature_of, trusted_key, verify, write_signature
+from distill.library.signing import sign as make_signature
 from distill.projects.models import model_places, named_file
 
 PLACES = ("models", "runs/*/models")
@@ -160,14 +164,14 @@ def compare(references: Sequence[str], project: Path) -> dict[str, dict[str, Any
 
 
 def export(reference: str, target: Path, project: Path, *, force: bool = False) -> Path:
-    """Copy a model to a file, checked whole before.
+    """Copy a model to a file, checked whole before, with its signature.
 
     Raises:
         UsageError: there is no such model, or the target exists.
         ArtifactError: the model is damaged.
         StorageError: the target cannot be written.
     """
-    source = resolve(reference, project)
+    source = resolve(reference, project, signed=True)
     read_model(source)
     if target.is_dir():
         target = target / source.name
@@ -178,7 +182,7 @@ def export(reference: str, target: Path, project: Path, *, force: bool = False) 
 
 
 def import_file(source: Path, project: Path, *, name: str | None = None, force: bool = False) -> Path:
-    """Copy a model file, checked whole, to `models/` of a project.
+    """Copy a model file, checked whole, to `models/` of a project, with its signature.
 
     Raises:
         UsageError: the name cannot be a model's, or another file has it.
@@ -189,6 +193,8 @@ def import_file(source: Path, project: Path, *, name: str | None = None, force: 
     target = project / "models" / f"{check_name(name or manifest.metadata.name)}{EXTENSION}"
     if target.exists() and not force:
         if target.is_file() and digest_file(target) == digest_file(source):
+            if (signature := read_signature(source)) is not None:
+                write_signature(target, signature)
             return target
         raise UsageError(f"{target} is another model: choose a name with --name, or add --force")
     _copy(source, target)
@@ -228,9 +234,43 @@ def delete(reference: str, project: Path, *, force: bool = False) -> str:
     if isinstance(found, Path):
         with storage_errors(found, "remove"):
             found.unlink()
+            signature_of(found).unlink(missing_ok=True)
         return str(found)
     delete_version(found, project)
     return found.reference
+
+
+def sign(reference: str, key: Path, project: Path, *, password: str | None = None) -> Path | RegisteredVersion:
+    """Sign a model file or a registered version, in place of a signature that is there; what was signed.
+
+    Raises:
+        UsageError: there is no such model, or the key cannot be used.
+        ArtifactError: the model is damaged.
+        StorageError: the signature cannot be written.
+        TrackingError: the registry cannot be used.
+    """
+    if is_file_reference(reference):
+        path = Path(reference)
+        write_signature(path, make_signature(path, key, password))
+        return path
+    version = find_version(reference, project)
+    attach_signature(version, make_signature(file_of(version, project), key, password), project)
+    return version
+
+
+def check_signature(reference: str, project: Path, *, key: Path | None = None) -> Path:
+    """Check the signature of a model; the public key that it was checked with, by default the one that is trusted.
+
+    Raises:
+        UsageError: there is no such version, no key is named, or it cannot be used.
+        ArtifactError: the signature is not valid; the message says why.
+        TrackingError: the registry cannot be used.
+    """
+    key = key or trusted_key(project)
+    if key is None:
+        raise UsageError("no key is trusted here: name the public key with --key")
+    verify(resolve(reference, project, signed=True), key, called=reference)
+    return key
 
 
 def _files(project: Path, folders: Sequence[Path]) -> list[Path]:
@@ -245,11 +285,15 @@ def _files(project: Path, folders: Sequence[Path]) -> list[Path]:
 
 
 def _copy(source: Path, target: Path) -> None:
+    signature, replaces = read_signature(source), target.exists()
     with replacing(target) as temporary:
         with storage_errors(target, "write"):
             shutil.copyfile(source, temporary)
         if digest_file(temporary) != digest_file(source):
             raise StorageError(f"{source} changed while it was copied to {target}: try again")
+    # The signature of a file that was replaced is no longer of use.
+    if signature is not None or replaces:
+        write_signature(target, signature)
 
 
 def _figures(manifest: Manifest) -> dict[str, Any]:

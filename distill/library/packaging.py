@@ -8,17 +8,20 @@ from distill import __version__
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION
 from distill.files import write_json
+from distill.library.signing import read_signature, write_signature
 
 # Beside the file, so that a list need not fetch the weights from a server.
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1
+# Where MLflow puts the file.
+ARTIFACTS = "artifacts"
 
 
 def package(model: Path, manifest: Manifest, folder: Path, *, run_id: str, place: str) -> None:
     """Make a folder that MLflow loads and serves.
 
     Args:
-        model: the `.distill` file, which is copied.
+        model: the `.distill` file, which is copied with the signature beside it.
         manifest: what it says of itself.
         folder: the folder to make.
         run_id: the run whose artifacts it will be among.
@@ -68,4 +71,6 @@ def package(model: Path, manifest: Manifest, folder: Path, *, run_id: str, place
             pip_requirements=[f"distill=={__version__}", f"torch=={torch}"],
             metadata={"digest": manifest.tensor_digest, "lineage": manifest.lineage.id},
         )
+    if (signature := read_signature(model)) is not None:
+        write_signature(folder / ARTIFACTS / named.name, signature)
     write_json(folder / MANIFEST, {"schema": MANIFEST_SCHEMA, "manifest": manifest.document()})

@@ -6,7 +6,7 @@ from pathlib import Path
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_manifest
 from distill.configs import SPECTRAL_TERMS
-from distill.errors import UsageError
+from distill.errors import ArtifactError, UsageError
 from distill.library.checks import checked
 from distill.library.registry import (
     CHAMPION,
@@ -18,6 +18,7 @@ from distill.library.registry import (
     set_alias,
     versions,
 )
+from distill.library.signing import trusted_key, verify
 
 PASS, FAIL = "pass", "fail"
 
@@ -33,7 +34,8 @@ class NotPromoted(UsageError):
 def promote(reference: str, project: Path, *, force: bool = False) -> RegisteredVersion:
     """Make a registered version the champion of its name.
 
-    What counts is the registered file, not the registry's tags. `force` overrules everything but a failing verdict.
+    What counts is the registered file, not the registry's tags. `force` overrules everything but a failing verdict and,
+    where the project trusts a key, a signature that is not valid.
 
     Raises:
         NotPromoted: something speaks against it that `force` overrules.
@@ -46,17 +48,28 @@ def promote(reference: str, project: Path, *, force: bool = False) -> Registered
     with registry_lock(project):
         version = find_version(reference, project)
         # The file itself, to the last weight: a champion is what others rely on.
-        manifest = checked(file_of(version, project), generates=True)
+        key = trusted_key(project)
+        path = file_of(version, project, signed=key is not None)
+        manifest = checked(path, generates=True)
         verdict = manifest.memorization
         if verdict is not None and verdict.verdict == FAIL:
             raise UsageError(
                 f"{version.reference} is not promoted, it memorized its sounds: {'; '.join(verdict.reasons)}"
             )
+        if key is not None:
+            _check_signature(version, path, key)
         found = [] if force else objections(version, manifest, project)
         if found:
             raise NotPromoted(version.reference, found)
         set_alias(version, CHAMPION, project)
     return replace(version, aliases=tuple(sorted({*version.aliases, CHAMPION})))
+
+
+def _check_signature(version: RegisteredVersion, path: Path, key: Path) -> None:
+    try:
+        verify(path, key, called=version.reference)
+    except ArtifactError as error:
+        raise UsageError(f"{version.reference} is not promoted: {error}") from error
 
 
 def objections(version: RegisteredVersion, manifest: Manifest, project: Path) -> list[str]:

@@ -17,10 +17,21 @@ from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model
 from distill.configs import ModelConfig
 from distill.errors import ArtifactError, UsageError
+from distill.files import digest_file
 from distill.library.checks import checked
 from distill.library.describe import DIGEST, description_of, tags_of
 from distill.library.packaging import package
-from distill.library.stored import is_lost, place_of, remove_stored, stored_file, stored_manifest
+from distill.library.signing import Standing, read_signature, standing_of, trusted_key
+from distill.library.stored import (
+    is_lost,
+    is_signed,
+    place_of,
+    remove_stored,
+    signed_file,
+    store_signature,
+    stored_file,
+    stored_manifest,
+)
 from distill.projects.models import named_file
 from distill.runs.waiting import lock
 from distill.tracking.address import SQLITE, client_of, experiment_of, registry_address, tracking_errors
@@ -58,6 +69,7 @@ def register(model: Path, project: Path, *, run_id: str | None = None, name: str
     """Register a model file as a new version, a candidate; the same model is registered once.
 
     The same is what has the same weights and the same lineage, so a model that was checked anew is another version.
+    The signature beside the file goes along, also when the same file was registered before.
 
     Args:
         model: the file, which is checked whole.
@@ -79,6 +91,7 @@ def register(model: Path, project: Path, *, run_id: str | None = None, name: str
             if (known.digest, known.lineage) == (manifest.tensor_digest, manifest.lineage.id):
                 if is_lost(known.source) and known.run_id:
                     _store(client, known.run_id, model, manifest, name)
+                _take_signature(known, model, project)
                 if known is of_name[0] and not any(CANDIDATE in each.aliases for each in of_name):
                     client.set_registered_model_alias(name, CANDIDATE, str(known.version))
                     known = replace(known, aliases=tuple(sorted({*known.aliases, CANDIDATE})))
@@ -160,30 +173,59 @@ def is_file_reference(reference: str) -> bool:
     return path.is_file() or path.suffix == EXTENSION
 
 
-def resolve(reference: str, project: Path) -> Path:
+def resolve(reference: str, project: Path, *, signed: bool = False) -> Path:
     """The `.distill` file that a path, a name or a reference to the registry means; one on a server is fetched first.
 
     A name means the file `models/NAME.distill` of the project or of the user's own folder before the newest version
     that is registered under it.
+
+    Args:
+        reference: a path, NAME/VERSION, NAME@ALIAS or NAME.
+        project: the project whose registry is asked.
+        signed: whether the signature beside a fetched file must be the newest.
 
     Raises:
         UsageError: there is no such file or version.
         ArtifactError: the registered version holds no model file.
         TrackingError: the registry cannot be used.
     """
-    return named_file(reference, project) or file_of(find_version(reference, project), project)
+    return named_file(reference, project) or file_of(find_version(reference, project), project, signed=signed)
 
 
-def file_of(version: RegisteredVersion, project: Path) -> Path:
+def file_of(version: RegisteredVersion, project: Path, *, signed: bool = False) -> Path:
     """The `.distill` file of a registered version; one on a server is fetched into the project first.
+
+    With `signed`, the signature beside a fetched file is the newest.
 
     Raises:
         ArtifactError: the version holds no model file, is damaged, or is not the one that was registered.
         TrackingError: the registry cannot be used.
     """
-    path = stored_file(version.source, project)
+    path = signed_file(version.source, project) if signed else stored_file(version.source, project)
     _check_same(version, read_manifest(path))
     return path
+
+
+def standing_of_version(version: RegisteredVersion, project: Path) -> Standing:
+    """What is known of a registered version's signature; to check it, a file on a server is fetched.
+
+    Raises:
+        ArtifactError, TrackingError: as `file_of`.
+        StorageError: a file cannot be read.
+    """
+    if trusted_key(project) is None and not is_signed(version.source, project):
+        return Standing("none")
+    return standing_of(file_of(version, project, signed=True), project, called=version.reference)
+
+
+def attach_signature(version: RegisteredVersion, signature: bytes, project: Path) -> None:
+    """Put a signature beside a registered version, in place of the one that is there.
+
+    Raises:
+        ArtifactError, TrackingError: as `file_of`, or the storage cannot be written.
+    """
+    with registry_lock(project):
+        store_signature(version.source, file_of(version, project), signature, project)
 
 
 def manifest_of(version: RegisteredVersion, project: Path) -> Manifest:
@@ -280,6 +322,18 @@ def _store(client: "MlflowClient", run_id: str, model: Path, manifest: Manifest,
         folder = Path(temporary) / "model"
         package(model, manifest, folder, run_id=run_id, place=place)
         client.log_artifacts(run_id, str(folder), place)
+
+
+def _take_signature(known: RegisteredVersion, model: Path, project: Path) -> None:
+    """Let a version that is there already have the signature of the file that it was made from."""
+    signature = read_signature(model)
+    if signature is None:
+        return
+    stored = file_of(known, project)
+    if digest_file(stored) == digest_file(model):
+        store_signature(known.source, stored, signature, project)
+    else:
+        _logger.warning("the signature of %s is left out: %s was made from another file", model, known.reference)
 
 
 def _run_of(client: "MlflowClient", project: Path, manifest: Manifest, name: str, undo: ExitStack) -> str:

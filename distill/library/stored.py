@@ -3,13 +3,15 @@
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 from distill.artifact.manifest import Manifest, parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest
 from distill.errors import ArtifactError
 from distill.files import digest_json, read_json, storage_errors
-from distill.library.packaging import MANIFEST, MANIFEST_SCHEMA
+from distill.library.packaging import ARTIFACTS, MANIFEST, MANIFEST_SCHEMA
+from distill.library.signing import SUFFIX, signature_of
 from distill.tracking.address import set_up_mlflow, tracking_address, tracking_errors
 
 FOLDER = "registered"
@@ -32,7 +34,7 @@ def stored_file(source: str, project: Path) -> Path:
         folder = _copy(source, project)
         if not folder.is_dir():
             _fetch(source, folder, project)
-    found = sorted(folder.glob(f"**/artifacts/*{EXTENSION}"))
+    found = sorted(folder.glob(f"**/{ARTIFACTS}/*{EXTENSION}"))
     if not found:
         raise ArtifactError(f"there is no model file in {folder}: register it again")
     return found[0]
@@ -60,12 +62,55 @@ def is_lost(source: str) -> bool:
     if folder is None:
         return False
     try:
-        for path in folder.glob(f"artifacts/*{EXTENSION}"):
+        for path in folder.glob(f"{ARTIFACTS}/*{EXTENSION}"):
             read_manifest(path)
             return False
     except ArtifactError:
         pass
     return True
+
+
+def is_signed(source: str, project: Path) -> bool:
+    """Whether a signature lies beside a stored model; nothing is fetched.
+
+    Raises:
+        TrackingError: the storage cannot be reached.
+    """
+    folder = _folder_here(source)
+    if folder is not None:
+        return any(folder.glob(f"{ARTIFACTS}/*{EXTENSION}{SUFFIX}"))
+    with tracking_errors(project):
+        return any(each.path.endswith(SUFFIX) for each in _repository(source, project).list_artifacts(ARTIFACTS))
+
+
+def signed_file(source: str, project: Path) -> Path:
+    """The `.distill` file as `stored_file` gives it, with the signature beside it as the storage has it now.
+
+    Raises:
+        ArtifactError, TrackingError: as `stored_file`.
+        StorageError: the signature cannot be fetched into the project.
+    """
+    path = stored_file(source, project)
+    if _folder_here(source) is None:
+        # It may have been signed since it was fetched.
+        signature = signature_of(path)
+        with storage_errors(signature, "remove"):
+            signature.unlink(missing_ok=True)
+        if is_signed(source, project):
+            _fetch(f"{source}/{ARTIFACTS}/{signature.name}", signature, project)
+    return path
+
+
+def store_signature(source: str, model: Path, signature: bytes, project: Path) -> None:
+    """Put a signature beside a stored model; `model` is the file that `stored_file` gives.
+
+    Raises:
+        TrackingError: the storage cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="distill-sign-") as temporary, tracking_errors(project):
+        path = Path(temporary) / signature_of(model).name
+        path.write_bytes(signature)
+        _repository(source, project).log_artifact(str(path), ARTIFACTS)
 
 
 def remove_stored(source: str, project: Path) -> None:
@@ -80,11 +125,15 @@ def remove_stored(source: str, project: Path) -> None:
     # An address that somebody changed may lead to anything.
     if Path(urlparse(source).path).parent.name != FOLDER:
         return
-    set_up_mlflow()
     with tracking_errors(project):
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+        _repository(source, project).delete_artifacts()
 
-        get_artifact_repository(source, tracking_uri=tracking_address(project)).delete_artifacts()
+
+def _repository(source: str, project: Path) -> Any:
+    set_up_mlflow()
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(source, tracking_uri=tracking_address(project))
 
 
 def _folder_here(source: str) -> Path | None:

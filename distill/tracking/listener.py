@@ -28,6 +28,7 @@ from distill.stages.workspace import Workspace
 from distill.tracking import content, runs
 from distill.tracking.address import client_of, tracking_on
 from distill.tracking.measured import note_epoch, note_start
+from distill.tracking.sbom import note_environment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -128,6 +129,7 @@ class _Recorder:
                 self.lineage = lineage.planned(self.workspace, vqvae_trained=item.stage != "train_vqvae").id
                 self.stage = item.stage
                 note_start(self.workspace, item.stage, lineage=self.lineage, started_by=started_by())
+                note_environment(self.workspace, item.stage)
             case Tuned() | RolledBack() if self.stage:
                 before = self.lineage
                 self.lineage = lineage.planned(self.workspace, vqvae_trained=item.stage != "train_vqvae").id

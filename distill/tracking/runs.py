@@ -15,7 +15,7 @@ from distill.live.controller import Mode
 from distill.live.events import LayerActivity, PlateauSeen, RolledBack, Tuned
 from distill.projects.project import project_of
 from distill.stages.workspace import Workspace, read_report
-from distill.tracking import content, measured
+from distill.tracking import content, measured, sbom
 from distill.tracking.address import (
     client_of,
     experiment_of,
@@ -152,7 +152,7 @@ def complete(workspace: Workspace, *, started_by: str) -> str:
         card = workspace.model(workspace.params().model.name).with_suffix(".md")
         note = {"mlflow.note.content": card.read_text(encoding="utf-8")} if card.is_file() else {}
         _set_tags(client, run_id, {**at_end, **origins, **note})
-        for path, folder in content.files_of(workspace):
+        for path, folder in [*content.files_of(workspace), *sbom.files_of(workspace, lineage)]:
             client.log_artifact(run_id, str(path), folder or None)
         if known.info.status != "FINISHED":
             client.set_terminated(run_id, "FINISHED")

@@ -1,0 +1,74 @@
+"""`distill model sign`, `verify` and `keygen`: who vouches for a model."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.cli.console import Json, Project, print_result, stderr, visible
+from distill.cli.model import Reference, project_for
+from distill.errors import UsageError
+
+
+def sign(
+    model: Reference,
+    key: Annotated[Path, typer.Option("--key", help="Private key, PEM.", show_default=False)],
+    project: Project = None,
+    as_json: Json = False,
+) -> None:
+    """Sign a model with a private key; a file's signature is written beside it, as NAME.distill.sig."""
+    from distill.library.catalogue import sign as put
+    from distill.library.signing import is_protected, signature_of
+
+    password = _password(f"Password of {key}") if is_protected(key) else None
+    signed = put(model, key, project_for(project), password=password)
+    told = str(signature_of(signed)) if isinstance(signed, Path) else signed.reference
+    print_result([told], {"signed": told}, as_json=as_json)
+
+
+def verify(
+    model: Reference,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Public key, PEM. [default: the one that is trusted]")
+    ] = None,
+    project: Project = None,
+    as_json: Json = False,
+) -> None:
+    """Check a model's signature with a public key; the exit code is 0 only if it is valid."""
+    from distill.library.catalogue import check_signature
+
+    used = check_signature(model, project_for(project), key=key)
+    print_result([f"valid (checked with {used})"], {"valid": True, "key": str(used)}, as_json=as_json)
+
+
+def keygen(
+    folder: Annotated[Path, typer.Argument(help="Folder for the two files.", show_default=False)],
+    protected: Annotated[
+        bool, typer.Option("--password", help="Ask for a password that protects the private key.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a key pair: signing.pem, which only you can read, and signing.pub.pem for everybody."""
+    from distill.library.signing import PASSWORD_VARIABLE, make_keys
+
+    password = os.environ.get(PASSWORD_VARIABLE) or (_password("New password", confirm=True) if protected else None)
+    pair = make_keys(folder, password)
+    stderr.print(f"Keep {pair.private} to yourself; put {pair.public.name} into the root of your projects.")
+    values = {"private": str(pair.private), "public": str(pair.public)}
+    print_result(list(values.values()), values, as_json=as_json)
+
+
+def _password(question: str, *, confirm: bool = False) -> str:
+    from distill.library.signing import PASSWORD_VARIABLE
+
+    if given := os.environ.get(PASSWORD_VARIABLE):
+        return given
+    # Without a terminal the answer would be shown, or nobody would give one.
+    if not sys.stdin.isatty():
+        raise UsageError(f"a password is needed and nobody can be asked: set {PASSWORD_VARIABLE}")
+    try:
+        return str(typer.prompt(visible(question), hide_input=True, confirmation_prompt=confirm, err=True))
+    except typer.Abort:
+        raise UsageError("nothing was done: there was no password") from None

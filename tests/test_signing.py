@@ -1,0 +1,445 @@
+"""Signatures: made and checked with real keys, carried through the registry, and demanded of champions."""
+
+import json
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from command_util import Command
+from distill.errors import ArtifactError, UsageError
+from distill.library import catalogue
+from distill.library.promotion import promote
+from distill.library.registry import find_version, register, resolve
+from distill.library.signing import (
+    KEY_VARIABLE,
+    PASSWORD_VARIABLE,
+    KeyPair,
+    make_keys,
+    read_signature,
+    sign,
+    signature_of,
+    standing_of,
+    verify,
+    write_signature,
+)
+from registry_util import make_folder, mlflow_server, model_file
+
+# MLflow uses what SQLAlchemy will remove.
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", KEY_VARIABLE, PASSWORD_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyPair:
+    return make_keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> KeyPair:
+    """The keys of somebody else."""
+    return make_keys(tmp_path_factory.mktemp("others"))
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory, keys: KeyPair) -> Path:
+    """A signed model, which no test changes."""
+    return signed_file(tmp_path_factory.mktemp("signed") / "bells.distill", keys)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, keys: KeyPair) -> Path:
+    """A project that trusts the key."""
+    root = make_folder(tmp_path_factory.mktemp("signing") / "project")
+    shutil.copy(keys.public, root)
+    return root
+
+
+def signed_file(path: Path, keys: KeyPair, *, weights: int = 0) -> Path:
+    write_signature(model_file(path, weights=weights), sign(path, keys.private))
+    return path
+
+
+def write_key(path: Path, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> KeyPair:
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    pair = KeyPair(path.with_suffix(".pem"), path.with_suffix(".pub.pem"))
+    pair.private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    pair.public.write_bytes(key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return pair
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_signature_holds_for_the_file_wherever_it_lies_and_whatever_it_is_called(
+    signed: Path, keys: KeyPair, tmp_path: Path
+) -> None:
+    verify(signed, keys.public)
+    for path in (signed, signature_of(signed)):
+        shutil.copy(path, tmp_path / path.name.replace("bells", "other"))
+    verify(tmp_path / "other.distill", keys.public)
+    link = tmp_path / "link.distill"
+    link.symlink_to(signed)
+    write_signature(link, sign(link, keys.private))
+    verify(link, keys.public)
+
+
+def test_others_check_it_with_the_library_alone(signed: Path, keys: KeyPair) -> None:
+    from model_signing.verifying import Config
+
+    Config().use_elliptic_key_verifier(public_key=keys.public).verify(signed, signature_of(signed))
+
+
+@pytest.mark.parametrize("curve", [ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
+def test_keys_from_elsewhere_on_the_larger_curves_sign_too(curve: ec.EllipticCurve, tmp_path: Path) -> None:
+    pair = write_key(tmp_path / "key", ec.generate_private_key(curve))
+    verify(signed_file(tmp_path / "bells.distill", pair), pair.public)
+
+
+@pytest.mark.parametrize("key", [rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256K1())])
+def test_keys_of_another_kind_are_refused(
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, signed: Path, tmp_path: Path
+) -> None:
+    pair = write_key(tmp_path / "key", key)
+    with pytest.raises(UsageError, match="P-256"):
+        sign(signed, pair.private)
+    with pytest.raises(UsageError, match="P-256"):
+        verify(signed, pair.public)
+
+
+def test_what_is_changed_by_a_bit_anywhere_is_not_the_signed_file(signed: Path, keys: KeyPair, tmp_path: Path) -> None:
+    changed = tmp_path / signed.name
+    write_signature(changed, read_signature(signed))
+    for place in (0, len(signed.read_bytes()) // 2, -1):
+        data = bytearray(signed.read_bytes())
+        data[place] ^= 1
+        changed.write_bytes(data)
+        with pytest.raises(ArtifactError, match="does not fit"):
+            verify(changed, keys.public)
+
+
+@given(place=st.floats(0, 1, exclude_max=True), new=st.binary(max_size=3), cut=st.integers(0, 40))
+def test_a_damaged_signature_lets_no_other_file_pass(
+    place: float, new: bytes, cut: int, signed: Path, keys: KeyPair, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    good = signature_of(signed).read_bytes()
+    start = int(place * len(good))
+    model = tmp_path_factory.getbasetemp() / "small.distill"
+    model.write_bytes(b"not what was signed")
+    signature_of(model).write_bytes(good[:start] + new + good[start + cut :])
+    with pytest.raises(ArtifactError) as failed:
+        verify(model, keys.public)
+    assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    ["", "{}", "[]", "null", "[" * 100_000, '{"verificationMaterial": {"publicKey": {"hint": null}}}', "\0", "hint"],
+    ids=range(8),
+)
+def test_what_is_no_signature_is_named(signature: str, signed: Path, keys: KeyPair, tmp_path: Path) -> None:
+    model = Path(shutil.copy(signed, tmp_path))
+    signature_of(model).write_text(signature)
+    with pytest.raises(ArtifactError, match=r"sign it again|another key"):
+        verify(model, keys.public)
+
+
+def test_a_signature_with_the_right_name_of_the_key_and_nothing_else_is_damaged(
+    signed: Path, keys: KeyPair, others: KeyPair, tmp_path: Path
+) -> None:
+    model = Path(shutil.copy(signed, tmp_path))
+    good = json.loads(read_signature(signed) or b"")
+    forged = json.loads(sign(model, others.private))
+    for wrong in ({**forged, "verificationMaterial": good["verificationMaterial"]}, {**good, "dsseEnvelope": None}):
+        signature_of(model).write_text(json.dumps(wrong))
+        with pytest.raises(ArtifactError, match="sign it again"):
+            verify(model, keys.public)
+
+
+def test_the_private_key_is_its_owners_alone_and_no_key_is_replaced(distill: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "keys"
+    private, public = distill("model", "keygen", str(folder)).paths
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert b"PRIVATE" not in public.read_bytes()
+    before = contents(folder)
+    assert "is there already" in distill("model", "keygen", str(folder), code=2).err
+    private.unlink()
+    assert "is there already" in distill("model", "keygen", str(folder), code=2).err
+    assert contents(folder) == {public.name: before[public.name]}
+
+
+def test_where_a_key_cannot_be_written_nothing_is_left(distill: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert "cannot write" in distill("model", "keygen", str(tmp_path / "file"), code=1).err
+    assert contents(tmp_path) == {"file": b"in the way"}
+
+
+def test_a_password_protects_a_key(distill: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_file(tmp_path / "bells.distill")
+    assert PASSWORD_VARIABLE in distill("model", "keygen", str(tmp_path), "--password", code=2).err
+    monkeypatch.setenv(PASSWORD_VARIABLE, "möhre")
+    private, public = distill("model", "keygen", str(tmp_path)).paths
+    assert b"ENCRYPTED" in private.read_bytes()
+    distill("model", "sign", str(model), "--key", str(private))
+    distill("model", "verify", str(model), "--key", str(public))
+    before = contents(tmp_path)
+    monkeypatch.setenv(PASSWORD_VARIABLE, "carrot")
+    assert "password is wrong" in distill("model", "sign", str(model), "--key", str(private), code=2).err
+    monkeypatch.delenv(PASSWORD_VARIABLE)
+    assert PASSWORD_VARIABLE in distill("model", "sign", str(model), "--key", str(private), code=2).err
+    assert contents(tmp_path) == before
+
+
+def test_a_password_hinders_no_key_that_has_none(signed: Path, keys: KeyPair) -> None:
+    assert sign(signed, keys.private, "carrot")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("sign bells.distill --key public.pem", 2, "is a public key"),
+        ("sign bells.distill --key nowhere.pem", 2, "there is no key file nowhere.pem"),
+        ("sign bells.distill --key bells.distill", 2, "is no key in PEM form"),
+        ("sign bells.distill --key torn.pem", 2, "cannot be used as a private key"),
+        ("sign nowhere.distill --key signing.pem", 1, "nowhere.distill does not exist"),
+        ("sign text.distill --key signing.pem", 1, "text.distill"),
+        ("sign nowhere/1 --key signing.pem", 2, "no registered model"),
+        ("verify bells.distill --key signing.pem", 2, "is a private key"),
+        ("verify bells.distill --key nowhere.pem", 2, "there is no key file nowhere.pem"),
+        ("verify bells.distill --key text.distill", 2, "is no public key in PEM form"),
+        ("verify bells.distill --key other.pub.pem", 1, "was made with another key"),
+        ("verify bells.distill", 2, "name the public key with --key"),
+        ("verify nowhere.distill --key public.pem", 1, "there is no model file nowhere.distill"),
+        ("verify bare.distill --key public.pem", 1, "bare.distill is not signed"),
+        ("verify taken.distill --key public.pem", 1, "signature is another file's"),
+        ("verify damaged.distill --key public.pem", 1, "is damaged"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    words: str,
+    code: int,
+    said: str,
+    distill: Command,
+    signed: Path,
+    keys: KeyPair,
+    others: KeyPair,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(make_folder(tmp_path / "project"))
+    for path in (signed, signature_of(signed), keys.private):
+        shutil.copy(path, path.name)
+    shutil.copy(keys.public, "public.pem")
+    shutil.copy(others.public, "other.pub.pem")
+    Path("torn.pem").write_bytes(keys.private.read_bytes()[:-60])
+    Path("text.distill").write_text("my diary")
+    model_file(Path("bare.distill"), weights=1)
+    shutil.copy("bare.distill", "taken.distill")
+    shutil.copy(signature_of(signed), "taken.distill.sig")
+    shutil.copy(signed, "damaged.distill")
+    Path("damaged.distill.sig").write_bytes(signature_of(signed).read_bytes()[:-9])
+    before = contents(Path())
+    ended = distill("model", *words.split(), code=code)
+    assert said in ended.err
+    assert len(ended.complaints) == 1
+    assert ended.out == ""
+    assert contents(Path()) == before
+
+
+def test_info_tells_how_a_signature_stands(
+    distill: Command, signed: Path, keys: KeyPair, others: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> str:
+        return str(json.loads(distill("model", "info", "bells.distill", "--json").out)["signature"]["state"])
+
+    monkeypatch.chdir(make_folder(tmp_path / "project"))
+    shutil.copy(signed, "bells.distill")
+    assert told() == "none"
+    shutil.copy(keys.public, ".")
+    assert told() == "missing"
+    shutil.copy(signature_of(signed), ".")
+    assert told() == "valid"
+    assert "signature valid (checked with" in " ".join(distill("model", "info", "bells.distill").out.split())
+    monkeypatch.setenv(KEY_VARIABLE, str(others.public))
+    assert told() == "wrong"
+    assert "another key" in standing_of(Path("bells.distill"), Path()).why
+    monkeypatch.setenv(KEY_VARIABLE, "nowhere.pem")
+    assert told() == "unchecked"
+    monkeypatch.delenv(KEY_VARIABLE)
+    Path(keys.public.name).unlink()
+    assert told() == "unchecked"
+    # The project's key is lost, which is not the same as none.
+    Path(keys.public.name).symlink_to("nowhere.pem")
+    assert "there is no key file" in standing_of(Path("bells.distill"), Path()).why
+
+
+def test_only_a_signed_version_becomes_champion(
+    project: Path, keys: KeyPair, others: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = model_file(tmp_path / "gate.distill")
+    register(path, project)
+    for force in (False, True):
+        with pytest.raises(UsageError, match="gate/1 is not promoted: gate/1 is not signed"):
+            promote("gate", project, force=force)
+    catalogue.sign("gate/1", others.private, project)
+    with pytest.raises(UsageError, match="another key"):
+        promote("gate", project, force=True)
+    assert find_version("gate", project).aliases == ("candidate",)
+    catalogue.sign("gate/1", keys.private, project)
+    assert promote("gate", project).aliases == ("candidate", "champion")
+    # The environment's key counts before the project's, also one that cannot be used.
+    for key, said in ((others.public, "another key"), (tmp_path / "nowhere.pem", "no key file")):
+        monkeypatch.setenv(KEY_VARIABLE, str(key))
+        with pytest.raises(UsageError, match=said):
+            promote("gate", project, force=True)
+
+
+def test_a_signature_of_another_version_makes_no_champion(project: Path, keys: KeyPair, tmp_path: Path) -> None:
+    signed_file(tmp_path / "swap.distill", keys)
+    register(tmp_path / "swap.distill", project)
+    second = register(model_file(tmp_path / "swap.distill", weights=1), project)
+    # The file was replaced, the signature beside it is the first one's.
+    with pytest.raises(UsageError, match="does not fit"):
+        promote(second.reference, project, force=True)
+    assert promote("swap/1", project).version == 1
+
+
+def test_the_registry_takes_signatures_in_and_gives_them_out(
+    project: Path, keys: KeyPair, others: KeyPair, tmp_path: Path
+) -> None:
+    path = signed_file(tmp_path / "way.distill", keys)
+    version = register(path, project)
+    assert read_signature(resolve("way/1", project)) == read_signature(path)
+    out = catalogue.export("way/1", tmp_path / "out.distill", project)
+    verify(out, keys.public)
+    taken = catalogue.import_file(out, project, name="taken")
+    verify(taken, keys.public)
+    # Of the same file a newer signature counts.
+    write_signature(path, sign(path, others.private))
+    assert not register(path, project).created
+    assert read_signature(resolve("way/1", project)) == read_signature(path)
+    assert catalogue.check_signature("way/1", project, key=others.public) == others.public
+    catalogue.import_file(path, project, name="taken")
+    verify(taken, others.public)
+    folder = resolve("way/1", project).parent
+    assert catalogue.delete(version.reference, project) == "way/1"
+    assert not folder.exists()
+    catalogue.delete(str(taken), project)
+    assert not taken.exists()
+    assert not signature_of(taken).exists()
+
+
+def test_the_signature_of_another_file_with_the_same_weights_is_left_out(
+    project: Path, keys: KeyPair, tmp_path: Path
+) -> None:
+    register(signed_file(tmp_path / "same.distill", keys), project)
+    kept = read_signature(resolve("same/1", project))
+    other = model_file(tmp_path / "other" / "same.distill", description="the same weights, other bytes")
+    write_signature(other, sign(other, keys.private))
+    assert not register(other, project).created
+    assert read_signature(resolve("same/1", project)) == kept
+
+
+def test_a_copy_has_the_signature_of_its_source_or_none(project: Path, signed: Path, tmp_path: Path) -> None:
+    bare = model_file(tmp_path / "bare.distill", weights=1)
+    target = catalogue.export(str(signed), tmp_path / "target.distill", project)
+    assert read_signature(target) == read_signature(signed)
+    catalogue.export(str(bare), target, project, force=True)
+    assert read_signature(target) is None
+    # One that waits for its file is nobody's to remove.
+    alone = tmp_path / "alone.distill"
+    write_signature(alone, b"from a friend")
+    catalogue.export(str(bare), alone, project)
+    assert read_signature(alone) == b"from a friend"
+
+
+def test_without_the_library_a_line_names_what_to_install(
+    signed: Path, keys: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model_signing", "model_signing.signing", "model_signing.verifying"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for act in (lambda: sign(signed, keys.private), lambda: verify(signed, keys.public)):
+        with pytest.raises(UsageError, match=r"pip install 'distill-audio\[sign\]'"):
+            act()
+    monkeypatch.setenv(KEY_VARIABLE, str(keys.public))
+    assert standing_of(signed, tmp_path).state == "unchecked"
+
+
+SCRIPT = """
+import sys
+from distill.cli.main import main
+
+contacts = []
+sys.addaudithook(lambda event, values: contacts.append(values) if event in CONTACTS else None)
+CONTACTS = {"socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"}
+for words in sys.argv[1:]:
+    sys.argv = ["distill", *words.split()]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, words
+assert not contacts, contacts
+print(*({"model_signing", "cryptography", "sigstore"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("commands", "loads"),
+    [
+        (["--help", "model info bells.distill"], False),
+        (["model sign bells.distill --key signing.pem", "model verify bells.distill --key public.pem"], True),
+    ],
+)
+def test_nothing_is_contacted_and_the_library_is_loaded_by_who_uses_it(
+    commands: list[str], loads: bool, keys: KeyPair, tmp_path: Path
+) -> None:
+    model_file(tmp_path / "bells.distill")
+    shutil.copy(keys.private, tmp_path)
+    shutil.copy(keys.public, tmp_path / "public.pem")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *commands],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("model_signing" in done.stderr) is loads
+    assert bool(done.stderr.strip()) is loads
+
+
+@pytest.mark.slow
+def test_a_server_keeps_signatures_as_files_do(
+    project: Path, keys: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = model_file(tmp_path / "away.distill")
+    fetched = project / ".distill" / "registry"
+    with mlflow_server(tmp_path) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+        register(path, project)
+        with pytest.raises(UsageError, match="is not signed"):
+            promote("away", project)
+        # Somebody else signs what was fetched here before.
+        colleague = make_folder(tmp_path / "colleague")
+        catalogue.sign("away/1", keys.private, colleague)
+        assert promote("away", project).aliases == ("candidate", "champion")
+        verify(catalogue.export("away/1", tmp_path / "out.distill", project), keys.public)
+        catalogue.delete("away/1", project, force=True)
+        assert not list(fetched.iterdir())
+        assert not list((tmp_path / "kept").rglob("*.sig"))
+        register(signed_file(path, keys), project)
+        assert promote("away", project).aliases == ("candidate", "champion")
