@@ -1,6 +1,5 @@
 """Locks between processes on open files, which the system frees when their owner dies."""
 
-import fcntl
 import os
 import time
 from collections.abc import Callable
@@ -9,6 +8,12 @@ from pathlib import Path
 
 from distill.errors import StorageError
 from distill.files import storage_errors
+
+try:
+    import fcntl
+except ImportError:
+    # Windows has locks of another kind.
+    fcntl = None  # type: ignore[assignment]
 
 POLL_SECONDS = 0.02
 
@@ -20,8 +25,8 @@ def taken(descriptor: int) -> bool:
         StorageError: the file system has no locks.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        _lock(descriptor)
+    except (BlockingIOError, PermissionError):
         return False
     except OSError as error:
         raise StorageError(f"this file system has no locks ({error.strerror}): put the project on another") from error
@@ -86,9 +91,28 @@ def is_held(path: Path) -> bool:
     except OSError:
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _lock(descriptor, shared=True)
     except OSError:
         return True
     finally:
         os.close(descriptor)
     return False
+
+
+def wait_for(path: Path) -> int:
+    """The descriptor of a lock file that this process owns once nobody else does.
+
+    Raises:
+        StorageError: as `acquired`.
+    """
+    return acquired(path, lambda: time.sleep(POLL_SECONDS))
+
+
+def _lock(descriptor: int, *, shared: bool = False) -> None:
+    """Lock an open file until its descriptor is closed; OSError where somebody else has done so."""
+    if fcntl is not None:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        return
+    import msvcrt
+
+    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)

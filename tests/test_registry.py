@@ -1,14 +1,20 @@
 """The registry: versions around model files, who may be champion, and what goes wrong in one line."""
 
+import ast
+import os
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from importlib.metadata import packages_distributions
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from distill.errors import ArtifactError, DistillError, TrackingError, UsageError
@@ -345,3 +351,49 @@ def test_a_server_keeps_models_as_files_do(tmp_path: Path, monkeypatch: pytest.M
         assert versions(project) == []
         assert not list((tmp_path / "kept").rglob("*.distill"))
         assert not list(fetched.iterdir())
+
+
+# Python finds neither this repository nor an installed distill.
+ALONE = """
+import sys
+sys.path = [path for path in sys.path if not path.startswith({repository!r}) or "site-packages" in path]
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+import mlflow.pyfunc, pandas
+model = mlflow.pyfunc.load_model({folder!r})
+made = model.predict(pandas.DataFrame([{{"seed": 3, "seconds": 0.4}}]))
+import distill
+print(distill.__file__)
+print(made["audio"][0])
+"""
+
+
+def test_a_registered_model_brings_the_code_that_it_needs(project: Path, tmp_path: Path) -> None:
+    version = register(model_file(tmp_path / "kit.distill"), project)
+    folder = Path(version.source.removeprefix("file://"))
+    code = ALONE.format(repository=str(Path(__file__).parents[1]), folder=str(folder))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    where, audio = done.stdout.split()
+    assert Path(where).is_relative_to(folder / "code")
+    import mlflow.pyfunc
+
+    here = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame([{"seed": 3, "seconds": 0.4}]))
+    assert here["audio"][0] == audio
+    size = sum(path.stat().st_size for path in (folder / "code").rglob("*") if path.is_file())
+    assert size < 1_000_000
+
+
+def test_what_a_registered_model_imports_is_what_it_asks_for(project: Path, tmp_path: Path) -> None:
+    folder = Path(register(model_file(tmp_path / "kit.distill"), project).source.removeprefix("file://"))
+    asked = {line.partition("==")[0] for line in (folder / "requirements.txt").read_text().splitlines()}
+    assert not any(name.startswith("distill") for name in asked)
+    known = packages_distributions()
+    for path in (folder / "code").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in (each.partition(".")[0] for each in names):
+                if name not in sys.stdlib_module_names and name != "distill":
+                    assert {each.lower() for each in known[name]} & asked, f"{path.name} imports {name}"

@@ -1,10 +1,11 @@
-"""A model file as MLflow keeps it: code around the file, signature, example, requirements; nothing pickled."""
+"""A model file as MLflow keeps it: the file, the code that makes sounds of it, what that needs; nothing pickled."""
 
 import shutil
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
-from distill import __version__
+import distill
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION
 from distill.files import write_json
@@ -13,6 +14,18 @@ from distill.library.signing import read_signature, write_signature
 # Beside the file, so that a list need not fetch the weights from a server.
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1
+# What makes sounds: these packages and modules of distill import nothing else of it.
+CODE = (
+    *("__init__.py", "arithmetic.py", "configs.py", "errors.py", "files.py", "instructions.py"),
+    *("params.py", "validation.py", "words.py"),
+    *("artifact", "audio", "codec", "dataset", "generation", "live", "locks.py", "models", "training"),
+    *("library/__init__.py", "library/served.py"),
+)
+# And these packages are all that they need beside MLflow, in the versions that are installed here.
+NEEDED = (
+    *("numpy", "pandas", "platformdirs", "psutil", "pydantic", "pyyaml", "safetensors", "soundfile", "soxr", "torch"),
+    *("torchaudio", "vector-quantize-pytorch"),
+)
 # Where MLflow puts the file.
 ARTIFACTS = "artifacts"
 
@@ -57,7 +70,6 @@ def package(model: Path, manifest: Manifest, folder: Path, *, run_id: str, place
             ColSpec(DataType.double, "seconds"),
             ColSpec(DataType.string, "audio"),
         ]
-        torch = manifest.lineage.environment.torch.partition("+")[0]
         mlflow.pyfunc.save_model(
             folder,
             python_model=str(Path(__file__).with_name("served.py")),
@@ -67,10 +79,25 @@ def package(model: Path, manifest: Manifest, folder: Path, *, run_id: str, place
             mlflow_model=Model(artifact_path=place, run_id=run_id),
             signature=ModelSignature(Schema(inputs), Schema(outputs)),
             input_example=pd.DataFrame([{"seed": 0, "seconds": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0}]),
+            # The model makes the same sounds where distill is not installed, or in another version.
+            code_paths=[str(_code(folder.parent))],
             # Named, so that MLflow does not run the model in order to find them.
-            pip_requirements=[f"distill=={__version__}", f"torch=={torch}"],
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in NEEDED],
             metadata={"digest": manifest.tensor_digest, "lineage": manifest.lineage.id},
         )
     if (signature := read_signature(model)) is not None:
         write_signature(folder / ARTIFACTS / named.name, signature)
     write_json(folder / MANIFEST, {"schema": MANIFEST_SCHEMA, "manifest": manifest.document()})
+
+
+def _code(folder: Path) -> Path:
+    """A copy of what makes sounds, as a package."""
+    package, copy = Path(distill.__file__).parent, folder / "distill"
+    for name in CODE:
+        source, target = package / name, copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target)
+    return copy

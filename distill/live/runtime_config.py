@@ -1,6 +1,5 @@
 """The settings of a running training in a file that people and programs change; its content alone decides."""
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -14,8 +13,9 @@ from typing import Any
 
 from distill.configs import TrainingConfig, VQVAEConfig
 from distill.errors import ArtifactError, DistillError, StorageError, UsageError
-from distill.files import read_json, storage_errors, write_bytes, write_json
+from distill.files import read_json, write_bytes, write_json
 from distill.live.parameters import Settings
+from distill.locks import wait_for
 from distill.params import resolve
 
 logger = logging.getLogger(__name__)
@@ -309,12 +309,8 @@ class RuntimeConfigManager:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Be the one writer among threads and processes; the system frees what a dead one held."""
-        path = self.path.with_name(f".{self.path.stem}.lock")
-        with storage_errors(path, "write"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = wait_for(self.path.with_name(f".{self.path.stem}.lock"))
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)

@@ -3,12 +3,12 @@
 import json
 import logging
 import os
-import resource
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from distill.errors import DistillError, StorageError
 from distill.files import canonical_json, finite, read_json, storage_errors, write_json
@@ -197,9 +197,5 @@ class StatusListener:
 
 
 def _memory_mb() -> float:
-    """Memory of this process: what it has now where the system tells it, else the most that it had."""
-    with suppress(OSError, ValueError, IndexError):
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+    """Memory of this process."""
+    return round(psutil.Process().memory_info().rss / 2**20, 1)

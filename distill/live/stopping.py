@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import psutil
+
 from distill.errors import Interrupted
 
 # The process id of the guard that ends the group in which a stage runs.
@@ -69,7 +71,7 @@ def stop_with_owner(request: StopRequest) -> None:
 
     def owned() -> bool:
         # Below a guard its own end decides, and the guard sees to the parent's: a shell may stand between.
-        return _exists(int(guard)) if guard else os.getppid() == parent
+        return psutil.pid_exists(int(guard)) if guard else os.getppid() == parent
 
     def watch() -> None:
         while owned():
@@ -81,13 +83,3 @@ def stop_with_owner(request: StopRequest) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="owner-watch", daemon=True).start()
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

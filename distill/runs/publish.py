@@ -4,12 +4,13 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -162,12 +163,7 @@ def _stages_run(path: Path) -> bool:
         pids = {int(each["pid"]) for each in written.values()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return False
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            with suppress(PermissionError):
-                os.kill(pid, 0)
-            return True
-    return False
+    return any(map(psutil.pid_exists, pids))
 
 
 def _bytes(path: Path) -> bytes | None:

@@ -3,12 +3,13 @@
 import logging
 import os
 import queue
-import resource
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import psutil
 
 from distill.errors import DistillError, Interrupted
 from distill.live.events import (
@@ -177,6 +178,11 @@ class _Recorder:
 
 
 def _peak_memory_mb() -> float:
+    try:
+        import resource
+    except ImportError:
+        # Windows has no such module, and tells it elsewhere.
+        return float(psutil.Process().memory_info().peak_wset) / 2**20
     # Linux counts in KiB, macOS in bytes.
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

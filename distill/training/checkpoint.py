@@ -1,6 +1,5 @@
 """Checkpoints of a training: written whole, verified, the newest intact one is used."""
 
-import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from distill.artifact.container import read_container, write_container
 from distill.errors import ArtifactError, StorageError
 from distill.files import storage_errors
+from distill.locks import taken
 from distill.training.position import (
     BEST_FORMAT,
     FORMAT,
@@ -57,10 +57,8 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise StorageError(f"another process is training in {self.folder}: wait for it, or stop it") from error
+            if not taken(descriptor):
+                raise StorageError(f"another process is training in {self.folder}: wait for it, or stop it")
             yield
         finally:
             os.close(descriptor)
