@@ -5,8 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,8 @@ from distill.library.registry import resolve
 from distill.live.journal import TRAININGS, Journal, parse_entry
 from distill.live.stopping import StopRequest
 from distill.params import read_yaml
-from distill.projects.command import dvc
 from distill.projects.data import check_out
-from distill.projects.git import git
+from distill.projects.revision import share_cache, worktree
 from distill.runs.sounds import from_project
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking.lookup import RecordedRun, find_runs, recorded_files
@@ -75,7 +73,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
             f"run {run.run_id} was made by an installed distill {version}, not from a git repository of its code: "
             "there is no commit to run again"
         )
-    with recorded_files(project, run.run_id, "params.yaml", "reports") as record, _worktree(project, commit) as root:
+    with recorded_files(project, run.run_id, "params.yaml", "reports") as record, worktree(project, commit) as root:
         tell(f"commit {commit[:12]} in {root}")
         params = _with_environment(read_yaml(record / "params.yaml"), manifest.lineage.environment)
         path = from_project(str(params.get("data", {}).get("path", "sounds")))
@@ -113,23 +111,6 @@ def _recorded(manifest: Manifest, project: Path) -> RecordedRun:
     return min(runs, key=lambda run: run.tags.get("distill.dirty") == "true")
 
 
-@contextmanager
-def _worktree(project: Path, commit: str) -> Iterator[Path]:
-    """The project's folder in a temporary worktree of a commit."""
-    below = git(project, "rev-parse", "--show-prefix").strip()
-    try:
-        git(project, "cat-file", "-e", f"{commit}^{{commit}}")
-    except StorageError as error:
-        raise StorageError(f"commit {commit} is not in this repository: git fetch it first") from error
-    folder = Path(tempfile.mkdtemp(prefix="distill-rebuild-"))
-    try:
-        git(project, "worktree", "add", "--detach", "--force", str(folder / "tree"), commit)
-        yield folder / "tree" / below
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        git(project, "worktree", "prune")
-
-
 def _with_environment(params: dict[str, Any], environment: Environment) -> dict[str, Any]:
     """The parameters with everything that was left to the machine as it was then."""
     settings = {name: getattr(environment, name) for name in ("device", "precision", "threads")}
@@ -151,12 +132,11 @@ def _fetch_data(project: Path, root: Path, path: str, tell: Tell) -> str:
         return str((project / path).resolve())
     if not (root / path).exists():
         tell(f"fetching {path} from DVC")
-        cache = dvc(project, "cache", "dir").strip()
         local = project / ".dvc" / "config.local"
         if local.is_file():
             with storage_errors(root, "write into"):
                 shutil.copyfile(local, root / ".dvc" / "config.local")
-        dvc(root, "cache", "dir", "--local", cache)
+        share_cache(project, root)
     check_out(root, path, remote=True)
     return path
 
