@@ -3,15 +3,8 @@
 python benchmarks/near_duplicates.py FOLDER...
 """
 
-import argparse
 from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
-
-import numpy as np
-import soundfile
-import soxr
-import torch
 
 from distill.audio.mel import MelTransform
 from distill.audio.timbre import timbre_of
@@ -19,8 +12,17 @@ from distill.dataset.measured import CONFIG, MOST_FRAMES, measured
 from distill.dataset.scan import scan
 from distill.dataset.walk import find_files
 from distill.memorization.alike import ALIKE, CANDIDATES, alike, candidates, distance
+from output import Report, parser, sounds
 
+import numpy as np
+import soundfile
+import soxr
+import torch
+
+FOLDERS = ("kit", "drums", "mixed", "tabla", "digits")
+# Sounds of a folder that are copied.
 MOST_SOUNDS = 30
+LIMITS = (0.05, ALIKE, 0.15)
 
 
 def coded(samples: np.ndarray, rate: int, kind: str, subtype: str) -> tuple[np.ndarray, int]:
@@ -51,33 +53,35 @@ def copies(samples: np.ndarray, rate: int, seed: int) -> Iterator[tuple[str, np.
 
 
 def main() -> None:
-    """Print the figures of each folder."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="+", type=Path)
-    transform = MelTransform(CONFIG)
+    """Show how far copies are, and how many pairs of each folder are as near."""
+    args = parser(__doc__).parse_args()
+    torch.set_num_threads(args.threads)
+    report, transform = Report(args), MelTransform(CONFIG)
     every: dict[str, list[tuple[float, bool]]] = {}
-    for folder in parser.parse_args().folders:
+    pairs: dict[str, list[int]] = {}
+    for name in FOLDERS[:1] if args.quick else FOLDERS:
+        folder = sounds(name)
         paths = {each.name: each.path for each in find_files(folder)}
         known = {each.name: each.log_mel.astype(np.float32) for each in measured(folder, scan(folder))}
         names, mels = list(known), list(known.values())
         timbres = [timbre_of(each, CONFIG) for each in mels]
-        found = alike(timbres, mels.__getitem__, CONFIG, limit=0.15)
-        within = [sum(each.distance < limit for each in found) for limit in (0.05, ALIKE, 0.15)]
-        print(f"{folder.name}: {len(names)} sounds, pairs within 0.05, {ALIKE}, 0.15: {within}")
+        found = alike(timbres, mels.__getitem__, CONFIG, limit=LIMITS[-1])
+        pairs[name] = [len(names), *(sum(each.distance < limit for each in found) for limit in LIMITS)]
         for index in np.linspace(0, len(names) - 1, min(len(names), MOST_SOUNDS)).astype(int):
             samples, rate = soundfile.read(paths[names[index]], dtype="float32", always_2d=True)
-            for name, changed, changed_rate in copies(samples, rate, int(index)):
+            for kind, changed, changed_rate in copies(samples, rate, int(index)):
                 mono = soxr.resample(changed.mean(1), changed_rate, CONFIG.sample_rate).astype(np.float32)
-                mono = torch.from_numpy(mono / np.abs(mono).max())
-                mel = transform.log_mel(mono).half().float().numpy()[:, :MOST_FRAMES]
-                pair = (int(index), len(mels))
-                seen = pair in candidates([*timbres, timbre_of(mel, CONFIG)])
-                every.setdefault(name, []).append((distance(mel, mels[index], CONFIG), seen))
-    print(f"copy, median distance, share within {ALIKE}, share of these among the {CANDIDATES} nearest timbres")
-    for name, each in every.items():
+                mel = transform.log_mel(torch.from_numpy(mono / np.abs(mono).max())).half().float().numpy()
+                mel = mel[:, :MOST_FRAMES]
+                seen = (int(index), len(mels)) in candidates([*timbres, timbre_of(mel, CONFIG)])
+                every.setdefault(kind, []).append((distance(mel, mels[index], CONFIG), seen))
+    rows = []
+    for kind, each in every.items():
         near = [seen for apart, seen in each if apart < ALIKE]
-        share = f"{np.mean(near):.1%}" if near else "-"
-        print(f"{name}: {np.median([apart for apart, _ in each]):.3f}, {len(near) / len(each):.0%}, {share}")
+        median = float(np.median([apart for apart, _ in each]))
+        rows.append([kind, median, len(near) / len(each), float(np.mean(near)) if near else None])
+    columns = ["copy", "median distance", f"share within {ALIKE}", f"of these among {CANDIDATES} nearest timbres"]
+    report.show(columns, rows, sounds_and_pairs_within=dict(limits=list(LIMITS), **pairs))
 
 
 if __name__ == "__main__":

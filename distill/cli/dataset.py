@@ -165,6 +165,14 @@ def diff(
         print_result([] if output is None else [str(output)], {}, as_json=False)
 
 
+def _drawn(waveform: tuple[int, ...], width: int = 16) -> str:
+    """A waveform's thumbnail as a row of blocks."""
+    step = max(1, len(waveform) // width)
+    return "".join(
+        BLOCKS[max(waveform[i : i + step]) * (len(BLOCKS) - 1) // 100] for i in range(0, len(waveform), step)
+    )
+
+
 def _print_difference(found: "Difference") -> None:
     from rich.table import Table
 
@@ -216,11 +224,3 @@ def _spread(values: "Values", unit: str) -> str:
 
 def _name(folder: Path) -> str:
     return folder.resolve().name or str(folder)
-
-
-def _drawn(waveform: tuple[int, ...], width: int = 16) -> str:
-    """A waveform's thumbnail as a row of blocks."""
-    step = max(1, len(waveform) // width)
-    return "".join(
-        BLOCKS[max(waveform[i : i + step]) * (len(BLOCKS) - 1) // 100] for i in range(0, len(waveform), step)
-    )

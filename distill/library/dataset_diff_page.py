@@ -1,8 +1,9 @@
 """The page about what changed between two datasets."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from distill.dataset.scan import FileReport
 from distill.files import write_bytes
 from distill.library.dataset_diff import Change, Compared, Difference
 from distill.library.page_parts import histogram, label_bars, name_of, page, table
@@ -40,14 +41,7 @@ def _body(difference: Difference) -> Iterator[str]:
     yield table(["", "dataset", "files", "usable"], rows, " fnn")
     yield "<h2>Files</h2>"
     yield table(["", "files"], ([word, str(count)] for word, count in counts_of(difference).items()), " n")
-    yield from _changes("Other verdicts", difference.judged, verdicts=True)
-    for title, reports in (("Added", difference.added), ("Removed", difference.removed)):
-        if reports:
-            yield f"<h2>{title}</h2>"
-            lines = ([name_of(report.path), report.verdict, name_of(report.reason)] for report in reports)
-            yield table(["file", "verdict", "reason"], lines, "f r")
-    yield from _changes("Changed", difference.changed, verdicts=False)
-    yield from _changes("Renamed", difference.renamed, verdicts=False)
+    yield from _table("Other verdicts", ["file", "verdict", "reason"], map(_judged, difference.judged), "f r")
     yield "<h2>How the sounds are spread</h2>"
     yield (
         "<p>Of each side the share of its usable sounds, with the median as a line; least, median and greatest stand "
@@ -62,6 +56,11 @@ def _body(difference: Difference) -> Iterator[str]:
         yield "<h2>Labels</h2>"
         yield "<p>Usable sounds with each label, before and after.</p>"
         yield label_bars(difference.labels)
+    for title, reports in (("Added", difference.added), ("Removed", difference.removed)):
+        lines = ([name_of(report.path), report.verdict, _reason(report)] for report in reports)
+        yield from _table(title, ["file", "verdict", "reason"], lines, "f r")
+    for title, changes in (("Changed", difference.changed), ("Renamed", difference.renamed)):
+        yield from _table(title, ["before", "after", "label", "s", "dB"], map(_changed, changes), "ff nn")
 
 
 def _statistic(each: Compared) -> str:
@@ -71,30 +70,35 @@ def _statistic(each: Compared) -> str:
     return f'<div class="bad">{said}: differs</div>' if each.differs else f'<div class="quiet">{said}</div>'
 
 
-def _changes(title: str, changes: Iterable[Change], *, verdicts: bool) -> Iterator[str]:
-    rows = [_row(change, verdicts=verdicts) for change in changes]
-    if rows:
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], kinds: str) -> Iterator[str]:
+    """A table under its title, where it has rows."""
+    if known := list(rows):
         yield f"<h2>{title}</h2>"
-        columns = ["file", "before", "after", "reason"] if verdicts else ["before", "after", "label", "s", "dB"]
-        yield table(columns, rows, "f  r" if verdicts else "ff nn")
+        yield table(columns, known, kinds)
 
 
-def _row(change: Change, *, verdicts: bool) -> list[str]:
-    before, after = change.before, change.after
-    if verdicts:
-        return [name_of(after.path), before.verdict, after.verdict, name_of(after.reason)]
-    label = name_of(change.labels[1])
-    if change.labels[0] != change.labels[1]:
-        label = f"{name_of(change.labels[0] or 'none')} → {name_of(change.labels[1] or 'none')}"
+def _judged(change: Change) -> list[str]:
+    verdicts = f"{change.before.verdict} → {change.after.verdict}"
+    return [name_of(change.after.path), verdicts, _reason(change.after)]
+
+
+def _changed(change: Change) -> list[str]:
+    before, after = change.before.path, change.after.path
+    one, other = change.labels
     return [
-        name_of(before.path),
-        "the same name" if before.path == after.path else name_of(after.path),
-        label,
-        _two(before.seconds, after.seconds, "{:.2f}"),
-        _two(before.loudness_db, after.loudness_db, "{:.1f}"),
+        name_of(before),
+        "the same name" if before == after else name_of(after),
+        name_of(one) if one == other else f"{name_of(one or 'none')} → {name_of(other or 'none')}",
+        _two(change, "seconds", "{:.2f}"),
+        _two(change, "loudness_db", "{:.1f}"),
     ]
 
 
-def _two(before: float, after: float, form: str) -> str:
-    one, other = form.format(before), form.format(after)
+def _reason(report: FileReport) -> str:
+    return name_of(report.reason) if report.reason != "usable" else ""
+
+
+def _two(change: Change, field: str, form: str) -> str:
+    """A figure before and after, once where it is the same; "?" where it is not known."""
+    one, other = (form.format(getattr(side, field)) if side.seconds else "?" for side in (change.before, change.after))
     return one if one == other else f"{one} → {other}"

@@ -10,10 +10,11 @@ from distill.dataset.tempo import in_words
 from distill.dataset.walk import find_files
 from distill.files import write_bytes
 from distill.library.dataset_facts import QUANTITIES, Facts
-from distill.library.page_parts import histogram, label_bars, name_of, number, page, table, waveform
+from distill.library.page_parts import histogram, label_bars, name_of, page, table, waveform
 
 # More pairs of one dataset than these nobody listens to on a page.
 MOST_PAIRS = 100
+FIGURES = ("label", "verdict", "s", "Hz", "channels", "dB")
 
 
 def write_report(output: Path, facts: Facts) -> None:
@@ -39,7 +40,7 @@ def _body(facts: Facts, links: dict[str, str]) -> Iterator[str]:
         yield f"<h2>Warnings</h2>\n<ul>{''.join(f'<li>{name_of(said)}</li>' for said in values['warnings'])}</ul>"
     if left_out := [report for report in facts.reports if not report.usable]:
         yield "<h2>Files that are not used</h2>"
-        rows = ([_linked(report.path, links), report.verdict, _reason(report.reason)] for report in left_out)
+        rows = ([_linked(report.path, links), report.verdict, name_of(report.reason)] for report in left_out)
         yield table(["file", "verdict", "reason"], rows, "f r")
     yield "<h2>Formats</h2>"
     yield table(["", ""], _formats(facts))
@@ -63,9 +64,7 @@ def _body(facts: Facts, links: dict[str, str]) -> Iterator[str]:
         yield table(["file", "bpm", "bars", "told by"], rows, "fnn")
     yield from _near(facts, links)
     yield "<h2>All files</h2>"
-    yield table(
-        ["", "file", "waveform", "label", "verdict", "s", "Hz", "channels", "dB"], _files(facts, links), " f   nnnn"
-    )
+    yield table(["", "file", "waveform", *FIGURES], _files(facts, links), " f   nnnn")
 
 
 def _formats(facts: Facts) -> Iterator[list[str]]:
@@ -87,16 +86,18 @@ def _near(facts: Facts, links: dict[str, str]) -> Iterator[str]:
     if not facts.near:
         yield "<p>No two sounds are nearly the same.</p>"
         return
+    count = len(facts.near)
+    pairs = f"{count} pairs of files sound" if count > 1 else "1 pair of files sounds"
     yield (
-        f"<p>{len(facts.near)} pairs of files sound nearly the same although their samples differ. One of each may do; "
+        f"<p>{pairs} nearly the same although their samples differ. One of each may do; "
         "held-out sounds that have a near duplicate among the training sounds say too much good of a model. "
         "0 is the same up to loudness, 1.41 nothing in common.</p>"
     )
     rows = (
-        [*(cell(name, links) for name in (one.first, one.second) for cell in (_button, _linked)), f"{one.distance:.3f}"]
+        [*(f"{_button(name, links)} {_linked(name, links)}" for name in (one.first, one.second)), f"{one.distance:.3f}"]
         for one in facts.near[:MOST_PAIRS]
     )
-    yield table(["", "file", "", "nearly the same as", "distance"], rows, " f fn")
+    yield table(["file", "nearly the same as", "distance"], rows, "ffn")
     if len(facts.near) > MOST_PAIRS:
         yield f"<p>{len(facts.near) - MOST_PAIRS} more pairs, less near than these, are not shown.</p>"
 
@@ -110,15 +111,11 @@ def _files(facts: Facts, links: dict[str, str]) -> Iterator[list[str]]:
             waveform(report.waveform),
             name_of(label),
             report.verdict if report.usable else f'<span class="bad">{report.verdict}</span>',
-            number(report.seconds) if known else "",
+            f"{report.seconds:.2f}" if known else "",
             str(report.sample_rate) if known else "",
             str(report.channels) if known else "",
             f"{report.loudness_db:.1f}" if known else "",
         ]
-
-
-def _reason(reason: str) -> str:
-    return name_of(reason)
 
 
 def _linked(name: str, links: dict[str, str]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.dataset.spread import reach
+from distill.words import visible
 
 _FRAME = Path(__file__).with_name("dataset_page.html")
 # The one player of a page: a button plays its sound and ends the one before.
@@ -50,12 +51,12 @@ def page(title: str, body: Iterable[str]) -> bytes:
 
 
 def name_of(name: str) -> str:
-    """A name as text that changes nothing around it, neither as markup nor by the direction in which it is written."""
-    return f"<bdi>{escape(name)}</bdi>"
+    """A name as text that changes nothing around it: no markup, its own direction, escapes for what cannot be seen."""
+    return f"<bdi>{escape(visible(name))}</bdi>"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], kinds: str = "") -> str:
-    """A table of cells that are HTML already, which scrolls where the page is narrow.
+    """A table of cells that are HTML already; where the page is narrow, rows of files flow over several lines.
 
     Args:
         columns: heads, as text.
@@ -64,11 +65,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], kinds: str = ""
     """
     css = {"n": ' class="n"', "f": ' class="name"', "r": ' class="reason"'}
     of = [css.get(kind, "") for kind in kinds.ljust(len(columns))]
+    # Without its head a number needs its unit.
+    units = [f' data-unit="{escape(head)}"' if kind == css["n"] else "" for head, kind in zip(columns, of, strict=True)]
     head = "".join(f"<th{each}>{escape(column)}</th>" for each, column in zip(of, columns, strict=True))
-    lines = ("".join(f"<td{each}>{cell}</td>" for each, cell in zip(of, row, strict=True)) for row in rows)
-    return (
-        f'<div class="wide"><table>\n<tr>{head}</tr>\n' + "".join(f"<tr>{x}</tr>\n" for x in lines) + "</table></div>"
-    )
+    starts = [f"<td{kind}{unit}>" for kind, unit in zip(of, units, strict=True)]
+    cells = ("".join(f"{start}{cell}</td>" for start, cell in zip(starts, row, strict=True)) for row in rows)
+    lines = "\n".join(f"<tr>{each}</tr>" for each in ([head] if any(columns) else []) + list(cells))
+    flow = ' class="flow"' if "f" in kinds else ""
+    return f'<div class="wide"><table{flow}>\n{lines}\n</table></div>'
 
 
 def label_bars(counts: Mapping[str, tuple[int, ...]]) -> str:
@@ -80,6 +84,7 @@ def label_bars(counts: Mapping[str, tuple[int, ...]]) -> str:
         bars = "".join(
             f'<span class="bar{" second" if place else ""}" style="width: {100 * number / most:.1f}%"></span>'
             for place, number in enumerate(numbers)
+            if number
         )
         rows.append(f"<tr><td>{name_of(label)}</td>{cells}<td>{bars}</td></tr>")
     return '<div class="wide"><table class="bars">\n' + "\n".join(rows) + "\n</table></div>"
@@ -126,7 +131,7 @@ def histogram(name: str, unit: str, *groups: Values, note: str = "") -> str:
             kind = "m two" if place else "m"
             marks.append(f'<line class="{kind}" x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{_HEIGHT}" stroke-width="1.5"/>')
     reaches = "".join(
-        f'<div class="reach">{"".join(f"<span>{key}{number(value)}</span>" for value in reach(group))}</div>'
+        f'<div class="reach">{key}{"".join(f"<span>{number(value)}</span>" for value in reach(group))}</div>'
         for group, key in zip(groups, _keys(len(groups)), strict=True)
         if len(group)
     )
@@ -149,12 +154,12 @@ def waveform(peaks: Sequence[int]) -> str:
 
 
 def number(value: float) -> str:
-    """A figure for people, to three digits.
+    """A figure for people, to three digits and four decimals.
 
-    >>> number(12345.678), number(0.012345), number(-6.02)
-    ('12300', '0.0123', '-6.02')
+    >>> number(12345.678), number(0.012345), number(-6.02), number(-1e-7)
+    ('12300', '0.0123', '-6.02', '0')
     """
-    return f"{float(f'{value:.3g}'):g}"
+    return f"{round(float(f'{value:.3g}'), 4) + 0.0:g}"
 
 
 def _keys(groups: int) -> Sequence[str]:
