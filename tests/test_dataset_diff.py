@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import scipy.stats
-from test_dataset_report import HOSTILE, Reader, harmless
 
+from dataset_page_util import HOSTILE, Reader, harmless
 from distill.library.dataset_diff import Difference, difference, ks_distance
 from distill.library.dataset_facts import QUANTITIES, facts_of
 from project_util import call, commit, distill
