@@ -1,4 +1,11 @@
-"""Figures as people say them, in the command and on the page."""
+"""Figures and names as people read them, in the command and on the pages."""
+
+import unicodedata
+
+# Control characters, marks that turn the direction of a line around or cannot be seen, separators of lines, halves of
+# characters. What joins emoji and letters is among them, and harmless.
+_HIDDEN_KINDS = frozenset(("Cc", "Cf", "Zl", "Zp", "Cs"))
+_JOINERS = frozenset("\u200c\u200d")
 
 
 def in_words(seconds: float) -> str:
@@ -21,3 +28,18 @@ def megabytes(count: int) -> str:
     '12.3 MB'
     """
     return f"{count / 1e6:.1f} MB"
+
+
+def visible(text: str) -> str:
+    r"""A text as one line that does nothing to a terminal or a page: what cannot be seen is written as an escape.
+
+    >>> visible("snare\x1b[2J\u202e [dry]\n.wav")
+    'snare\\x1b[2J\\u202e [dry]\\n.wav'
+    """
+    if text.isprintable():
+        return text
+    return "".join(_escape(each) if unicodedata.category(each) in _HIDDEN_KINDS else each for each in text)
+
+
+def _escape(character: str) -> str:
+    return character if character in _JOINERS else character.encode("unicode_escape").decode("ascii")

@@ -18,7 +18,8 @@ def locking(descriptor, mode, count):
     held.add(key)
 import distill
 for module in pkgutil.walk_packages(distill.__path__, "distill."):
-    if not module.name.startswith(("distill.template", "distill.__main__", "distill.library.served", "distill.tracking.app")):
+    # Those are run, not imported.
+    if not module.name.startswith(("distill.template", "distill.__main__", "distill.tracking.app")):
         importlib.import_module(module.name)
 # What the interpreter itself does with it is none of the test's business.
 sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=locking)

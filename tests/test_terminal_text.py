@@ -11,9 +11,10 @@ import pytest
 from rich.table import Table
 
 from cases_util import NAMES
-from distill.cli.console import lines_of, print_result, remark, set_up_logging, stderr, stdout_console, visible
+from distill.cli.console import lines_of, print_result, remark, set_up_logging, stderr, stdout_console
 from distill.cli.progress import shown_progress
 from distill.live.events import Warned
+from distill.words import visible
 from sounds_util import save, tone
 
 

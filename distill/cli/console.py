@@ -4,7 +4,6 @@ import gc
 import json
 import logging
 import sys
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 from rich.text import Text
+
+from distill.words import visible
 
 Project = Annotated[
     Path | None,
@@ -31,26 +32,6 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more of wha
 
 # Where nobody looks at the width of a window, lines are not broken at 80 columns.
 PLAIN_WIDTH = 160
-
-# Control characters, marks that turn the direction of a line around or cannot be seen, separators of lines, halves of
-# characters. What joins emoji and letters is among them, and harmless.
-_HIDDEN_KINDS = frozenset(("Cc", "Cf", "Zl", "Zp", "Cs"))
-_JOINERS = frozenset("\u200c\u200d")
-
-
-def visible(text: str) -> str:
-    r"""A text as one line that does nothing to a terminal: what cannot be seen is written as an escape.
-
-    >>> visible("snare\x1b[2J\u202e [dry]\n.wav")
-    'snare\\x1b[2J\\u202e [dry]\\n.wav'
-    """
-    if text.isprintable():
-        return text
-    return "".join(_escape(each) if unicodedata.category(each) in _HIDDEN_KINDS else each for each in text)
-
-
-def _escape(character: str) -> str:
-    return character if character in _JOINERS else character.encode("unicode_escape").decode("ascii")
 
 
 class _Terminal(Console):

@@ -1,14 +1,20 @@
 """`distill dataset`: check sounds, and put them under version control."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.errors import DataError
 
+if TYPE_CHECKING:
+    from distill.library.dataset_diff import Difference
+    from distill.library.dataset_facts import Values
+
 BLOCKS = " ▁▂▃▄▅▆▇█"
+# Names of files that a line of a comparison holds; the page and the JSON have all.
+MOST_NAMED = 8
 
 app = typer.Typer(help="Check and version sounds.", no_args_is_help=True)
 
@@ -104,9 +110,119 @@ def add(
     print_result([added.path, str(added.pointer)], values, as_json=as_json)
 
 
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of sounds, or one file.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page, a file that ends in .html.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write a page about sounds: verdicts, formats, labels, how they are spread, near duplicates."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.library.dataset_facts import facts_of, require_page
+    from distill.library.dataset_report import write_report
+
+    require_page(output)
+    facts = facts_of(folder, _name(folder), near=True)
+    write_report(output, facts)
+    print_result([str(output)], {"page": str(output), **facts.document()}, as_json=as_json)
+
+
+@app.command()
+def diff(
+    before: Annotated[
+        str, typer.Argument(help="Folder of sounds, or REVISION:PATH of the project.", show_default=False)
+    ],
+    after: Annotated[str, typer.Argument(help="The same, later.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write a page, a file that ends in .html.")
+    ] = None,
+    project: Project = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say what changed between two datasets: files, verdicts, labels, and how the sounds are spread."""
+    set_up_logging(quiet=quiet, verbose=verbose)
+    from distill.library.dataset_diff import difference
+    from distill.library.dataset_diff_page import write_diff
+    from distill.library.dataset_facts import facts_of, require_page
+    from distill.projects.project import current_project
+    from distill.projects.revision import sounds_at
+
+    if output is not None:
+        require_page(output)
+    sides = []
+    for reference in (before, after):
+        with sounds_at(reference, current_project(project)) as source:
+            sides.append(facts_of(source, reference, near=False))
+    found = difference(*sides)
+    if output is not None:
+        write_diff(output, found)
+    if as_json:
+        print_result([], {"page": None if output is None else str(output), **found.document()}, as_json=True)
+    else:
+        _print_difference(found)
+        print_result([] if output is None else [str(output)], {}, as_json=False)
+
+
 def _drawn(waveform: tuple[int, ...], width: int = 16) -> str:
     """A waveform's thumbnail as a row of blocks."""
     step = max(1, len(waveform) // width)
     return "".join(
         BLOCKS[max(waveform[i : i + step]) * (len(BLOCKS) - 1) // 100] for i in range(0, len(waveform), step)
     )
+
+
+def _print_difference(found: "Difference") -> None:
+    from rich.table import Table
+
+    from distill.library.dataset_diff_page import counts_of
+
+    stdout = stdout_console()
+    stdout.print(", ".join(f"{count} {word}" for word, count in counts_of(found).items()))
+    named = {"added": found.added, "removed": found.removed}
+    for word, reports in named.items():
+        _print_names(word, [each.path for each in reports])
+    _print_names("changed", [each.after.path for each in found.changed])
+    _print_names("renamed", [f"{each.before.path} to {each.after.path}" for each in found.renamed])
+    _print_names(
+        "verdict", [f"{each.after.path} from {each.before.verdict} to {each.after.verdict}" for each in found.judged]
+    )
+    table = Table("usable sounds", "before", "after", "KS", "5 % limit", "")
+    table.add_row("number", str(len(found.before.usable)), str(len(found.after.usable)), "", "", "")
+    for name, each in found.quantities.items():
+        known = each.distance is not None and each.limit is not None
+        table.add_row(
+            name,
+            _spread(each.before, each.unit),
+            _spread(each.after, each.unit),
+            f"{each.distance:.2f}" if known else "",
+            f"{each.limit:.2f}" if known else "",
+            "differs" if each.differs else "",
+        )
+    for label, (one, other) in found.labels.items():
+        table.add_row(f"label {label}", str(one), str(other), "", "", "")
+    stdout.print(table)
+
+
+def _print_names(word: str, names: list[str]) -> None:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    if names:
+        stdout_console().print(f"{word}: {', '.join(names[:MOST_NAMED])}{more}")
+
+
+def _spread(values: "Values", unit: str) -> str:
+    """Median and reach of some values."""
+    from distill.dataset.spread import reach
+    from distill.library.page_parts import number
+
+    if not len(values):
+        return ""
+    low, middle, high = map(number, reach(values))
+    return f"{middle} {unit}".rstrip() + f" ({low} to {high})"
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name or str(folder)

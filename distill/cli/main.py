@@ -27,8 +27,8 @@ from distill.cli import (
     ui,
     variations,
 )
-from distill.cli.console import visible
 from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError
+from distill.words import visible
 
 # The tools underneath report home by default.
 QUIET_TOOLS = {

@@ -16,9 +16,9 @@ from distill.cli.console import (
     remark,
     set_up_logging,
     stdout_console,
-    visible,
 )
 from distill.errors import UsageError
+from distill.words import visible
 
 if TYPE_CHECKING:
     from distill.artifact.manifest import Manifest

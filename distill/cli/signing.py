@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.console import Json, Project, print_result, stderr, visible
+from distill.cli.console import Json, Project, print_result, stderr
 from distill.cli.model import Reference, project_for
 from distill.errors import UsageError
+from distill.words import visible
 
 
 def sign(

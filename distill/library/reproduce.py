@@ -5,8 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,8 @@ from distill.library.registry import resolve
 from distill.live.journal import TRAININGS, Journal, parse_entry
 from distill.live.stopping import StopRequest
 from distill.params import read_yaml
-from distill.projects.command import dvc
 from distill.projects.data import check_out
-from distill.projects.git import git
+from distill.projects.revision import has_commit, share_cache, worktree
 from distill.runs.sounds import from_project
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking.lookup import RecordedRun, find_runs, recorded_files
@@ -72,7 +70,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
     manifest = read_manifest(resolve(reference, project))
     run = _recorded(manifest, project)
     commit = _commit(run, project)
-    with recorded_files(project, run.run_id, "params.yaml", "reports") as record, _worktree(project, commit) as root:
+    with recorded_files(project, run.run_id, "params.yaml", "reports") as record, worktree(project, commit) as root:
         tell(f"commit {commit[:12]} in {root}")
         params = _with_environment(read_yaml(record / "params.yaml"), manifest.lineage.environment)
         path = from_project(str(params.get("data", {}).get("path", "sounds")))
@@ -113,35 +111,12 @@ def _recorded(manifest: Manifest, project: Path) -> RecordedRun:
 def _commit(run: RecordedRun, project: Path) -> str:
     """The commit of the project that a run was made from: that of the code where the project is a clone of distill."""
     of_code, of_project = run.tags.get("distill.commit"), run.tags.get("distill.project_commit")
-    commit = of_code if of_code and _knows(project, of_code) else of_project or of_code
+    commit = of_code if of_code and has_commit(project, of_code) else of_project or of_code
     if not commit:
         raise TrackingError(
             f"run {run.run_id} was made in a folder that is under no version control: there is no commit to run again"
         )
     return commit
-
-
-def _knows(project: Path, commit: str) -> bool:
-    try:
-        git(project, "cat-file", "-e", f"{commit}^{{commit}}")
-    except StorageError:
-        return False
-    return True
-
-
-@contextmanager
-def _worktree(project: Path, commit: str) -> Iterator[Path]:
-    """The project's folder in a temporary worktree of a commit."""
-    below = git(project, "rev-parse", "--show-prefix").strip()
-    if not _knows(project, commit):
-        raise StorageError(f"commit {commit} is not in this repository: git fetch it first")
-    folder = Path(tempfile.mkdtemp(prefix="distill-rebuild-"))
-    try:
-        git(project, "worktree", "add", "--detach", "--force", str(folder / "tree"), commit)
-        yield folder / "tree" / below
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        git(project, "worktree", "prune")
 
 
 def _with_environment(params: dict[str, Any], environment: Environment) -> dict[str, Any]:
@@ -165,12 +140,11 @@ def _fetch_data(project: Path, root: Path, path: str, tell: Tell) -> str:
         return str((project / path).resolve())
     if not (root / path).exists():
         tell(f"fetching {path} from DVC")
-        cache = dvc(project, "cache", "dir").strip()
         local = project / ".dvc" / "config.local"
         if local.is_file():
             with storage_errors(root, "write into"):
                 shutil.copyfile(local, root / ".dvc" / "config.local")
-        dvc(root, "cache", "dir", "--local", cache)
+        share_cache(project, root)
     check_out(root, path, remote=True)
     return path
 
