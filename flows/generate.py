@@ -18,7 +18,7 @@ from distill.generation.request import Knob, Request
 from distill.library.registry import resolve
 from distill.projects.project import find_project
 from flows.lifeline import LocalFlow, end_with_worker
-from flows.stages import failed
+from flows.stages import artifact_key, failed
 
 # One value, or one for each level.
 Temperature = Annotated[float, Field(ge=0, le=HOTTEST)]
@@ -123,7 +123,8 @@ def generate(
         return failed(error)
     get_run_logger().info("%d sounds in %s", len(files), folder)
     lines = [f"- [{file.name}]({file.as_uri()})" for file in files]
-    create_markdown_artifact("\n".join(lines), key="sounds", description=f"{len(files)} sounds from {model}")
+    key = artifact_key("sounds", model)
+    create_markdown_artifact("\n".join(lines), key=key, description=f"{len(files)} sounds from {model}")
     return [str(file) for file in files]
 
 

@@ -18,6 +18,7 @@ from distill.stages.workspace import read_report
 from distill.tracking import runs
 from distill.tracking.address import artifact_location, client_of, shown, tracking_address
 from distill.tracking.content import run_name
+from flows.stages import artifact_key
 
 
 @contextmanager
@@ -62,7 +63,8 @@ def record(run: DvcRun, path: Path) -> RegisteredVersion | None:
 def show(run: DvcRun, path: Path, version: RegisteredVersion | None) -> None:
     """Link the model, its run and its version in Prefect's page."""
     words = summary(run.project, path, version, run_of(run))
-    create_markdown_artifact(words, key="model", description="The model, its run and its version")
+    key = artifact_key("model", run.inputs.params.model.name)
+    create_markdown_artifact(words, key=key, description="The model, its run and its version")
 
 
 def summary(project: Path, path: Path, version: RegisteredVersion | None, run_id: str | None) -> str:

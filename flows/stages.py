@@ -124,6 +124,15 @@ def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLo
     return report
 
 
+def artifact_key(kind: str, name: str) -> str:
+    """What Prefect's page keeps the artifacts of a model together by.
+
+    >>> artifact_key("sounds", "models/My Kit.distill")
+    'sounds-my-kit'
+    """
+    return f"{kind}-{re.sub(r'[^a-z0-9]+', '-', Path(name).stem.lower()).strip('-')}"
+
+
 class _Progress:
     """A progress bar in Prefect's page, fed by the stage's status file."""
 
@@ -149,9 +158,8 @@ class _Progress:
     def _show(self, share: float) -> None:
         self.shown = share
         if self.artifact is None:
-            made = create_progress_artifact(
-                progress=share, key=f"{self.stage.replace('_', '-')}-progress", description=TITLES[self.stage]
-            )
+            key = artifact_key(f"{self.stage.replace('_', '-')}-progress", Workspace(self.root).params().model.name)
+            made = create_progress_artifact(progress=share, key=key, description=TITLES[self.stage])
             self.artifact = cast(UUID, made)
         else:
             update_progress_artifact(self.artifact, progress=share)
@@ -167,14 +175,18 @@ def _show_training(workspace: Workspace, report: dict[str, Any]) -> None:
         }
         for name, level in report["codebook"].items()
     ]
-    create_table_artifact(rows, key="codebook-health", description=f"Codebooks: {report['health']['words']}")
+    name = workspace.params().model.name
+    key = artifact_key("codebook-health", name)
+    create_table_artifact(rows, key=key, description=f"Codebooks: {report['health']['words']}")
     picture = workspace.plots("train_vqvae") / "codebook_usage.png"
-    create_image_artifact(_data_url(picture), key="codebook-usage", description="How often each code is used")
+    key = artifact_key("codebook-usage", name)
+    create_image_artifact(_data_url(picture), key=key, description="How often each code is used")
 
 
-def _show_verdict(_workspace: Workspace, report: dict[str, Any]) -> None:
+def _show_verdict(workspace: Workspace, report: dict[str, Any]) -> None:
     lines = [f"# Memorization: {report['verdict']}", "", *(f"- {reason}" for reason in report["reasons"])]
-    create_markdown_artifact("\n".join(lines), key="memorization-verdict", description=report["verdict"])
+    key = artifact_key("memorization-verdict", workspace.params().model.name)
+    create_markdown_artifact("\n".join(lines), key=key, description=report["verdict"])
 
 
 _SHOWN: dict[str, Callable[[Workspace, dict[str, Any]], None]] = {

@@ -155,7 +155,7 @@ def test_names_are_text(tmp_path: Path, distill: "Command") -> None:
         ("missing", "sounds", None, 1, "no such folder"),
         ("sounds", "missing", None, 1, "no such folder"),
         ("sounds", "empty", None, 1, "no usable sound"),
-        ("sounds", "HEAD:sounds", None, 2, "lies in no project"),
+        ("sounds", "HEAD:sounds", None, 2, "is in no project"),
         ("sounds", "sounds", "nowhere/page.html", 2, "make it first"),
         ("sounds", "sounds", "empty", 2, "is a folder"),
         ("sounds", "sounds", "page.txt", 2, "ends in .html"),

@@ -47,7 +47,6 @@ app = typer.Typer(
     help="Train a generative audio model on a few sounds of your own.",
     epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

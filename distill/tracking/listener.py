@@ -27,12 +27,13 @@ from distill.projects.project import project_of
 from distill.stages import lineage
 from distill.stages.workspace import Workspace
 from distill.tracking import content, runs
-from distill.tracking.address import client_of, tracking_on
+from distill.tracking.address import client_of, tracking_address, tracking_on
 from distill.tracking.measured import note_epoch, note_start
 from distill.tracking.sbom import note_environment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class _Recorder:
         self.measured: dict[str, float] = {}
         self.away = False
         self.warned = False
+        self.system: SystemMetricsMonitor | None = None
 
     def __call__(self, event: Event) -> None:
         # A training that was finished before gives its outputs again and trains nothing.
@@ -96,6 +98,8 @@ class _Recorder:
             return
         self.queue.put(None)
         self.thread.join(CLOSE_SECONDS)
+        if self.system is not None:
+            self.system.finish()
         if self.thread.is_alive():
             logger.warning("the record of runs does not answer; distill tracking sync catches up later")
 
@@ -174,7 +178,20 @@ class _Recorder:
         runs.mark_origin(self.client, run_id, self.stage)
         self.known = runs.recorded_epochs(self.client, run_id, self.stage)
         self.run_id = run_id
+        self._watch_system(run_id)
         return run_id
+
+    def _watch_system(self, run_id: str) -> None:
+        """Record processor, memory and disk where MLflow's own switch for that is on."""
+        from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
+
+        if self.system is not None or not MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():
+            return
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        address = tracking_address(project_of(self.workspace.root))
+        self.system = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=address)
+        self.system.start()
 
 
 def _peak_memory_mb() -> float:
