@@ -28,8 +28,8 @@ from distill.runs.sweep import Search, Settings, Span, as_overrides, space_of
 from distill.stages.versions import CODE_VERSIONS
 from flows.parameters import title_of
 
-# No trial ends before this share of its epochs.
-WARM_UP = 0.25
+# No trial ends before this share of its epochs, nor before so many: the first says little of a short training.
+WARM_UP, LEAST_EPOCHS = 0.25, 2
 # With fewer finished trials nothing can be said about what mattered.
 ENOUGH_TRIALS = 10
 
@@ -80,7 +80,8 @@ class Study:
         """
         known = self._trials()[trial.number].intermediate_values
         enough = self.search.prune_after
-        self.study.pruner = MedianPruner(enough, max(1, math.ceil(WARM_UP * epochs)), n_min_trials=enough)
+        warm_up = max(LEAST_EPOCHS, math.ceil(WARM_UP * epochs))
+        self.study.pruner = MedianPruner(enough, warm_up, n_min_trials=enough)
         for epoch, value in rows:
             if epoch not in known:
                 trial.report(value, epoch)

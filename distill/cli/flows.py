@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stderr, stdout_console
-from distill.errors import UsageError
+from distill.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,7 +64,10 @@ def sweep(
     os.chdir(folder)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR" if quiet else "INFO")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "240")
-    found = _flows("sweep").sweep(chosen, search, workers=workers, runner="dask" if dask else "threads")
+    try:
+        found = _flows("sweep").sweep(chosen, search, workers=workers, runner="dask" if dask else "threads")
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted: the same command goes on from here") from None
     values = {"runs": found} if search is None else found
     if as_json:
         print_result([], values, as_json=True)
