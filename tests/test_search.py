@@ -193,10 +193,14 @@ def test_a_search_runs_once_at_a_time_and_a_damaged_file_is_one_line(project: Pa
         assert study.rows() == []
 
 
-def test_what_optuna_says_is_a_detail_of_the_projects_logger(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_optuna_says_is_a_detail_of_the_projects_logger(
+    project: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from flows.study import opened_study
 
     logger = logging.getLogger("distill")
+    # As the command sets it up; each line is seen once.
+    monkeypatch.setattr(logger, "propagate", False)
     logger.addHandler(caplog.handler)
     with caplog.at_level(logging.DEBUG, "distill"):
         for _ in range(2):
