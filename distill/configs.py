@@ -31,17 +31,17 @@ class Config(BaseModel):
 
 
 class DataConfig(Config):
-    """Which sounds, and how they are divided."""
+    """Which sounds to use, and how to split them."""
 
     path: str = Field("sounds", min_length=1, description="Folder of sounds (or one file), relative to the project.")
     chunk_seconds: float = Field(1.0, ge=0.1, le=30.0, description="Length of a training chunk, in s.")
     validation_fraction: float | Literal["auto"] = Field(
-        "auto", description="Share of the files that is held out, 0 to 0.9; auto: by the number of files."
+        "auto", description="Share of the files that are held out, 0 to 0.9; auto: depends on the number of files."
     )
     speed_semitones: tuple[float, ...] = Field(
         (-2.0, -1.0, 1.0, 2.0),
         max_length=16,
-        description="Speed and pitch variants of each training file, in semitones, each between -24 and 24.",
+        description="Speed (and pitch) variants of each training file, in semitones, each between -24 and 24.",
     )
 
     @model_validator(mode="after")
@@ -54,18 +54,16 @@ class DataConfig(Config):
 
 
 class SpectrogramConfig(Config):
-    """The spectrogram that the models see: log of mel power above a floor."""
+    """The spectrogram that the models see: the logarithm of mel power above a floor."""
 
     sample_rate: int = Field(
-        48_000, ge=8_000, le=192_000, description="Sample rate that sounds are resampled to, in Hz."
+        48_000, ge=8_000, le=192_000, description="Sample rate to which sounds are resampled, in Hz."
     )
     n_fft: int = Field(2048, ge=256, le=8192, description="Window length of the Fourier transform, in samples.")
     hop_length: int = Field(
-        512, ge=64, le=4096, description="Step between two frames, in samples; at most half of n_fft."
+        512, ge=64, le=4096, description="Hop length between two frames, in samples; at most half of n_fft."
     )
-    n_mels: int = Field(
-        128, ge=16, le=256, multiple_of=STRIDE, description="Number of mel bins; n_fft limits how many there can be."
-    )
+    n_mels: int = Field(128, ge=16, le=256, multiple_of=STRIDE, description="Number of mel bins; n_fft limits it.")
     floor_db: float = Field(
         -20.0,
         ge=-60.0,
@@ -99,27 +97,27 @@ class SpectrogramConfig(Config):
 
 
 class RunConfig(Config):
-    """How the run as a whole is done."""
+    """The run as a whole."""
 
     preset: Literal["tuned", "sketch", "reference"] = Field(
         "tuned",
-        description="reference: the plain table by number of files; tuned: with what measurement shows better; "
+        description="reference: the plain table by number of files; tuned: with changes that measurements support; "
         "sketch: tuned with few steps.",
     )
     seed: int = Field(
         0, ge=0, le=2**31 - 1, description="Seed of the split, the weights, the augmentation and the sampling."
     )
-    device: Device = Field("auto", description="Where the models are trained; auto: CUDA, then MPS, then the CPU.")
+    device: Device = Field("auto", description="Device to train on; auto: CUDA, else MPS, else the CPU.")
     precision: Precision = Field(
         "auto",
-        description="Arithmetic of the networks; auto: bf16 where the processor multiplies it natively, else fp32.",
+        description="Number format of the networks; auto: bf16 if the processor multiplies it natively, else fp32.",
     )
     threads: int | Literal["auto"] = Field(
-        "auto", description="Threads of the CPU, 1 to 256; auto: one per core. Another number gives other bytes."
+        "auto", description="CPU threads, 1 to 256; auto: one per core. Another number gives other bytes."
     )
     arithmetic: Arithmetic = Field(
         "native",
-        description="portable: the same bytes on every x86-64 processor with AVX2; native: all that each can do.",
+        description="portable: the same bytes on every x86-64 processor with AVX2; native: all that it can do.",
     )
 
     @model_validator(mode="after")
@@ -132,24 +130,29 @@ class RunConfig(Config):
 class TrainingConfig(Config):
     """What the one training loop needs to know, whichever model it trains."""
 
-    epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training set, or parts of them.")
-    steps_per_epoch: int = Field(
-        0, ge=0, le=100_000, description="Most steps in an epoch; the next goes on in the pass. 0: a whole pass."
+    epochs: int = Field(
+        100,
+        ge=1,
+        le=100_000,
+        description="Passes over the training set, or parts of passes if steps_per_epoch is not 0.",
     )
-    learning_rate: float = Field(1e-3, ge=1e-5, le=1e-2, description="Highest learning rate, after the warm-up.")
-    min_learning_rate: float = Field(1e-6, ge=1e-8, le=1e-3, description="Learning rate at the end of the cosine.")
+    steps_per_epoch: int = Field(
+        0, ge=0, le=100_000, description="Most steps in an epoch; the next epoch continues the pass. 0: a full pass."
+    )
+    learning_rate: float = Field(1e-3, ge=1e-5, le=1e-2, description="Peak learning rate, after the warm-up.")
+    min_learning_rate: float = Field(1e-6, ge=1e-8, le=1e-3, description="Final learning rate of the cosine schedule.")
     warmup_fraction: float = Field(
-        0.0, ge=0.0, le=0.5, description="Share of the steps in which the rate rises from 0."
+        0.0, ge=0.0, le=0.5, description="Share of the steps during which the learning rate rises from 0."
     )
     weight_decay: float = Field(0.01, ge=0.0, le=1.0, description="Decoupled weight decay of AdamW.")
-    gradient_clip: float = Field(1.0, ge=0.1, le=10.0, description="Largest norm of the gradient.")
-    batch_size: int = Field(32, ge=1, le=1024, description="Items in a step.")
+    gradient_clip: float = Field(1.0, ge=0.1, le=10.0, description="Maximum norm of the gradient.")
+    batch_size: int = Field(32, ge=1, le=1024, description="Items per step.")
     early_stop_patience: int = Field(
-        0, ge=0, le=10_000, description="Epochs without a better held-out loss before the training ends; 0: never."
+        0, ge=0, le=10_000, description="Epochs without a better held-out loss after which the training ends; 0: never."
     )
     checkpoint_interval: int = Field(10, ge=1, le=10_000, description="Epochs between two checkpoints.")
     max_checkpoints: int = Field(
-        3, ge=1, le=1000, description="Newest checkpoints that are kept, beside the best model."
+        3, ge=1, le=1000, description="Number of newest checkpoints to keep, besides the best model."
     )
 
     @model_validator(mode="after")
@@ -162,32 +165,37 @@ class TrainingConfig(Config):
 class VQVAEConfig(TrainingConfig):
     """The residual VQ-VAE and its training."""
 
-    codebook_dim: int = Field(128, ge=4, le=1024, description="Length of a code vector.")
+    codebook_dim: int = Field(128, ge=4, le=1024, description="Dimension of a code vector.")
     codebook_size: int = Field(256, ge=2, le=4096, description="Codes in each level's codebook.")
-    num_quantizers: int = Field(3, ge=2, le=4, description="Residual levels: fewer is faster, more is finer detail.")
-    decay: float = Field(0.95, ge=0.0, lt=1.0, description="Decay of the codebooks' moving averages.")
+    num_quantizers: int = Field(3, ge=2, le=4, description="Residual levels: fewer are faster, more give finer detail.")
+    decay: float = Field(0.95, ge=0.0, lt=1.0, description="Decay of the moving averages of the codebooks.")
     commitment_weight: float = Field(0.25, ge=0.01, le=1.0, description="Weight of the commitment loss.")
     threshold_ema_dead_code: float = Field(
-        2.0, ge=0.0, le=1000.0, description="A code used less than this (moving average of vectors a step) is replaced."
+        2.0,
+        ge=0.0,
+        le=1000.0,
+        description="A code with a lower usage (moving average of vectors per step) is replaced.",
     )
-    kmeans_iters: int = Field(10, ge=1, le=1000, description="Rounds of k-means that place the first codes.")
-    kmeans_chunks: int = Field(
-        0, ge=0, le=100_000, description="Training chunks for k-means; 0: those of the first batch."
-    )
+    kmeans_iters: int = Field(10, ge=1, le=1000, description="Iterations of the k-means that initializes the codes.")
+    kmeans_chunks: int = Field(0, ge=0, le=100_000, description="Training chunks for k-means; 0: the first batch.")
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="Share of channels dropped in each block.")
     weight_full: float = Field(0.5, ge=0.0, le=0.9, description="Loss weight: squared error at full resolution.")
     weight_half: float = Field(0.3, ge=0.0, le=0.9, description="Loss weight: squared error at half resolution.")
     weight_quarter: float = Field(0.2, ge=0.0, le=0.9, description="Loss weight: squared error at quarter resolution.")
     weight_l1: float = Field(0.0, ge=0.0, le=0.9, description="Loss weight: absolute error at full resolution.")
-    augmentation_expansion: int = Field(10, ge=1, le=1000, description="Times an epoch shows each training chunk.")
+    augmentation_expansion: int = Field(
+        10, ge=1, le=1000, description="How often an epoch shows each training chunk, each time augmented differently."
+    )
     augmentation_strength: float = Field(
-        1.0, ge=0.0, le=2.0, description="Strength of noise, gain, shift, tilt and decay; 0 switches them off."
+        1.0, ge=0.0, le=2.0, description="Strength of noise, gain, time shift, tilt and decay; 0 switches them off."
     )
     preview_interval: int = Field(
-        20, ge=1, le=10_000, description="Epochs between two sets of previews; there are five at least."
+        20, ge=1, le=10_000, description="Epochs between two sets of previews; there are at least five sets."
     )
     preview_count: int = Field(2, ge=0, le=16, description="Held-out sounds in a set of previews.")
-    num_workers: int = Field(0, ge=0, le=64, description="Processes that prepare batches; 0: the training itself does.")
+    num_workers: int = Field(
+        0, ge=0, le=64, description="Processes that prepare batches; 0: the training process itself."
+    )
 
     @model_validator(mode="after")
     def _check_weights(self) -> "VQVAEConfig":
@@ -208,32 +216,33 @@ class PriorConfig(TrainingConfig):
 
     hidden: int = Field(256, ge=16, le=4096, multiple_of=8, description="Width of the transformer.")
     layers: int = Field(4, ge=1, le=48, description="Transformer blocks.")
-    heads: int = Field(4, ge=1, le=64, description="Attention heads; they divide the width.")
+    heads: int = Field(4, ge=1, le=64, description="Attention heads; must divide the width.")
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="Dropout in the transformer.")
     context: int = Field(2048, ge=64, le=65_536, description="Longest window of codes, in tokens.")
     perplexity_threshold: float = Field(
         3.0, ge=1.0, le=1000.0, description="Training perplexity below which the prior may have memorized."
     )
     memorization_patience: int = Field(
-        5, ge=1, le=1000, description="Epochs without a better held-out perplexity that count as no longer falling."
+        5,
+        ge=1,
+        le=1000,
+        description="Epochs without a better held-out perplexity after which it counts as no longer falling.",
     )
-    augmented_variants: bool = Field(
-        True, description="Learn from the speed and pitch variants of the training files too."
-    )
+    augmented_variants: bool = Field(True, description="Also learn from the speed variants of the training files.")
     column_cuts: Literal[1, 2, 4, 8, 16] = Field(
         1,
-        description="Ways to cut a training sound into columns, each a part of a column later; mostly the first.",
+        description="Ways to cut a training sound into columns, each a fraction of a column later; mostly the first.",
     )
     augmented_copies: int = Field(
         0,
         ge=0,
         le=100,
-        description="Copies of each training sound, changed in gain, tilt and decay; the prior is told which.",
+        description="Copies of each training sound with changed gain, tilt and decay, marked as such.",
     )
     conditions: bool = Field(
         False,
-        description="Learn to make sounds by label and knob: length, attack, bright, noisy, low, pitch; the preset "
-        "tuned does where two labels or more have 8 training sounds each.",
+        description="Learn to make sounds by label and knob: length, attack, bright, noisy, low, pitch. The preset "
+        "tuned switches it on if at least two labels have 8 training sounds each.",
     )
 
     @model_validator(mode="after")
@@ -247,21 +256,21 @@ class LiveConfig(Config):
     """What a running training heeds besides its own parameters; every training starts with these defaults."""
 
     log_interval: int = Field(
-        20, ge=1, le=10_000, description="Steps between two readings of codebook health and layer activity."
+        20, ge=1, le=10_000, description="Steps between two measurements of codebook health and layer activity."
     )
     validate_interval: int = Field(1, ge=1, le=10_000, description="Epochs between two evaluations.")
     keep_interval: int = Field(
-        0, ge=0, le=10_000, description="Epochs between two checkpoints that are kept for good; 0: none."
+        0, ge=0, le=10_000, description="Epochs between two checkpoints that are kept permanently; 0: none."
     )
-    controller: bool = Field(False, description="Whether something is done about a plateau, or it is only shown.")
+    controller: bool = Field(False, description="Whether the controller reacts to a plateau, or only shows it.")
     plateau_patience: int = Field(
-        8, ge=1, le=1000, description="Evaluations without enough improvement that count as a plateau."
+        8, ge=1, le=1000, description="Evaluations without sufficient improvement that make a plateau."
     )
     plateau_safety_threshold: int = Field(
-        40, ge=2, le=10_000, description="Evaluations without enough improvement after which counting starts anew."
+        40, ge=2, le=10_000, description="Evaluations without sufficient improvement after which counting restarts."
     )
     cooldown_duration: int = Field(
-        6, ge=1, le=1000, description="Evaluations after an intervention in which there is no other one."
+        6, ge=1, le=1000, description="Evaluations after an intervention during which there is no other one."
     )
 
     @model_validator(mode="after")
@@ -275,33 +284,31 @@ class MemorizationConfig(Config):
     """The check for copies of training sounds."""
 
     sounds: int = Field(32, ge=1, le=1000, description="Sounds generated for the check.")
-    seconds: float = Field(
-        3.0, ge=0.5, le=60.0, description="Longest duration of a sound generated for the check, in s."
-    )
-    temperature: float = Field(1.0, gt=0.0, le=10.0, description="Sampling temperature of the check.")
+    seconds: float = Field(3.0, ge=0.5, le=60.0, description="Longest duration of a generated sound, in s.")
+    temperature: float = Field(1.0, gt=0.0, le=10.0, description="Sampling temperature for the check.")
 
 
 class VocoderConfig(TrainingConfig):
-    """The optional network from log mel to sound, and its training."""
+    """The optional network that turns log mels into sound, and its training."""
 
-    enabled: bool = Field(False, description="Train a vocoder and put it into the model's file; takes minutes.")
+    enabled: bool = Field(False, description="Train a vocoder and put it into the model file; takes minutes.")
     inverse: Inverse | Literal["auto"] = Field(
-        "auto", description="How the model's mels become sounds; auto: what is best on held-out sounds."
+        "auto", description="How the model's log mels become sounds; auto: whatever does best on held-out sounds."
     )
     hidden: int = Field(192, ge=16, le=1024, multiple_of=8, description="Width of the network.")
     blocks: int = Field(6, ge=1, le=24, description="ConvNeXt blocks.")
     epochs: int = Field(20, ge=1, le=100_000, description="Epochs, each of steps_per_epoch steps.")
     steps_per_epoch: int = Field(50, ge=1, le=100_000, description="Steps between two evaluations.")
-    batch_size: int = Field(8, ge=1, le=1024, description="Stretches of sound in a step.")
+    batch_size: int = Field(8, ge=1, le=1024, description="Segments of sound per step.")
     segment_frames: int = Field(
-        64, ge=STRIDE, le=1024, multiple_of=STRIDE, description="Length of a stretch, in frames."
+        64, ge=STRIDE, le=1024, multiple_of=STRIDE, description="Length of a segment, in frames."
     )
-    learning_rate: float = Field(2e-3, ge=1e-5, le=1e-2, description="Highest learning rate, after the warm-up.")
+    learning_rate: float = Field(2e-3, ge=1e-5, le=1e-2, description="Peak learning rate, after the warm-up.")
     warmup_fraction: float = Field(
-        0.05, ge=0.0, le=0.5, description="Share of the steps in which the rate rises from 0."
+        0.05, ge=0.0, le=0.5, description="Share of the steps during which the learning rate rises from 0."
     )
     reconstructed_share: float = Field(
-        0.5, ge=0.0, le=1.0, description="Share of the stretches whose log mel has passed through the VQ-VAE."
+        0.5, ge=0.0, le=1.0, description="Share of the segments whose log mel has passed through the VQ-VAE."
     )
     weight_convergence: float = Field(
         1.0, ge=0.0, le=10.0, description="Loss weight: spectral convergence of the sound, at three resolutions."
@@ -311,7 +318,7 @@ class VocoderConfig(TrainingConfig):
     )
     weight_mel: float = Field(0.5, ge=0.0, le=10.0, description="Loss weight: log mel of the sound.")
     weight_head: float = Field(
-        1.0, ge=0.0, le=10.0, description="Loss weight: magnitudes before they become a sound; needs no phases."
+        1.0, ge=0.0, le=10.0, description="Loss weight: magnitudes before they become a sound; independent of phases."
     )
 
     @model_validator(mode="after")
@@ -327,10 +334,10 @@ class VocoderConfig(TrainingConfig):
 
 
 class ModelConfig(Config):
-    """What the finished model is called and says of itself; no part of its weights."""
+    """Name and description of the finished model; they do not affect its weights."""
 
     name: str = Field(
         "model", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Name of the model and of its file."
     )
-    description: str = Field("", max_length=2000, description="A sentence for people.")
-    tags: tuple[str, ...] = Field((), max_length=50, description="Words to find the model by.")
+    description: str = Field("", max_length=2000, description="A sentence about the model, for people.")
+    tags: tuple[str, ...] = Field((), max_length=50, description="Words by which to find the model.")

@@ -49,8 +49,8 @@ class VQVAEParams(_overridable(VQVAEConfig, "VQVAEParams")):  # type: ignore[mis
         BASE_AUTO,
         max_length=4096,
         pattern=rf"^({BASE_AUTO}|{BASE_NONE}|.+\.distill)$",
-        description="Model file whose encoder and decoder the training starts from; auto: the one that comes with "
-        "distill, where it fits; none: random weights.",
+        description="Model file whose encoder and decoder the training starts from; auto: the one included in "
+        "distill, if it fits; none: random weights.",
     )
 
 

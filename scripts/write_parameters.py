@@ -25,20 +25,20 @@ INTRODUCTION = f"""\
 <!-- Written by scripts/write_parameters.py: run it instead of changing this page. -->
 # Parameters
 
-Every parameter stands in a section. It is set in `params.yaml`, as `section: {{name: value}}`, for `dvc repro`, or with
-`--set section.name=value` for `distill train` and `distill train-prior`. An unknown name, a wrong type or a value out
-of range is refused in one line, before anything starts.
+Every parameter belongs to a section. For `dvc repro`, set it in `params.yaml`, as `section: {{name: value}}`; for
+`distill train` and `distill train-prior`, use `--set section.name=value`. An unknown name, a wrong type or a value out
+of range is refused before anything starts.
 
-In the sections `vqvae` and `prior` every parameter is `auto` unless it is given. What `auto` stands for depends on the
-preset (`run.preset`) and on the number of usable files. The stage `configure` writes the outcome to `config/`. A value
-that is given wins over every preset. In the other sections only the parameters whose type says so may be `auto`.
+In the sections `vqvae` and `prior`, every parameter is `auto` unless you set it. What `auto` stands for depends on the
+preset (`run.preset`) and on the number of usable files; the stage `configure` writes the result to `config/`. A value
+that you set overrides every preset. In the other sections, only the parameters whose type says so may be `auto`.
 
-`schema`, above the sections, is the number of the file's format: {SCHEMA}.
+`schema`, above the sections, is the version of the file format: {SCHEMA}.
 """
 
 NOTES = {
-    "vqvae": "The four spectral weights must sum to 0.95 to 1.05; the commitment weight is apart. `min_learning_rate` "
-    "must not be above `learning_rate`.",
+    "vqvae": "The four spectral weights must sum to 0.95 to 1.05; the commitment weight is separate. "
+    "`min_learning_rate` must not be above `learning_rate`.",
     "prior": "`heads` must divide `hidden`. `min_learning_rate` must not be above `learning_rate`.",
 }
 
@@ -65,7 +65,7 @@ def _plain_section(section: str, config: type[Config]) -> str:
         [f"`{name}`", kind(field), span(field), code(field.default), field.description or ""]
         for name, field in config.model_fields.items()
     ]
-    return f"{_heading(section, config)}\n{table(['name', 'type', 'range', 'default', 'what it is'], rows)}"
+    return f"{_heading(section, config)}\n{table(['name', 'type', 'range', 'default', 'meaning'], rows)}"
 
 
 def _resolved_section(section: str) -> str:
@@ -85,7 +85,7 @@ def _resolved_section(section: str) -> str:
     if section == "vqvae":
         base = VQVAEParams.model_fields["base"]
         rows.append(["`base`", kind(base), "", code(BASE_NONE), code(BASE_AUTO), base.description or ""])
-    columns = ["name", "type", "range", "`reference`", "`tuned`", "what it is"]
+    columns = ["name", "type", "range", "`reference`", "`tuned`", "meaning"]
     return f"{_heading(section, config)}\n{NOTES[section]}\n\n{table(columns, rows)}"
 
 
@@ -98,10 +98,10 @@ def _by_number_of_files() -> str:
             if len(set(values)) > 1 and name != "batch_size":
                 rows.append([f"`{section}.{name}`", *map(code, values)])
     return (
-        "## What follows from the number of files\n\n"
-        "The preset `reference`, by the number of usable files:\n\n"
+        "## Values by number of files\n\n"
+        'In the preset `reference`, these depend on the number of usable files ("by files" in the tables above):\n\n'
         f"{table(columns, rows)}\n"
-        "- `vqvae.batch_size` and `prior.batch_size`: 1.25 a file, rounded down, "
+        "- `vqvae.batch_size` and `prior.batch_size`: 1.25 per file, rounded down, "
         f"at least {adaptive.batch_size(1)} and at most {adaptive.batch_size(10**6)}.\n"
         f"- `data.validation_fraction`: {_validation_fractions()}.\n"
     )
@@ -127,22 +127,22 @@ def _tuned() -> str:
     return (
         "## The presets `tuned` and `sketch`\n\n"
         "`sketch` is `tuned` with few optimizer steps, whatever the number of files. "
-        "`tuned` starts from `reference` and changes these (values by number of files are divided by slashes):\n\n"
+        "`tuned` starts from `reference` and changes these (slashes separate values by number of files):\n\n"
         f"{table(['parameter', '`reference`', '`tuned`'], rows)}\n"
-        f"`{PLANNED}` values follow from the dataset:\n\n"
-        f"- `epochs`: as many as give the optimizer steps below, at least {adaptive.LEAST_EVALUATIONS}.\n"
-        f"- `steps_per_epoch`: 0, or a {adaptive.LEAST_EVALUATIONS}th of the steps where a pass takes more than that.\n"
-        "  **With long or many sounds an epoch of `--epochs` is then a part of a pass;** 0 stands for whole ones.\n"
-        "- `prior.batch_size`: the value of `reference`, or less where the sounds are long: a step has at most "
+        f"`{PLANNED}` values depend on the dataset:\n\n"
+        f"- `epochs`: as many as the optimizer steps below require, at least {adaptive.LEAST_EVALUATIONS}.\n"
+        f"- `steps_per_epoch`: 0, or a {adaptive.LEAST_EVALUATIONS}th of the steps if a pass takes more than that.\n"
+        "  **With long or many sounds, an epoch of `--epochs` is then only part of a pass;** 0 means full passes.\n"
+        "- `prior.batch_size`: the value of `reference`, or less if the sounds are long: a step has at most "
         f"{adaptive.TUNED_PRIOR_STEP_CODES} codes.\n"
         "- `prior.early_stop_patience`: a quarter of the epochs, at least 5.\n"
-        "- `prior.conditions`: true where two labels or more have "
+        "- `prior.conditions`: true if at least two labels have "
         f"{MANY_SOUNDS} training sounds each; false in `sketch`.\n"
-        "- `vqvae.augmentation_expansion`: the value of `reference`, or less where a pass would take more than a "
+        "- `vqvae.augmentation_expansion`: the value of `reference`, or less if a pass would take more than a "
         f"{adaptive.LEAST_EVALUATIONS}th of the steps.\n"
-        f"- `vqvae.threshold_ema_dead_code`: {adaptive.TUNED_DEAD_SHARE:g} of the vectors that each code would get in "
-        "a step if all were used evenly; at most 1000.\n\n"
-        f"{table(['optimizer steps', 'a usable file', 'at least', 'at most'], steps)}"
+        f"- `vqvae.threshold_ema_dead_code`: {adaptive.TUNED_DEAD_SHARE:g} of the vectors that each code would get per "
+        "step if all were used evenly; at most 1000.\n\n"
+        f"{table(['optimizer steps', 'per usable file', 'at least', 'at most'], steps)}"
     )
 
 

@@ -20,10 +20,10 @@ def _tables() -> str:
     parts = []
     for kind in (Kind.SAFE, Kind.CAREFUL):
         rows = [each for each in everything().values() if each.kind is kind]
-        lines = ["| key | range | unit | of | what it is |", "|---|---|---|---|---|"]
+        lines = ["| key | range | unit | model | meaning |", "|---|---|---|---|---|"]
         lines += [f"| `{each.name}` | {each.span} | {each.unit} | {_of(each)} | {each.description} |" for each in rows]
         parts.append(f"### {kind}\n\n" + "\n".join(lines) + "\n")
-    lines = ["| key | of | why not |", "|---|---|---|"]
+    lines = ["| key | model | why not |", "|---|---|---|"]
     at_start = [each for each in everything().values() if each.kind is Kind.STARTUP_ONLY]
     lines += [f"| `{each.name}` | {_of(each)} | {each.reason} |" for each in at_start]
     return "\n".join([*parts, f"### {Kind.STARTUP_ONLY}\n\n" + "\n".join(lines) + "\n"])

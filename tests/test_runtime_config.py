@@ -33,7 +33,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"min_lr": 1e-3, "max_lr": 1e-4}, "min_lr must not be above max_lr"),
     ({"weight_full": 0.7}, "sum to 0.95 to 1.05, not 1.2"),
     ({"decay": 1.0}, "less than 1"),
-    ({"codebook_size": 64}, "only be set at the start: the shapes of the weights"),
+    ({"codebook_size": 64}, "only be set at the start: it determines the shapes of the weights"),
     ({"seed": 1}, "only be set at the start"),
     ({"max_lr": 1e-3, "gradient_clip": None}, "valid number"),
 ]

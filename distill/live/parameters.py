@@ -122,8 +122,8 @@ _TUNABLE = (
     ("augmentation_strength", "augmentation_strength", Kind.CAREFUL, ""),
 )
 
-_SHAPES = "the shapes of the weights follow from it"
-_SCHEDULE = "the order of the batches and the length of the schedule follow from it"
+_SHAPES = "it determines the shapes of the weights"
+_SCHEDULE = "it determines the order of the batches and the length of the schedule"
 _START = "it is only read at the start"
 _REASONS = {
     **dict.fromkeys(
@@ -133,7 +133,7 @@ _REASONS = {
         ("epochs", "steps_per_epoch", "batch_size", "augmentation_expansion", "warmup_fraction"), _SCHEDULE
     ),
     "augmented_variants": _SCHEDULE,
-    "seed": "everything random follows from it",
+    "seed": "it determines everything random",
 }
 
 
