@@ -168,7 +168,7 @@ def test_the_command_asks_and_refuses(model: Path, distill: Command, tmp_path: P
         ((str(plain), "--label", "hat"), "knows neither labels nor knobs"),
         (
             (str(model), "--continue", str(done.paths[0] if done.paths else plain), "--label", "hat"),
-            "is for new sounds",
+            "is only for new sounds",
         ),
     ):
         refused = distill("generate", *arguments, "-o", str(tmp_path / "none"), code=2)

@@ -149,7 +149,7 @@ def test_comparing_shows_what_differs_and_nothing_else(project: Path, tmp_path: 
     assert rows["held_out_distance_db"] == {"bells/1": 4.0, other: 3.0}
     assert {"name", "digest", "data_digest"} < set(rows)
     assert not {"levels", "verdict", "codebook_size", "level_0.utilization"} & set(rows)
-    assert "do not differ" in command(project, "compare", "bells/1", "bells").stdout
+    assert "No differences" in command(project, "compare", "bells/1", "bells").stdout
     with pytest.raises(UsageError, match="two models"):
         catalogue.compare([other], project)
 
@@ -223,7 +223,7 @@ def test_deleting_asks_what_exists_and_takes_silence_for_no(project: Path, tmp_p
 def test_the_way_of_a_model_by_commands(project: Path, tmp_path: Path) -> None:
     path = model_file(tmp_path / "way.distill", weights=7)
     assert told(project, "register", str(path))["created"]
-    assert "it was there already" in command(project, "register", str(path)).stdout
+    assert "already registered" in command(project, "register", str(path)).stdout
     assert told(project, "promote", "way@candidate")["aliases"] == ["candidate", "champion"]
     out = tmp_path / "out.distill"
     assert told(project, "export", "way@champion", "-o", str(out)) == {"path": str(out)}

@@ -184,7 +184,7 @@ REFUSED = [
     (["--format", "opus"], 2, "unknown format opus; known: wav, flac, ogg, mp3"),
     (["--sample-rate", "8000"], 2, "the sample rate must be one of"),
     (["--format", "mp3", "--bits", "16"], 2, "mp3 has no bits to choose"),
-    (["--device", "abacus"], 2, "device abacus is not present here"),
+    (["--device", "abacus"], 2, "device abacus is not available"),
     (["--continue", "absent.wav"], 1, "absent.wav"),
     (["--continue", "silent.wav"], 1, "silent.wav: the sound is silent"),
     (["--continue", "text.wav"], 1, "text.wav: its content is not a sound"),
@@ -193,7 +193,7 @@ REFUSED = [
     (
         ["--continue", "kick.wav", "--fill", "0:1", "--file", "kick.wav"],
         2,
-        "--continue and --fill cannot be done at once",
+        "--continue and --fill do not work together",
     ),
     (["--fill", "0.1:0.2"], 2, "--fill START:END and --file FILE belong together"),
     (["--file", "kick.wav"], 2, "belong together"),
@@ -201,14 +201,14 @@ REFUSED = [
     (["--fill", "0.5:0.2", "--file", "kick.wav"], 2, "0.5 s to 0.2 s is no part of a sound of 1.000 s"),
     (["--fill", "0.5:7", "--file", "kick.wav"], 2, "is no part of a sound"),
     (["--fill", "0.1:0.2", "--file", "silent.wav"], 1, "silent.wav: the sound is silent"),
-    (["--fill", "0.1:0.2", "--file", "kick.wav", "-d", "1"], 2, "leave --duration out"),
+    (["--fill", "0.1:0.2", "--file", "kick.wav", "-d", "1"], 2, "omit --duration"),
     (
         ["--fill", "0.1:0.2", "--file", "kick.wav", "--levels", "Timbre"],
         2,
         "there is no level 'Timbre': the levels are 0 Structure, 1 Detail",
     ),
     (["--levels", "Detail"], 2, "--levels needs --fill"),
-    (["--from-sidecar", "a.json", "--seed", "1", "-n", "2"], 2, "leave --count, --seed out"),
+    (["--from-sidecar", "a.json", "--seed", "1", "-n", "2"], 2, "omit --count, --seed"),
 ]
 
 

@@ -208,7 +208,7 @@ def test_preview(distill: Run) -> None:
         (("decode", "missing.distill", "a.json", "-o", "x.wav"), 1, "missing.distill"),
         (("encode", "bells.distill", "a.json", "-o", "x.json"), 1, "not a sound"),
         (("encode", "bells.distill", "missing.wav", "-o", "x.json"), 1, "missing.wav"),
-        (("encode", "bells.distill", "noise.flac", "-o", "x.json", "--device", "abacus"), 2, "abacus is not present"),
+        (("encode", "bells.distill", "noise.flac", "-o", "x.json", "--device", "abacus"), 2, "abacus is not available"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

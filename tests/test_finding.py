@@ -109,7 +109,7 @@ def test_the_command_keeps_the_best(trained: Path, model: Path, distill: Command
     assert json.loads(more.out)["sounds"][0]["seed"] > max(seeds)
     for arguments, words in (
         (("--of", "5"), "--of needs --keep-best"),
-        (("--keep-best", "3", "-n", "2"), "leave --count out"),
+        (("--keep-best", "3", "-n", "2"), "omit --count"),
         (("--keep-best", "6", "--of", "5"), "keep fewer"),
         (("--keep-best", "2", "--of", "5", "--temperature", "0"), "would be the same"),
         (("--keep-best", "2", "--of", "5", "-d", "nan", "--chain"), "the duration must be above 0"),

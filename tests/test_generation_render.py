@@ -158,7 +158,7 @@ def test_a_file_gives_the_same_sounds_as_the_model_in_memory(generator: Generato
         ({"seconds": 1.0, "count": 0}, "number of sounds must lie between 1 and 10000, not 0"),
         ({"seconds": 1.0, "count": 10_001}, "number of sounds"),
         ({"seconds": 1.0, "seed": -1}, "seed"),
-        ({"seconds": 1.0, "device": "abacus"}, "device abacus is not present here"),
+        ({"seconds": 1.0, "device": "abacus"}, "device abacus is not available"),
     ],
 )
 def test_bad_requests_are_refused_before_the_file_is_read(values: dict[str, Any], words: str) -> None:

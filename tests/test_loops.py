@@ -121,8 +121,8 @@ def test_the_command_makes_loops_and_refuses(model: Path, distill: Command, tmp_
     for arguments, words in (
         (("--bpm", "120"), "bars and bpm belong together"),
         (("--bars", "0", "--bpm", "120"), "--bars"),
-        (("--bars", "2", "--bpm", "120", "-d", "3"), "leave --duration out"),
-        (("--loop", "--natural"), "--natural ends where the model ends it"),
+        (("--bars", "2", "--bpm", "120", "-d", "3"), "omit --duration"),
+        (("--loop", "--natural"), "--natural does not work with"),
         (("--loop", "-d", "400"), "a loop has at most 300 s"),
     ):
         refused = distill("generate", str(model), *arguments, "-o", str(tmp_path / "none"), code=2)

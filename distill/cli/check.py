@@ -12,17 +12,20 @@ from distill.live.stopping import stop_on_signals
 
 def check(
     model: Annotated[
-        str, typer.Argument(help="Model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry.", show_default=False)
+        str,
+        typer.Argument(
+            help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False
+        ),
     ],
     count: Annotated[
-        int | None, typer.Option("-n", "--count", help="Number of sounds. [default: as in the training]")
+        int | None, typer.Option("-n", "--count", help="Number of sounds to generate. [default: as in the training]")
     ] = None,
     duration: Annotated[
         float | None,
         typer.Option("--duration", "-d", help="Longest duration of a sound, in s. [default: as in the training]"),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Spread of the choice of codes. [default: as in the training]")
+        float | None, typer.Option(help="Sampling temperature. [default: as in the training]")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the first sound. [default: as in the training]")] = None,
     output: Annotated[
@@ -31,7 +34,9 @@ def check(
     ] = None,
     workspace: Annotated[
         Path | None,
-        typer.Option("--workspace", help="Folder with the prepared sounds of its training. [default: looked for]"),
+        typer.Option(
+            "--workspace", help="Folder with the prepared sounds of the training. [default: found automatically]"
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 when the verdict is fail.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
@@ -40,7 +45,7 @@ def check(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Check whether a model gives back its training sounds instead of new ones."""
+    """Check whether a model reproduces its training sounds instead of making new ones."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from rich.progress import Progress
 

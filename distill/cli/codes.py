@@ -31,7 +31,7 @@ from distill.models.labels import find_level, parse_levels
 Other = Annotated[Path, typer.Argument(help="The other grid file.", show_default=False)]
 Steps = Annotated[int, typer.Option("--steps", "-n", help="Number of edits.")]
 
-app = typer.Typer(help="Codes by hand: look at grids, edit them, hear them.", no_args_is_help=True)
+app = typer.Typer(help="Show, edit and preview grids of codes.", no_args_is_help=True)
 app.command()(shown.show)
 app.command()(shown.preview)
 app.command()(shown.diff)
@@ -40,7 +40,7 @@ app.command()(shown.diff)
 @app.command("set")
 def set_codes(
     grid: GridFile,
-    code: Annotated[int, typer.Argument(help="What the cells become.", show_default=False)],
+    code: Annotated[int, typer.Argument(help="Code for the cells.", show_default=False)],
     columns: Columns = None,
     seconds: Seconds = None,
     bands: Bands = None,
@@ -48,7 +48,7 @@ def set_codes(
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Set cells to a code."""
+    """Set the selected cells to a code."""
     from distill.codes.edits import SetCode
     from distill.codes.file import read_grid
 
@@ -68,10 +68,10 @@ def swap(
     bands: Bands = None,
     levels: Levels = None,
     at: At = None,
-    copy: Annotated[bool, typer.Option("--copy", help="Only take from the other grid, which stays as it is.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy from the other grid and leave it unchanged.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Exchange a region between two grids; where one of them ends, the region is cut to what both have."""
+    """Swap a region between two grids; if one is shorter, the region is cut to what both have."""
     from distill.codes.exchange import swap as exchange
     from distill.codes.file import read_grid, write_grid, write_grids
 
@@ -89,7 +89,7 @@ def swap(
         write_grids(grid, mine, other, theirs)
     words = found.edit.describe(before)
     left_out = found.overlap.left_out
-    lines = [words, *([f"{left_out} selected columns have no counterpart and stay as they are"] if left_out else [])]
+    lines = [words, *([f"{left_out} selected columns have no counterpart and stay unchanged"] if left_out else [])]
     values: dict[str, Any] = {
         **state(grid, before, mine),
         "other": state(other, before_other, theirs),
@@ -109,7 +109,7 @@ def blend(
     weight: Annotated[float, typer.Option("--weight", "-w", help="Weight of the other grid: 0 to 1.")] = 0.5,
     level_weight: Annotated[
         list[str] | None,
-        typer.Option("--level-weight", help="Weight of one level, as in Detail=0.2; may be repeated."),
+        typer.Option("--level-weight", help="Weight of one level, such as Detail=0.2; repeatable."),
     ] = None,
     columns: Columns = None,
     seconds: Seconds = None,
@@ -121,7 +121,7 @@ def blend(
     project: Project = None,
     as_json: Json = False,
 ) -> None:
-    """Move a grid towards another among the code vectors."""
+    """Blend a grid with another one, by interpolating code vectors."""
     from distill.codes.blend import blend as towards
     from distill.codes.file import read_grid
 
@@ -153,11 +153,11 @@ def blend(
 def randomize(
     model: Model,
     grid: GridFile,
-    seed: Annotated[int, typer.Option(help="Decides what is drawn.")] = 0,
-    temperature: Annotated[float, typer.Option(help="Spread of the choice; 0: always the likeliest.")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Choose among this many likeliest codes; 0: all.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature; 0: always the likeliest code.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Choose among this many of the likeliest codes; 0: all.")] = 0,
     top_p: Annotated[
-        float, typer.Option(help="Choose among the likeliest codes of this total probability; 1: all.")
+        float, typer.Option(help="Choose among the likeliest codes with this total probability; 1: all.")
     ] = TOP_P,
     columns: Columns = None,
     seconds: Seconds = None,
@@ -168,7 +168,7 @@ def randomize(
     project: Project = None,
     as_json: Json = False,
 ) -> None:
-    """Let the prior draw cells anew, so that they go with the others."""
+    """Let the prior draw new codes for the selected cells that fit the rest."""
     from distill.codes.file import read_grid
     from distill.codes.randomize import randomize as drawn
     from distill.generation.choice import SamplingConfig
@@ -190,7 +190,7 @@ def reverse(
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Turn columns round in time."""
+    """Reverse columns in time."""
     from distill.codes.edits import Reverse
     from distill.codes.file import read_grid
 
@@ -202,7 +202,7 @@ def reverse(
 @app.command()
 def transpose(
     grid: GridFile,
-    by: Annotated[int, typer.Option("--by", help="Columns; negative: earlier.", show_default=False)],
+    by: Annotated[int, typer.Option("--by", help="Number of columns; negative: earlier.", show_default=False)],
     columns: Columns = None,
     seconds: Seconds = None,
     bands: Bands = None,
@@ -210,7 +210,7 @@ def transpose(
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Move columns in time; what leaves the selection at one end comes in at the other."""
+    """Move columns in time; what leaves the selection at one end re-enters at the other."""
     from distill.codes.edits import Transpose
     from distill.codes.file import read_grid
 
@@ -222,12 +222,12 @@ def transpose(
 @app.command()
 def repeat(
     grid: GridFile,
-    columns: Annotated[str, typer.Option("--columns", help="Column, or FIRST:END without END, from 0.")] = ":",
+    columns: Annotated[str, typer.Option("--columns", help="Column, or FIRST:END (END not included), from 0.")] = ":",
     times: Annotated[int, typer.Option("--times", help="Number of copies.", min=1)] = 1,
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Put copies of columns behind them; the sound gets longer."""
+    """Insert copies of columns after them; the sound gets longer."""
     from distill.codes.edits import Repeat
     from distill.codes.file import read_grid
 
@@ -239,12 +239,12 @@ def repeat(
 @app.command()
 def freeze(
     grid: GridFile,
-    levels: Annotated[str, typer.Argument(help="Labels or numbers from 0, with commas.", show_default=False)],
-    off: Annotated[bool, typer.Option("--off", help="Let them be edited again.")] = False,
+    levels: Annotated[str, typer.Argument(help="Names or numbers from 0, separated by commas.", show_default=False)],
+    off: Annotated[bool, typer.Option("--off", help="Unfreeze the levels.")] = False,
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Keep levels as they are, whatever is edited."""
+    """Protect levels from edits."""
     from distill.codes.edits import Freeze, Unfreeze
     from distill.codes.file import read_grid
 
@@ -257,12 +257,12 @@ def freeze(
 @app.command()
 def rename(
     grid: GridFile,
-    level: Annotated[str, typer.Argument(help="Label or number from 0.", show_default=False)],
-    label: Annotated[str, typer.Argument(help="New label.", show_default=False)],
+    level: Annotated[str, typer.Argument(help="Name of the level, or its number from 0.", show_default=False)],
+    label: Annotated[str, typer.Argument(help="New name.", show_default=False)],
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Call a level otherwise."""
+    """Rename a level."""
     from distill.codes.edits import Rename
     from distill.codes.file import read_grid
 
@@ -274,7 +274,7 @@ def rename(
 
 @app.command()
 def undo(grid: GridFile, steps: Steps = 1, output: Output = None, as_json: Json = False) -> None:
-    """Take edits back."""
+    """Undo edits."""
     from distill.codes.file import read_grid
 
     before = read_grid(grid)
@@ -286,11 +286,11 @@ def undo(grid: GridFile, steps: Steps = 1, output: Output = None, as_json: Json 
 
 @app.command()
 def redo(grid: GridFile, steps: Steps = 1, output: Output = None, as_json: Json = False) -> None:
-    """Do edits again that were taken back."""
+    """Redo undone edits."""
     from distill.codes.file import read_grid
 
     before = read_grid(grid)
     words = before.describe()
     after = before.redo(steps)
-    lines = [f"done again: {line}" for line in words[before.position : after.position]]
+    lines = [f"redone: {line}" for line in words[before.position : after.position]]
     write_moved(before, after, grid, output, as_json=as_json, lines=lines, words=lines)

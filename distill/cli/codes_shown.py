@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # As many as fit beside each other in most terminals.
 _SHOWN_COLUMNS = 24
 
-Picture = Annotated[Path | None, typer.Option("--picture", help="Also draw it to this PNG file.")]
+Picture = Annotated[Path | None, typer.Option("--picture", help="Also draw the result to this PNG file.")]
 
 
 def show(
@@ -38,7 +38,7 @@ def show(
     seconds: Seconds = None,
     picture: Picture = None,
     usage: Annotated[
-        Path | None, typer.Option("--usage", help="Also draw how often each code is used, as PNG.")
+        Path | None, typer.Option("--usage", help="Also draw how often each code is used, to this PNG file.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -112,19 +112,17 @@ def show(
 def preview(
     model: Model,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Sound file; for entries also a folder.", show_default=False)
+        Path, typer.Option("--output", "-o", help="Sound file; for codebook entries also a folder.", show_default=False)
     ],
-    grid: Annotated[Path | None, typer.Argument(help="Grid file; without it, the codebooks are heard.")] = None,
+    grid: Annotated[Path | None, typer.Argument(help="Grid file; without it, you hear the codebooks.")] = None,
     columns: Columns = None,
     seconds: Seconds = None,
     bands: Bands = None,
     levels: Levels = None,
-    code: Annotated[
-        list[int] | None, typer.Option("--code", help="Entry of the codebooks; may be repeated. [default: all]")
-    ] = None,
-    length: Annotated[int, typer.Option("--length", help="Duration of an entry, in columns.")] = 2,
+    code: Annotated[list[int] | None, typer.Option("--code", help="Codebook entry; repeatable. [default: all]")] = None,
+    length: Annotated[int, typer.Option("--length", help="Duration of each entry, in columns.")] = 2,
     true_level: Annotated[
-        bool, typer.Option("--true-level", help="Leave the level as it is, in place of a peak of -1 dB.")
+        bool, typer.Option("--true-level", help="Keep the true level instead of a peak of -1 dB.")
     ] = False,
     force: Force = False,
     device: Device = "cpu",
@@ -133,16 +131,16 @@ def preview(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Hear selected cells of a grid alone, or entries of the codebooks, all other levels being silent."""
+    """Hear only the selected cells of a grid, or codebook entries with all other levels silent."""
     set_up_logging(quiet=quiet, verbose=verbose)
     if grid is None:
         if columns is not None or seconds is not None:
-            raise UsageError("--columns and --seconds select cells of a grid: name a grid file, too")
+            raise UsageError("--columns and --seconds select cells of a grid: also name a grid file")
         loaded = load_model(model, device, project)
         values = _preview_entries(loaded, output, levels, bands, code, length, true_level=true_level, force=force)
     else:
         if code:
-            raise UsageError("--code hears entries of the codebooks: leave the grid file out")
+            raise UsageError("--code is for codebook entries: omit the grid file")
         require_free(output, force=force)
         from distill.codes.file import read_grid
         from distill.codes.hearing import hear
@@ -164,7 +162,7 @@ def diff(
     picture: Picture = None,
     as_json: Json = False,
 ) -> None:
-    """Show in what two grids of a model differ."""
+    """Show how two grids of a model differ."""
     from distill.codes.difference import difference
     from distill.codes.file import read_grid
 

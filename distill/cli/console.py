@@ -22,13 +22,13 @@ Project = Annotated[
     typer.Option(
         "--project",
         envvar="DISTILL_PROJECT",
-        help="Project folder. [default: the one around this folder, or else the user's own]",
+        help="Project folder. [default: the project around this folder, or else your user folder]",
         show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors and the result.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more of what happens.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors and the result.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more details.")]
 
 # Where nobody looks at the width of a window, lines are not broken at 80 columns.
 PLAIN_WIDTH = 160

@@ -16,7 +16,7 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 # Names of files that a line of a comparison holds; the page and the JSON have all.
 MOST_NAMED = 8
 
-app = typer.Typer(help="Check and version sounds.", no_args_is_help=True)
+app = typer.Typer(help="Check, report, compare and version sounds.", no_args_is_help=True)
 
 
 @app.command()
@@ -27,7 +27,7 @@ def check(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Judge every file: usable or not, and why."""
+    """List every file with a verdict (usable or not) and a reason."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from rich.table import Table
 
@@ -113,12 +113,12 @@ def add(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of sounds, or one file.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page, a file that ends in .html.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")],
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write a page about sounds: verdicts, formats, labels, how they are spread, near duplicates."""
+    """Write an HTML report on sounds: verdicts, formats, labels, distributions, near duplicates."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.library.dataset_facts import facts_of, require_page
     from distill.library.dataset_report import write_report
@@ -132,18 +132,16 @@ def report(
 @app.command()
 def diff(
     before: Annotated[
-        str, typer.Argument(help="Folder of sounds, or REVISION:PATH of the project.", show_default=False)
+        str, typer.Argument(help="Folder of sounds, or REVISION:PATH in the project.", show_default=False)
     ],
-    after: Annotated[str, typer.Argument(help="The same, later.", show_default=False)],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Also write a page, a file that ends in .html.")
-    ] = None,
+    after: Annotated[str, typer.Argument(help="The later folder or REVISION:PATH.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write this HTML file.")] = None,
     project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Say what changed between two datasets: files, verdicts, labels, and how the sounds are spread."""
+    """Show what changed between two datasets: files, verdicts, labels, distributions."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.library.dataset_diff import difference
     from distill.library.dataset_diff_page import write_diff

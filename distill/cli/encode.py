@@ -32,7 +32,7 @@ def encode(
         typer.Option(
             "--like",
             metavar="GRID",
-            help="For a sound that comes from this grid: its gain, and its codes where they fit.",
+            help="For a sound made from this grid: use its gain, and keep its codes where they fit.",
         ),
     ] = None,
     force: Force = False,
@@ -42,7 +42,7 @@ def encode(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Encode a sound to a grid of codes."""
+    """Turn a sound into a grid of codes."""
     set_up_logging(quiet=quiet, verbose=verbose)
     require_free(output, force=force)
     with loading():
@@ -103,7 +103,7 @@ def decode(
     else:
         heard = hear(loaded, codes, selection_of(codes, levels=levels), width=how)
     if heard.ndim == 1 and (channels == 2 or width != 1.0):
-        raise UsageError("what is decoded has one channel, as it has no level of space: leave channels and width out")
+        raise UsageError("the grid is mono (it has no level Space): omit --channels and --width")
     samples = as_source(loaded, codes, heard)
     write_audio(output, samples, loaded.sample_rate)
     found = round_trip(loaded, codes) if check else None

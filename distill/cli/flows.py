@@ -22,23 +22,27 @@ def sweep(
         list[str],
         typer.Argument(
             metavar="SECTION.KEY=VALUE,VALUE|LOW..HIGH ...",
-            help="Values to combine; with a range among them, what is searched.",
+            help="Values to combine; if one is a range, they are searched.",
             show_default=False,
         ),
     ],
-    trials: Annotated[int | None, typer.Option(help="Of a search: trials in all. [default: 20]", min=1)] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="For a search: total number of trials. [default: 20]", min=1)
+    ] = None,
     objective: Annotated[
         str | None,
-        typer.Option(help="Of a search: lsd_db, prior_perplexity or vqvae_loss, made small. [default: lsd_db]"),
+        typer.Option(help="For a search: what to minimize: lsd_db, prior_perplexity or vqvae_loss. [default: lsd_db]"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of a search: seed of the suggestions. [default: 0]", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="For a search: seed of the suggestions. [default: 0]", min=0)] = None,
     prune_after: Annotated[
         int | None,
-        typer.Option(help="Of a search: finished trials before a worse one may end early. [default: 4]", min=1),
+        typer.Option(help="For a search: finished trials before any trial may end early. [default: 4]", min=1),
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin a search anew that was run before.")] = False,
-    workers: Annotated[int, typer.Option(help="Trainings at a time.", min=1)] = 1,
-    dask: Annotated[bool, typer.Option("--dask", help="Spread them over Dask processes.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Discard earlier trials of this search and start over.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Number of trainings at a time.", min=1)] = 1,
+    dask: Annotated[bool, typer.Option("--dask", help="Train in Dask processes.")] = False,
     project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -46,7 +50,7 @@ def sweep(
 ) -> None:
     """Train every combination of settings, or search ranges of them, and compare the models.
 
-    An interrupted search goes on when the same command is given again.
+    The same command resumes an interrupted sweep or search.
     """
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.params import listed_settings, resolve
@@ -65,7 +69,7 @@ def sweep(
     try:
         found = _flows("sweep").sweep(chosen, search, workers=workers, runner="dask" if dask else "threads")
     except KeyboardInterrupt:
-        raise Interrupted("interrupted: the same command goes on from here") from None
+        raise Interrupted("interrupted: run the same command to resume") from None
     values = {"runs": found} if search is None else found
     if as_json:
         print_result([], values, as_json=True)
@@ -106,12 +110,12 @@ def _best_lines(found: dict[str, Any]) -> list[str]:
 
 def serve_flows(
     port: Annotated[int, typer.Option(help="Port of Prefect's page and API.", min=1, max=65535)] = 4200,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve Prefect's page too.")] = True,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Also serve Prefect's page.")] = True,
     project: Project = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Start Prefect on 127.0.0.1 with the project's deployments and a worker, until Ctrl-C."""
+    """Start Prefect on 127.0.0.1 with the project's flows and a worker, until Ctrl-C."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.servers.prefect import PASSWORD, USER, PrefectServer, serve
 
@@ -119,11 +123,7 @@ def serve_flows(
     _flows_folder(folder)
     server = PrefectServer(folder, port, page)
     lines = [
-        *(
-            [f"page:  {server.address}, which asks once for {USER}:PASSWORD with the password in {PASSWORD}"]
-            if page
-            else []
-        ),
+        *([f"page:  {server.address}, log in with {USER}:PASSWORD; the password is in {PASSWORD}"] if page else []),
         f"use:   export PREFECT_API_URL={server.address}/api",
         f'       export PREFECT_API_AUTH_STRING="{USER}:$(cat {shlex.quote(str(folder / PASSWORD))})"',
         "       prefect deployment run 'train/local' --watch",
@@ -131,10 +131,10 @@ def serve_flows(
 
     def show() -> None:
         print_result(lines, {}, as_json=False)
-        stderr.print("Ctrl-C ends it.")
+        stderr.print("Press Ctrl-C to stop.")
 
     signal.signal(signal.SIGTERM, _interrupt)
-    stderr.print(f"Starting Prefect on {server.address} (its lines go to {server.log})")
+    stderr.print(f"Starting Prefect on {server.address} (log: {server.log})")
     try:
         serve(server, verbose=verbose, on_up=show, tell=stderr.print)
     except KeyboardInterrupt:

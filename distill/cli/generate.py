@@ -25,8 +25,8 @@ FROM_SIDECAR = frozenset(
 
 NEW = frozenset({"bpm", "bars", "loop", "keep_best", "drawn"})
 ASKED = frozenset({"label", "length", "attack", "bright", "noisy", "low", "pitch"})
-KNOB = "0 to 1, among the model's sounds, or with a unit"
-PER_LEVEL = "one, or one for each level divided by commas"
+KNOB = "0 to 1, as a rank among the training sounds, or with a unit"
+PER_LEVEL = "one value, or one per level, separated by commas"
 
 
 def generate(
@@ -35,31 +35,29 @@ def generate(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="Model file, or NAME, NAME/VERSION or NAME@ALIAS of a model. [default: the project's own, or the "
-            "sidecar's]",
+            help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry. [default: the model of the "
+            "project, or of the sidecar]",
             show_default=False,
         ),
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", help="Number of sounds.")] = 1,
     duration: Annotated[
-        float, typer.Option("--duration", "-d", help="Duration of each sound, or of what is new in it, in s.")
+        float, typer.Option("--duration", "-d", help="Duration of each sound, or of its new part, in s.")
     ] = DEFAULT_SECONDS,
     bpm: Annotated[
         float | None,
-        typer.Option(help="With --bars: the tempo, in beats a minute.", min=20, max=999, show_default=False),
+        typer.Option(help="With --bars: tempo in beats per minute.", min=20, max=999, show_default=False),
     ] = None,
     bars: Annotated[
         int | None,
-        typer.Option(help="With --bpm: so many bars of four beats, to the sample.", min=1, max=64, show_default=False),
+        typer.Option(help="With --bpm: number of bars of four beats.", min=1, max=64, show_default=False),
     ] = None,
-    loop: Annotated[
-        bool, typer.Option("--loop", help="New sounds that go round, from their end to their start.")
-    ] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Make new sounds that loop seamlessly.")] = False,
     keep_best: Annotated[
         int | None,
         typer.Option(
             "--keep-best",
-            help="Keep so many of those that --of draws: as asked for, unlike the training's sounds and each other.",
+            help="Keep this many of the sounds drawn: near the request, unlike the training sounds and each other.",
             min=1,
             show_default=False,
         ),
@@ -67,42 +65,42 @@ def generate(
     drawn: Annotated[
         int | None,
         typer.Option(
-            "--of", help="With --keep-best: draw so many. [default: four times as many]", min=2, show_default=False
+            "--of", help="With --keep-best: sounds to draw. [default: four times as many]", min=2, show_default=False
         ),
     ] = None,
     natural: Annotated[
         bool | None,
         typer.Option(
             "--natural/--chain",
-            help="End where the model ends the sound, the duration being the greatest; or fill the duration, with "
-            "sounds that follow each other. [default: --natural where the sounds of the training end by themselves]",
+            help="End each sound where the model ends it, within the duration; or fill the duration with one sound "
+            "after another. [default: --natural if the training sounds end by themselves]",
             show_default=False,
         ),
     ] = None,
     as_made: Annotated[
         bool,
-        typer.Option("--as-made", help="Leave new sounds untrimmed, not faded in, and as loud as they came out."),
+        typer.Option("--as-made", help="Do not trim, fade in or level new sounds."),
     ] = False,
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Seed of the first sound; each further has the next. [default: behind those that are there, or 0]",
+            help="Seed of the first sound; further sounds count up. [default: after the existing files, or 0]",
             show_default=False,
         ),
     ] = None,
     temperature: Annotated[
-        str, typer.Option(help=f"Spread of the choice, 0 (always the likeliest) to 10; {PER_LEVEL}.")
+        str, typer.Option(help=f"Sampling temperature, 0 (always the likeliest code) to 10; {PER_LEVEL}.")
     ] = "1",
-    top_k: Annotated[str, typer.Option(help=f"Choose among so many likeliest codes; 0: all; {PER_LEVEL}.")] = "0",
+    top_k: Annotated[str, typer.Option(help=f"Choose among this many likeliest codes; 0: all; {PER_LEVEL}.")] = "0",
     top_p: Annotated[
-        str, typer.Option(help=f"Choose among the likeliest codes of this total probability; 1: all; {PER_LEVEL}.")
+        str, typer.Option(help=f"Choose among the likeliest codes with this total probability; 1: all; {PER_LEVEL}.")
     ] = str(TOP_P),
     min_p: Annotated[
-        str, typer.Option(help=f"Leave out codes below this share of the likeliest one's probability; {PER_LEVEL}.")
+        str, typer.Option(help=f"Drop codes below this share of the likeliest code's probability; {PER_LEVEL}.")
     ] = "0",
     label: Annotated[
         str | None,
-        typer.Option(help="Kind of sound, by the labels that the model learned from.", show_default=False),
+        typer.Option(help="Kind of sound: one of the labels that the model learned.", show_default=False),
     ] = None,
     length: Annotated[str | None, typer.Option(help=f"How long: {KNOB}, such as 0.3s.", show_default=False)] = None,
     attack: Annotated[
@@ -110,24 +108,24 @@ def generate(
     ] = None,
     bright: Annotated[str | None, typer.Option(help=f"How bright: {KNOB}, such as 2kHz.", show_default=False)] = None,
     noisy: Annotated[
-        str | None, typer.Option(help="How noisy: 0 to 1, among the model's sounds.", show_default=False)
+        str | None, typer.Option(help="How noisy: 0 to 1, as a rank among the training sounds.", show_default=False)
     ] = None,
     low: Annotated[
         str | None,
-        typer.Option(help=f"How much below 150 Hz: {KNOB}, such as -12dB.", show_default=False),
+        typer.Option(help=f"How much of the sound is below 150 Hz: {KNOB}, such as -12dB.", show_default=False),
     ] = None,
     pitch: Annotated[
         str | None,
         typer.Option(help=f"How high: {KNOB}, such as 55Hz, or a note, such as A1.", show_default=False),
     ] = None,
     guidance: Annotated[
-        float, typer.Option(help="How strongly label and knobs count; 0: half the time.", min=0.0, max=10.0)
+        float, typer.Option(help="How strongly label and knobs count; 0: not at all.", min=0.0, max=10.0)
     ] = 1.0,
     best_of: Annotated[
         int | None,
         typer.Option(
             "--best-of",
-            help="Draw so many for each sound, and take the nearest to what is asked for. "
+            help="Draw this many candidates for each sound, and take the one nearest to the request. "
             "[default: 3, up to 12 for a label]",
             min=1,
             max=64,
@@ -137,39 +135,39 @@ def generate(
     channels: Channels = None,
     width: Width = 1.0,
     continued: Annotated[
-        Path | None, typer.Option("--continue", help="Go on from this sound; it stays as it is.", show_default=False)
+        Path | None, typer.Option("--continue", help="Continue this sound, which stays unchanged.", show_default=False)
     ] = None,
     fill: Annotated[
         str | None,
-        typer.Option("--fill", metavar="START:END", help="Renew this part, in s, of --file.", show_default=False),
+        typer.Option("--fill", metavar="START:END", help="Make this part of --file again, in s.", show_default=False),
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", help="The sound to fill; or where a sidecar's given sound is.", show_default=False),
+        typer.Option("--file", help="Sound to fill; or new place of a sidecar's given sound.", show_default=False),
     ] = None,
     other: Annotated[
         Path | None,
-        typer.Option("--other", help="Where the second given sound of a sidecar is.", show_default=False),
+        typer.Option("--other", help="The new place of the second sound that a sidecar names.", show_default=False),
     ] = None,
     levels: Annotated[
         str | None,
         typer.Option(
-            "--levels", help="With --fill: renew only these levels, by name or number from 0.", show_default=False
+            "--levels", help="With --fill: change only these levels, by name or number from 0.", show_default=False
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the sounds.")] = Path("generated"),
     format: Annotated[str, typer.Option("--format", help="wav, flac, ogg or mp3.")] = "wav",
     sample_rate: Annotated[
         int | None,
-        typer.Option("--sample-rate", help="44100, 48000 or 96000 Hz; without it the sound's own.", show_default=False),
+        typer.Option("--sample-rate", help="44100, 48000 or 96000 Hz. [default: the sound's own]", show_default=False),
     ] = None,
     bits: Annotated[
         str | None,
-        typer.Option("--bits", help="16 (with dither), 24 or 32f (wav); 24 without it.", show_default=False),
+        typer.Option("--bits", help="16 (with dither), 24 or 32f (wav). [default: 24]", show_default=False),
     ] = None,
     sidecar: Annotated[
         bool,
-        typer.Option("--sidecar/--no-sidecar", help="Write a JSON file beside each sound, to make it again from."),
+        typer.Option("--sidecar/--no-sidecar", help="Write a JSON file beside each sound, for --from-sidecar."),
     ] = True,
     from_sidecar: Annotated[
         Path | None, typer.Option("--from-sidecar", help="Make the sound of this JSON file again.", show_default=False)
@@ -181,11 +179,11 @@ def generate(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Generate new sounds, go on from a sound, or renew a part of it."""
+    """Make new sounds, continue a sound, or make a part of it again."""
     set_up_logging(quiet=quiet, verbose=verbose)
     given = {name for name in context.params if _is_given(context, name)}
     if from_sidecar is not None:
-        _refuse(given - FROM_SIDECAR - {"from_sidecar"}, context, "--from-sidecar says all that: leave {} out")
+        _refuse(given - FROM_SIDECAR - {"from_sidecar"}, context, "--from-sidecar has all settings: omit {}")
         model = None if reference is None else resolved(reference, project)
         _remake(
             from_sidecar, model, file, other, output, sidecar, force, device if "device" in given else None, as_json
@@ -193,14 +191,14 @@ def generate(
         return
     _refuse(given & {"other"}, context, "{} needs --from-sidecar")
     if continued is not None and fill is not None:
-        raise UsageError("--continue and --fill cannot be done at once: fill first, then go on from the result")
+        raise UsageError("--continue and --fill do not work together: fill first, then continue the result")
     if (fill is None) != (file is None):
         raise UsageError("--fill START:END and --file FILE belong together")
     if fill is None:
         _refuse(given & {"levels"}, context, "{} needs --fill")
     else:
         _refuse(
-            given & {"duration", "natural", "as_made"}, context, "--fill has its duration from START:END: leave {} out"
+            given & {"duration", "natural", "as_made"}, context, "--fill takes its duration from START:END: omit {}"
         )
     with loading():
         from distill.generation.export import ExportSettings
@@ -216,8 +214,8 @@ def generate(
         "min_p": _per_level("--min-p", min_p, float),
     }
     if fill is not None or continued is not None:
-        _refuse(given & NEW, context, "{} is for new sounds: what is given stays as it is")
-        _refuse(given & (ASKED | {"guidance", "best_of"}), context, "{} is for new sounds: what is given stays")
+        _refuse(given & NEW, context, "{} is only for new sounds")
+        _refuse(given & (ASKED | {"guidance", "best_of"}), context, "{} is only for new sounds")
         _refuse(given & {"channels"}, context, "{} is for new sounds: what goes on with a sound has its channels")
     if not given & ASKED:
         _refuse(given & {"guidance", "best_of"}, context, "{} needs a label or a knob")
@@ -228,13 +226,13 @@ def generate(
     else:
         action = "generate" if continued is None else "continue"
         if continued is not None:
-            _refuse(given & {"as_made"}, context, "{} is for new sounds: what is given stays as it is")
+            _refuse(given & {"as_made"}, context, "{} is only for new sounds")
         finish = continued is None and not as_made
         if bpm is not None and bars is not None:
-            _refuse(given & {"duration"}, context, "--bpm and --bars say how long it is: leave {} out")
+            _refuse(given & {"duration"}, context, "--bpm and --bars set the duration: omit {}")
         exact = loop or bpm is not None
         if exact and natural:
-            raise UsageError("--natural ends where the model ends it: leave it, --bpm, --bars or --loop out")
+            raise UsageError("--natural does not work with --bpm, --bars or --loop")
         asked = {"length": length, "attack": attack, "bright": bright, "noisy": noisy, "low": low, "pitch": pitch}
         request = request_of(
             {
@@ -261,7 +259,7 @@ def generate(
     destination = Destination(output, settings, sidecar, force)
     seeds = None
     if keep_best is not None:
-        _refuse(given & {"count"}, context, "--keep-best says how many: leave {} out")
+        _refuse(given & {"count"}, context, "--keep-best sets the number of sounds: omit {}")
         drawn = drawn or DEFAULT_DRAWN * keep_best
         request.check(count=drawn, seed=seed or 0)
         first = free_seeds(model.stem, destination, count=drawn, seed=seed)[0]
@@ -310,7 +308,7 @@ def _best(
             tell=lambda done, count: tell(Progress("draw", done, count, "sounds")),
         )
     if not best.compared:
-        remark("Note", "the sounds that the model learned from are not here: nothing was compared with them")
+        remark("Note", "the training sounds of the model are not available here: nothing was compared with them")
     return best.seeds
 
 
@@ -373,7 +371,7 @@ def _per_level(option: str, text: str, kind: type) -> Any:
         numbers = tuple(kind(word) for word in text.split(","))
     except ValueError as error:
         what = "a whole number" if kind is int else "a number"
-        raise UsageError(f"{option} {text}: expected {what}, or one for each level divided by commas") from error
+        raise UsageError(f"{option} {text}: expected {what}, or one per level, separated by commas") from error
     return numbers[0] if len(numbers) == 1 else numbers
 
 
@@ -384,7 +382,7 @@ def _knob(name: str, text: str | None) -> float | str | None:
     except ValueError:
         return text
     if number is not None and not 0.0 <= number <= 1.0:
-        raise UsageError(f"--{name} {text}: without a unit it must lie between 0 and 1")
+        raise UsageError(f"--{name} {text}: without a unit, it must be between 0 and 1")
     return number
 
 

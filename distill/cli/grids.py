@@ -20,30 +20,37 @@ if TYPE_CHECKING:
     from distill.codes.selection import Selection
 
 Model = Annotated[
-    str, typer.Argument(help="Model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry.", show_default=False)
+    str,
+    typer.Argument(help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False),
 ]
 GridFile = Annotated[Path, typer.Argument(help="Grid file.", show_default=False)]
 Columns = Annotated[
-    str | None, typer.Option("--columns", help="Column, or FIRST:END without END, from 0. [default: all]")
+    str | None, typer.Option("--columns", help="Column, or FIRST:END (END not included), from 0. [default: all]")
 ]
 Seconds = Annotated[
-    str | None, typer.Option("--seconds", help="FROM:TO in s, in place of --columns; grows to whole columns.")
+    str | None, typer.Option("--seconds", help="FROM:TO in s, instead of --columns; extended to whole columns.")
 ]
 Bands = Annotated[
-    str | None, typer.Option("--bands", help="Bands from 0 (the lowest), as in 0,2 or 0:4. [default: all]")
+    str | None, typer.Option("--bands", help="Bands from 0 (the lowest), such as 0,2 or 0:4. [default: all]")
 ]
 Levels = Annotated[
-    str | None, typer.Option("--levels", help="Labels or numbers from 0, with commas. [default: all not frozen]")
+    str | None,
+    typer.Option(
+        "--levels", help="Levels by name or number from 0, separated by commas. [default: all that are not frozen]"
+    ),
 ]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write here and leave the grid file as it is.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write this file and leave the grid file unchanged.")
+]
 At = Annotated[
-    int | None, typer.Option("--at", help="Column of the other grid over the first selected one. [default: the same]")
+    int | None,
+    typer.Option("--at", help="Column of the other grid that matches the first selected one. [default: the same]"),
 ]
 Channels = Annotated[
     int | None,
     typer.Option(
         "--channels",
-        help="1: mono. [default: 2 where the model learned from stereo sounds]",
+        help="1: mono. [default: 2 if the model was trained on stereo sounds]",
         min=1,
         max=2,
         show_default=False,
@@ -51,9 +58,7 @@ Channels = Annotated[
 ]
 Width = Annotated[
     float,
-    typer.Option(
-        "--width", help="How far apart the two channels are: from 0, alike, over 1, as learned.", min=0.0, max=1.5
-    ),
+    typer.Option("--width", help="Stereo width: 0 is mono on both channels, 1 is as learned.", min=0.0, max=1.5),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
@@ -68,7 +73,7 @@ def load_model(reference: str, device: str, project: Path | None) -> "CodesModel
     if device == "auto":
         device = next(name for name in ("cuda", "mps", "cpu") if device_present(name))
     elif not device_present(device.partition(":")[0]):
-        raise UsageError(f"device {device} is not present here: use auto or cpu")
+        raise UsageError(f"device {device} is not available on this machine: use auto or cpu")
     return CodesModel.load(resolved(reference, project), device)
 
 
@@ -173,7 +178,9 @@ def write_moved(
         require_free(output, force=False)
     write_grid(target, history)
     told = state(target, before.grid, history)
-    cells = f"{told['changed']} cells changed, {told['columns']} columns, {told['done']} of {told['edits']} edits done"
+    cells = (
+        f"{told['changed']} cells changed, {told['columns']} columns, {told['done']} of {told['edits']} edits applied"
+    )
     print_result([*lines, f"{target}: {cells}"], {**told, **values}, as_json=as_json)
 
 

@@ -13,37 +13,39 @@ from distill.live.events import Progress
 
 def kit(
     model: Annotated[
-        str, typer.Argument(help="Model file, or NAME, NAME/VERSION or NAME@ALIAS of a model.", show_default=False)
+        str,
+        typer.Argument(
+            help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the kit; its name is the kit's.", show_default=False)
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder of the kit; its name becomes the name of the kit.", show_default=False
+        ),
     ],
     pads: Annotated[
         str | None,
         typer.Option(
-            help="LABEL:NUMBER divided by commas, or a number of pads. [default: 16, over all labels]",
+            help="LABEL:NUMBER, separated by commas, or a number of pads. [default: 16, over all labels]",
             show_default=False,
         ),
     ] = None,
-    layers: Annotated[
-        int, typer.Option("--velocity", help="Sounds for touches of different strength on each pad.", min=1, max=8)
-    ] = 1,
-    turns: Annotated[
-        int, typer.Option("--round-robin", help="Sounds that come in turns on each pad.", min=1, max=8)
-    ] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the first pad; each further has the next.")] = 0,
-    duration: Annotated[float, typer.Option("--duration", "-d", help="Greatest duration of a sound, in s.")] = 3.0,
+    layers: Annotated[int, typer.Option("--velocity", help="Velocity layers of each pad.", min=1, max=8)] = 1,
+    turns: Annotated[int, typer.Option("--round-robin", help="Alternating sounds of each pad.", min=1, max=8)] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the first pad; each further pad has the next one.")] = 0,
+    duration: Annotated[float, typer.Option("--duration", "-d", help="Longest duration of a sound, in s.")] = 3.0,
     channels: Channels = None,
     width: Width = 1.0,
     sample_rate: Annotated[
         int | None,
-        typer.Option("--sample-rate", help="44100, 48000 or 96000 Hz; without it the model's own.", show_default=False),
+        typer.Option(
+            "--sample-rate", help="44100, 48000 or 96000 Hz. [default: that of the model]", show_default=False
+        ),
     ] = None,
-    bits: Annotated[
-        str | None, typer.Option("--bits", help="16, 24 or 32f; 24 without it.", show_default=False)
-    ] = None,
+    bits: Annotated[str | None, typer.Option("--bits", help="16, 24 or 32f. [default: 24]", show_default=False)] = None,
     licence: Annotated[
-        str | None, typer.Option("--license", help="What may be done with the sounds, in words.", show_default=False)
+        str | None, typer.Option("--license", help="License text for the sounds.", show_default=False)
     ] = None,
     force: Force = False,
     device: Device = "cpu",
@@ -52,7 +54,7 @@ def kit(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make a kit for samplers: sounds on pads, as SFZ, for Hydrogen and Decent Sampler, and as a zip."""
+    """Make a sampler kit: sounds on pads, as SFZ, for Hydrogen and Decent Sampler, and as a zip."""
     set_up_logging(quiet=quiet, verbose=verbose)
     with loading():
         from distill.artifact.model_file import read_manifest

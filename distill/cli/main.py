@@ -40,18 +40,18 @@ QUIET_TOOLS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
 
-EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 interrupted (a training goes on with the same command)."
+EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 interrupted (the same command resumes a training)."
 
 app = typer.Typer(
     name="distill",
-    help="Train a generative audio model on a few sounds of your own.",
+    help="Train a generative audio model on your own sounds, and make new sounds from it.",
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # What most people need comes first, in the order in which they need it.
-MORE, TOOLS = "More to do with models", "For engineers"
+MORE, TOOLS = "More about models and sounds", "For engineers"
 app.command("start")(start.start)
 app.command("new")(new.new)
 app.add_typer(dataset.app, name="dataset")
@@ -87,7 +87,7 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     pass
 
@@ -107,7 +107,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILURE)
     except MemoryError:
-        _fail("out of memory: use fewer or shorter sounds, or a smaller batch (--set vqvae.batch_size=8)", EXIT_FAILURE)
+        _fail(
+            "out of memory: use fewer or shorter sounds, or a smaller batch size (--set vqvae.batch_size=8)",
+            EXIT_FAILURE,
+        )
     except Exception as error:
         logging.getLogger("distill").debug("unexpected error", exc_info=error)
         text = " ".join(str(error).split())

@@ -28,25 +28,24 @@ if TYPE_CHECKING:
 SORTS = "name, distance, loss, perplexity, dataset or sounds."
 
 Reference = Annotated[
-    str, typer.Argument(help="Model file, or NAME, NAME/VERSION or NAME@ALIAS of a model.", show_default=False)
+    str,
+    typer.Argument(help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Do it in spite of what speaks against it.")]
-FilesOnly = Annotated[bool, typer.Option("--files-only", help="Leave the registry out, which takes seconds to ask.")]
-Folders = Annotated[
-    list[Path] | None, typer.Option("--folder", help="Another folder with model files; may be repeated.")
-]
+Force = Annotated[bool, typer.Option("--force", help="Do it despite the objections.")]
+FilesOnly = Annotated[bool, typer.Option("--files-only", help="Skip the registry, which takes seconds to query.")]
+Folders = Annotated[list[Path] | None, typer.Option("--folder", help="Another folder with model files; repeatable.")]
 
-app = typer.Typer(help="Models: files and the registry.", no_args_is_help=True)
+app = typer.Typer(help="Manage model files and the registry.", no_args_is_help=True)
 
 
 @app.command()
 def info(
     model: Reference,
     project: Project = None,
-    run: Annotated[bool, typer.Option("--run", help="Also show the recorded run that made it.")] = False,
+    run: Annotated[bool, typer.Option("--run", help="Also show the recorded run that made the model.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a model says of itself, without reading its weights."""
+    """Show facts about a model, without reading its weights."""
     from rich.table import Table
     from rich.text import Text
 
@@ -79,7 +78,7 @@ def info(
         "registered": "" if version is None else _with_aliases(version),
         "description": metadata.description,
         "dataset": f"{metadata.dataset}: {metadata.file_count} sounds, {metadata.seconds or 0:.1f} s, "
-        f"{metadata.train_files} to learn from, {metadata.validation_files} held out",
+        f"{metadata.train_files} training sounds, {metadata.validation_files} held out",
         "data digest": lineage.data_digest,
         "preset": metadata.preset,
         "base": str(lineage.parameters.get("base", "none")),
@@ -102,7 +101,7 @@ def info(
         "signature": standing.words,
     }
     for each in recorded or ():
-        dirty = ", with changes that were in no commit" if each["dirty"] else ""
+        dirty = ", with uncommitted changes" if each["dirty"] else ""
         rows[f"run {each['run_id'][:8]}"] = (
             f"{each['started']} to {each['ended'] or 'now'} on {each['host'] or 'an unknown host'}, "
             f"started by {each['started_by']}, commit {each['commit'][:12] or 'none'}{dirty}"
@@ -125,13 +124,13 @@ def list_models(
     project: Project = None,
     as_json: Json = False,
 ) -> None:
-    """List the models of a project: files and registered versions, the same weights once."""
+    """List the models of a project: files and registered versions, each set of weights once."""
     _show([], sort, verdict, dataset, files_only, folder or [], project, as_json)
 
 
 @app.command()
 def search(
-    words: Annotated[list[str], typer.Argument(help="Words in name, description, dataset, tags or aliases.")],
+    words: Annotated[list[str], typer.Argument(help="Words to find in name, description, dataset, tags or aliases.")],
     sort: Annotated[str, typer.Option(help=SORTS)] = "name",
     verdict: Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
@@ -140,17 +139,17 @@ def search(
     project: Project = None,
     as_json: Json = False,
 ) -> None:
-    """List the models that hold all the words."""
+    """List the models that match all words."""
     _show(words, sort, verdict, dataset, files_only, folder or [], project, as_json)
 
 
 @app.command()
 def compare(
-    models: Annotated[list[str], typer.Argument(help="Two or more files or references.", show_default=False)],
+    models: Annotated[list[str], typer.Argument(help="Two or more models.", show_default=False)],
     project: Project = None,
     as_json: Json = False,
 ) -> None:
-    """Show in what models differ: figures, parameters, environment."""
+    """Show how models differ: figures, parameters, environment."""
     from rich.table import Table
 
     from distill.library.catalogue import compare as differences
@@ -162,24 +161,26 @@ def compare(
     table = Table("", *models)
     for name, values in rows.items():
         table.add_row(name, *(_shown(values[model]) for model in models))
-    stdout_console().print(table if rows else "They do not differ.")
+    stdout_console().print(table if rows else "No differences.")
 
 
 @app.command()
 def register(
     model: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
-    name: Annotated[str | None, typer.Option("--name", help="Name in the registry. [default: the model's]")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name in the registry. [default: that of the model]")
+    ] = None,
     project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Register a model file as a candidate; the same weights are registered once."""
+    """Register a model file as a candidate; each set of weights is registered only once."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.library.registry import register as put
 
     version = put(model, project_for(project), name=name)
-    told = "" if version.created else " (it was there already)"
+    told = "" if version.created else " (already registered)"
     print_result([f"{version.reference}{told}"], _values(version), as_json=as_json)
 
 
@@ -190,7 +191,7 @@ def promote(
     project: Project = None,
     as_json: Json = False,
 ) -> None:
-    """Make a registered version the champion, if it memorized nothing and is not worse than the champion."""
+    """Make a registered version the champion, unless it memorized sounds or is worse than the champion."""
     from distill.library.promotion import promote as make_champion
 
     version = make_champion(model, project_for(project), force=force)
@@ -215,12 +216,14 @@ def export(
 @app.command("import")
 def import_model(
     file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
-    name: Annotated[str | None, typer.Option("--name", help="Name of the file in models/.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name for the file in models/. [default: that of the model]")
+    ] = None,
     force: Force = False,
     project: Project = None,
     as_json: Json = False,
 ) -> None:
-    """Check a model file whole and copy it to models/."""
+    """Verify a model file and copy it to models/."""
     from distill.library.catalogue import import_file
 
     path = import_file(file, project_for(project), name=name, force=force)
@@ -230,19 +233,19 @@ def import_model(
 @app.command()
 def delete(
     model: Annotated[str, typer.Argument(help="Model file, or NAME/VERSION.", show_default=False)],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     force: Force = False,
     project: Project = None,
     as_json: Json = False,
 ) -> None:
-    """Remove a model file, or a version from the registry."""
+    """Delete a model file, or a version from the registry."""
     from distill.library.catalogue import deletable
     from distill.library.catalogue import delete as remove
 
     root = project_for(project)
     if not yes:
         found = deletable(model, root, force=force)
-        _ask(f"Delete {found if isinstance(found, Path) else _with_aliases(found)} for good?")
+        _ask(f"Delete {found if isinstance(found, Path) else _with_aliases(found)} permanently?")
     removed = remove(model, root, force=force)
     print_result([f"deleted {removed}"], {"deleted": removed}, as_json=as_json)
 
@@ -251,7 +254,7 @@ def _ask(question: str) -> None:
     try:
         agreed = typer.confirm(visible(question), err=True)
     except typer.Abort:
-        raise UsageError("nothing was deleted: there was no answer; --yes does not ask") from None
+        raise UsageError("nothing was deleted: nobody answered; use --yes to skip the question") from None
     if not agreed:
         raise UsageError("nothing was deleted")
 
@@ -341,7 +344,7 @@ def _show(
     entries, unreadable = catalogue(root, registry=not files_only, folders=folders)
     shown = [entry.summary() for entry in chosen(entries, words=words, verdict=verdict, dataset=dataset, sort=sort)]
     for each in unreadable:
-        remark("Left out", each.reason)
+        remark("Skipped", each.reason)
     if as_json:
         print_result([], {"models": shown, "unreadable": [vars(each) for each in unreadable]}, as_json=True)
         return

@@ -10,11 +10,14 @@ from distill.errors import UsageError
 
 
 def new(
-    folder: Annotated[Path, typer.Argument(help="Folder to make; its name is the model's.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder to create; the model gets its name.", show_default=False)],
     sounds: Annotated[
-        Path | None, typer.Option("--sounds", help="Folder of sounds to take in.", show_default=False)
+        Path | None, typer.Option("--sounds", help="Folder of sounds to copy into the project.", show_default=False)
     ] = None,
-    ci: Annotated[bool, typer.Option("--ci", help="Add a GitHub workflow that trains on a few of the sounds.")] = False,
+    ci: Annotated[
+        bool,
+        typer.Option("--ci", help="Add a GitHub workflow that trains on a few of the sounds for each pull request."),
+    ] = False,
     update: Annotated[
         bool, typer.Option("--update", help="Bring an existing project to the installed version of distill.")
     ] = False,
@@ -22,11 +25,11 @@ def new(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make a project: pipeline, parameters, flows and sounds, under git and DVC."""
+    """Create a project: pipeline, parameters, flows and sounds, under git and DVC."""
     set_up_logging(quiet=quiet, verbose=verbose)
     if update:
         if sounds is not None or ci:
-            raise UsageError("--update changes the files of distill alone: leave --sounds and --ci out")
+            raise UsageError("--update changes only the files that come from distill: omit --sounds and --ci")
         _update(folder, as_json=as_json)
         return
     from distill.library.new import new_project
@@ -44,7 +47,7 @@ def _update(folder: Path, *, as_json: bool) -> None:
 
     done = update_project(folder)
     for path in done.conflicts:
-        remark("Conflict", f"{path}: both you and distill changed the same lines; settle it there, then commit")
+        remark("Conflict", f"{path}: you and distill changed the same lines; resolve this in the file, then commit")
     said = f"{done.before} -> {done.after}: {len(done.changed)} files changed"
     stderr.print(f"{said}; git diff shows them, git checkout . undoes them." if done.changed else f"{said}.")
     values = {"before": done.before, "after": done.after, "changed": done.changed, "conflicts": done.conflicts}

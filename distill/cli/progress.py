@@ -62,12 +62,12 @@ class TerminalListener:
             case TrainingStarted():
                 self.shown = 0
                 if event.step:
-                    logger.info("%s: goes on from step %d of %d", title, event.step, event.total_steps)
+                    logger.info("%s: resumes at step %d of %d", title, event.step, event.total_steps)
                 self._move(event.stage, event.step, event.total_steps)
             case StepDone():
                 self._move(event.stage, event.step)
             case StepSkipped():
-                logger.warning("%s: step %d was not finite and is left out", title, event.step)
+                logger.warning("%s: step %d was not finite and was skipped", title, event.step)
             case EpochDone():
                 self._epoch(title, event)
             case CheckpointSaved():
@@ -78,7 +78,7 @@ class TerminalListener:
                 self._finish(title, event)
 
     def _expect(self, event: Expected) -> None:
-        first = f", sounds to hear in {in_words(event.first)}" if event.first else ""
+        first = f", first sounds in {in_words(event.first)}" if event.first else ""
         if not self.expected and not stderr.is_terminal:
             logger.info("About %s in all%s (distill start plays them)", in_words(event.total), first)
         self.expected = f"about {in_words(event.left)} left of {in_words(event.total)} in all{first}"

@@ -11,16 +11,19 @@ from distill.live.stopping import stop_on_signals
 
 def reproduce(
     model: Annotated[
-        str, typer.Argument(help="Model file, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False)
+        str,
+        typer.Argument(
+            help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False
+        ),
     ],
     project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Build a recorded model again from its commit, data and settings, and say whether it is identical.
+    """Rebuild a recorded model from its commit, data and settings, and tell whether it is identical.
 
-    Exit code 1 when it is not.
+    The exit code is 1 if it is not.
     """
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.library.reproduce import reproduce as rebuild

@@ -17,19 +17,22 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 120.0
 
-Run = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run: its folder, or its name below runs/.", show_default=False)
-]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or its name below runs/.", show_default=False)]
 Folder = Annotated[
     Path | None,
-    typer.Argument(help="Folder with a project, or with runs below runs/. [default: as --project]", show_default=False),
+    typer.Argument(
+        help="Project, or another folder with runs in runs/. [default: the project around this folder, or else your "
+        "user folder]",
+        show_default=False,
+    ),
 ]
 Stage = Annotated[
-    str | None, typer.Option("--stage", help="train_vqvae or train_prior. [default: the one that runs, or ran last]")
+    str | None,
+    typer.Option("--stage", help="train_vqvae or train_prior. [default: the one that is running, or ran last]"),
 ]
-Wait = Annotated[float, typer.Option("--wait", help="Longest time to wait for the training's answer, in s.", min=0.1)]
+Wait = Annotated[float, typer.Option("--wait", help="How long to wait for the training to answer, in s.", min=0.1)]
 
-app = typer.Typer(help="Look at runs, steer them while they train, and remove them.", no_args_is_help=True)
+app = typer.Typer(help="List runs, steer them while they train, and remove them.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -39,7 +42,7 @@ def list_runs(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """List runs: what runs, where, its stage and step, time left and health."""
+    """List runs with their stage, state, step, time left and health."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.project import current_project
     from distill.runs.steered import list_trainings
@@ -53,7 +56,7 @@ def list_runs(
     table = Table("run", "stage", "state", "step", "epoch", "time left", "held-out loss", "mode", "health")
     for each in found:
         table.add_row(*("" if value is None else str(value) for value in _cells(each)))
-    stdout_console().print(table if found else "no training has run here")
+    stdout_console().print(table if found else "no runs here")
 
 
 class _WithParameters(TyperCommand):
@@ -65,7 +68,7 @@ class _WithParameters(TyperCommand):
 
         from distill.live.parameters import Kind, everything
 
-        table = Table("key", "class", "range", "unit", "what it is")
+        table = Table("key", "class", "range", "unit", "meaning")
         for each in everything().values():
             if each.kind is not Kind.STARTUP_ONLY:
                 table.add_row(each.name, each.kind, each.span, each.unit, each.description)
@@ -76,13 +79,16 @@ class _WithParameters(TyperCommand):
 def tune(
     run: Run,
     changes: Annotated[
-        list[str], typer.Argument(metavar="KEY=VALUE ...", help="New values; all of them or none.", show_default=False)
+        list[str],
+        typer.Argument(metavar="KEY=VALUE ...", help="New values; either all are applied or none.", show_default=False),
     ],
     validate: Annotated[
         str | None,
-        typer.Option("--validate", metavar="NAME", help="Measure before and after, as NAME-before, NAME-after."),
+        typer.Option(
+            "--validate", metavar="NAME", help="Measure before and after the change, as NAME-before and NAME-after."
+        ),
     ] = None,
-    after: Annotated[int, typer.Option("--after", help="Steps until the measurement after the change.", min=1)] = 100,
+    after: Annotated[int, typer.Option("--after", help="Number of steps after which to measure again.", min=1)] = 100,
     stage: Stage = None,
     wait: Wait = WAIT_SECONDS,
     as_json: Json = False,
@@ -110,7 +116,7 @@ def checkpoint(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Save a checkpoint now, which is kept for good."""
+    """Save a checkpoint now and keep it permanently."""
     set_up_logging(quiet=quiet, verbose=verbose)
     answer, folder = _ask(run, stage, "checkpoint", {}, wait)
     print_result([answer["checkpoint"]], {"stage": folder.stage, **answer}, as_json=as_json)
@@ -126,7 +132,7 @@ def validate(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Measure the model as it is now, and keep the figures with the settings in force."""
+    """Measure the model as it is now, and store the figures with the current settings."""
     set_up_logging(quiet=quiet, verbose=verbose)
     answer, folder = _ask(run, stage, "validate", {"name": name}, wait)
     lines = [f"{answer['name']} (step {answer['step']})"]
@@ -143,7 +149,7 @@ def pause(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Let a training wait between two steps."""
+    """Pause a training between two steps."""
     set_up_logging(quiet=quiet, verbose=verbose)
     answer, folder = _ask(run, stage, "pause", {}, wait)
     print_result([f"paused at step {answer['step']}"], {"stage": folder.stage, **answer}, as_json=as_json)
@@ -158,10 +164,10 @@ def resume(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Let a paused training go on."""
+    """Resume a paused training."""
     set_up_logging(quiet=quiet, verbose=verbose)
     answer, folder = _ask(run, stage, "resume", {}, wait)
-    print_result([f"goes on from step {answer['step']}"], {"stage": folder.stage, **answer}, as_json=as_json)
+    print_result([f"resumed at step {answer['step']}"], {"stage": folder.stage, **answer}, as_json=as_json)
 
 
 @app.command()
@@ -173,7 +179,7 @@ def stop(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """End a training with its state saved; the command that started it goes on from there."""
+    """Save a training and end it; the command that started it resumes it."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.runs.progress import alive, progress_of
     from distill.runs.stopping import stop as stop_run
@@ -186,7 +192,7 @@ def stop(
     stopped = stop_run(root, who="command", timeout=wait)
     at = f"at step {stopped.step}" if stopped.step is not None else f"in {stopped.stage or 'its first stage'}"
     values = {"stage": stopped.stage, "step": stopped.step, "was_running": True}
-    print_result([f"stops {at}"], values, as_json=as_json)
+    print_result([f"stopping {at}"], values, as_json=as_json)
 
 
 @app.command()
@@ -196,14 +202,14 @@ def remove(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Remove a run's folder; models that it delivered or registered stay."""
+    """Remove a run folder; models that the run delivered or registered stay."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.runs.folder import is_run
     from distill.runs.removal import remove as remove_run
 
     root = _root(run)
     if not is_run(root):
-        raise UsageError(f"{root} is no run's folder (distill run list shows them)")
+        raise UsageError(f"{root} is not a run folder (distill run list shows them)")
     removed = remove_run(root)
     print_result(
         [f"removed {removed.run}: {megabytes(removed.bytes)}"],
@@ -215,22 +221,25 @@ def remove(
 @app.command()
 def prune(
     folder: Folder = None,
-    keep: Annotated[int | None, typer.Option("--keep", metavar="N", help="Keep the N newest.", min=0)] = None,
+    keep: Annotated[int | None, typer.Option("--keep", metavar="N", help="Keep the N newest runs.", min=0)] = None,
     older: Annotated[
-        float | None, typer.Option("--older", metavar="DAYS", help="Only what was finished so many days ago.", min=0)
+        float | None,
+        typer.Option(
+            "--older", metavar="DAYS", help="Remove only runs that finished at least this many days ago.", min=0
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Remove finished runs: all but the newest, or old ones; never one that runs or was stopped."""
+    """Remove finished runs: all but the newest, or old ones; never a running or stopped one."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.project import current_project
     from distill.runs.removal import prune as prune_runs
 
     if keep is None and older is None:
-        raise UsageError("say which runs: --keep N (all but the N newest), --older DAYS, or both")
+        raise UsageError("name the runs to remove: --keep N (all but the N newest), --older DAYS, or both")
     found = prune_runs(current_project(folder), keep=keep or 0, older=timedelta(days=older or 0.0), dry_run=dry_run)
     freed = sum(each.bytes for each in found)
     lines = [f"{each.run}: {megabytes(each.bytes)}" for each in found]
@@ -247,7 +256,7 @@ def snapshots(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """List checkpoints, the best epoch's weights and measurements, with the settings that differ from the start."""
+    """List checkpoints, measurements and the best weights, with the settings that differ from the start."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.runs.steered import snapshots as all_snapshots
 
@@ -275,13 +284,13 @@ def snapshots(
 def diff(
     run: Run,
     a: Annotated[str, typer.Argument(metavar="A", help="Step of a checkpoint, or name of a measurement.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The other.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other step or name.")],
     stage: Stage = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Compare settings and figures of two checkpoints or measurements."""
+    """Compare the settings and figures of two checkpoints or measurements."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.runs.steered import compare
 
@@ -296,7 +305,8 @@ def rollback(
     run: Run,
     step: Annotated[int, typer.Argument(metavar="STEP", help="Step of a checkpoint.", min=0, show_default=False)],
     config_only: Annotated[
-        bool, typer.Option("--config-only", help="Restore the settings alone; the training goes on from where it is.")
+        bool,
+        typer.Option("--config-only", help="Restore only the settings; the training continues from its current step."),
     ] = False,
     stage: Stage = None,
     wait: Wait = WAIT_SECONDS,
@@ -304,7 +314,7 @@ def rollback(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Go back to a checkpoint; later checkpoints and changes no longer count."""
+    """Return to a checkpoint; later checkpoints and changes no longer count."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.runs.steered import roll_back
 

@@ -15,11 +15,11 @@ from distill.words import visible
 
 def sign(
     model: Reference,
-    key: Annotated[Path, typer.Option("--key", help="Private key, PEM.", show_default=False)],
+    key: Annotated[Path, typer.Option("--key", help="Private key, in PEM form.", show_default=False)],
     project: Project = None,
     as_json: Json = False,
 ) -> None:
-    """Sign a model with a private key; a file's signature is written beside it, as NAME.distill.sig."""
+    """Sign a model with a private key; the signature is written beside the file, as NAME.distill.sig."""
     from distill.library.catalogue import sign as put
     from distill.library.signing import is_protected, signature_of
 
@@ -32,12 +32,12 @@ def sign(
 def verify(
     model: Reference,
     key: Annotated[
-        Path | None, typer.Option("--key", help="Public key, PEM. [default: the one that is trusted]")
+        Path | None, typer.Option("--key", help="Public key, in PEM form. [default: the trusted key of the project]")
     ] = None,
     project: Project = None,
     as_json: Json = False,
 ) -> None:
-    """Check a model's signature with a public key; the exit code is 0 only if it is valid."""
+    """Verify a model's signature with a public key; the exit code is 0 only if it is valid."""
     from distill.library.catalogue import check_signature
 
     used = check_signature(model, project_for(project), key=key)
@@ -45,18 +45,18 @@ def verify(
 
 
 def keygen(
-    folder: Annotated[Path, typer.Argument(help="Folder for the two files.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder for the two key files.", show_default=False)],
     protected: Annotated[
         bool, typer.Option("--password", help="Ask for a password that protects the private key.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a key pair: signing.pem, which only you can read, and signing.pub.pem for everybody."""
+    """Make a key pair: signing.pem, readable only by you, and signing.pub.pem for everyone."""
     from distill.library.signing import PASSWORD_VARIABLE, make_keys
 
     password = os.environ.get(PASSWORD_VARIABLE) or (_password("New password", confirm=True) if protected else None)
     pair = make_keys(folder, password)
-    stderr.print(f"Keep {pair.private} to yourself; put {pair.public.name} into the root of your projects.")
+    stderr.print(f"Keep {pair.private} secret; put {pair.public.name} into the root folder of your projects.")
     values = {"private": str(pair.private), "public": str(pair.public)}
     print_result(list(values.values()), values, as_json=as_json)
 
@@ -68,8 +68,8 @@ def _password(question: str, *, confirm: bool = False) -> str:
         return given
     # Without a terminal the answer would be shown, or nobody would give one.
     if not sys.stdin.isatty():
-        raise UsageError(f"a password is needed and nobody can be asked: set {PASSWORD_VARIABLE}")
+        raise UsageError(f"the key needs a password and there is no terminal to ask for it: set {PASSWORD_VARIABLE}")
     try:
         return str(typer.prompt(visible(question), hide_input=True, confirmation_prompt=confirm, err=True))
     except typer.Abort:
-        raise UsageError("nothing was done: there was no password") from None
+        raise UsageError("nothing was done: no password was given") from None

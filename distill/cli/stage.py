@@ -16,7 +16,7 @@ from distill.live.stopping import stop_on_signals, stop_with_owner
 def stage(
     name: Annotated[str, typer.Argument(help="Name of the stage.", show_default=False)],
     workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Folder with params.yaml.")] = Path(),
-    code: Annotated[int | None, typer.Option("--code", help="Version of the stage's code that is expected.")] = None,
+    code: Annotated[int | None, typer.Option("--code", help="Expected version of the stage's code.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -21,15 +21,17 @@ def start(
     folder: Annotated[
         Path | None, typer.Argument(help="Folder of sounds, or one sound file.", show_default=False)
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the page, or else the next free one.", min=1, max=65535)] = 5050,
+    port: Annotated[
+        int, typer.Option(help="Port of the page; if it is taken, the next free one.", min=1, max=65535)
+    ] = 5050,
     project: Project = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make new sounds from a folder of sounds, step by step, in the browser.
+    """Go from a folder of sounds to new sounds, step by step, in the browser.
 
-    Without a folder it goes on with what was begun before, or waits for sounds to be dropped.
+    Without a folder, it continues what you began before, or waits until you drop sounds.
     """
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.ports import HOST
@@ -50,7 +52,7 @@ def _free(port: int) -> int:
         with suppress(UsageError):
             require_free(each)
             return each
-    raise UsageError(f"the ports from {port} on are taken: choose another with --port")
+    raise UsageError(f"the ports from {port} on are taken: choose another one with --port")
 
 
 def _open(address: str) -> None:

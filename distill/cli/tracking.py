@@ -8,7 +8,7 @@ import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr
 
-app = typer.Typer(help="Look at the record of runs, and complete it.", no_args_is_help=True)
+app = typer.Typer(help="Show and complete the records of runs in MLflow.", no_args_is_help=True)
 
 
 @app.command("open")
@@ -18,7 +18,7 @@ def open_page(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Serve MLflow's page on the record of runs, on 127.0.0.1, until Ctrl-C."""
+    """Serve MLflow's page with the recorded runs on 127.0.0.1, until Ctrl-C."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.ports import HOST, require_free
     from distill.projects.project import current_project
@@ -36,7 +36,7 @@ def open_page(
 
     def show(page: str) -> None:
         print_result([f"{page}#/experiments/{experiment}/runs?compareRunsMode=CHART"], {}, as_json=False)
-        stderr.print("Ctrl-C ends it.")
+        stderr.print("Press Ctrl-C to stop.")
 
     serve(folder, host=HOST, port=port, output=None if verbose else subprocess.DEVNULL, on_up=show)
 
@@ -47,7 +47,7 @@ def sync(
         list[Path] | None,
         typer.Argument(
             metavar="[WORKSPACE ...]",
-            help="Folders with a finished run: a project, or folders below runs/. [default: this folder]",
+            help="Folders with a finished run: a project or run folders. [default: this folder]",
             show_default=False,
         ),
     ] = None,
@@ -55,7 +55,7 @@ def sync(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Complete the record of finished runs from their files, for instance after the server was away."""
+    """Complete the records of finished runs from their files, for example after the server was down."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.project import project_of
     from distill.stages.workspace import Workspace

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 Folder = Annotated[Path, typer.Argument(help="Folder of sounds, or one sound file.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Model file to write.")]
 Name = Annotated[
-    str | None, typer.Option("--model-name", help="Name of the model. [default: that of its file, or folder and time]")
+    str | None,
+    typer.Option(
+        "--model-name", help="Name of the model. [default: that of its file, or else the folder's name and the time]"
+    ),
 ]
 Preset = Annotated[str | None, typer.Option("--preset", help="tuned, sketch or reference.")]
 Plan = Annotated[str | None, typer.Option("--plan", help="sketch (a few minutes) or best. [default: best]")]
@@ -37,18 +40,18 @@ Epochs = Annotated[
     int | None,
     typer.Option(
         "--epochs",
-        help="Passes over the training set; where sounds are long or many, PARTS of one, of steps_per_epoch steps each "
-        "(0: whole passes).",
+        help="Passes over the training set; with long or many sounds, PARTS of a pass, of steps_per_epoch steps each "
+        "(0: full passes).",
     ),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Random seed.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other parameter; may be given several times."),
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other parameter; repeatable."),
 ]
 Fresh = Annotated[
-    bool, typer.Option("--fresh/--resume", help="Start anew, or go on where the same command stopped before.")
+    bool, typer.Option("--fresh/--resume", help="Start over, or continue where the same command stopped.")
 ]
 
 
@@ -56,7 +59,7 @@ def train(
     folder: Folder,
     output: Output = None,
     model_name: Name = None,
-    codebook_size: Annotated[int | None, typer.Option("--codebook-size", help="Codes in a codebook.")] = None,
+    codebook_size: Annotated[int | None, typer.Option("--codebook-size", help="Codes in each codebook.")] = None,
     rvq_levels: Annotated[int | None, typer.Option("--rvq-levels", help="Residual levels, 2 to 4.")] = None,
     commitment_weight: Annotated[float | None, typer.Option(help="Weight of the commitment loss.")] = None,
     epochs: Epochs = None,
@@ -69,7 +72,9 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing model file.")] = False,
     replay: Annotated[
         list[Path] | None,
-        typer.Option("--replay", metavar="JOURNAL", help="Make the live changes of a journal again; one a training."),
+        typer.Option(
+            "--replay", metavar="JOURNAL", help="Repeat the live changes of a journal; one journal per training."
+        ),
     ] = None,
     until: Annotated[
         str | None, typer.Option("--until", metavar="STAGE", help="Last stage to run. [default: register, the last]")
@@ -81,7 +86,7 @@ def train(
 ) -> None:
     """Train a model on a folder of sounds.
 
-    An interrupted training goes on when the same command is given again.
+    The same command resumes an interrupted training.
     """
     set_up_logging(quiet=quiet, verbose=verbose)
     params = _params(
@@ -108,9 +113,9 @@ def train_prior(
     model: Annotated[Path, typer.Argument(help="Model file whose codes the prior learns.", show_default=False)],
     folder: Folder,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Model file to write. [default: MODEL itself, replaced whole]")
+        Path | None, typer.Option("--output", "-o", help="Model file to write. [default: MODEL is replaced]")
     ] = None,
-    model_name: Annotated[str | None, typer.Option("--model-name", help="Another name for the model.")] = None,
+    model_name: Annotated[str | None, typer.Option("--model-name", help="New name for the model.")] = None,
     epochs: Epochs = None,
     seed: Seed = None,
     preset: Preset = None,
@@ -122,7 +127,7 @@ def train_prior(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train a prior for a model on a folder of sounds."""
+    """Train another prior for a model on a folder of sounds."""
     set_up_logging(quiet=quiet, verbose=verbose)
     params = _params(
         {

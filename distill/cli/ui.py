@@ -15,15 +15,15 @@ from distill.errors import UsageError
 def ui(
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 5050,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; on another one, other machines reach the page.")
+        str, typer.Option(help="Address to listen on; with any other address, other machines can reach the page.")
     ] = "127.0.0.1",
     project: Project = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Serve the page on 127.0.0.1, until Ctrl-C; the printed address lets in.
+    """Serve the page on 127.0.0.1, until Ctrl-C; open the printed address.
 
-    Its token is random, and remembered in .distill/page/token; DISTILL_TOKEN gives another one.
+    The address contains a random token, stored in .distill/page/token; DISTILL_TOKEN replaces it.
     """
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.project import current_project
@@ -48,7 +48,7 @@ def serve_page(project: Path, *, host: str, port: int, on_up: Callable[[str], No
 
     def show(address: str) -> None:
         print_result([address], {}, as_json=False)
-        stderr.print("Ctrl-C ends it; trainings go on.")
+        stderr.print("Press Ctrl-C to stop the page; trainings continue.")
         on_up(address)
 
     # What the page keeps while it runs is removed either way.

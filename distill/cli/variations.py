@@ -16,15 +16,19 @@ Model = Annotated[
     str | None,
     typer.Option(
         "--model", "-m",
-        help="Model file, or NAME/VERSION, NAME@ALIAS or NAME in the registry. [default: the one that made the sound, "
-        "or the project's only one]",
+        help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry. [default: the one that made the "
+        "sound, or the only one of the project]",
         show_default=False,
     ),
 ]  # fmt: skip
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the sounds.")]
 Format = Annotated[str, typer.Option("--format", help="wav, flac, ogg or mp3.")]
 Sidecars = Annotated[
-    bool, typer.Option("--sidecar/--no-sidecar", help="Write a JSON file beside each sound, to make it again from.")
+    bool,
+    typer.Option(
+        "--sidecar/--no-sidecar",
+        help="Write a JSON file beside each sound, from which generate --from-sidecar makes it again.",
+    ),
 ]
 
 
@@ -32,18 +36,18 @@ def vary(
     sound: Annotated[Path, typer.Argument(help="The sound to vary.", show_default=False)],
     count: Annotated[int, typer.Option("-n", "--count", help="Number of variations.")] = 4,
     strength: Annotated[
-        float, typer.Option(help="How much of it is new: from 0, nothing, to 1, all of it.", min=0.0, max=1.0)
+        float, typer.Option(help="How much of the sound is new, from 0 (nothing) to 1 (everything).", min=0.0, max=1.0)
     ] = 0.3,
     keep: Annotated[
         str | None,
-        typer.Option(help="What stays at any strength: attack or structure, the coarsest level.", show_default=False),
+        typer.Option(help="What stays at any strength: attack, or structure (the coarsest level).", show_default=False),
     ] = None,
     model: Model = None,
     channels: Channels = None,
     width: Width = 1.0,
     seed: Annotated[
         int | None,
-        typer.Option(help="Seed of the first. [default: behind those that are there, or 0]", show_default=False),
+        typer.Option(help="Seed of the first variation. [default: after the existing files, or 0]", show_default=False),
     ] = None,
     output: Output = Path("generated"),
     format: Format = "wav",
@@ -73,9 +77,9 @@ def vary(
 
 
 def morph(
-    sound: Annotated[Path, typer.Argument(help="The sound that the series begins with.", show_default=False)],
-    other: Annotated[Path, typer.Argument(help="The sound that it ends with.", show_default=False)],
-    steps: Annotated[int, typer.Option(help="Sounds of the series.", min=2, max=99)] = 8,
+    sound: Annotated[Path, typer.Argument(help="First sound of the series.", show_default=False)],
+    other: Annotated[Path, typer.Argument(help="Last sound of the series.", show_default=False)],
+    steps: Annotated[int, typer.Option(help="Number of sounds in the series.", min=2, max=99)] = 8,
     model: Model = None,
     channels: Channels = None,
     width: Width = 1.0,
@@ -89,7 +93,7 @@ def morph(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make a series of sounds from one to another."""
+    """Make a series of sounds from one sound to another."""
     set_up_logging(quiet=quiet, verbose=verbose)
     with loading():
         from distill.generation.export import ExportSettings
@@ -106,19 +110,27 @@ def morph(
 
 def find(
     model: Annotated[
-        str, typer.Argument(help="Model file, or NAME, NAME/VERSION or NAME@ALIAS of a model.", show_default=False)
+        str,
+        typer.Argument(
+            help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False
+        ),
     ],
-    sound: Annotated[Path, typer.Argument(help="The sound to look for.", show_default=False)],
+    sound: Annotated[Path, typer.Argument(help="Sound to compare with.", show_default=False)],
     count: Annotated[int, typer.Option("-n", "--count", help="Number of sounds.")] = 10,
     workspace: Annotated[
-        Path | None, typer.Option("--workspace", help="Where the prepared sounds are.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--workspace",
+            help="Folder with the prepared sounds of the training. [default: found automatically]",
+            show_default=False,
+        ),
     ] = None,
     project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Find the sounds that are nearest to one: of the model's training, and of those that it made."""
+    """Find the sounds nearest to one, among those that the model learned from and those that it made."""
     set_up_logging(quiet=quiet, verbose=verbose)
     with loading():
         from rich.table import Table

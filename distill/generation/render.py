@@ -150,7 +150,7 @@ def _present(device: str) -> str:
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if device_present(name))
     if not device_present(device.partition(":")[0]):
-        raise UsageError(f"device {device} is not present here: use auto or cpu")
+        raise UsageError(f"device {device} is not available on this machine: use auto or cpu")
     return device
 
 
