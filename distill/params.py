@@ -181,7 +181,7 @@ def listed_settings(settings: Iterable[str]) -> dict[str, list[Any] | str]:
     for setting in settings:
         name, equals, text = setting.partition("=")
         if name in chosen:
-            raise UsageError(f"{name} is given twice: put all of its values behind one {name}=")
+            raise UsageError(f"{name} is given twice: put all values into one {name}=")
         if equals and re.match(RANGE, text):
             chosen[name] = text.strip()
             continue

@@ -71,8 +71,8 @@ def test_the_same_is_asked_by_rank_unit_and_note() -> None:
     ("wish", "said"),
     [
         ({"label": "snare"}, "there is no label snare; the model's labels: hat, kick"),
-        ({"low": 0.5}, "low: the sounds of the training do not differ in it; the model's knobs: length, bright, noisy"),
-        ({"length": "9s"}, "length 9s: the training's sounds lie between"),
+        ({"low": 0.5}, "low: the training sounds do not differ in it; this model has the knobs length, bright, noisy"),
+        ({"length": "9s"}, "length 9s: the training sounds lie between"),
         ({"length": "long"}, "length long: expected a number from 0 to 1 or a value such as 0.3s"),
         ({"length": "300Hz"}, "length 300Hz: expected"),
         ({"noisy": "2dB"}, "noisy 2dB: expected a number from 0 to 1"),

@@ -197,7 +197,7 @@ def test_dataset_check(trained: Path, distill: Command, monkeypatch: pytest.Monk
         (["generate", "nowhere.distill"], 1, "nowhere.distill"),
         (["generate", "nowhere.distill", "--temperature", "-1"], 2, "temperature"),
         (["model", "info", "empty"], 2, "no model file and no registered model"),
-        (["dataset", "add", "empty"], 2, "is in no project"),
+        (["dataset", "add", "empty"], 2, "is not in a project"),
         (["stage", "prepare"], 1, "params.yaml"),
         (["stage", "nothing"], 2, "there is no stage"),
         (["stage", "prepare", "--code", "99"], 2, "version 99"),
@@ -230,7 +230,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(trained: Path, tmp_path: Path, numbe
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 3
-    assert "the same command goes on" in said
+    assert "run the same command to resume" in said
     assert not (tmp_path / "models" / "bells.distill").exists()
 
 

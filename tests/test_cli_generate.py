@@ -114,7 +114,7 @@ def test_what_is_given_stays_as_it_is(folder: Path, distill: Command) -> None:
 def test_a_long_sound_is_heard_as_far_as_the_window_goes(folder: Path, distill: Command) -> None:
     save(folder / "long.wav", noise(8.0))
     done = distill("generate", "bells.distill", "--continue", "long.wav", "-d", "0.2")
-    assert "long.wav is longer than the model's window: it hears the last" in done.err
+    assert "long.wav is longer than the model's context: it hears only the last" in done.err
     assert read_sound(done.paths[0]).seconds == pytest.approx(8.2, abs=1e-4)
 
 
@@ -198,8 +198,8 @@ REFUSED = [
     (["--fill", "0.1:0.2"], 2, "--fill START:END and --file FILE belong together"),
     (["--file", "kick.wav"], 2, "belong together"),
     (["--fill", "0.5", "--file", "kick.wav"], 2, "--fill 0.5: expected START:END"),
-    (["--fill", "0.5:0.2", "--file", "kick.wav"], 2, "0.5 s to 0.2 s is no part of a sound of 1.000 s"),
-    (["--fill", "0.5:7", "--file", "kick.wav"], 2, "is no part of a sound"),
+    (["--fill", "0.5:0.2", "--file", "kick.wav"], 2, "0.5 s to 0.2 s is not within a sound of 1.000 s"),
+    (["--fill", "0.5:7", "--file", "kick.wav"], 2, "is not within a sound"),
     (["--fill", "0.1:0.2", "--file", "silent.wav"], 1, "silent.wav: the sound is silent"),
     (["--fill", "0.1:0.2", "--file", "kick.wav", "-d", "1"], 2, "omit --duration"),
     (

@@ -90,7 +90,7 @@ def test_a_sidecar_of_another_model_is_refused_with_both_digests(folder: Path, d
     assert read_manifest(Path("bells.distill")).tensor_digest in done.err
     Path("bells.distill").unlink()
     gone = distill("generate", "--from-sidecar", sidecar, "-o", "new", code=1)
-    assert "is not there: name the model's file" in gone.err
+    assert "is missing: name the model file" in gone.err
     assert not Path("new").exists()
 
 
@@ -137,7 +137,7 @@ def sidecar(originals: Path) -> str:
         (lambda values: values["sound"].update(seed=-4), "the seed must lie between"),
         (lambda values: values["model_file"].update(digest="abc"), "model_file.digest"),
         (lambda values: values["environment"].update(threads=0), "environment.threads"),
-        (lambda values: values["environment"].update(device="abacus"), "device abacus is not present"),
+        (lambda values: values["environment"].update(device="abacus"), "device abacus is not available"),
     ],
 )
 def test_a_sidecar_broken_by_hand_is_one_line(
@@ -146,7 +146,7 @@ def test_a_sidecar_broken_by_hand_is_one_line(
     values = json.loads(sidecar)
     change(values)
     Path("broken.json").write_text(json.dumps(values))
-    of_the_model = words in ("the temperature has 3 values", "device abacus is not present")
+    of_the_model = words in ("the temperature has 3 values", "device abacus is not available")
     code = 2 if of_the_model else 1
     done = distill("generate", "--from-sidecar", "broken.json", "bells.distill", "-o", "new", code=code)
     assert words in done.err

@@ -155,10 +155,10 @@ def test_names_are_text(tmp_path: Path, distill: "Command") -> None:
         ("missing", "sounds", None, 1, "no such folder"),
         ("sounds", "missing", None, 1, "no such folder"),
         ("sounds", "empty", None, 1, "no usable sound"),
-        ("sounds", "HEAD:sounds", None, 2, "is in no project"),
+        ("sounds", "HEAD:sounds", None, 2, "is not in a project"),
         ("sounds", "sounds", "nowhere/page.html", 2, "make it first"),
         ("sounds", "sounds", "empty", 2, "is a folder"),
-        ("sounds", "sounds", "page.txt", 2, "ends in .html"),
+        ("sounds", "sounds", "page.txt", 2, "end in .html"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(
@@ -241,9 +241,9 @@ def test_a_project_is_named_from_elsewhere(
         ("HEAD~9:data/kit", "no revision HEAD~9"),
         ("--all:data/kit", "no revision --all"),
         ("HEAD:data/none", "neither data/none nor data/none.dvc"),
-        ("HEAD:", "name the sounds behind the colon"),
-        ("HEAD:/etc", "name the sounds behind the colon"),
-        ("HEAD:../a project/tracked", "name the sounds behind the colon"),
+        ("HEAD:", "after the colon, name the sounds"),
+        ("HEAD:/etc", "after the colon, name the sounds"),
+        ("HEAD:../a project/tracked", "after the colon, name the sounds"),
     ],
 )
 def test_sounds_that_no_commit_has(

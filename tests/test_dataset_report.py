@@ -91,7 +91,7 @@ def test_one_sound_is_a_dataset(tmp_path: Path, distill: "Command") -> None:
         ("sounds", "nowhere/page.html", 2, "make it first"),
         ("sounds", "folder", 2, "is a folder"),
         ("sounds", "folder.html", 2, "is a folder"),
-        ("sounds", "sounds/tone000.wav", 2, "ends in .html"),
+        ("sounds", "sounds/tone000.wav", 2, "end in .html"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(

@@ -35,7 +35,7 @@ def test_a_folder_without_dvc_keeps_sounds_unversioned(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "../kit", "a/b", "/etc", ".hidden", "nul\0"])
 def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     sounds = make_sounds(tmp_path / "mine", 4)
-    with pytest.raises(UsageError, match="cannot be the name"):
+    with pytest.raises(UsageError, match="cannot be a folder name"):
         keep_dataset(sounds, tmp_path, name or ".")
     assert not (tmp_path / "data").exists()
 

@@ -72,7 +72,7 @@ def test_what_is_there_stays(tmp_path: Path, there: str) -> None:
     else:
         folder.symlink_to("nowhere")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         new_project(folder)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -121,7 +121,7 @@ def test_an_update_merges_what_both_changed(tmp_path: Path, monkeypatch: pytest.
     assert not (root / "flows" / "follow.py").exists()
     assert not (root / "flows" / "sweep.py").exists()
     assert "<<<<<<< yours" in (root / ".gitignore").read_text()
-    with pytest.raises(UsageError, match="not committed"):
+    with pytest.raises(UsageError, match="uncommitted changes"):
         update_project(root)
     git(root, "checkout", "--", ".gitignore")
     (root / ".gitignore").write_text("/mine/\n/newer/\n")
@@ -131,7 +131,7 @@ def test_an_update_merges_what_both_changed(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_only_what_was_made_here_is_updated(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="only a project that distill new made"):
+    with pytest.raises(UsageError, match="only a project created by distill new"):
         update_project(tmp_path)
 
 

@@ -163,7 +163,7 @@ def test_two_processes_do_not_make_them_at_once(prepared: Path, tmp_path: Path) 
     def tell(_done: int, _total: int) -> None:
         make(prepared, tmp_path)
 
-    with pytest.raises(StorageError, match="another process makes the codes"):
+    with pytest.raises(StorageError, match="another process is encoding"):
         make(prepared, tmp_path, tell)
 
 

@@ -44,7 +44,7 @@ def test_a_project_is_found_from_below_and_through_a_workspace(project: Path) ->
 
 
 def test_outside_of_a_project_one_line_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"is in no project"):
+    with pytest.raises(UsageError, match=r"is not in a project"):
         find_project(tmp_path)
 
 

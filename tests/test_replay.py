@@ -255,7 +255,7 @@ def test_a_checkpoint_without_settings_is_used_with_a_warning(
     assert position.pop("settings")["max_lr"] == 1e-3
     write_container(path, container.tensors, {**container.document, "position": position})
     assert of(train(workspace), StepDone)[0].step == 5
-    assert "holds no settings" in caplog.text
+    assert "contains no settings" in caplog.text
     assert outputs(workspace) == outputs(plain[0])
 
 

@@ -264,7 +264,7 @@ def test_a_search_that_is_interrupted_goes_on_and_ends_a_worse_trial_early(small
         _, said = first.communicate(timeout=100)
         assert first.returncode == 3, said
         assert time.monotonic() - begun < 60
-        assert "the same command goes on" in said
+        assert "run the same command to resume" in said
     with start() as second:
         shown, said = second.communicate(timeout=300)
         assert second.returncode == 0, said

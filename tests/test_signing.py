@@ -175,9 +175,9 @@ def test_the_private_key_is_its_owners_alone_and_no_key_is_replaced(distill: Com
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
     assert b"PRIVATE" not in public.read_bytes()
     before = contents(folder)
-    assert "is there already" in distill("model", "keygen", str(folder), code=2).err
+    assert "already exists" in distill("model", "keygen", str(folder), code=2).err
     private.unlink()
-    assert "is there already" in distill("model", "keygen", str(folder), code=2).err
+    assert "already exists" in distill("model", "keygen", str(folder), code=2).err
     assert contents(folder) == {public.name: before[public.name]}
 
 
@@ -219,7 +219,7 @@ def test_a_password_hinders_no_key_that_has_none(signed: Path, keys: KeyPair) ->
         ("sign nowhere/1 --key signing.pem", 2, "no registered model"),
         ("verify bells.distill --key signing.pem", 2, "is a private key"),
         ("verify bells.distill --key nowhere.pem", 2, "there is no key file nowhere.pem"),
-        ("verify bells.distill --key text.distill", 2, "is no public key in PEM form"),
+        ("verify bells.distill --key text.distill", 2, "is not a public key in PEM form"),
         ("verify bells.distill --key other.pub.pem", 1, "was made with another key"),
         ("verify bells.distill", 2, "name the public key with --key"),
         ("verify nowhere.distill --key public.pem", 1, "there is no model file nowhere.distill"),

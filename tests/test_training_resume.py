@@ -133,7 +133,7 @@ def test_a_stopped_training_saves_and_goes_on(whole: Workspace, tmp_path: Path, 
         if isinstance(event, StepDone) and event.step == 2:
             stop.ask()
 
-    with pytest.raises(Interrupted, match="the same command goes on"):
+    with pytest.raises(Interrupted, match="run the same command to resume"):
         run_stage(stage, Call(workspace, Listeners([ask]), stop))
     events: list[Event] = []
     run(workspace, stage, events=events)

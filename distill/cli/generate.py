@@ -216,7 +216,9 @@ def generate(
     if fill is not None or continued is not None:
         _refuse(given & NEW, context, "{} is only for new sounds")
         _refuse(given & (ASKED | {"guidance", "best_of"}), context, "{} is only for new sounds")
-        _refuse(given & {"channels"}, context, "{} is for new sounds: what goes on with a sound has its channels")
+        _refuse(
+            given & {"channels"}, context, "{} is only for new sounds: the result has the channels of the given sound"
+        )
     if not given & ASKED:
         _refuse(given & {"guidance", "best_of"}, context, "{} needs a label or a knob")
     if fill is not None:

@@ -74,7 +74,7 @@ def ask_of(request: Request, conditions: Conditions | None) -> Ask | None:
     for name, given in request.knobs.items():
         if name not in conditions.knobs:
             known = ", ".join(conditions.knobs) or "none"
-            raise UsageError(f"{name}: the sounds of the training do not differ in it; the model's knobs: {known}")
+            raise UsageError(f"{name}: the training sounds do not differ in it; this model has the knobs {known}")
         if isinstance(given, str):
             value = value_of(name, given)
             if name == "pitch":
@@ -83,7 +83,9 @@ def ask_of(request: Request, conditions: Conditions | None) -> Ask | None:
         else:
             ranks[name] = given
     if hertz is not None and not request.natural:
-        raise UsageError("a pitch in Hz or as a note is for sounds that end by themselves, not for a chain or a loop")
+        raise UsageError(
+            "a pitch in Hz or as a note works only for sounds that end by themselves, not for a chain or a loop"
+        )
     turns = TURNS if request.label is not None and request.best_of is None else 1
     ask = Ask(conditions, request.label, ranks, hertz, request.guidance, request.best_of or BEST_OF, turns)
     conditions.vector(ask.label, ranks)
@@ -119,7 +121,7 @@ def _rank(conditions: Conditions, name: str, value: float, text: str) -> float:
     # A pitch beyond the training's is reached by another speed.
     if name != "pitch" and not quantiles[0] <= value <= quantiles[-1]:
         low, high, unit = quantiles[0], quantiles[-1], UNITS[name]
-        raise UsageError(f"{name} {text}: the training's sounds lie between {low:.3g} and {high:.3g} {unit}".rstrip())
+        raise UsageError(f"{name} {text}: the training sounds lie between {low:.3g} and {high:.3g} {unit}".rstrip())
     return conditions.rank(name, value)
 
 

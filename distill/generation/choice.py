@@ -78,7 +78,7 @@ class SamplingConfig:
                 object.__setattr__(self, field.name, tuple(given))
             values = tuple(given) if isinstance(given, (list, tuple)) else (given,)
             if not values:
-                raise UsageError(f"{_words(field.name)} has no value: give one, or one for each level")
+                raise UsageError(f"{_words(field.name)} has no value: give one value, or one per level")
             for value in values:
                 LevelSettings(**{field.name: value})
 

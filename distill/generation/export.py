@@ -81,7 +81,7 @@ class ExportSettings:
             raise UsageError(f"bits must be one of {', '.join(BITS)}, not {self.bits}")
         if self.bits is not None and self.bits not in self._format.subtypes:
             has = "no bits to choose" if self._format.lossy else " or ".join(self._format.subtypes) + " bits"
-            raise UsageError(f"{name} has {has}: leave bits {self.bits} out, or choose another format")
+            raise UsageError(f"{name} has {has}: omit bits {self.bits}, or choose another format")
         if self.sample_rate is not None:
             self.require_held(self.sample_rate, 1)
 
@@ -324,7 +324,7 @@ def _require_length(path: Path, frames: int) -> None:
     except soundfile.SoundFileError:
         present = -1
     if present != frames:
-        raise StorageError(f"cannot write in {path.parent}: the file came out incomplete; is the disk full?")
+        raise StorageError(f"cannot write in {path.parent}: the file is incomplete; is the disk full?")
 
 
 def _forget_time(path: Path) -> None:

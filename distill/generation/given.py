@@ -106,7 +106,9 @@ def continue_sound(
         if not natural or lost * np.abs(made[len(known) :]).max(initial=0.0) > _NEARLY_SILENT:
             break
     else:
-        raise DataError("the model lets it end here, and nothing that is heard follows: ask for an exact duration")
+        raise DataError(
+            "the model ends the sound here, and nothing audible follows: ask for an exact duration (--chain)"
+        )
     rate = codec.spectrogram.sample_rate
     heard_space = space_codes(codec, given.part(-heard * codec.column_samples), heard)
     grid = placed(codec, grid, seed=seed, config=config, given=_behind(heard_space, len(grid)))
@@ -155,7 +157,7 @@ def fill_sound(
     sound, turned = _unturned(sound)
     codec, given = generator.codec, as_known(generator, sound, least=generator.codec.column_samples)
     if not 0 <= start < end <= sound.seconds + 1e-6:
-        raise UsageError(f"{start:g} s to {end:g} s is no part of a sound of {sound.seconds:.3f} s")
+        raise UsageError(f"{start:g} s to {end:g} s is not within a sound of {sound.seconds:.3f} s")
     grid, column = codec.encode(given.samples), codec.column_samples
     lost = _lost(generator, given.samples, grid)
     first = codec.samples_of(start) // column

@@ -36,13 +36,13 @@ class Region:
         """
         columns, levels = len(grid), grid.shape[2]
         if not 0 <= self.first < self.last <= columns:
-            raise UsageError(f"columns {self.first} to {self.last} are no region of a sound of {columns} columns")
+            raise UsageError(f"columns {self.first} to {self.last} are outside a sound of {columns} columns")
         chosen = range(levels) if self.levels is None else self.levels
         if not chosen or any(not 0 <= level < levels for level in chosen):
-            raise UsageError(f"levels {list(chosen)} are no choice from the model's levels 0 to {levels - 1}")
+            raise UsageError(f"levels {list(chosen)} are not among the model's levels 0 to {levels - 1}")
         rows = range(grid.shape[1]) if self.bands is None else self.bands
         if not rows or any(not 0 <= band < grid.shape[1] for band in rows):
-            raise UsageError(f"bands {list(rows)} are no choice from the model's bands 0 to {grid.shape[1] - 1}")
+            raise UsageError(f"bands {list(rows)} are not among the model's bands 0 to {grid.shape[1] - 1}")
         found = np.zeros(grid.shape, dtype=bool)
         found[np.ix_(range(self.first, self.last), rows, chosen)] = True
         return found

@@ -96,7 +96,7 @@ def changed_sound(
     """
     first, *others = given
     if request.action in ("continue", "fill") and request.width != 1.0 and len(first.samples) != 2:
-        raise UsageError("the given sound does not have two channels: leave the width out")
+        raise UsageError("the given sound is not stereo: omit the width")
     config, width = request.config, width_of(generator.codec, request.channels, request.width)
     made_with: dict[str, Any] = {"seed": seed, "config": config, "width": width}
     match request.action:
@@ -119,5 +119,5 @@ def _tuned(samples: Samples, sample_rate: int, hertz: float, seed: int) -> Sampl
     """A sound `[n]` or `[n, channels]` at the speed that gives it a pitch."""
     found = tuned(samples, sample_rate, hertz)
     if found is None:
-        logger.warning("the sound of seed %d has no clear pitch, and keeps its speed", seed)
+        logger.warning("the sound of seed %d has no clear pitch, so its speed stays as it is", seed)
     return samples if found is None else found

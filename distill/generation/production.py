@@ -242,7 +242,7 @@ def remake(
         if (found := _found_given(sidecar, file, named, option)) is not None
     ]
     if any(path.exists() and path.samefile(each) for each in given):
-        raise UsageError(f"{path} is the given sound itself: choose another folder")
+        raise UsageError(f"{path} is the given sound: choose another folder")
     try:
         with _threads(said.environment.threads):
             producer = _Producer.load(model, said.request, given, destination, device or said.environment.device)
@@ -329,7 +329,7 @@ class _Producer:
         codec = self.generator.codec
         heard = window_columns(self.generator.prior) * codec.column_samples / codec.spectrogram.sample_rate
         if given.sound.seconds > heard:
-            logger.info("%s is longer than the model's window: it hears the last %.1f s", given.path, heard)
+            logger.info("%s is longer than the model's context: it hears only the last %.1f s", given.path, heard)
 
     def _write(self, made: Made, seed: int, path: Path, index: int) -> Written:
         generator, sidecar = self.generator, sidecar_of(path)
@@ -347,7 +347,7 @@ class _Producer:
             loop=made.loop,
         )
         if made.level_given and exported.gain_db:
-            logger.info("%s is %.2f dB softer than what was given, so that nothing clips", path, -exported.gain_db)
+            logger.info("%s is %.2f dB softer than the given sound, so that nothing clips", path, -exported.gain_db)
         if not self.destination.sidecars:
             # One from before would speak of another sound.
             sidecar.unlink(missing_ok=True)
@@ -390,7 +390,7 @@ def _require_free(paths: Sequence[Path], destination: Destination) -> None:
 def _found_model(sidecar: Path, said: Sidecar, model: Path | None) -> Path:
     found = model or said.model_file.found(sidecar)
     if model is None and not found.is_file():
-        raise ArtifactError(f"{found}, with which {sidecar} was made, is not there: name the model's file")
+        raise ArtifactError(f"{found}, with which {sidecar} was made, is missing: name the model file")
     digest = read_manifest(found).tensor_digest
     if digest != said.model_file.digest:
         raise ArtifactError(
@@ -404,11 +404,11 @@ def _found_given(sidecar: Path, file: NamedFile | None, named: Path | None, opti
     """A sound that a sidecar says was given: the one that somebody names now, or where it lay."""
     if file is None:
         if named is not None:
-            raise UsageError(f"{sidecar} was made without such a sound: leave {option} {named} out")
+            raise UsageError(f"{sidecar} was made without such a sound: omit {option} {named}")
         return None
     found = named or file.found(sidecar)
     if named is None and not found.is_file():
-        raise DataError(f"{found}, which {sidecar} was made from, is not there: name the file with {option}")
+        raise DataError(f"{found}, which {sidecar} was made from, is missing: name the file with {option}")
     digest = digest_file(found)
     if digest != file.digest:
         raise DataError(

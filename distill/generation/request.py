@@ -157,7 +157,7 @@ class Request(BaseModel):
         if self.asks and self.action != "generate":
             raise ValueError("labels and knobs are for new sounds")
         if self.channels is not None and self.action in ("continue", "fill"):
-            raise ValueError("what goes on with a given sound has its channels")
+            raise ValueError("a continued or filled sound has the channels of the given one")
         if self.channels == 1 and self.width != 1.0:
             raise ValueError("one channel has no width")
         return self
@@ -170,7 +170,7 @@ class Request(BaseModel):
         if self.loop and self.seconds is not None and self.seconds > MOST_LOOP_SECONDS:
             raise ValueError(f"a loop has at most {MOST_LOOP_SECONDS:g} s")
         if self.bpm is not None and self.bars is not None and self.seconds != seconds_of_bars(self.bpm, self.bars):
-            raise ValueError("so many bars have another duration: leave seconds out")
+            raise ValueError("bars and bpm set another duration: omit the duration")
 
     def frames(self, sample_rate: int) -> int:
         """How many samples an exact duration has at a sample rate in Hz."""
@@ -212,11 +212,13 @@ class Request(BaseModel):
         """
         check_request(count=count, seconds=1.0 if self.seconds is None else self.seconds, seed=seed)
         if self.strength == 0 and count > 1:
-            raise UsageError(f"at strength 0 all {count} sounds would be the same: ask for one, or for more strength")
+            raise UsageError(
+                f"at strength 0 all {count} sounds would be the same: ask for one sound, or raise the strength"
+            )
         if self.config.greedy and count > 1:
             raise UsageError(
-                f"without chance (temperature 0 or top-k 1) all {count} sounds would be the same: ask for one, "
-                "or let chance in"
+                f"without chance (temperature 0 or top-k 1) all {count} sounds would be the same: ask for one "
+                "sound, or raise temperature or top-k"
             )
 
 

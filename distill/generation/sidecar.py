@@ -196,13 +196,15 @@ def read_sidecar(path: Path) -> Sidecar:
         sidecar.request.check(count=1, seed=sidecar.sound.seed)
         settings = sidecar.settings
     except ValidationError as error:
-        raise ArtifactError(f"{path} is no usable sidecar: {explain(error, Sidecar)}") from error
+        raise ArtifactError(f"{path} is not a usable sidecar: {explain(error, Sidecar)}") from error
     except UsageError as error:
-        raise ArtifactError(f"{path} is no usable sidecar: {error}") from error
+        raise ArtifactError(f"{path} is not a usable sidecar: {error}") from error
     if not sidecar.sound.file.endswith(f".{settings.format}"):
-        raise ArtifactError(f"{path} is no usable sidecar: {sidecar.sound.file} is not the name of a {settings.format}")
+        raise ArtifactError(
+            f"{path} is not a usable sidecar: {sidecar.sound.file} is not the name of a {settings.format}"
+        )
     if (sidecar.given_file is None) != (sidecar.request.action == "generate"):
-        raise ArtifactError(f"{path} is no usable sidecar: given_file and request.action do not belong together")
+        raise ArtifactError(f"{path} is not a usable sidecar: given_file and request.action do not belong together")
     if (sidecar.other_file is not None) != (sidecar.request.action == "morph"):
-        raise ArtifactError(f"{path} is no usable sidecar: other_file and request.action do not belong together")
+        raise ArtifactError(f"{path} is not a usable sidecar: other_file and request.action do not belong together")
     return sidecar

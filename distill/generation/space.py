@@ -78,10 +78,9 @@ def width_of(codec: Codec, channels: int | None, width: float) -> float | None:
         UsageError: the model makes mono sounds, and something else is asked for; or one channel, and a width.
     """
     if channels == 1 and width != 1.0:
-        raise UsageError("one channel has no width: leave one of the two out")
+        raise UsageError("one channel has no width: omit channels or width")
     if codec.space is None and (channels == 2 or width != 1.0):
         raise UsageError(
-            "this model makes mono sounds, as both channels of all that it learned from are alike: "
-            "leave channels and width out"
+            "this model makes mono sounds, because all its training sounds are mono: omit channels and width"
         )
     return None if codec.space is None or channels == 1 else width

@@ -63,7 +63,9 @@ def best_seeds(
         ArtifactError, StorageError: the model cannot be used.
     """
     if not 1 <= keep < of <= MOST_DRAWN:
-        raise UsageError(f"--keep-best {keep} --of {of}: keep fewer than are drawn, which are {MOST_DRAWN} at most")
+        raise UsageError(
+            f"--keep-best {keep} --of {of}: keep fewer sounds than you draw, and draw at most {MOST_DRAWN}"
+        )
     request.check(count=of, seed=seed)
     generator = Generator.load(model, device)
     codec = generator.codec

@@ -146,7 +146,7 @@ def require_page(output: Path) -> None:
     if output.is_dir():
         raise UsageError(f"{output} is a folder: name a file in it, such as {output / 'page.html'}")
     if output.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{output}: a page's name ends in .html")
+        raise UsageError(f"{output}: the file name must end in .html")
     if not output.parent.is_dir():
         raise UsageError(f"{output}: there is no folder {output.parent}; make it first")
 

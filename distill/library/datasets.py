@@ -129,7 +129,7 @@ def gather(files: Iterable[Path], folder: Path) -> list[str]:
 
 def _folder_name(name: str) -> str:
     if not name or name.startswith(".") or Path(name).name != name or "\0" in name:
-        raise UsageError(f"{name!r} cannot be the name of a folder below {DATA}: choose one with --name")
+        raise UsageError(f"{name!r} cannot be a folder name below {DATA}: choose another one with --name")
     return name
 
 
@@ -191,8 +191,8 @@ def _alone(project: Path, *, wait: bool = True) -> Iterator[None]:
 
     def told() -> None:
         if not wait:
-            raise StorageError("another program keeps a dataset")
-        logger.info("waiting for another program that keeps a dataset")
+            raise StorageError("another program is adding a dataset")
+        logger.info("waiting for another program that is adding a dataset")
 
     with lock(project / ".distill" / "datasets.lock", told):
         yield

@@ -59,9 +59,9 @@ def new_project(folder: Path, *, sounds: Path | None = None, ci: bool = False) -
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100, a link that leads nowhere is no new project
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is there already: name a new folder (distill new --update brings one up to date)")
+        raise UsageError(f"{folder} already exists: name a new folder, or update a project with distill new --update")
     if ci and sounds is None:
-        raise UsageError("--ci trains on a few of the sounds: name them with --sounds")
+        raise UsageError("--ci needs sounds to train on: name them with --sounds")
     with storage_errors(folder, "write"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)) / "project"
@@ -85,10 +85,10 @@ def update_project(folder: Path) -> Updated:
         StorageError: git failed, or a file cannot be written.
     """
     if not (folder / STATE).is_file():
-        raise UsageError(f"{folder} has no {STATE}: only a project that distill new made can be brought up to date")
+        raise UsageError(f"{folder} has no {STATE}: only a project created by distill new can be updated")
     state = read_json(folder / STATE, what="note about a project's files", schema=SCHEMA)
     if git(folder, "status", "--porcelain", "--untracked-files=no").strip():
-        raise UsageError(f"{folder} has changes that are not committed: commit them first, so that none is lost")
+        raise UsageError(f"{folder} has uncommitted changes: commit them first, so that nothing is lost")
     known = {path: text.encode() for path, text in state["files"].items()}
     files = template_files(ci=bool(state["ci"]))
     conflicts = []
@@ -143,7 +143,7 @@ def _copy_few(source: Path, target: Path) -> None:
     """Copy some of the usable sounds, evenly spread."""
     usable = [each for each in scan(source) if each.usable and each.seconds <= CI_SECONDS]
     if not usable:
-        raise UsageError(f"--ci: no sound in {source} is of at most {CI_SECONDS:g} s")
+        raise UsageError(f"--ci: no sound in {source} is {CI_SECONDS:g} s or shorter")
     count = min(CI_SOUNDS, len(usable))
     for number in range(count):
         path = usable[number * len(usable) // count].path

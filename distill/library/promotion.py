@@ -44,7 +44,7 @@ def promote(reference: str, project: Path, *, force: bool = False) -> Registered
         TrackingError: the registry cannot be used.
     """
     if is_file_reference(reference):
-        raise UsageError(f"{reference} is a file: put it into the registry with distill model register, then promote")
+        raise UsageError(f"{reference} is a file: register it with distill model register, then promote the version")
     with registry_lock(project):
         version = find_version(reference, project)
         # The file itself, to the last weight: a champion is what others rely on.
@@ -54,7 +54,7 @@ def promote(reference: str, project: Path, *, force: bool = False) -> Registered
         verdict = manifest.memorization
         if verdict is not None and verdict.verdict == FAIL:
             raise UsageError(
-                f"{version.reference} is not promoted, it memorized its sounds: {'; '.join(verdict.reasons)}"
+                f"{version.reference} is not promoted because it memorized its sounds: {'; '.join(verdict.reasons)}"
             )
         if key is not None:
             _check_signature(version, path, key)

@@ -144,7 +144,9 @@ def find_version(reference: str, project: Path) -> RegisteredVersion:
     """
     match = _REFERENCE.fullmatch(reference)
     if match is None:
-        raise UsageError(f"{reference!r} is neither a model file nor NAME/VERSION, NAME@ALIAS or NAME of the registry")
+        raise UsageError(
+            f"{reference!r} is neither a model file nor a NAME, NAME/VERSION or NAME@ALIAS in the registry"
+        )
     known = versions(project)
     name, number, alias = match["name"], match["version"], match["alias"]
     of_name = [version for version in known if version.name == name]
@@ -268,7 +270,7 @@ def delete_version(version: RegisteredVersion, project: Path) -> None:
 def registry_lock(project: Path) -> AbstractContextManager[Any]:
     """One writer at a time among the processes of this machine."""
     path = project / ".distill" / "registry.lock"
-    return lock(path, lambda: _logger.info("waiting for another program that changes the registry"))
+    return lock(path, lambda: _logger.info("waiting for another program that is changing the registry"))
 
 
 def check_name(name: str) -> str:
@@ -333,7 +335,7 @@ def _take_signature(known: RegisteredVersion, model: Path, project: Path) -> Non
     if digest_file(stored) == digest_file(model):
         store_signature(known.source, stored, signature, project)
     else:
-        _logger.warning("the signature of %s is left out: %s was made from another file", model, known.reference)
+        _logger.warning("the signature of %s is not copied: %s was made from another file", model, known.reference)
 
 
 def _run_of(client: "MlflowClient", project: Path, manifest: Manifest, name: str, undo: ExitStack) -> str:
@@ -355,7 +357,7 @@ def _run_of(client: "MlflowClient", project: Path, manifest: Manifest, name: str
 def _check_same(version: RegisteredVersion, manifest: Manifest) -> None:
     if (version.digest, version.lineage) != (manifest.tensor_digest, manifest.lineage.id):
         raise ArtifactError(
-            f"what lies at {version.source} is not the model that was registered as {version.reference}: "
+            f"the file at {version.source} is not the model that was registered as {version.reference}: "
             "delete the version and register the model again"
         )
 

@@ -114,7 +114,7 @@ def _commit(run: RecordedRun, project: Path) -> str:
     commit = of_code if of_code and has_commit(project, of_code) else of_project or of_code
     if not commit:
         raise TrackingError(
-            f"run {run.run_id} was made in a folder that is under no version control: there is no commit to run again"
+            f"run {run.run_id} was made in a folder without version control: there is no commit to rebuild it from"
         )
     return commit
 
@@ -136,7 +136,7 @@ def _fetch_data(project: Path, root: Path, path: str, tell: Tell) -> str:
     """The `data.path` of the sounds of the commit, from the project's cache or its remote; else of those of today."""
     pointer = (root / path).with_name(f"{Path(path).name}.dvc")
     if not (root / path).exists() and not pointer.is_file() and (project / path).exists():
-        tell(f"{path} is under no version control: its sounds are taken as they are now")
+        tell(f"{path} is not under version control: using its sounds as they are now")
         return str((project / path).resolve())
     if not (root / path).exists():
         tell(f"fetching {path} from DVC")
@@ -165,7 +165,7 @@ def _check_code(root: Path, environment: Mapping[str, str], version: str) -> Non
     if not (root / "distill" / "__init__.py").is_file():
         if version != __version__:
             raise StorageError(
-                f"the model was made by distill {version or 'of unknown version'}, and {__version__} is installed: "
+                f"the model was made by distill {version or 'of unknown version'}, but {__version__} is installed: "
                 f"install it with pip install 'distill-audio=={version}', in an environment of its own"
             )
         return

@@ -95,7 +95,7 @@ def make_keys(folder: Path, password: str | None = None) -> KeyPair:
     pair = KeyPair(folder / PRIVATE_KEY, folder / PUBLIC_KEY)
     for path in (pair.private, pair.public):
         if os.path.lexists(path):
-            raise UsageError(f"{path} is there already: choose another folder")
+            raise UsageError(f"{path} already exists: choose another folder")
     with _library():
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ec
@@ -176,7 +176,7 @@ def verify(model: Path, key: Path, *, called: str | None = None) -> None:
     path, signature = signature_of(model), read_signature(model)
     if signature is None:
         raise ArtifactError(f"{called} is not signed: sign it with distill model sign")
-    damaged = f"the signature of {called} is damaged, or {path.name} is no signature of a model: sign it again"
+    damaged = f"the signature of {called} is damaged, or {path.name} is not a model signature: sign the model again"
     try:
         hint = json.loads(signature)["verificationMaterial"]["publicKey"]["hint"]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
@@ -261,7 +261,7 @@ def _check_private(path: Path, password: bytes | None) -> None:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     if b"PRIVATE KEY" not in data:
         what = "a public key" if b"PUBLIC KEY" in data else "no key in PEM form"
-        raise UsageError(f"{path} is {what}: signing takes the private key, such as {PRIVATE_KEY}")
+        raise UsageError(f"{path} is {what}: signing needs the private key, such as {PRIVATE_KEY}")
     if b"ENCRYPTED" in data and password is None:
         raise UsageError(f"{path} is protected by a password: set {PASSWORD_VARIABLE}")
     try:
@@ -278,11 +278,11 @@ def _public(path: Path) -> "EllipticCurvePublicKey":
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
     if b"PRIVATE KEY" in data:
-        raise UsageError(f"{path} is a private key: checking takes the public one, such as {PUBLIC_KEY}")
+        raise UsageError(f"{path} is a private key: verifying needs the public key, such as {PUBLIC_KEY}")
     try:
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"{path} is no public key in PEM form: name one that distill model keygen made") from error
+        raise UsageError(f"{path} is not a public key in PEM form: make one with distill model keygen") from error
     return _check_kind(path, key)
 
 
@@ -290,7 +290,7 @@ def _check_kind(path: Path, key: object) -> "EllipticCurvePublicKey":
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
     if not isinstance(key, EllipticCurvePublicKey) or key.curve.name not in CURVES:
-        raise UsageError(f"{path} is no elliptic-curve key on {', '.join(CURVES.values())}: make one with keygen")
+        raise UsageError(f"{path} is not an elliptic-curve key on {', '.join(CURVES.values())}: make one with keygen")
     return key
 
 

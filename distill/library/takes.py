@@ -130,7 +130,7 @@ class Takes:
         known = {take.id: take for take in self.all()}
         wanted = list(dict.fromkeys(ids))
         if missing := [each for each in wanted if each not in known]:
-            raise UsageError(f"{missing[0]} is not among the generated sounds any more: open the tab again")
+            raise UsageError(f"{missing[0]} is no longer among the generated sounds: open the tab again")
         return [known[each] for each in wanted]
 
     def mark(
@@ -146,7 +146,7 @@ class Takes:
         given = {"kept": kept, "dropped": dropped, "name": None if name is None else _cleaned(name)}
         changes = {key: value for key, value in given.items() if value is not None}
         if name is not None and len(takes) != 1:
-            raise UsageError("a name is for one sound: choose one")
+            raise UsageError("choose a single sound to name it")
         with self._alone():
             notes = self._notes()
             for take in takes:
@@ -162,7 +162,7 @@ class Takes:
         try:
             return {str(key): Note.model_validate(note) for key, note in values["takes"].items()}
         except (KeyError, AttributeError, ValidationError) as error:
-            raise ArtifactError(f"{path} is no usable list of takes: move it away to begin a new one") from error
+            raise ArtifactError(f"{path} is not a usable list of takes: move it away to start a new one") from error
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -171,7 +171,7 @@ class Takes:
 
         def wait() -> None:
             if next(tries, None) is None:
-                raise StorageError(f"another page holds {self.folder / NOTES}: try again")
+                raise StorageError(f"another page is using {self.folder / NOTES}: try again")
             time.sleep(_WAIT_SECONDS / _WAIT_TRIES)
 
         descriptor = acquired(self.folder / f".{NOTES}.lock", wait)

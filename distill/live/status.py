@@ -112,7 +112,7 @@ class StatusListener:
             self._take(event)
         except StorageError as error:
             if not self.told:
-                logger.warning("%s; the work goes on, and is not shown elsewhere meanwhile", error)
+                logger.warning("%s; the work continues, but its progress is not shown elsewhere", error)
             self.told = True
 
     def _take(self, event: Event) -> None:

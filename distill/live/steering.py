@@ -220,7 +220,7 @@ class Steering:
                 pause = request.command == "pause"
                 if pause != self.paused:
                     self.paused = pause
-                    logger.info("%s, step %d: %s", self.folder.stage, loop.step, "paused" if pause else "goes on")
+                    logger.info("%s, step %d: %s", self.folder.stage, loop.step, "paused" if pause else "resumed")
                     self.emit(Paused(self.folder.stage, loop.step, pause))
                 return {"paused": pause}, False
             case "stop":

@@ -22,7 +22,7 @@ def check_out(root: Path, path: str, *, remote: bool = False) -> Path:
         return target
     pointer = target.with_name(f"{target.name}.dvc")
     if not pointer.is_file():
-        raise DataError(f"{target}: no such sounds, and no {pointer.name} of DVC beside them")
+        raise DataError(f"{target}: there are no such sounds, and no DVC file {pointer.name} beside them")
     try:
         dvc(pointer.parent, "checkout", pointer.name)
     except StorageError as error:

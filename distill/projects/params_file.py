@@ -24,7 +24,7 @@ def with_values(text: str, changes: Mapping[str, Any], *, where: str) -> str:
             section, _, key = name.partition(".")
             values.setdefault(section, {})[key] = value
     except (YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise UsageError(f"{where} is not readable parameters: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{where} does not contain readable parameters: {' '.join(str(error).split())}") from error
     written = StringIO()
     yaml.dump(values, written)
     return written.getvalue()

@@ -23,7 +23,7 @@ def require_free(port: int, option: str = "--port") -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise UsageError(f"port {port} is taken: choose another with {option}") from error
+            raise UsageError(f"port {port} is taken: choose another one with {option}") from error
 
 
 def is_up(url: str | Request, server: "subprocess.Popen[bytes]", seconds: float) -> bool:

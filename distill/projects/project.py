@@ -20,7 +20,9 @@ def find_project(start: Path = Path()) -> Path:
     for folder in (start, *start.parents):
         if (folder / "params.yaml").is_file() and (folder / ".dvc").is_dir() and not (folder / MARKER).exists():
             return folder
-    raise UsageError(f"{start} is in no project: go to one, name it with --project, or make one with distill new")
+    raise UsageError(
+        f"{start} is not in a project: change to a project folder, use --project, or create one with distill new"
+    )
 
 
 def home() -> Path:

@@ -73,7 +73,7 @@ def sounds_at(reference: str, project: Path) -> Iterator[Path]:
         return
     project = find_project(project)
     if not path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-        raise DataError(f"{reference}: name the sounds behind the colon by their path below {project}")
+        raise DataError(f"{reference}: after the colon, name the sounds by their path below {project}")
     try:
         commit = git(project, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()
     except StorageError as error:
@@ -89,6 +89,6 @@ def sounds_at(reference: str, project: Path) -> Iterator[Path]:
             except DataError as error:
                 raise DataError(
                     f"{reference}: its sounds are not in DVC's cache; dvc fetch --all-commits {path}.dvc "
-                    "brings them from a remote"
+                    "fetches them from a remote"
                 ) from error
         yield root / path

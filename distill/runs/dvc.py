@@ -92,7 +92,9 @@ def run_stage(
     try:
         while True:
             if limit_seconds is not None and time.monotonic() - begun > limit_seconds:
-                raise TrainingError(f"{stage} took longer than {limit_seconds:g} s and was ended; the same run goes on")
+                raise TrainingError(
+                    f"{stage} took longer than {limit_seconds:g} s and was stopped; start the same run to resume it"
+                )
             try:
                 line = lines.get(timeout=POLL_SECONDS)
             except queue.Empty:

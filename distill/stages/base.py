@@ -49,7 +49,7 @@ def base_file(params: Params, folder: Path) -> Path | None:
     except ArtifactError as error:
         raise ArtifactError(f"vqvae.base: {error}") from error
     if misfit:
-        raise UsageError(f"vqvae.base: {path} is for {misfit}: name another model, or none")
+        raise UsageError(f"vqvae.base: {path} has {misfit}: name another model, or none")
     return path
 
 
@@ -77,7 +77,7 @@ def base_weights(params: Params, folder: Path, digest: str | None) -> "dict[str,
         return None
     model = read_model(path)
     if path == SHIPPED and model.digest != DIGEST:
-        raise ArtifactError(f"{path} is not the base that came with this version: install distill again")
+        raise ArtifactError(f"{path} is not the base of this version: reinstall distill")
     if model.digest != digest:
         raise DataError(f"vqvae.base: {path} has changed: run the stage configure again")
     return {name: tensor for name, tensor in model.vqvae_state.items() if name.startswith(_PARTS)}

@@ -124,7 +124,7 @@ class _Recorder:
                 if not self.warned:
                     self.warned = True
                     said = text if isinstance(error, DistillError) else f"the training is not recorded ({text})"
-                    logger.warning("%s; the training goes on, and distill tracking sync catches up later", said)
+                    logger.warning("%s; the training continues, and distill tracking sync can catch up later", said)
 
     def _note(self, item: Event | str) -> None:
         """Keep in the workspace what no file of the stages tells, and what is needed to find the run."""

@@ -125,7 +125,7 @@ class Checkpoints:
                     continue
                 return self._restore(path, model, optimizer)
             except (ArtifactError, StorageError) as error:
-                logger.warning("checkpoint left out, an older one is used if there is one: %s", error)
+                logger.warning("checkpoint ignored, using an older one if there is one: %s", error)
         return None
 
     def restore_step(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
@@ -152,7 +152,7 @@ class Checkpoints:
         if position.best_epoch:
             self.load_best(position.best_epoch)
         if not position.settings:
-            logger.warning("%s holds no settings: those of the start are in force", path)
+            logger.warning("%s contains no settings: using those from the start", path)
         _restore(container.tensors, model, optimizer)
         return position
 

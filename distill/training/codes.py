@@ -378,7 +378,7 @@ def _lock(folder: Path) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if not taken(descriptor):
-            raise StorageError(f"another process makes the codes in {folder}: wait for it, or stop it")
+            raise StorageError(f"another process is encoding in {folder}: wait for it, or stop it")
         yield
     finally:
         os.close(descriptor)

@@ -206,8 +206,8 @@ class _Loop:
             if self.stop.asked:
                 self._save()
                 raise Interrupted(
-                    f"interrupted in epoch {position.epoch + 1} of {self.config.epochs}; it is saved: "
-                    "the same command goes on from here"
+                    f"interrupted in epoch {position.epoch + 1} of {self.config.epochs}; its state is saved: "
+                    "run the same command to resume"
                 )
             if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
                 self._save_if_possible()
@@ -257,7 +257,7 @@ class _Loop:
         self.emit(StepSkipped(self.task.stage, position.step, position.skipped_in_row))
         if position.skipped_in_row >= MOST_SKIPPED_IN_ROW:
             raise TrainingError(
-                f"{MOST_SKIPPED_IN_ROW} steps in a row gave a loss that is not finite (up to step {position.step}): "
+                f"{MOST_SKIPPED_IN_ROW} steps in a row had a loss that is not finite (up to step {position.step}): "
                 f"lower the learning rate, or use precision fp32; {self._kept()}"
             )
 
@@ -359,7 +359,7 @@ class _Loop:
             self._go_on_without("checkpoint", error)
 
     def _go_on_without(self, what: str, error: DistillError) -> None:
-        self.emit(Warned(self.task.stage, f"no_{what}", f"the training goes on without {what}: {error}"))
+        self.emit(Warned(self.task.stage, f"no_{what}", f"the training continues without {what}: {error}"))
 
     def _save(self, kind: Kind = "regular") -> Path:
         position = self.position

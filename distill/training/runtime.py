@@ -40,7 +40,7 @@ class Runtime:
         require_device(self.device)
         if self.arithmetic != in_force():
             raise UsageError(
-                f"run.arithmetic: {self.arithmetic} was configured, and this process has another: run configure again, "
+                f"run.arithmetic: {self.arithmetic} was configured, but this process uses another: configure again, "
                 "or call distill.instructions.use before anything else"
             )
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

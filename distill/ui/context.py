@@ -100,9 +100,9 @@ class Context:
         try:
             path = (self.project / Path(text.strip()).expanduser()).resolve()
         except (RuntimeError, OSError) as error:
-            raise UsageError(f"{text.strip()} cannot be a folder: {error}") from error
+            raise UsageError(f"{text.strip()} is not a usable folder: {error}") from error
         if not self.local and not path.is_relative_to(self.project):
-            raise UsageError(f"{text.strip()} lies outside of the project: drop the files instead")
+            raise UsageError(f"{text.strip()} is outside the project: drop the files instead")
         return path
 
 

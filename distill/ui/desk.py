@@ -135,7 +135,7 @@ class Desk:
         kind = path.suffix.lower()
         if kind == GRID_EXTENSION:
             if path.stat().st_size > MOST_GRID_BYTES:
-                raise UsageError(f"{path.name} is larger than {MOST_GRID_BYTES >> 20} MB: that is no grid for the page")
+                raise UsageError(f"{path.name} is larger than {MOST_GRID_BYTES >> 20} MB: too large for the page")
             with _called(path):
                 history = read_grid(path)
         elif kind in EXTENSIONS:
@@ -192,7 +192,7 @@ class Desk:
                 return self.view(which, clip=work.hear(wish.selection))
             if wish.what == "set":
                 if wish.code is None:
-                    raise UsageError("name the code that the cells shall become")
+                    raise UsageError("choose a code for the cells")
                 work = work.do(SetCode(selection=wish.selection, code=wish.code))
             else:
                 work = work.undo() if wish.what == "undo" else work.redo()
@@ -315,7 +315,7 @@ def wish_of(values: Any) -> Wish:
     try:
         return Wish.model_validate(values)
     except ValidationError as error:
-        raise UsageError("the page asked for something that cannot be: reload it") from error
+        raise UsageError("the page sent an invalid request: reload it") from error
 
 
 def selection_of(text: str | None) -> Selection | None:
@@ -329,7 +329,7 @@ def selection_of(text: str | None) -> Selection | None:
     try:
         return Selection.model_validate_json(text)
     except ValidationError as error:
-        raise UsageError("the page's selection cannot be: reload it") from error
+        raise UsageError("the page sent an invalid selection: reload it") from error
 
 
 def stem_of(name: str) -> str:

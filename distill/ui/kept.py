@@ -46,7 +46,7 @@ def _alone(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         if not taken_within(descriptor, _WAIT_SECONDS):
-            raise StorageError(f"another page holds {folder / LOCK}: end it, then start this one")
+            raise StorageError(f"another page is running on this project ({folder / LOCK}): stop it first")
         yield
     finally:
         os.close(descriptor)

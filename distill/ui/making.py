@@ -85,7 +85,7 @@ def require_few(count: int, request: Request) -> None:
         UsageError: it is more.
     """
     if count > MOST_COUNT or (request.seconds or 0.0) > MOST_SECONDS:
-        raise UsageError(f"at most {MOST_COUNT} sounds of {MOST_SECONDS:g} s at once here; distill generate has no end")
+        raise UsageError(f"at most {MOST_COUNT} sounds of {MOST_SECONDS:g} s at once here; distill generate makes more")
 
 
 def _written(order: Order, model: Path, destination: Destination, source: Path | None) -> Iterator[Written]:
@@ -112,7 +112,7 @@ def between(sounds: Sequence[Path], model: str) -> Order:
         UsageError: there are fewer than two, or more than are taken.
     """
     if not 2 <= len(sounds) <= MOST_ENDS:
-        raise UsageError(f"choose 2 to {MOST_ENDS} sounds to hear what lies between them")
+        raise UsageError(f"choose 2 to {MOST_ENDS} sounds to make a series between them")
     request = Request(action="morph", weight=0.5, channels=channels_like(sounds))
     return Order(model, request, BETWEEN * (len(sounds) - 1), between=tuple(sounds))
 

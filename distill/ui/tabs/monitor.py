@@ -33,7 +33,7 @@ WHO = "page"
 WAIT_SECONDS = 120.0
 NAMES = {"train_vqvae": "Rebuilding (VQ-VAE)", "train_prior": "What follows what (prior)"}
 CLASSES = {
-    Kind.SAFE: "SAFE: how fast and how closely watched it goes on",
+    Kind.SAFE: "SAFE: how fast it learns and how closely it is watched",
     Kind.CAREFUL: "CAREFUL: what is learned; measure before and after",
 }
 
