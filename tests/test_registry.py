@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from database_util import put_database
 from distill.errors import ArtifactError, DistillError, TrackingError, UsageError
 from distill.library import catalogue
 from distill.library.promotion import promote
@@ -37,7 +38,7 @@ def _own_address(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a registered model."""
-    root = make_folder(tmp_path_factory.mktemp("registry") / "project")
+    root = put_database(make_folder(tmp_path_factory.mktemp("registry") / "project"))
     register(model_file(root / "models" / "bells.distill"), root)
     return root
 
@@ -270,7 +271,7 @@ def test_a_name_that_cannot_be_one_is_refused(name: str, project: Path) -> None:
 
 def test_a_registry_of_its_own_holds_the_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", "sqlite:///registry.db")
-    root = make_folder(tmp_path / "project")
+    root = put_database(make_folder(tmp_path / "project"))
     assert versions(root) == []
     first = register(model_file(root / "models" / "bells.distill"), root)
     assert find_version("bells@candidate", root).version == first.version
