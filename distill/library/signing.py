@@ -176,7 +176,7 @@ def verify(model: Path, key: Path, *, called: str | None = None) -> None:
     path, signature = signature_of(model), read_signature(model)
     if signature is None:
         raise ArtifactError(f"{called} is not signed: sign it with distill model sign")
-    damaged = f"the signature of {called} is damaged, or {path.name} is not a model signature: sign the model again"
+    damaged = f"the signature of {called} is damaged, or {path.name} is not a model signature: sign it again"
     try:
         hint = json.loads(signature)["verificationMaterial"]["publicKey"]["hint"]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
