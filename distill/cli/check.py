@@ -18,24 +18,24 @@ def check(
         ),
     ],
     count: Annotated[
-        int | None, typer.Option("-n", "--count", help="Number of sounds to generate. [default: as in the training]")
+        int | None, typer.Option("-n", "--count", help="Number of sounds to generate (default: as in the training).")
     ] = None,
     duration: Annotated[
         float | None,
-        typer.Option("--duration", "-d", help="Longest duration of a sound, in s. [default: as in the training]"),
+        typer.Option("--duration", "-d", help="Longest duration of a sound, in s (default: as in the training)."),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Sampling temperature. [default: as in the training]")
+        float | None, typer.Option(help="Sampling temperature (default: as in the training).")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the first sound. [default: as in the training]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the first sound (default: as in the training).")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for report.json and report.html. [default: beside the model]"),
+        typer.Option("--output", "-o", help="Folder for report.json and report.html (default: beside the model)."),
     ] = None,
     workspace: Annotated[
         Path | None,
         typer.Option(
-            "--workspace", help="Folder with the prepared sounds of the training. [default: found automatically]"
+            "--workspace", help="Folder with the prepared sounds of the training (default: found automatically)."
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 when the verdict is fail.")] = False,

@@ -119,7 +119,7 @@ def preview(
     seconds: Seconds = None,
     bands: Bands = None,
     levels: Levels = None,
-    code: Annotated[list[int] | None, typer.Option("--code", help="Codebook entry; repeatable. [default: all]")] = None,
+    code: Annotated[list[int] | None, typer.Option("--code", help="Codebook entry; repeatable (default: all).")] = None,
     length: Annotated[int, typer.Option("--length", help="Duration of each entry, in columns.")] = 2,
     true_level: Annotated[
         bool, typer.Option("--true-level", help="Keep the true level instead of a peak of -1 dB.")

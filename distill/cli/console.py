@@ -22,7 +22,7 @@ Project = Annotated[
     typer.Option(
         "--project",
         envvar="DISTILL_PROJECT",
-        help="Project folder. [default: the project around this folder, or else your user folder]",
+        help="Project folder (default: the project around this folder, or else your user folder).",
         show_default=False,
     ),
 ]

@@ -94,7 +94,7 @@ def check(
 @app.command()
 def add(
     folder: Annotated[Path, typer.Argument(help="Folder of sounds.", show_default=False)],
-    name: Annotated[str | None, typer.Option("--name", help="Name below data/. [default: the folder's name]")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name below data/ (default: the folder's name).")] = None,
     project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,

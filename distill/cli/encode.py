@@ -84,7 +84,7 @@ def decode(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Decode a grid of codes to a sound, at the level of the sound that was encoded; levels left out are silent."""
+    """Turn a grid of codes into a sound, at the level of the encoded sound; levels that you omit are silent."""
     set_up_logging(quiet=quiet, verbose=verbose)
     require_free(output, force=force)
     with loading():

@@ -27,16 +27,16 @@ def sweep(
         ),
     ],
     trials: Annotated[
-        int | None, typer.Option(help="For a search: total number of trials. [default: 20]", min=1)
+        int | None, typer.Option(help="For a search: total number of trials (default: 20).", min=1)
     ] = None,
     objective: Annotated[
         str | None,
-        typer.Option(help="For a search: what to minimize: lsd_db, prior_perplexity or vqvae_loss. [default: lsd_db]"),
+        typer.Option(help="For a search: what to minimize: lsd_db, prior_perplexity or vqvae_loss (default: lsd_db)."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="For a search: seed of the suggestions. [default: 0]", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="For a search: seed of the suggestions (default: 0).", min=0)] = None,
     prune_after: Annotated[
         int | None,
-        typer.Option(help="For a search: finished trials before any trial may end early. [default: 4]", min=1),
+        typer.Option(help="For a search: finished trials before any trial may end early (default: 4).", min=1),
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Discard earlier trials of this search and start over.")

@@ -35,8 +35,8 @@ def generate(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry. [default: the model of the "
-            "project, or of the sidecar]",
+            help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry (default: the model of the "
+            "project, or of the sidecar).",
             show_default=False,
         ),
     ] = None,
@@ -65,7 +65,7 @@ def generate(
     drawn: Annotated[
         int | None,
         typer.Option(
-            "--of", help="With --keep-best: sounds to draw. [default: four times as many]", min=2, show_default=False
+            "--of", help="With --keep-best: sounds to draw (default: four times as many).", min=2, show_default=False
         ),
     ] = None,
     natural: Annotated[
@@ -73,7 +73,7 @@ def generate(
         typer.Option(
             "--natural/--chain",
             help="End each sound where the model ends it, within the duration; or fill the duration with one sound "
-            "after another. [default: --natural if the training sounds end by themselves]",
+            "after another (default: --natural if the training sounds end by themselves).",
             show_default=False,
         ),
     ] = None,
@@ -84,7 +84,7 @@ def generate(
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Seed of the first sound; further sounds count up. [default: after the existing files, or 0]",
+            help="Seed of the first sound; further sounds count up (default: after the existing files, or 0).",
             show_default=False,
         ),
     ] = None,
@@ -125,8 +125,8 @@ def generate(
         int | None,
         typer.Option(
             "--best-of",
-            help="Draw this many candidates for each sound, and take the one nearest to the request. "
-            "[default: 3, up to 12 for a label]",
+            help="Draw this many candidates for each sound, and take the one nearest to the request "
+            "(default: 3, up to 12 for a label).",
             min=1,
             max=64,
             show_default=False,
@@ -159,11 +159,11 @@ def generate(
     format: Annotated[str, typer.Option("--format", help="wav, flac, ogg or mp3.")] = "wav",
     sample_rate: Annotated[
         int | None,
-        typer.Option("--sample-rate", help="44100, 48000 or 96000 Hz. [default: the sound's own]", show_default=False),
+        typer.Option("--sample-rate", help="44100, 48000 or 96000 Hz (default: the sound's own).", show_default=False),
     ] = None,
     bits: Annotated[
         str | None,
-        typer.Option("--bits", help="16 (with dither), 24 or 32f (wav). [default: 24]", show_default=False),
+        typer.Option("--bits", help="16 with dither, 24, or 32f in wav (default: 24).", show_default=False),
     ] = None,
     sidecar: Annotated[
         bool,

@@ -25,18 +25,18 @@ Model = Annotated[
 ]
 GridFile = Annotated[Path, typer.Argument(help="Grid file.", show_default=False)]
 Columns = Annotated[
-    str | None, typer.Option("--columns", help="Column, or FIRST:END (END not included), from 0. [default: all]")
+    str | None, typer.Option("--columns", help="Column, or FIRST:END (END not included), from 0 (default: all).")
 ]
 Seconds = Annotated[
     str | None, typer.Option("--seconds", help="FROM:TO in s, instead of --columns; extended to whole columns.")
 ]
 Bands = Annotated[
-    str | None, typer.Option("--bands", help="Bands from 0 (the lowest), such as 0,2 or 0:4. [default: all]")
+    str | None, typer.Option("--bands", help="Bands from 0 (the lowest), such as 0,2 or 0:4 (default: all).")
 ]
 Levels = Annotated[
     str | None,
     typer.Option(
-        "--levels", help="Levels by name or number from 0, separated by commas. [default: all that are not frozen]"
+        "--levels", help="Levels by name or number from 0, separated by commas (default: all that are not frozen)."
     ),
 ]
 Output = Annotated[
@@ -44,13 +44,13 @@ Output = Annotated[
 ]
 At = Annotated[
     int | None,
-    typer.Option("--at", help="Column of the other grid that matches the first selected one. [default: the same]"),
+    typer.Option("--at", help="Column of the other grid that matches the first selected one (default: the same)."),
 ]
 Channels = Annotated[
     int | None,
     typer.Option(
         "--channels",
-        help="1: mono. [default: 2 if the model was trained on stereo sounds]",
+        help="1: mono (default: 2 if the model was trained on stereo sounds).",
         min=1,
         max=2,
         show_default=False,

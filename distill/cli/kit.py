@@ -27,7 +27,7 @@ def kit(
     pads: Annotated[
         str | None,
         typer.Option(
-            help="LABEL:NUMBER, separated by commas, or a number of pads. [default: 16, over all labels]",
+            help="LABEL:NUMBER, separated by commas, or a number of pads (default: 16, over all labels).",
             show_default=False,
         ),
     ] = None,
@@ -40,10 +40,10 @@ def kit(
     sample_rate: Annotated[
         int | None,
         typer.Option(
-            "--sample-rate", help="44100, 48000 or 96000 Hz. [default: that of the model]", show_default=False
+            "--sample-rate", help="44100, 48000 or 96000 Hz (default: that of the model).", show_default=False
         ),
     ] = None,
-    bits: Annotated[str | None, typer.Option("--bits", help="16, 24 or 32f. [default: 24]", show_default=False)] = None,
+    bits: Annotated[str | None, typer.Option("--bits", help="16, 24 or 32f (default: 24).", show_default=False)] = None,
     licence: Annotated[
         str | None, typer.Option("--license", help="License text for the sounds.", show_default=False)
     ] = None,

@@ -168,7 +168,7 @@ def compare(
 def register(
     model: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
     name: Annotated[
-        str | None, typer.Option("--name", help="Name in the registry. [default: that of the model]")
+        str | None, typer.Option("--name", help="Name in the registry (default: that of the model).")
     ] = None,
     project: Project = None,
     as_json: Json = False,
@@ -217,7 +217,7 @@ def export(
 def import_model(
     file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
     name: Annotated[
-        str | None, typer.Option("--name", help="Name for the file in models/. [default: that of the model]")
+        str | None, typer.Option("--name", help="Name for the file in models/ (default: that of the model).")
     ] = None,
     force: Force = False,
     project: Project = None,

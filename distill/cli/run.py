@@ -21,14 +21,14 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or its nam
 Folder = Annotated[
     Path | None,
     typer.Argument(
-        help="Project, or another folder with runs in runs/. [default: the project around this folder, or else your "
-        "user folder]",
+        help="Project, or another folder with runs in runs/ (default: the project around this folder, or else your "
+        "user folder).",
         show_default=False,
     ),
 ]
 Stage = Annotated[
     str | None,
-    typer.Option("--stage", help="train_vqvae or train_prior. [default: the one that is running, or ran last]"),
+    typer.Option("--stage", help="train_vqvae or train_prior (default: the one that is running, or ran last)."),
 ]
 Wait = Annotated[float, typer.Option("--wait", help="How long to wait for the training to answer, in s.", min=0.1)]
 
@@ -125,7 +125,7 @@ def checkpoint(
 @app.command()
 def validate(
     run: Run,
-    name: Annotated[str | None, typer.Option("--name", help="Name of the measurement. [default: step-STEP]")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the measurement (default: step-STEP).")] = None,
     stage: Stage = None,
     wait: Wait = WAIT_SECONDS,
     as_json: Json = False,

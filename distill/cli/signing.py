@@ -32,7 +32,7 @@ def sign(
 def verify(
     model: Reference,
     key: Annotated[
-        Path | None, typer.Option("--key", help="Public key, in PEM form. [default: the trusted key of the project]")
+        Path | None, typer.Option("--key", help="Public key, in PEM form (default: the trusted key of the project).")
     ] = None,
     project: Project = None,
     as_json: Json = False,

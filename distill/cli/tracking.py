@@ -47,7 +47,7 @@ def sync(
         list[Path] | None,
         typer.Argument(
             metavar="[WORKSPACE ...]",
-            help="Folders with a finished run: a project or run folders. [default: this folder]",
+            help="Folders with a finished run: a project or run folders (default: this folder).",
             show_default=False,
         ),
     ] = None,

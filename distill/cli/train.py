@@ -31,11 +31,11 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="Model file 
 Name = Annotated[
     str | None,
     typer.Option(
-        "--model-name", help="Name of the model. [default: that of its file, or else the folder's name and the time]"
+        "--model-name", help="Name of the model (default: that of its file, or else the folder's name and the time)."
     ),
 ]
 Preset = Annotated[str | None, typer.Option("--preset", help="tuned, sketch or reference.")]
-Plan = Annotated[str | None, typer.Option("--plan", help="sketch (a few minutes) or best. [default: best]")]
+Plan = Annotated[str | None, typer.Option("--plan", help="sketch (a few minutes) or best (default: best).")]
 Epochs = Annotated[
     int | None,
     typer.Option(
@@ -77,7 +77,7 @@ def train(
         ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="STAGE", help="Last stage to run. [default: register, the last]")
+        str | None, typer.Option("--until", metavar="STAGE", help="Last stage to run (default: register, the last).")
     ] = None,
     project: Project = None,
     as_json: Json = False,
@@ -113,7 +113,7 @@ def train_prior(
     model: Annotated[Path, typer.Argument(help="Model file whose codes the prior learns.", show_default=False)],
     folder: Folder,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Model file to write. [default: MODEL is replaced]")
+        Path | None, typer.Option("--output", "-o", help="Model file to write (default: MODEL is replaced).")
     ] = None,
     model_name: Annotated[str | None, typer.Option("--model-name", help="New name for the model.")] = None,
     epochs: Epochs = None,

@@ -16,8 +16,8 @@ Model = Annotated[
     str | None,
     typer.Option(
         "--model", "-m",
-        help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry. [default: the one that made the "
-        "sound, or the only one of the project]",
+        help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry (default: the one that made the "
+        "sound, or the only one of the project).",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -47,7 +47,7 @@ def vary(
     width: Width = 1.0,
     seed: Annotated[
         int | None,
-        typer.Option(help="Seed of the first variation. [default: after the existing files, or 0]", show_default=False),
+        typer.Option(help="Seed of the first variation (default: after the existing files, or 0).", show_default=False),
     ] = None,
     output: Output = Path("generated"),
     format: Format = "wav",
@@ -121,7 +121,7 @@ def find(
         Path | None,
         typer.Option(
             "--workspace",
-            help="Folder with the prepared sounds of the training. [default: found automatically]",
+            help="Folder with the prepared sounds of the training (default: found automatically).",
             show_default=False,
         ),
     ] = None,
