@@ -60,7 +60,7 @@ def test_portable_is_refused_where_it_comes_too_late() -> None:
     use("native")
     with pytest.raises(UsageError, match="numpy is loaded"):
         use("portable")
-    with pytest.raises(UsageError, match="this process has another"):
+    with pytest.raises(UsageError, match="this process uses another"):
         Runtime(device="cpu", precision="fp32", threads=1, seed=0, arithmetic="portable").apply()
 
 
