@@ -86,7 +86,7 @@ def test_sounds_are_judged_heard_and_kept(server: Served, chromium: Any, project
     page.get_by_text("5 of 5 files").wait_for()
     page.locator("#data-name").locator("input, textarea").fill("../outside")
     page.locator("#data-keep").click()
-    page.get_by_text("cannot be the name of a folder").wait_for()
+    page.get_by_text("cannot be a folder name").wait_for()
     page.locator("#data-name").locator("input, textarea").fill("mine")
     page.locator("#data-keep").click()
     page.get_by_text("data/mine: 5 usable sounds").wait_for()

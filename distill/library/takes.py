@@ -130,7 +130,7 @@ class Takes:
         known = {take.id: take for take in self.all()}
         wanted = list(dict.fromkeys(ids))
         if missing := [each for each in wanted if each not in known]:
-            raise UsageError(f"{missing[0]} is no longer among the generated sounds: open the tab again")
+            raise UsageError(f"{missing[0]} is not among the generated sounds any more: open the tab again")
         return [known[each] for each in wanted]
 
     def mark(
@@ -146,7 +146,7 @@ class Takes:
         given = {"kept": kept, "dropped": dropped, "name": None if name is None else _cleaned(name)}
         changes = {key: value for key, value in given.items() if value is not None}
         if name is not None and len(takes) != 1:
-            raise UsageError("choose a single sound to name it")
+            raise UsageError("choose one sound to name it")
         with self._alone():
             notes = self._notes()
             for take in takes:
