@@ -129,7 +129,7 @@ def test_every_script_and_test_named_on_a_page_exists() -> None:
 
 def test_the_table_of_parameters_is_current() -> None:
     text = _module(ROOT / "scripts" / "write_parameters.py").parameters_text()
-    written = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
+    written = (ROOT / "docs" / "reference" / "parameters.md").read_text(encoding="utf-8")
     assert written == text, "run scripts/write_parameters.py"
 
 
@@ -165,7 +165,7 @@ def test_the_page_about_the_pipeline_has_the_layers_that_are_checked() -> None:
 
 
 def _pipeline() -> str:
-    return (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
+    return (ROOT / "docs" / "reference" / "pipeline.md").read_text(encoding="utf-8")
 
 
 def _module(path: Path) -> ModuleType:
