@@ -1,5 +1,6 @@
 """params.yaml: the sections of parameters as people write them, with `auto` for the adaptive settings."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,10 @@ from distill.validation import GONE, explain, nearest
 
 SCHEMA = 1
 BASE_AUTO, BASE_NONE = "auto", "none"
+# A range as it is typed: its two ends, which are numbers.
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+RANGE = rf"^\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*$"
+_NO_RANGE = r"^(?=.*\d)[\d.eE+\-\s]*\.\.[\d.eE+\-\s]*$"
 # Of the parameters that are gone. Where they had no effect, the rest means what it meant.
 _WITHOUT_EFFECT = ("auto", 0)
 
@@ -161,26 +166,33 @@ def with_settings(params: Params, settings: Iterable[str], *, where: str = "--se
     return parse_params(values, where=where)
 
 
-def listed_settings(settings: Iterable[str]) -> dict[str, list[Any]]:
-    """The values of settings of the form `section.key=value,value`, each as in YAML, by name.
+def listed_settings(settings: Iterable[str]) -> dict[str, list[Any] | str]:
+    """Settings of the form `section.key=value,value`, each value as in YAML, or `section.key=low..high`, by name.
 
-    >>> listed_settings(["run.seed=0,1", "data.speed_semitones=[1.0,2.0],[3.0]"])
-    {'run.seed': [0, 1], 'data.speed_semitones': [[1.0, 2.0], [3.0]]}
+    A range stays the text that it is.
+
+    >>> listed_settings(["run.seed=0,1", "data.speed_semitones=[1.0,2.0],[3.0]", "vqvae.dropout=0..0.5"])
+    {'run.seed': [0, 1], 'data.speed_semitones': [[1.0, 2.0], [3.0]], 'vqvae.dropout': '0..0.5'}
 
     Raises:
         UsageError: a setting has another form, or a name is given twice.
     """
-    chosen: dict[str, list[Any]] = {}
+    chosen: dict[str, list[Any] | str] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
+        if name in chosen:
+            raise UsageError(f"{name} is given twice: put all of its values behind one {name}=")
+        if equals and re.match(RANGE, text):
+            chosen[name] = text.strip()
+            continue
+        if equals and re.match(_NO_RANGE, text):
+            raise UsageError(f"{setting}: expected section.key=low..high, such as vqvae.learning_rate=1e-4..1e-2")
         try:
             values = yaml.safe_load(f"[{text}]")
         except yaml.YAMLError:
             values = []
         if not equals or not values or not isinstance(values, list):
             raise UsageError(f"{setting}: expected section.key=value,value, such as vqvae.num_quantizers=2,3,4")
-        if name in chosen:
-            raise UsageError(f"{name} is given twice: put all of its values behind one {name}=")
         chosen[name] = [_number(value) for value in values]
     return chosen
 

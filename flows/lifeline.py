@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import Flow
+from prefect.settings import get_current_settings
 
 from distill.runs.dvc import stop_running
 from flows.follow import MARK
@@ -42,7 +43,26 @@ class LocalFlow(Flow[..., Any]):
             _followers.append(
                 subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
             )
+            _start_server()
         return super().__call__(*args, **kwargs)
+
+
+def _start_server() -> None:
+    """Start the temporary server, if one is needed, out of reach of Ctrl-C.
+
+    A terminal interrupts every process that it sees. Without the server the flow would try for minutes to report its
+    end.
+    """
+    if get_current_settings().api.url:
+        return
+    from prefect.server.api.server import SubprocessASGIServer
+
+    # The process that is started inherits what is blocked.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        SubprocessASGIServer().start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with_worker() -> None:

@@ -1,6 +1,6 @@
 """A flow's run in MLflow and its model in the registry; what this needs takes seconds to load."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from distill.library.registry import RegisteredVersion
 from distill.library.registry import register as put_into_registry
 from distill.runs.dvc_project import DvcRun
 from distill.stages.lineage import planned
-from distill.stages.workspace import read_report
+from distill.stages.workspace import Workspace, read_report
 from distill.tracking import runs
 from distill.tracking.address import artifact_location, client_of, shown, tracking_address
 from distill.tracking.content import run_name
@@ -58,6 +58,14 @@ def record(run: DvcRun, path: Path) -> RegisteredVersion | None:
         return None
     logger.info("%s %s", version.reference, "registered" if version.created else "was registered before")
     return version
+
+
+def tag(workspace: Workspace, tags: Mapping[str, str]) -> None:
+    """Tag the run of a workspace, each tag as `distill.NAME`; a record that is away only costs a warning."""
+    try:
+        runs.tag_run(workspace, {f"distill.{name}": value for name, value in tags.items()})
+    except DistillError as error:
+        get_run_logger().warning("%s; the trial is not tagged", error)
 
 
 def show(run: DvcRun, path: Path, version: RegisteredVersion | None) -> None:

@@ -18,9 +18,9 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.states import Failed
+from prefect.states import Cancelled, Failed
 
-from distill.errors import DistillError
+from distill.errors import DistillError, Interrupted
 from distill.live.status import read_status, status_file
 from distill.runs.dvc import StageCrashed
 from distill.runs.dvc import run_stage as run_through_dvc
@@ -113,6 +113,8 @@ def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLo
             )
     except StageCrashed:
         raise
+    except Interrupted as error:
+        return Cancelled(message=str(error), data=error)
     except DistillError as error:
         return failed(error)
     progress.finish()

@@ -40,8 +40,8 @@ diff <(cd "$work/dist1" && sha256sum -- *) <(cd "$work/dist2" && sha256sum -- *)
 PATH="$work/user/bin:$PATH"
 cd "$work"
 [ "$(distill --version)" = "distill $version" ]
-distill new project --sounds "$work/tree1/sounds" --quiet
-(cd project && dvc status --quiet; distill model list --files-only --quiet > /dev/null)
+distill new project --sounds "$work/tree1/sounds" --quiet > /dev/null
+(cd project && dvc stage list > /dev/null && distill model list --files-only > /dev/null 2>&1)
 cd - > /dev/null
 
 mkdir -p dist

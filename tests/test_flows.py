@@ -89,7 +89,7 @@ def test_the_generation_flow_takes_one_setting_or_one_for_each_level() -> None:
 
 
 def test_a_sweep_is_every_combination_and_refuses_what_is_no_setting() -> None:
-    from flows.sweep import combine
+    from distill.runs.sweep import combine
 
     found = combine({"vqvae.num_quantizers": [2, 3], "run.seed": [0, 1]})
     assert len(found) == 4
@@ -130,7 +130,7 @@ def test_values_of_a_sweep_are_read_as_yaml_and_a_name_is_given_once() -> None:
 
 
 def combine_listed(setting: str) -> None:
-    from flows.sweep import combine
+    from distill.runs.sweep import combine
 
     combine(listed_settings([setting]))
 

@@ -6,18 +6,37 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr, stdout_console
-from distill.errors import UsageError
+from distill.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def sweep(
     settings: Annotated[
-        list[str], typer.Argument(metavar="SECTION.KEY=VALUE,VALUE ...", help="Values to combine.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="SECTION.KEY=VALUE,VALUE|LOW..HIGH ...",
+            help="Values to combine; with a range among them, what is searched.",
+            show_default=False,
+        ),
     ],
+    trials: Annotated[int | None, typer.Option(help="Of a search: trials in all. [default: 20]", min=1)] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="Of a search: lsd_db, prior_perplexity or vqvae_loss, made small. [default: lsd_db]"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of a search: seed of the suggestions. [default: 0]", min=0)] = None,
+    prune_after: Annotated[
+        int | None,
+        typer.Option(help="Of a search: finished trials before a worse one may end early. [default: 4]", min=1),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin a search anew that was run before.")] = False,
     workers: Annotated[int, typer.Option(help="Trainings at a time.", min=1)] = 1,
     dask: Annotated[bool, typer.Option("--dask", help="Spread them over Dask processes.")] = False,
     project: Project = None,
@@ -25,28 +44,64 @@ def sweep(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train every combination of settings and compare the models."""
+    """Train every combination of settings, or search ranges of them, and compare the models.
+
+    An interrupted search goes on when the same command is given again.
+    """
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.params import listed_settings
+    from distill.params import listed_settings, resolve
+    from distill.runs.sweep import Search, check, is_search
 
     chosen = listed_settings(settings)
-    os.chdir(_project(project))
+    options = {"trials": trials, "objective": objective, "seed": seed, "prune_after": prune_after}
+    given = {name: value for name, value in options.items() if value is not None} | ({"fresh": True} if fresh else {})
+    search = resolve(Search, given, where="search") if given or is_search(chosen) else None
+    folder = _project(project)
+    # Before a server is started for it.
+    check(folder, chosen, search)
+    os.chdir(folder)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR" if quiet else "INFO")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "240")
-    rows = _flows("sweep").sweep(settings=chosen, workers=workers, runner="dask" if dask else "threads")
+    try:
+        found = _flows("sweep").sweep(chosen, search, workers=workers, runner="dask" if dask else "threads")
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted: the same command goes on from here") from None
+    values = {"runs": found} if search is None else found
     if as_json:
-        print_result([], {"runs": rows}, as_json=True)
+        print_result([], values, as_json=True)
         return
+    stdout_console().print(_table(values["runs"], searched=search is not None))
+    if search is not None:
+        print_result(_best_lines(values), {}, as_json=False)
+
+
+def _table(rows: list[dict[str, Any]], *, searched: bool) -> "Table":
     from rich.table import Table
 
-    table = Table("settings", "distance dB", "lowest utilization", "perplexity", "memorization", "version", "model")
+    first = ("trial",) if searched else ()
+    table = Table(
+        *first, "settings", "distance dB", "lowest utilization", "perplexity", "memorization", "version", "model"
+    )
     for row in rows:
+        named = (*((str(row["trial"]),) if searched else ()), row["settings"])
         if "error" in row:
-            table.add_row(row["settings"], "", "", "", "failed", "", row["error"])
+            table.add_row(*named, "", "", "", "failed", "", row["error"])
+        elif row.get("state") == "pruned":
+            table.add_row(*named, "", "", "", "", "", f"ended early, after epoch {row['epoch']} of {row['epochs']}")
         else:
             figures = (f"{row['distance_db']:.2f}", f"{row['utilization']:.0%}", f"{row['perplexity']:.2f}")
-            table.add_row(row["settings"], *figures, row["verdict"], row["version"] or "", row["model"])
-    stdout_console().print(table)
+            table.add_row(*named, *figures, row["verdict"], row["version"] or "", row["model"])
+    return table
+
+
+def _best_lines(found: dict[str, Any]) -> list[str]:
+    best, shares = found["best"], found["importances"]
+    mattered = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    return [
+        f"best: trial {best['trial']}, {best['objective']} {best['value']:.4g}: {best['settings']}",
+        *([f"what mattered: {mattered}"] if mattered else []),
+        best["command"],
+    ]
 
 
 def serve_flows(

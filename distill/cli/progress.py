@@ -94,10 +94,10 @@ class TerminalListener:
         if "train_perplexity" in row:
             figures = f"perplexity {_short(row['train_perplexity'])}, held-out {_short(row['validation_perplexity'])}"
         else:
-            figures = (
-                f"loss {_short(row['train_loss'])}, held-out {_short(row['validation_loss'])}, "
-                f"distance {_short(row['validation_lsd_db'])} dB"
-            )
+            figures = f"loss {_short(row['train_loss'])}, held-out {_short(row['validation_loss'])}"
+            # The vocoder is measured in its own way.
+            if "validation_lsd_db" in row:
+                figures += f", distance {_short(row['validation_lsd_db'])} dB"
         self.bars.update(self.tasks[event.stage], detail=figures)
         part = int(LINES * row["step"] / max(1, self.bars.tasks[self.tasks[event.stage]].total or 1))
         if not stderr.is_terminal and part != self.shown:

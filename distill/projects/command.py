@@ -18,5 +18,7 @@ def dvc(folder: Path, *arguments: str) -> str:
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it gave no reason"]
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1]).removeprefix("ERROR: ")
+        if "requires 'dvc-s3'" in reason:
+            reason = "S3 needs pip install 'distill-audio[s3]'"
         raise StorageError(f"dvc {' '.join(arguments)} failed: {reason}")
     return done.stdout

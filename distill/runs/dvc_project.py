@@ -131,6 +131,9 @@ def _merged(project: Path, overrides: Overrides) -> dict[str, Any]:
     values = read_yaml(project / "params.yaml")
     if not isinstance(values, dict):
         raise UsageError(f"{project / 'params.yaml'}: expected sections of parameters")
+    for name in overrides:
+        if not isinstance(values.get(name) or {}, dict):
+            raise UsageError(f"parameters: {name} is no section of parameters")
     return {
         **values,
         **{name: {**(values.get(name) or {}), **section} for name, section in overrides.items() if section},

@@ -213,6 +213,8 @@ def _reason(said: str) -> str:
         "database is locked": "its database is locked by another program: wait for that, and try again",
         "readonly database": "its database cannot be written",
         "unable to open database file": "its database cannot be opened",
+        "No module named 'psycopg": "PostgreSQL needs pip install 'distill-audio[postgres]'",
+        "No module named 'boto3'": "S3 needs pip install 'distill-audio[s3]'",
         "Connection refused": "nothing answers there: start the server, or unset MLFLOW_TRACKING_URI",
         "Max retries exceeded": "nothing answers there: start the server, or unset MLFLOW_TRACKING_URI",
         "file is not a database": "it is no database",

@@ -251,6 +251,18 @@ def end_run(client: "MlflowClient", workspace: Workspace, status: str) -> None:
             client.set_terminated(state.run_id, status)
 
 
+def tag_run(workspace: Workspace, tags: Mapping[str, str]) -> None:
+    """Tag the run that the workspace recorded to last, if there is one in this record.
+
+    Raises:
+        TrackingError: it cannot be recorded.
+    """
+    project, state = project_of(workspace.root), read_state(workspace)
+    if tracking_on() and state is not None and state.address == _place(project):
+        with tracking_errors(project):
+            _set_tags(client_of(project), state.run_id, tags)
+
+
 def has_run(workspace: Workspace) -> bool:
     """Whether the workspace has recorded to a run, whatever became of it."""
     return _state_file(workspace).is_file()

@@ -1,0 +1,44 @@
+"""One training of a sweep as a task, and what runs such tasks beside each other."""
+
+import logging
+from typing import Any, cast
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import JsonValue
+
+from distill.errors import DistillError, UsageError
+from flows.stages import failed
+from flows.train import train
+
+
+@task(name="Train", task_run_name="Train {title}", cache_policy=NO_CACHE, persist_result=False)
+def train_one(overrides: dict[str, dict[str, JsonValue]], title: str) -> dict[str, Any] | State[Any]:
+    """Train with these parameters in place of the project's; what `train` gives back."""
+    state: State[Any] = train(**overrides, return_state=True)
+    if state.is_cancelled():
+        return Cancelled(message=state.message)
+    if not state.is_completed():
+        return failed(DistillError(state.message or f"{title} failed"))
+    return cast(dict[str, Any], state.result())
+
+
+def task_runner(name: str, workers: int) -> TaskRunner[Any]:
+    """What runs the trainings.
+
+    Raises:
+        UsageError: Dask is not installed.
+    """
+    if name == "threads":
+        return ThreadPoolTaskRunner(max_workers=workers)
+    try:
+        from prefect_dask.task_runners import DaskTaskRunner
+    except ImportError as error:
+        raise UsageError("Dask is not installed: pip install 'distill-audio[dask]'") from error
+    # It tells of every connection.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    local = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    return DaskTaskRunner(cluster_kwargs={**local, "host": "127.0.0.1"})
