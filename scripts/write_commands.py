@@ -14,7 +14,8 @@ INTRODUCTION = """\
 <!-- Written by scripts/write_commands.py: run it instead of changing this page. -->
 # Commands
 
-`distill COMMAND -h` says the same in a terminal. Results go to stdout, everything else to stderr.
+`distill train -h` says the same in a terminal, and so for every command. Results go to stdout, everything else
+to stderr.
 
 | option of most commands | meaning |
 |---|---|

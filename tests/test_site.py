@@ -76,7 +76,8 @@ def test_what_is_fetched_from_elsewhere_is_noticed() -> None:
     page = (
         '<link rel="preconnect" href="https://a.org"><script src="//b.org/x.js"></script><a href="https://c.org">'
         '<img src="x.png" srcset="https://d.org/y.png 2x"><style>@import "https://e.org/f.css"; '
-        'i{background:url(g.png)}</style><p style="background: url(http://h.org)"><img src="data:image/png;base64,AA"><audio src="i.mp3">'
+        'i{background:url(g.png)}</style><p style="background: url(http://h.org)"><img src="data:image/png;base64,AA">'
+        '<audio src="i.mp3">'
     )
     assert len(fetched(page)) == 9
     hosts = sorted(re.findall(r"[a-z]\.org", " ".join(elsewhere(fetched(page)))))
@@ -127,10 +128,10 @@ def test_the_build_goes_where_git_does_not_look() -> None:
 
 @pytest.mark.browser
 def test_the_folder_opens_in_a_browser_and_can_be_searched(site: Path, chromium: "Browser") -> None:
+    asked: list[str] = []
     for width, scheme in ((1280, "light"), (390, "dark")):
         context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
         page = context.new_page()
-        asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: asked.append(str(error)))
         for name in ("index", "tutorial/first-model", "reference/parameters", "reference/api", "reference/commands"):
