@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from database_util import put_database
 from pipeline_util import TINY
 from sounds_util import folder_of_tones
 
@@ -63,7 +64,7 @@ def commit(project: Path, message: str) -> None:
 
 def make_project(root: Path, **changes: dict[str, Any]) -> Path:
     """A project with its own code, little sounds and the parameters of TINY, with `changes` by section."""
-    root.mkdir(parents=True)
+    put_database(root)
     for name in FILES:
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(PROJECT / name, root / name)

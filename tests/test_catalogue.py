@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from database_util import put_database
 from distill.cli.main import app
 from distill.errors import DistillError, StorageError, UsageError
 from distill.library import catalogue
@@ -31,7 +32,7 @@ def _own_address(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a registered model that also is a file, and a file that is not registered."""
-    root = make_folder(tmp_path_factory.mktemp("catalogue") / "project")
+    root = put_database(make_folder(tmp_path_factory.mktemp("catalogue") / "project"))
     register(model_file(root / "models" / "bells.distill"), root)
     model_file(
         root / "runs" / "one" / "models" / "rain.distill", weights=5, distance=2.0, verdict="warn", dataset="rain"

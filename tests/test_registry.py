@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from database_util import put_database
 from distill.errors import ArtifactError, DistillError, TrackingError, UsageError
 from distill.library import catalogue
 from distill.library.promotion import promote
@@ -37,7 +38,7 @@ def _own_address(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a registered model."""
-    root = make_folder(tmp_path_factory.mktemp("registry") / "project")
+    root = put_database(make_folder(tmp_path_factory.mktemp("registry") / "project"))
     register(model_file(root / "models" / "bells.distill"), root)
     return root
 
@@ -170,7 +171,7 @@ def test_a_file_is_registered_before_it_is_promoted(project: Path) -> None:
         promote(str(project / "models" / "bells.distill"), project)
 
 
-@pytest.mark.parametrize("step", ["set_registered_model_alias", "create_model_version", "log_artifacts"])
+@pytest.mark.parametrize("step", ["set_registered_model_alias", "create_model_version", "finalize_logged_model"])
 def test_a_failure_leaves_nothing(step: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
@@ -270,7 +271,7 @@ def test_a_name_that_cannot_be_one_is_refused(name: str, project: Path) -> None:
 
 def test_a_registry_of_its_own_holds_the_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", "sqlite:///registry.db")
-    root = make_folder(tmp_path / "project")
+    root = put_database(make_folder(tmp_path / "project"))
     assert versions(root) == []
     first = register(model_file(root / "models" / "bells.distill"), root)
     assert find_version("bells@candidate", root).version == first.version
@@ -397,3 +398,18 @@ def test_what_a_registered_model_imports_is_what_it_asks_for(project: Path, tmp_
             for name in (each.partition(".")[0] for each in names):
                 if name not in sys.stdlib_module_names and name != "distill":
                     assert {each.lower() for each in known[name]} & asked, f"{path.name} imports {name}"
+
+
+def test_a_registered_model_is_a_logged_model_with_its_figures(project: Path, tmp_path: Path) -> None:
+    version = register(model_file(tmp_path / "logged.distill", distance=2.5), project)
+    client = client_of(project)
+    model_id = version.source.split("/")[-2]
+    logged = client.get_logged_model(model_id)
+    assert logged.artifact_location == version.source
+    assert str(logged.status).endswith("READY")
+    figures = {metric.key: metric.value for metric in logged.metrics}
+    assert figures["model/lsd_db"] == 2.5
+    assert {"model/level_0/utilization", "model/level_1/dead_codes"} <= figures.keys()
+    delete_version(version, project)
+    with pytest.raises(Exception, match="not found"):
+        client.get_logged_model(model_id)

@@ -21,6 +21,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from asking_util import write_askable
+from database_util import put_database
 from distill.cli.main import app
 from distill.library.promotion import promote
 from distill.library.registry import register
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWar
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a champion."""
-    root = make_folder(tmp_path_factory.mktemp("served") / "project")
+    root = put_database(make_folder(tmp_path_factory.mktemp("served") / "project"))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         register(model_file(root / "models" / "bells.distill"), root)

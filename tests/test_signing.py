@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from command_util import Command
+from database_util import put_database
 from distill.errors import ArtifactError, UsageError
 from distill.library import catalogue
 from distill.library.promotion import promote
@@ -62,7 +63,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory, keys: KeyPair) -> Path:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, keys: KeyPair) -> Path:
     """A project that trusts the key."""
-    root = make_folder(tmp_path_factory.mktemp("signing") / "project")
+    root = put_database(make_folder(tmp_path_factory.mktemp("signing") / "project"))
     shutil.copy(keys.public, root)
     return root
 

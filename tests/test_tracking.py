@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from database_util import put_database
 from distill import __version__
 from distill.errors import DataError
 from distill.live.events import Listeners
@@ -81,7 +82,7 @@ def curve(client: "MlflowClient", run: "Run", name: str) -> dict[int, float]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A project in which every stage ran once, each in a process of its own."""
-    root = tmp_path_factory.mktemp("tracking")
+    root = put_database(tmp_path_factory.mktemp("tracking"))
     workspace = make_workspace(root, vqvae={"num_quantizers": 2})
     (root / ".dvc").mkdir()
     run_stages(workspace, *STAGES, DVC_ROOT=str(root))
@@ -204,7 +205,7 @@ def test_a_stage_that_fails_ends_the_run_that_was_opened_for_it(
 ) -> None:
     monkeypatch.delenv("DISTILL_TRACKING", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / ".dvc").mkdir()
+    (put_database(tmp_path) / ".dvc").mkdir()
     workspace = make_workspace(tmp_path)
     runs.open_run(workspace, started_by="prefect", name="one")
     with pytest.raises(DataError):
@@ -214,7 +215,7 @@ def test_a_stage_that_fails_ends_the_run_that_was_opened_for_it(
 
 
 def test_a_run_that_will_not_be_finished_any_more_is_closed(tmp_path: Path) -> None:
-    (tmp_path / ".dvc").mkdir()
+    (put_database(tmp_path) / ".dvc").mkdir()
     workspace = make_workspace(tmp_path, vqvae={"epochs": 1}, prior={"epochs": 1})
     run_stages(workspace, "prepare", "configure", "train_vqvae")
     params = workspace.params_file.read_text()
@@ -226,7 +227,7 @@ def test_a_run_that_will_not_be_finished_any_more_is_closed(tmp_path: Path) -> N
 
 def test_a_prior_for_a_given_model_is_recorded_with_that_models_parameters(project: Workspace, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("schema: 1\n")
-    (tmp_path / ".dvc").mkdir()
+    (put_database(tmp_path) / ".dvc").mkdir()
     prior = project.params().prior.model_dump(mode="json")
     settings = [f"prior.{key}={value}" for key, value in prior.items() if value != "auto"]
     settings += ["data.chunk_seconds=0.35", "run.threads=1", "run.precision=fp32", "memorization.sounds=2"]
@@ -250,7 +251,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
 @pytest.mark.slow
 def test_a_killed_training_goes_on_in_its_run_with_no_epoch_twice(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, vqvae={"epochs": 20})
-    (tmp_path / ".dvc").mkdir()
+    (put_database(tmp_path) / ".dvc").mkdir()
     run_stages(workspace, "prepare", "configure")
     state = tmp_path / ".distill" / "state" / "train_vqvae"
     child = subprocess.Popen(
@@ -273,7 +274,7 @@ def test_a_killed_training_goes_on_in_its_run_with_no_epoch_twice(tmp_path: Path
 
 def test_distill_train_records_the_same_as_the_stages(project: Workspace, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("schema: 1\n")
-    (tmp_path / ".dvc").mkdir()
+    (put_database(tmp_path) / ".dvc").mkdir()
     settings = []
     for section, values in (("vqvae", project.params().vqvae), ("prior", project.params().prior)):
         settings += [
@@ -318,7 +319,7 @@ def test_a_flow_records_the_same_as_dvc_repro(tmp_path: Path) -> None:
 
 def test_a_server_that_is_away_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     workspace = make_workspace(tmp_path, vqvae={"epochs": 2}, prior={"epochs": 2})
-    (tmp_path / ".dvc").mkdir()
+    (put_database(tmp_path) / ".dvc").mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         away = f"http://127.0.0.1:{probe.getsockname()[1]}"

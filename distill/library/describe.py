@@ -81,6 +81,19 @@ def tags_of(manifest: Manifest) -> dict[str, str]:
     }
 
 
+def figures_of(manifest: Manifest) -> dict[str, float]:
+    """The metrics of a registered model: its figures on held-out sounds, and the use of each codebook."""
+    metadata, prior = manifest.metadata, manifest.prior_metadata
+    found = {
+        "model/lsd_db": metadata.best_val_lsd_db,
+        "model/vqvae_loss": metadata.best_val_loss,
+        "model/prior_perplexity": prior.perplexity.validation if prior else None,
+    }
+    for level, health in health_of(manifest).items():
+        found |= {f"model/{level}/{name}": health[name] for name in ("utilization", "perplexity", "dead_codes")}
+    return {name: float(value) for name, value in found.items() if value is not None and value == value}
+
+
 def description_of(manifest: Manifest) -> str:
     """The description of a registered version, in Markdown."""
     metadata, verdict, prior = manifest.metadata, manifest.memorization, manifest.prior_metadata

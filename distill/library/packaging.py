@@ -23,22 +23,22 @@ CODE = (
 )
 # And these packages are all that they need beside MLflow, in the versions that are installed here.
 NEEDED = (
-    *("numpy", "pandas", "platformdirs", "psutil", "pydantic", "pyyaml", "safetensors", "soundfile", "soxr", "torch"),
-    *("torchaudio", "vector-quantize-pytorch"),
+    *("numpy", "pandas", "platformdirs", "psutil", "pydantic", "pyyaml", "safetensors", "scipy", "soundfile", "soxr"),
+    *("torch", "torchaudio", "vector-quantize-pytorch"),
 )
 # Where MLflow puts the file.
 ARTIFACTS = "artifacts"
 
 
-def package(model: Path, manifest: Manifest, folder: Path, *, run_id: str, place: str) -> None:
+def package(model: Path, manifest: Manifest, folder: Path, *, run_id: str, model_id: str | None) -> None:
     """Make a folder that MLflow loads and serves.
 
     Args:
         model: the `.distill` file, which is copied with the signature beside it.
         manifest: what it says of itself.
         folder: the folder to make.
-        run_id: the run whose artifacts it will be among.
-        place: its path among them.
+        run_id: the run that made it.
+        model_id: what MLflow knows it by; None: as a model of a run.
     """
     # The name of the file in the registry is the model's, whatever it was called here.
     named = folder.parent / f"{manifest.metadata.name}{EXTENSION}"
@@ -76,7 +76,7 @@ def package(model: Path, manifest: Manifest, folder: Path, *, run_id: str, place
             artifacts={"model": str(named)},
             # The sounds of a seed are those of `distill generate` on the same kind of device.
             model_config={"device": "cpu"},
-            mlflow_model=Model(artifact_path=place, run_id=run_id),
+            mlflow_model=Model(run_id=run_id, model_id=model_id),
             signature=ModelSignature(Schema(inputs), Schema(outputs)),
             input_example=pd.DataFrame([{"seed": 0, "seconds": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0}]),
             # The model makes the same sounds where distill is not installed, or in another version.

@@ -19,15 +19,16 @@ from distill.configs import ModelConfig
 from distill.errors import ArtifactError, UsageError
 from distill.files import digest_file
 from distill.library.checks import checked
-from distill.library.describe import DIGEST, description_of, tags_of
+from distill.library.describe import DIGEST, description_of, figures_of, tags_of
 from distill.library.packaging import package
 from distill.library.signing import Standing, read_signature, standing_of, trusted_key
 from distill.library.stored import (
     is_lost,
     is_signed,
-    place_of,
+    model_id_of,
     remove_stored,
     signed_file,
+    store,
     store_signature,
     stored_file,
     stored_manifest,
@@ -90,7 +91,7 @@ def register(model: Path, project: Path, *, run_id: str | None = None, name: str
         for known in of_name:
             if (known.digest, known.lineage) == (manifest.tensor_digest, manifest.lineage.id):
                 if is_lost(known.source) and known.run_id:
-                    _store(client, known.run_id, model, manifest, name)
+                    _store(model, manifest, known.source, project, run_id=known.run_id)
                 _take_signature(known, model, project)
                 if known is of_name[0] and not any(CANDIDATE in each.aliases for each in of_name):
                     client.set_registered_model_alias(name, CANDIDATE, str(known.version))
@@ -263,6 +264,8 @@ def delete_version(version: RegisteredVersion, project: Path) -> None:
         if not any(True for _ in _pages(client.search_model_versions, filter_string=f"name = '{version.name}'")):
             client.delete_registered_model(version.name)
         remove_stored(version.source, project)
+        if model_id := model_id_of(version.source):
+            client.delete_logged_model(model_id)
 
 
 def registry_lock(project: Path) -> AbstractContextManager[Any]:
@@ -290,14 +293,20 @@ def _register(
 ) -> RegisteredVersion:
     with ExitStack() as undo:
         run_id = run_id or _run_of(client, project, manifest, name, undo)
-        source = f"{client.get_run(run_id).info.artifact_uri}/{place_of(name, manifest)}"
+        tags, experiment = tags_of(manifest), client.get_run(run_id).info.experiment_id
+        logged = client.create_logged_model(experiment, name, run_id, tags, model_type="distill")
+        _undo(undo, client.delete_logged_model, logged.model_id)
+        source = str(logged.artifact_location)
         _undo(undo, remove_stored, source, project)
-        _store(client, run_id, model, manifest, name)
+        _store(model, manifest, source, project, run_id=run_id)
+        for key, value in figures_of(manifest).items():
+            client.log_metric(run_id, key, value, model_id=logged.model_id)
+        client.finalize_logged_model(logged.model_id, "READY")
         if not any(known.name == name for known in _pages(client.search_registered_models)):
             client.create_registered_model(name, description=manifest.metadata.description)
             _undo(undo, client.delete_registered_model, name)
         made = client.create_model_version(
-            name, source=source, run_id=run_id, tags=tags_of(manifest), description=description_of(manifest)
+            name, source, run_id, tags, description=description_of(manifest), model_id=logged.model_id
         )
         _undo(undo, client.delete_model_version, name, made.version)
         client.set_registered_model_alias(name, CANDIDATE, made.version)
@@ -316,12 +325,11 @@ def _undo(undo: ExitStack, act: Callable[..., object], *arguments: object) -> No
     undo.callback(quietly)
 
 
-def _store(client: "MlflowClient", run_id: str, model: Path, manifest: Manifest, name: str) -> None:
-    place = place_of(name, manifest)
+def _store(model: Path, manifest: Manifest, source: str, project: Path, *, run_id: str) -> None:
     with tempfile.TemporaryDirectory(prefix="distill-register-") as temporary:
         folder = Path(temporary) / "model"
-        package(model, manifest, folder, run_id=run_id, place=place)
-        client.log_artifacts(run_id, str(folder), place)
+        package(model, manifest, folder, run_id=run_id, model_id=model_id_of(source))
+        store(folder, source, project)
 
 
 def _take_signature(known: RegisteredVersion, model: Path, project: Path) -> None:

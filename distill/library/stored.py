@@ -1,8 +1,9 @@
 """What lies in the registry's storage, on this machine or on a server: the model file, and what it says of itself."""
 
+import re
 import shutil
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlparse
 
@@ -14,12 +15,24 @@ from distill.library.packaging import ARTIFACTS, MANIFEST, MANIFEST_SCHEMA
 from distill.library.signing import SUFFIX, signature_of
 from distill.tracking.address import set_up_mlflow, tracking_address, tracking_errors
 
-FOLDER = "registered"
+# Where MLflow keeps a logged model, and where models lay among the artifacts of their runs before.
+_OWN = re.compile(r"(/models/(?P<logged>m-[0-9a-f]{32})/artifacts|/registered/[^/]+)$")
 
 
-def place_of(name: str, manifest: Manifest) -> str:
-    """Where a model lies among the artifacts of its run."""
-    return f"{FOLDER}/{name}-{digest_json([manifest.tensor_digest, manifest.lineage.id])[:16]}"
+def model_id_of(source: str) -> str | None:
+    """What MLflow knows the model by that is stored at an address; None: it is no logged model."""
+    match = _OWN.search(urlparse(source).path)
+    return match["logged"] if match else None
+
+
+def store(folder: Path, source: str, project: Path) -> None:
+    """Put what a folder holds at an address of the registry's storage.
+
+    Raises:
+        TrackingError: the storage cannot be written.
+    """
+    with tracking_errors(project):
+        _repository(source, project).log_artifacts(str(folder))
 
 
 def stored_file(source: str, project: Path) -> Path:
@@ -123,7 +136,8 @@ def remove_stored(source: str, project: Path) -> None:
     shutil.rmtree(copy, ignore_errors=True)
     copy.with_suffix(".json").unlink(missing_ok=True)
     # An address that somebody changed may lead to anything.
-    if Path(urlparse(source).path).parent.name != FOLDER:
+    path = unquote(urlparse(source).path)
+    if ".." in PurePosixPath(path).parts or not _OWN.search(path):
         return
     with tracking_errors(project):
         _repository(source, project).delete_artifacts()
