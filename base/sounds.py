@@ -2,8 +2,8 @@
 
     python base/sounds.py
 
-It takes packages of Debian and pyfluidsynth, which docs/base.md names. Every source and its licence stands in
-SOURCES.md. Nothing depends on the time or the machine: notes, voices and recipes are drawn from a generator that is
+It takes packages of Debian and pyfluidsynth, which docs/explanation/base.md names. Every source and its licence stands
+in SOURCES.md. Nothing depends on the time or the machine: notes, voices and recipes are drawn from a generator that is
 seeded by the name of the source, and the same packages give the same files.
 """
 

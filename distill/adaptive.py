@@ -131,44 +131,35 @@ TUNED_PRIOR_STEP_CODES = 16_384
 # The best epoch, an early stop, a plateau and a curve need as many.
 LEAST_EVALUATIONS = 20
 
-# Distances are held-out log-spectral ones in dB, both powers clamped at -20 dB (LSD-20 of benchmarks/quality.py),
-# one seed each unless said otherwise: good for the direction of a change, not for its last digit.
+# docs/explanation/settings.md has the measurements behind these values.
 TUNED_VQVAE: dict[str, Any] = {
-    # 0.2 -> 0: 7.6 -> 6.5 dB (100 mixed sounds, 430 steps).
     "dropout": 0.0,
-    # 1e-3 -> 3e-3: 5.7 -> 5.1 dB (20 drum sounds, 150 steps).
     "learning_rate": 3e-3,
     "warmup_fraction": 0.05,
     "decay": 0.95,
     # The first batch alone holds fewer vectors than a codebook of 256 needs.
     "kmeans_chunks": 64,
-    # Squared error alone -> with absolute error: 5.2 -> 5.0 dB (20 drum sounds, 150 steps).
     "weight_full": 0.3,
     "weight_half": 0.2,
     "weight_quarter": 0.1,
     "weight_l1": 0.4,
 }
-# What a high rate is good for at the start, a base has learned. 220 steps from nothing -> 60 from the base at 1e-3:
-# 3.86, 4.39, 3.97 -> 3.02, 2.51, 2.30 dB; 220 steps from the base: 3.00, 2.30, 2.19 dB (20 drum sounds, 3 seeds).
+# What a high rate is good for at the start, a base has learned: docs/explanation/settings.md.
 TUNED_FROM_BASE: dict[str, Any] = {"learning_rate": 1e-3}
 # A code is dead when it gets less than this share of the vectors that an evenly used code would get.
 TUNED_DEAD_SHARE = 0.1
 
 TUNED_PRIOR: dict[str, Any] = {
-    # Held-out perplexity of the 24 bundled sounds: 256 x 4 reaches 11.05 after 113 s, 128 x 2 reaches 10.87 after 34 s;
-    # of 200 spoken digits: 25.8 after 59 s and 18.4 after 38 s.
+    # Larger ones are slower and no better.
     "hidden": 128,
     "layers": 2,
     "heads": 4,
     "dropout": 0.2,
-    # 3e-3: 11.75 at best, 1e-3: 10.87 (the same sounds).
     "learning_rate": 1e-3,
     "warmup_fraction": 0.05,
-    # Held-out perplexity of 20 drum sounds, 360 steps: 1: 11.95, 4: 10.52; of 74 tabla strokes, 740: 11.03 and 10.92.
+    # Where a sound is cut into columns is a matter of chance.
     "column_cuts": 4,
-    # The same perplexity: 0 and 360 steps 10.58 (the best after 306), 4 and 720 steps 8.00 and 8.30 by two draws of the
-    # copies; of the tabla strokes 0 and 740 steps 10.72, 4 and 1,440 steps 8.30; of 100 mixed sounds 0 and 1,000 steps
-    # 22.6, 4 and 2,000 steps 16.6; of 200 spoken digits 4 and 2,500 steps 13.7, 4 and 4,000 steps 12.0.
+    # They keep the prior learning for longer: TUNED_PRIOR_STEPS count on them.
     "augmented_copies": 4,
 }
 

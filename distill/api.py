@@ -312,7 +312,7 @@ def train(
         sounds: the folder.
         output: the model file; by default `models/NAME.distill` of the project that the current folder lies in.
         plan: `best` or `sketch`.
-        settings: parameters as `section.name=value`, as in docs/parameters.md.
+        settings: parameters as `section.name=value`, as in docs/reference/parameters.md.
         listener: told what happens.
         force: whether a model file that exists is replaced.
 

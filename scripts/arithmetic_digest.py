@@ -1,6 +1,7 @@
 """Digest of fixed numbers computed in the ways that the models use: `python scripts/arithmetic_digest.py portable`.
 
-Equal digests on two processors say that a training gives the same bytes on both. docs/reproducibility.md lists them.
+Equal digests on two processors say that a training gives the same bytes on both.
+docs/explanation/reproducibility.md lists them.
 """
 
 import hashlib

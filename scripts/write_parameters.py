@@ -1,4 +1,4 @@
-"""Write docs/parameters.md, the table of all parameters, from the models that check them and the adaptive settings."""
+"""Write docs/reference/parameters.md, the table of all parameters, from their models and the adaptive settings."""
 
 import math
 import types
@@ -14,7 +14,7 @@ from distill.dataset.labels import MANY_SOUNDS
 from distill.files import write_bytes
 from distill.params import BASE_AUTO, BASE_NONE, SCHEMA, Params, VQVAEParams
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "parameters.md"
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "parameters.md"
 
 RESOLVED: dict[str, type[Config]] = {"vqvae": VQVAEConfig, "prior": PriorConfig}
 KINDS = {int: "integer", float: "number", str: "text", bool: "true or false"}

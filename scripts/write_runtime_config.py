@@ -1,4 +1,4 @@
-"""Write the tables of docs/RUNTIME_CONFIG.md from the parameters that a running training knows."""
+"""Write the tables of docs/reference/runtime-config.md from the parameters that a running training knows."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from distill.configs import PriorConfig, VQVAEConfig
 from distill.files import write_bytes
 from distill.live.parameters import Kind, Parameter, everything, parameters
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "RUNTIME_CONFIG.md"
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "runtime-config.md"
 BEGIN, END = "<!-- tables: scripts/write_runtime_config.py -->", "<!-- end of tables -->"
 
 

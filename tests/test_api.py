@@ -96,7 +96,7 @@ def test_what_cannot_be_is_said(model: distill.Model, tmp_path: Path) -> None:
 
 
 def test_the_examples_of_the_page_run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "python.md").read_text()
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(examples) == 3
     shutil.copy(trained / "models" / "tiny.distill", tmp_path / "kit.distill")

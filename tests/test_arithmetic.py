@@ -20,7 +20,7 @@ from distill.training.runtime import Runtime, environment, random_states, resolv
 from pipeline_util import make_workspace, run
 
 ROOT = Path(__file__).parent.parent
-TABLE = ROOT / "docs" / "reproducibility.md"
+TABLE = ROOT / "docs" / "explanation" / "reproducibility.md"
 
 needs_avx2 = pytest.mark.skipif(not portable_here(), reason="portable is for x86-64 processors with AVX2")
 

@@ -195,7 +195,7 @@ def test_the_lineage_id_follows_everything_but_the_models_name() -> None:
 
 
 def test_the_committed_schema_is_current() -> None:
-    committed = (ROOT / "docs" / "distill-file.schema.json").read_text(encoding="utf-8")
+    committed = (ROOT / "docs" / "reference" / "distill-file.schema.json").read_text(encoding="utf-8")
     assert committed == schema_text(), "run python scripts/write_schema.py"
 
 
@@ -213,7 +213,7 @@ def test_written_documents_follow_the_schema(with_prior: Path) -> None:
 
 
 def test_the_documented_six_lines_read_the_metadata(with_prior: Path) -> None:
-    page = (ROOT / "docs" / "file-format.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "file-format.md").read_text(encoding="utf-8")
     code = page.split("```python\n")[1].split("```")[0]
     assert len([line for line in code.splitlines() if line]) == 6
     command = [sys.executable, "-S", "-c", code]

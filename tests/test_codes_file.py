@@ -47,7 +47,7 @@ def test_the_document_says_what_it_is() -> None:
 
 
 def test_the_schema_in_the_docs_is_current() -> None:
-    committed = (ROOT / "docs" / "codes.schema.json").read_text(encoding="utf-8")
+    committed = (ROOT / "docs" / "reference" / "codes.schema.json").read_text(encoding="utf-8")
     assert committed == schema_text(), "run python scripts/write_schema.py"
 
 

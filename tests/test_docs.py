@@ -21,8 +21,11 @@ from distill.params import Params
 from distill.stages.versions import CODE_VERSIONS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-READ_BY_PEOPLE = pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+COMMANDS_PAGE = ROOT / "docs" / "reference" / "commands.md"
+# It lists the commands, and uses none.
+WRITTEN = [page for page in PAGES if page != COMMANDS_PAGE]
+READ_BY_PEOPLE = pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES])
 
 
 def commands_of(group: Any, words: tuple[str, ...] = ()) -> dict[tuple[str, ...], set[str]]:
@@ -35,7 +38,8 @@ def commands_of(group: Any, words: tuple[str, ...] = ()) -> dict[tuple[str, ...]
     return found
 
 
-COMMANDS = commands_of(typer.main.get_command(app))
+ROOT_COMMAND: Any = typer.main.get_command(app)
+COMMANDS = commands_of(ROOT_COMMAND)
 OPTIONS = set().union(*COMMANDS.values())
 
 
@@ -47,7 +51,7 @@ def code_of(page: Path) -> list[str]:
         blocks.extend(match[1].splitlines())
         return ""
 
-    text = re.sub(r"^```\w*\n(.*?)^```$", take, page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^ *```\w*\n(.*?)^ *```$", take, page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
     return [re.sub(r"\s+#.*", "", line).strip() for line in [*blocks, *spans]]
 
@@ -89,8 +93,47 @@ def test_a_page_names_every_command_and_its_help_every_option(command: tuple[str
     result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert result.exit_code == 0
     assert all(option in result.output for option in COMMANDS[command])
-    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    pages = "".join(page.read_text(encoding="utf-8") for page in WRITTEN)
     assert f"distill {' '.join(command)}" in pages
+
+
+def commands_in(page: Path) -> list[str]:
+    """The lines for a terminal, those that go on in the next line as one, without comments."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    blocks = re.findall(r"^ *```bash\n(.*?)^ *```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [re.sub(r"(^|\s)#.*", "", line).strip() for block in blocks for line in block.splitlines()]
+
+
+def parse(line: str) -> None:
+    """Parse the calls of distill in a line for a terminal up to where they would do something."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
+    lexer.whitespace_split = True
+    words = list(lexer)
+    for start, word in enumerate(words):
+        if word == "distill" and (start == 0 or words[start - 1] in ("&&", ";", "|", "(")):
+            end = next((at for at in range(start, len(words)) if words[at] in ("&&", ";", "|", ">", ")")), len(words))
+            arguments, command, name = words[start + 1 : end], ROOT_COMMAND, "distill"
+            while arguments and arguments[0] in getattr(command, "commands", {}):
+                name = arguments.pop(0)
+                command = command.commands[name]
+            if "--version" not in arguments:
+                command.make_context(name, arguments)
+
+
+def test_a_line_that_cannot_be_parsed_is_noticed() -> None:
+    parse("distill train ~/kit -o kit.distill && distill generate kit.distill -n 4 | wc -l")
+    for wrong in ("distill train", "distill generate kit.distill -n four", "cd x && distill vary --strength 0.3"):
+        with pytest.raises(Exception, match=r"(?i)missing|valid"):
+            parse(wrong)
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=[page.relative_to(ROOT).as_posix() for page in WRITTEN])
+def test_every_line_for_a_terminal_can_be_parsed(page: Path) -> None:
+    for line in commands_in(page):
+        try:
+            parse(line)
+        except Exception as error:
+            raise AssertionError(f"{line}: {error}") from error
 
 
 @READ_BY_PEOPLE
@@ -129,8 +172,13 @@ def test_every_script_and_test_named_on_a_page_exists() -> None:
 
 def test_the_table_of_parameters_is_current() -> None:
     text = _module(ROOT / "scripts" / "write_parameters.py").parameters_text()
-    written = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
+    written = (ROOT / "docs" / "reference" / "parameters.md").read_text(encoding="utf-8")
     assert written == text, "run scripts/write_parameters.py"
+
+
+def test_the_page_of_commands_is_current() -> None:
+    text = _module(ROOT / "scripts" / "write_commands.py").commands_text()
+    assert COMMANDS_PAGE.read_text(encoding="utf-8") == text, "run scripts/write_commands.py"
 
 
 def test_the_page_about_the_pipeline_names_every_file_of_a_stage() -> None:
@@ -165,7 +213,7 @@ def test_the_page_about_the_pipeline_has_the_layers_that_are_checked() -> None:
 
 
 def _pipeline() -> str:
-    return (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
+    return (ROOT / "docs" / "reference" / "pipeline.md").read_text(encoding="utf-8")
 
 
 def _module(path: Path) -> ModuleType:

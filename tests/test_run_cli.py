@@ -27,7 +27,7 @@ from pipeline_util import make_workspace, run
 from steering_util import journal_of
 
 STAGE = "train_vqvae"
-PAGE = Path(__file__).parents[1] / "docs" / "RUNTIME_CONFIG.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "runtime-config.md"
 
 
 def call(*arguments: str) -> Any:

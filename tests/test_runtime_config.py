@@ -291,7 +291,7 @@ def test_no_torch_is_loaded() -> None:
 
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "RUNTIME_CONFIG.md"
+PAGE = ROOT / "docs" / "reference" / "runtime-config.md"
 
 
 def test_the_tables_of_the_page_are_current() -> None:

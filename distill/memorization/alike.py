@@ -11,7 +11,7 @@ from distill.audio.timbre import Timbre
 from distill.configs import SpectrogramConfig
 from distill.memorization.search import places_beside
 
-# The distance below which two sounds count; docs/datasets.md has the figures of `benchmarks/near_duplicates.py`.
+# The distance below which two sounds count. docs/reference/datasets.md: figures of `benchmarks/near_duplicates.py`.
 ALIKE = 0.1
 # A sound is laid beside so many others, those of the nearest timbre.
 CANDIDATES = 6

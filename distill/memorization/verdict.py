@@ -14,7 +14,7 @@ from distill.memorization.compare import Comparison, Findings
 from distill.memorization.runs import NGRAM
 from distill.memorization.statistics import LEAST_SOUNDS, chance_of, rank_statistic
 
-# A copy that was shifted in time, softened or made noisy comes this near; see docs/memorization.md for the figures.
+# A copy that was shifted in time, softened or made noisy comes this near: docs/explanation/memorization.md has figures.
 MOST_COPY_DISTANCE = 0.1
 # A run has to have more codes that count than this share of a column's before it can be called a copy. Only some of a
 # column's codes sound, in speech two of three, and unrelated sounds share no such run.
