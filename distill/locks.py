@@ -62,7 +62,9 @@ def acquired(path: Path, wait: Callable[[], None]) -> int:
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             except FileNotFoundError:
-                # Its folder was removed in this moment.
+                # Its folder was removed in this moment, unless the file is a link that leads nowhere.
+                if path.is_symlink():
+                    raise
                 continue
         try:
             while not taken(descriptor):

@@ -17,6 +17,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import JsonValue
+from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from distill.errors import ArtifactError, TrainingError
@@ -42,6 +43,7 @@ class Study:
     def __init__(self, study: optuna.Study, settings: Settings, search: Search, project: Path, workers: int) -> None:
         self.study, self.search, self.workers = study, search, workers
         self.space = space_of(project, settings)
+        self._judged: dict[int, int] = {}
         # An interrupted search left these behind; a trial keeps its number and its settings.
         left = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
         self._left = [(trial.number, trial._trial_id) for trial in left]
@@ -79,14 +81,19 @@ class Study:
             epochs: how many there are to be.
         """
         known = self._trials()[trial.number].intermediate_values
+        # Of a trial that is taken up again, the last epoch that was noted may not have been judged.
+        judged = self._judged.get(trial.number, max(known, default=0) - 1)
         enough = self.search.prune_after
         warm_up = max(LEAST_EPOCHS, math.ceil(WARM_UP * epochs))
         self.study.pruner = MedianPruner(enough, warm_up, n_min_trials=enough)
         for epoch, value in rows:
+            if epoch <= judged:
+                continue
             if epoch not in known:
                 trial.report(value, epoch)
-                if trial.should_prune():
-                    return epoch, value
+            self._judged[trial.number] = epoch
+            if trial.should_prune():
+                return epoch, value
         return None
 
     def done(self, trial: Trial, value: float, row: dict[str, Any]) -> None:
@@ -188,7 +195,7 @@ def opened_study(project: Path, settings: Settings, search: Search, workers: int
         if search.fresh:
             with storage_errors(path, "remove"):
                 path.unlink(missing_ok=True)
-        storage = RDBStorage(f"sqlite:///{path}")
+        storage = RDBStorage(URL.create("sqlite", database=str(path)).render_as_string())
         study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
         yield Study(study, settings, search, project, workers)
     except SQLAlchemyError as error:

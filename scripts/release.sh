@@ -8,7 +8,7 @@ if [ -n "$(git status --porcelain)" ]; then
   echo "release: there are changes that are not committed: commit them first" >&2
   exit 1
 fi
-notes=$(awk -v head="## $version" 'index($0, head) == 1 { on = 1; next } /^## / { on = 0 } on' CHANGELOG.md)
+notes=$(awk -v version="$version" '/^## / { on = $2 == version; next } on' CHANGELOG.md)
 if [ -z "$notes" ]; then
   echo "release: CHANGELOG.md says nothing of $version: write a section '## $version'" >&2
   exit 1
@@ -39,7 +39,10 @@ diff <(cd "$work/dist1" && sha256sum -- *) <(cd "$work/dist2" && sha256sum -- *)
 "$work/user/bin/pip" install --quiet --disable-pip-version-check --constraint constraints.txt "$work"/dist1/*.whl
 PATH="$work/user/bin:$PATH"
 cd "$work"
-[ "$(distill --version)" = "distill $version" ]
+if [ "$(distill --version)" != "distill $version" ]; then
+  echo "release: the installed command says $(distill --version)" >&2
+  exit 1
+fi
 distill new project --sounds "$work/tree1/sounds" --quiet > /dev/null
 (cd project && dvc stage list > /dev/null && distill model list --files-only > /dev/null 2>&1)
 cd - > /dev/null

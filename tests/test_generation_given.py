@@ -156,13 +156,13 @@ def test_filling_some_levels_keeps_the_codes_of_the_others(generator: Generator)
 @pytest.mark.parametrize(
     ("start", "end", "levels", "words"),
     [
-        (0.5, 0.5, None, "no part of a sound"),
-        (0.5, 0.4, None, "no part of a sound"),
-        (-0.1, 0.4, None, "no part of a sound"),
-        (0.5, 1.5, None, "no part of a sound"),
-        (float("nan"), 0.5, None, "no part of a sound"),
-        (0.1, 0.4, (2,), "no choice from the model's levels"),
-        (0.1, 0.4, (), "no choice from the model's levels"),
+        (0.5, 0.5, None, "is not within a sound"),
+        (0.5, 0.4, None, "is not within a sound"),
+        (-0.1, 0.4, None, "is not within a sound"),
+        (0.5, 1.5, None, "is not within a sound"),
+        (float("nan"), 0.5, None, "is not within a sound"),
+        (0.1, 0.4, (2,), "are not among the model's levels"),
+        (0.1, 0.4, (), "are not among the model's levels"),
     ],
 )
 def test_parts_and_levels_that_are_not_there_are_refused(

@@ -14,7 +14,7 @@ import yaml
 
 import distill
 from command_util import Command
-from distill.errors import DataError, StorageError, UsageError
+from distill.errors import ArtifactError, DataError, StorageError, UsageError
 from distill.library import new
 from distill.library.new import CI_SOUNDS, STATE, new_project, update_project
 from distill.params import read_params
@@ -41,7 +41,7 @@ def tones(tmp_path: Path) -> Path:
 
 def test_a_project_is_complete_and_committed(tmp_path: Path, tones: Path) -> None:
     made = new_project(tmp_path / "bells", sounds=tones, ci=True)
-    assert made == new.Made(tmp_path / "bells", 16)
+    assert made == new.Made(tmp_path / "bells", "bells", 16)
     root = made.folder
     for name in ("dvc.yaml", "prefect.yaml", "prefect.toml", ".gitignore", "flows/train.py"):
         assert (root / name).read_bytes() == (REPOSITORY / name).read_bytes()
@@ -88,6 +88,13 @@ def test_nothing_is_left_of_what_fails(tmp_path: Path) -> None:
         new_project(tmp_path / "bells", sounds=tmp_path / "gone")
     with pytest.raises(UsageError, match="--sounds"):
         new_project(tmp_path / "bells", ci=True)
+    with pytest.raises(DataError):
+        new_project(tmp_path / "far" / "away" / "bells", sounds=silent)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError):
+        new_project(empty, sounds=silent)
+    empty.rmdir()
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -97,8 +104,7 @@ def test_an_update_merges_what_both_changed(tmp_path: Path, monkeypatch: pytest.
     (root / "prefect.yaml").write_text(mine)
     (root / ".gitignore").write_text("/mine/\n")
     (root / "flows" / "sweep.py").unlink()
-    git(root, "add", "-A")
-    git(root, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "Change")
+    commit(root, "Change")
     ours = template.template_files(ci=False)
     newer = {
         **ours,
@@ -125,13 +131,93 @@ def test_an_update_merges_what_both_changed(tmp_path: Path, monkeypatch: pytest.
         update_project(root)
     git(root, "checkout", "--", ".gitignore")
     (root / ".gitignore").write_text("/mine/\n/newer/\n")
-    git(root, "add", "-A")
-    git(root, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "Update")
+    commit(root, "Update")
     assert update_project(root).changed == ()
 
 
+def commit(root: Path, message: str) -> None:
+    git(root, "add", "-A")
+    git(root, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", message)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_an_empty_folder_is_filled_and_stays_the_same_folder(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    folder = tmp_path / "disk"
+    if kind == "link":
+        folder = tmp_path / "link"
+        folder.symlink_to("disk")
+    before = (tmp_path / "disk").stat().st_ino
+    assert new_project(folder).folder == folder
+    assert (tmp_path / "disk").stat().st_ino == before
+    assert git(folder, "status", "--porcelain") == ""
+    assert not list(folder.glob(".distill-new-*"))
+
+
+def test_neither_another_repository_nor_its_hooks_are_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    hook = tmp_path / "hooks" / "pre-commit"
+    hook.parent.mkdir()
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    (tmp_path / "gitconfig").write_text(f"[core]\n    hooksPath = {hook.parent}\n[commit]\n    gpgsign = true\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    root = new_project(tmp_path / "bells").folder
+    monkeypatch.delenv("GIT_DIR")
+    assert git(root, "log", "--format=%s").strip() == "Begin the project bells"
+    with pytest.raises(StorageError):
+        git(other, "log")
+
+
+@pytest.mark.parametrize("path", ["../victim", "/tmp/victim", "inner/login.py"])
+def test_an_update_changes_nothing_outside_of_the_project(path: str, tmp_path: Path) -> None:
+    root = new_project(tmp_path / "bells").folder
+    (tmp_path / "victim").write_text("victim")
+    (tmp_path / "shared").mkdir()
+    (root / "inner").symlink_to(tmp_path / "shared")
+    state = json.loads((root / STATE).read_text())
+    state["files"][path] = "victim"
+    (root / STATE).write_text(json.dumps(state))
+    commit(root, "Change")
+    with pytest.raises(UsageError, match="leads out of the project"):
+        update_project(root)
+    assert (tmp_path / "victim").read_text() == "victim"
+    assert git(root, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("files", [None, {"dvc.yaml": 3}])
+def test_a_damaged_note_is_one_line(files: object, tmp_path: Path) -> None:
+    root = new_project(tmp_path / "bells").folder
+    state = json.loads((root / STATE).read_text())
+    (root / STATE).write_text(json.dumps({**state, "files": files}))
+    commit(root, "Change")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        update_project(root)
+
+
+def test_other_line_ends_are_no_change_and_what_is_new_can_be_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = new_project(tmp_path / "bells").folder
+    text = (root / "prefect.toml").read_bytes()
+    (root / "prefect.toml").write_bytes(text.replace(b"\n", b"\r\n"))
+    commit(root, "As another system has it")
+    ours = template.template_files(ci=False)
+    newer = {**ours, "prefect.toml": text + b"# newer\n", "flows/more.py": b"# more\n"}
+    monkeypatch.setattr(new, "template_files", lambda ci: newer)
+    done = update_project(root)
+    assert done.conflicts == ()
+    assert {"prefect.toml", "flows/more.py"} <= set(done.changed)
+    git(root, "-c", "user.name=t", "-c", "user.email=t@example.org", "stash", "-u")
+    assert git(root, "status", "--porcelain") == ""
+    assert not (root / "flows" / "more.py").exists()
+
+
 def test_only_what_was_made_here_is_updated(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="only a project created by distill new"):
+    with pytest.raises(UsageError, match="only a project that distill new made"):
         update_project(tmp_path)
 
 

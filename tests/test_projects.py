@@ -12,7 +12,8 @@ import distill
 from distill.artifact.model_file import read_manifest
 from distill.errors import UsageError
 from distill.projects.git import SourceState, source_state
-from distill.projects.project import find_project, project_of
+from distill.projects.models import named_file
+from distill.projects.project import current_project, find_project, home, project_of
 from distill.runs.folder import Order, write_order
 from distill.stages import lineage
 from distill.stages.pipeline import STAGES
@@ -98,3 +99,18 @@ def test_the_code_has_a_commit_where_git_tracks_it_and_none_where_it_is_installe
     git("add", "-A", cwd=project)
     git("commit", "-qm", "second", cwd=project)
     assert commit_of(project / "lib") == source_state(project).commit
+
+
+def test_a_named_project_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="is no folder"):
+        current_project(tmp_path / "typo")
+    monkeypatch.setenv("DISTILL_PROJECT", str(tmp_path / "typo"))
+    with pytest.raises(UsageError, match="is no folder"):
+        current_project()
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_name_that_no_file_can_have_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert named_file("x" * 300, tmp_path) is None
+    monkeypatch.setenv("DISTILL_HOME", "~nobody-has-this-name/x")
+    assert home().name == "x"

@@ -332,3 +332,12 @@ def test_nothing_runs_on_when_guard_or_dvc_is_killed(tmp_path: Path, victim: str
     _, left = psutil.wait_procs(family, timeout=10)
     assert left == []
     assert holder_of(tmp_path) is None
+
+
+def test_runs_are_those_of_the_folder_that_is_named(project: Path, tmp_path: Path) -> None:
+    """Of a folder below a project, which has runs of its own, not of the project around it."""
+    (project / ".dvc").mkdir(exist_ok=True)
+    inner = project / "archive"
+    inner.mkdir()
+    assert call("list", str(inner))["runs"] == []
+    assert call("prune", str(inner), "--keep", "0", "--dry-run")["runs"] == []

@@ -87,7 +87,7 @@ def test_what_is_fetched_from_elsewhere_is_noticed() -> None:
 def test_no_page_asks_another_host(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 30
-    asked = {page.name: elsewhere(fetched(page.read_text(encoding="utf-8"))) for page in pages}
+    asked = {str(page): elsewhere(fetched(page.read_text(encoding="utf-8"))) for page in pages}
     asked |= {sheet.name: elsewhere(in_styles(sheet.read_text(encoding="utf-8"))) for sheet in site.rglob("*.css")}
     assert not {name: found for name, found in asked.items() if found}
 

@@ -166,7 +166,7 @@ def compare(
 
 @app.command()
 def register(
-    model: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
+    model: Annotated[str, typer.Argument(help="Model file, or NAME of one in models/.", show_default=False)],
     name: Annotated[
         str | None, typer.Option("--name", help="Name in the registry (default: that of the model).")
     ] = None,
@@ -178,8 +178,10 @@ def register(
     """Register a model file as a candidate; each set of weights is registered only once."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.library.registry import register as put
+    from distill.projects.models import named_file
 
-    version = put(model, project_for(project), name=name)
+    root = project_for(project)
+    version = put(named_file(model, root) or Path(model), root, name=name)
     told = "" if version.created else " (already registered)"
     print_result([f"{version.reference}{told}"], _values(version), as_json=as_json)
 

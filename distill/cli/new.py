@@ -1,5 +1,6 @@
 """`distill new`: a project of one's own."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -35,11 +36,15 @@ def new(
     from distill.library.new import new_project
 
     made = new_project(folder, sounds=sounds, ci=ci)
-    if made.usable:
-        stderr.print(f"{made.usable} usable sounds. Next: cd {folder} && dvc repro && distill generate")
-    else:
-        stderr.print(f"Next: cd {folder} && distill dataset add SOUNDS && dvc repro && distill generate")
-    print_result([str(folder)], {"folder": str(made.folder), "usable": made.usable}, as_json=as_json)
+    steps = [f"cd {shlex.quote(str(made.folder))}"]
+    steps += [] if made.usable else ["distill dataset add SOUNDS"]
+    told = f"{made.usable} usable sounds. " if made.usable else ""
+    stderr.print(
+        f"{told}The model is called {made.model}. Next: {' && '.join([*steps, 'dvc repro', 'distill generate'])}"
+    )
+    print_result(
+        [str(folder)], {"folder": str(made.folder), "model": made.model, "usable": made.usable}, as_json=as_json
+    )
 
 
 def _update(folder: Path, *, as_json: bool) -> None:
@@ -49,6 +54,7 @@ def _update(folder: Path, *, as_json: bool) -> None:
     for path in done.conflicts:
         remark("Conflict", f"{path}: you and distill changed the same lines; resolve this in the file, then commit")
     said = f"{done.before} -> {done.after}: {len(done.changed)} files changed"
-    stderr.print(f"{said}; git diff shows them, git checkout . undoes them." if done.changed else f"{said}.")
+    undo = "git status and git diff show them; to undo the update: git stash -u"
+    stderr.print(f"{said}; {undo}" if done.changed else f"{said}.")
     values = {"before": done.before, "after": done.after, "changed": done.changed, "conflicts": done.conflicts}
     print_result(done.difference.splitlines(), {**values, "difference": done.difference}, as_json=as_json)

@@ -47,7 +47,7 @@ def list_runs(
     from distill.projects.project import current_project
     from distill.runs.steered import list_trainings
 
-    found = list_trainings(current_project(folder))
+    found = list_trainings(folder or current_project())
     if as_json:
         print_result([], {"runs": found}, as_json=True)
         return
@@ -240,7 +240,7 @@ def prune(
 
     if keep is None and older is None:
         raise UsageError("name the runs to remove: --keep N (all but the N newest), --older DAYS, or both")
-    found = prune_runs(current_project(folder), keep=keep or 0, older=timedelta(days=older or 0.0), dry_run=dry_run)
+    found = prune_runs(folder or current_project(), keep=keep or 0, older=timedelta(days=older or 0.0), dry_run=dry_run)
     freed = sum(each.bytes for each in found)
     lines = [f"{each.run}: {megabytes(each.bytes)}" for each in found]
     lines.append(f"{'would free' if dry_run else 'freed'} {megabytes(freed)} of {len(found)} runs")

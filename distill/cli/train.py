@@ -110,7 +110,9 @@ def train(
 
 
 def train_prior(
-    model: Annotated[Path, typer.Argument(help="Model file whose codes the prior learns.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(help="Model whose codes the prior learns: a file, or NAME of one.", show_default=False)
+    ],
     folder: Folder,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Model file to write (default: MODEL is replaced).")
@@ -138,10 +140,11 @@ def train_prior(
         },
         settings,
     )
+    from distill.projects.models import named_file
     from distill.runs.local import train_prior_for
 
     with _way(project, model_name, output, fresh=fresh) as way:
-        outcome = train_prior_for(model, folder, params, way)
+        outcome = train_prior_for(named_file(model, way.project) or Path(model), folder, params, way)
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
 
 

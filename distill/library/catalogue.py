@@ -20,7 +20,6 @@ from distill.library.registry import (
     delete_version,
     file_of,
     find_version,
-    is_file_reference,
     manifest_of,
     resolve,
     versions,
@@ -209,9 +208,10 @@ def deletable(reference: str, project: Path, *, force: bool = False) -> Path | R
         ArtifactError: the file is no model file.
         TrackingError: the registry cannot be used.
     """
-    if is_file_reference(reference):
-        read_manifest(Path(reference))
-        return Path(reference)
+    path = named_file(reference, project)
+    if path is not None:
+        read_manifest(path)
+        return path
     if "/" not in reference and "@" not in reference:
         newest = find_version(reference, project)
         raise UsageError(f"{reference}: name one version, such as {newest.reference}")
@@ -249,8 +249,8 @@ def sign(reference: str, key: Path, project: Path, *, password: str | None = Non
         StorageError: the signature cannot be written.
         TrackingError: the registry cannot be used.
     """
-    if is_file_reference(reference):
-        path = Path(reference)
+    path = named_file(reference, project)
+    if path is not None:
         write_signature(path, make_signature(path, key, password))
         return path
     version = find_version(reference, project)

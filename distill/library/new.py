@@ -3,14 +3,16 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from distill import __version__
 from distill.dataset.scan import scan
 from distill.dataset.walk import usable_cores
-from distill.errors import UsageError
+from distill.errors import ArtifactError, UsageError
 from distill.files import read_json, storage_errors, write_bytes, write_json
 from distill.library.datasets import add_dataset
 from distill.projects.git import git, merged
@@ -21,15 +23,18 @@ from distill.runs.inputs import as_name
 STATE, SCHEMA = ".distill-template.json", 1
 # So many sounds, none of them longer, are what a pull request is tried on; git keeps them.
 CI_FOLDER, CI_SOUNDS, CI_SECONDS = "ci/sounds", 12, 10.0
+
+
 # Somebody has to sign a first commit where git knows nobody.
 _NOBODY = ("-c", "user.name=distill", "-c", "user.email=distill@localhost")
 
 
 @dataclass(frozen=True)
 class Made:
-    """A new project: its folder, and how many usable sounds it has."""
+    """A new project: its folder, what its model is called, and how many usable sounds it has."""
 
     folder: Path
+    model: str
     usable: int
 
 
@@ -59,20 +64,13 @@ def new_project(folder: Path, *, sounds: Path | None = None, ci: bool = False) -
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100, a link that leads nowhere is no new project
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} already exists: name a new folder, or update a project with distill new --update")
+        raise UsageError(f"{folder} already exists: name a new folder (distill new --update brings one up to date)")
     if ci and sounds is None:
-        raise UsageError("--ci needs sounds to train on: name them with --sounds")
-    with storage_errors(folder, "write"):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)) / "project"
-    try:
-        usable = _fill(fresh, as_name(folder.name), sounds, ci=ci)
-        with storage_errors(folder, "write"):
-            # An empty folder gives way.
-            fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh.parent, ignore_errors=True)
-    return Made(folder, usable)
+        raise UsageError("--ci trains on a few of the sounds: name them with --sounds")
+    name = as_name(folder.name)
+    with _made_whole(folder) as fresh:
+        usable = _fill(fresh, name, sounds, ci=ci)
+    return Made(folder, name, usable)
 
 
 def update_project(folder: Path) -> Updated:
@@ -81,46 +79,80 @@ def update_project(folder: Path) -> Updated:
     What somebody changed in them stays: both sides' changes are merged as git merges them.
 
     Raises:
-        UsageError: it is no project that `new_project` made, or it has changes that are not committed.
+        UsageError: it is no project that `new_project` made, it has changes that are not committed, or one of its
+            files lies elsewhere.
+        ArtifactError: the note about its files is damaged.
         StorageError: git failed, or a file cannot be written.
     """
     if not (folder / STATE).is_file():
-        raise UsageError(f"{folder} has no {STATE}: only a project created by distill new can be updated")
-    state = read_json(folder / STATE, what="note about a project's files", schema=SCHEMA)
-    if git(folder, "status", "--porcelain", "--untracked-files=no").strip():
-        raise UsageError(f"{folder} has uncommitted changes: commit them first, so that nothing is lost")
-    known = {path: text.encode() for path, text in state["files"].items()}
-    files = template_files(ci=bool(state["ci"]))
-    conflicts = []
+        raise UsageError(f"{folder} has no {STATE}: only a project that distill new made can be brought up to date")
+    version, ci, known = _read_state(folder)
+    if git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".").strip():
+        raise UsageError(f"{folder} has uncommitted changes: commit them first, so that none is lost")
+    files = template_files(ci=ci)
+    _require_inside(folder, known.keys() | files.keys())
+    conflicts, written = [], dict[str, bytes]()
     for path, content in files.items():
-        here = folder / path
-        if not here.is_file():
-            # What somebody removed stays away, unless it is new.
-            new = content if path not in known else None
-        elif here.read_bytes() == known.get(path):
-            new = content
+        # What somebody removed stays away, unless it is new.
+        if not (folder / path).is_file():
+            if path not in known:
+                written[path] = content
+            continue
+        # Some systems check out other line ends.
+        mine = (folder / path).read_bytes().replace(b"\r\n", b"\n")
+        if mine == known.get(path):
+            written[path] = content
         else:
-            new, clean = merged(folder, here.read_bytes(), known.get(path, b""), content)
+            written[path], clean = merged(folder, mine, known.get(path, b""), content)
             conflicts += [] if clean else [path]
-        if new is not None:
-            write_bytes(here, new)
-    for path in known.keys() - files.keys():
-        if (folder / path).is_file() and (folder / path).read_bytes() == known[path]:
+    gone = [path for path in known.keys() - files.keys() if (folder / path).is_file()]
+    _write(folder, written)
+    for path in gone:
+        if (folder / path).read_bytes() == known[path]:
             (folder / path).unlink()
-    _write_state(folder, files, ci=bool(state["ci"]))
-    git(folder, "add", "--intent-to-add", "--", *(path for path in files if (folder / path).exists()))
-    changed = git(folder, "diff", "--name-only", "--relative").splitlines()
+    _write_state(folder, files, ci=ci)
+    added = [path for path in written if not git(folder, "ls-files", "--", path).strip()]
+    changed = sorted([*git(folder, "diff", "--name-only", "--relative").splitlines(), *added])
     difference = git(folder, "diff", "--relative", "--", ".", f":(exclude){STATE}")
-    return Updated(state["version"], __version__, tuple(changed), tuple(conflicts), difference)
+    return Updated(version, __version__, tuple(changed), tuple(conflicts), difference)
+
+
+@contextmanager
+def _made_whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill; what is in it becomes that of `folder` when the block ends well, else nothing is left of it."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    place = folder if folder.is_dir() else folder.parent
+    moved: list[Path] = []
+    fresh: Path | None = None
+    try:
+        with storage_errors(folder, "write"):
+            place.mkdir(parents=True, exist_ok=True)
+            fresh = Path(tempfile.mkdtemp(prefix=".distill-new-", dir=place))
+        (fresh / "project").mkdir()
+        yield fresh / "project"
+        with storage_errors(folder, "write"):
+            if place != folder:
+                (fresh / "project").rename(folder)
+            else:
+                # Somebody may stand in the folder, or it may be a disk of its own.
+                for each in sorted((fresh / "project").iterdir()):
+                    moved.append(each.rename(folder / each.name))
+    except BaseException:
+        for each in moved:
+            shutil.rmtree(each, ignore_errors=True) if each.is_dir() else each.unlink(missing_ok=True)
+        if fresh is not None:
+            shutil.rmtree(fresh, ignore_errors=True)
+        for each in missing:
+            with suppress(OSError):
+                each.rmdir()
+        raise
+    shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _fill(root: Path, name: str, sounds: Path | None, *, ci: bool) -> int:
     """Write a project, take the sounds in and commit; how many of them are usable."""
     files = template_files(ci=ci)
-    for path, content in {**files, **dict.fromkeys(JOURNALS, b"")}.items():
-        write_bytes(root / path, content)
-        if path.endswith(".sh"):
-            (root / path).chmod(0o755)
+    _write(root, {**files, **dict.fromkeys(JOURNALS, b"")})
     own: dict[str, Any] = {"model.name": name, "model.description": "", "model.tags": [], "run.device": "auto"}
     own["run.threads"] = usable_cores()
     write_bytes(root / PARAMS, with_values(first_params().decode(), own, where=PARAMS).encode())
@@ -134,8 +166,9 @@ def _fill(root: Path, name: str, sounds: Path | None, *, ci: bool) -> int:
     write_bytes(root / "README.md", readme(name, place))
     _write_state(root, files, ci=ci)
     git(root, "add", "--all")
-    known = _NOBODY if not git(root, "config", "--default", "", "--get", "user.email").strip() else ()
-    git(root, *known, "commit", "--quiet", "-m", f"Begin the project {name}")
+    known = () if git(root, "config", "--default", "", "--get", "user.email").strip() else _NOBODY
+    # Neither the hooks nor the signatures of somebody's other repositories belong to it.
+    git(root, *known, "commit", "--quiet", "--no-verify", "--no-gpg-sign", "-m", f"Begin the project {name}")
     return usable
 
 
@@ -143,7 +176,7 @@ def _copy_few(source: Path, target: Path) -> None:
     """Copy some of the usable sounds, evenly spread."""
     usable = [each for each in scan(source) if each.usable and each.seconds <= CI_SECONDS]
     if not usable:
-        raise UsageError(f"--ci: no sound in {source} is {CI_SECONDS:g} s or shorter")
+        raise UsageError(f"--ci: no sound in {source} is at most {CI_SECONDS:g} s long")
     count = min(CI_SOUNDS, len(usable))
     for number in range(count):
         path = usable[number * len(usable) // count].path
@@ -152,7 +185,36 @@ def _copy_few(source: Path, target: Path) -> None:
             shutil.copyfile(source / path, target / path)
 
 
-def _write_state(root: Path, files: dict[str, bytes], *, ci: bool) -> None:
+def _write(root: Path, files: Mapping[str, bytes]) -> None:
+    for path, content in files.items():
+        write_bytes(root / path, content)
+        if path.endswith(".sh"):
+            (root / path).chmod(0o755)
+
+
+def _require_inside(root: Path, paths: Iterable[str]) -> None:
+    """Make sure that files lie in a project: what is said of them comes from a repository that anybody may have made.
+
+    Raises:
+        UsageError: one leads out of it, or through a link.
+    """
+    for path in sorted(paths):
+        parts = PurePosixPath(path).parts
+        lies = not PurePosixPath(path).is_absolute() and ".." not in parts and "\0" not in path and parts
+        if not lies or any((root / Path(*parts[: end + 1])).is_symlink() for end in range(len(parts))):
+            raise UsageError(f"{path!r} leads out of the project {root}, or is a link: nothing was changed")
+
+
+def _read_state(root: Path) -> tuple[str, bool, dict[str, bytes]]:
+    """The version that a project's files are of, whether it has a workflow, and what the files were."""
+    state = read_json(root / STATE, what="note about a project's files", schema=SCHEMA)
+    files = state.get("files")
+    if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
+        raise ArtifactError(f"{root / STATE} is damaged: bring it back with git")
+    return str(state.get("version", "")), bool(state.get("ci")), {path: text.encode() for path, text in files.items()}
+
+
+def _write_state(root: Path, files: Mapping[str, bytes], *, ci: bool) -> None:
     """Keep what the files were, whatever becomes of them: an update merges with it."""
     texts = {path: content.decode() for path, content in files.items()}
     write_json(root / STATE, {"schema": SCHEMA, "version": __version__, "ci": ci, "files": texts})

@@ -173,7 +173,9 @@ def find_version(reference: str, project: Path) -> RegisteredVersion:
 def is_file_reference(reference: str) -> bool:
     """Whether a reference means a file, there or not, rather than something in the registry."""
     path = Path(reference)
-    return path.is_file() or path.suffix == EXTENSION
+    with suppress(OSError, ValueError):
+        return path.is_file() or path.suffix == EXTENSION
+    return False
 
 
 def resolve(reference: str, project: Path, *, signed: bool = False) -> Path:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from distill.errors import StorageError
+from distill.projects.git import without_repository
 
 
 def dvc(folder: Path, *arguments: str) -> str:
@@ -14,7 +15,9 @@ def dvc(folder: Path, *arguments: str) -> str:
         StorageError: the command failed.
     """
     command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=without_repository(), capture_output=True, text=True, errors="replace", check=False
+    )
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it gave no reason"]
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1]).removeprefix("ERROR: ")

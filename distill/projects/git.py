@@ -1,5 +1,6 @@
 """What git says of a project and of the running code: the commit, and whether what decides a model differs from it."""
 
+import os
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -10,6 +11,15 @@ from distill.errors import StorageError
 
 # Whatever else changes in a project, such as its lock, its models and its reports, follows from these.
 SOURCES = ("distill", "flows", "pyproject.toml", "constraints.txt", "params.yaml", "dvc.yaml", "*.dvc", "journal")
+
+
+# By these git names a repository; in a hook they name one that is none of ours.
+_REPOSITORY = frozenset(
+    {
+        *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX"),
+        *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,16 @@ def git(folder: Path, *arguments: str) -> str:
     done = _git(folder, *arguments)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it gave no reason"]
-        raise StorageError(f"git {arguments[0]} failed in {folder}: {lines[-1].removeprefix('fatal: ')}")
+        line = next((each for each in lines if each.startswith(("fatal: ", "error: "))), lines[-1])
+        said = line.removeprefix("fatal: ").removeprefix("error: ")
+        verb = next((each for each in arguments if not each.startswith("-") and "=" not in each), "")
+        raise StorageError(f"git {verb} failed in {folder}: {said}")
     return done.stdout
+
+
+def without_repository() -> dict[str, str]:
+    """The environment without what git tells the programs that it starts, such as hooks, of its own repository."""
+    return {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
 
 
 def merged(folder: Path, mine: bytes, base: bytes, theirs: bytes) -> tuple[bytes, bool]:
@@ -73,6 +91,14 @@ def merged(folder: Path, mine: bytes, base: bytes, theirs: bytes) -> tuple[bytes
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["git", *arguments]
     try:
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env=without_repository(),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
     except FileNotFoundError:
         return subprocess.CompletedProcess(command, 127, "", "git is not installed")

@@ -18,11 +18,13 @@ def model_places(project: Path) -> list[Path]:
 def named_file(reference: str, project: Path) -> Path | None:
     """The model file that a path or a plain name means; None: only the registry can know it."""
     path = Path(reference)
-    if path.is_file() or path.suffix == EXTENSION:
-        return path
-    if reference and path.name == reference and "@" not in reference:
-        named = [folder / f"{reference}{EXTENSION}" for folder in model_places(project)]
-        return next((each for each in named if each.is_file()), None)
+    # What is too long for a file's name is none.
+    with suppress(OSError, ValueError):
+        if path.is_file() or path.suffix == EXTENSION:
+            return path
+        if reference and path.name == reference and "@" not in reference:
+            named = [folder / f"{reference}{EXTENSION}" for folder in model_places(project)]
+            return next((each for each in named if each.is_file()), None)
     return None
 
 
@@ -42,5 +44,7 @@ def default_file(project: Path) -> Path:
         found = [own] if own in found else found
     if len(found) == 1:
         return found[0]
-    several = f"{', '.join(path.stem for path in found[:5])}{', ...' if len(found) > 5 else ''} are in {folder}"
-    raise UsageError(f"name a model: {several if found else f'{folder} has none'}")
+    known = found or sorted((home() / MODELS).glob(f"*{EXTENSION}"))
+    named = f"{', '.join(path.stem for path in known[:5])}{', ...' if len(known) > 5 else ''}"
+    place = f"{folder} has none" if not known else f"{named} in {known[0].parent}"
+    raise UsageError(f"name a model: {place}")

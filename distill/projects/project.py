@@ -29,7 +29,8 @@ def home() -> Path:
     """The folder of what is made outside of any project: DISTILL_HOME, or where the system keeps a user's data."""
     given = os.environ.get(HOME)
     if given:
-        return Path(given).expanduser().resolve()
+        # Of a user who is not there nothing is known; then it is the name of a folder.
+        return Path(os.path.expanduser(given)).resolve()  # noqa: PTH111
     import platformdirs
 
     return platformdirs.user_data_path("distill", appauthor=False)
@@ -40,10 +41,15 @@ def current_project(given: Path | str | None = None) -> Path:
 
     It is the one that `given` (by default DISTILL_PROJECT) is or belongs to, or that folder itself; where neither is
     named, the project around the current folder, or else the user's `home`.
+
+    Raises:
+        UsageError: what is named is no folder.
     """
     if given is None and os.environ.get(PROJECT):
         given = Path(os.environ[PROJECT])
     if given is not None:
+        if not Path(given).is_dir():
+            raise UsageError(f"{given} is no folder: name an existing one with --project or {PROJECT}")
         return project_or_folder(Path(given))
     return project_or_folder(Path(), home())
 

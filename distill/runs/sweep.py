@@ -61,7 +61,7 @@ class Span:
         >>> Span(1e-4, 1e-2, None).rounded(0.0013292918)
         0.001329
         """
-        if self.step is not None or value == 0:
+        if value == 0:
             return value
         digits = DIGITS - 1 - math.floor(math.log10(abs(value)))
         return min(max(round(value, digits), self.low), self.high)
