@@ -9,7 +9,7 @@ import { h } from "./dom.js";
 import { Monitor } from "./monitor.js";
 import { Training } from "./training.js";
 
-const SECONDS = 2, LONGEST_MS = 60_000;
+const SECONDS = 2, LONGEST_MS = 20_000;
 const VIEWS = { train: Training, monitor: Monitor };
 
 class Live extends HTMLElement {
