@@ -232,3 +232,14 @@ def test_the_way_of_a_model_by_commands(project: Path, tmp_path: Path) -> None:
     assert find_version("way", project).digest in {each["digest"] for each in told(project, "list")["models"]}
     assert told(project, "delete", "way/1", "--yes", "--force") == {"deleted": "way/1"}
     assert told(project, "delete", taken, "--yes") == {"deleted": taken}
+
+
+def test_a_model_of_a_run_is_known_by_its_file_in_models(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "project")
+    first = model_file(root / "models" / "bells.distill")
+    second = root / "runs" / "kit-1" / "models" / "bells.distill"
+    second.parent.mkdir(parents=True)
+    second.write_bytes(first.read_bytes())
+    ((entry,), unreadable) = catalogue.catalogue(root, registry=False)
+    assert entry.files == [first, second]
+    assert unreadable == []

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -145,23 +145,20 @@ def test_recorded_sounds(tmp_path: Path, distill: "Command") -> None:
 
 
 @pytest.mark.browser
-def test_a_browser_shows_and_plays_it(tmp_path: Path, distill: "Command") -> None:
-    from browser_util import browser
-
+def test_a_browser_shows_and_plays_it(tmp_path: Path, distill: "Command", chromium: Any) -> None:
     for number, name in enumerate(HOSTILE):
         save(tmp_path / "sounds" / name, tone(2.0, frequency=200 + 70 * number))
     distill("dataset", "report", str(tmp_path / "sounds"), "-o", str(tmp_path / "page.html"))
     complaints: list[str] = []
-    with browser() as running:
-        page = running.new_page(viewport={"width": 390, "height": 844})
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.goto((tmp_path / "page.html").as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
-        for button in page.locator("button").all():
-            button.click()
-            page.wait_for_timeout(100)
-            assert button.inner_text() == "stop"
-        assert page.locator("button", has_text="stop").count() == 1
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    for button in page.locator("button").all():
+        button.click()
+        page.wait_for_timeout(100)
+        assert button.inner_text() == "stop"
+    assert page.locator("button", has_text="stop").count() == 1
     assert complaints == []

@@ -278,9 +278,9 @@ def _files(project: Path, folders: Sequence[Path]) -> list[Path]:
         if not folder.is_dir():
             raise UsageError(f"{folder} is no folder: name one with model files")
     places = [place for pattern in PLACES for place in sorted(project.glob(pattern))]
-    found = [
-        path for place in [*places, *model_places(project), *folders] for path in sorted(place.glob(f"*{EXTENSION}"))
-    ]
+    # A model that is in a run and in models/ is known by the latter; the user's own folder comes after the project.
+    places += [*model_places(project)[1:], *folders]
+    found = [path for place in places for path in sorted(place.glob(f"*{EXTENSION}"))]
     return list({path.parent.resolve() / path.name: path for path in reversed(found)}.values())[::-1]
 
 
