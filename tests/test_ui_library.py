@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from browser_util import Watched
-from database_util import put_database
 from distill.library.registry import find_version, versions
 from page_util import Served, wait
 from registry_util import make_folder, model_file
@@ -22,7 +21,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a model that may be promoted, one that may not, and one that may all the same."""
-    root = put_database(make_folder(tmp_path_factory.mktemp("library") / "project"))
+    root = make_folder(tmp_path_factory.mktemp("library") / "project")
     model_file(root / "models" / "bells.distill")
     model_file(root / "models" / "copies.distill", verdict="fail", weights=1, lineage="c")
     model_file(root / "models" / "parrot.distill", verdict="warn", weights=2, lineage="d")
