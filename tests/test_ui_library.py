@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from browser_util import Watched
+from database_util import put_database
 from distill.library.registry import find_version, versions
 from page_util import Served, wait
 from registry_util import make_folder, model_file
@@ -21,7 +22,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a model that may be promoted, one that may not, and one that may all the same."""
-    root = make_folder(tmp_path_factory.mktemp("library") / "project")
+    # With a database that is there already, the registry is read while somebody presses.
+    root = put_database(make_folder(tmp_path_factory.mktemp("library") / "project"))
     model_file(root / "models" / "bells.distill")
     model_file(root / "models" / "copies.distill", verdict="fail", weights=1, lineage="c")
     model_file(root / "models" / "parrot.distill", verdict="warn", weights=2, lineage="d")
@@ -47,7 +49,8 @@ def test_two_models_are_heard_by_the_same_seeds(server: Served, chromium: Any) -
     wait(lambda: cards.count() == 3)
     assert not page.locator("#library-hear-both").is_visible()
     for card in cards.all()[:2]:
-        card.get_by_text("Compare").click()
+        card.get_by_text("Compare", exact=True).click()
+        card.get_by_text("Compared").wait_for()
     page.locator("#library-hear-both").click()
     rows = page.locator("#library-heard-both section")
     wait(lambda: rows.count() == 2)
@@ -116,7 +119,8 @@ def test_versions_are_promoted_saved_imported_compared_and_deleted(
     assert "champion" in find_version("parrot/1", project).aliases
 
     for card in cards.all()[:2]:
-        card.get_by_text("Compare").click()
+        card.get_by_text("Compare", exact=True).click()
+        card.get_by_text("Compared").wait_for()
     differences = page.locator("#library-differences")
     cells = differences.get_by_role("row", name="verdict").locator("td")
     wait(lambda: {"pass", "fail"} <= set(cells.all_inner_texts()))

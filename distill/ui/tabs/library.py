@@ -15,7 +15,6 @@ from distill.library.catalogue import (
     SORTS,
     VERDICTS,
     Entry,
-    Unreadable,
     catalogue,
     chosen,
     compare,
@@ -57,31 +56,34 @@ _SAVE = """(text) => {
 
 @dataclass(frozen=True)
 class Shelf:
-    """What one browser sees of the library.
-
-    Attributes:
-        entries: all models.
-        unreadable: what is no usable model.
-        shown: key of the model whose details are open; empty: none.
-        compared: keys of up to two models that are compared.
-        asked: what the open question is about: to delete or to promote all the same, and the reference.
-    """
+    """The models as they were last read; reading takes a while, and changes nothing else."""
 
     entries: tuple[Entry, ...] = ()
-    unreadable: tuple[Unreadable, ...] = ()
-    shown: str = ""
-    compared: tuple[str, ...] = ()
-    asked: tuple[Literal["delete", "promote"], str] | None = None
 
     def entry(self, key: str) -> Entry | None:
         """The model with a key, if it is still there."""
         return next((entry for entry in self.entries if key_of(entry) == key), None)
 
 
+@dataclass(frozen=True)
+class View:
+    """What somebody has opened in one browser; only what is pressed changes it.
+
+    Attributes:
+        shown: key of the model whose details are open; empty: none.
+        compared: keys of up to two models that are compared.
+        asked: what the open question is about: to delete or to promote all the same, and the reference.
+    """
+
+    shown: str = ""
+    compared: tuple[str, ...] = ()
+    asked: tuple[Literal["delete", "promote"], str] | None = None
+
+
 def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     """Put the tab's controls into the open tab."""
     project = context.project
-    shelf = gr.State(Shelf())
+    shelf, view = gr.State(Shelf()), gr.State(View())
     with gr.Row():
         words = gr.Textbox(
             "", label="Search", placeholder="name, dataset, tag, alias …", scale=3, elem_id="library-search"
@@ -124,7 +126,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     filters = [words, verdict, dataset, sort]
     found = [shelf, trouble, dataset]
 
-    def listing(shelf: Shelf, words: str | None, verdict: str, dataset: str, sort: str) -> str:
+    def listing(shelf: Shelf, view: View, words: str | None, verdict: str, dataset: str, sort: str) -> str:
         models = chosen(
             shelf.entries,
             words=(words or "").split(),
@@ -136,45 +138,45 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             return nothing(_NONE_FOUND if shelf.entries else _EMPTY)
         return row_of(
             [
-                card_of(entry, project, shown=key_of(entry) == shelf.shown, compared=key_of(entry) in shelf.compared)
+                card_of(entry, project, shown=key_of(entry) == view.shown, compared=key_of(entry) in view.compared)
                 for entry in models
             ]
         )
 
-    def read(shelf: Shelf, *, registry: bool) -> Any:
+    def read(*, registry: bool) -> Any:
         entries, unreadable = catalogue(project, registry=registry)
-        shelf = replace(shelf, entries=tuple(entries), unreadable=tuple(unreadable))
         datasets = sorted({entry.manifest.metadata.dataset for entry in entries})
         reasons = "".join(f"<li>left out: {escape(each.reason)}</li>" for each in unreadable)
         trouble = gr.HTML(f"<ul>{reasons}</ul>", visible=bool(unreadable))
-        return shelf, trouble, gr.Dropdown(choices=[_ANY, *datasets])
+        return Shelf(tuple(entries)), trouble, gr.Dropdown(choices=[_ANY, *datasets])
 
     @told
-    def read_files(shelf: Shelf) -> Any:
-        return read(shelf, registry=False)
+    def read_files() -> Any:
+        return read(registry=False)
 
     @told
-    def read_all(shelf: Shelf) -> Any:
-        return read(shelf, registry=True)
+    def read_all() -> Any:
+        return read(registry=True)
 
     @told
-    def search(shelf: Shelf, *filters: str) -> Any:
-        return listing(shelf, *filters)
+    def search(shelf: Shelf, view: View, *filters: str) -> Any:
+        return listing(shelf, view, *filters)
 
     @told
-    def pick(shelf: Shelf, words: str, verdict: str, dataset: str, sort: str, event: gr.EventData) -> Any:
+    def pick(shelf: Shelf, view: View, words: str, verdict: str, dataset: str, sort: str, event: gr.EventData) -> Any:
         filters = words, verdict, dataset, sort
         act, key = picked(event)
         entry = shelf.entry(key)
         if entry is None:
             raise UsageError("this model is not here any more: open the tab again")
         if act == "compare":
-            rest = tuple(each for each in shelf.compared if each != key)
-            shelf = replace(shelf, compared=rest if key in shelf.compared else (*rest[-1:], key))
-            two = gr.Button(visible=len(shelf.compared) == 2)
-            return shelf, listing(shelf, *filters), _compared(shelf, project), two, "", gr.skip(), *_skipped(4)
-        shelf = replace(shelf, shown="" if shelf.shown == key else key, asked=None)
-        return shelf, listing(shelf, *filters), *_skipped(3), "", *_details(shelf, context)
+            rest = tuple(each for each in view.compared if each != key)
+            view = replace(view, compared=rest if key in view.compared else (*rest[-1:], key))
+            two = gr.Button(visible=len(view.compared) == 2)
+            different = _compared(shelf, view, project)
+            return view, listing(shelf, view, *filters), different, two, "", gr.skip(), *_skipped(4)
+        view = replace(view, shown="" if view.shown == key else key, asked=None)
+        return view, listing(shelf, view, *filters), *_skipped(3), "", *_details(shelf, view, context)
 
     def heard_of(shelf: Shelf, keys: tuple[str, ...]) -> Iterator[str]:
         entries = [entry for entry in map(shelf.entry, keys) if entry is not None]
@@ -184,16 +186,16 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         yield from auditioned([(name, studio.models.path(name)) for name in names], context)
 
     @told_while
-    def hear_one(shelf: Shelf) -> Iterator[str]:
-        yield from heard_of(shelf, (shelf.shown,))
+    def hear_one(shelf: Shelf, view: View) -> Iterator[str]:
+        yield from heard_of(shelf, (view.shown,))
 
     @told_while
-    def hear_both(shelf: Shelf) -> Iterator[str]:
-        yield from heard_of(shelf, shelf.compared)
+    def hear_both(shelf: Shelf, view: View) -> Iterator[str]:
+        yield from heard_of(shelf, view.compared)
 
     @told
-    def choose(shelf: Shelf, desk: Desk) -> Any:
-        entry = shelf.entry(shelf.shown)
+    def choose(shelf: Shelf, view: View, desk: Desk) -> Any:
+        entry = shelf.entry(view.shown)
         if entry is None:
             raise UsageError("open the details of a model first")
         # The same weights in several places are one choice, and only what is among the choices stays chosen.
@@ -209,27 +211,27 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
         notice(f"{version.reference}{'' if version.created else ' was there already'}")
 
     @told
-    def do_promote(shelf: Shelf, place: str) -> Any:
+    def do_promote(view: View, place: str) -> Any:
         if is_file_reference(place):
             raise UsageError(f"{Path(place).name} is a file: register it first, then promote the version")
         try:
             version = promote(place, project)
         except NotPromoted as error:
-            shelf = replace(shelf, asked=("promote", place))
+            view = replace(view, asked=("promote", place))
             question = f"<p>Against <b>{escape(place)}</b> speaks: {escape('; '.join(error.reasons))}.</p>"
-            return shelf, gr.Row(visible=True), question, gr.Button("Promote all the same")
+            return view, gr.Row(visible=True), question, gr.Button("Promote all the same")
         notice(f"{version.name}@champion is {version.reference}")
-        return _calm(shelf)
+        return _calm(view)
 
     @told
-    def do_save(desk: Desk, shelf: Shelf, place: str) -> str:
-        entry = shelf.entry(shelf.shown)
+    def do_save(desk: Desk, shelf: Shelf, view: View, place: str) -> str:
+        entry = shelf.entry(view.shown)
         target = export(place, desk.new_file(f"model{EXTENSION}"), project)
         called = entry.manifest.metadata.name if entry else "model"
         return json.dumps({"address": context.link(target), "name": f"{called}{EXTENSION}"})
 
     @told
-    def ask_delete(shelf: Shelf, place: str) -> Any:
+    def ask_delete(view: View, place: str) -> Any:
         found = deletable(place, project, force=True)
         what = found.relative_to(project).as_posix() if isinstance(found, Path) else found.reference
         champion = (
@@ -237,22 +239,22 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
             if isinstance(found, Path) or CHAMPION not in found.aliases
             else " It is the one in use (champion) of its name."
         )
-        shelf = replace(shelf, asked=("delete", place))
+        view = replace(view, asked=("delete", place))
         question = f"<p>Delete <b>{escape(what)}</b> for good?{champion}</p>"
-        return shelf, gr.Row(visible=True), question, gr.Button("Delete for good")
+        return view, gr.Row(visible=True), question, gr.Button("Delete for good")
 
     @told
-    def answer_yes(shelf: Shelf) -> Any:
-        if shelf.asked is None:
-            return _calm(shelf)
-        act, reference = shelf.asked
+    def answer_yes(view: View) -> Any:
+        if view.asked is None:
+            return _calm(view)
+        act, reference = view.asked
         if act == "promote":
             version = promote(reference, project, force=True)
             notice(f"{version.name}@champion is {version.reference}")
         else:
             removed = delete(reference, project, force=True)
             notice(f"Deleted {Path(removed).name if is_file_reference(removed) else removed}.")
-        return _calm(shelf)
+        return _calm(view)
 
     @told
     def take(upload: str | None, name: str | None) -> Any:
@@ -271,43 +273,43 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
 
     def listed(event: Any) -> Any:
         """After models were read: the cards by what is searched for by then, as reading may have taken a while."""
-        return event.success(search, [shelf, *filters], cards, **hidden)
+        return event.success(search, [shelf, view, *filters], cards, **hidden)
 
     def again(event: Any) -> None:
         """After what changes models: the list anew, and the details of what is still there."""
-        details_of_rest = told(lambda shelf: _details(shelf, context))
-        listed(event.success(read_all, shelf, found, **hidden)).success(details_of_rest, shelf, shown, **hidden)
+        details_of_rest = told(lambda shelf, view: _details(shelf, view, context))
+        listed(event.success(read_all, None, found, **hidden)).success(details_of_rest, [shelf, view], shown, **hidden)
 
-    files_first = listed(tab.select(read_files, shelf, found, **hidden))
-    listed(files_first.then(read_all, shelf, found, **hidden))
+    files_first = listed(tab.select(read_files, None, found, **hidden))
+    listed(files_first.then(read_all, None, found, **hidden))
     for control in (verdict, dataset, sort):
-        control.input(search, [shelf, *filters], cards, **hidden)
-    words.change(search, [shelf, *filters], cards, trigger_mode="always_last", **hidden)
-    picked_outputs = [shelf, cards, differences, both, heard_both, heard, *shown]
-    cards.pick(pick, [shelf, *filters], picked_outputs, trigger_mode="multiple", **hidden)
-    hear.click(hear_one, shelf, heard, show_progress="minimal")
-    both.click(hear_both, shelf, heard_both, show_progress="minimal")
-    use.click(choose, [shelf, studio.desk], [*studio.choices.values(), studio.tabs])
+        control.input(search, [shelf, view, *filters], cards, **hidden)
+    words.change(search, [shelf, view, *filters], cards, trigger_mode="always_last", **hidden)
+    picked_outputs = [view, cards, differences, both, heard_both, heard, *shown]
+    cards.pick(pick, [shelf, view, *filters], picked_outputs, trigger_mode="multiple", **hidden)
+    hear.click(hear_one, [shelf, view], heard, show_progress="minimal")
+    both.click(hear_both, [shelf, view], heard_both, show_progress="minimal")
+    use.click(choose, [shelf, view, studio.desk], [*studio.choices.values(), studio.tabs])
     again(enter.click(do_register, place, None, show_progress_on=place))
-    asking = [shelf, question, asked, yes]
-    again(rise.click(do_promote, [shelf, place], asking, show_progress_on=place))
-    save.click(do_save, [studio.desk, shelf, place], link).success(None, link, None, js=_SAVE)
-    remove.click(ask_delete, [shelf, place], asking, **hidden)
-    again(yes.click(answer_yes, shelf, asking))
-    no.click(_calm, shelf, asking, **hidden)
+    asking = [view, question, asked, yes]
+    again(rise.click(do_promote, [view, place], asking, show_progress_on=place))
+    save.click(do_save, [studio.desk, shelf, view, place], link).success(None, link, None, js=_SAVE)
+    remove.click(ask_delete, [view, place], asking, **hidden)
+    again(yes.click(answer_yes, view, asking))
+    no.click(_calm, view, asking, **hidden)
     again(bring.click(take, [upload, name], upload, show_progress_on=upload))
     upload.change(lambda path: gr.Button(interactive=path is not None), upload, bring, **hidden)
     place.change(_able, place, [enter, rise], **hidden)
 
 
-def _details(shelf: Shelf, context: Context) -> tuple[Any, Any, Any, Any]:
-    entry = shelf.entry(shelf.shown)
+def _details(shelf: Shelf, view: View, context: Context) -> tuple[Any, Any, Any, Any]:
+    entry = shelf.entry(view.shown)
     if entry is None:
         return gr.Column(visible=False), "", gr.skip(), gr.Row(visible=False)
     places = places_of(entry, context.project)
     # What is promoted lies in the registry: it comes first.
     value = next((reference for _, reference in places if not is_file_reference(reference)), places[0][1])
-    waits = shelf.asked is not None
+    waits = view.asked is not None
     shown = details_of(entry, context)
     return gr.Column(visible=True), shown, gr.Dropdown(choices=places, value=value), gr.Row(visible=waits)
 
@@ -320,8 +322,8 @@ def _able(place: str | None) -> tuple[Any, Any]:
     return gr.Button(interactive=file), gr.Button(interactive=not file)
 
 
-def _compared(shelf: Shelf, project: Path) -> str:
-    entries = [entry for entry in map(shelf.entry, shelf.compared) if entry is not None]
+def _compared(shelf: Shelf, view: View, project: Path) -> str:
+    entries = [entry for entry in map(shelf.entry, view.compared) if entry is not None]
     if len(entries) < 2:
         return nothing("Choose a second model to compare with.") if entries else ""
     references = [places_of(entry, project)[0][1] for entry in entries]
@@ -329,9 +331,9 @@ def _compared(shelf: Shelf, project: Path) -> str:
     return differences_of(compare(references, project), names)
 
 
-def _calm(shelf: Shelf) -> tuple[Any, Any, Any, Any]:
+def _calm(view: View) -> tuple[Any, Any, Any, Any]:
     """No question is open."""
-    return replace(shelf, asked=None), gr.Row(visible=False), "", gr.skip()
+    return replace(view, asked=None), gr.Row(visible=False), "", gr.skip()
 
 
 def _skipped(count: int) -> list[Any]:
