@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from distill.artifact.container import read_document
 from distill.artifact.model_file import read_manifest
 from distill.errors import UsageError
 from distill.live.events import (
@@ -24,7 +25,7 @@ from distill.live.folder import RunFolder
 from distill.live.stopping import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
-from distill.training.position import list_checkpoints
+from distill.training.position import list_checkpoints, step_of
 from pipeline_util import bytes_of, make_workspace, run
 from steering_util import (
     STAGE,
@@ -186,6 +187,23 @@ def test_requests_are_answered_with_the_step(
     kinds = {each.step: each.kind for each in list_checkpoints(state)}
     assert kinds[2] == "asked"
     assert not folder.running()
+
+
+def test_a_checkpoint_that_gives_way_while_they_are_listed_is_left_out(
+    plain: tuple[Workspace, list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source,) = (plain[0].root / ".distill" / "state" / STAGE).iterdir()
+    state = shutil.copytree(source, tmp_path / "state")
+    first, *others = [each.step for each in list_checkpoints(state)]
+
+    def read_and_lose(path: Path, **kind: Any) -> dict[str, Any]:
+        document = read_document(path, **kind)
+        if step_of(path) == first:
+            path.unlink()
+        return document
+
+    monkeypatch.setattr("distill.training.position.read_document", read_and_lose)
+    assert [each.step for each in list_checkpoints(state)] == others
 
 
 def test_what_is_wrong_is_refused_and_changes_nothing(

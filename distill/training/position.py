@@ -129,16 +129,19 @@ def verified_position(folder: Path, step: int) -> Position:
 
 
 def list_checkpoints(folder: Path) -> list[Checkpoint]:
-    """All checkpoints of a folder that can be read, without their weights, in the order of their steps."""
+    """All checkpoints of a folder that can be read, without their weights, in the order of their steps.
+
+    A training that goes on meanwhile may put a newer checkpoint in the place of an older one; that one is left out.
+    """
     found = []
     for path in checkpoint_files(folder):
         try:
             document = read_document(path, format=FORMAT, version=VERSION)
-            position = _position(document, path)
-        except ArtifactError:
+            position, size = _position(document, path), path.stat().st_size
+        except (ArtifactError, FileNotFoundError):
             continue
         kind, written = document.get("kind", "regular"), document.get("written", "")
-        found.append(Checkpoint(position.step, kind, written, path.stat().st_size, position))
+        found.append(Checkpoint(position.step, kind, written, size, position))
     return found
 
 
