@@ -12,7 +12,7 @@ names.
 - `cents`: how far sounds that were asked for with the note A3 lie from it, median over those that have a pitch, as it
   is found again in them; `partials`: the same of their lowest strong partial near one of the note, by the spectrum;
 - `unasked`: held-out perplexity of the prior that can be asked, nothing being asked of it, over that of the other;
-- `asked time`: time to draw with a label (guidance 1, one draw) over that without, timed in turns.
+- `asked time`: time to draw with a label (the default guidance, one draw) over that without, timed in turns.
 
 Verdicts of the memorization check of both are in the JSON and below the table.
 """

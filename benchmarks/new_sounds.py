@@ -44,7 +44,7 @@ from distill.dataset.store import PreparedDataset
 from distill.generation import TOP_P
 from distill.generation.choice import SamplingConfig
 from distill.generation.finish import finished
-from distill.generation.render import Generator, audible, levels_of, waveform_blocks
+from distill.generation.render import Generator, audible, drawn_for, levels_of, waveform_blocks
 from distill.generation.sampling import sample_codes
 from distill.pictures import spectrogram_png
 from output import Report, parser
@@ -251,6 +251,7 @@ def _drawn(generator: Generator, count: int, longest: int, config: SamplingConfi
         config=config,
         natural=True,
         levels=partial(levels_of, codec),
+        asked=drawn_for(generator.conditions, range(count)),
     )
     for grid in grids:
         if audible(codec, grid):

@@ -128,6 +128,8 @@ SKETCH_VQVAE_STEPS_FROM_BASE = (0, 60, 60)
 SKETCH_PRIOR_STEPS = (0, 240, 240)
 # A step of the prior has at most so many codes: 32 sounds of 3.6 s, or 8 windows of a long one.
 TUNED_PRIOR_STEP_CODES = 16_384
+# What lies how among so few sounds nobody can say: of 24, labels and knobs were followed.
+CONDITIONS_FILES = 20
 # The best epoch, an early stop, a plateau and a curve need as many.
 LEAST_EVALUATIONS = 20
 
@@ -211,7 +213,6 @@ def tuned_prior(
     window_codes: float,
     given: dict[str, Any],
     sketch: bool = False,
-    kinds: int = 0,
 ) -> dict[str, Any]:
     """What the preset `tuned`, or `sketch`, changes in the reference settings of the prior.
 
@@ -222,7 +223,6 @@ def tuned_prior(
         window_codes: codes of such a window, on average.
         given: parameters that the user sets; the plan takes them into account.
         sketch: whether few steps are to be enough.
-        kinds: labels that many of the training sounds have.
     """
     values = {**config.model_dump(), **TUNED_PRIOR, **given}
     most = max(1, int(TUNED_PRIOR_STEP_CODES / window_codes))
@@ -231,8 +231,8 @@ def tuned_prior(
     plan = _epochs(steps, math.ceil(windows / batch), given)
     # An epoch of few sounds is a few steps, too few to tell the end of an improvement.
     patience = max(5, given.get("epochs", plan["epochs"]) // 4)
-    # One label alone tells nothing apart, and in few steps no label is learned.
-    conditions = kinds >= 2 and not sketch
+    # In few steps neither label nor knob is learned.
+    conditions = file_count >= CONDITIONS_FILES and not sketch
     return {**TUNED_PRIOR, "batch_size": batch, **plan, "early_stop_patience": patience, "conditions": conditions}
 
 

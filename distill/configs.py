@@ -242,7 +242,7 @@ class PriorConfig(TrainingConfig):
     conditions: bool = Field(
         False,
         description="Learn to make sounds by label and knob: length, attack, bright, noisy, low, pitch. The preset "
-        "tuned switches it on if at least two labels have 8 training sounds each.",
+        "tuned switches it on for 20 sounds or more.",
     )
 
     @model_validator(mode="after")

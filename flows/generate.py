@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from distill.errors import DistillError, UsageError
-from distill.generation import TOP_P
+from distill.generation import GUIDANCE, TOP_P
 from distill.generation.choice import HOTTEST
 from distill.generation.export import ExportSettings
 from distill.generation.production import Destination, produce
@@ -47,7 +47,7 @@ def generate(
     natural: bool = False,
     label: str | None = None,
     knobs: dict[KnobName, Knob] | None = None,
-    guidance: float = Field(1.0, ge=0, le=10),
+    guidance: float = Field(GUIDANCE, ge=0, le=10),
     best_of: int | None = Field(None, ge=1, le=64),
     channels: Literal[1, 2] | None = None,
     width: float = Field(1.0, ge=0, le=1.5),

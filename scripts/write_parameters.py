@@ -10,7 +10,6 @@ from pydantic.fields import FieldInfo
 
 from distill import adaptive
 from distill.configs import Config, PriorConfig, VQVAEConfig
-from distill.dataset.labels import MANY_SOUNDS
 from distill.files import write_bytes
 from distill.params import BASE_AUTO, BASE_NONE, SCHEMA, Params, VQVAEParams
 
@@ -136,8 +135,7 @@ def _tuned() -> str:
         "- `prior.batch_size`: the value of `reference`, or less if the sounds are long: a step has at most "
         f"{adaptive.TUNED_PRIOR_STEP_CODES} codes.\n"
         "- `prior.early_stop_patience`: a quarter of the epochs, at least 5.\n"
-        "- `prior.conditions`: true if at least two labels have "
-        f"{MANY_SOUNDS} training sounds each; false in `sketch`.\n"
+        f"- `prior.conditions`: true for {adaptive.CONDITIONS_FILES} sounds or more; false in `sketch`.\n"
         "- `vqvae.augmentation_expansion`: the value of `reference`, or less if a pass would take more than a "
         f"{adaptive.LEAST_EVALUATIONS}th of the steps.\n"
         f"- `vqvae.threshold_ema_dead_code`: {adaptive.TUNED_DEAD_SHARE:g} of the vectors that each code would get per "
@@ -188,12 +186,7 @@ def _tuned_for(section: str, count: int, size: int) -> dict[str, Any]:
     if section == "prior":
         prior = adaptive.get_adaptive_prior_config(count)
         return adaptive.tuned_prior(
-            prior,
-            file_count=count,
-            windows=size,
-            window_codes=math.sqrt(size),
-            given={},
-            kinds=2 * (size > 10),
+            prior, file_count=min(count, size), windows=size, window_codes=math.sqrt(size), given={}
         )
     vqvae = adaptive.get_adaptive_vqvae_config(count)
     return adaptive.tuned_vqvae(vqvae, file_count=count, train_chunks=size, chunk_vectors=size, given={})

@@ -80,13 +80,13 @@ def test_the_tuned_plan_counts_steps_whatever_the_batch(base: bool, steps: int, 
     assert abs(values["epochs"] * in_epoch - steps) <= in_epoch / 2
 
 
-def test_labels_are_learned_where_two_have_many_sounds() -> None:
-    def chosen(**settings: Any) -> Any:
-        base = get_adaptive_prior_config(40)
-        return tuned_prior(base, file_count=40, windows=100, window_codes=144.0, given={}, **settings)["conditions"]
+def test_labels_and_knobs_are_learned_of_enough_sounds() -> None:
+    def chosen(files: int, **settings: Any) -> Any:
+        base = get_adaptive_prior_config(files)
+        return tuned_prior(base, file_count=files, windows=100, window_codes=144.0, given={}, **settings)["conditions"]
 
-    assert [chosen(kinds=kinds) for kinds in (0, 1, 2)] == [False, False, True]
-    assert not chosen(kinds=2, sketch=True)
+    assert [chosen(files) for files in (5, 19, 20, 500)] == [False, False, True, True]
+    assert not chosen(40, sketch=True)
 
 
 SECONDS = st.sampled_from([0.3, 1.0, 5.0, 60.0, 600.0, 3600.0])

@@ -1,6 +1,7 @@
 """Sounds that are asked for by label and knob, from the request to the file."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from distill.audio.pitch import pitch_of
 from distill.audio.sound import read_sound
 from distill.errors import UsageError
 from distill.generation.asking import Ask, ask_of, candidate_seed, nearest_grids, value_of
+from distill.generation.drawing import Asked
 from distill.generation.following import RANKS, SOUNDS, following
 from distill.generation.production import Destination, produce, remake
-from distill.generation.render import Generator
+from distill.generation.render import Generator, sample_grids
 from distill.generation.request import Request
 from distill.generation.sidecar import Got
 from distill.live.folder import RunFolder
+from distill.models.kernels import MOST_ROWS
 from distill.stages.train_prior import kept_conditions
 from model_example import vqvae, write_example
 from pipeline_util import make_workspace, run
@@ -131,6 +134,26 @@ def test_while_no_candidate_has_the_label_more_are_drawn(
         assert np.array_equal(alone, grid)
     assert asked(None).turns > 1
     assert ask_of(Request(seconds=1, bright=0.5), conditions()).turns == 1  # type: ignore[union-attr]
+
+
+def test_natural_sounds_of_which_nothing_is_asked_are_told_what_they_draw(model: Path, tmp_path: Path) -> None:
+    drawing = Generator.load(model)
+    assert drawing.conditions is not None
+    assert drawing.conditions.drawn == ("length",)
+    generator = replace(drawing, conditions=drawing.conditions.model_copy(update={"drawn": ()}))
+    seeds, settings = range(3, 3 + MOST_ROWS + 2), {"config": None, "natural": True}
+    drawn = dict(sample_grids(drawing, seeds, 28_800, **settings))
+    assert not all(
+        np.array_equal(grid, drawn[seed]) for seed, grid in sample_grids(generator, seeds, 28_800, **settings)
+    )
+    for seed in (3, seeds[-1]):
+        told = Asked(drawing.conditions.drawn_vector(seed))
+        [(_, alone)] = sample_grids(generator, [seed], 28_800, **settings, asked=told)
+        assert np.array_equal(alone, drawn[seed])
+    # What is asked for is all that counts, and what has a given duration draws none.
+    for others in ({"asked": Asked(conditions().vector(None, {"bright": 0.9}))}, {"natural": False}):
+        pair = (next(sample_grids(each, [3], 28_800, **{**settings, **others}))[1] for each in (generator, drawing))
+        assert np.array_equal(*pair)
 
 
 def test_a_request_that_asks_for_nothing_is_written_as_before(model: Path, tmp_path: Path) -> None:

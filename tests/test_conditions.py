@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 
 from command_util import Command
 from distill.audio.knobs import KNOBS, knobs_of
@@ -179,6 +180,26 @@ def test_a_vector_holds_a_label_and_ranks_between_knots() -> None:
         found.vector(None, {"bright": 2.0})
 
 
+def test_a_sound_of_which_nothing_is_asked_draws_how_long_it_shall_be() -> None:
+    lengths = np.linspace(0.1, 1.0, 19)
+    found = Conditions.of((), [""] * 19, {"length": lengths, "bright": lengths}, np.zeros((19, 2)))
+    assert found.drawn == ("length",)
+    assert conditions().drawn == ()
+    vectors = np.stack([found.drawn_vector(seed) for seed in range(400)])
+    assert np.array_equal(vectors[7], found.drawn_vector(7))
+    bright, length = (vectors[:, part] for part in found.parts[1:])
+    assert not bright.any()
+    np.testing.assert_allclose(length.sum(1), 1.0, atol=1e-6)
+    ranks = length @ np.linspace(0, 1, KNOTS)
+    assert kstest(ranks, "uniform").pvalue > 0.01
+    # A file written before sounds drew anything gives the sounds that it gave.
+    said = found.model_dump(mode="json")
+    del said["drawn"]
+    assert Conditions.model_validate(said).drawn == ()
+    with pytest.raises(ValueError, match="only what is a knob"):
+        Conditions.model_validate({**said, "drawn": ["attack"]})
+
+
 def test_a_sound_has_the_label_whose_sounds_it_is_like() -> None:
     # Of each kind other sounds than those that are judged.
     kinds = {"noise": lambda seed: noise(0.4, seed, RATE), "tone": lambda seed: tone(0.4, 200.0 + 40 * seed, RATE)}
@@ -256,12 +277,12 @@ def test_guidance_brings_out_what_a_condition_changes() -> None:
     assert guided > told
 
 
-def test_a_sorted_folder_is_learned_by_label_without_being_asked_to(tmp_path: Path) -> None:
-    for number in range(36):
-        kind = ("low", "high")[number % 2]
-        save(tmp_path / "sorted" / kind / f"{number}.wav", tone(0.2, 200 + 50 * number))
-        save(tmp_path / "flat" / f"{number}.wav", tone(0.2, 200 + 50 * number))
-    for folder, learns in (("sorted", True), ("flat", False)):
+def test_labels_and_knobs_of_enough_sounds_are_learned_without_being_asked_to(tmp_path: Path) -> None:
+    for number in range(20):
+        save(tmp_path / "many" / f"{number}.wav", tone(0.2, 200 + 50 * number))
+        if number:
+            save(tmp_path / "few" / f"{number}.wav", tone(0.2, 200 + 50 * number))
+    for folder, learns in (("many", True), ("few", False)):
         workspace = Workspace(tmp_path / f"run-{folder}")
         workspace.root.mkdir()
         write_params(workspace.params_file, parse_params({"data": {"path": str(tmp_path / folder)}}, where="here"))

@@ -10,7 +10,7 @@ from distill.cli.console import Json, Project, Quiet, Verbose, loading, print_re
 from distill.cli.grids import Channels, Width, resolved
 from distill.cli.progress import shown_progress
 from distill.errors import UsageError
-from distill.generation import TOP_P
+from distill.generation import GUIDANCE, TOP_P
 from distill.live.events import Progress
 
 if TYPE_CHECKING:
@@ -119,8 +119,13 @@ def generate(
         typer.Option(help=f"How high: {KNOB}, such as 55Hz, or a note, such as A1.", show_default=False),
     ] = None,
     guidance: Annotated[
-        float, typer.Option(help="How strongly label and knobs count; 0: not at all.", min=0.0, max=10.0)
-    ] = 1.0,
+        float,
+        typer.Option(
+            help="How strongly label and knobs count; 0: as little as the model makes of them, in half the time.",
+            min=0.0,
+            max=10.0,
+        ),
+    ] = GUIDANCE,
     best_of: Annotated[
         int | None,
         typer.Option(

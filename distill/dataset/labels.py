@@ -11,9 +11,6 @@ TABLE = "labels.csv"
 COLUMNS = ["path", "label"]
 # A label of fewer sounds says nothing, and more labels than these nobody looks through.
 LEAST_SOUNDS, MOST_LABELS = 3, 32
-# Labels of so many training sounds are learned without being asked for: those of 3 or 4 sounds each were right in 44 %
-# of the cases, those of 10 to 28 in 54 to 72 %, and of the best of three candidates in 81 to 92 %.
-MANY_SOUNDS = 8
 LONGEST = 40
 
 
@@ -64,16 +61,6 @@ def folder_label(name: str) -> str:
     ('kicks', '')
     """
     return name.split("/")[0] if "/" in name else ""
-
-
-def frequent(labels: Sequence[str]) -> list[str]:
-    """The labels that many sounds have.
-
-    >>> frequent(["kick"] * 8 + ["snare"] * 3 + [""] * 9)
-    ['kick']
-    """
-    counts = Counter(label for label in labels if label)
-    return sorted(label for label, count in counts.items() if count >= MANY_SOUNDS)
 
 
 def learned(labels: Sequence[str]) -> tuple[str, ...]:

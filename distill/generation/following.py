@@ -11,6 +11,7 @@ from distill.audio.knobs import KNOBS, knobs_of
 from distill.audio.mel import MelTransform
 from distill.audio.timbre import Timbre, timbre_of
 from distill.configs import SpectrogramConfig
+from distill.generation import GUIDANCE
 from distill.generation.drawing import Asked, Grid, window_columns
 from distill.generation.sampling import sample_codes
 from distill.models.conditions import Conditions
@@ -22,7 +23,6 @@ from distill.models.vqvae import ConvVQVAE
 # Of each label so many sounds are asked for, and of each knob so many at each of these ranks.
 SOUNDS = 4
 RANKS = (0.1, 0.3, 0.5, 0.7, 0.9)
-GUIDANCE = 1.0
 
 
 def following(

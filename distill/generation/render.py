@@ -166,7 +166,8 @@ def sample_grids(
 ) -> Iterator[tuple[int, Grid]]:
     """Each seed with its code grid, from which `samples` can be made; a few are drawn at once, when the first is due.
 
-    `step` is called before each column is drawn; it may raise to end the work.
+    A natural sound of which nothing is asked draws some knobs for itself, as `Conditions.drawn` says. `step` is called
+    before each column is drawn; it may raise to end the work.
 
     Raises:
         UsageError: the settings are for another number of levels.
@@ -184,9 +185,16 @@ def sample_grids(
             heard=partial(audible, generator.codec),
             levels=partial(levels_of, generator.codec),
             step=step,
-            asked=asked,
+            asked=drawn_for(generator.conditions, chosen) if natural and not asked.vector.size else asked,
         )
         yield from zip(chosen, grids, strict=True)
+
+
+def drawn_for(conditions: Conditions | None, seeds: Sequence[int]) -> Asked:
+    """What natural sounds of which nothing is asked are told, by their seeds."""
+    if conditions is None or not conditions.drawn:
+        return NOTHING
+    return Asked(np.stack([conditions.drawn_vector(seed) for seed in seeds]))
 
 
 def audible(codec: Codec, grid: Grid) -> bool:

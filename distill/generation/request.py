@@ -15,7 +15,7 @@ from pydantic import (
 
 from distill.audio.knobs import KNOBS
 from distill.errors import UsageError
-from distill.generation import TOP_P
+from distill.generation import GUIDANCE, TOP_P
 from distill.generation.choice import SamplingConfig
 from distill.generation.limits import check_request
 from distill.validation import explain
@@ -114,7 +114,7 @@ class Request(BaseModel):
     strength: float | None = Field(None, ge=0.0, le=1.0)
     keep: Keep | None = None
     weight: float | None = Field(None, ge=0.0, le=1.0)
-    guidance: float = Field(1.0, ge=0.0, le=10.0)
+    guidance: float = Field(GUIDANCE, ge=0.0, le=10.0)
     best_of: int | None = Field(None, ge=1, le=64)
     channels: Literal[1, 2] | None = None
     width: float = Field(1.0, ge=0.0, le=1.5)

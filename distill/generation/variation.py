@@ -1,7 +1,5 @@
 """What a given sound can become: variations of it, and what lies between it and another one."""
 
-from functools import partial
-
 import numpy as np
 import numpy.typing as npt
 
@@ -16,9 +14,8 @@ from distill.generation.choice import SamplingConfig
 from distill.generation.given import Known, as_known, space_codes
 from distill.generation.inpainting import completed
 from distill.generation.limits import MAX_GAIN_DB, below_clipping
-from distill.generation.render import GeneratedSound, Generator, audible, levels_of, waveform_blocks
+from distill.generation.render import GeneratedSound, Generator, sample_grids, waveform_blocks
 from distill.generation.request import Keep
-from distill.generation.sampling import sample_codes
 from distill.generation.space import placed
 from distill.models.prior import CodePrior
 
@@ -68,15 +65,7 @@ def vary_sound(
     grid = codec.encode_log_mel(log_mel)
     kept = kept_cells(log_mel, grid, codec.spectrogram, keep)
     if strength >= 1.0 and keep is None:
-        [codes] = sample_codes(
-            generator.prior,
-            columns=len(grid),
-            seeds=[seed],
-            config=config,
-            natural=True,
-            heard=partial(audible, codec),
-            levels=partial(levels_of, codec),
-        )
+        [(_, codes)] = sample_grids(generator, [seed], len(given.samples), config=config, natural=True)
     else:
         codes = varied(generator.prior, grid, strength=strength, kept=kept, seed=seed, config=config)
     space = space_codes(codec, given, len(grid))

@@ -15,6 +15,7 @@ from distill.codec.codec import Codec, Grid
 from distill.configs import STRIDE
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
+from distill.generation import GUIDANCE
 from distill.generation.asking import Ask, nearest_grids
 from distill.generation.choice import SamplingConfig
 from distill.generation.render import Generator, sample_grids
@@ -28,8 +29,8 @@ from distill.training.prior import encode_segment
 # what one of them holds alone is hidden in the mix.
 APART_DB = 3.0
 CHANNELS = ("left", "right")
-# What is asked for by each label beside the sounds of which nothing is asked, as strongly as it is by default.
-SOUNDS_OF_LABEL, GUIDANCE = 4, 1.0
+# So many sounds are asked for by each label, beside those of which nothing is asked.
+SOUNDS_OF_LABEL = 4
 
 
 @dataclass(frozen=True)

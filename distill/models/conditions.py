@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 KNOTS = 5
 # A knob is known by so many quantiles of the training's sounds, and by no fewer sounds than it has knots.
 QUANTILES = 17
+# Column by column a sound dies away too soon, unless it was told before how long it shall be.
+DRAWN = ("length",)
 # Within labels timbres differ by so much at least, in dB.
 LEAST_SPREAD = 3.0
 
@@ -30,6 +32,8 @@ class Conditions(BaseModel):
         knobs: by name, quantiles of the training's sounds, ascending, evenly from the least to the greatest.
         centres: for each label the mean timbre of its sounds (see `distill.audio.timbre`).
         spreads: the standard deviation of each number of a timbre within the labels.
+        drawn: knobs that a new sound of which nothing is asked draws for itself, so that they lie among the new sounds
+            as they do among the training's.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -38,6 +42,7 @@ class Conditions(BaseModel):
     knobs: dict[str, tuple[float, ...]] = {}
     centres: tuple[tuple[float, ...], ...] = ()
     spreads: tuple[float, ...] = ()
+    drawn: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _ascending(self) -> "Conditions":
@@ -49,6 +54,8 @@ class Conditions(BaseModel):
             raise ValueError("a label is there twice")
         if len(self.centres) != len(self.labels) or any(len(each) != len(self.spreads) for each in self.centres):
             raise ValueError("each label needs a centre, and each number of a centre a spread")
+        if not set(self.drawn) <= self.knobs.keys():
+            raise ValueError("only what is a knob can be drawn")
         return self
 
     @classmethod
@@ -89,6 +96,7 @@ class Conditions(BaseModel):
             knobs=quantiles,
             centres=tuple(tuple(centre.tolist()) for centre in centres),
             spreads=tuple(spreads.tolist()),
+            drawn=tuple(name for name in DRAWN if name in quantiles),
         )
 
     @property
@@ -163,6 +171,14 @@ class Conditions(BaseModel):
             if share:
                 part[int(place) + 1] += share
         return found
+
+    def drawn_vector(self, seed: int) -> Vector:
+        """What a new sound of which nothing is asked is told, `[width]`: its `drawn` knobs, at ranks by its seed."""
+        import numpy as np
+
+        # Its codes are drawn from the same seed, by other numbers.
+        generator = np.random.Generator(np.random.Philox(seed).jumped())
+        return self.vector(None, dict(zip(self.drawn, generator.random(len(self.drawn)).tolist(), strict=True)))
 
     @staticmethod
     def _told(what: str, names: Sequence[str]) -> str:

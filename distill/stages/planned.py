@@ -15,7 +15,6 @@ from distill.adaptive import (
     validation_fraction,
 )
 from distill.configs import STRIDE, PriorConfig, VQVAEConfig
-from distill.dataset.labels import frequent
 from distill.dataset.loader import EpochSteps
 from distill.dataset.split import TRAIN
 from distill.dataset.store import PreparedDataset
@@ -37,7 +36,6 @@ class Sizes:
         n_mels: mel bins of a frame.
         originals: frames of each training sound.
         variants: frames of each training sound and of each of its variants.
-        kinds: labels that many of the training sounds have.
     """
 
     files: int
@@ -46,7 +44,6 @@ class Sizes:
     n_mels: int
     originals: Frames
     variants: Frames
-    kinds: int = 0
 
     @property
     def chunk_vectors(self) -> int:
@@ -75,7 +72,7 @@ class Planned:
 
 def sizes_of(dataset: PreparedDataset) -> Sizes:
     """Those of a prepared dataset."""
-    frames, files = dataset.segments["frames"].to_numpy(np.int64), dataset.manifest
+    frames = dataset.segments["frames"].to_numpy(np.int64)
     return Sizes(
         dataset.usable_files,
         len(dataset.chunks(TRAIN)),
@@ -83,7 +80,6 @@ def sizes_of(dataset: PreparedDataset) -> Sizes:
         dataset.spectrogram.n_mels,
         frames[dataset.segments_of(TRAIN)],
         frames[dataset.segments_of(TRAIN, variants=True)],
-        len(frequent(files["label"][files["split"] == TRAIN].tolist())),
     )
 
 
@@ -138,7 +134,6 @@ def planned(params: Params, sizes: Sizes) -> Planned:
             window_codes=window_codes,
             given=prior_given,
             sketch=sketch,
-            kinds=sizes.kinds,
         )
     chosen = resolve(VQVAEConfig, vqvae | vqvae_given, where="params.yaml, section vqvae")
     learned = resolve(PriorConfig, prior | prior_given, where="params.yaml, section prior")

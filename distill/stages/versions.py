@@ -2,10 +2,10 @@
 
 CODE_VERSIONS = {
     "prepare": 5,
-    "configure": 9,
+    "configure": 10,
     "train_vqvae": 10,
-    "train_prior": 13,
-    "check_memorization": 16,
+    "train_prior": 14,
+    "check_memorization": 17,
     "train_vocoder": 7,
     "register": 2,
 }
