@@ -245,6 +245,14 @@ def test_commands_make_stereo_sounds(tmp_path: Path, distill: Command, monkeypat
         assert soundfile.info("d.wav").channels == channels
     for options in (["--channels", "2", "--levels", "0"], ["--channels", "1", "--width", "0.5"]):
         assert "channel" in distill("decode", "bells.distill", "g.json", "-o", "e.wav", *options, code=2).err
+    preview = ("codes", "preview", "bells.distill")
+    for options, channels in (([], 2), (["--channels", "1"], 1), (["--width", "0"], 2)):
+        assert distill(*preview, "g.json", "-o", "p.wav", "--force", *options).code == 0
+        assert soundfile.info("p.wav").channels == channels
+    left, right = soundfile.read("p.wav")[0].T
+    assert np.array_equal(left, right)
+    assert "is mono" in distill(*preview, "g.json", "-o", "e.wav", "--channels", "2", "--levels", "0", code=2).err
+    assert "name a grid" in distill(*preview, "-o", "e", "--channels", "1", code=2).err
     save(tmp_path / "mono.wav", given.samples[0])
     refused = distill("generate", "bells.distill", "--continue", "mono.wav", "--width", "0.5", code=2)
     assert "is not stereo" in refused.err

@@ -9,6 +9,7 @@ import typer
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.cli.grids import (
     Bands,
+    Channels,
     Columns,
     Device,
     Force,
@@ -16,8 +17,10 @@ from distill.cli.grids import (
     Levels,
     Model,
     Seconds,
+    Width,
     load_model,
     require_free,
+    require_stereo,
     selection_of,
     write_audio,
 )
@@ -124,6 +127,8 @@ def preview(
     true_level: Annotated[
         bool, typer.Option("--true-level", help="Keep the true level instead of a peak of -1 dB.")
     ] = False,
+    channels: Channels = None,
+    width: Width = 1.0,
     force: Force = False,
     device: Device = "cpu",
     project: Project = None,
@@ -136,6 +141,8 @@ def preview(
     if grid is None:
         if columns is not None or seconds is not None:
             raise UsageError("--columns and --seconds select cells of a grid: also name a grid file")
+        if channels is not None or width != 1.0:
+            raise UsageError("--channels and --width are for a grid: also name a grid file")
         loaded = load_model(model, device, project)
         values = _preview_entries(loaded, output, levels, bands, code, length, true_level=true_level, force=force)
     else:
@@ -145,11 +152,14 @@ def preview(
         from distill.codes.file import read_grid
         from distill.codes.hearing import hear
         from distill.codes.sound import audible, peak_db
+        from distill.generation.space import width_of
 
         codes = read_grid(grid).grid
         loaded = load_model(model, device, project)
         loaded.require(codes, str(grid))
-        samples = hear(loaded, codes, selection_of(codes, columns, seconds, bands, levels))
+        how = width_of(loaded.codec, channels, width)
+        samples = hear(loaded, codes, selection_of(codes, columns, seconds, bands, levels), width=how)
+        require_stereo(samples, channels, width)
         peak = round(peak_db(samples), 1)
         write_audio(output, samples if true_level else audible(samples), loaded.sample_rate)
         values = {"path": str(output), "seconds": samples.shape[-1] / loaded.sample_rate, "peak_db": peak}

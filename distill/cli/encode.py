@@ -17,10 +17,10 @@ from distill.cli.grids import (
     Width,
     load_model,
     require_free,
+    require_stereo,
     selection_of,
     write_audio,
 )
-from distill.errors import UsageError
 
 
 def encode(
@@ -102,8 +102,7 @@ def decode(
         heard = decoded(loaded, codes, width=how)
     else:
         heard = hear(loaded, codes, selection_of(codes, levels=levels), width=how)
-    if heard.ndim == 1 and (channels == 2 or width != 1.0):
-        raise UsageError("the grid is mono (it has no level Space): omit --channels and --width")
+    require_stereo(heard, channels, width)
     samples = as_source(loaded, codes, heard)
     write_audio(output, samples, loaded.sample_rate)
     found = round_trip(loaded, codes) if check else None

@@ -92,6 +92,16 @@ def resolved(reference: str | None, project: Path | None) -> Path:
     return path
 
 
+def require_stereo(samples: "Samples", channels: int | None, width: float) -> None:
+    """Refuse a width, or two channels, of a grid that is heard in mono.
+
+    Raises:
+        UsageError: it is.
+    """
+    if samples.ndim == 1 and (channels == 2 or width != 1.0):
+        raise UsageError("the grid is mono (it has no level Space): omit --channels and --width")
+
+
 def selection_of(
     grid: "CodeGrid",
     columns: str | None = None,
