@@ -18,7 +18,7 @@ from distill.codec.codec import Samples
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "sounds"
 GIVEN = ("kick_punchy", "snare_crisp", "hat_open", "bell_a4", "marimba_a3", "string_d4")
-# The six of the first sixteen that differ most.
+# Six of the first sixteen, of different kinds.
 SEEDS = (0, 4, 5, 8, 11, 14)
 STRENGTHS = (0.2, 0.5, 0.8)
 SERIES = ("kick_deep", "bell_hand_c6")
