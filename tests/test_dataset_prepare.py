@@ -20,7 +20,6 @@ from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
 from distill.dataset.split import TRAIN, VALIDATION, split_files, split_time
 from distill.dataset.store import PreparedDataset
-from distill.dataset.walk import ordered_map
 from distill.dataset.waveforms import waveforms
 from distill.errors import DataError, DistillError, StorageError
 from pipeline_util import make_workspace, run
