@@ -119,5 +119,5 @@ def test_an_address_at_which_nobody_answers_is_one_line(monkeypatch: pytest.Monk
         with pytest.raises(UsageError, match=f"^no Dask scheduler answers at {address}: start one"):
             place_for(0, 1, address)
     monkeypatch.setenv(ADDRESS, "tcp://127.0.0.1:2")
-    with pytest.raises(UsageError, match="at tcp://127.0.0.1:2"):
+    with pytest.raises(UsageError, match=r"at tcp://127\.0\.0\.1:2"):
         place_for(0, 1)
