@@ -20,10 +20,11 @@ from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
 from distill.dataset.split import TRAIN, VALIDATION, split_files, split_time
 from distill.dataset.store import PreparedDataset
-from distill.dataset.walk import ordered_map
 from distill.dataset.waveforms import waveforms
 from distill.errors import DataError, DistillError, StorageError
-from pipeline_util import make_workspace, run
+from distill.workers.choice import place_for
+from distill.workers.processes import Processes
+from pipeline_util import bytes_of, make_workspace, run
 from sounds_util import RATE, bad_folder, folder_of_tones, noise, save, tone
 
 children = multiprocessing.get_context("forkserver")
@@ -54,18 +55,32 @@ def test_the_same_bytes_for_any_number_of_workers_threads_and_repeats(tmp_path: 
     assert str(tmp_path).encode() not in b"".join(made[0].values())
 
 
-def test_sounds_are_read_by_as_many_threads_as_there_are_cores_or_as_are_asked_for(
+def test_processes_give_the_bytes_of_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad_folder(tmp_path / "in")
+    folder_of_tones(tmp_path / "in", 80, 0.2)
+    save(tmp_path / "in" / "two.wav", np.stack([noise(0.4, 1), noise(0.4, 2)], axis=1))
+    data = DataConfig(speed_semitones=(-1.0, 2.0))
+    prepare(tmp_path / "in", tmp_path / "alone", data, CONFIG, 3, workers=1)
+    monkeypatch.setattr("distill.workers.choice.PROCESS_SECONDS", 0.0)
+    for shard_bytes in (Processes.shard_bytes, 30_000):
+        # The smaller one is less than the largest of the files has.
+        monkeypatch.setattr(Processes, "shard_bytes", shard_bytes)
+        prepare(tmp_path / "in", tmp_path / "spread", data, CONFIG, 3, workers=2)
+        assert bytes_of(tmp_path / "spread") == bytes_of(tmp_path / "alone")
+
+
+def test_sounds_are_read_by_as_many_workers_as_there_are_cores_or_as_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
 
-    def noted(function: Any, items: Any, workers: int) -> Any:
+    def noted(seconds: float, workers: int, dask: str | None) -> Any:
         asked.append(workers)
-        return ordered_map(function, items, workers)
+        return place_for(seconds, workers, dask)
 
     module = importlib.import_module("distill.dataset.prepare")
     monkeypatch.setattr(module, "usable_cores", lambda: 3)
-    monkeypatch.setattr(module, "ordered_map", noted)
+    monkeypatch.setattr(module, "place_for", noted)
     for threads, expected in (("auto", 3), (2, 2)):
         workspace = make_workspace(tmp_path, sounds=4, run={"threads": threads})
         run(workspace, "prepare")

@@ -24,6 +24,7 @@ from distill.training import codes as making
 from distill.training.codes import CODES, INDEX, PriorCodes, Tell, prior_codes
 from distill.training.prior import encode_segments
 from distill.training.runtime import Runtime
+from distill.workers.processes import Processes
 from model_example import vqvae
 from pipeline_util import make_workspace, run
 from sounds_util import noise, save
@@ -157,6 +158,16 @@ def test_what_is_there_is_not_made_again_unless_it_is_of_something_else(prepared
     assert len(told(digest="b")) > 2
     (tmp_path / INDEX).write_text("{")
     assert len(told(digest="b")) > 2
+
+
+def test_they_are_the_same_whoever_makes_them(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The long sound is more than a shard: this process encodes it."""
+    make(prepared, tmp_path / "alone")
+    monkeypatch.setattr("distill.workers.choice.PROCESS_SECONDS", 0.0)
+    monkeypatch.setattr(making, "usable_cores", lambda: 2)
+    monkeypatch.setattr(Processes, "shard_bytes", 400_000)
+    make(prepared, tmp_path / "spread")
+    assert (tmp_path / "spread" / CODES).read_bytes() == (tmp_path / "alone" / CODES).read_bytes()
 
 
 def test_two_processes_do_not_make_them_at_once(prepared: Path, tmp_path: Path) -> None:

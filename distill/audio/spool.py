@@ -1,9 +1,10 @@
 """Rows of an array that wait until all of them are known; many of them lie on disk."""
 
+import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,11 @@ class Spool:
 
     def __len__(self) -> int:
         return self._count
+
+    def __reduce__(self) -> "tuple[Any, ...]":
+        self._file.seek(0)
+        data = self._file.read(self._count * self._row_bytes)
+        return _received, (self._dtype.str, self.row, self._count, data)
 
     def __enter__(self) -> "Spool":
         return self
@@ -76,3 +82,12 @@ class Spool:
     def peak(self) -> float:
         """The largest absolute value; 0 without rows."""
         return max((float(np.abs(block).max(initial=0.0)) for block in self.blocks()), default=0.0)
+
+
+def _received(dtype: str, row: tuple[int, ...], count: int, data: bytes) -> Spool:
+    """A spool as another process had it, in memory."""
+    spool = Spool.__new__(Spool)
+    spool.row, spool._dtype, spool._count = row, np.dtype(dtype), count
+    spool._row_bytes = spool._dtype.itemsize * int(np.prod(row))
+    spool._folder, spool._file = Path(tempfile.gettempdir()), io.BytesIO(data)
+    return spool

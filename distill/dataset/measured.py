@@ -12,8 +12,9 @@ import torch
 from distill.audio.mel import MelTransform
 from distill.configs import SpectrogramConfig
 from distill.dataset.scan import FileReport, examine
-from distill.dataset.walk import Found, find_files, ordered_map, single_threaded_torch, usable_cores
+from distill.dataset.walk import Found, find_files
 from distill.dataset.worker import Resampled
+from distill.workers.place import ordered_map, single_threaded_torch, usable_cores
 
 # 22 s tell what a sound is like; how long it is the scan knows.
 MOST_FRAMES = 2048

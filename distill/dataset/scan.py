@@ -14,7 +14,8 @@ from distill.audio.downmix import Downmix, mean_of, turned_over
 from distill.audio.sound import CONVERT, EXTENSIONS, FOREIGN_EXTENSIONS, SoundError, SoundReader
 from distill.audio.spool import Spool
 from distill.dataset.envelope import Envelope
-from distill.dataset.walk import Found, find_files, ordered_map, usable_cores
+from distill.dataset.walk import Found, find_files
+from distill.workers.place import ordered_map, usable_cores
 
 MIN_SECONDS = 0.01
 THUMBNAIL_POINTS = 64

@@ -117,9 +117,12 @@ class PreparedDataset:
 
     def segment(self, index: int, begin: int = 0, end: int | None = None) -> np.ndarray:
         """Log mel of a row of `segments`, or of its frames from `begin` to `end`: float32 `[n_mels, frames]`."""
+        return np.ascontiguousarray(self.frames(index, begin, end).T, dtype=np.float32)
+
+    def frames(self, index: int, begin: int = 0, end: int | None = None) -> np.ndarray:
+        """The same as it is stored: a view, float16 `[frames, n_mels]`."""
         first, frames = int(self._column("first_frame")[index]), int(self._column("frames")[index])
-        rows = self._mels.part(first + begin, first + (frames if end is None else min(end, frames)))
-        return np.ascontiguousarray(rows.T, dtype=np.float32)
+        return self._mels.part(first + begin, first + (frames if end is None else min(end, frames)))
 
     @property
     def stereo(self) -> bool:

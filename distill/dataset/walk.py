@@ -1,26 +1,19 @@
-"""The files of a folder in one order, whatever the file system, with work on them spread over threads."""
+"""The files of a folder in one order, whatever the file system."""
 
 import os
 import stat
 import unicodedata
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from distill.dataset.labels import TABLE
 from distill.errors import DataError
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
 
 @dataclass(frozen=True)
 class Found:
-    """A file: where it is, its name below the source (POSIX, NFC), and why it cannot be looked at, if so.
+    """A file: where it is, its name below the source (POSIX, NFC), why it cannot be looked at, if so, and its bytes.
 
     No two files of a source have one name: of those whose names differ only in how accents are composed, or that hold
     bytes that are no UTF-8, the first keeps it and the others are named by escapes.
@@ -29,6 +22,7 @@ class Found:
     path: Path
     name: str
     problem: str = ""
+    size: int = 0
 
 
 def find_files(source: Path) -> list[Found]:
@@ -41,7 +35,7 @@ def find_files(source: Path) -> list[Found]:
         DataError: there is no such folder or file.
     """
     if source.is_file():
-        return [Found(source, _name(source.name))]
+        return [Found(source, _name(source.name), size=source.stat().st_size)]
     if not source.is_dir():
         raise DataError(f"{source}: no such folder or file; give the folder of your sounds")
     found: list[Found] = []
@@ -66,14 +60,14 @@ def find_files(source: Path) -> list[Found]:
                 continue
             path, name = Path(entry.path), prefix + _name(entry.name)
             try:
-                kind = entry.stat().st_mode
+                about = entry.stat()
             except OSError as error:
                 found.append(Found(path, name, f"it cannot be opened: {error.strerror}"))
                 continue
-            if stat.S_ISDIR(kind):
+            if stat.S_ISDIR(about.st_mode):
                 (links if entry.is_symlink() else folders).append((path, name + "/"))
             else:
-                found.append(Found(path, name))
+                found.append(Found(path, name, size=about.st_size))
         links.sort(key=lambda item: item[1].encode())
     return sorted(_distinct(found, source), key=lambda item: item.name.encode())
 
@@ -93,46 +87,3 @@ def _distinct(found: list[Found], source: Path) -> Iterator[Found]:
 def _name(name: str) -> str:
     """A file's name as text that any file can hold: NFC, bytes that are not UTF-8 written as escapes."""
     return unicodedata.normalize("NFC", name.encode("utf-8", "backslashreplace").decode())
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Results in the order of the items, computed by so many threads, few of them waiting at any time.
-
-    Threads and not processes: decoding, resampling, hashing and Fourier transforms all release the interpreter's lock,
-    and a process would first spend seconds on importing torch.
-    """
-    if workers <= 1:
-        yield from map(function, items)
-        return
-    import torch
-
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-@contextmanager
-def single_threaded_torch() -> Iterator[None]:
-    """Let torch use one thread for each call, so that results depend on no number of workers."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

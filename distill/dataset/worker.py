@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,19 @@ from distill.audio.space import band_powers, space_blocks
 from distill.audio.spool import Spool
 from distill.configs import SpectrogramConfig
 from distill.dataset.envelope import Envelope
-from distill.dataset.layout import THUMBNAIL_POINTS
-from distill.dataset.scan import SILENCE_PEAK, Examined, FileReport, Verdict, decibels, examine, unusable
+from distill.dataset.scan import (
+    SILENCE_PEAK,
+    THUMBNAIL_POINTS,
+    Examined,
+    FileReport,
+    Verdict,
+    decibels,
+    examine,
+    unusable,
+)
 from distill.dataset.walk import Found
 from distill.errors import DataError
+from distill.workers.place import one_thread
 
 
 @dataclass(frozen=True)
@@ -31,13 +40,41 @@ class Prepared:
     space: "Space | None"
 
 
-class Worker:
-    """The work on one file, done in any thread; what waits to be written lies in `folder`."""
+@dataclass(frozen=True)
+class Part:
+    """From where to where of a sound, in s."""
 
-    def __init__(self, transform: MelTransform, config: SpectrogramConfig, folder: Path) -> None:
-        self.transform = transform
-        self.config = config
-        self.folder = folder
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a file of which variants are made."""
+
+    found: Found
+    part: Part
+
+
+class Worker:
+    """The work on one file, done in any thread or process; what waits to be written lies in `folder`.
+
+    Without a folder it lies where the system keeps temporary files.
+    """
+
+    def __init__(self, config: SpectrogramConfig, semitones: tuple[float, ...], folder: Path | None) -> None:
+        self.config, self.semitones, self.folder = config, semitones, folder
+
+    def __getstate__(self) -> tuple[SpectrogramConfig, tuple[float, ...], Path | None]:
+        return self.config, self.semitones, self.folder
+
+    def __setstate__(self, state: tuple[SpectrogramConfig, tuple[float, ...], Path | None]) -> None:
+        self.config, self.semitones, self.folder = state
+
+    @cached_property
+    def transform(self) -> MelTransform:
+        """From samples to spectrograms."""
+        return MelTransform(self.config)
 
     def sound(self, found: Found) -> tuple[FileReport, Prepared | None]:
         """Judge a file and, where it is usable, make its spectrogram."""
@@ -53,13 +90,13 @@ class Worker:
         prepared = Prepared(mel, decibels(1 / sound.peak), sound.samples, _rounded(envelope), space)
         return replace(examined.report, waveform=()), prepared
 
-    def variants(self, found: Found, part: "Part", semitones: tuple[float, ...]) -> "list[tuple[Spool, Space | None]]":
+    def variants(self, found: Found, part: Part) -> "list[tuple[Spool, Space | None]]":
         """Spectrograms of a part of a file at other speeds, each with a peak of 1, and their spaces if it is stereo."""
         examined: Examined = examine(found, folder=self.folder, stereo=True)
         if examined.mono is None:
             raise DataError(f"{found.path} changed while it was being prepared; start again")
         rate = examined.report.sample_rate
-        speeds = [rate * 2.0 ** (value / 12.0) for value in semitones]
+        speeds = [rate * 2.0 ** (value / 12.0) for value in self.semitones]
         first, last = round(part.start * rate), round(part.end * rate)
         stretches = [Resampled(examined.mono, speed, self.config.sample_rate, first, last) for speed in speeds]
         return [self._mel(stretch, examined.channels) for stretch in stretches]
@@ -162,12 +199,16 @@ class Space:
     apart_db: float
 
 
-@dataclass(frozen=True)
-class Part:
-    """From where to where of a sound, in s."""
+def sound_of(worker: Worker, found: Found) -> tuple[FileReport, Prepared | None]:
+    """What `Worker.sound` gives, on one thread of torch."""
+    one_thread()
+    return worker.sound(found)
 
-    start: float
-    end: float
+
+def variants_of(worker: Worker, stretch: Stretch) -> list[tuple[Spool, Space | None]]:
+    """What `Worker.variants` gives, on one thread of torch."""
+    one_thread()
+    return worker.variants(stretch.found, stretch.part)
 
 
 def _rounded(envelope: Envelope) -> np.ndarray:

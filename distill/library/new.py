@@ -11,7 +11,6 @@ from typing import Any
 
 from distill import __version__
 from distill.dataset.scan import scan
-from distill.dataset.walk import usable_cores
 from distill.errors import ArtifactError, UsageError
 from distill.files import read_json, storage_errors, write_bytes, write_json
 from distill.library.datasets import add_dataset
@@ -19,6 +18,7 @@ from distill.projects.git import git, merged
 from distill.projects.params_file import with_values
 from distill.projects.template import JOURNALS, PARAMS, first_params, readme, template_files
 from distill.runs.inputs import as_name
+from distill.workers.place import usable_cores
 
 STATE, SCHEMA = ".distill-template.json", 1
 # So many sounds, none of them longer, are what a pull request is tried on; git keeps them.

@@ -37,6 +37,8 @@ class Inputs:
         """The run's folder, `runs/SOUNDS-KEY` of the project."""
         values = self.params.model_dump(mode="json", by_alias=True)
         del values["model"], values["data"]["path"]
+        # Who works on it changes nothing.
+        values["run"].pop("dask", None)
         more = [*([self.changes] if self.changes else []), *([self.model] if self.model else [])]
         key = digest_json([self.source, values, *more])[:8]
         return self.project / RUNS / f"{self.sounds}-{key}"
@@ -56,7 +58,7 @@ def settings_of(params: Params) -> tuple[str, ...]:
         for name, section in params.model_dump(mode="json", by_alias=True).items()
         if isinstance(section, dict)
         for key, value in section.items()
-        if (name, key) not in apart and value != default[name][key]
+        if (name, key) not in apart and value != default[name].get(key)
     )
 
 

@@ -29,8 +29,9 @@ def run(call: Call) -> dict[str, Any]:
         params.data,
         params.spectrogram,
         params.run.seed,
-        # The bytes do not depend on it.
+        # The bytes do not depend on who does the work.
         workers=None if params.run.threads == "auto" else params.run.threads,
+        dask=params.run.dask,
         on_progress=progress,
     )
     for message in summary.warnings:

@@ -65,7 +65,8 @@ def run(call: Call) -> dict[str, Any]:
         call.stop.check()
         call.emit(Progress(STAGE, done, count, "columns of codes"))
 
-    codes = prior_codes(dataset, vqvae, config, runtime, state, digest=model.digest, tell=tell)
+    dask = workspace.params().run.dask
+    codes = prior_codes(dataset, vqvae, config, runtime, state, digest=model.digest, dask=dask, tell=tell)
     keep_conditions(state, codes.conditions)
     task = PriorTask(codes, vqvae, config, runtime)
     checkpoints = Checkpoints(state, keep=config.max_checkpoints)

@@ -115,7 +115,12 @@ def settings_of(params: Params) -> dict[str, str]:
     if params.vqvae.base != BASE_AUTO:
         found["vqvae.base"] = params.vqvae.base
     found |= {f"prior.{key}": value for key, value in overrides(params.prior).items()}
-    others = {"run": {"device", "precision", "threads"}, "data": {"path"}, "spectrogram": set(), "vocoder": set()}
+    others = {
+        "run": {"device", "precision", "threads", "dask"},
+        "data": {"path"},
+        "spectrogram": set(),
+        "vocoder": set(),
+    }
     for name, left_out in others.items():
         section, usual = getattr(params, name), getattr(default, name)
         for key, value in section.model_dump(mode="json").items():

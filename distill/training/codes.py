@@ -20,9 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from distill.audio.augment import augment
 from distill.audio.knobs import KNOBS, knobs_of
 from distill.audio.mel import MelTransform
 from distill.audio.timbre import Timbre, timbre_of
@@ -36,18 +34,23 @@ from distill.files import digest_json, read_json, storage_errors, write_json
 from distill.locks import taken
 from distill.models.conditions import Conditions
 from distill.models.edges import HEARD_DB
-from distill.models.grid import PIECE_COLUMNS, encode_pieces
+from distill.models.grid import PIECE_COLUMNS
 from distill.models.prior import IGNORED
 from distill.models.sequences import Grid, Window, window_at, windows
 from distill.models.vqvae import ConvVQVAE
+from distill.training.encoding import Changes, Cut, Encoder, Group, codes_of, dtype_of
 from distill.training.runtime import Runtime
 from distill.training.task import spread
+from distill.workers.choice import place_for
+from distill.workers.place import Here, Place, mapped, usable_cores
 
 CODES, INDEX = "codes.npy", "codes.json"
 SCHEMA = 1
 # Columns that go through the encoder at once: it has memory for so much of short sounds together as of one long one.
 BATCH_COLUMNS = 4 * PIECE_COLUMNS
 SAVED_SECONDS = 5.0
+# What one core needs for a column.
+SECONDS_A_COLUMN = 6e-4
 # What can be asked for follows from the knobs of at most so many sounds.
 MEASURED = 2048
 
@@ -107,7 +110,8 @@ class Sounds:
     def __init__(
         self, dataset: PreparedDataset, split: str, *, variants: bool, cuts: int, copies: int, seed: int
     ) -> None:
-        self.dataset, self.cuts, self.copies, self.seed = dataset, cuts, copies, seed
+        self.dataset, self.cuts, self.copies = dataset, cuts, copies
+        self.changes = Changes(dataset.spectrogram, seed, copies)
         self.rows = np.array(dataset.segments_of(split, variants=variants), dtype=np.int64)
         facts = dataset.segments.iloc[self.rows]
         self.frames = facts["frames"].to_numpy(np.int64)
@@ -115,7 +119,9 @@ class Sounds:
         self.original = facts["semitones"].to_numpy() == 0
         labels = dataset.labels
         self.labels = [labels[row] for row in self.rows.tolist()]
-        self.silence = np.array([_silent_frames(dataset, *each) for each in zip(self.rows, self.frames, strict=True)])
+        transform = MelTransform(dataset.spectrogram)
+        each_sound = zip(self.rows.tolist(), self.frames.tolist(), strict=True)
+        self.silence = np.array([_silent_frames(dataset, transform, *each) for each in each_sound])
         self.silence *= self.at_start
         cut_frames = np.arange(0, STRIDE, STRIDE // cuts)[:, None] + self.silence
         # What is shorter than a cut is taken whole.
@@ -140,26 +146,18 @@ class Sounds:
         """Rows of the codes file that they take."""
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def groups(self) -> Iterator[tuple[np.ndarray, int]]:
-        """Sounds in their cuts that are encoded together, numbered cut by cut, and where they end in the file."""
+    def groups(self, done: int) -> Iterator[Group]:
+        """What is encoded together, in the order of the file, from the first that does not end in its first rows."""
         columns = self.columns.ravel()[self._order]
         begin = 0
         while begin < len(columns):
             most = max(1, BATCH_COLUMNS // (min(int(columns[begin]), PIECE_COLUMNS) * (1 + self.copies)))
             alike = np.searchsorted(columns, columns[begin], side="right")
             end = min(begin + most, int(alike))
-            yield self._order[begin:end], int(self._ends[end - 1])
+            if int(self._ends[end - 1]) > done:
+                cuts = [self._cut(*divmod(int(item), len(self.rows))) for item in self._order[begin:end]]
+                yield Group(self.dataset, cuts, int(columns[begin]))
             begin = end
-
-    def encode(self, vqvae: ConvVQVAE, group: np.ndarray, device: str) -> Iterator[np.ndarray]:
-        """Codes of a group, piece by piece: `[sounds and their copies, columns, bands, levels]`."""
-        columns = int(self.columns.ravel()[group[0]])
-
-        def part(first: int, last: int) -> Tensor:
-            return torch.from_numpy(np.concatenate([self._log_mels(item, first, last) for item in group])).to(device)
-
-        for piece in encode_pieces(vqvae, part, STRIDE * columns):
-            yield piece.cpu().numpy()
 
     def knobs(self, position: int, cut: int) -> Knobs:
         """The knobs of a sound in a cut and of its copies, `[1 + copies, 6]`, measured when they are first asked for.
@@ -170,8 +168,8 @@ class Sounds:
             frames = STRIDE * int(self.columns[cut, position])
             found = np.full((1 + self.copies, len(KNOBS)), np.nan, np.float32)
             if frames <= STRIDE * PIECE_COLUMNS:
-                log_mels = self._log_mels(cut * len(self.rows) + position, 0, frames)
-                found[:] = [knobs_of(each, self.dataset.spectrogram) for each in log_mels]
+                alone = Group(self.dataset, [self._cut(cut, position)], frames // STRIDE)
+                found[:] = [knobs_of(each, self.dataset.spectrogram) for each in alone.part(self.changes, 0, frames)]
             self._knobs[position, cut] = found
         return self._knobs[position, cut]
 
@@ -181,25 +179,14 @@ class Sounds:
         log_mel = self.dataset.segment(row, first, first + STRIDE * PIECE_COLUMNS)
         return timbre_of(log_mel, self.dataset.spectrogram)
 
-    def _log_mels(self, item: int, first: int, last: int) -> np.ndarray:
-        """Frames of a sound in a cut, as it is and in its copies, `[1 + copies, n_mels, frames]`, silence behind it."""
-        cut, position = divmod(int(item), len(self.rows))
-        skipped, row = int(self.skipped[cut, position]), int(self.rows[position])
-        log_mel = self.dataset.segment(row, skipped + first, skipped + last)[None]
-        if self.copies:
-            # A cut is known by its frames, whether or not the sound is long enough for it.
-            key = cut * (STRIDE // self.cuts)
-            generators = [np.random.default_rng([self.seed, copy, key, row]) for copy in range(self.copies)]
-            # Noise would be made, too: one mark does not tell the prior enough of what goes on for seconds.
-            repeated = np.repeat(log_mel, self.copies, 0)
-            changed = augment(repeated, generators, 1.0, self.dataset.spectrogram, begin=first, noise=False)
-            log_mel = np.concatenate([log_mel, changed])
-        return np.pad(log_mel, ((0, 0), (0, 0), (0, last - first - log_mel.shape[2])))
+    def _cut(self, cut: int, position: int) -> Cut:
+        """A sound in one of its cuts."""
+        skipped = int(self.skipped[cut, position])
+        return Cut(int(self.rows[position]), skipped, cut * (STRIDE // self.cuts))
 
 
-def _silent_frames(dataset: PreparedDataset, row: int, frames: int) -> int:
+def _silent_frames(dataset: PreparedDataset, transform: MelTransform, row: int, frames: int) -> int:
     """How many frames at the beginning of a sound nothing is heard in, but for the last of them; all in silence: 0."""
-    transform = MelTransform(dataset.spectrogram)
     for first in range(0, frames, STRIDE):
         power = transform.to_power(torch.from_numpy(dataset.segment(row, first, min(first + STRIDE, frames))))
         heard = torch.nonzero(power.amax(0) > 10.0 ** (HEARD_DB / 10.0))
@@ -275,6 +262,7 @@ def prior_codes(
     folder: Path,
     *,
     digest: str,
+    dask: str | None = None,
     tell: Tell = lambda _done, _total: None,
 ) -> PriorCodes:
     """The codes of a dataset for a prior, made as far as `folder` does not have them yet.
@@ -286,10 +274,13 @@ def prior_codes(
         runtime: where to compute; its seed decides how copies are changed.
         folder: where they are kept.
         digest: names the VQ-VAE.
+        dask: address of a Dask scheduler whose workers make them.
         tell: told how many of how many columns have been made; it may raise to interrupt.
 
     Raises:
         StorageError: they cannot be written, or another process makes them.
+        UsageError: the Dask cluster cannot be used.
+        DataError: one process after the other dies over the same sounds.
     """
     train = Sounds(
         dataset,
@@ -301,7 +292,7 @@ def prior_codes(
     )
     held_out = Sounds(dataset, VALIDATION, variants=False, cuts=1, copies=0, seed=runtime.seed)
     vqvae = vqvae.to(runtime.device).eval()
-    dtype = np.dtype("|u1" if vqvae.codebook_size <= 1 << 8 else "<u2")
+    dtype = dtype_of(vqvae)
     shape = (train.total + held_out.total, dataset.spectrogram.n_mels // STRIDE, vqvae.num_quantizers)
     settings = config.model_dump(include={"augmented_variants", "column_cuts", "augmented_copies"})
     key = digest_json([dataset.digest, digest, settings, vars(runtime), list(shape), dtype.str])
@@ -309,16 +300,33 @@ def prior_codes(
     with _lock(folder), storage_errors(path, "write"):
         with _Writer(folder, key, shape, dtype) as writer:
             for sounds, before in ((train, 0), (held_out, train.total)):
-                for group, end in sounds.groups():
-                    if before + end <= writer.done:
-                        continue
-                    pieces = []
-                    for piece in sounds.encode(vqvae, group, runtime.device):
-                        tell(writer.done, shape[0])
-                        pieces.append(piece.astype(dtype))
-                    writer.append(np.concatenate(pieces, axis=1))
+                _write(sounds, vqvae, runtime, writer, before, dask, lambda: tell(writer.done, shape[0]))
         tell(shape[0], shape[0])
         return PriorCodes(train, held_out, MappedRows(path), conditions=config.conditions)
+
+
+def _write(
+    sounds: Sounds,
+    vqvae: ConvVQVAE,
+    runtime: Runtime,
+    writer: "_Writer",
+    before: int,
+    dask: str | None,
+    step: Callable[[], None],
+) -> None:
+    """Append the codes of sounds that are not in the file yet; `before` rows of it are those of others."""
+    left = sounds.total - max(0, writer.done - before)
+    if left <= 0:
+        return
+    if runtime.device != "cpu":
+        place: Place = Here(1)
+    else:
+        place = place_for(SECONDS_A_COLUMN * left, usable_cores() // runtime.threads, dask)
+    encoder = Encoder(vqvae, sounds.changes, runtime, step if isinstance(place, Here) else None)
+    with place:
+        for codes in mapped(place, codes_of, encoder, sounds.groups(writer.done - before), lambda group: group.size):
+            writer.append(codes)
+            step()
 
 
 class _Writer:

@@ -12,9 +12,9 @@ from torch import Tensor
 import distill.arithmetic  # noqa: F401
 from distill import __version__
 from distill.configs import RunConfig
-from distill.dataset.walk import usable_cores
 from distill.errors import UsageError
 from distill.instructions import Arithmetic, in_force, portable_here, processor_features, processor_maker
+from distill.workers.place import usable_cores
 
 
 @dataclass(frozen=True)

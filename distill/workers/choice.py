@@ -1,0 +1,29 @@
+"""Which place work is done at."""
+
+import os
+
+from distill.workers.cluster import Cluster
+from distill.workers.place import Here, Place
+from distill.workers.processes import Processes
+
+# Processes take 2 to 3 s to start, and two of them do about a third more than two threads: below this they do not pay.
+PROCESS_SECONDS = 20.0
+# Dask's own name for it.
+ADDRESS = "DASK_SCHEDULER_ADDRESS"
+
+
+def place_for(seconds: float, workers: int, dask: str | None = None) -> Place:
+    """Where work is done that would take one core about so many seconds.
+
+    Args:
+        seconds: of one core.
+        workers: threads or processes of this machine.
+        dask: address of a Dask scheduler; without it the one that DASK_SCHEDULER_ADDRESS names.
+
+    Raises:
+        UsageError: the cluster cannot be used.
+    """
+    address = dask or os.environ.get(ADDRESS)
+    if address:
+        return Cluster(address)
+    return Processes(workers) if workers > 1 and seconds >= PROCESS_SECONDS else Here(workers)
