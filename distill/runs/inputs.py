@@ -56,7 +56,7 @@ def settings_of(params: Params) -> tuple[str, ...]:
         for name, section in params.model_dump(mode="json", by_alias=True).items()
         if isinstance(section, dict)
         for key, value in section.items()
-        if (name, key) not in apart and value != default[name][key]
+        if (name, key) not in apart and value != default[name].get(key)
     )
 
 

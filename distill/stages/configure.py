@@ -23,7 +23,7 @@ def run(call: Call) -> dict[str, Any]:
     sizes = sizes_of(PreparedDataset(workspace.prepared))
     plan = planned(params, sizes)
     vqvae, prior = plan.vqvae.model_dump(mode="json"), plan.prior.model_dump(mode="json")
-    runtime = vars(resolve_runtime(params.run))
+    runtime = resolve_runtime(params.run).values()
     preset = params.run.preset
     base = base_digest(params, workspace.root)
     based = {"base": base} if base else {}
