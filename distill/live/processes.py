@@ -16,9 +16,9 @@ def begun_size() -> int:
     return _number(SIZE, 1)
 
 
-def begun_here() -> int:
-    """How many of them are on this host."""
-    return _number(LOCAL_SIZE, 1)
+def begun_here(alone: int) -> int:
+    """How many of them are on this host; `alone` where nobody has started this one."""
+    return _number(LOCAL_SIZE, alone)
 
 
 def local_rank() -> int:

@@ -154,8 +154,8 @@ class BatchNorm2d(nn.BatchNorm2d):
 def _means(x: Tensor) -> Tensor:
     """The mean of each channel of `[batch, channels, height, width]`."""
     if x.device.type == "cpu":
-        # What torch's normalisation loses to rounding is a hundred times that of its plain mean. Summed in the same way,
-        # two processes of a thread find what one process of two threads finds.
+        # torch's normalisation loses a hundred times as much to rounding as its plain mean does. Summed in the same
+        # way, two processes of a thread find what one process of two threads finds.
         return torch.batch_norm_update_stats(x, None, None, 0.0)[0]
     return x.mean((0, 2, 3))
 

@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from distill.errors import DistillError, UsageError
-from distill.live.processes import begun_here, begun_rank, begun_size, is_follower
+from distill.live.processes import begun_rank, begun_size, is_follower
 from distill.stages.workspace import Call
-from distill.training.group import Group, Lost, joined, require_devices, runtime_here
-from distill.training.runtime import Runtime
+from distill.training.group import Group, Lost, joined, runtime_here
+from distill.training.runtime import Runtime, require_devices
 from distill.training.started import Started, store_of_first
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def team_of(call: Call, stage: str, runtime: Runtime) -> Iterator[Team]:
         with ExitStack() as stack:
             yield Team(runtime, None, stack)
         return
-    require_devices(runtime, begun_here() if begun_rank() is not None else size)
+    require_devices(runtime)
     started = None
     if begun_rank() is None:
         command = [sys.executable, "-m", "distill", "stage", stage, "--workspace", str(call.workspace.root), "--quiet"]

@@ -1,5 +1,6 @@
 """How the first process of a training leads the others: what they do between two steps, and where all of them stand."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -63,6 +64,10 @@ class Leader:
         self.moved = False
         if not position.finished:
             group.make_alike(model)
+
+    def waited_for(self) -> AbstractContextManager[None]:
+        """What the first process does alone."""
+        return self.stepper.group.waiting() if self.stepper.group is not None else nullcontext()
 
     def order(self, order: Order) -> None:
         """Tell the others what to do next."""

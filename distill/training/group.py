@@ -17,8 +17,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._C._distributed_c10d import Store
 
-from distill.errors import TrainingError, UsageError
-from distill.live.processes import begun_rank, local_rank
+from distill.errors import TrainingError
+from distill.live.processes import begun_here, begun_rank, local_rank
 from distill.training.runtime import Runtime, environment
 
 Said = TypeVar("Said")
@@ -35,16 +35,25 @@ class Group:
     Attributes:
         rank: number of this process, from 0.
         size: how many there are.
-        local_rank: number of this process among those of its host.
+        threads: of this process.
     """
 
-    def __init__(self) -> None:
-        self.rank, self.size, self.local_rank = dist.get_rank(), dist.get_world_size(), local_rank()
+    def __init__(self, threads: int) -> None:
+        self.rank, self.size, self.threads = dist.get_rank(), dist.get_world_size(), threads
 
     @property
     def first(self) -> bool:
         """Whether this process leads the others."""
         return self.rank == 0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The other processes wait meanwhile: the first one computes with the threads of all that are on its host."""
+        torch.set_num_threads(self.threads * begun_here(self.size))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(self.threads)
 
     def summed(self, tensor: Tensor) -> Tensor:
         """The sum of the tensors of all processes, the same bits in each; without a gradient."""
@@ -111,25 +120,6 @@ class Group:
                     )
 
 
-def require_devices(runtime: Runtime, processes_here: int) -> None:
-    """Make sure that every process of this host can have a device of its own.
-
-    Raises:
-        UsageError: it cannot.
-    """
-    kind, _, number = runtime.device.partition(":")
-    if kind == "mps" or number:
-        raise UsageError(
-            f"run.processes: {runtime.processes} processes cannot share the device {runtime.device}: use processes 1, "
-            f"or device {'cuda' if number else 'cpu'}"
-        )
-    if kind == "cuda" and (there := torch.cuda.device_count()) < processes_here:
-        raise UsageError(
-            f"run.processes: {processes_here} processes need a GPU each, and this machine has {there}: use processes "
-            f"{max(1, there)}, or device cpu"
-        )
-
-
 def runtime_here(runtime: Runtime) -> Runtime:
     """What one of several processes computes with: its share of the threads, and a GPU of its own."""
     device = f"cuda:{local_rank()}" if runtime.device == "cuda" else runtime.device
@@ -156,7 +146,7 @@ def joined(runtime: Runtime, store: Store | None) -> Iterator[Group]:
         # Without a store it is torchrun's, which knows the numbers as well.
         dist.init_process_group(backend, store=store, rank=rank, world_size=runtime.processes, timeout=PATIENCE)
     try:
-        group = Group()
+        group = Group(runtime.threads)
         group.require_same(environment(runtime))
         yield group
     finally:

@@ -122,7 +122,8 @@ class _Loop:
         self.controller = State.restored(self.position.controller)
         self.emit(TrainingStarted(self.task.stage, self.step, self.total_steps, self.task.steps_per_epoch))
         if restored is None:
-            self.task.start()
+            with self.leader.waited_for():
+                self.task.start()
         if self.steering:
             self.steering.begin(self, self.position.effects)
         begun = time.monotonic()
@@ -258,7 +259,7 @@ class _Loop:
 
     def _evaluation(self) -> Evaluation:
         self.task.model.eval()
-        with torch.no_grad(), self.runtime.autocast():
+        with torch.no_grad(), self.runtime.autocast(), self.leader.waited_for():
             evaluation = self.task.evaluate()
         self.task.model.train()
         return evaluation
@@ -267,7 +268,7 @@ class _Loop:
         self.task.model.eval()
         previews: tuple[Path, ...] = ()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.leader.waited_for():
                 previews = self.task.preview(self.position.epoch)
         except StorageError as error:
             self._go_on_without("previews", error)

@@ -16,6 +16,7 @@ from distill.configs import DEVICES, RunConfig
 from distill.dataset.walk import usable_cores
 from distill.errors import UsageError
 from distill.instructions import Arithmetic, in_force, portable_here, processor_features, processor_maker
+from distill.live.processes import begun_here
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def resolve_runtime(run: RunConfig) -> Runtime:
     """Decide what `auto` stands for on this machine.
 
     Raises:
-        UsageError: a device is asked for that is not there.
+        UsageError: a device is asked for that is not there, or more processes than there are GPUs.
     """
     device = resolve_device(run.device, "run.device: ")
     precision = run.precision
@@ -82,7 +83,9 @@ def resolve_runtime(run: RunConfig) -> Runtime:
         bounded = arithmetic == "portable" and device == "cpu"
         precision = "bf16" if native_bf16(device) and not bounded else "fp32"
     threads = run.threads if run.threads != "auto" else usable_cores()
-    return Runtime(device, precision, threads, run.seed, arithmetic, run.processes)
+    runtime = Runtime(device, precision, threads, run.seed, arithmetic, run.processes)
+    require_devices(runtime)
+    return runtime
 
 
 def resolve_device(name: str, what: str = "device ") -> str:
@@ -123,6 +126,28 @@ def require_device(name: str, what: str = "run.device: ") -> None:
         there = "cuda:0 alone" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         raise UsageError(f"{what}{name} is not available on this machine, which has {there}")
     raise UsageError(f"{what}{name} is not available on this machine; use cpu or auto")
+
+
+def require_devices(runtime: Runtime) -> None:
+    """Make sure that every process of a training on this host can have a device of its own.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if runtime.processes == 1:
+        return
+    processes_here = begun_here(runtime.processes)
+    kind, _, number = runtime.device.partition(":")
+    if kind == "mps" or number:
+        raise UsageError(
+            f"run.processes: {runtime.processes} processes cannot share the device {runtime.device}: use processes 1, "
+            f"or device {'cuda' if number else 'cpu'}"
+        )
+    if kind == "cuda" and (there := torch.cuda.device_count()) < processes_here:
+        raise UsageError(
+            f"run.processes: {processes_here} processes need a GPU each, and this machine has {there}: use processes "
+            f"{max(1, there)}, or device cpu"
+        )
 
 
 def native_bf16(device: str) -> bool:
