@@ -24,6 +24,7 @@ from distill.generation.sampling import sample_codes
 from distill.models.health import Health
 from distill.models.prior import CodePrior, prior_loss
 from distill.models.sequences import Batch, collate, random_first, window_at
+from distill.models.shard import Peers, Shard
 from distill.training.runtime import Runtime
 from distill.training.task import Concern, Evaluation, StepLoss
 from output import Report, parser
@@ -60,6 +61,11 @@ class RandomCodes:
             context = self.model.context_columns
             windows = [window_at(grid, random_first(len(grid), context, rng, crop=0.0), context) for grid in grids]
             yield collate(windows, codebook_size=CODES)
+
+    def shards(self, epoch: int, first_step: int, peers: Peers) -> Iterator[tuple[Batch, Shard]]:
+        for batch in self.batches(epoch, first_step):
+            shard = Shard(peers, len(batch.tokens))
+            yield batch.part(shard.items), shard
 
     def loss(self, batch: Batch) -> StepLoss:
         loss = prior_loss(self.model(batch.tokens, batch.starts), batch.targets)

@@ -4,13 +4,31 @@ Files, flags, forms and the documentation are made from these models; nothing el
 """
 
 import math
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from distill.instructions import Arithmetic
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+DEVICES = r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"
+
+
+def device_name(value: str) -> str:
+    """The same text, where it is the name of a device.
+
+    >>> device_name("cuda:1")
+    'cuda:1'
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not re.fullmatch(DEVICES, value):
+        raise ValueError(f"{value} is no device: use auto, cpu, cuda, cuda:N (the GPU of that number, from 0) or mps")
+    return value
+
+
+Device = Annotated[str, AfterValidator(device_name), WithJsonSchema({"type": "string", "pattern": DEVICES})]
 Precision = Literal["auto", "fp32", "bf16"]
 
 # Mel bins and frames that one position of the code grid covers.
@@ -107,7 +125,18 @@ class RunConfig(Config):
     seed: int = Field(
         0, ge=0, le=2**31 - 1, description="Seed of the split, the weights, the augmentation and the sampling."
     )
-    device: Device = Field("auto", description="Device to train on; auto: CUDA, else MPS, else the CPU.")
+    device: Device = Field(
+        "auto",
+        description="Device to train on: cpu, cuda, cuda:N (the GPU of that number, from 0) or mps; auto: CUDA, else "
+        "MPS, else the CPU.",
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Processes that share each batch of a training; they divide the threads among themselves, and on "
+        "CUDA each takes a GPU. Another number gives other bytes.",
+    )
     precision: Precision = Field(
         "auto",
         description="Number format of the networks; auto: bf16 if the processor multiplies it natively, else fp32.",

@@ -20,8 +20,9 @@ from distill.live.stopping import StopRequest
 from distill.stages.workspace import Workspace, read_config, section
 from distill.training import loop
 from distill.training.checkpoint import Checkpoints
-from distill.training.loop import Trained, learning_rate, train
+from distill.training.loop import Trained, train
 from distill.training.runtime import Runtime, random_states, restore_random_states
+from distill.training.step import learning_rate
 from distill.training.task import Evaluation, StepLoss
 from distill.training.vqvae import VQVAETask, has_previews
 from pipeline_util import bytes_of, make_workspace, run

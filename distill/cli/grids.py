@@ -61,20 +61,16 @@ Width = Annotated[
     typer.Option("--width", help="Stereo width: 0 is mono on both channels, 1 is as learned.", min=0.0, max=1.5),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 
 
 def load_model(reference: str, device: str, project: Path | None) -> "CodesModel":
     """The model that a path or a reference to the registry means."""
     with loading():
         from distill.codes.model import CodesModel
-        from distill.training.runtime import device_present
+        from distill.training.runtime import resolve_device
 
-    if device == "auto":
-        device = next(name for name in ("cuda", "mps", "cpu") if device_present(name))
-    elif not device_present(device.partition(":")[0]):
-        raise UsageError(f"device {device} is not available on this machine: use auto or cpu")
-    return CodesModel.load(resolved(reference, project), device)
+    return CodesModel.load(resolved(reference, project), resolve_device(device))
 
 
 def resolved(reference: str | None, project: Path | None) -> Path:

@@ -2,15 +2,18 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging
 from distill.cli.progress import shown_progress
-from distill.errors import UsageError
+from distill.errors import EXIT_FAILURE, UsageError
 from distill.live.events import Listeners
 from distill.live.stopping import stop_on_signals, stop_with_owner
+
+if TYPE_CHECKING:
+    from distill.stages.workspace import Workspace
 
 
 def stage(
@@ -24,6 +27,7 @@ def stage(
     """Run one stage of the pipeline in a workspace."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.instructions import use
+    from distill.live.processes import is_follower
     from distill.stages.pipeline import STAGES, require_stage, run_stage
     from distill.stages.versions import CODE_VERSIONS
     from distill.stages.workspace import Call, Workspace
@@ -37,6 +41,9 @@ def stage(
     folder = Workspace(workspace)
     # Before what loads numpy and torch.
     use(folder.params().run.arithmetic)
+    if is_follower():
+        _follow(name, folder)
+        return
     from distill.live.status import StatusListener
     from distill.projects.project import project_of
     from distill.runs.effort import PHASES
@@ -60,3 +67,20 @@ def stage(
             emit = emit.with_listener(Outlook(project_of(workspace), folder, rest, emit))
         report = run_stage(name, Call(folder, emit, stop))
     print_result([f"{workspace / 'reports' / f'{name}.json'}"], report, as_json=as_json)
+
+
+def _follow(name: str, folder: "Workspace") -> None:
+    """Take part in a training that another process leads; all else is that one's."""
+    from distill.stages.pipeline import TRAININGS, run_stage
+    from distill.stages.workspace import Call
+    from distill.training.group import Lost
+
+    if name not in TRAININGS:
+        return
+    with stop_on_signals() as stop:
+        stop_with_owner(stop)
+        try:
+            run_stage(name, Call(folder, Listeners(), stop))
+        except Lost as error:
+            # The first process says why, or is gone itself.
+            raise typer.Exit(EXIT_FAILURE) from error

@@ -45,7 +45,10 @@ Epochs = Annotated[
     ),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Random seed.")]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Processes = Annotated[
+    int | None, typer.Option("--processes", help="Processes that share each batch of a training (default: 1).")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other parameter; repeatable."),
@@ -67,6 +70,7 @@ def train(
     plan: Plan = None,
     preset: Preset = None,
     device: Device = None,
+    processes: Processes = None,
     settings: Settings = None,
     fresh: Fresh = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing model file.")] = False,
@@ -98,6 +102,7 @@ def train(
             "--seed": ("run.seed", seed),
             "--preset": ("run.preset", preset),
             "--device": ("run.device", device),
+            "--processes": ("run.processes", processes),
         },
         settings,
         plan,
@@ -122,6 +127,7 @@ def train_prior(
     seed: Seed = None,
     preset: Preset = None,
     device: Device = None,
+    processes: Processes = None,
     settings: Settings = None,
     fresh: Fresh = False,
     project: Project = None,
@@ -137,6 +143,7 @@ def train_prior(
             "--seed": ("run.seed", seed),
             "--preset": ("run.preset", preset),
             "--device": ("run.device", device),
+            "--processes": ("run.processes", processes),
         },
         settings,
     )

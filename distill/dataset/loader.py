@@ -1,6 +1,6 @@
 """Training batches that follow from seed, epoch and step alone, whoever computes them and in whatever order."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,13 @@ ORIGINAL_SHARE = 0.4
 LEAD_SECONDS = 0.15
 CUT_SECONDS = 0.05
 _ORDER_STREAM, _ITEM_STREAM = 0x0DE4, 0x17E4
+
+# Which items of a batch of so many are wanted.
+Part = Callable[[int], slice]
+
+
+def _whole(count: int) -> slice:
+    return slice(0, count)
 
 
 @dataclass(frozen=True)
@@ -92,32 +99,43 @@ class TrainingBatches:
         """Batches in an epoch; the last of a pass may be smaller."""
         return self.steps.in_epoch
 
-    def batch(self, epoch: int, step: int) -> np.ndarray:
-        """Log mel float32 `[batch, n_mels, chunk_frames]` of a step (from 0) of an epoch (from 0)."""
-        return self._batch(*self.steps.place(epoch, step))
+    def batch(self, epoch: int, step: int, part: Part = _whole) -> np.ndarray:
+        """Log mel float32 `[batch, n_mels, chunk_frames]` of a step (from 0) of an epoch (from 0), or of a part of it.
+
+        An item is the same in every part that contains it.
+        """
+        return self._batch(*self.steps.place(epoch, step), part)
+
+    def items(self, epoch: int, step: int) -> int:
+        """How many items the batch of a step has."""
+        _, place = self.steps.place(epoch, step)
+        return min(self.batch_size, self._items - place * self.batch_size)
 
     def first_pass(self) -> Iterator[np.ndarray]:
         """The batches of the first pass, whatever of it is the first epoch."""
         return (self._batch(0, step) for step in range(self.steps.in_pass))
 
-    def _batch(self, number: int, step: int) -> np.ndarray:
+    def _batch(self, number: int, step: int, part: Part = _whole) -> np.ndarray:
         items = self._order(number)[step * self.batch_size : (step + 1) * self.batch_size]
+        items = items[part(len(items))]
         generators = [self._generator(_ITEM_STREAM, number, int(item)) for item in items]
         chosen = [self._choose(int(item), generator) for item, generator in zip(items, generators, strict=True)]
         clean = self.dataset.gather([segment for segment, _ in chosen], [start for _, start in chosen])
         return augment(clean, generators, self.strength, self.dataset.spectrogram)
 
-    def iter_batches(self, epoch: int, start_step: int = 0, num_workers: int = 0) -> Iterator[np.ndarray]:
-        """The batches of an epoch from a step on, the same for any number of worker processes.
+    def iter_batches(
+        self, epoch: int, start_step: int = 0, num_workers: int = 0, part: Part = _whole
+    ) -> Iterator[np.ndarray]:
+        """The batches of an epoch from a step on, or a part of each, the same for any number of worker processes.
 
         Neither the caller's nor torch's, numpy's or Python's own random states are used.
         """
         steps = range(start_step, self.steps_per_epoch)
         if num_workers == 0:
-            yield from (self.batch(epoch, step) for step in steps)
+            yield from (self.batch(epoch, step, part) for step in steps)
             return
         yield from DataLoader(
-            _EpochBatches(self, epoch),
+            _EpochBatches(self, epoch, part),
             sampler=steps,
             batch_size=None,
             num_workers=num_workers,
@@ -159,16 +177,16 @@ class TrainingBatches:
 
 
 class _EpochBatches(Dataset[np.ndarray]):
-    """An epoch whose item is a whole batch."""
+    """An epoch whose item is a batch, or a part of it."""
 
-    def __init__(self, batches: TrainingBatches, epoch: int) -> None:
-        self._batches, self._epoch = batches, epoch
+    def __init__(self, batches: TrainingBatches, epoch: int, part: Part) -> None:
+        self._batches, self._epoch, self._part = batches, epoch, part
 
     def __len__(self) -> int:
         return self._batches.steps_per_epoch
 
     def __getitem__(self, step: int) -> np.ndarray:
-        return self._batches.batch(self._epoch, step)
+        return self._batches.batch(self._epoch, step, self._part)
 
 
 def _as_it_is(batch: Any) -> Any:

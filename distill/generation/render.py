@@ -12,7 +12,7 @@ from distill.artifact.model_file import ModelFile, read_model
 from distill.codec.codec import Codec, Grid, Samples
 from distill.codec.load import build_networks, codec_of
 from distill.configs import STRIDE
-from distill.errors import ArtifactError, UsageError
+from distill.errors import ArtifactError
 from distill.generation.choice import SamplingConfig
 from distill.generation.drawing import NOTHING, Asked
 from distill.generation.limits import check_request, peak_gain
@@ -23,7 +23,7 @@ from distill.models.edges import ColumnLevels, column_levels
 from distill.models.grid import CONTEXT_COLUMNS
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
-from distill.training.runtime import device_present
+from distill.training.runtime import resolve_device
 
 # Nothing is heard of what has not begun within so many seconds, or stays below this mel power.
 HEARD_SECONDS, AUDIBLE_DB = 2.0, 0.0
@@ -77,7 +77,7 @@ class Generator:
             StorageError: the file is there and cannot be read.
             UsageError: the device is not present.
         """
-        device = _present(device)
+        device = resolve_device(device)
         model = read_model(path)
         networks = build_networks(model, path)
         prior = networks.prior.to(device)
@@ -144,14 +144,6 @@ def sound_of(
     waveform = np.concatenate(list(codec.in_two_channels(blocks, grid, width))).T
     waveform = waveform * np.float32(peak_gain(float(np.max(np.abs(waveform)))))
     return GeneratedSound(waveform, codec.spectrogram.sample_rate, grid, seed)
-
-
-def _present(device: str) -> str:
-    if device == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if device_present(name))
-    if not device_present(device.partition(":")[0]):
-        raise UsageError(f"device {device} is not available on this machine: use auto or cpu")
-    return device
 
 
 def sample_grids(

@@ -10,6 +10,7 @@ from torch.nn import functional
 import distill.arithmetic  # noqa: F401
 from distill.errors import UsageError
 from distill.models.edges import Edges
+from distill.models.shard import Dropout
 
 IGNORED = -100
 # Deviation of what an embedding begins with, where it is made of the codes' vectors.
@@ -88,7 +89,7 @@ class CodePrior(nn.Module):
         self.band = nn.Embedding(bands, hidden)
         self.column = nn.Embedding(self.context_columns + 1, hidden)
         self.conditions = nn.Parameter(torch.empty(conditions, hidden)) if conditions else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(Block(hidden, heads, dropout) for _ in range(layers))
         self.norm_blocks = nn.LayerNorm(hidden)
         self.depth = FeedForward(hidden, dropout)
@@ -226,7 +227,7 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(hidden)
         self.qkv = nn.Linear(hidden, 3 * hidden)
         self.project = nn.Linear(hidden, hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.feed = FeedForward(hidden, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -245,7 +246,7 @@ class FeedForward(nn.Module):
         self.norm = nn.LayerNorm(hidden)
         self.up = nn.Linear(hidden, 4 * hidden)
         self.down = nn.Linear(4 * hidden, hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.dropout(self.down(gelu(self.up(self.norm(x)))))
@@ -267,14 +268,16 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
     return flat.view(targets.shape)
 
 
-def prior_loss(logits: Tensor, targets: Tensor) -> Tensor:
+def prior_loss(logits: Tensor, targets: Tensor, scored: Tensor | None = None) -> Tensor:
     """Mean cross-entropy over the targets that count, a scalar in nats.
 
     Args:
         logits: `[batch, slots, codebook_size + 1]`, -inf for what cannot come.
         targets: `[batch, slots]`, IGNORED where nothing is scored.
+        scored: how many targets of the whole batch count, where these are a part of it: then their addend to the mean.
     """
-    return negative_log_likelihood(logits, targets).sum() / (targets != IGNORED).sum().clamp(min=1)
+    count = (targets != IGNORED).sum() if scored is None else scored
+    return negative_log_likelihood(logits, targets).sum() / count.clamp(min=1)
 
 
 def sum_by_level(nll: Tensor, targets: Tensor, levels: int) -> tuple[Tensor, Tensor]:

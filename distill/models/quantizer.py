@@ -10,6 +10,7 @@ from torch.nn import functional
 import distill.arithmetic  # noqa: F401
 from distill.models.codebooks import Codebooks, nearest_codes
 from distill.models.health import Health, health_of_counts, usage_counts
+from distill.models.shard import Shard, current_shard
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Quantized:
     """What the quantizer makes of a sequence of vectors.
 
     `vectors` `[batch, seq, dim]` carry the gradient of the encoder's output, `indices` is
-    `[batch, seq, levels]`, `commitment` the unweighted commitment distance, averaged over levels.
+    `[batch, seq, levels]`, `commitment` the unweighted commitment distance, averaged over levels. Of a batch that
+    processes share, indices and distance are those of the whole batch.
     """
 
     vectors: Tensor
@@ -83,6 +85,8 @@ class QuantizerWrapper(nn.Module):
         """Quantize `[batch, seq, dim]`, in fp32 whatever the precision around it."""
         with torch.autocast(vectors.device.type, enabled=False):
             vectors = vectors.float()
+            if self.training and (shard := current_shard()):
+                return self._of_all(vectors, shard)
             if self.training:
                 output, indices, losses = self.rvq(vectors)
                 commitment = losses.mean()
@@ -90,6 +94,21 @@ class QuantizerWrapper(nn.Module):
                 output, indices = nearest_codes(vectors, self.codebooks)
                 commitment = self._commitment(vectors, indices)
         return Quantized(output, indices, commitment)
+
+    def _of_all(self, vectors: Tensor, shard: Shard) -> Quantized:
+        """Quantize the vectors of all processes in each of them, and keep those of this one.
+
+        The codebooks then stay one without a word about them: k-means, moving averages, the search for dead codes and
+        what takes their place see the same vectors and draw the same numbers everywhere. A process searches the codes
+        of items that are not its own for that, which is a small part of a step.
+        """
+        whole = shard.peers.gathered(vectors.detach(), shard.rows)
+        whole = torch.cat([whole[: shard.items.start], vectors, whole[shard.items.stop :]])
+        output, indices, losses = self.rvq(whole)
+        distance = losses.mean()
+        # A process adds its share of the distance to the loss, but all of what its own vectors do to it.
+        distance = distance.detach() + (distance - distance.detach()) / shard.share
+        return Quantized(output[shard.items], indices, distance)
 
     def configure(self, *, decay: float, threshold_ema_dead_code: float) -> None:
         """Go on with another decay of the moving averages and another threshold of dead codes."""

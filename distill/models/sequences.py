@@ -65,6 +65,11 @@ class Batch:
         )
         return Batch(tokens, starts, targets, changed, None if self.asked is None else self.asked.to(device))
 
+    def part(self, items: slice) -> "Batch":
+        """Some windows of the batch, filled up as they are."""
+        asked = None if self.asked is None else self.asked[items]
+        return Batch(self.tokens[items], self.starts[items], self.targets[items], self.changed[items], asked)
+
 
 def kept_columns(columns: int) -> int:
     """How many of its newest columns a full window keeps when it moves on."""

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from distill.configs import STRIDE
 from distill.models.quantizer import QuantizerWrapper
+from distill.models.shard import BatchNorm2d, Dropout2d
 
 __all__ = ["ConvVQVAE", "QuantizerWrapper", "VQDecoder", "VQEncoder"]
 
@@ -117,7 +118,7 @@ class ConvVQVAE(nn.Module):
 
 
 def _block(convolution: nn.Module, channels: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True), nn.Dropout2d(dropout))
+    return nn.Sequential(convolution, BatchNorm2d(channels), nn.ReLU(inplace=True), Dropout2d(dropout))
 
 
 def _upsample(inner: int, outer: int) -> nn.ConvTranspose2d:

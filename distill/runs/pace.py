@@ -93,4 +93,5 @@ def _file(project: Path) -> Path:
 
 
 def _key(runtime: Runtime) -> str:
-    return f"{runtime.device}-{runtime.precision}-{runtime.threads}"
+    several = f"-{runtime.processes}" if runtime.processes > 1 else ""
+    return f"{runtime.device}-{runtime.precision}-{runtime.threads}{several}"

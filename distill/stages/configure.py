@@ -3,8 +3,10 @@
 from typing import Any
 
 from distill.dataset.store import PreparedDataset
+from distill.errors import UsageError
+from distill.params import Params
 from distill.stages.base import base_digest
-from distill.stages.planned import planned, sizes_of
+from distill.stages.planned import Planned, planned, sizes_of
 from distill.stages.workspace import Call, write_config, write_report
 from distill.training.runtime import resolve_runtime
 
@@ -23,7 +25,8 @@ def run(call: Call) -> dict[str, Any]:
     sizes = sizes_of(PreparedDataset(workspace.prepared))
     plan = planned(params, sizes)
     vqvae, prior = plan.vqvae.model_dump(mode="json"), plan.prior.model_dump(mode="json")
-    runtime = vars(resolve_runtime(params.run))
+    runtime = resolve_runtime(params.run).values()
+    _require_batches(params, plan)
     preset = params.run.preset
     base = base_digest(params, workspace.root)
     based = {"base": base} if base else {}
@@ -47,3 +50,15 @@ def run(call: Call) -> dict[str, Any]:
             **based,
         },
     )
+
+
+def _require_batches(params: Params, plan: Planned) -> None:
+    sizes = {"vqvae": plan.vqvae.batch_size, "prior": plan.prior.batch_size}
+    if params.vocoder.enabled:
+        sizes["vocoder"] = params.vocoder.batch_size
+    for name, size in sizes.items():
+        if size < params.run.processes:
+            raise UsageError(
+                f"run.processes: {params.run.processes} processes cannot share batches of {size} items: use processes "
+                f"{size}, or raise {name}.batch_size"
+            )

@@ -11,6 +11,8 @@ from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call
 
 STAGES = tuple(CODE_VERSIONS)
+# Those that may have several processes.
+TRAININGS = ("train_vqvae", "train_prior", "train_vocoder")
 
 
 def require_stage(name: str) -> None:

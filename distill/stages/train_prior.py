@@ -27,10 +27,12 @@ from distill.models.conditions import Conditions
 from distill.models.vqvae import ConvVQVAE
 from distill.pictures import curves_png
 from distill.stages.steered import steering_of
+from distill.stages.team import team_of, tell_of_others
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, section, state_key, write_history, write_report
 from distill.training.checkpoint import Checkpoints
 from distill.training.codes import MEASURED, PriorCodes, prior_codes
+from distill.training.following import follow
 from distill.training.loop import Trained, train
 from distill.training.prior import MEMORIZATION, STAGE, PriorTask
 from distill.training.runtime import Runtime
@@ -52,25 +54,40 @@ def run(call: Call) -> dict[str, Any]:
     workspace = call.workspace
     values = read_config(workspace, STAGE)
     config: PriorConfig = section(values, "prior", PriorConfig)
-    runtime = Runtime(**values["runtime"])
+    configured = Runtime(**values["runtime"])
     call.emit(StageStarted(STAGE, values))
     dataset = PreparedDataset(workspace.prepared)
     model = read_model(workspace.vqvae)
-    runtime.apply()
-    vqvae = build_networks(model, workspace.vqvae).vqvae
-    state = workspace.state(STAGE, state_key(CODE_VERSIONS[STAGE], values, dataset.digest, model.digest))
-    steering = steering_of(call, STAGE, config, state)
+
+    def key(runtime: Runtime) -> str:
+        inputs = {**values, "runtime": runtime.values()}
+        return state_key(CODE_VERSIONS[STAGE], inputs, dataset.digest, model.digest)
 
     def tell(done: int, count: int) -> None:
         call.stop.check()
         call.emit(Progress(STAGE, done, count, "columns of codes"))
 
-    dask = workspace.params().run.dask
-    codes = prior_codes(dataset, vqvae, config, runtime, state, digest=model.digest, dask=dask, tell=tell)
-    keep_conditions(state, codes.conditions)
-    task = PriorTask(codes, vqvae, config, runtime)
-    checkpoints = Checkpoints(state, keep=config.max_checkpoints)
-    trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, steering=steering)
+    state = workspace.state(STAGE, key(configured))
+    with team_of(call, STAGE, configured) as team:
+        runtime = team.runtime
+        runtime.apply()
+        vqvae = build_networks(model, workspace.vqvae).vqvae
+        if not team.first:
+            # The first one has made the codes when it comes.
+            group = team.meet()
+            codes = prior_codes(dataset, vqvae, config, runtime, state, digest=model.digest, made=True)
+            return follow(PriorTask(codes, vqvae, config, runtime), config, runtime, group)
+        tell_of_others(call, STAGE, configured, key)
+        steering = steering_of(call, STAGE, config, state)
+        dask = workspace.params().run.dask
+        codes = prior_codes(dataset, vqvae, config, runtime, state, digest=model.digest, dask=dask, tell=tell)
+        keep_conditions(state, codes.conditions)
+        group = team.meet()
+        task = PriorTask(codes, vqvae, config, runtime)
+        checkpoints = Checkpoints(state, keep=config.max_checkpoints)
+        trained = train(
+            task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, steering=steering, group=group
+        )
     found = _following(call, codes, vqvae, trained, task)
     prior = prior_file(config, model, trained, as_carried(steering.entries), codes.conditions, found)
     space = _space(call, codes, vqvae, runtime, sketch=values["preset"] == "sketch")

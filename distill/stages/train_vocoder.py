@@ -38,7 +38,9 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
     # Late, so that the stage takes no time where it is switched off.
     from distill.codec.load import build_networks
     from distill.dataset.waveforms import waveforms
+    from distill.stages.team import team_of, tell_of_others
     from distill.training.checkpoint import Checkpoints
+    from distill.training.following import follow
     from distill.training.inverses import best_inverse, compare_inverses
     from distill.training.loop import train
     from distill.training.runtime import Runtime
@@ -46,27 +48,37 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
 
     workspace: Workspace = call.workspace
     params = workspace.params()
-    runtime = Runtime(**read_config(workspace, "train_vqvae")["runtime"])
+    configured = Runtime(**read_config(workspace, "train_vqvae")["runtime"])
     dataset = PreparedDataset(workspace.prepared)
     model = read_model(workspace.vqvae)
-    runtime.apply()
-    vqvae = build_networks(model, workspace.vqvae).vqvae
     source = workspace.source(params)
     # Which inverse is taken in the end has no part in the training.
     values = config.model_dump(mode="json", exclude={"inverse"})
-    key = state_key(CODE_VERSIONS[STAGE], values, vars(runtime), dataset.digest, model.digest)
-    state = workspace.state(STAGE, key)
+
+    def key(runtime: Runtime) -> str:
+        return state_key(CODE_VERSIONS[STAGE], values, runtime.values(), dataset.digest, model.digest)
+
+    state = workspace.state(STAGE, key(configured))
     kept = state / "waveforms"
 
     def tell(done: int, count: int) -> None:
         call.stop.check()
         call.emit(Progress(STAGE, done, count, "waveforms"))
 
-    training = waveforms(dataset, source, "train", kept, variants=True, tell=tell)
-    held_out = waveforms(dataset, source, "validation", kept, tell=tell)
-    task = VocoderTask(training, held_out, vqvae, config, dataset.spectrogram, runtime)
-    checkpoints = Checkpoints(state, keep=config.max_checkpoints)
-    trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop)
+    with team_of(call, STAGE, configured) as team:
+        runtime = team.runtime
+        runtime.apply()
+        vqvae = build_networks(model, workspace.vqvae).vqvae
+        # The first one has made the waveforms when it comes.
+        group = None if team.first else team.meet()
+        training = waveforms(dataset, source, "train", kept, variants=True, tell=tell)
+        held_out = waveforms(dataset, source, "validation", kept, tell=tell)
+        task = VocoderTask(training, held_out, vqvae, config, dataset.spectrogram, runtime)
+        if group is not None:
+            return follow(task, config, runtime, group)
+        tell_of_others(call, STAGE, configured, key)
+        checkpoints = Checkpoints(state, keep=config.max_checkpoints)
+        trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, group=team.meet())
     task.model.load_state_dict(trained.state)
     figures = compare_inverses(held_out, task.vqvae, dataset.spectrogram, task.model.eval())
     inverse = best_inverse(figures) if config.inverse == "auto" else config.inverse

@@ -19,9 +19,11 @@ from distill.pictures import curves_png, usage_heatmap_png
 from distill.stages import lineage
 from distill.stages.base import base_weights
 from distill.stages.steered import steering_of
+from distill.stages.team import team_of, tell_of_others
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, section, state_key, write_history, write_report
 from distill.training.checkpoint import Checkpoints
+from distill.training.following import follow
 from distill.training.loop import Trained, train
 from distill.training.runtime import Runtime
 from distill.training.vqvae import STAGE, VQVAETask
@@ -39,17 +41,35 @@ def run(call: Call) -> dict[str, Any]:
     workspace = call.workspace
     values = read_config(workspace, STAGE)
     config: VQVAEConfig = section(values, "vqvae", VQVAEConfig)
-    runtime = Runtime(**values["runtime"])
+    configured = Runtime(**values["runtime"])
     call.emit(StageStarted(STAGE, values))
     dataset = PreparedDataset(workspace.prepared)
     spectrogram = dataset.spectrogram
-    runtime.apply()
-    state = workspace.state(STAGE, state_key(CODE_VERSIONS[STAGE], values, dataset.digest))
-    steering = steering_of(call, STAGE, config, state)
-    base = base_weights(workspace.params(), workspace.root, values.get("base"))
-    task = VQVAETask(dataset, config, spectrogram, runtime, state / "previews", base)
-    checkpoints = Checkpoints(state, keep=config.max_checkpoints)
-    trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, steering=steering)
+
+    def key(runtime: Runtime) -> str:
+        return state_key(CODE_VERSIONS[STAGE], {**values, "runtime": runtime.values()}, dataset.digest)
+
+    state = workspace.state(STAGE, key(configured))
+    with team_of(call, STAGE, configured) as team:
+        runtime = team.runtime
+        runtime.apply()
+        base = base_weights(workspace.params(), workspace.root, values.get("base"))
+        task = VQVAETask(dataset, config, spectrogram, runtime, state / "previews", base)
+        if not team.first:
+            return follow(task, config, runtime, team.meet())
+        tell_of_others(call, STAGE, configured, key)
+        steering = steering_of(call, STAGE, config, state)
+        checkpoints = Checkpoints(state, keep=config.max_checkpoints)
+        trained = train(
+            task,
+            config,
+            runtime,
+            checkpoints,
+            emit=call.emit,
+            stop=call.stop,
+            steering=steering,
+            group=team.meet(),
+        )
     task.model.load_state_dict(trained.state)
     counts = task.usage()
     journal = as_carried(steering.entries)

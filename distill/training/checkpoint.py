@@ -74,10 +74,7 @@ class Checkpoints:
             StorageError: it cannot be written.
             ArtifactError: what was written does not read back.
         """
-        tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-        tensors |= {f"random.{name}": value for name, value in random_states(_device_of(model)).items()}
-        for index, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        tensors = state_of(model, optimizer)
         path = self.folder / f"checkpoint-{position.step:09d}.safetensors"
         if kind == "regular" and path.is_file():
             kind = kind_of(path)
@@ -153,7 +150,7 @@ class Checkpoints:
             self.load_best(position.best_epoch)
         if not position.settings:
             logger.warning("%s contains no settings: using those from the start", path)
-        _restore(container.tensors, model, optimizer)
+        set_state(container.tensors, model, optimizer)
         return position
 
     def _prune(self, position: Position) -> None:
@@ -182,8 +179,18 @@ def _device_of(model: nn.Module) -> str:
     return next(model.parameters()).device.type
 
 
+def state_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The tensors of a training: weights and buffers, what the optimizer remembers, and the random states."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"random.{name}": value for name, value in random_states(_device_of(model)).items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+    return tensors
+
+
 @torch.no_grad()
-def _restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def set_state(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Set a training to what `state_of` gave."""
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "random": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")

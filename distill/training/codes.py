@@ -264,6 +264,7 @@ def prior_codes(
     digest: str,
     dask: str | None = None,
     tell: Tell = lambda _done, _total: None,
+    made: bool = False,
 ) -> PriorCodes:
     """The codes of a dataset for a prior, made as far as `folder` does not have them yet.
 
@@ -276,6 +277,7 @@ def prior_codes(
         digest: names the VQ-VAE.
         dask: address of a Dask scheduler whose workers make them.
         tell: told how many of how many columns have been made; it may raise to interrupt.
+        made: whether another process has made them, and they are only read.
 
     Raises:
         StorageError: they cannot be written, or another process makes them.
@@ -295,8 +297,10 @@ def prior_codes(
     dtype = dtype_of(vqvae)
     shape = (train.total + held_out.total, dataset.spectrogram.n_mels // STRIDE, vqvae.num_quantizers)
     settings = config.model_dump(include={"augmented_variants", "column_cuts", "augmented_copies"})
-    key = digest_json([dataset.digest, digest, settings, vars(runtime), list(shape), dtype.str])
+    key = digest_json([dataset.digest, digest, settings, runtime.values(), list(shape), dtype.str])
     path = folder / CODES
+    if made:
+        return PriorCodes(train, held_out, MappedRows(path), conditions=config.conditions)
     with _lock(folder), storage_errors(path, "write"):
         with _Writer(folder, key, shape, dtype) as writer:
             for sounds, before in ((train, 0), (held_out, train.total)):

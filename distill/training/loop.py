@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from distill.configs import LiveConfig, TrainingConfig
 from distill.errors import ArtifactError, DistillError, Interrupted, StorageError, TrainingError
@@ -30,13 +30,15 @@ from distill.live.parameters import Settings
 from distill.live.steering import Steering
 from distill.live.stopping import StopRequest
 from distill.models.health import Health
-from distill.training.activity import measured_activity
+from distill.models.shard import Shard
 from distill.training.checkpoint import Checkpoints
+from distill.training.following import MOST_SKIPPED_IN_ROW, Leader, Order
+from distill.training.group import Group
 from distill.training.position import Kind, Position, verified_position
 from distill.training.runtime import Runtime
+from distill.training.step import Stepper
 from distill.training.task import Concern, Evaluation, Task
 
-MOST_SKIPPED_IN_ROW = 10
 # A killed training loses at most about this much; when it is saved changes nothing in the result.
 CHECKPOINT_SECONDS = 60.0
 
@@ -59,16 +61,6 @@ class Trained:
         return next(row for row in self.history if row["epoch"] == self.best_epoch)
 
 
-def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
-    """Linear warm-up, then a cosine from `learning_rate` down to `min_learning_rate`."""
-    warmup = int(config.warmup_fraction * total_steps)
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / max(1, total_steps - warmup)
-    span = config.learning_rate - config.min_learning_rate
-    return config.min_learning_rate + span * (1 + math.cos(math.pi * min(1.0, progress))) / 2
-
-
 def train(
     task: Task,
     config: TrainingConfig,
@@ -78,11 +70,12 @@ def train(
     emit: Listeners,
     stop: StopRequest,
     steering: Steering | None = None,
+    group: Group | None = None,
 ) -> Trained:
     """Train until the last epoch, an early stop or a request to stop, resuming from the newest checkpoint.
 
     With `steering` the training replays its journal, takes up changes while it runs, and goes on from the newest
-    checkpoint that lies on the journal's way.
+    checkpoint that lies on the journal's way. With a `group` this is its first process, and the others `follow`.
 
     Raises:
         Interrupted: somebody asked to stop; the state is saved and the same call goes on from it.
@@ -93,26 +86,23 @@ def train(
         stack.enter_context(checkpoints.lock())
         if steering:
             stack.enter_context(steering.held())
-        return _Loop(task, config, runtime, checkpoints, emit, stop, steering).run()
+        return _Loop(Stepper(task, config, runtime, group), config, checkpoints, emit, stop, steering).run()
 
 
 class _Loop:
     def __init__(
         self,
-        task: Task,
+        stepper: Stepper,
         config: TrainingConfig,
-        runtime: Runtime,
         checkpoints: Checkpoints,
         emit: Listeners,
         stop: StopRequest,
         steering: Steering | None,
     ) -> None:
-        self.task, self.config, self.live, self.runtime = task, config, LiveConfig(), runtime
+        self.stepper, self.task, self.runtime = stepper, stepper.task, stepper.runtime
+        self.optimizer, self.total_steps, self.leader = stepper.optimizer, stepper.total_steps, Leader(stepper)
+        self.config, self.live = config, LiveConfig()
         self.checkpoints, self.emit, self.stop, self.steering = checkpoints, emit, stop, steering
-        self.total_steps = config.epochs * task.steps_per_epoch
-        self.optimizer = torch.optim.AdamW(
-            task.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
         self.position = Position()
         self.best: dict[str, Tensor] | None = None
         self.best_saved = 0
@@ -132,11 +122,15 @@ class _Loop:
         self.controller = State.restored(self.position.controller)
         self.emit(TrainingStarted(self.task.stage, self.step, self.total_steps, self.task.steps_per_epoch))
         if restored is None:
-            self.task.start()
+            with self.leader.waited_for():
+                self.task.start()
         if self.steering:
             self.steering.begin(self, self.position.effects)
         begun = time.monotonic()
-        while not self.position.finished:
+        while True:
+            self.leader.tell(self.position, self.config, self.live, self.controller.boost)
+            if self.position.finished:
+                return self._outcome()
             epoch_begun = time.monotonic()
             over = self._epoch()
             self.training_seconds += time.monotonic() - epoch_begun
@@ -160,7 +154,6 @@ class _Loop:
                 self.emit(PreviewWritten(self.task.stage, position.epoch, previews))
             if position.finished or self._due():
                 self._save_if_possible(self._regular_kind())
-        return self._outcome()
 
     @property
     def step(self) -> int:
@@ -191,6 +184,7 @@ class _Loop:
         self.position = self.checkpoints.restore_step(step, self.task.model, self.optimizer)
         self.best, self.best_saved = None, self.position.best_epoch
         self.controller = State.restored(self.position.controller)
+        self.leader.moved = True
 
     def _fits(self, position: Position) -> bool:
         return self.steering is None or self.steering.fits(position.step, position.effects)
@@ -199,55 +193,45 @@ class _Loop:
         """Train until the end of the epoch; False where settings or the position changed before."""
         position, model = self.position, self.task.model
         model.train()
-        for batch in self.task.batches(position.epoch, position.step_in_epoch):
+        for batch, shard in self.stepper.batches(position.epoch, position.step_in_epoch):
             if self.steering and self.steering.act(self, self.stop):
                 # What was prepared ahead was prepared for other settings.
+                self.leader.order(Order.LOOK)
                 return False
             if self.stop.asked:
                 self._save()
+                self.leader.order(Order.END)
                 raise Interrupted(
                     f"interrupted in epoch {position.epoch + 1} of {self.config.epochs}; its state is saved: "
                     "run the same command to resume"
                 )
             if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
                 self._save_if_possible()
-            self._step(batch)
+            self.leader.order(Order.STEP)
+            self._step(batch, shard)
         position.epoch += 1
         position.step_in_epoch = 0
         return True
 
-    def _step(self, batch: Any) -> None:
-        position, model = self.position, self.task.model
-        rate = learning_rate(self.config, position.step, self.total_steps) * self.controller.boost
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        # Codebooks and running statistics change in the forward pass, before it is known to be finite.
-        buffers = [buffer.clone() for buffer in model.buffers()]
+    def _step(self, batch: Any, shard: Shard | None) -> None:
+        position = self.position
         log = (position.step + 1) % self.live.log_interval == 0
-        with self.runtime.autocast(), measured_activity(model, on=log) as activity:
-            loss = self.task.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), self.config.gradient_clip)
+        done = self.stepper.step(self.config, position.step, batch, shard, boost=self.controller.boost, log=log)
         position.step += 1
         position.step_in_epoch += 1
-        if not bool(torch.isfinite(loss.total) & torch.isfinite(norm)):
-            with torch.no_grad():
-                for buffer, before in zip(model.buffers(), buffers, strict=True):
-                    buffer.copy_(before)
+        if not done.finite:
             self._skip()
             return
-        self.optimizer.step()
         position.skipped_in_row = 0
         self.steps_here += 1
         health = None
-        if loss.indices is not None and log:
-            health = dict(self.task.batch_health(loss.indices))
-        names, values = list(loss.terms), torch.stack([term.detach() for term in loss.terms.values()]).tolist()
+        if done.indices is not None and log:
+            health = dict(self.task.batch_health(done.indices))
+        names, values = list(done.terms), torch.stack([term.detach() for term in done.terms.values()]).tolist()
         terms = dict(zip(names, values, strict=True))
-        self.emit(StepDone(self.task.stage, position.step, position.epoch + 1, terms, rate, health))
-        if activity:
-            blocks = finite({name: float(value) for name, value in activity.items()})
+        self.emit(StepDone(self.task.stage, position.step, position.epoch + 1, terms, done.rate, health))
+        if done.activity:
+            blocks = finite({name: float(value) for name, value in done.activity.items()})
             self.emit(LayerActivity(self.task.stage, position.step, blocks))
 
     def _skip(self) -> None:
@@ -275,7 +259,7 @@ class _Loop:
 
     def _evaluation(self) -> Evaluation:
         self.task.model.eval()
-        with torch.no_grad(), self.runtime.autocast():
+        with torch.no_grad(), self.runtime.autocast(), self.leader.waited_for():
             evaluation = self.task.evaluate()
         self.task.model.train()
         return evaluation
@@ -284,7 +268,7 @@ class _Loop:
         self.task.model.eval()
         previews: tuple[Path, ...] = ()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.leader.waited_for():
                 previews = self.task.preview(self.position.epoch)
         except StorageError as error:
             self._go_on_without("previews", error)

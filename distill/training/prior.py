@@ -19,7 +19,7 @@ from distill.models.conditions import Conditions
 from distill.models.edges import LAST_COLUMNS, ColumnLevels, Edges, column_levels, edges_of
 from distill.models.grid import decode_grid, encode_pieces
 from distill.models.health import Health
-from distill.models.prior import CodePrior, negative_log_likelihood, prior_loss, sum_by_level
+from distill.models.prior import IGNORED, CodePrior, negative_log_likelihood, prior_loss, sum_by_level
 from distill.models.sequences import (
     Batch,
     Grid,
@@ -29,6 +29,7 @@ from distill.models.sequences import (
     random_first,
     window_counts,
 )
+from distill.models.shard import Peers, Shard, current_shard
 from distill.models.vqvae import ConvVQVAE
 from distill.training.codes import PriorCodes, Stretch
 from distill.training.runtime import Runtime
@@ -141,6 +142,12 @@ class PriorTask:
             ]
             yield collate(chosen, codebook_size=self.codebook_size)
 
+    def shards(self, epoch: int, first_step: int, peers: Peers) -> Iterator[tuple[Batch, Shard]]:
+        # What every process computes is as long as the longest window of all.
+        for batch in self.batches(epoch, first_step):
+            shard = Shard(peers, len(batch.tokens))
+            yield batch.part(shard.items), shard
+
     def _told(self, window: Window, parts: int) -> Window:
         """A window of whose sound the prior is told some parts only, each a bit of a number."""
         if (conditions := self.codes.conditions) is None or window.asked is None:
@@ -197,7 +204,9 @@ class PriorTask:
     def loss(self, batch: Batch) -> StepLoss:
         batch = batch.to(self.runtime.device)
         logits = self.model(batch.tokens, batch.starts, batch.changed, batch.asked)
-        loss = prior_loss(logits, batch.targets)
+        shard = current_shard()
+        scored = shard.peers.summed((batch.targets != IGNORED).sum()) if shard else None
+        loss = prior_loss(logits, batch.targets, scored)
         return StepLoss(loss, {"cross_entropy": loss})
 
     def batch_health(self, indices: Tensor) -> Health:

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from distill.models.health import Health
+from distill.models.shard import Peers, Shard
 
 # An evaluation hears no more held-out items than these, or than the steps of an epoch: it takes no longer than they do.
 EVALUATED = 128
@@ -26,7 +27,11 @@ def spread(count: int, most: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class StepLoss:
-    """Loss of one batch: the scalar to minimise, its named terms, and the health of the batch if it is asked for."""
+    """Loss of one batch: the scalar to minimise, its named terms, and the codes of the batch where it has some.
+
+    Of a batch that processes share (`distill.models.shard`), loss and terms are what the items of this process add to
+    those of the batch.
+    """
 
     total: Tensor
     terms: dict[str, Tensor]
@@ -81,6 +86,9 @@ class Task(Protocol):
 
     def batches(self, epoch: int, first_step: int) -> Iterator[Any]:
         """The batches of an epoch from `first_step` on, the same whenever they are asked for."""
+
+    def shards(self, epoch: int, first_step: int, peers: Peers) -> Iterator[tuple[Any, Shard]]:
+        """What this process computes of each of these batches, and which part of it that is."""
 
     def loss(self, batch: Any) -> StepLoss:
         """Loss of a batch in training mode."""

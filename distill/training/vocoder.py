@@ -14,6 +14,7 @@ from distill.configs import SpectrogramConfig, VocoderConfig
 from distill.dataset.waveforms import Waveforms
 from distill.models.health import Health
 from distill.models.losses import total_loss
+from distill.models.shard import Peers, Shard, current_shard
 from distill.models.stft_losses import log_distance, multi_resolution, spectral_convergence
 from distill.models.vocoder import Spectrum, Vocoder, waveform_of
 from distill.models.vqvae import ConvVQVAE
@@ -78,8 +79,14 @@ class VocoderTask:
             key = [self.runtime.seed, _BATCH_STREAM, epoch, step]
             yield self._stretches(self.sounds, self.shares, self.config.batch_size, key)
 
+    def shards(self, epoch: int, first_step: int, peers: Peers) -> Iterator[tuple[np.ndarray, Shard]]:
+        # One generator draws for the whole batch.
+        return ((batch[(shard := Shard(peers, len(batch))).items], shard) for batch in self.batches(epoch, first_step))
+
     def loss(self, batch: np.ndarray) -> StepLoss:
         terms = self._terms(torch.from_numpy(batch).to(self.runtime.device))
+        if shard := current_shard():
+            terms = {name: shard.share * term for name, term in terms.items()}
         return StepLoss(total_loss(terms, self.config.loss_weights), terms)
 
     def batch_health(self, indices: Tensor) -> Health:
@@ -117,13 +124,15 @@ class VocoderTask:
     def _terms(self, waveforms: Tensor) -> dict[str, Tensor]:
         """Loss terms of waveforms `[batch, samples]`, each a scalar."""
         log_mel = self.mel.log_mel(waveforms)
-        reconstructed = round(self.config.reconstructed_share * len(log_mel))
-        if reconstructed:
+        shard = current_shard()
+        first, total = (shard.items.start, shard.total) if shard else (0, len(log_mel))
+        reconstructed = min(len(log_mel), round(self.config.reconstructed_share * total) - first)
+        if reconstructed > 0:
             with torch.no_grad():
                 decoded = self.vqvae(log_mel[:reconstructed, None])[0][:, 0].float()
             log_mel = torch.cat([decoded, log_mel[reconstructed:]])
         features = self.model.features(log_mel)
-        with torch.autocast(self.runtime.device, enabled=False):
+        with torch.autocast(self.runtime.kind, enabled=False):
             magnitude = self.model.magnitudes(log_mel, features)
             window = self.spectrogram.n_fft
             wanted = self._magnitudes(waveforms)

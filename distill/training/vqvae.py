@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from distill.dataset.loader import TrainingBatches
 from distill.dataset.store import PreparedDataset
 from distill.models.health import Health, health_of_counts, usage_counts, utilization_warnings
 from distill.models.losses import COMMITMENT, log_spectral_distance, spectral_terms, total_loss
+from distill.models.shard import Peers, Shard, current_shard, part_of
 from distill.models.vqvae import ConvVQVAE
 from distill.pictures import spectrogram_png
 from distill.training.runtime import Runtime
@@ -119,8 +121,16 @@ class VQVAETask:
     def batches(self, epoch: int, first_step: int) -> Iterator[np.ndarray]:
         return self.source.iter_batches(epoch, first_step, self.config.num_workers)
 
+    def shards(self, epoch: int, first_step: int, peers: Peers) -> Iterator[tuple[np.ndarray, Shard]]:
+        part = partial(part_of, rank=peers.rank, size=peers.size)
+        batches = self.source.iter_batches(epoch, first_step, self.config.num_workers, part)
+        for step, batch in enumerate(batches, first_step):
+            yield batch, Shard(peers, self.source.items(epoch, step))
+
     def loss(self, batch: np.ndarray) -> StepLoss:
         terms, indices, _ = self._terms(self._tensor(batch))
+        if shard := current_shard():
+            terms = {name: shard.share * term for name, term in terms.items()}
         return StepLoss(total_loss(terms, self.weights), terms, indices)
 
     def batch_health(self, indices: Tensor) -> Health:
