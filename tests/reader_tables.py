@@ -23,7 +23,7 @@ sed -i 's/^  name: .*/  name: bundled/' params.yaml
 git init -q
 git add -A
 git commit -qm Clone
-ln -s "$WORLD/venv" .venv
+cp -a "$WORLD/venv" .venv
 """
 INSTALLED = 'echo "[{}] $(cat constraints.txt pyproject.toml | cksum)" > .venv/.installed\n'
 CHANGE = "sed -i '/^prior:/,/^[a-z]/ s/{}/{}/' params.yaml"
@@ -57,8 +57,6 @@ BEFORE = {
     "docs/reference/datasets.md": "cp -a ~/kit ~/kit-old\nrm ~/kit/tom/tom5.wav"
     + IN_PROJECT
     + """
-distill dataset add ~/kit-old --name kit
-git commit -qam Old
 distill dataset add ~/kit
 git commit -qam New
 cp ~/kit-old/tom/tom5.wav ~/kit/tom/tom9.wav
@@ -93,7 +91,8 @@ until curl -sf http://127.0.0.1:4201/api/health; do sleep 1; done
     "export MLFLOW_TRACKING_URI=http://mlflow.example.org:5000": """
 setsid mlflow server --port 5500 --workers 1 > server.txt 2>&1 &
 until curl -sf http://127.0.0.1:5500/health; do sleep 1; done
-""",
+"""
+    + CHANGE.format("epochs: 3", "epochs: 2"),
 }
 
 # What a page leaves open, and how it is found here.

@@ -1,13 +1,8 @@
 """Terminals in which the lines of a page are run one after the other, as a reader gives them."""
 
-import ctypes
-import fcntl
 import os
 import re
-import shutil
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import time
@@ -22,7 +17,7 @@ import psutil
 SERVERS = {
     r"distill (ui|start)\b": r"http://\S+/\?token=",
     r"distill tracking open\b": r"http://\S+token=",
-    r"distill serve-flows\b": r"(?i)until Ctrl-C",
+    r"distill serve-flows\b": r"Press Ctrl-C to stop",
     r"mlflow (server|models serve)\b": r"Application startup complete|Uvicorn running|Listening at",
     r"prefect server start\b": r"Check out the dashboard",
     r"prefect worker start\b": r"Worker .* started",
