@@ -25,6 +25,11 @@ git add -A
 git commit -qm Clone
 cp -a "$WORLD/venv" .venv
 """
+WITH_LABELS = """
+cp "$WORLD"/singles/*.wav .
+rm -r ~/kit
+cp -a "$WORLD/many" ~/kit
+"""
 INSTALLED = 'echo "[{}] $(cat constraints.txt pyproject.toml | cksum)" > .venv/.installed\n'
 CHANGE = "sed -i '/^prior:/,/^[a-z]/ s/{}/{}/' params.yaml"
 LONG = "--set vqvae.epochs=100000 --set vqvae.keep_interval=50 --set vqvae.preview_interval=10000"
@@ -36,7 +41,9 @@ until distill run list | grep -q train_vqvae; do sleep 1; done
 # Every page with lines for a terminal, and what somebody has who comes to it. All have sounds in ~/kit.
 BEFORE = {
     "CONTRIBUTING.md": IN_CLONE + INSTALLED.format("dev"),
-    "README.md": IN_CLONE + INSTALLED.format("ui") + 'cp "$WORLD"/singles/*.wav .\n',
+    "README.md": IN_CLONE
+    + INSTALLED.format("ui")
+    + 'cp "$WORLD"/singles/*.wav .\nrm -r ~/kit\ncp -a "$WORLD/many" ~/kit',
     "docs/explanation/base.md": "cp -a ~/kit ~/more",
     "docs/explanation/memorization.md": IN_PROJECT + WITH_CHAMPION + "cp models/bells.distill kit.distill",
     "docs/how-to/ask.md": "",

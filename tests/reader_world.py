@@ -8,6 +8,7 @@ calls it.
 import json
 import shlex
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pipeline_util import TINY
 from sounds_util import noise, save, tone
 
 RATE = 48_000
+FREQUENCIES = {"kick": 60.0, "snare": 190.0, "hat": 5000.0, "tom": 110.0}
 SMALL: dict[str, dict[str, Any]] = {
     **{name: {**section} for name, section in TINY.items() if name != "model"},
     "vqvae": {**TINY["vqvae"], "epochs": 2, "codebook_size": 32, "num_quantizers": 3, "augmentation_expansion": 1},
@@ -39,7 +41,7 @@ exec {python} -m distill "$@"
 
 @dataclass(frozen=True)
 class World:
-    """Where it lies: `venv`, `home` with sounds, `trained` with runs and a model as well, `bells`, a project."""
+    """Where it lies: `venv`, `home` with sounds, `trained` with a model as well, the project `bells`, more sounds."""
 
     root: Path
 
@@ -80,6 +82,8 @@ def make_world(root: Path) -> World:
     script = root / "venv" / "bin" / "distill"
     script.write_text(COMMAND.format(python=shlex.quote(str(root / "venv" / "bin" / "python")), settings=settings))
     make_sounds(root / "home" / "kit")
+    # So many of a label that a training learns the labels without being told to.
+    make_sounds(root / "many", labels=("kick", "snare"), count=14)
     make_singles(root / "singles")
     trained = root / "trained"
     make_sounds(trained / "kit", stereo=True)
@@ -93,12 +97,12 @@ def make_world(root: Path) -> World:
     return world
 
 
-def make_sounds(folder: Path, *, stereo: bool = False) -> Path:
-    """Two dozen short sounds of four labels."""
-    for label, frequency in {"kick": 60.0, "snare": 190.0, "hat": 5000.0, "tom": 110.0}.items():
-        for number in range(6):
-            seconds = 0.2 + 0.04 * number
-            sound = tone(seconds, frequency * 1.1**number, RATE)
+def make_sounds(folder: Path, *, labels: Iterable[str] = FREQUENCIES, count: int = 6, stereo: bool = False) -> Path:
+    """Short sounds, `count` of each label."""
+    for label in labels:
+        for number in range(count):
+            seconds = 0.2 + 0.04 * (number % 6)
+            sound = tone(seconds, FREQUENCIES[label] * 1.1**number, RATE)
             if label in ("snare", "hat"):
                 sound = sound + noise(seconds, number, RATE) * np.linspace(1, 0, len(sound), dtype=np.float32) ** 2
             if stereo and number % 2:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,7 +67,7 @@ class Terminal:
     @property
     def folder(self) -> Path:
         """Where the shell stands."""
-        return Path(f"/proc/{self._shell.pid}/cwd").readlink()
+        return Path(psutil.Process(self._shell.pid).cwd())
 
     def run(self, line: str, seconds: float) -> Answer:
         """Run a line to its end.
@@ -127,6 +128,9 @@ def offline() -> Iterator[list[str]]:
 
     Every port that a page names is free there. Where such networks cannot be made, commands use the machine's own.
     """
+    if shutil.which("unshare") is None or shutil.which("nsenter") is None:
+        yield []
+        return
     holder = subprocess.Popen(
         ["unshare", "--map-root-user", "--net", sys.executable, "-c", _LOOPBACK],
         stdout=subprocess.PIPE,
