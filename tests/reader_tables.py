@@ -90,7 +90,7 @@ MEANWHILE = {
     "distill run snapshots kit-1a2b3c4d": "until distill run snapshots kit-1a2b3c4d | grep -qw 300; do sleep 3; done",
     "dvc params diff": CHANGE.format("dropout: 0.1", "dropout: 0.2"),
     "distill dataset diff data/bells ~/bells": "cp ~/kit/tom/tom5.wav ~/bells/tom/tom9.wav",
-    "dvc pull": "dvc remote add -d team ~/team\ndvc push",
+    "dvc pull data/bells.dvc": "dvc remote add -d team ~/team\ndvc push",
     "export PREFECT_API_URL=https://prefect.example.org/api": """
 setsid prefect server start --port 4201 > server.txt 2>&1 &
 until curl -sf http://127.0.0.1:4201/api/health; do sleep 1; done
