@@ -38,8 +38,7 @@ def commands_of(group: Any, words: tuple[str, ...] = ()) -> dict[tuple[str, ...]
     return found
 
 
-ROOT_COMMAND: Any = typer.main.get_command(app)
-COMMANDS = commands_of(ROOT_COMMAND)
+COMMANDS = commands_of(typer.main.get_command(app))
 OPTIONS = set().union(*COMMANDS.values())
 
 
@@ -95,45 +94,6 @@ def test_a_page_names_every_command_and_its_help_every_option(command: tuple[str
     assert all(option in result.output for option in COMMANDS[command])
     pages = "".join(page.read_text(encoding="utf-8") for page in WRITTEN)
     assert f"distill {' '.join(command)}" in pages
-
-
-def commands_in(page: Path) -> list[str]:
-    """The lines for a terminal, those that go on in the next line as one, without comments."""
-    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-    blocks = re.findall(r"^ *```bash\n(.*?)^ *```$", text, flags=re.MULTILINE | re.DOTALL)
-    return [re.sub(r"(^|\s)#.*", "", line).strip() for block in blocks for line in block.splitlines()]
-
-
-def parse(line: str) -> None:
-    """Parse the calls of distill in a line for a terminal up to where they would do something."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
-    lexer.whitespace_split = True
-    words = list(lexer)
-    for start, word in enumerate(words):
-        if word == "distill" and (start == 0 or words[start - 1] in ("&&", ";", "|", "(")):
-            end = next((at for at in range(start, len(words)) if words[at] in ("&&", ";", "|", ">", ")")), len(words))
-            arguments, command, name = words[start + 1 : end], ROOT_COMMAND, "distill"
-            while arguments and arguments[0] in getattr(command, "commands", {}):
-                name = arguments.pop(0)
-                command = command.commands[name]
-            if "--version" not in arguments:
-                command.make_context(name, arguments)
-
-
-def test_a_line_that_cannot_be_parsed_is_noticed() -> None:
-    parse("distill train ~/kit -o kit.distill && distill generate kit.distill -n 4 | wc -l")
-    for wrong in ("distill train", "distill generate kit.distill -n four", "cd x && distill vary --strength 0.3"):
-        with pytest.raises(Exception, match=r"(?i)missing|valid"):
-            parse(wrong)
-
-
-@pytest.mark.parametrize("page", WRITTEN, ids=[page.relative_to(ROOT).as_posix() for page in WRITTEN])
-def test_every_line_for_a_terminal_can_be_parsed(page: Path) -> None:
-    for line in commands_in(page):
-        try:
-            parse(line)
-        except Exception as error:
-            raise AssertionError(f"{line}: {error}") from error
 
 
 @READ_BY_PEOPLE

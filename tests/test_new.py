@@ -4,9 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import venv
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -21,10 +18,10 @@ from distill.params import read_params
 from distill.projects import template
 from distill.projects.git import git
 from distill.stages.pipeline import STAGES
+from installed_util import REPOSITORY, build_wheel, install, installed_environment
 from pipeline_util import TINY
 from sounds_util import folder_of_tones
 
-REPOSITORY = Path(__file__).parents[1]
 SETTINGS = {name: dict(section) for name, section in TINY.items() if name not in ("data", "model")}
 
 
@@ -259,33 +256,11 @@ def test_outside_of_a_project_nothing_is_dropped_where_one_stands(
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of somebody who has the wheel in place of this repository, and what it needs from here."""
     root = tmp_path_factory.mktemp("installed")
-    for number in range(2):
-        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(root / f"dist{number}")]
-        subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
-    wheels = [next((root / f"dist{number}").glob("*.whl")) for number in range(2)]
+    wheels = [build_wheel(root / f"dist{number}") for number in range(2)]
     assert wheels[0].read_bytes() == wheels[1].read_bytes()
     assert wheels[0].stat().st_size < 12_000_000
-    packages = next(Path(path) for path in sys.path if path.endswith("site-packages"))
-    venv.create(root / "venv", symlinks=True)
-    own = root / "venv" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-    with zipfile.ZipFile(wheels[0]) as wheel:
-        wheel.extractall(own)
-    # Only what is found by its path: what is installed here in place, this repository, is not.
-    (own / "here.pth").write_text(f"{packages}\n")
-    command_file = root / "venv" / "bin" / "distill"
-    command_file.write_text(f"#!{root / 'venv' / 'bin' / 'python'}\nfrom distill.cli.main import main\nmain()\n")
-    command_file.chmod(0o755)
-    tools = [str(root / "venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
-    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "DISTILL_PROJECT")}
-    return {
-        **inherited,
-        "PATH": os.pathsep.join(tools),
-        "DISTILL_HOME": str(root / "home"),
-        "DISTILL_TRACKING": "on",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_SYSTEM": os.devnull,
-        "DVC_NO_ANALYTICS": "1",
-    }
+    install(wheels[0], root / "venv")
+    return installed_environment(root / "venv", root / "home")
 
 
 def test_a_project_from_the_wheel_trains_generates_and_is_rebuilt(installed: dict[str, str], tmp_path: Path) -> None:
