@@ -1,24 +1,30 @@
 """A flow's run in MLflow and its model in the registry; what this needs takes seconds to load."""
 
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
 from distill.errors import DistillError, Interrupted
 from distill.library.registry import RegisteredVersion
 from distill.library.registry import register as put_into_registry
+from distill.projects.elsewhere import origin_of
 from distill.runs.dvc_project import DvcRun
 from distill.stages.lineage import planned
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking import runs
-from distill.tracking.address import artifact_location, client_of, shown, tracking_address
+from distill.tracking.address import client_of, is_server, shown, tracking_address
 from distill.tracking.content import run_name
-from flows.stages import artifact_key
+from flows.elsewhere import persistently
+from flows.stages import artifact_key, failed
 
 
 @contextmanager
@@ -35,9 +41,9 @@ def opened_run(run: DvcRun) -> Iterator[None]:
         yield
     except BaseException as error:
         # A stage closes its own run; one that is stopped between two stages would count as running for ever.
-        failed = isinstance(error, Exception) and not isinstance(error, Interrupted)
+        fault = isinstance(error, Exception) and not isinstance(error, Interrupted)
         with suppress(DistillError):
-            runs.end_run(client_of(run.project), run.workspace, "FAILED" if failed else "KILLED")
+            runs.end_run(client_of(run.project), run.workspace, "FAILED" if fault else "KILLED")
         raise
 
 
@@ -47,13 +53,25 @@ def run_of(run: DvcRun) -> str | None:
 
 
 @task(name="Register the model", cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5)
-def record(run: DvcRun, path: Path) -> RegisteredVersion | None:
-    """Complete the record of the run and register its model; a record that is away only costs a warning."""
+def record(run: DvcRun, path: Path) -> RegisteredVersion | State[Any] | None:
+    """Complete the record of the run and register its model; a record that is away only costs a warning.
+
+    On a worker, where nobody would make up for it, the run fails: started again, it takes everything from the remote.
+    """
     logger = get_run_logger()
-    try:
+    away = origin_of(run.project) is not None
+
+    def complete() -> RegisteredVersion:
         run_id = runs.complete(run.workspace, started_by="prefect")
-        version = put_into_registry(path, run.project, run_id=run_id)
+        return put_into_registry(path, run.project, run_id=run_id)
+
+    try:
+        version = persistently(complete) if away else complete()
+    except Interrupted as error:
+        return Cancelled(message=str(error), data=error)
     except DistillError as error:
+        if away:
+            return failed(error)
         logger.warning("%s; later: distill tracking sync %s, distill model register %s", error, run.root, path)
         return None
     logger.info("%s %s", version.reference, "registered" if version.created else "was registered before")
@@ -78,10 +96,11 @@ def show(run: DvcRun, path: Path, version: RegisteredVersion | None) -> None:
 def summary(project: Path, path: Path, version: RegisteredVersion | None, run_id: str | None) -> str:
     """What Prefect's page says of a model, in Markdown; whoever sees that page need not know MLflow's password."""
     address = shown(tracking_address(project))
-    lines = [f"- model: [{path}]({path.as_uri()})"]
+    away = origin_of(project) is not None
+    lines = [f"- model: {path.name}, made on {socket.gethostname()}" if away else f"- model: [{path}]({path.as_uri()})"]
     if version is not None:
         lines.append(f"- registered as **{version.reference}**")
-    if run_id is not None and artifact_location(project) is None:
+    if run_id is not None and is_server(address):
         lines.append(f"- [MLflow run]({address}/#/runs/{run_id})")
     elif run_id is not None:
         lines.append(

@@ -3,11 +3,13 @@
 import base64
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
+import httpx
 from prefect import get_run_logger, task
 from prefect.artifacts import (
     create_image_artifact,
@@ -22,12 +24,14 @@ from prefect.states import Cancelled, Failed
 
 from distill.errors import DistillError, Interrupted
 from distill.live.status import read_status, status_file
+from distill.projects.elsewhere import origin_of
 from distill.runs.dvc import StageCrashed
 from distill.runs.dvc import run_stage as run_through_dvc
 from distill.runs.dvc_project import DvcRun
 from distill.runs.held import RunLock
 from distill.runs.turns import taking_turns
 from distill.stages.workspace import Workspace, read_report
+from flows.elsewhere import across_hosts, put_back
 
 TITLES = {
     "prepare": "Prepare the sounds",
@@ -93,6 +97,7 @@ def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLo
     logger = get_run_logger()
     status_file(workspace.root, stage).unlink(missing_ok=True)
     progress = _Progress(workspace.root, stage)
+    away = origin_of(run.project) is not None
 
     def on_line(line: str) -> None:
         text = _TERMINAL_CODES.sub("", line).strip()
@@ -100,7 +105,8 @@ def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLo
             logger.info(text)
 
     try:
-        with taking_turns(run, stage, lambda: logger.info("another run does the same: waiting for its result")):
+        waits = lambda: logger.info("another run does the same: waiting for its result")  # noqa: E731
+        with taking_turns(run, stage, waits, *([across_hosts] if away else [])):
             ran = run_through_dvc(
                 run.root,
                 stage,
@@ -110,7 +116,10 @@ def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLo
                 held=held,
                 # Prefect's own limit cannot end a stage in a sweep's thread.
                 limit_seconds=TIMEOUTS[stage].total_seconds(),
+                pull=away,
             )
+            if away:
+                put_back(run.root, stage)
     except StageCrashed:
         raise
     except Interrupted as error:
@@ -144,13 +153,14 @@ class _Progress:
         self.shown = 0.0
 
     def update(self) -> None:
-        """Show where the stage stands, if that changed by a per cent or more."""
+        """Show where the stage stands, if that changed by a per cent or more; a server that is away misses it."""
         status = read_status(self.root, self.stage)
         if not status or not status.get("total"):
             return
         share = 100.0 * status["done"] / status["total"]
         if abs(share - self.shown) >= 1.0:
-            self._show(share)
+            with suppress(httpx.TransportError):
+                self._show(share)
 
     def finish(self) -> None:
         """Fill the bar."""

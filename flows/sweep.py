@@ -11,15 +11,16 @@ from prefect.futures import wait
 from prefect.runtime import flow_run
 from pydantic import JsonValue
 
-from distill.errors import DistillError
+from distill.errors import DistillError, UsageError
 from distill.projects.project import find_project
 from distill.runs.dvc import reopen, stop_running
 from distill.runs.dvc_project import with_overrides
 from distill.runs.sweep import Search, Settings, check, combine, is_search
 from flows.lifeline import LocalFlow, end_with_worker
 from flows.parameters import title_of
+from flows.pool import require_pool
 from flows.stages import failed
-from flows.trial import task_runner, train_one
+from flows.trial import task_runner, train_one, train_one_elsewhere
 
 COLUMNS = ("settings", "distance_db", "utilization", "perplexity", "verdict", "version", "model")
 
@@ -36,7 +37,7 @@ def sweep(
     settings: Settings,
     search: Search | None = None,
     workers: int = 1,
-    runner: Literal["threads", "dask"] = "threads",
+    runner: Literal["threads", "dask", "pool"] = "threads",
 ) -> list[dict[str, Any]] | dict[str, Any] | State[Any]:
     """Train every combination of settings, or search ranges of them.
 
@@ -45,7 +46,8 @@ def sweep(
             with a range among them, such as `{"vqvae.learning_rate": "1e-4..1e-2"}`, they are searched by Optuna.
         search: how ranges are searched.
         workers: trainings at a time.
-        runner: `threads` of this process, or `dask` processes.
+        runner: `threads` of this process, `dask` processes, or the `pool`: each combination is a run of the deployment
+            `train/remote`, on whichever worker takes it.
 
     Returns:
         Of combinations a row each, the least held-out distance first; one that failed has `error`. Of a search what
@@ -59,6 +61,10 @@ def sweep(
     project = find_project()
     try:
         check(project, settings, search)
+        if runner == "pool":
+            if is_search(settings):
+                raise UsageError("a search follows each epoch of its trials, which run here: use threads or dask")
+            require_pool()
         runs = task_runner(runner, workers)
         if is_search(settings):
             from flows.search import run_trials
@@ -69,7 +75,7 @@ def sweep(
             return cast(dict[str, Any], found)
     except DistillError as error:
         return failed(error)
-    rows: list[dict[str, Any]] = _run_all.with_options(task_runner=runs)(combine(settings))
+    rows: list[dict[str, Any]] = _run_all.with_options(task_runner=runs)(combine(settings), elsewhere=runner == "pool")
     rows.sort(key=lambda row: (row.get("distance_db") is None, row.get("distance_db") or 0.0))
     _show(rows)
     if all("error" in row for row in rows):
@@ -85,11 +91,12 @@ def _show(rows: list[dict[str, Any]]) -> None:
 
 
 @flow(name="combinations", flow_run_name="combinations", validate_parameters=False, persist_result=False)
-def _run_all(combinations: list[dict[str, dict[str, JsonValue]]]) -> list[dict[str, Any]]:
+def _run_all(combinations: list[dict[str, dict[str, JsonValue]]], elsewhere: bool) -> list[dict[str, Any]]:
     logger = get_run_logger()
     reopen()
     try:
-        futures = [train_one.submit(overrides, title_of(overrides)) for overrides in combinations]
+        train = train_one_elsewhere if elsewhere else train_one
+        futures = [train.submit(overrides, title_of(overrides)) for overrides in combinations]
         wait(futures)
     except BaseException:
         # Cancelling reaches this thread alone; the trainings are in others.

@@ -15,14 +15,17 @@ from prefect.states import Cancelled
 from distill.configs import MemorizationConfig, ModelConfig, SpectrogramConfig, VocoderConfig
 from distill.errors import DistillError, Interrupted
 from distill.params import PriorParams, VQVAEParams
+from distill.projects.elsewhere import origin_of
 from distill.projects.project import find_project
 from distill.runs.dvc_project import DvcRun, opened, planned, with_overrides
 from distill.runs.held import RunLock
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.tracking.address import tracking_address, tracking_on
+from flows.elsewhere import fetch_sounds, require_shared
 from flows.lifeline import LocalFlow, end_with_worker
 from flows.parameters import SECTIONS, DataParams, RunParams, given, title_of
+from flows.pool import tell_result
 from flows.stages import failed, run_stage
 
 
@@ -78,6 +81,10 @@ def train(
         }
     )
     try:
+        origin = origin_of(project)
+        if origin is not None:
+            require_shared(project, origin)
+            fetch_sounds(project, with_overrides(project, overrides).data.path)
         work = planned(project, overrides)
         logger.info("workspace %s", work.root)
         with opened(work, lambda: logger.info("another run works with these parameters: waiting for it")) as held:
@@ -102,9 +109,10 @@ def _run(run: DvcRun, overrides: dict[str, Any], held: RunLock) -> dict[str, Any
     why_not = publish_run(run)
     if why_not is None:
         path = run.project / path.relative_to(run.root)
-    version = recording.record(run, path) if tracking_on() else None
+    # Called plainly, a task gives back the failed state that it returned as if it were its result.
+    version: Any = recording.record(run, path, return_state=True).result() if tracking_on() else None
     recording.show(run, path, version)
-    return {
+    result = {
         "model": str(path),
         "workspace": str(run.root),
         "digest": reports["register"]["digest"],
@@ -117,6 +125,9 @@ def _run(run: DvcRun, overrides: dict[str, Any], held: RunLock) -> dict[str, Any
         "version": version.reference if version else None,
         "published": why_not is None,
     }
+    if origin_of(run.project) is not None:
+        tell_result(result)
+    return result
 
 
 @task(name="Publish", cache_policy=NO_CACHE, persist_result=False)

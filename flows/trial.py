@@ -10,7 +10,8 @@ from prefect.states import Cancelled
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import JsonValue
 
-from distill.errors import DistillError, UsageError
+from distill.errors import DistillError, Interrupted, UsageError
+from flows.pool import train_in_pool
 from flows.stages import failed
 from flows.train import train
 
@@ -26,13 +27,24 @@ def train_one(overrides: dict[str, dict[str, JsonValue]], title: str) -> dict[st
     return cast(dict[str, Any], state.result())
 
 
+@task(name="Train elsewhere", task_run_name="Train {title} elsewhere", cache_policy=NO_CACHE, persist_result=False)
+def train_one_elsewhere(overrides: dict[str, dict[str, JsonValue]], title: str) -> dict[str, Any] | State[Any]:
+    """The same as a run of the deployment `train/remote`, on whichever worker takes it."""
+    try:
+        return train_in_pool(overrides)
+    except Interrupted as error:
+        return Cancelled(message=str(error))
+    except DistillError as error:
+        return failed(error)
+
+
 def task_runner(name: str, workers: int) -> TaskRunner[Any]:
     """What runs the trainings.
 
     Raises:
         UsageError: Dask is not installed.
     """
-    if name == "threads":
+    if name in ("threads", "pool"):
         return ThreadPoolTaskRunner(max_workers=workers)
     try:
         from prefect_dask.task_runners import DaskTaskRunner

@@ -43,6 +43,10 @@ def sweep(
     ] = False,
     workers: Annotated[int, typer.Option(help="Number of trainings at a time.", min=1)] = 1,
     dask: Annotated[bool, typer.Option("--dask", help="Train in Dask processes.")] = False,
+    pool: Annotated[
+        bool,
+        typer.Option("--pool", help="Train on the workers of Prefect's work pool, by the deployment train/remote."),
+    ] = False,
     project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -60,14 +64,19 @@ def sweep(
     options = {"trials": trials, "objective": objective, "seed": seed, "prune_after": prune_after}
     given = {name: value for name, value in options.items() if value is not None} | ({"fresh": True} if fresh else {})
     search = resolve(Search, given, where="search") if given or is_search(chosen) else None
+    if dask and pool:
+        raise UsageError("--dask or --pool: name one of them")
     folder = _project(project)
     # Before a server is started for it.
     check(folder, chosen, search)
     os.chdir(folder)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR" if quiet else "INFO")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "240")
+    server = _flows("pool")
+    server.require_pool() if pool else server.require_server()
+    runner = "pool" if pool else "dask" if dask else "threads"
     try:
-        found = _flows("sweep").sweep(chosen, search, workers=workers, runner="dask" if dask else "threads")
+        found = _flows("sweep").sweep(chosen, search, workers=workers, runner=runner)
     except KeyboardInterrupt:
         raise Interrupted("interrupted: run the same command to resume") from None
     values = {"runs": found} if search is None else found

@@ -5,7 +5,7 @@ import logging
 import re
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from distill.errors import ArtifactError, UsageError
 from distill.files import digest_file
 from distill.library.checks import checked
 from distill.library.describe import DIGEST, description_of, figures_of, tags_of
+from distill.library.names import create_name, delete_if_empty, pages
 from distill.library.packaging import package
 from distill.library.signing import Standing, read_signature, standing_of, trusted_key
 from distill.library.stored import (
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-_REFERENCE = re.compile(r"(?P<name>[^/@:]+)(?:/(?P<version>[0-9]+)|@(?P<alias>[A-Za-z][A-Za-z0-9_-]*))?")
+# MLflow's own form may stand before it.
+_REFERENCE = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>[0-9]+)|@(?P<alias>[A-Za-z][A-Za-z0-9_-]*))?")
 
 _logger = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ def versions(project: Path, name: str | None = None) -> list[RegisteredVersion]:
         wanted = None if name is None else f"name = '{check_name(name)}'"
         aliases: dict[tuple[str, str], list[str]] = {}
         # Versions that are searched for come without their aliases.
-        for model in _pages(client.search_registered_models, filter_string=wanted):
+        for model in pages(client.search_registered_models, filter_string=wanted):
             for alias, version in model.aliases.items():
                 aliases.setdefault((model.name, str(version)), []).append(alias)
         found = [
@@ -129,7 +131,7 @@ def versions(project: Path, name: str | None = None) -> list[RegisteredVersion]:
                 aliases=tuple(sorted(aliases.get((each.name, str(each.version)), ()))),
                 source=each.source,
             )
-            for each in _pages(client.search_model_versions, filter_string=wanted)
+            for each in pages(client.search_model_versions, filter_string=wanted)
             # A team's server may hold models of other kinds.
             if DIGEST in each.tags
         ]
@@ -265,8 +267,7 @@ def delete_version(version: RegisteredVersion, project: Path) -> None:
     client = client_of(project)
     with registry_lock(project), tracking_errors(project):
         client.delete_model_version(version.name, str(version.version))
-        if not any(True for _ in _pages(client.search_model_versions, filter_string=f"name = '{version.name}'")):
-            client.delete_registered_model(version.name)
+        delete_if_empty(client, version.name)
         remove_stored(version.source, project)
         if model_id := model_id_of(version.source):
             client.delete_logged_model(model_id)
@@ -306,17 +307,33 @@ def _register(
         for key, value in figures_of(manifest).items():
             client.log_metric(run_id, key, value, model_id=logged.model_id)
         client.finalize_logged_model(logged.model_id, "READY")
-        if not any(known.name == name for known in _pages(client.search_registered_models)):
-            client.create_registered_model(name, description=manifest.metadata.description)
-            _undo(undo, client.delete_registered_model, name)
+        create_name(client, name, manifest.metadata.description)
+        _undo(undo, delete_if_empty, client, name)
         made = client.create_model_version(
             name, source, run_id, tags, description=description_of(manifest), model_id=logged.model_id
         )
         _undo(undo, client.delete_model_version, name, made.version)
+        first = _registered_first(project, name, manifest)
+        if first.version < int(made.version):
+            # `undo` takes back what this call made.
+            return first
         client.set_registered_model_alias(name, CANDIDATE, made.version)
         undo.pop_all()
     digest, lineage = manifest.tensor_digest, manifest.lineage.id
     return RegisteredVersion(name, int(made.version), digest, lineage, run_id, (CANDIDATE,), source, created=True)
+
+
+def _registered_first(project: Path, name: str, manifest: Manifest) -> RegisteredVersion:
+    """The oldest version of a model: another machine, which no lock of this one holds off, may register it, too.
+
+    Numbers are given in turn, so whoever has a later one sees all earlier ones.
+    """
+    same = [
+        known
+        for known in versions(project, name)
+        if (known.digest, known.lineage) == (manifest.tensor_digest, manifest.lineage.id)
+    ]
+    return same[-1]
 
 
 def _undo(undo: ExitStack, act: Callable[..., object], *arguments: object) -> None:
@@ -370,13 +387,3 @@ def _check_same(version: RegisteredVersion, manifest: Manifest) -> None:
             f"the file at {version.source} is not the model that was registered as {version.reference}: "
             "delete the version and register the model again"
         )
-
-
-def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
-    token = None
-    while True:
-        page = search(page_token=token, **arguments)
-        yield from page
-        token = page.token
-        if not token:
-            return

@@ -94,7 +94,8 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
             cwd=folder,
-            env=without_repository(),
+            # Nobody is there to answer.
+            env={**without_repository(), "GIT_TERMINAL_PROMPT": "0"},
             capture_output=True,
             encoding="utf-8",
             errors="replace",

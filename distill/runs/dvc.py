@@ -39,6 +39,7 @@ def run_stage(
     on_wait: Callable[[], None],
     held: RunLock | None = None,
     limit_seconds: float | None = None,
+    pull: bool = False,
 ) -> bool:
     """Bring one stage of a workspace up to date; whether it ran, rather than being taken from the cache.
 
@@ -52,6 +53,7 @@ def run_stage(
         on_wait: called about twice a second meanwhile.
         held: the lock of the run, which is held until the stage has ended, even when the caller is killed before.
         limit_seconds: how long it may take.
+        pull: whether a result is also taken from the workspace's remote.
 
     Raises:
         StageCrashed: it died, or DVC was busy.
@@ -62,7 +64,17 @@ def run_stage(
     require_open()
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     guard = [sys.executable, "-m", "distill.runs.guard"]
-    command = [sys.executable, "-m", "dvc", "--cd", str(root), "repro", "--single-item", stage]
+    command = [
+        sys.executable,
+        "-m",
+        "dvc",
+        "--cd",
+        str(root),
+        "repro",
+        "--single-item",
+        *(["--pull"] if pull else []),
+        stage,
+    ]
     process = subprocess.Popen(
         [*guard, *command],
         env={**os.environ, **environment, "PATH": _path(), **(held.environment if held else {})},

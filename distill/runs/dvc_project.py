@@ -15,6 +15,7 @@ from distill.live.journal import TRAININGS, effective_by_stage
 from distill.params import Params, parse_params, read_yaml
 from distill.projects.command import dvc
 from distill.projects.data import check_out
+from distill.projects.elsewhere import origin_of
 from distill.runs.folder import Order, write_order
 from distill.runs.held import RunLock, held
 from distill.runs.inputs import Inputs, settings_of
@@ -121,9 +122,25 @@ def _config(root: Path, project: Path) -> bytes:
     cache = Path(dvc(project, "cache", "dir").strip()).resolve()
     if cache.is_relative_to(project.resolve()):
         cache = Path(os.path.relpath(cache, (root / ".dvc").resolve()))
-    return (
-        f"[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n[cache]\n    dir = {cache}\n"
-    ).encode()
+    core, remotes = ["no_scm = True", "analytics = false", "check_update = false"], dict[str, list[str]]()
+    if origin_of(project) is not None:
+        # A run on a worker takes results from the project's remote and puts its own there.
+        for name, value in _dvc_settings(project):
+            section, _, key = name.rpartition(".")
+            if section.startswith("remote."):
+                remotes.setdefault(f"'remote \"{section.removeprefix('remote.')}\"'", []).append(f"{key} = {value}")
+            elif name == "core.remote":
+                core.append(f"remote = {value}")
+    sections = {"core": core, "cache": [f"dir = {cache}"], **remotes}
+    lines = [line for name, known in sections.items() for line in (f"[{name}]", *(f"    {each}" for each in known))]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _dvc_settings(project: Path) -> Iterator[tuple[str, str]]:
+    """DVC's settings of a project by their dotted names; it names folders by their absolute paths."""
+    for line in dvc(project, "config", "--list").splitlines():
+        name, _, value = line.partition("=")
+        yield name, value
 
 
 def _merged(project: Path, overrides: Overrides) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Runs that are about to do the same work take turns, so that the later ones find it in DVC's cache."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,24 @@ from distill.runs.dvc_project import DvcRun
 from distill.runs.waiting import lock
 
 
+def _alone(_key: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @contextmanager
-def taking_turns(run: DvcRun, stage: str, on_wait: Callable[[], None]) -> Iterator[None]:
+def taking_turns(
+    run: DvcRun, stage: str, on_wait: Callable[[], None], across: Callable[[str], AbstractContextManager[None]] = _alone
+) -> Iterator[None]:
     """Run a stage while no other run of the project does the same with the same inputs; `on_wait` is told once.
+
+    `across` holds a key among the machines that share a remote of DVC; by default there are no others.
 
     Raises:
         StorageError: a file of the workspace cannot be read.
         Interrupted: this process runs no more stages.
     """
-    key = digest_json(inputs_of(run.root, stage))[:16]
-    with lock(run.project / ".distill" / "turns" / f"{stage}-{key}.lock", on_wait, remove=True):
+    key = f"{stage}-{digest_json(inputs_of(run.root, stage))[:16]}"
+    with lock(run.project / ".distill" / "turns" / f"{key}.lock", on_wait, remove=True), across(key):
         yield
 
 

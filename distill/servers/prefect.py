@@ -97,7 +97,7 @@ def serve(server: PrefectServer, *, verbose: bool, on_up: Callable[[], None], te
         if not is_up(f"{server.address}/api/health", process, START_SECONDS):
             raise StorageError(f"Prefect's server did not start: see {server.log}")
         _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], environment, folder)
-        _prefect(["deploy", "--all", "--no-prompt"], environment, folder)
+        _prefect(["deploy", "--name", "*/local", "--no-prompt"], environment, folder)
         work = ["prefect", "worker", "start", "--pool", POOL, "--name", "distill"]
         worker, started = stack.enter_context(_running(work, environment, folder, output)), time.monotonic()
         on_up()

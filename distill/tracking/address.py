@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 ADDRESS = "MLFLOW_TRACKING_URI"
 REGISTRY_ADDRESS = "MLFLOW_REGISTRY_URI"
 EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
+ARTIFACT_ROOT = "MLFLOW_DEFAULT_ARTIFACT_ROOT"
 SWITCH = "DISTILL_TRACKING"
-SQLITE = "sqlite:///"
+SQLITE, POSTGRES = "sqlite:///", "postgresql"
+CONNECT_SECONDS = 10
 LOCK_SECONDS = 5.0
 ARTIFACTS = "mlartifacts"
 # How the process that starts MLflow's server hands over what its guard needs.
@@ -91,10 +93,27 @@ def shown(address: str) -> str:
     return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:...@", address)
 
 
+def is_server(address: str) -> bool:
+    """Whether a server of MLflow's is at an address, rather than a database."""
+    return address.startswith(("http://", "https://", "databricks"))
+
+
 def artifact_location(project: Path) -> str | None:
-    """Where recorded files go: into the project, unless a server decides."""
-    if tracking_address(project).startswith(("http://", "https://", "databricks")):
+    """Where files of a new experiment go: None where a server decides, MLFLOW_DEFAULT_ARTIFACT_ROOT, or the project.
+
+    Raises:
+        TrackingError: a shared database would name this machine's folder.
+    """
+    address = tracking_address(project)
+    if is_server(address):
         return None
+    if root := os.environ.get(ARTIFACT_ROOT):
+        return root.rstrip("/")
+    if not address.startswith(SQLITE):
+        raise TrackingError(
+            f"{shown(address)} is for several machines, which cannot reach files in this project: "
+            f"set {ARTIFACT_ROOT} to an address such as s3://BUCKET/PATH"
+        )
     return (project.resolve() / ARTIFACTS).as_uri()
 
 
@@ -169,6 +188,11 @@ def tracking_errors(project: Path) -> Iterator[None]:
 
 def _check_database(address: str, project: Path) -> None:
     """Raise at once what MLflow would find out after trying for minutes; of a moved project, tell it the new place."""
+    if address.startswith(POSTGRES):
+        import psycopg
+
+        scheme, _, rest = address.partition("://")
+        psycopg.connect(f"{scheme.partition('+')[0]}://{rest}", connect_timeout=CONNECT_SECONDS).close()
     path = Path(address.removeprefix(SQLITE))
     if not address.startswith(SQLITE) or not path.exists():
         return
@@ -184,8 +208,8 @@ def _follow(connection: sqlite3.Connection, project: Path) -> None:
 
     MLflow keeps them as absolute addresses.
     """
-    here = artifact_location(project)
-    if here is None or not (project / ARTIFACTS).is_dir() or not _columns(connection, "experiments"):
+    here = (project.resolve() / ARTIFACTS).as_uri()
+    if not (project / ARTIFACTS).is_dir() or not _columns(connection, "experiments"):
         return
     known = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
     for (there,) in known:
@@ -215,6 +239,13 @@ def _reason(said: str) -> str:
         "unable to open database file": "its database cannot be opened",
         "No module named 'psycopg": "PostgreSQL needs pip install 'distill-audio[postgres]'",
         "No module named 'boto3'": "S3 needs pip install 'distill-audio[s3]'",
+        "password authentication failed": "the user's name or the password is wrong",
+        "NoSuchBucket": f"the bucket for files does not exist: make it, or name another with {ARTIFACT_ROOT}",
+        "InvalidAccessKeyId": "the store of files does not know AWS_ACCESS_KEY_ID",
+        "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is wrong",
+        "Unable to locate credentials": "the store of files needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        "Could not connect to the endpoint": "the store of files does not answer: start it, or correct "
+        "MLFLOW_S3_ENDPOINT_URL",
         "Connection refused": "nothing answers there: start the server, or unset MLFLOW_TRACKING_URI",
         "Max retries exceeded": "nothing answers there: start the server, or unset MLFLOW_TRACKING_URI",
         "file is not a database": "it is no database",

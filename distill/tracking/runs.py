@@ -39,6 +39,8 @@ UNFINISHED = {"RUNNING", "SCHEDULED", "KILLED", "FAILED"}
 # MLflow takes so many of each in one call.
 _MOST_METRICS, _MOST_PARAMS, _MOST_TAGS = 1000, 100, 100
 _LONGEST_TAG = 5000
+# SQLite alone takes longer ones.
+_LONGEST_NAME = 250
 _LONGEST_DIGEST = 36
 
 
@@ -322,7 +324,8 @@ def _origins(
 def _create(client: "MlflowClient", project: Path, name: str, tags: Mapping[str, str]) -> str:
     with tracking_errors(project):
         experiment = experiment_of(client, project)
-        run = client.create_run(experiment, run_name=name, tags=_short(tags))
+        short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+        run = client.create_run(experiment, run_name=short, tags=_short(tags))
         return str(run.info.run_id)
 
 
