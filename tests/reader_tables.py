@@ -32,10 +32,10 @@ cp -a "$WORLD/many" ~/kit
 """
 INSTALLED = 'echo "[{}] $(cat constraints.txt pyproject.toml | cksum)" > .venv/.installed\n'
 CHANGE = "sed -i '/^prior:/,/^[a-z]/ s/{}/{}/' params.yaml"
-# A training that goes on, of which every hundredth step is kept.
+# A training that goes on, of which the state at step 300 is kept.
 TRAINING = """
 setsid distill train ~/kit --set vqvae.epochs=10000 --set vqvae.preview_interval=10000 > training.txt 2>&1 &
-until distill run tune "$(basename runs/kit-*)" keep_interval=20; do sleep 1; done
+until distill run tune "$(basename runs/kit-*)" keep_interval=10; do sleep 1; done
 """
 
 # Every page with lines for a terminal, and what somebody has who comes to it. All have sounds in ~/kit.
