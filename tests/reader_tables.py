@@ -32,10 +32,10 @@ cp -a "$WORLD/many" ~/kit
 """
 INSTALLED = 'echo "[{}] $(cat constraints.txt pyproject.toml | cksum)" > .venv/.installed\n'
 CHANGE = "sed -i '/^prior:/,/^[a-z]/ s/{}/{}/' params.yaml"
-LONG = "--set vqvae.epochs=100000 --set vqvae.keep_interval=50 --set vqvae.preview_interval=10000"
-TRAINING = f"""
-setsid distill train ~/kit {LONG} > training.txt 2>&1 &
-until distill run list | grep -q train_vqvae; do sleep 1; done
+# A training that goes on, of which the state at step 300 is kept.
+TRAINING = """
+setsid distill train ~/kit --set vqvae.epochs=10000 --set vqvae.preview_interval=10000 > training.txt 2>&1 &
+until distill run tune "$(basename runs/kit-*)" keep_interval=10; do sleep 1; done
 """
 
 # Every page with lines for a terminal, and what somebody has who comes to it. All have sounds in ~/kit.
@@ -85,9 +85,11 @@ distill train ~/kit
     "docs/tutorial/notebook.md": "",
 }
 
+WAIT = "until distill run snapshots kit-1a2b3c4d | grep -qw {}; do sleep 3; done"
 # What a page asks for in words before a line.
 MEANWHILE = {
-    "distill run snapshots kit-1a2b3c4d": "until distill run snapshots kit-1a2b3c4d | grep -qw 300; do sleep 3; done",
+    "distill run diff kit-1a2b3c4d softer-before softer-after": WAIT.format("softer-after"),
+    "distill run snapshots kit-1a2b3c4d": WAIT.format("300"),
     "dvc params diff": CHANGE.format("dropout: 0.1", "dropout: 0.2"),
     "distill dataset diff data/bells ~/bells": "cp ~/kit/tom/tom5.wav ~/bells/tom/tom9.wav",
     "dvc pull data/bells.dvc": "dvc remote add -d team ~/team\ndvc push",
