@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distill.audio.sound import EXTENSIONS
 from distill.dataset.scan import scan
+from distill.dataset.walk import count_files, find_files
 from distill.errors import DataError
 from sounds_util import RATE, bad_folder, folder_of_tones, noise, save, tone
 
@@ -176,3 +178,29 @@ def test_real_sounds() -> None:
         sounds = [report for report in reports if report.verdict != "not_audio"]
         assert sounds
         assert all(report.usable for report in sounds)
+
+
+def test_counting_agrees_with_finding_whatever_lies_there(tmp_path: Path) -> None:
+    bad_folder(tmp_path / "in")
+    save(tmp_path / "in" / "a" / "b" / "DEEP.WAV", tone())
+    save(tmp_path / "elsewhere" / "out.wav", tone())
+    (tmp_path / "in" / "a" / "loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "same.wav").symlink_to(tmp_path / "elsewhere" / "out.wav")
+    (tmp_path / "in" / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    save(tmp_path / "in" / ".hidden" / "x.wav", tone())
+    (tmp_path / "in" / ".wav").touch()
+    for source in (tmp_path / "in", tmp_path / "in" / "same.wav", tmp_path / "in" / "readme.txt"):
+        found = [each for each in find_files(source) if not each.problem and each.path.suffix.lower() in EXTENSIONS]
+        assert count_files(source, EXTENSIONS) == len(found)
+    with pytest.raises(DataError, match="no such folder or file"):
+        count_files(tmp_path / "nowhere", EXTENSIONS)
+
+
+def test_processes_judge_as_threads_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad_folder(tmp_path / "in")
+    for seed in range(70):
+        save(tmp_path / "in" / "more" / f"{seed}.wav", noise(0.1, seed))
+    alone = scan(tmp_path / "in", workers=1)
+    monkeypatch.setattr("distill.workers.choice.PROCESS_SECONDS", 0.0)
+    assert scan(tmp_path / "in", workers=2) == alone

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from browser_util import Watched
@@ -17,7 +18,7 @@ from distill.runs.steered import snapshots
 from distill.runs.stopping import stop
 from distill.stages.workspace import Workspace
 from page_util import Served, make_sounds, served, settings, wait
-from sounds_util import bad_folder
+from sounds_util import bad_folder, save, tone
 from steering_util import journal_of
 
 pytest.importorskip("gradio")
@@ -101,6 +102,28 @@ def test_sounds_are_judged_heard_and_kept(server: Served, chromium: Any, project
     page.get_by_text("no such folder or file").wait_for()
     assert "Traceback" not in page.content()
     assert watched.elsewhere == []
+
+
+def test_of_many_sounds_the_first_are_listed_while_the_others_are_judged(
+    server: Served, chromium: Any, project: Path
+) -> None:
+    first = tone(0.02)
+    for number in range(4000):
+        path = project / "many" / f"{number:04}.wav"
+        if number < 10:
+            save(path, np.roll(first, number))
+        else:
+            path.hardlink_to(project / "many" / f"{number % 10:04}.wav")
+    page = Watched(chromium, server).open("Data")
+    page.locator("#data-folder input").fill("many")
+    page.locator("#data-folder input").press("Enter")
+    page.locator("#data-check").click()
+    page.get_by_text(re.compile(r"The first \d+ of 4000 files; the others follow")).wait_for()
+    assert page.locator(".d-sounds tbody tr").count()
+    assert not page.locator("#data-keep").is_visible()
+    page.get_by_text("10 of 4000 files").wait_for()
+    page.get_by_text("3000 more files are not listed").wait_for()
+    page.locator("#data-keep").wait_for()
 
 
 def test_check_judges_what_was_dropped_where_nothing_is_named(server: Served, chromium: Any, project: Path) -> None:

@@ -1,5 +1,6 @@
 """`distill dataset`: check sounds, and put them under version control."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +42,8 @@ def check(
 
     reports = scan(folder)
     labels = labels_of(folder, [each.path for each in reports])
-    values = {**overview(folder.name, reports, labels), "knobs": spread_of(folder, reports)}
+    values = overview(folder.name, reports, labels) | {"reports": list(map(asdict, reports))}
+    values["knobs"] = spread_of(folder, reports)
     loops = tempos(reports)
     if loops:
         values["tempo"] = {name: vars(tempo) for name, tempo in loops.items()}

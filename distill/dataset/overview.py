@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -24,7 +23,7 @@ def stereo_of(reports: Sequence[FileReport]) -> dict[str, float] | None:
 
 
 def overview(name: str, reports: list[FileReport], labels: Sequence[str] = ()) -> dict[str, Any]:
-    """Counts, durations in s, formats, loudness in dB below full scale and warnings of a scan, and every report.
+    """Counts, durations in s, formats, loudness in dB below full scale and warnings of a scan.
 
     `labels` are those of the files, "" where one has none; how many usable sounds each has is counted, and of how many
     too few to be learned is warned.
@@ -53,5 +52,4 @@ def overview(name: str, reports: list[FileReport], labels: Sequence[str] = ()) -
         **({"labels": dict(sorted(counts.items()))} if counts else {}),
         **({"stereo": stereo} if (stereo := stereo_of(used)) else {}),
         "warnings": warnings,
-        "reports": [asdict(report) for report in reports],
     }

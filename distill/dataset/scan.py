@@ -15,9 +15,12 @@ from distill.audio.sound import CONVERT, EXTENSIONS, FOREIGN_EXTENSIONS, SoundEr
 from distill.audio.spool import Spool
 from distill.dataset.envelope import Envelope
 from distill.dataset.walk import Found, find_files
-from distill.workers.place import ordered_map, usable_cores
+from distill.workers.choice import place_here
+from distill.workers.place import mapped, usable_cores
 
 MIN_SECONDS = 0.01
+# What one core needs to judge a short sound.
+SECONDS_A_FILE = 7e-4
 THUMBNAIL_POINTS = 64
 SILENCE_PEAK = 1e-4
 _CLIP_LEVEL = 0.985
@@ -105,27 +108,37 @@ def scan(
 ) -> list[FileReport]:
     """Judge every file below a folder, or one file; in the order of the names' bytes.
 
-    `workers` threads work on it, as many as there are cores without a number; the result is the same. `on_progress` is
-    told how many files are done, and of how many.
+    `workers` threads work on it, or processes on many files, as many as there are cores without a number; the result
+    is the same. `on_progress` is told how many files are done, and of how many.
+
+    Raises:
+        DataError: there is no such folder or file.
+    """
+    reports = []
+    for report, count in scanned(source, min_seconds=min_seconds, workers=workers):
+        reports.append(report)
+        if on_progress is not None:
+            on_progress(len(reports), count)
+    return reports
+
+
+def scanned(
+    source: Path, *, min_seconds: float = MIN_SECONDS, workers: int | None = None
+) -> Iterator[tuple[FileReport, int]]:
+    """The same, one report after the other, and with each how many there will be.
 
     Raises:
         DataError: there is no such folder or file.
     """
     files = find_files(source)
-    judged = (report for report, _ in resolve_duplicates(_examine_all(files, min_seconds, workers or usable_cores())))
-    reports = []
-    for report in judged:
-        reports.append(report)
-        if on_progress is not None:
-            on_progress(len(reports), len(files))
-    return reports
+    with place_here(SECONDS_A_FILE * len(files), workers or usable_cores()) as place:
+        judged = mapped(place, _report_of, min_seconds, files, size=lambda each: each.size)
+        for report, _ in resolve_duplicates(judged):
+            yield report, len(files)
 
 
-def _examine_all(files: list[Found], min_seconds: float, workers: int) -> Iterator[tuple[FileReport, None]]:
-    def job(found: Found) -> tuple[FileReport, None]:
-        return examine(found, min_seconds).report, None
-
-    return ordered_map(job, files, workers)
+def _report_of(min_seconds: float, found: Found) -> tuple[FileReport, None]:
+    return examine(found, min_seconds).report, None
 
 
 def resolve_duplicates(judged: Iterable[tuple[FileReport, Extra]]) -> Iterator[tuple[FileReport, Extra]]:

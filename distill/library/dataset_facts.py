@@ -81,6 +81,7 @@ class Facts:
         values = self.quantities()
         return {
             **overview(self.name, list(self.reports), self.labels),
+            "reports": [asdict(report) for report in self.reports],
             "knobs": {name: reach(values[name]) for name in KNOBS if len(values[name])},
             **({"tempo": {name: vars(tempo) for name, tempo in self.tempos.items()}} if self.tempos else {}),
             "near_duplicates": [asdict(pair) for pair in self.near],

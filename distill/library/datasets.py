@@ -10,7 +10,7 @@ from pathlib import Path
 
 from distill.audio.sound import EXTENSIONS
 from distill.dataset.scan import scan
-from distill.dataset.walk import find_files
+from distill.dataset.walk import count_files, find_files
 from distill.errors import DataError, DistillError, StorageError, UsageError
 from distill.files import storage_errors, write_bytes
 from distill.params import read_params
@@ -65,7 +65,7 @@ def count_sounds(source: Path) -> int:
     Raises:
         DataError: there is no such folder or file.
     """
-    return sum(not found.problem and found.path.suffix.lower() in EXTENSIONS for found in find_files(source))
+    return count_files(source, EXTENSIONS)
 
 
 def add_dataset(source: Path, project: Path, name: str | None = None) -> AddedDataset:

@@ -24,6 +24,9 @@ def place_for(seconds: float, workers: int, dask: str | None = None) -> Place:
         UsageError: the cluster cannot be used.
     """
     address = dask or os.environ.get(ADDRESS)
-    if address:
-        return Cluster(address)
+    return Cluster(address) if address else place_here(seconds, workers)
+
+
+def place_here(seconds: float, workers: int) -> Place:
+    """The same on this machine."""
     return Processes(workers) if workers > 1 and seconds >= PROCESS_SECONDS else Here(workers)

@@ -1,7 +1,9 @@
 """The tab Data: drop sounds or name a folder, see and hear what is in it, keep it as a dataset."""
 
 import shutil
+import time
 import uuid
+from collections.abc import Iterator
 from html import escape
 from itertools import count
 from pathlib import Path
@@ -11,18 +13,20 @@ import gradio as gr
 
 from distill.audio.sound import EXTENSIONS
 from distill.dataset.overview import overview
-from distill.dataset.scan import FileReport, Verdict, scan
+from distill.dataset.scan import FileReport, Verdict, scanned
 from distill.errors import UsageError
 from distill.library.datasets import gather, keep_dataset
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.failures import told
+from distill.ui.failures import told, told_while
 from distill.ui.studio import Studio
 from distill.ui.training_choice import dataset_choices, said
 
 # More rows than anybody reads are left out of the table; the summary counts all.
 MOST_ROWS = 1000
 MOST_WARNINGS = 5
+# Between two moves of the bar; after the first of them what is judged so far is listed.
+PROGRESS_SECONDS = 0.4
 COLOURS = {Verdict.OK: "green", Verdict.CLIPPED: "yellow", Verdict.DUPLICATE: "grey"}
 HEAD = ("", "file", "verdict", "length", "rate", "channels", "loudness", "waveform", "why")
 
@@ -70,47 +74,68 @@ def build(context: Context, studio: Studio, training_sounds: gr.Dropdown) -> Non
         paths: list[str] | None,
         desk: Desk,
         progress: gr.Progress = gr.Progress(),  # noqa: B008, Gradio's way
-    ) -> list[Any]:
+    ) -> Iterator[list[Any]]:
         if desk.dropped is not None:
             shutil.rmtree(desk.dropped, ignore_errors=True)
             desk.dropped = None
         if not paths:
-            return [None, _nothing(), "", gr.update(visible=False), ""]
+            yield [None, _nothing(), "", gr.update(visible=False), ""]
+            return
         gathered = desk.lasting() / "dropped" / uuid.uuid4().hex
         left_out = gather(map(context.uploaded, paths), gathered)
         if not gathered.is_dir():
             raise UsageError(f"none of these files looks like a sound ({', '.join(EXTENSIONS)})")
         desk.dropped = gathered
         text = f"Left out, because they do not look like sounds: {', '.join(left_out)}" if left_out else ""
-        return [*judged(gathered, "What you dropped", progress), said(text)]
+        for answer in judged(gathered, "What you dropped", progress):
+            yield [*answer, said(text)]
 
     def named(
         text: str | None,
         desk: Desk,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> list[Any]:
-        if text:
-            return [*judged(context.named(text), Path(text).name, progress), ""]
-        if desk.dropped is None:
+    ) -> Iterator[list[Any]]:
+        if not text and desk.dropped is None:
             raise UsageError("drop sounds, or name a folder first")
-        return [*judged(desk.dropped, "What you dropped", progress), gr.skip()]
+        path, title = (context.named(text), Path(text).name) if text else (desk.dropped, "What you dropped")
+        assert path is not None
+        for answer in judged(path, title, progress):
+            yield [*answer, "" if text else gr.skip()]
 
     def come_back(
         desk: Desk,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> list[Any]:
+    ) -> Iterator[list[Any]]:
         if desk.dropped is None:
-            return [gr.skip()] * 5
-        return [*judged(desk.dropped, "What you dropped", progress), gr.skip()]
+            yield [gr.skip()] * 5
+            return
+        for answer in judged(desk.dropped, "What you dropped", progress):
+            yield [*answer, gr.skip()]
 
-    def judged(path: Path, title: str, progress: gr.Progress) -> list[Any]:
-        reports = scan(path, on_progress=lambda done, total: progress((done, total), desc="Listening"))
+    def judged(path: Path, title: str, progress: gr.Progress) -> Iterator[list[Any]]:
+        """The first files as soon as they are judged, and all of them in the end."""
+        reports: list[FileReport] = []
+        moved, first = time.monotonic(), True
+        for report, total in scanned(path):
+            reports.append(report)
+            now = time.monotonic()
+            if now - moved >= PROGRESS_SECONDS:
+                progress((len(reports), total), desc="Listening")
+                moved = now
+                if first and len(reports) < total:
+                    first = False
+                    yield [None, gr.skip(), listed(path, reports, total), gr.update(visible=False)]
         values = overview(title, reports)
+        shown = listed(path, reports, len(reports))
+        yield [str(path), _summary(values), shown, gr.update(visible=bool(values["usable"]))]
+
+    def listed(path: Path, reports: list[FileReport], total: int) -> str:
         base = path if path.is_dir() else path.parent
         rows = "".join(_row(report, _link(context, base / report.path)) for report in reports[:MOST_ROWS])
         left_out = len(reports) - MOST_ROWS
-        note = f"<p class='d-subdued'>{left_out} more files are not listed.</p>" if left_out > 0 else ""
-        return [str(path), _summary(values), _table(rows) + note, gr.update(visible=bool(values["usable"]))]
+        note = f"{left_out} more files are not listed." if left_out > 0 else ""
+        note = f"The first {len(reports)} of {total} files; the others follow." if len(reports) < total else note
+        return _table(rows) + (f"<p class='d-subdued'>{note}</p>" if note else "")
 
     def kept(path: str | None, name: str) -> tuple[str, gr.Dropdown, gr.Dropdown]:
         if path is None:
@@ -144,9 +169,9 @@ def build(context: Context, studio: Studio, training_sounds: gr.Dropdown) -> Non
     outputs = [source, summary, shown, keeping, answer]
     gr.on(None, opened, None, folder, show_progress="hidden", **quiet)
     # Only the summary shows the progress: five circles would be too many.
-    files.change(told(dropped), [files, studio.desk], outputs, show_progress_on=summary, **quiet)
-    check.click(told(named), [folder, studio.desk], outputs, show_progress_on=summary, **quiet)
-    studio.returned.change(told(come_back), studio.desk, outputs, show_progress_on=summary, **quiet)
+    files.change(told_while(dropped), [files, studio.desk], outputs, show_progress_on=summary, **quiet)
+    check.click(told_while(named), [folder, studio.desk], outputs, show_progress_on=summary, **quiet)
+    studio.returned.change(told_while(come_back), studio.desk, outputs, show_progress_on=summary, **quiet)
     keep.click(told(kept), [source, name], [answer, folder, training_sounds], show_progress_on=answer, **quiet)
     go.click(
         told(trained_on),
