@@ -96,6 +96,9 @@ class Services:
 
     def stop(self, service: str, number: int = signal.SIGTERM) -> None:
         """Stop one of them, with all its processes."""
+        if service == "postgres" and number == signal.SIGTERM:
+            # At the other it waits for all who are connected.
+            number = signal.SIGINT
         process = self.running.pop(service)
         family = [process, *(psutil.Process(process.pid).children(recursive=True) if process.poll() is None else [])]
         for each in family if number == signal.SIGKILL else family[:1]:

@@ -7,6 +7,16 @@ from pathlib import Path
 from distill.errors import StorageError
 from distill.projects.git import without_repository
 
+# What it says of a remote that cannot be used, and what to do about it.
+_REASONS = {
+    "requires 'dvc-s3'": "S3 needs pip install 'distill-audio[s3]'",
+    "Could not connect to the endpoint": "the S3 store does not answer: start it, or correct AWS_ENDPOINT_URL",
+    "NoSuchBucket": "the bucket does not exist: make it, or correct the remote's address (dvc remote list)",
+    "InvalidAccessKeyId": "the S3 store does not know AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is wrong",
+    "Unable to locate credentials": "the S3 store needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+}
+
 
 def dvc(folder: Path, *arguments: str) -> str:
     """What a DVC command prints.
@@ -21,7 +31,6 @@ def dvc(folder: Path, *arguments: str) -> str:
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it gave no reason"]
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1]).removeprefix("ERROR: ")
-        if "requires 'dvc-s3'" in reason:
-            reason = "S3 needs pip install 'distill-audio[s3]'"
-        raise StorageError(f"dvc {' '.join(arguments)} failed: {reason}")
+        known = next((words for sign, words in _REASONS.items() if sign in reason), reason)
+        raise StorageError(f"dvc {' '.join(arguments)} failed: {known}")
     return done.stdout
