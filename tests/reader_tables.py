@@ -104,6 +104,9 @@ until curl -sf http://127.0.0.1:5500/health; do sleep 1; done
     + CHANGE.format("epochs: 3", "epochs: 2"),
 }
 
+# What a reader answers to the question that a line asks.
+ANSWERS = {"distill model delete bells/1": "y"}
+
 # What a page leaves open, and how it is found here.
 STANDS_FOR = {
     "kit-1a2b3c4d": "basename runs/kit-*",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from installed_util import REPOSITORY
-from reader_tables import BEFORE, ELSEWHERE, MEANWHILE, NOT_RUN, STANDS_FOR
+from reader_tables import ANSWERS, BEFORE, ELSEWHERE, MEANWHILE, NOT_RUN, STANDS_FOR
 from reader_world import World, make_world
 from terminal_util import SERVERS, Terminal, end_all, offline
 
@@ -101,7 +101,7 @@ class Reader:
                 self.terminals[-1].start(line, up, SECONDS)
                 self.busy = True
             else:
-                self._done(line)
+                self._done(f"{line} <<< {ANSWERS[line]}" if line in ANSWERS else line)
 
     def leave(self) -> None:
         """Close everything."""
@@ -153,5 +153,5 @@ def test_what_is_prepared_or_left_out_belongs_to_a_page() -> None:
     lines = {without_comment(line) for page in WITH_LINES.values() for block in page for line in block}
     assert {*WITH_LINES} == {*BEFORE}
     assert {*NOT_RUN} <= lines
-    assert {*MEANWHILE} <= lines
+    assert {*MEANWHILE, *ANSWERS} <= lines
     assert all(any(words in line for line in lines) for words in STANDS_FOR)
