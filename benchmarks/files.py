@@ -1,12 +1,12 @@
-"""Time and peak memory of every stage by the number of sounds: what a file costs, and whether it costs the same in many.
+"""Time and peak memory of every stage by the number of sounds: what a file costs, be it one of few or of many.
 
-Short synthetic sounds (0.15 to 0.3 s, each from its own seed) are written into folders of a thousand. The stages run one
-after the other in fresh processes, as `distill stage` runs them, with the smallest plan: trainings of a few steps, codes
-of every sound in two cuts and a copy, a check of few sounds against all. `codes` is the part of train_prior before its
-first step. `CPU s` is the processor time
-of all its processes, which other work on the machine changes little; `CPU ms a file more` is what each file costs beyond
-those of the row with fewer files. Memory is the sum over a stage's process and all that it starts of their proportional set sizes (Pss, which
-counts what is shared once), looked at five times a second.
+Short synthetic sounds (0.15 to 0.3 s, each from its own seed) are written into folders of a thousand. The stages run
+one after the other in fresh processes, as `distill stage` runs them, with the smallest plan: trainings of a few steps,
+codes of every sound in two cuts and a copy, a check of few sounds against all. `codes` is the part of train_prior
+before its first step. `CPU s` is the processor time of all processes of a stage, which other work on the machine
+changes less; `CPU ms a file more` is what each file costs beyond those of the row with fewer files. Memory is the sum
+over a stage's process and all that it starts of their proportional set sizes (Pss, which counts what is shared once),
+looked at once a second.
 """
 
 import argparse
@@ -19,8 +19,11 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from distill.configs import DataConfig, SpectrogramConfig
+from distill.dataset.prepare import prepare
 from distill.params import parse_params, with_settings, write_params
 from output import Report, parser
 
@@ -49,16 +52,20 @@ SMALLEST: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, rounds=3)
     options.add_argument("--files", type=int, nargs="+", default=[1000, 10_000], help="numbers of sounds")
     options.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="run no others")
     options.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="other parameters")
+    options.add_argument(
+        "--cluster", type=int, nargs="*", default=[], help="also prepare the fewest by so many Dask workers, in turns"
+    )
     options.add_argument("--keep", type=Path, help="folder in which sounds and workspaces stay and are found again")
     args = options.parse_args()
     if args.quick:
         args.files = [20, 40]
     report, rows = Report(args), list[list[Any]]()
     with tempfile.TemporaryDirectory() as temporary:
+        cluster = on_clusters((args.keep or Path(temporary)) / str(args.files[0]), args)
         for count in args.files:
             root = (args.keep or Path(temporary)) / str(count)
             rows += measured(root, count, args)
@@ -69,7 +76,7 @@ def main() -> None:
     for row in rows:
         before = fewer.get(row[0])
         row[4] = None if before is None else 1000 * (row[3] - known[before, row[1]]) / (row[0] - before)
-    report.show(["files", "stage", "s", "CPU s", "CPU ms a file more", "peak MiB", "processes"], rows)
+    report.show(["files", "stage", "s", "CPU s", "CPU ms a file more", "peak MiB", "processes"], rows, **cluster)
 
 
 def synthesize(folder: Path, files: int) -> None:
@@ -111,6 +118,28 @@ def measured(root: Path, files: int, args: argparse.Namespace) -> list[list[Any]
     return rows
 
 
+def on_clusters(root: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Seconds that preparing the fewest sounds takes on Dask clusters of some numbers of workers with a thread each."""
+    if not args.cluster:
+        return {}
+    synthesize(root / "sounds", args.files[0])
+    seconds: dict[int, list[float]] = {workers: [] for workers in args.cluster}
+    data = DataConfig.model_validate(SMALLEST["data"])
+    for _ in range(args.rounds):
+        for workers in args.cluster:
+            from distributed import LocalCluster
+
+            local = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+            with LocalCluster(host="127.0.0.1", **local) as cluster, tempfile.TemporaryDirectory() as out:
+                address = cluster.scheduler_address
+                # The workers load torch.
+                prepare(root / "sounds" / "000", Path(out) / "first", data, SpectrogramConfig(), 0, dask=address)
+                begun = time.monotonic()
+                prepare(root / "sounds", Path(out) / "all", data, SpectrogramConfig(), 0, dask=address)
+                seconds[workers].append(time.monotonic() - begun)
+    return {"prepared_on_dask_workers_s": {workers: median(each) for workers, each in seconds.items()}}
+
+
 class Watch:
     """The memory of a process and of all that it starts, and when the codes of a workspace were made."""
 
@@ -132,7 +161,7 @@ class Watch:
             self._thread.join()
 
     def _look(self, pid: int) -> None:
-        while not self._over.wait(0.2):
+        while not self._over.wait(1.0):
             self._times.update(times := processor_times(pid))
             each = [size for process in times if (size := proportional(process))]
             self.processes = max(self.processes, len(each))

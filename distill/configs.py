@@ -148,14 +148,14 @@ class RunConfig(Config):
         "native",
         description="portable: the same bytes on every x86-64 processor with AVX2; native: all that it can do.",
     )
-    dask: str | None = Field(
-        None,
-        pattern=r"^\w+://\S+$",
+    dask: str = Field(
+        "",
+        pattern=r"^(\w+://\S+)?$",
         max_length=1000,
         # A run that does not use it is what it was.
-        exclude_if=lambda address: address is None,
+        exclude_if=lambda address: not address,
         description="Address of a Dask scheduler, such as tcp://host:8786, whose workers prepare the sounds and make "
-        "the prior's codes; without it the variable DASK_SCHEDULER_ADDRESS, else this machine. Changes no bytes.",
+        "the prior's codes; empty: the one in DASK_SCHEDULER_ADDRESS, else this machine. The bytes stay the same.",
     )
 
     @model_validator(mode="after")

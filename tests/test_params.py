@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from distill.configs import PriorConfig, VQVAEConfig
 from distill.errors import UsageError
 from distill.params import Params, overrides, parse_params, read_params, resolve, with_settings, write_params
+from distill.runs.inputs import Inputs, settings_of
 
 
 def test_everything_is_automatic_by_default() -> None:
@@ -109,3 +110,14 @@ def test_every_parameter_is_described(config: type[VQVAEConfig]) -> None:
     for name, field in config.model_fields.items():
         assert field.description, name
         assert field.default is not None, name
+
+
+def test_who_does_the_work_makes_no_other_run(tmp_path: Path) -> None:
+    there = parse_params({"run": {"dask": "tcp://host:8786"}}, where="here")
+    assert Inputs(tmp_path, "kit", there).root == Inputs(tmp_path, "kit", Params()).root
+    assert settings_of(there) == ('run.dask="tcp://host:8786"',)
+    # A run folder that names no cluster has the params.yaml that it had.
+    write_params(tmp_path / "params.yaml", Params())
+    assert "dask" not in (tmp_path / "params.yaml").read_text()
+    with pytest.raises(UsageError, match=r"run\.dask"):
+        parse_params({"run": {"dask": "host"}}, where="here")

@@ -49,7 +49,7 @@ class Asked:
         return 2 if self.guidance else 1
 
 
-NOTHING = Asked(np.zeros(0, np.float32))
+NOTHING: Asked = Asked(np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True)

@@ -126,17 +126,19 @@ def _without_distill(client: "Client", address: str) -> str:
 
     def version() -> str:
         # This function is sent as it is, as it has no name by which it could be found.
+        import importlib
+
         try:
-            import distill.workers.cluster
+            importlib.import_module("distill.workers.cluster")
         except ImportError as error:
-            return f" ({error})"
-        return distill.__version__
+            return f"({error})"
+        return str(importlib.import_module("distill").__version__)
 
     told = {f"the Dask worker {worker}": each for worker, each in client.run(version).items()}
     told[f"the Dask scheduler {address}"] = client.run_on_scheduler(version)
     for who, said in told.items():
         if said != __version__:
-            return f"{who} has another distill than {__version__}: {said.strip()}; install the same there"
+            return f"{who} has another distill than {__version__}: {said}; install the same there"
     return ""
 
 
