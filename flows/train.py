@@ -18,6 +18,7 @@ from distill.params import PriorParams, VQVAEParams
 from distill.projects.elsewhere import origin_of
 from distill.projects.project import find_project
 from distill.runs.dvc_project import DvcRun, opened, planned, with_overrides
+from distill.runs.gpus import gpus_for
 from distill.runs.held import RunLock
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
@@ -87,18 +88,21 @@ def train(
             fetch_sounds(project, with_overrides(project, overrides).data.path)
         work = planned(project, overrides)
         logger.info("workspace %s", work.root)
-        with opened(work, lambda: logger.info("another run works with these parameters: waiting for it")) as held:
-            return _run(work, overrides, held)
+        with (
+            opened(work, lambda: logger.info("another run works with these parameters: waiting for it")) as held,
+            gpus_for(project, work.inputs.params.run) as gpus,
+        ):
+            return _run(work, overrides, held, gpus)
     except Interrupted as error:
         return Cancelled(message=str(error))
     except DistillError as error:
         return failed(error)
 
 
-def _run(run: DvcRun, overrides: dict[str, Any], held: RunLock) -> dict[str, Any]:
+def _run(run: DvcRun, overrides: dict[str, Any], held: RunLock, gpus: dict[str, str]) -> dict[str, Any]:
     # Loaded beside the first stages, and needed first when a training starts.
     threading.Thread(target=importlib.import_module, args=("flows.recording",), daemon=True).start()
-    environment = {"DISTILL_STARTED_BY": "prefect", "MLFLOW_TRACKING_URI": tracking_address(run.project)}
+    environment = {"DISTILL_STARTED_BY": "prefect", "MLFLOW_TRACKING_URI": tracking_address(run.project), **gpus}
     first = STAGES.index("train_vqvae")
     reports = {stage: run_stage(run, stage, environment, held) for stage in STAGES[:first]}
     from flows import recording

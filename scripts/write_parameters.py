@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
+from pydantic import AfterValidator, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from distill import adaptive
@@ -240,6 +241,9 @@ def span(field: FieldInfo) -> str:
                 more.append("not empty" if value == 1 else f"at least {value} long")
             case MaxLen(max_length=value):
                 more.append(f"at most {value} {'characters' if field.annotation is str else 'items'}")
+            case AfterValidator() | WithJsonSchema():
+                # What the description says, as a function.
+                continue
             case _ if pattern := getattr(each, "pattern", None):
                 more.append(f"`{pattern}`")
             case _:

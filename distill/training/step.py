@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from distill.configs import TrainingConfig
 from distill.models.shard import Shard, shared
 from distill.training.activity import measured_activity
+from distill.training.ahead import made_ahead
 from distill.training.group import Group
 from distill.training.runtime import Runtime
 from distill.training.task import StepLoss, Task
@@ -64,6 +65,11 @@ class Stepper:
 
     def batches(self, epoch: int, first_step: int) -> Iterator[tuple[Any, Shard | None]]:
         """What this process computes of the batches of an epoch, and which part of each that is; None: all of it."""
+        found = self._batches(epoch, first_step)
+        # The processor makes the next batches while another device computes; its own cores have nothing to spare.
+        return found if self.runtime.kind == "cpu" else made_ahead(found)
+
+    def _batches(self, epoch: int, first_step: int) -> Iterator[tuple[Any, Shard | None]]:
         if self.group is not None:
             yield from self.task.shards(epoch, first_step, self.group)
             return
