@@ -1,7 +1,7 @@
 """What the pages presuppose: what is there before a page, what its words ask for, what cannot be had here."""
 
-# Run by a test of its own, which also looks at what comes out.
-ELSEWHERE = {"docs/tutorial/first-model.md"}
+# Run by tests of their own, which also look at what comes out: test_tutorial.py and test_remote.py.
+ELSEWHERE = {"docs/tutorial/first-model.md", "docs/how-to/team.md"}
 
 IN_PROJECT = """
 cp -a "$WORLD/bells" .
@@ -45,11 +45,13 @@ BEFORE = {
     + INSTALLED.format("ui")
     + 'cp "$WORLD"/singles/*.wav .\nrm -r ~/kit\ncp -a "$WORLD/many" ~/kit',
     "docs/explanation/base.md": "cp -a ~/kit ~/more",
+    "docs/explanation/scale.md": IN_PROJECT,
     "docs/explanation/memorization.md": IN_PROJECT + WITH_CHAMPION + "cp models/bells.distill kit.distill",
     "docs/how-to/ask.md": "",
     "docs/how-to/ci.md": "cp -a ~/kit ~/bells",
     "docs/how-to/compare.md": IN_PROJECT
     + "cp models/bells.distill models/one.distill\ncp models/bells.distill models/two.distill",
+    "docs/how-to/devices.md": "cp -a ~/kit my_sounds",
     "docs/how-to/edit-codes.md": WITH_MODEL,
     "docs/how-to/flows.md": IN_PROJECT + WITH_CHAMPION,
     "docs/how-to/loops-and-kits.md": WITH_MODEL,
@@ -112,16 +114,23 @@ STANDS_FOR = {
     "kit-1a2b3c4d": "basename runs/kit-*",
     "COMMIT": "git rev-parse HEAD~1",
     "http://mlflow.example.org:5000": "echo http://127.0.0.1:5500",
+    "tcp://host:8786": "echo tcp://127.0.0.1:8786",
     "https://prefect.example.org/api": "echo http://127.0.0.1:4201/api",
 }
 
 SUITE = "it runs these tests"
 FETCHES = "it fetches packages that are not here"
+GPU = "there is no GPU here"
+HOSTS = "it takes two machines"
 BASE = "it is an hour's work with packages of Debian"
 # Lines that are not run, and why.
 NOT_RUN = {
     "scripts/test.sh": SUITE,
     "scripts/release.sh": FETCHES,
+    "distill train my_sounds --device cuda": GPU,
+    "distill train my_sounds --device cuda:1": GPU,
+    "torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 "
+    "-m distill stage train_vqvae": HOSTS,
     "pip install distill-audio jupyterlab": FETCHES,
     "jupyter lab first_model.ipynb": "jupyterlab is not here; tests/test_notebook.py runs the notebook",
     "apt-get install fluidsynth fluid-soundfont-gm musescore-general-soundfont sonic-pi-samples hydrogen-drumkits "

@@ -22,6 +22,8 @@ SERVERS = {
     r"mlflow (server|models serve)\b": r"Application startup complete|Uvicorn running|Listening at",
     r"prefect server start\b": r"Check out the dashboard",
     r"prefect worker start\b": r"Worker .* started",
+    r"dask scheduler\b": r"Scheduler at:",
+    r"dask worker\b": r"Registered to:",
 }
 # Lines come through the first pipe, their exit codes go through the second.
 _LOOP = r'set -m; while IFS= read -r -d "" -u "$1" line; do eval "$line" < /dev/null; printf "%s\n" "$?" >&"$2"; done'
