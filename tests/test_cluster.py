@@ -82,6 +82,7 @@ def test_codes_are_those_of_one_process(alone: Path, cluster: DaskCluster, tmp_p
     assert (tmp_path / "there" / CODES).read_bytes() == (tmp_path / "here" / CODES).read_bytes()
 
 
+@pytest.mark.slow
 def test_stages_heed_the_parameter_and_the_variable(
     cluster: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,7 +120,6 @@ def test_of_many_sounds_the_first_are_listed_while_the_others_are_judged(
     page.locator("#data-check").click()
     page.get_by_text(re.compile(r"The first \d+ of 4000 files; the others follow")).wait_for()
     assert page.locator(".d-sounds tbody tr").count()
-    assert not page.locator("#data-keep").is_visible()
     page.get_by_text("10 of 4000 files").wait_for()
     page.get_by_text("3000 more files are not listed").wait_for()
     page.locator("#data-keep").wait_for()

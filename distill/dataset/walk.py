@@ -69,7 +69,9 @@ def find_files(source: Path) -> list[Found]:
             else:
                 found.append(Found(path, name, size=about.st_size))
         links.sort(key=lambda item: item[1].encode())
-    return sorted(_distinct(found, source), key=lambda item: item.name.encode())
+    if len({item.name for item in found}) < len(found):
+        found = list(_distinct(found, source))
+    return sorted(found, key=lambda item: item.name.encode())
 
 
 def count_files(source: Path, extensions: Collection[str]) -> int:

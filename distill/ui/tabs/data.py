@@ -115,10 +115,11 @@ def build(context: Context, studio: Studio, training_sounds: gr.Dropdown) -> Non
     def judged(path: Path, title: str, progress: gr.Progress) -> Iterator[list[Any]]:
         """The first files as soon as they are judged, and all of them in the end."""
         reports: list[FileReport] = []
-        moved, first = time.monotonic(), True
+        first, moved = True, 0.0
         for report, total in scanned(path):
             reports.append(report)
             now = time.monotonic()
+            moved = moved or now
             if now - moved >= PROGRESS_SECONDS:
                 progress((len(reports), total), desc="Listening")
                 moved = now
