@@ -109,7 +109,7 @@ class Team:
 
 def make_team(root: Path, found: Services) -> Team:
     """Deploy a project whose code, sounds and results have addresses alone."""
-    call(root, "git", "init", "--quiet", "--bare", "--initial-branch=main", "kit.git")
+    call(root, "git", "init", "--quiet", "--bare", "--initial-branch=main", "team.git")
     folder_of_tones(root / "in", 6)
     environment = {**found.client(), "PYTHONPATH": str(PROJECT), "DISTILL_PROJECT": ""}
     call(root, sys.executable, "-m", "distill", "new", "kit", "--sounds", "in", **environment)
@@ -120,7 +120,7 @@ def make_team(root: Path, found: Services) -> Team:
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     call(project, "dvc", "remote", "add", "--default", "team", "s3://distill/dvc")
     commit(project, "Tiny")
-    call(project, "git", "remote", "add", "origin", str(root / "kit.git"))
+    call(project, "git", "remote", "add", "origin", str(root / "team.git"))
     call(project, "git", "push", "--quiet", "origin", "HEAD:main")
     call(project, "dvc", "push", **environment)
     shutil.rmtree(root / "in")
@@ -178,7 +178,7 @@ def test_a_worker_elsewhere_trains_and_everybody_has_the_result(team: Team) -> N
     user: Any = USERS["a"] if team.apart else None
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for command in (
-        ["git", "clone", "--quiet", str(team.root / "kit.git"), str(home / "kit")],
+        ["git", "clone", "--quiet", str(team.root / "team.git"), str(home / "kit")],
         [sys.executable, "-m", "distill", "reproduce", "models:/kit/1", "--project", str(home / "kit")],
     ):
         seen = subprocess.run(
