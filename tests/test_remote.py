@@ -217,8 +217,14 @@ def test_what_a_killed_worker_leaves_another_run_goes_on_with(team: Team) -> Non
     if "b" not in team.services.running:
         team.start("b")
     long = 'vqvae={"epochs": 80, "checkpoint_interval": 1}'
+    known = checkpoints(team)
     run = team.run(long)
     wait_for_stage(team)
+    # Of a training that goes on.
+    until = time.monotonic() + 120
+    while checkpoints(team) <= known:
+        assert time.monotonic() < until
+        time.sleep(0.2)
     team.services.stop("b", signal.SIGKILL)
     until = time.monotonic() + 60
     while stages(team):
@@ -227,8 +233,10 @@ def test_what_a_killed_worker_leaves_another_run_goes_on_with(team: Team) -> Non
     team.start("b")
     again = team.run(long)
     team.completed(again)
-    assert "resum" in team.prefect("flow-run", "logs", again).lower()
-    assert run != again
+    folders = {line for each in (run, again) for line in team.prefect("flow-run", "logs", each).splitlines()}
+    places = {line.rsplit("workspace ", 1)[1].strip() for line in folders if " - workspace " in line}
+    # The same folder, whose checkpoints it goes on from.
+    assert len(places) == 1, places
 
 
 def test_a_sweep_spreads_over_the_workers(team: Team) -> None:
@@ -255,6 +263,11 @@ def stages(team: Team) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def checkpoints(team: Team) -> set[Path]:
+    """States that trainings of the worker b can go on from."""
+    return set(team.home("b").glob("distill/clones/*/*/runs/*/.distill/state/train_vqvae/*/checkpoint-*"))
 
 
 def wait_for_stage(team: Team) -> None:
