@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ HOST = "127.0.0.1"
 # By service: the port that compose.yaml gives it.
 PORTS = {"postgres": 5432, "s3": 7070, "mlflow": 5000, "prefect": 4200}
 START_SECONDS = 180.0
+STOP_SECONDS = 60.0
 POSTGRES_USER = "postgres"
 
 
@@ -100,13 +102,15 @@ class Services:
             # At the other it waits for all who are connected.
             number = signal.SIGINT
         process = self.running.pop(service)
-        family = [process, *(psutil.Process(process.pid).children(recursive=True) if process.poll() is None else [])]
-        for each in family if number == signal.SIGKILL else family[:1]:
-            try:
-                each.send_signal(number)
-            except (ProcessLookupError, psutil.NoSuchProcess):
-                continue
-        process.wait(60)
+        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        if number != signal.SIGKILL:
+            process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+        for each in (process, *family):
+            with suppress(ProcessLookupError, psutil.NoSuchProcess):
+                each.kill()
+        process.wait()
 
     def worker(self, name: str, home: Path, *, user: str | None = None, **more: str) -> None:
         """Start a worker with a home of its own, as a user of its own where one is named."""
