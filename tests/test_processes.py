@@ -194,16 +194,10 @@ def test_fifty_steps_of_both_models_have_the_losses_of_one_process(processes: in
         save(tmp_path / "sounds" / f"noise{seed}.wav", noise(2.0, seed))
     # A code on the border between two vectors counts the less, the more there are; what follows from it does, the
     # smaller the steps are.
-    vqvae = {"batch_size": 24, "epochs": 2, "steps_per_epoch": 25, "learning_rate": 1e-5, "min_learning_rate": 1e-6}
-    vqvae |= {"dropout": 0.2, "codebook_size": 8, "checkpoint_interval": 100, "preview_count": 0}
-    prior = {
-        "batch_size": 6,
-        "epochs": 2,
-        "steps_per_epoch": 25,
-        "augmented_copies": 30,
-        "dropout": 0.2,
-        "checkpoint_interval": 100,
-    }
+    vqvae = {"batch_size": 24, "epochs": 2, "steps_per_epoch": 26, "learning_rate": 1e-5, "min_learning_rate": 1e-6}
+    vqvae |= {"augmentation_expansion": 80, "dropout": 0.2, "codebook_size": 8, "checkpoint_interval": 100}
+    vqvae["preview_count"] = 0
+    prior = {"batch_size": 6, "epochs": 50, "dropout": 0.2, "checkpoint_interval": 100}
     found: dict[int, list[list[StepDone]]] = {}
     for number in (1, processes):
         root = tmp_path / str(number)
