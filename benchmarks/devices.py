@@ -1,8 +1,8 @@
 """One training on several processes: steps a second by their number, and the share of time spent waiting for batches.
 
-Both models are trained on sounds that are made here, with the same threads in all, or a GPU a process: one process,
-two, and so on, in turns. `waits` is the share of the time of the first process in which it makes, or waits for, its part of
-the next batch; on a GPU nothing is computed meanwhile. `share` is steps a second against one process.
+Both models are trained on sounds that are made here, with the same threads in all, or a GPU a process: by one process,
+by two, and so on, in turns. `waits` is the share of the time of the first process in which it makes, or waits for, its
+part of the next batch; on a GPU nothing is computed meanwhile. `share` is steps a second against the first number.
 """
 
 import logging

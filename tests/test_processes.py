@@ -154,8 +154,8 @@ def test_another_number_of_processes_begins_anew_and_says_so(uninterrupted: Work
 
 
 def test_a_live_change_reaches_all_processes(tmp_path: Path) -> None:
-    entry = {"schema": 1, "stage": "train_vqvae", "seq": 1, "step": 2, "who": "", "change": {"weight_l1": 0.4}}
-    entry["change"] |= {"weight_full": 0.1, "max_lr": 0.0001}
+    change = {"augmentation_strength": 0.0, "max_lr": 0.0001}
+    entry = {"schema": 1, "stage": "train_vqvae", "seq": 1, "step": 2, "who": "", "change": change}
     found = []
     for processes in (1, 2):
         workspace = workspace_of(tmp_path / str(processes), processes)
@@ -168,7 +168,7 @@ def test_a_live_change_reaches_all_processes(tmp_path: Path) -> None:
     rates = [[step.learning_rate for step in each] for each in found]
     assert rates[0] == rates[1]
     for one, two in zip(*found, strict=True):
-        assert two.terms == pytest.approx(one.terms, rel=0.02)
+        assert two.terms == pytest.approx(one.terms, rel=2e-3)
 
 
 @pytest.mark.slow
@@ -186,6 +186,7 @@ def test_a_stop_is_resumed_to_the_same_bytes(uninterrupted: Workspace, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("processes", [2, 3])
 def test_fifty_steps_of_both_models_have_the_losses_of_one_process(processes: int, tmp_path: Path) -> None:
     """With as many threads in all: torch sums in as many parts as it has threads, and processes are such parts."""
@@ -193,9 +194,10 @@ def test_fifty_steps_of_both_models_have_the_losses_of_one_process(processes: in
         save(tmp_path / "sounds" / f"noise{seed}.wav", noise(2.0, seed))
     # A code on the border between two vectors counts the less, the more there are; what follows from it does, the
     # smaller the steps are.
-    vqvae = {"batch_size": 24, "epochs": 7, "steps_per_epoch": 8, "learning_rate": 1e-5, "min_learning_rate": 1e-6}
-    vqvae |= {"dropout": 0.2, "codebook_size": 8, "checkpoint_interval": 100, "preview_count": 0}
-    prior = {"batch_size": 6, "epochs": 25, "steps_per_epoch": 2, "dropout": 0.2, "checkpoint_interval": 100}
+    vqvae = {"batch_size": 24, "epochs": 2, "steps_per_epoch": 26, "learning_rate": 1e-5, "min_learning_rate": 1e-6}
+    vqvae |= {"augmentation_expansion": 80, "dropout": 0.2, "codebook_size": 8, "checkpoint_interval": 100}
+    vqvae["preview_count"] = 0
+    prior = {"batch_size": 6, "epochs": 50, "dropout": 0.2, "checkpoint_interval": 100}
     found: dict[int, list[list[StepDone]]] = {}
     for number in (1, processes):
         root = tmp_path / str(number)
@@ -206,7 +208,8 @@ def test_fifty_steps_of_both_models_have_the_losses_of_one_process(processes: in
         run(workspace, "prepare", "configure")
         found[number] = [steps(workspace, "train_vqvae")]
         # The priors learn the same codes.
-        shutil.copy(Workspace(tmp_path / "1").vqvae, workspace.vqvae)
+        if number > 1:
+            shutil.copy(Workspace(tmp_path / "1").vqvae, workspace.vqvae)
         found[number].append(steps(workspace, "train_prior"))
     for one, several in zip(found[1], found[processes], strict=True):
         assert len(one) >= 50
