@@ -45,7 +45,7 @@ BEFORE = {
     + INSTALLED.format("ui")
     + 'cp "$WORLD"/singles/*.wav .\nrm -r ~/kit\ncp -a "$WORLD/many" ~/kit',
     "docs/explanation/base.md": "cp -a ~/kit ~/more",
-    "docs/explanation/scale.md": IN_PROJECT,
+    "docs/explanation/scale.md": IN_PROJECT + CHANGE.format("epochs: 3", "epochs: 2"),
     "docs/explanation/memorization.md": IN_PROJECT + WITH_CHAMPION + "cp models/bells.distill kit.distill",
     "docs/how-to/ask.md": "",
     "docs/how-to/ci.md": "cp -a ~/kit ~/bells",
