@@ -87,7 +87,9 @@ class Terminal:
         self._give(line)
         until = time.monotonic() + seconds
         while not re.search(up, self._said(self._before)):
-            assert time.monotonic() < until, f"{line}: not up after {seconds} s\n{self._said(self._before)}"
+            said = self._said(self._before)
+            assert not self._code(), f"{line}: ended\n{said}"
+            assert time.monotonic() < until, f"{line}: not up after {seconds} s\n{said}"
             time.sleep(0.1)
         self._running = line
 
@@ -109,14 +111,19 @@ class Terminal:
         os.write(self._lines, line.encode() + b"\0")
 
     def _ended(self, line: str, before: int, seconds: float) -> Answer:
-        os.set_blocking(self._codes, False)
         until, answer = time.monotonic() + seconds, b""
         while not answer.endswith(b"\n"):
             assert time.monotonic() < until, f"{line}: not done after {seconds} s\n{self._said(before)}"
-            with suppress(BlockingIOError):
-                answer += os.read(self._codes, 16)
+            answer += self._code()
             time.sleep(0.01)
         return Answer(int(answer), self._said(before))
+
+    def _code(self) -> bytes:
+        """What has come of a line's exit code; empty while it runs."""
+        os.set_blocking(self._codes, False)
+        with suppress(BlockingIOError):
+            return os.read(self._codes, 16)
+        return b""
 
     def _said(self, before: int) -> str:
         with self.log.open("rb") as file:

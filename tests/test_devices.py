@@ -104,7 +104,7 @@ def test_of_several_gpus_the_state_of_the_one_in_use_is_kept(monkeypatch: pytest
 
 
 def test_the_gpu_that_computes_is_the_processor_of_a_lineage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "A GPU")
     found = environment(Runtime("cuda", "fp32", 1, 0))
     assert (found["processor"], found["device"]) == ("A GPU", "cuda")
     assert environment(Runtime("cpu", "fp32", 1, 0))["processor"] != "A GPU"

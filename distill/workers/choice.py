@@ -2,7 +2,6 @@
 
 import os
 
-from distill.workers.cluster import Cluster
 from distill.workers.place import Here, Place
 from distill.workers.processes import Processes
 
