@@ -23,7 +23,12 @@ def place_for(seconds: float, workers: int, dask: str | None = None) -> Place:
         UsageError: the cluster cannot be used.
     """
     address = dask or os.environ.get(ADDRESS)
-    return Cluster(address) if address else place_here(seconds, workers)
+    if not address:
+        return place_here(seconds, workers)
+    # What uses a model needs no Dask.
+    from distill.workers.cluster import Cluster
+
+    return Cluster(address)
 
 
 def place_here(seconds: float, workers: int) -> Place:
