@@ -38,7 +38,8 @@ def install(wheel: Path, root: Path) -> Path:
 
 def installed_environment(environment: Path, home: Path) -> dict[str, str]:
     """What commands run under in such an environment; models and runs go to `home`."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "DISTILL_PROJECT")}
+    apart = ("PYTHONPATH", "DISTILL_PROJECT", "PYTHON", "VENV")
+    inherited = {name: value for name, value in os.environ.items() if name not in apart}
     return {
         **inherited,
         "PATH": os.pathsep.join([str(environment / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),

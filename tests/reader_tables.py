@@ -95,10 +95,6 @@ MEANWHILE = {
     "dvc params diff": CHANGE.format("dropout: 0.1", "dropout: 0.2"),
     "distill dataset diff data/bells ~/bells": "cp ~/kit/tom/tom5.wav ~/bells/tom/tom9.wav",
     "dvc pull data/bells.dvc": "dvc remote add -d team ~/team\ndvc push",
-    "export PREFECT_API_URL=https://prefect.example.org/api": """
-setsid prefect server start --port 4201 > server.txt 2>&1 &
-until curl -sf http://127.0.0.1:4201/api/health; do sleep 1; done
-""",
     "export MLFLOW_TRACKING_URI=http://mlflow.example.org:5000": """
 setsid mlflow server --port 5500 --workers 1 > server.txt 2>&1 &
 until curl -sf http://127.0.0.1:5500/health; do sleep 1; done
@@ -115,7 +111,6 @@ STANDS_FOR = {
     "COMMIT": "git rev-parse HEAD~1",
     "http://mlflow.example.org:5000": "echo http://127.0.0.1:5500",
     "tcp://host:8786": "echo tcp://127.0.0.1:8786",
-    "https://prefect.example.org/api": "echo http://127.0.0.1:4201/api",
 }
 
 SUITE = "it runs these tests"
