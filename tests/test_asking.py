@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 import artifact_example
 from asking_util import LABELS, conditions, prior, write_askable
@@ -19,7 +21,7 @@ from distill.audio.sound import read_sound
 from distill.errors import UsageError
 from distill.generation.asking import Ask, ask_of, candidate_seed, nearest_grids, value_of
 from distill.generation.drawing import Asked
-from distill.generation.following import RANKS, SOUNDS, following
+from distill.generation.following import RANKS, SOUNDS, _correlation, following
 from distill.generation.production import Destination, produce, remake
 from distill.generation.render import Generator, sample_grids
 from distill.generation.request import Request
@@ -240,6 +242,18 @@ def test_a_prior_learns_labels_and_knobs_through_all_stages(tmp_path: Path, dist
     # The same sounds without it: the same model as when nobody knew of labels.
     plain = make_workspace(tmp_path, data={"path": str(tmp_path / "in")})
     assert "following" not in run(plain, "configure", "train_prior")
+
+
+def test_how_well_a_knob_is_followed_has_the_same_bits_wherever_its_numbers_lie() -> None:
+    random = np.random.default_rng(0)
+    asked, got = np.repeat(RANKS, 4), random.normal(size=20)
+    found = set()
+    for shift in range(8):
+        places = np.zeros((2, 40))[:, shift : shift + 20]
+        places[:] = asked, got
+        found.add(_correlation(pd.DataFrame({"asked": places[0], "got": places[1]}, copy=False)))
+    [value] = found
+    assert value == pytest.approx(spearmanr(asked, got).statistic)
 
 
 def test_following_is_told_for_every_label_and_knob() -> None:
