@@ -19,7 +19,8 @@ SERVERS = {
     r"distill (ui|start)\b": r"http://\S+/\?token=",
     r"distill tracking open\b": r"http://\S+token=",
     r"distill serve-flows\b": r"Press Ctrl-C to stop",
-    r"mlflow (server|models serve)\b": r"Application startup complete|Uvicorn running|Listening at",
+    # One of the two comes before it listens; which one depends on the number of its workers.
+    r"mlflow (server|models serve)\b": r"(?s)\A(?=.*Application startup complete)(?=.*Uvicorn running)",
     r"prefect server start\b": r"Check out the dashboard",
     r"prefect worker start\b": r"Worker .* started",
     r"dask scheduler\b": r"Scheduler at:",
