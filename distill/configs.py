@@ -28,6 +28,8 @@ def device_name(value: str) -> str:
     return value
 
 
+MOST_PROCESSES = 256
+
 Device = Annotated[str, AfterValidator(device_name), WithJsonSchema({"type": "string", "pattern": DEVICES})]
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -133,7 +135,9 @@ class RunConfig(Config):
     processes: int = Field(
         1,
         ge=1,
-        le=256,
+        le=MOST_PROCESSES,
+        # A run of one is what it was.
+        exclude_if=lambda processes: processes == 1,
         description="Processes that share each batch of a training; they divide the threads among themselves, and on "
         "CUDA each takes a GPU. Another number gives other bytes.",
     )

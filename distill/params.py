@@ -6,14 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    create_model,
-    model_serializer,
-)
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from distill.configs import (
     Config,
@@ -76,14 +69,6 @@ class Params(Config):
     memorization: MemorizationConfig = MemorizationConfig()
     vocoder: VocoderConfig = VocoderConfig()
     model: ModelConfig = ModelConfig()
-
-    @model_serializer(mode="wrap")
-    def _as_ever(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the number of processes where it is one: what follows from the parameters stays what it was."""
-        values: dict[str, Any] = inner(self)
-        if values.get("run", {}).get("processes") == 1:
-            del values["run"]["processes"]
-        return values
 
 
 def overrides(section: BaseModel) -> dict[str, Any]:

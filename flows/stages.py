@@ -104,9 +104,11 @@ def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLo
         if text and not any(words in text for words in NOISE):
             logger.info(text)
 
+    def on_turn() -> None:
+        logger.info("another run does the same: waiting for its result")
+
     try:
-        waits = lambda: logger.info("another run does the same: waiting for its result")  # noqa: E731
-        with taking_turns(run, stage, waits, *([across_hosts] if away else [])):
+        with taking_turns(run, stage, on_turn, *([across_hosts] if away else [])):
             ran = run_through_dvc(
                 run.root,
                 stage,

@@ -218,7 +218,7 @@ def test_what_a_killed_worker_leaves_another_run_goes_on_with(team: Team) -> Non
         team.start("b")
     long = 'vqvae={"epochs": 80, "checkpoint_interval": 1}'
     known = checkpoints(team)
-    run = team.run(long)
+    team.run(long)
     wait_for_stage(team)
     # Of a training that goes on.
     until = time.monotonic() + 120
@@ -233,10 +233,7 @@ def test_what_a_killed_worker_leaves_another_run_goes_on_with(team: Team) -> Non
     team.start("b")
     again = team.run(long)
     team.completed(again)
-    folders = {line for each in (run, again) for line in team.prefect("flow-run", "logs", each).splitlines()}
-    places = {line.rsplit("workspace ", 1)[1].strip() for line in folders if " - workspace " in line}
-    # The same folder, whose checkpoints it goes on from.
-    assert len(places) == 1, places
+    assert "resumes at step" in team.prefect("flow-run", "logs", again)
 
 
 def test_a_sweep_spreads_over_the_workers(team: Team) -> None:

@@ -72,8 +72,10 @@ def sweep(
     os.chdir(folder)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR" if quiet else "INFO")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "240")
-    server = _flows("pool")
-    server.require_pool() if pool else server.require_server()
+    if pool:
+        _flows("pool").require_pool()
+    else:
+        _flows("pool").require_server()
     runner = "pool" if pool else "dask" if dask else "threads"
     try:
         found = _flows("sweep").sweep(chosen, search, workers=workers, runner=runner)

@@ -121,7 +121,7 @@ def generate(
     guidance: Annotated[
         float,
         typer.Option(
-            help="How strongly label and knobs count; 0: as little as the model makes of them, in half the time.",
+            help="How much more label and knobs count than the prior alone makes of them; 0: no more, twice as fast.",
             min=0.0,
             max=10.0,
         ),

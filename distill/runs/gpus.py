@@ -1,6 +1,7 @@
 """GPUs for trainings that run beside each other: each has some of its own as long as there are enough."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -44,9 +45,12 @@ def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA names them."""
     if (given := os.environ.get(VISIBLE)) is not None:
         return [name.strip() for name in given.split(",") if name.strip()]
-    import torch
-
-    return [str(number) for number in range(torch.cuda.device_count())]
+    # The driver's own tool says it at once, where torch would be loaded for seconds to say that there are none.
+    try:
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return []
+    return [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
 
 
 def _free_slot(folder: Path) -> tuple[int, int]:

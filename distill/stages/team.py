@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
+from distill.configs import MOST_PROCESSES
 from distill.errors import DistillError, UsageError
 from distill.live.processes import begun_rank, begun_size, is_follower
 from distill.stages.workspace import Call
@@ -15,7 +16,6 @@ from distill.training.started import Started, store_of_first
 
 logger = logging.getLogger(__name__)
 
-MOST_PROCESSES = 256
 LOST_SECONDS = 2.0
 
 
