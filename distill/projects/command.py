@@ -7,15 +7,29 @@ from pathlib import Path
 from distill.errors import StorageError
 from distill.projects.git import without_repository
 
-# What it says of a remote that cannot be used, and what to do about it.
-_REASONS = {
-    "requires 'dvc-s3'": "S3 needs pip install 'distill-audio[s3]'",
-    "Could not connect to the endpoint": "the S3 store does not answer: start it, or correct AWS_ENDPOINT_URL",
-    "NoSuchBucket": "the bucket does not exist: make it, or correct the remote's address (dvc remote list)",
+# What a store says to keys, and what to do about it.
+KEY_REASONS = {
     "InvalidAccessKeyId": "the S3 store does not know AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is wrong",
     "Unable to locate credentials": "the S3 store needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
 }
+# The same of what DVC says of a remote that cannot be used.
+_REASONS = {
+    **KEY_REASONS,
+    "requires 'dvc-s3'": "S3 needs pip install 'distill-audio[s3]'",
+    "Could not connect to the endpoint": "the S3 store does not answer: start it, or correct AWS_ENDPOINT_URL",
+    "NoSuchBucket": "the bucket does not exist: make it, or correct the remote's address (dvc remote list)",
+}
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """DVC's settings of a project by their dotted names; it names folders by their absolute paths.
+
+    Raises:
+        StorageError: it fails.
+    """
+    lines = (line.partition("=") for line in dvc(folder, "config", "--list").splitlines())
+    return {name: value for name, _, value in lines}
 
 
 def dvc(folder: Path, *arguments: str) -> str:

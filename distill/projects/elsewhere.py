@@ -15,7 +15,7 @@ from distill import __version__
 from distill.errors import StorageError, UsageError
 from distill.files import digest_json, read_json, storage_errors, write_json
 from distill.locks import wait_for
-from distill.projects.command import dvc
+from distill.projects.command import dvc, settings
 from distill.projects.git import git
 from distill.projects.project import find_project, home
 
@@ -122,7 +122,7 @@ def require_remote(project: Path) -> None:
         UsageError: DVC has no default remote.
         StorageError: DVC fails.
     """
-    if "core.remote=" not in dvc(project, "config", "--list"):
+    if "core.remote" not in settings(project):
         raise UsageError(
             "the project names no remote of DVC, which workers take sounds from and put results into: "
             "dvc remote add -d team s3://BUCKET/PATH, commit .dvc/config and push it"

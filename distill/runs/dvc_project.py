@@ -13,7 +13,7 @@ from distill.errors import UsageError
 from distill.files import storage_errors, write_bytes
 from distill.live.journal import TRAININGS, effective_by_stage
 from distill.params import Params, parse_params, read_yaml
-from distill.projects.command import dvc
+from distill.projects.command import dvc, settings
 from distill.projects.data import check_out
 from distill.projects.elsewhere import origin_of
 from distill.runs.folder import Order, write_order
@@ -125,7 +125,7 @@ def _config(root: Path, project: Path) -> bytes:
     core, remotes = ["no_scm = True", "analytics = false", "check_update = false"], dict[str, list[str]]()
     if origin_of(project) is not None:
         # A run on a worker takes results from the project's remote and puts its own there.
-        for name, value in _dvc_settings(project):
+        for name, value in settings(project).items():
             section, _, key = name.rpartition(".")
             if section.startswith("remote."):
                 remotes.setdefault(f"'remote \"{section.removeprefix('remote.')}\"'", []).append(f"{key} = {value}")
@@ -134,13 +134,6 @@ def _config(root: Path, project: Path) -> bytes:
     sections = {"core": core, "cache": [f"dir = {cache}"], **remotes}
     lines = [line for name, known in sections.items() for line in (f"[{name}]", *(f"    {each}" for each in known))]
     return ("\n".join(lines) + "\n").encode()
-
-
-def _dvc_settings(project: Path) -> Iterator[tuple[str, str]]:
-    """DVC's settings of a project by their dotted names; it names folders by their absolute paths."""
-    for line in dvc(project, "config", "--list").splitlines():
-        name, _, value = line.partition("=")
-        yield name, value
 
 
 def _merged(project: Path, overrides: Overrides) -> dict[str, Any]:

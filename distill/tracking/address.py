@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill.errors import DistillError, TrackingError
+from distill.projects.command import KEY_REASONS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -241,10 +242,8 @@ def _reason(said: str) -> str:
         "No module named 'boto3'": "S3 needs pip install 'distill-audio[s3]'",
         "password authentication failed": "the user's name or the password is wrong",
         "NoSuchBucket": f"the bucket for files does not exist: make it, or name another with {ARTIFACT_ROOT}",
-        "InvalidAccessKeyId": "the store of files does not know AWS_ACCESS_KEY_ID",
-        "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is wrong",
-        "Unable to locate credentials": "the store of files needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-        "Could not connect to the endpoint": "the store of files does not answer: start it, or correct "
+        **KEY_REASONS,
+        "Could not connect to the endpoint": "the S3 store does not answer: start it, or correct "
         "MLFLOW_S3_ENDPOINT_URL",
         "Connection refused": "nothing answers there: start the server, or unset MLFLOW_TRACKING_URI",
         "Max retries exceeded": "nothing answers there: start the server, or unset MLFLOW_TRACKING_URI",
