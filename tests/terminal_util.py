@@ -55,8 +55,9 @@ class Terminal:
         self._codes, codes = os.pipe()
         with log.open("wb") as written:
             self._shell = subprocess.Popen(
-                # With job control, Ctrl-C reaches what is running and not the shell.
-                [*prefix, "bash", "-c", _LOOP, "bash", str(lines), str(codes)],
+                # With job control, Ctrl-C reaches what is running and not the shell; tests that run in the background
+                # ignore it, and so would what they start.
+                [*prefix, "env", "--default-signal=INT", "bash", "-c", _LOOP, "bash", str(lines), str(codes)],
                 cwd=folder,
                 env=dict(environment),
                 stdout=written,
