@@ -11,7 +11,7 @@ from scipy.stats import kstest
 from command_util import Command
 from distill.audio.knobs import KNOBS, knobs_of
 from distill.audio.mel import MelTransform
-from distill.audio.pitch import pitch_of
+from distill.audio.pitch import pitch_of, tuned
 from distill.audio.timbre import timbre_of
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.labels import TABLE, labels_of, learned
@@ -137,6 +137,17 @@ def test_the_pitch_of_a_sound_is_found_within_5_cents(hertz: float) -> None:
     assert abs(1200 * np.log2(found / hertz)) < 5
     assert pitch_of(noise(0.5, 3, RATE), RATE) is None
     assert pitch_of(np.zeros(RATE, np.float32), RATE) is None
+
+
+def test_a_gliding_sound_gets_the_pitch_that_is_asked_for() -> None:
+    """Its frames lie elsewhere at another speed."""
+    seconds = np.arange(RATE // 2) / RATE
+    for glide in (-2.0, 1.5):
+        hertz = 150 * np.exp2(glide * seconds + 0.05 * np.sin(2 * np.pi * 5 * seconds))
+        sound = np.sin(2 * np.pi * np.cumsum(hertz) / RATE).astype(np.float32)
+        found = tuned(sound, RATE, 220.0)
+        assert found is not None
+        assert abs(1200 * np.log2((pitch_of(found, RATE) or 0.0) / 220.0)) < 3
 
 
 def _saw(hertz: float) -> np.ndarray:

@@ -9,6 +9,8 @@ LOWEST_HZ, HIGHEST_HZ = 30.0, 2000.0
 APERIODIC = 0.15
 # Frames that are softer than the loudest by more count as silent, in dB; of fewer frames with a pitch there is none.
 SOFT_DB, LEAST_FRAMES = 20.0, 2
+# How often a sound is tuned, and when its pitch counts as the note that is asked for, or as another one.
+TURNS, NEAR_CENTS, ASTRAY_CENTS = 4, 1.0, 100.0
 
 
 def pitch_of(samples: npt.NDArray[np.float32], sample_rate: int) -> float | None:
@@ -32,12 +34,28 @@ def pitch_of(samples: npt.NDArray[np.float32], sample_rate: int) -> float | None
 
 
 def tuned(samples: npt.NDArray[np.float32], sample_rate: int, hertz: float) -> npt.NDArray[np.float32] | None:
-    """A sound `[n]` or `[n, channels]` at the speed that gives it a pitch in Hz; None where it has no clear one."""
-    found = pitch_of(samples if samples.ndim == 1 else samples.mean(1), sample_rate)
-    if found is None:
-        return None
-    faster: npt.NDArray[np.float32] = soxr.resample(samples, sample_rate * hertz / found, sample_rate)
-    return faster.astype(np.float32)
+    """A sound `[n]` or `[n, channels]` at the speed that gives it a pitch in Hz; None where it has no clear one.
+
+    A gliding sound at another speed falls into other frames, which may have another median: what is left of the
+    difference is taken away again, at most TURNS times, and the sound that came nearest is the result.
+    """
+    found = pitch_of(_mono(samples), sample_rate)
+    best, least, speed = None, np.inf, 1.0
+    for _ in range(TURNS):
+        # Where another octave or partial is found now, to follow it would leave the note.
+        if found is None or least < NEAR_CENTS or (best is not None and least > ASTRAY_CENTS):
+            break
+        speed *= hertz / found
+        faster: npt.NDArray[np.float32] = soxr.resample(samples, sample_rate * speed, sample_rate).astype(np.float32)
+        found = pitch_of(_mono(faster), sample_rate)
+        away = abs(1200 * np.log2(found / hertz)) if found else np.inf
+        if best is None or away < least:
+            best, least = faster, away
+    return best
+
+
+def _mono(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return samples if samples.ndim == 1 else samples.mean(1)
 
 
 def _of_frame(frame: npt.NDArray[np.float64], sample_rate: int) -> float | None:
