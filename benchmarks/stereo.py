@@ -14,8 +14,8 @@ the mix as it was (`place alone`):
 - `other side`: of sounds that are hard left or right, how far below the channel that sounds the other one lies, in dB,
   the least of them.
 
-`width`: Wasserstein distance of the levels of the side relative to the mix, in dB (-45 for mono), of 64 new sounds from
-the held-out ones; `floor`: the same of the training's sounds. `share`: time that the space takes of train_vqvae and
+`width`: Wasserstein distance of the levels of the side relative to the mix, in dB (-45 for mono), of 128 new sounds from
+the training's; `floor`: the same of the held-out sounds. `share`: time that the space takes of train_vqvae and
 train_prior together.
 """
 
@@ -49,7 +49,7 @@ import soundfile
 import torch
 from scipy.stats import wasserstein_distance
 
-MOST_SECONDS, NEW, RATE = 2.0, 64, 48_000
+MOST_SECONDS, NEW, RATE = 2.0, 128, 48_000
 MADE = 60
 COLUMNS = [
     "set and way", "sounds", "level", "coherence", "LSD M", "LSD L", "LSD R", "other side", "width", "floor", "share"
@@ -130,7 +130,7 @@ def _rows(label: str, folder: str, seed: int, args: argparse.Namespace) -> list[
     new = new_sounds(generator, Request(seconds=3.0, natural=True), None, range(4 if args.quick else NEW))
     sides = [_side_db(np.concatenate(list(made.blocks)).T) for _, made in new]
     known, learned = ([_side_of_file(path) for path in each] for each in (held_out, files(dataset, "train", folder)))
-    rows[-1][-3:] = [wasserstein_distance(sides, known), wasserstein_distance(learned, known), _share(workspace)]
+    rows[-1][-3:] = [wasserstein_distance(sides, learned), wasserstein_distance(learned, known), _share(workspace)]
     return rows
 
 

@@ -124,8 +124,7 @@ NOT_RUN = {
     "scripts/release.sh": FETCHES,
     "distill train my_sounds --device cuda": GPU,
     "distill train my_sounds --device cuda:1": GPU,
-    "torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 "
-    "-m distill stage train_vqvae": HOSTS,
+    "torchrun --nnodes 2 --node-rank 0 --nproc-per-node 4 --master-addr HOST -m distill stage train_vqvae": HOSTS,
     "pip install distill-audio jupyterlab": FETCHES,
     "jupyter lab first_model.ipynb": "jupyterlab is not here; tests/test_notebook.py runs the notebook",
     "apt-get install fluidsynth fluid-soundfont-gm musescore-general-soundfont sonic-pi-samples hydrogen-drumkits "

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,18 @@ def workspace_of(root: Path, processes: int, **changes: dict[str, Any]) -> Works
     return workspace
 
 
-def stage(workspace: Workspace, name: str, *, launcher: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
+def stage(
+    workspace: Workspace, name: str, *, launcher: tuple[str, ...] = (), prefix: tuple[str, ...] = (), **variables: str
+) -> "subprocess.Popen[str]":
     """`distill stage` in a process of its own."""
-    command = [*launcher, "-m", "distill", "stage", name, "-w", str(workspace.root)]
+    command = [*prefix, sys.executable, *launcher, "-m", "distill", "stage", name, "-w", str(workspace.root)]
     return subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, **variables},
     )
 
 
@@ -143,6 +151,48 @@ def test_torchrun_starts_the_same_training(uninterrupted: Workspace, tmp_path: P
     _, said = wrong.communicate(timeout=100)
     assert "3 processes were started, but run.processes is 2" in said
     assert wrong.returncode != 0
+
+
+@pytest.fixture
+def hosts() -> Iterator[list[str]]:
+    """Two networks that reach each other by a wire, at 10.97.0.1 and 10.97.0.2: where processes are on two hosts."""
+    names = [f"distill-{os.getpid()}-{number}" for number in (1, 2)]
+    wire = ["link", "add", "wire", "netns", names[0], "type", "veth", "peer", "name", "wire", "netns", names[1]]
+    try:
+        for arguments in (["netns", "add", names[0]], ["netns", "add", names[1]], wire):
+            subprocess.run(["ip", *arguments], check=True, capture_output=True)
+        for number, name in enumerate(names, start=1):
+            for arguments in (
+                ["addr", "add", f"10.97.0.{number}/24", "dev", "wire"],
+                ["link", "set", "wire", "up"],
+                ["link", "set", "lo", "up"],
+            ):
+                subprocess.run(["ip", "-n", name, *arguments], check=True)
+        yield names
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no networks of their own here: {error}")
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+@pytest.mark.slow
+def test_two_hosts_train_the_bytes_of_one(hosts: list[str], uninterrupted: Workspace, tmp_path: Path) -> None:
+    workspace = copy_of(uninterrupted, tmp_path)
+    shared = ("-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "10.97.0.1")
+    both = [
+        stage(
+            workspace,
+            "train_vqvae",
+            launcher=(*shared, "--node-rank", str(number)),
+            prefix=("ip", "netns", "exec", name),
+            GLOO_SOCKET_IFNAME="wire",
+        )
+        for number, name in enumerate(hosts)
+    ]
+    for process in both:
+        done(process)
+    assert workspace.vqvae.read_bytes() == uninterrupted.vqvae.read_bytes()
 
 
 def test_another_number_of_processes_begins_anew_and_says_so(uninterrupted: Workspace, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class Leader:
             group.make_alike(model)
 
     def waited_for(self) -> AbstractContextManager[None]:
-        """What the first process does alone."""
+        """What the first process does alone and all weights follow from."""
         return self.stepper.group.waiting() if self.stepper.group is not None else nullcontext()
 
     def order(self, order: Order) -> None:

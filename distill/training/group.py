@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch._C._distributed_c10d import Store
 
 from distill.errors import TrainingError
-from distill.live.processes import begun_here, begun_rank, local_rank
+from distill.live.processes import begun_rank, local_rank
 from distill.training.runtime import Runtime, environment
 
 Said = TypeVar("Said")
@@ -48,8 +48,11 @@ class Group:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """The other processes wait meanwhile: the first one computes with the threads of all that are on its host."""
-        torch.set_num_threads(self.threads * begun_here(self.size))
+        """The other processes wait meanwhile: the first one computes with the threads of all.
+
+        Even of those on other hosts, so that the bytes do not depend on where the processes are.
+        """
+        torch.set_num_threads(self.threads * self.size)
         try:
             yield
         finally:
