@@ -14,8 +14,8 @@ the mix as it was (`place alone`):
 - `other side`: of sounds that are hard left or right, how far below the channel that sounds the other one lies, in dB,
   the least of them.
 
-`width`: Wasserstein distance of the levels of the side relative to the mix, in dB (-45 for mono), of 128 new sounds from
-the training's; `floor`: the same of the held-out sounds. `share`: time that the space takes of train_vqvae and
+`width`: Wasserstein distance of the levels of the side relative to the mix, in dB (-45 for mono), of 128 new sounds
+from the training's; `floor`: the same of the held-out sounds. `share`: time that the space takes of train_vqvae and
 train_prior together.
 """
 

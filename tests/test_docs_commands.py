@@ -124,6 +124,7 @@ class Reader:
     def _done(self, line: str) -> str:
         answer = self.terminals[-1].run(line, SECONDS)
         assert answer.code == 0, f"{line}\n{answer.said}"
+        assert "cannot use the record of runs" not in answer.said, answer.said
         # To curl a server's refusal is an answer like others.
         assert not line.startswith("curl") or '"error' not in answer.said, answer.said
         return answer.said

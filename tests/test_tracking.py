@@ -93,6 +93,7 @@ def test_the_name_of_a_run_begins_with_what_shapes_its_codes_and_is_never_ambigu
     values = {"vqvae": {"epochs": 8, "num_quantizers": 4, "decay": 0.9}, "prior": {"epochs": 3}, "run": {"seed": 2}}
     name = content.run_name(parse_params(values, where="here"), "kit")
     assert name == "num_quantizers=4 vqvae.epochs=8 decay=0.9 prior.epochs=3 seed=2 on kit"
+    assert content.run_name(parse_params({"run": {"processes": 2}}, where="here"), "kit") == "processes=2 on kit"
 
 
 def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:

@@ -122,9 +122,10 @@ def settings_of(params: Params) -> dict[str, str]:
         "vocoder": set(),
     }
     for name, left_out in others.items():
-        section, usual = getattr(params, name), getattr(default, name)
-        for key, value in section.model_dump(mode="json").items():
-            if key not in left_out and value != usual.model_dump(mode="json")[key]:
+        section, usual = (getattr(each, name).model_dump(mode="json") for each in (params, default))
+        for key, value in section.items():
+            # One process is not written down.
+            if key not in left_out and value != usual.get(key):
                 found[f"{name}.{key}"] = value
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
 
