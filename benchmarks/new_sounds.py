@@ -20,8 +20,9 @@ training's chunks.
 - `coverage`: share of the held-out chunks with a chunk within reach (Naeem et al., "Reliable fidelity and diversity
   metrics", 2020);
 - `duration`, `loudness`, `onsets`, `attack`, `buzz`, `texture`: Wasserstein distances of the durations in s, of the
-  levels of active frames in dB, of the onsets a second, of the attacks in ms, of the modulation at the hop rate of
-  noisy sounds (waves.py), and of the depths of modulation in dB, their mean over all bands and rates (texture.py);
+  levels of active frames in dB, of the onsets of a sound, of the attacks in ms, of the modulation at the hop rate of
+  noisy sounds (waves.py), and of the depths of modulation in dB, their mean over all bands and rates (texture.py). A
+  rate of onsets would be one of durations: most sounds have a single one;
 - `first sample`: its median over the peak; `column`: excess of change in dB where columns meet, of new sounds as they
   are made (texture.py); `silent`: share of the draws of which nothing is heard, none of them drawn again.
 """
@@ -84,7 +85,7 @@ class Described:
 def describe(sounds: Sequence[Samples], config: SpectrogramConfig) -> Described:
     """Features and distributions of sounds `[n]` with a peak of 1 each."""
     transform, rate = MelTransform(config), config.sample_rate
-    features, loudness, onsets = list[Values](), list[float](), list[float]()
+    features, loudness = list[Values](), list[float]()
     for samples in sounds:
         for start in range(0, len(samples), rate):
             chunk = samples[start : start + rate]
@@ -96,11 +97,10 @@ def describe(sounds: Sequence[Samples], config: SpectrogramConfig) -> Described:
             energy = power.sum(0)
             active = energy > max(1e-5 * energy.max(), 10.0)
             loudness.append(float(np.mean(10 * np.log10(energy[active]))) if active.any() else 0.0)
-            onsets.append(_onsets(power, config) * rate / len(chunk))
     numbers = {
         "duration": np.array([len(each) / rate for each in sounds]),
         "loudness": np.array(loudness),
-        "onsets": np.array(onsets),
+        "onsets": np.array([_onsets(each, config) for each in sounds], np.float64),
         "attack": np.array([attack_time(each, rate, attack_of(each)) for each in sounds]),
         "buzz": np.array([modulation(each, rate, rate / config.hop_length) for each in sounds if is_noisy(each, rate)]),
         "texture": np.array([texture(each, rate).ravel() for each in sounds]),
@@ -114,8 +114,11 @@ def _features(power: Values) -> Values:
     return np.concatenate([bands.mean(1), bands.std(1), np.abs(np.diff(bands, axis=1)).mean(1)])
 
 
-def _onsets(power: Values, config: SpectrogramConfig) -> int:
+def _onsets(samples: Samples, config: SpectrogramConfig) -> int:
     """Peaks of the spectral flux that rise 3 dB above what is around, at least 50 ms apart."""
+    transform = MelTransform(config)
+    padded = np.pad(samples, (0, config.sample_rate // 10))
+    power = transform.to_power(transform.log_mel(torch.from_numpy(padded))).numpy().astype(np.float64)
     level = 10 * np.log10(power.clip(min=1.0))
     flux = np.pad(np.diff(level, axis=1, prepend=0.0).clip(min=0).mean(0), 1)
     apart = max(1, round(0.05 * config.sample_rate / config.hop_length))

@@ -123,7 +123,9 @@ class Reader:
 
     def _done(self, line: str) -> str:
         answer = self.terminals[-1].run(line, SECONDS)
-        assert answer.code == 0, f"{line}\n{answer.said}"
+        # It may have asked a server in another terminal.
+        others = [terminal.log.read_text(errors="replace")[-2000:] for terminal in self.terminals[:-1]]
+        assert answer.code == 0, "\n".join([line, answer.said, *others])
         assert "cannot use the record of runs" not in answer.said, answer.said
         # To curl a server's refusal is an answer like others.
         assert not line.startswith("curl") or '"error' not in answer.said, answer.said
