@@ -57,7 +57,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     with gr.Row(elem_classes="d-line"):
         hear = gr.Checkbox(True, label="Hear each edit", container=False, scale=2, min_width=260)
         kind = gr.Dropdown(
-            FORMATS, value="wav", label="Format of the sound", show_label=False, container=False, min_width=90, scale=0
+            FORMATS, value="wav", label="Format of the sound", show_label=False, container=False, min_width=120, scale=0
         )
         save_sound = gr.Button(
             "Save sound", size="sm", min_width=110, scale=0, interactive=False, elem_id="codes-save-sound"
