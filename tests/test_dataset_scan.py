@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from distill.audio.sound import EXTENSIONS
-from distill.dataset.scan import scan
+from distill.dataset.scan import FIRST_FILES, scan, scanned
 from distill.dataset.walk import count_files, find_files
 from distill.errors import DataError
+from distill.workers.choice import PROCESS_SECONDS
 from sounds_util import RATE, bad_folder, folder_of_tones, noise, save, tone
 
 
@@ -204,3 +206,19 @@ def test_processes_judge_as_threads_do(tmp_path: Path, monkeypatch: pytest.Monke
     alone = scan(tmp_path / "in", workers=1)
     monkeypatch.setattr("distill.workers.choice.PROCESS_SECONDS", 0.0)
     assert scan(tmp_path / "in", workers=2) == alone
+
+
+def test_the_first_of_many_files_are_judged_before_processes_are_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 3 * FIRST_FILES
+    for number in range(count):
+        save(tmp_path / f"{number:03}.wav", noise(0.06, number))
+    # So many files pay for processes, the first of them do not.
+    monkeypatch.setattr("distill.dataset.scan.SECONDS_A_FILE", 0.9 * PROCESS_SECONDS / FIRST_FILES)
+    before = set(psutil.Process().children())
+    judged = scanned(tmp_path, workers=2)
+    first = [next(judged) for _ in range(FIRST_FILES)]
+    assert set(psutil.Process().children()) == before
+    rest = list(judged)
+    assert [report.path for report, _ in first + rest] == [f"{number:03}.wav" for number in range(count)]

@@ -21,6 +21,8 @@ from distill.workers.place import mapped, usable_cores
 MIN_SECONDS = 0.01
 # What one core needs to judge a short sound.
 SECONDS_A_FILE = 7e-4
+# So many are judged before processes are started.
+FIRST_FILES = 64
 THUMBNAIL_POINTS = 64
 SILENCE_PEAK = 1e-4
 _CLIP_LEVEL = 0.985
@@ -131,10 +133,15 @@ def scanned(
         DataError: there is no such folder or file.
     """
     files = find_files(source)
-    with place_here(SECONDS_A_FILE * len(files), workers or usable_cores()) as place:
-        judged = mapped(place, _report_of, min_seconds, files, size=lambda each: each.size)
-        for report, _ in resolve_duplicates(judged):
-            yield report, len(files)
+    for report, _ in resolve_duplicates(_judged(files, min_seconds, workers or usable_cores())):
+        yield report, len(files)
+
+
+def _judged(files: list[Found], min_seconds: float, workers: int) -> Iterator[tuple[FileReport, None]]:
+    # Processes take seconds to start; whoever watches sees some files before.
+    for part in (files[:FIRST_FILES], files[FIRST_FILES:]):
+        with place_here(SECONDS_A_FILE * len(part), workers) as place:
+            yield from mapped(place, _report_of, min_seconds, part, size=lambda each: each.size)
 
 
 def _report_of(min_seconds: float, found: Found) -> tuple[FileReport, None]:

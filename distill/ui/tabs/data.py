@@ -25,8 +25,10 @@ from distill.ui.training_choice import dataset_choices, said
 # More rows than anybody reads are left out of the table; the summary counts all.
 MOST_ROWS = 1000
 MOST_WARNINGS = 5
-# Between two moves of the bar; after the first of them what is judged so far is listed.
-PROGRESS_SECONDS = 0.4
+# Between two moves of the bar; after the first of them, or so many files, what is judged so far is listed.
+PROGRESS_SECONDS, FIRST_ROWS = 0.4, 50
+# Where a page was closed, work ends with the next answer to it.
+ANSWER_SECONDS = 5.0
 COLOURS = {Verdict.OK: "green", Verdict.CLIPPED: "yellow", Verdict.DUPLICATE: "grey"}
 HEAD = ("", "file", "verdict", "length", "rate", "channels", "loudness", "waveform", "why")
 
@@ -115,17 +117,21 @@ def build(context: Context, studio: Studio, training_sounds: gr.Dropdown) -> Non
     def judged(path: Path, title: str, progress: gr.Progress) -> Iterator[list[Any]]:
         """The first files as soon as they are judged, and all of them in the end."""
         reports: list[FileReport] = []
-        first, moved = True, 0.0
+        moved = answered = 0.0
         for report, total in scanned(path):
             reports.append(report)
             now = time.monotonic()
             moved = moved or now
-            if now - moved >= PROGRESS_SECONDS:
+            due = now - moved >= PROGRESS_SECONDS
+            if due:
                 progress((len(reports), total), desc="Listening")
                 moved = now
-                if first and len(reports) < total:
-                    first = False
-                    yield [None, gr.skip(), listed(path, reports, total), gr.update(visible=False)]
+            if not answered and len(reports) < total and (due or len(reports) >= FIRST_ROWS):
+                answered = now
+                yield [None, gr.skip(), listed(path, reports, total), gr.update(visible=False)]
+            elif answered and now - answered >= ANSWER_SECONDS:
+                answered = now
+                yield [gr.skip()] * 4
         values = overview(title, reports)
         shown = listed(path, reports, len(reports))
         yield [str(path), _summary(values), shown, gr.update(visible=bool(values["usable"]))]
