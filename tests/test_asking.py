@@ -22,7 +22,8 @@ from distill.errors import UsageError
 from distill.generation.asking import Ask, ask_of, candidate_seed, nearest_grids, value_of
 from distill.generation.drawing import Asked
 from distill.generation.following import RANKS, SOUNDS, _correlation, following
-from distill.generation.production import Destination, produce, remake
+from distill.generation.production import Destination, produce
+from distill.generation.remaking import remake
 from distill.generation.render import Generator, sample_grids
 from distill.generation.request import Request
 from distill.generation.sidecar import Got

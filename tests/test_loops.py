@@ -17,7 +17,8 @@ from distill.dataset.tempo import in_words, tempo_of, tempos
 from distill.generation import loops
 from distill.generation.export import ExportSettings
 from distill.generation.loops import closed, loop_waveform
-from distill.generation.production import Destination, produce, remake
+from distill.generation.production import Destination, produce
+from distill.generation.remaking import remake
 from distill.generation.render import Generator
 from distill.generation.request import Request
 from model_example import write_example

@@ -23,7 +23,8 @@ from distill.dataset.scan import scan
 from distill.dataset.store import PreparedDataset
 from distill.errors import Interrupted
 from distill.generation.making import new_sounds
-from distill.generation.production import Destination, produce, remake
+from distill.generation.production import Destination, produce
+from distill.generation.remaking import remake
 from distill.generation.render import Generator
 from distill.generation.request import Request, request_of
 from distill.live.events import Event, Listeners, Progress

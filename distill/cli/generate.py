@@ -330,7 +330,7 @@ def _remake(
     device: str | None,
     as_json: bool,
 ) -> None:
-    from distill.generation.production import remake
+    from distill.generation.remaking import remake
 
     done = remake(
         path, folder=output, model=model, source=file, other=other, sidecars=sidecar, force=force, device=device

@@ -3,16 +3,12 @@
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
-
 from distill import __version__
-from distill.artifact.model_file import read_manifest
 from distill.audio.sound import BLOCK_FRAMES, Sound, read_sound
-from distill.errors import ArtifactError, DataError, StorageError, UsageError
+from distill.errors import DataError, StorageError, UsageError
 from distill.files import digest_file
 from distill.generation.asking import Ask, ask_of
 from distill.generation.drawing import Grid, window_columns
@@ -28,7 +24,6 @@ from distill.generation.sidecar import (
     WrittenSound,
     export_part,
     named_file,
-    read_sidecar,
     sidecar_of,
     write_sidecar,
 )
@@ -76,14 +71,6 @@ class Written:
         return self.exported.frames / self.exported.sample_rate
 
 
-@dataclass(frozen=True)
-class Remade:
-    """A sound made again, and whether its samples are those that the sidecar was written for."""
-
-    written: Written
-    identical: bool
-
-
 def produce(
     model: Path,
     request: Request,
@@ -124,7 +111,7 @@ def produce(
     if (source is None) != (request.action == "generate"):
         raise UsageError("a sound to continue, to fill or to vary must be given, and only there")
     # Loaded first: what is wrong with the settings counts more than a file that is there.
-    producer = _Producer.load(model, request, [source] if source else [], destination, device)
+    producer = Producer.load(model, request, [source] if source else [], destination, device)
     stem = model.stem if source is None else f"{source.stem}_{request.action}"
     seeds = free_seeds(stem, destination, count=count, seed=seed) if seeds is None else seeds
     request.check(count=count, seed=seeds[0])
@@ -140,7 +127,7 @@ def free_seeds(stem: str, destination: Destination, *, count: int, seed: int | N
     if seed is None:
         seed = 0 if destination.force else _next_seed(destination.folder, stem)
     seeds = range(seed, seed + count)
-    _require_free([_named(stem, destination, each) for each in seeds], destination)
+    require_free([_named(stem, destination, each) for each in seeds], destination)
     return seeds
 
 
@@ -185,10 +172,10 @@ def morph(
     )
     series = request or Request(action="morph", weight=0.0)
     requests = [series.model_copy(update={"weight": weight}) for weight in weights]
-    producer = _Producer.load(model, requests[0], [sound, other], destination, device)
+    producer = Producer.load(model, requests[0], [sound, other], destination, device)
     suffix = destination.settings.format
     paths = [destination.folder / f"{sound.stem}_{other.stem}_{first + step:02d}.{suffix}" for step in range(steps)]
-    _require_free(paths, destination)
+    require_free(paths, destination)
 
     def made() -> Iterator[Written]:
         for index, (request, path) in enumerate(zip(requests, paths, strict=True)):
@@ -202,59 +189,6 @@ def _next_seed(folder: Path, stem: str) -> int:
     seeds = re.compile(re.escape(stem) + r"_([0-9]{4,})\.[^/]+")
     there = [match for path in folder.glob("*") if (match := seeds.fullmatch(path.name))]
     return max((int(match[1]) for match in there), default=-1) + 1
-
-
-def remake(
-    sidecar: Path,
-    *,
-    folder: Path,
-    model: Path | None = None,
-    source: Path | None = None,
-    other: Path | None = None,
-    sidecars: bool = True,
-    force: bool = False,
-    device: str | None = None,
-) -> Remade:
-    """Make the sound of a sidecar again, under its name and with its number of threads.
-
-    Args:
-        sidecar: the JSON file.
-        folder: where the sound goes.
-        model: the model's file; by default where the sidecar says.
-        source: the given sound's file; by default where the sidecar says.
-        other: the file of the other given sound; by default where the sidecar says.
-        sidecars: whether it gets a sidecar.
-        force: whether files that exist are replaced.
-        device: by default the one that the sound was made on.
-
-    Raises:
-        ArtifactError: the sidecar or the model cannot be used, or they do not belong together.
-        StorageError, DataError, UsageError: as `produce`.
-    """
-    said = read_sidecar(sidecar)
-    destination = Destination(folder, said.settings, sidecars, force)
-    path = folder / said.sound.file
-    _require_free([path], destination)
-    model = _found_model(sidecar, said, model)
-    given = [
-        found
-        for file, named, option in ((said.given_file, source, "--file"), (said.other_file, other, "--other"))
-        if (found := _found_given(sidecar, file, named, option)) is not None
-    ]
-    if any(path.exists() and path.samefile(each) for each in given):
-        raise UsageError(f"{path} is the given sound: choose another folder")
-    try:
-        with _threads(said.environment.threads):
-            producer = _Producer.load(model, said.request, given, destination, device or said.environment.device)
-            for difference in producer.environment.differences(said.environment):
-                logger.warning("The samples may differ from those of %s: %s", sidecar.name, difference)
-            [written] = producer.run([said.sound.seed], [path], index=said.sound.index)
-    except UsageError as error:
-        raise UsageError(f"{sidecar}: {error}") from error
-    identical = written.exported.samples_digest == said.sound.samples_digest
-    if not identical:
-        logger.warning("%s does not have the samples that %s was written for", path, sidecar.name)
-    return Remade(written, identical)
 
 
 @dataclass(frozen=True)
@@ -274,7 +208,7 @@ class _Given:
 
 
 @dataclass(frozen=True)
-class _Producer:
+class Producer:
     """A loaded model with a request; what it makes depends on the seed alone."""
 
     model: Path
@@ -288,7 +222,7 @@ class _Producer:
     @classmethod
     def load(
         cls, model: Path, request: Request, sources: Sequence[Path], destination: Destination, device: str
-    ) -> "_Producer":
+    ) -> "Producer":
         given = tuple(map(_Given.read, sources))
         generator = Generator.load(model, device)
         request.config.of_levels(generator.codec.levels)
@@ -378,51 +312,10 @@ def sound_tags(generator: Generator, seed: int, title: str | None = None) -> Tag
     return Tags(title=title or f"{generator.name} {seed}", software=f"distill {__version__}", comment=comment)
 
 
-def _require_free(paths: Sequence[Path], destination: Destination) -> None:
+def require_free(paths: Sequence[Path], destination: Destination) -> None:
     if destination.force:
         return
     for sound in paths:
         for path in (sound, sidecar_of(sound)):
             if path.exists() or path.is_symlink():
                 raise StorageError(f"{path} exists: choose another seed or folder, or replace it with --force")
-
-
-def _found_model(sidecar: Path, said: Sidecar, model: Path | None) -> Path:
-    found = model or said.model_file.found(sidecar)
-    if model is None and not found.is_file():
-        raise ArtifactError(f"{found}, with which {sidecar} was made, is missing: name the model file")
-    digest = read_manifest(found).tensor_digest
-    if digest != said.model_file.digest:
-        raise ArtifactError(
-            f"{sidecar} belongs to another model: it was made with {said.model_name} {said.model_file.digest}, "
-            f"and {found} is {digest}"
-        )
-    return found
-
-
-def _found_given(sidecar: Path, file: NamedFile | None, named: Path | None, option: str) -> Path | None:
-    """A sound that a sidecar says was given: the one that somebody names now, or where it lay."""
-    if file is None:
-        if named is not None:
-            raise UsageError(f"{sidecar} was made without such a sound: omit {option} {named}")
-        return None
-    found = named or file.found(sidecar)
-    if named is None and not found.is_file():
-        raise DataError(f"{found}, which {sidecar} was made from, is missing: name the file with {option}")
-    digest = digest_file(found)
-    if digest != file.digest:
-        raise DataError(
-            f"{found} is not the sound that {sidecar} was made from: its digest is {digest}, not {file.digest}"
-        )
-    return found
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """So many threads while the block runs: another number gives other last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
