@@ -1,4 +1,4 @@
-"""Sounds made and written one after the other, each with its sidecar, and made again from that."""
+"""Sounds made and written one after the other, each with its sidecar."""
 
 import logging
 import re
