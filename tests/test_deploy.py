@@ -49,7 +49,7 @@ def test_telemetry_is_off_everywhere() -> None:
 
 def test_the_image_runs_as_nobody_special_with_the_versions_of_the_project() -> None:
     lines = (HERE / "Dockerfile").read_text().splitlines()
-    assert [line for line in lines if line.startswith("USER ")] == ["USER distill"]
+    assert [line for line in lines if line.startswith("USER ")] == ["USER 10001"]
     assert "ARG TORCH=cpu" in lines
     text = "\n".join(lines)
     assert text.count("pip install") == text.count("--constraint constraints.txt")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from browser_util import Watched
@@ -123,6 +124,27 @@ def test_of_many_sounds_the_first_are_listed_while_the_others_are_judged(
     page.get_by_text("10 of 4000 files").wait_for()
     page.get_by_text("3000 more files are not listed").wait_for()
     page.locator("#data-keep").wait_for()
+
+
+def test_a_page_that_is_closed_ends_the_check_of_many_sounds(server: Served, chromium: Any, project: Path) -> None:
+    folder = project / "very many"
+    for number in range(100_000):
+        path = folder / f"{number // 1000:02}" / f"{number:05}.wav"
+        if number < 10:
+            save(path, np.roll(tone(0.02), number))
+        else:
+            path.parent.mkdir(exist_ok=True)
+            path.hardlink_to(folder / "00" / f"0000{number % 10}.wav")
+    watched = Watched(chromium, server)
+    page = watched.open("Data")
+    page.locator("#data-folder input").fill("very many")
+    page.locator("#data-folder input").press("Enter")
+    page.locator("#data-check").click()
+    page.get_by_text(re.compile(r"The first \d+ of 100000 files; the others follow")).wait_for()
+    helpers = psutil.Process(server.process.pid).children
+    wait(lambda: len(helpers()) > 1)
+    watched.context.close()
+    wait(lambda: not helpers(), seconds=15)
 
 
 def test_check_judges_what_was_dropped_where_nothing_is_named(server: Served, chromium: Any, project: Path) -> None:

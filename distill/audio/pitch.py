@@ -42,8 +42,7 @@ def tuned(samples: npt.NDArray[np.float32], sample_rate: int, hertz: float) -> n
     found = pitch_of(_mono(samples), sample_rate)
     best, least, speed = None, np.inf, 1.0
     for _ in range(TURNS):
-        # Where another octave or partial is found now, to follow it would leave the note.
-        if found is None or least < NEAR_CENTS or (best is not None and least > ASTRAY_CENTS):
+        if found is None:
             break
         speed *= hertz / found
         faster: npt.NDArray[np.float32] = soxr.resample(samples, sample_rate * speed, sample_rate).astype(np.float32)
@@ -51,6 +50,9 @@ def tuned(samples: npt.NDArray[np.float32], sample_rate: int, hertz: float) -> n
         away = abs(1200 * np.log2(found / hertz)) if found else np.inf
         if best is None or away < least:
             best, least = faster, away
+        # It is the note; or another octave or partial is found now, and to follow it would leave the note.
+        if not NEAR_CENTS <= away <= ASTRAY_CENTS:
+            break
     return best
 
 

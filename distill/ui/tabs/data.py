@@ -13,7 +13,7 @@ import gradio as gr
 
 from distill.audio.sound import EXTENSIONS
 from distill.dataset.overview import overview
-from distill.dataset.scan import FileReport, Verdict, scanned
+from distill.dataset.scan import FIRST_FILES, FileReport, Verdict, scanned
 from distill.errors import UsageError
 from distill.library.datasets import gather, keep_dataset
 from distill.ui.context import Context
@@ -25,8 +25,8 @@ from distill.ui.training_choice import dataset_choices, said
 # More rows than anybody reads are left out of the table; the summary counts all.
 MOST_ROWS = 1000
 MOST_WARNINGS = 5
-# Between two moves of the bar; after the first of them, or so many files, what is judged so far is listed.
-PROGRESS_SECONDS, FIRST_ROWS = 0.4, 50
+# Between two moves of the bar; after the first of them, or the files that come first, what is judged so far is listed.
+PROGRESS_SECONDS = 0.4
 # Where a page was closed, work ends with the next answer to it.
 ANSWER_SECONDS = 5.0
 COLOURS = {Verdict.OK: "green", Verdict.CLIPPED: "yellow", Verdict.DUPLICATE: "grey"}
@@ -126,7 +126,7 @@ def build(context: Context, studio: Studio, training_sounds: gr.Dropdown) -> Non
             if due:
                 progress((len(reports), total), desc="Listening")
                 moved = now
-            if not answered and len(reports) < total and (due or len(reports) >= FIRST_ROWS):
+            if not answered and len(reports) < total and (due or len(reports) >= FIRST_FILES):
                 answered = now
                 yield [None, gr.skip(), listed(path, reports, total), gr.update(visible=False)]
             elif answered and now - answered >= ANSWER_SECONDS:
