@@ -33,10 +33,10 @@ from distill.audio.pitch import pitch_of
 from distill.audio.timbre import timbre_of
 from distill.dataset.store import PreparedDataset
 from distill.dataset.walk import find_files
-from distill.generation.asking import Ask, ask_of, asked_grids
-from distill.generation.making import new_sounds
-from distill.generation.render import Generator
-from distill.generation.request import Request
+from distill.generation.conditioning import Ask, ask_of, asked_grids
+from distill.generation.generator import Generator
+from distill.generation.sound_request import Request
+from distill.generation.sounds import new_sounds
 from distill.params import parse_params, with_settings, write_params
 from distill.stages.workspace import Workspace, read_report
 from output import Report, parser, sounds

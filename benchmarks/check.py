@@ -79,7 +79,7 @@ def _check(folder: Path, threads: int, *, quick: bool) -> list[float]:
     from distill.codec.codec import Codec
     from distill.configs import PriorConfig
     from distill.dataset.store import PreparedDataset
-    from distill.generation.render import Generator
+    from distill.generation.generator import Generator
     from distill.memorization.of_model import Asked, findings_of
     from distill.models.vqvae import ConvVQVAE
     from distill.stages.workspace import Workspace

@@ -28,7 +28,7 @@ from distill.codec.codec import Samples
 from distill.configs import SpectrogramConfig
 from distill.dataset.walk import find_files
 from distill.generation.finish import finished
-from distill.generation.render import Generator, audible, sample_grids, waveform_blocks
+from distill.generation.generator import Generator, audible, sample_grids, waveform_blocks
 from distill.stages.workspace import Workspace
 from output import Report, parser
 from waves import attack_of, attack_time, is_noisy, modulation

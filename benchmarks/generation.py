@@ -23,7 +23,7 @@ from common import interleave, make_audible
 from distill.audio.invert import ROUNDS
 from distill.cli.main import app
 from distill.configs import STRIDE
-from distill.generation.render import Generator, generate
+from distill.generation.generator import Generator, generate
 from distill.models.prior import CodePrior
 from inversion import PlainInversion
 from memory import peak, peak_of_child

@@ -43,9 +43,9 @@ from distill.configs import STRIDE, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
 from distill.generation import TOP_P
-from distill.generation.choice import SamplingConfig
 from distill.generation.finish import finished
-from distill.generation.render import Generator, audible, drawn_for, levels_of, waveform_blocks
+from distill.generation.generator import Generator, audible, drawn_for, levels_of, waveform_blocks
+from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import sample_codes
 from distill.pictures import spectrogram_png
 from output import Report, parser

@@ -22,11 +22,11 @@ from typing import Any
 from distill.audio import invert
 from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, SpectrogramConfig
-from distill.generation.drawing import window_columns
+from distill.generation.autoregressive import window_columns
+from distill.generation.generator import Generator, sample_grids, waveform_blocks
 from distill.generation.loops import closed, loop_waveform, samples_to_draw
-from distill.generation.render import Generator, sample_grids, waveform_blocks
-from distill.generation.request import Request
 from distill.generation.sampling import sample_sequences
+from distill.generation.sound_request import Request
 from distill.models.grid import PIECE_COLUMNS
 from distill.models.prior import CodePrior
 from distill.models.sequences import kept_columns

@@ -34,8 +34,8 @@ from distill.codec.codec import Codec, Samples
 from distill.dataset.store import PreparedDataset
 from distill.dataset.walk import find_files
 from distill.files import read_json, write_json
-from distill.generation.making import new_sounds
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
+from distill.generation.sounds import new_sounds
 from distill.live.events import Event, Listeners, Progress
 from distill.live.stopping import StopRequest
 from distill.stages.pipeline import run_stage

@@ -13,7 +13,7 @@ from distill.codec.codec import Codec, Samples
 from distill.codec.load import build_networks
 from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
-from distill.generation.render import Generator
+from distill.generation.generator import Generator
 from distill.live.events import Listeners
 from distill.live.stopping import StopRequest
 from distill.params import parse_params, with_settings, write_params

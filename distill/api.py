@@ -17,15 +17,15 @@ from distill.audio.sound import Sound
 from distill.audio.spool import Spool
 from distill.codec.codec import Grid, Samples
 from distill.errors import DataError, UsageError
-from distill.generation.asking import ask_of
+from distill.generation.conditioning import ask_of
+from distill.generation.continuation import as_known, space_codes
 from distill.generation.ending import ends_by_itself
 from distill.generation.finish import Frames, form_of
-from distill.generation.given import as_known, space_codes
-from distill.generation.making import Made, changed_sound, new_sounds
-from distill.generation.production import MOST_STEPS
-from distill.generation.render import Generator, waveform_blocks
-from distill.generation.request import Request, request_of
+from distill.generation.generator import Generator, waveform_blocks
+from distill.generation.sound_request import Request, request_of
+from distill.generation.sounds import Made, changed_sound, new_sounds
 from distill.generation.space import width_of
+from distill.generation.writing import MOST_STEPS
 
 if TYPE_CHECKING:
     from distill.library.checking import Checked
@@ -122,7 +122,7 @@ class Model:
             seed: of the first sound; each further one has the next.
             natural: end a sound where the prior ends it; by default where the sounds of the training end by themselves.
             finish: trim what ends by itself, and make all equally loud.
-            settings: those of `distill.generation.request.Request`: `label`, `bright` and the other knobs, `guidance`,
+            settings: those of `distill.generation.sound_request.Request`: `label`, `bright` and the other knobs, `guidance`,
                 `best_of`, `bpm` and `bars`, `loop`, `temperature`, `top_k`, `top_p`, `min_p`, `channels`, `width`.
 
         Raises:

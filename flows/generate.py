@@ -11,10 +11,10 @@ from pydantic import Field
 
 from distill.errors import DistillError, UsageError
 from distill.generation import GUIDANCE, TOP_P
-from distill.generation.choice import HOTTEST
 from distill.generation.export import ExportSettings
-from distill.generation.production import Destination, produce
-from distill.generation.request import Knob, Request
+from distill.generation.sampler import HOTTEST
+from distill.generation.sound_request import Knob, Request
+from distill.generation.writing import Destination, produce
 from distill.library.registry import resolve
 from distill.projects.project import find_project
 from flows.lifeline import LocalFlow, end_with_worker

@@ -15,7 +15,7 @@ from distill.codec.codec import Codec
 from distill.codec.load import Networks
 from distill.codes.grid import CodeGrid, Source
 from distill.codes.model import CodesModel
-from distill.generation.render import Generator
+from distill.generation.generator import Generator
 from distill.models.space import SpaceModel
 from distill.models.vqvae import ConvVQVAE
 from model_example import BANDS, LEVELS, SIZE, manifest, prior, vqvae

@@ -13,8 +13,8 @@ from asking_util import write_askable
 from distill.audio.sound import read_sound
 from distill.errors import DataError, UsageError
 from distill.generation.export import ExportSettings
-from distill.generation.production import Destination, produce
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
+from distill.generation.writing import Destination, produce
 from sounds_util import noise, save, tone
 
 RATE = 48_000

@@ -19,14 +19,14 @@ from distill.audio.knobs import KNOBS
 from distill.audio.pitch import pitch_of
 from distill.audio.sound import read_sound
 from distill.errors import UsageError
-from distill.generation.asking import Ask, ask_of, candidate_seed, nearest_grids, value_of
-from distill.generation.drawing import Asked
-from distill.generation.following import RANKS, SOUNDS, _correlation, following
-from distill.generation.production import Destination, produce
+from distill.generation.adherence import RANKS, SOUNDS, _correlation, following
+from distill.generation.autoregressive import Asked
+from distill.generation.conditioning import Ask, ask_of, candidate_seed, nearest_grids, value_of
+from distill.generation.generator import Generator, sample_grids
 from distill.generation.remaking import remake
-from distill.generation.render import Generator, sample_grids
-from distill.generation.request import Request
 from distill.generation.sidecar import Got
+from distill.generation.sound_request import Request
+from distill.generation.writing import Destination, produce
 from distill.live.folder import RunFolder
 from distill.models.kernels import MOST_ROWS
 from distill.stages.train_prior import kept_conditions
@@ -117,7 +117,7 @@ def test_while_no_candidate_has_the_label_more_are_drawn(
         label = "kick" if grid.sum() % 5 == 0 else "hat"
         return float(label != ask.label), Got(label=label)
 
-    monkeypatch.setattr("distill.generation.asking._judge", labelled)
+    monkeypatch.setattr("distill.generation.conditioning._judge", labelled)
     settings: dict[str, Any] = {"config": None, "natural": False}
 
     def asked(best_of: int | None) -> Ask:
@@ -172,7 +172,7 @@ def test_a_note_is_exact_where_a_sound_has_a_pitch(
 ) -> None:
     time = np.arange(24_000) / 48_000
     sound = np.sin(2 * np.pi * 100.0 * time).astype(np.float32) * np.exp(-3 * time).astype(np.float32)
-    monkeypatch.setattr("distill.generation.making.waveform_blocks", lambda *_: iter([sound]))
+    monkeypatch.setattr("distill.generation.sounds.waveform_blocks", lambda *_: iter([sound]))
     request = Request(seconds=0.5, natural=True, pitch="A2", best_of=1)
     [written] = produce(model, request, Destination(tmp_path))
     found = pitch_of(read_sound(written.path).samples[0], 48_000)

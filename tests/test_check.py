@@ -18,8 +18,7 @@ from distill.codec.load import build_networks
 from distill.configs import PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, DataError, DistillError, Interrupted, UsageError
-from distill.generation import render
-from distill.generation.render import Generator, generate
+from distill.generation.generator import Generator, generate
 from distill.library.checking import check
 from distill.library.promotion import promote
 from distill.library.registry import register
@@ -93,7 +92,9 @@ def test_the_check_hears_the_sounds_that_a_user_hears(memorized: Workspace, monk
     generator = Generator.load(memorized.model("tiny"))
     [first] = generate(generator, seconds=asked.seconds, seed=asked.seed, natural=True)
     # One that cannot be heard is passed over for both.
-    monkeypatch.setattr(render, "audible", lambda codec, grid: not np.array_equal(grid, first.grid))
+    monkeypatch.setattr(
+        "distill.generation.generator.audible", lambda codec, grid: not np.array_equal(grid, first.grid)
+    )
     findings = findings_of(generator, dataset, asked)
     made = generate(generator, count=6, seconds=asked.seconds, seed=asked.seed, natural=True)
     assert not np.array_equal(made[0].grid, first.grid)

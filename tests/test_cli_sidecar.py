@@ -15,8 +15,8 @@ import torch
 from command_util import Command
 from distill.artifact.model_file import read_manifest, write_model
 from distill.audio.sound import read_sound
-from distill.generation.production import Destination, produce
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
+from distill.generation.writing import Destination, produce
 from generate_util import copied, make_originals
 from model_example import manifest, prior, vqvae
 from sounds_util import save, tone

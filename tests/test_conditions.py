@@ -19,7 +19,7 @@ from distill.dataset.prepare import prepare
 from distill.dataset.scan import scan
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, UsageError
-from distill.generation.drawing import Asked
+from distill.generation.autoregressive import Asked
 from distill.generation.sampling import sample_codes
 from distill.models.conditions import KNOTS, Conditions
 from distill.models.incremental import CodeReader, ReadablePrior

@@ -108,8 +108,8 @@ def changed(value: Any, chance: random.Random) -> Any:
 
 
 def sidecar_of(folder: Path) -> dict[str, Any]:
-    from distill.generation.production import Destination, produce
-    from distill.generation.request import Request
+    from distill.generation.sound_request import Request
+    from distill.generation.writing import Destination, produce
 
     (written,) = produce(folder / "whole.distill", Request(seconds=0.2), Destination(folder / "made"))
     assert written.sidecar is not None

@@ -13,7 +13,7 @@ from distill.artifact.model_file import read_manifest
 from distill.audio.knobs import KNOBS
 from distill.configs import SpectrogramConfig
 from distill.errors import UsageError
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
 from distill.library.best import best_seeds, chosen_of
 from distill.library.finding import find, log_mel_of, model_of
 from distill.library.sound_map import LIKENESS, sound_map

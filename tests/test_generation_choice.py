@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.errors import UsageError
-from distill.generation.choice import END_SHARPNESS, HOTTEST, LevelSettings, SamplingConfig, choose, ends
+from distill.generation.sampler import END_SHARPNESS, HOTTEST, LevelSettings, SamplingConfig, choose, ends
 
 
 @given(st.floats(-5, 5), st.floats(0.1, 2))

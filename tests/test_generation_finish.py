@@ -11,7 +11,7 @@ from distill.audio.sound import read_sound
 from distill.generation.ending import ends_by_itself
 from distill.generation.export import Exported, ExportSettings, Tags, export
 from distill.generation.finish import TARGET_LUFS
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
 from model_example import manifest
 from sounds_util import noise, tone
 

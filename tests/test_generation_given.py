@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import sounds_util
 from distill.audio.sound import Sound
 from distill.errors import DataError, UsageError
-from distill.generation.given import continue_sound, fill_sound
+from distill.generation.continuation import continue_sound, fill_sound
+from distill.generation.generator import Generator
 from distill.generation.inpainting import Region, inpaint
-from distill.generation.render import Generator
 from distill.generation.sampling import sample_codes
 from model_example import BANDS, LEVELS, SIZE, codec, prior
 

@@ -6,7 +6,7 @@ import torch
 from seams import joints, novelty, seams
 
 from distill.configs import SpectrogramConfig
-from distill.generation.render import Generator, waveform_blocks
+from distill.generation.generator import Generator, waveform_blocks
 from distill.generation.sampling import sample_sequences
 from model_example import SIZE, codec, prior
 

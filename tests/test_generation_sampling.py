@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import model_example
 from distill.errors import DistillError, UsageError
-from distill.generation.choice import SamplingConfig, choose
-from distill.generation.drawing import FREE, draw
+from distill.generation.autoregressive import FREE, draw
+from distill.generation.sampler import SamplingConfig, choose
 from distill.generation.sampling import draw_codes, sample_codes, sample_sequences
 from distill.models.edges import LAST_COLUMNS, ColumnLevels, Course, Edges
 from distill.models.incremental import ReadablePrior

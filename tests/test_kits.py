@@ -22,7 +22,7 @@ from command_util import Command
 from distill.audio.loudness import loudest_lufs
 from distill.audio.sound import read_sound
 from distill.errors import StorageError, UsageError
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
 from distill.kits.formats import HYDROGEN, Instrument
 from distill.kits.kit import Kit, kit_of, make_kit
 from distill.kits.pads import Pad, pads_named, pads_of

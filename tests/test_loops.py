@@ -16,11 +16,11 @@ from distill.dataset.scan import scan
 from distill.dataset.tempo import in_words, tempo_of, tempos
 from distill.generation import loops
 from distill.generation.export import ExportSettings
+from distill.generation.generator import Generator
 from distill.generation.loops import closed, loop_waveform
-from distill.generation.production import Destination, produce
 from distill.generation.remaking import remake
-from distill.generation.render import Generator
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
+from distill.generation.writing import Destination, produce
 from model_example import write_example
 from sounds_util import noise as noise_at
 from sounds_util import save as save_at

@@ -15,7 +15,7 @@ import soundfile
 
 from distill.artifact.model_file import read_manifest, read_model
 from distill.errors import ArtifactError, DataError, DistillError, Interrupted, UsageError
-from distill.generation.render import generate
+from distill.generation.generator import generate
 from distill.live.events import Event, Progress, StageFinished
 from distill.live.stopping import StopRequest
 from distill.stages.pipeline import STAGES
@@ -192,7 +192,7 @@ def test_the_core_needs_no_orchestrator_and_no_tracker(tmp_path: Path) -> None:
         for name in ("prefect", "mlflow", "dvc", "gradio", "typer", "rich", "ruamel"):
             sys.modules[name] = None
         from pathlib import Path
-        from distill.generation.render import generate
+        from distill.generation.generator import generate
         from distill.live.events import Listeners
         from distill.live.stopping import StopRequest
         from distill.stages.pipeline import run_stages

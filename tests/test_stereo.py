@@ -30,11 +30,11 @@ from distill.codec.codec import Codec
 from distill.codes.sound import encode_sound
 from distill.configs import DataConfig, Inverse
 from distill.errors import ArtifactError
-from distill.generation.given import continue_sound, fill_sound
+from distill.generation.continuation import continue_sound, fill_sound
+from distill.generation.generator import Generator
 from distill.generation.loops import placed_around
-from distill.generation.making import new_sounds
-from distill.generation.render import Generator
-from distill.generation.request import request_of
+from distill.generation.sound_request import request_of
+from distill.generation.sounds import new_sounds
 from distill.generation.variation import between, morph_sound, vary_sound
 from distill.models.space import distances
 from distill.models.vocoder import Vocoder

@@ -22,11 +22,11 @@ from distill.dataset.prepare import prepare
 from distill.dataset.scan import scan
 from distill.dataset.store import PreparedDataset
 from distill.errors import Interrupted
-from distill.generation.making import new_sounds
-from distill.generation.production import Destination, produce
+from distill.generation.generator import Generator
 from distill.generation.remaking import remake
-from distill.generation.render import Generator
-from distill.generation.request import Request, request_of
+from distill.generation.sound_request import Request, request_of
+from distill.generation.sounds import new_sounds
+from distill.generation.writing import Destination, produce
 from distill.live.events import Event, Listeners, Progress
 from distill.live.stopping import StopRequest
 from distill.memorization.compare import compare

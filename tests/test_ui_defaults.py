@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from browser_util import Watched
-from distill.generation.production import Destination, produce
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
+from distill.generation.writing import Destination, produce
 from distill.runs.folder import run_folders
 from distill.runs.progress import alive
 from page_util import Served, make_sounds, served, wait

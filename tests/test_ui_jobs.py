@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("gradio")
 
 from distill.errors import UsageError
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.jobs import Job

@@ -10,8 +10,8 @@ from space_util import write_stereo
 
 from browser_util import Watched
 from distill.audio.sound import read_sound
-from distill.generation.production import Destination, produce
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
+from distill.generation.writing import Destination, produce
 from model_example import write_example
 from page_util import Served, wait
 from registry_util import make_folder

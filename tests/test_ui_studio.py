@@ -9,9 +9,9 @@ import pytest
 from browser_util import Watched
 from distill.audio.sound import read_sound
 from distill.codes.file import read_grid
-from distill.generation.production import Destination, produce
-from distill.generation.request import Request
 from distill.generation.sidecar import read_sidecar
+from distill.generation.sound_request import Request
+from distill.generation.writing import Destination, produce
 from page_util import Served, wait
 from registry_util import make_folder, model_file
 from sounds_util import save, tone

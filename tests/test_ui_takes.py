@@ -8,8 +8,8 @@ import pytest
 
 from browser_util import Watched
 from distill.generation.export import ExportSettings
-from distill.generation.production import Destination, produce
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
+from distill.generation.writing import Destination, produce
 from distill.library.takes import Takes
 from page_util import Served, served, wait
 from registry_util import make_folder, model_file

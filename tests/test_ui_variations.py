@@ -10,8 +10,8 @@ import pytest
 from asking_util import write_askable
 from browser_util import Watched
 from distill.audio.sound import read_sound
-from distill.generation.production import Destination, produce
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
+from distill.generation.writing import Destination, produce
 from page_util import Served, wait
 from registry_util import make_folder
 from sounds_util import save, tone

@@ -15,11 +15,11 @@ from distill.audio.loudness import loudest_lufs
 from distill.audio.sound import read_sound, to_mono
 from distill.codec.codec import normalise
 from distill.errors import UsageError
-from distill.generation.production import Destination, morph, produce
+from distill.generation.generator import Generator
 from distill.generation.remaking import remake
-from distill.generation.render import Generator
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
 from distill.generation.variation import between, free_cells, kept_cells, morph_sound, varied, vary_sound
+from distill.generation.writing import Destination, morph, produce
 from model_example import write_example
 from registry_util import make_folder
 from sounds_util import noise as noise_at

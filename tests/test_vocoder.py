@@ -26,7 +26,7 @@ from distill.configs import Inverse, SpectrogramConfig, VocoderConfig
 from distill.dataset.store import PreparedDataset
 from distill.dataset.waveforms import waveforms
 from distill.errors import ArtifactError, DataError, Interrupted, UsageError
-from distill.generation.render import generate
+from distill.generation.generator import generate
 from distill.live.events import Event, StepDone
 from distill.live.stopping import StopRequest
 from distill.models.stft_losses import magnitudes, multi_resolution, spectral_convergence

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.generation.production import Destination, produce
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
+from distill.generation.writing import Destination, produce
 from pipeline_util import make_workspace, run
 from sounds_util import noise, save, tone
 

@@ -171,7 +171,7 @@ def randomize(
     """Let the prior draw new codes for the selected cells that fit the rest."""
     from distill.codes.file import read_grid
     from distill.codes.randomize import randomize as drawn
-    from distill.generation.choice import SamplingConfig
+    from distill.generation.sampler import SamplingConfig
 
     before = read_grid(grid)
     chosen = selection_of(before.grid, columns, seconds, bands, levels)

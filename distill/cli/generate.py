@@ -14,8 +14,8 @@ from distill.generation import GUIDANCE, TOP_P
 from distill.live.events import Progress
 
 if TYPE_CHECKING:
-    from distill.generation.production import Written
-    from distill.generation.request import Request
+    from distill.generation.sound_request import Request
+    from distill.generation.writing import Written
 
 DEFAULT_SECONDS = 3.0
 DEFAULT_DRAWN = 4
@@ -207,8 +207,8 @@ def generate(
         )
     with loading():
         from distill.generation.export import ExportSettings
-        from distill.generation.production import Destination, free_seeds, produce
-        from distill.generation.request import request_of
+        from distill.generation.sound_request import request_of
+        from distill.generation.writing import Destination, free_seeds, produce
 
     model = resolved(reference, project)
     settings = ExportSettings(format, sample_rate, bits)

@@ -59,7 +59,7 @@ def kit(
     with loading():
         from distill.artifact.model_file import read_manifest
         from distill.generation.export import ExportSettings
-        from distill.generation.request import request_of
+        from distill.generation.sound_request import request_of
         from distill.kits.kit import make_kit
         from distill.kits.pads import pads_of
 

@@ -65,8 +65,8 @@ def vary(
         raise UsageError(f"--keep {keep}: expected attack or structure")
     with loading():
         from distill.generation.export import ExportSettings
-        from distill.generation.production import Destination, produce
-        from distill.generation.request import request_of
+        from distill.generation.sound_request import request_of
+        from distill.generation.writing import Destination, produce
 
     path = _model_of(model, sound, project)
     wanted = {"strength": strength, "keep": keep, "channels": channels, "width": width}
@@ -97,9 +97,9 @@ def morph(
     set_up_logging(quiet=quiet, verbose=verbose)
     with loading():
         from distill.generation.export import ExportSettings
-        from distill.generation.production import Destination
-        from distill.generation.production import morph as made_between
-        from distill.generation.request import request_of
+        from distill.generation.sound_request import request_of
+        from distill.generation.writing import Destination
+        from distill.generation.writing import morph as made_between
 
     path = _model_of(model, sound, project)
     destination = Destination(output, ExportSettings(format), sidecar, force)

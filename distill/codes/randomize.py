@@ -4,8 +4,8 @@ from distill.codes.edits import Randomize, cells_of
 from distill.codes.grid import CodeGrid
 from distill.codes.model import CodesModel
 from distill.codes.selection import EVERYTHING, Selection
-from distill.generation.choice import SamplingConfig
 from distill.generation.inpainting import CANDIDATES, Region
+from distill.generation.sampler import SamplingConfig
 from distill.generation.space import renewed
 
 

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from distill.codec.vectors import FREE
 from distill.errors import UsageError
-from distill.generation.choice import SamplingConfig
-from distill.generation.drawing import Drawn, Grid
+from distill.generation.autoregressive import Drawn, Grid
+from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import draw_codes
 from distill.models.prior import CodePrior
 

@@ -11,8 +11,8 @@ import torch
 from distill.artifact.model_file import read_manifest
 from distill.errors import ArtifactError, DataError, UsageError
 from distill.files import digest_file
-from distill.generation.production import Destination, Producer, Written, require_free
 from distill.generation.sidecar import NamedFile, Sidecar, read_sidecar
+from distill.generation.writing import Destination, Producer, Written, require_free
 
 logger = logging.getLogger(__name__)
 

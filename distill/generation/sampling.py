@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from distill.generation.choice import SamplingConfig
-from distill.generation.drawing import NOTHING, Asked, Drawn, Grid, Levels, draw, window_columns
+from distill.generation.autoregressive import NOTHING, Asked, Drawn, Grid, Levels, draw, window_columns
+from distill.generation.sampler import SamplingConfig
 from distill.models.incremental import ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior

@@ -17,7 +17,7 @@ from pydantic import (
 from distill.errors import ArtifactError, UsageError
 from distill.files import read_json, write_json
 from distill.generation.export import ExportSettings
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
 from distill.instructions import Arithmetic, in_force
 from distill.validation import explain
 

@@ -8,8 +8,8 @@ import torch
 from distill.codec.codec import Codec, Grid
 from distill.codec.vectors import FREE, codebooks, sum_of_vectors
 from distill.errors import UsageError
-from distill.generation.choice import SamplingConfig, choose
 from distill.generation.inpainting import CANDIDATES, Region, inpaint
+from distill.generation.sampler import SamplingConfig, choose
 from distill.models.prior import CodePrior
 from distill.models.space import Values
 

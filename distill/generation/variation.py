@@ -10,12 +10,12 @@ from distill.audio.sound import Sound
 from distill.codec.codec import Codec, Grid, Samples
 from distill.codec.vectors import FREE, codebooks, quantize, sum_of_vectors
 from distill.configs import STRIDE, SpectrogramConfig
-from distill.generation.choice import SamplingConfig
-from distill.generation.given import Known, as_known, space_codes
+from distill.generation.continuation import Known, as_known, space_codes
+from distill.generation.generator import GeneratedSound, Generator, sample_grids, waveform_blocks
 from distill.generation.inpainting import completed
 from distill.generation.limits import MAX_GAIN_DB, below_clipping
-from distill.generation.render import GeneratedSound, Generator, sample_grids, waveform_blocks
-from distill.generation.request import Keep
+from distill.generation.sampler import SamplingConfig
+from distill.generation.sound_request import Keep
 from distill.generation.space import placed
 from distill.models.prior import CodePrior
 

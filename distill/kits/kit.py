@@ -16,13 +16,13 @@ from distill.audio.sound import EXTENSIONS
 from distill.codec.codec import Grid, Samples
 from distill.errors import DistillError, StorageError, UsageError
 from distill.files import digest_file, plain_name, read_json, replacing, storage_errors
-from distill.generation.asking import ask_of, asked_grids
+from distill.generation.conditioning import ask_of, asked_grids
 from distill.generation.export import ExportSettings, export
-from distill.generation.production import sound_tags
-from distill.generation.render import Generator, waveform_blocks
-from distill.generation.request import Request
+from distill.generation.generator import Generator, waveform_blocks
+from distill.generation.sound_request import Request
 from distill.generation.space import placed, width_of
 from distill.generation.variation import varied
+from distill.generation.writing import sound_tags
 from distill.kits.formats import Instrument, decent, hydrogen, sfz
 from distill.kits.pads import Pad
 

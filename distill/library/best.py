@@ -11,10 +11,10 @@ from distill.audio.nearness import LogMel, active_windows, distances, nearest_sh
 from distill.configs import SpectrogramConfig
 from distill.dataset.split import TRAIN
 from distill.errors import DataError, UsageError
-from distill.generation.asking import ask_of, asked_grids, missed_by
+from distill.generation.conditioning import ask_of, asked_grids, missed_by
+from distill.generation.generator import Generator
 from distill.generation.loops import samples_to_draw
-from distill.generation.render import Generator
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
 from distill.library.checking import find_dataset
 from distill.memorization.nearest import nearest
 from distill.memorization.of_model import RecordedSegments

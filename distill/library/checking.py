@@ -12,7 +12,7 @@ from distill.dataset.layout import SUMMARY
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import write_json
-from distill.generation.render import Generator
+from distill.generation.generator import Generator
 from distill.library.registry import file_of, find_version
 from distill.memorization.of_model import Asked, figures_of, findings_of
 from distill.memorization.page import write_page

@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from distill.audio.knobs import KNOBS
 from distill.errors import UsageError
 from distill.generation import TOP_P
-from distill.generation.asking import ask_of, nearest_grids
+from distill.generation.conditioning import ask_of, nearest_grids
 from distill.generation.export import ExportSettings, export
-from distill.generation.production import sound_tags
-from distill.generation.render import GeneratedSound, Generator, generate, sound_of
-from distill.generation.request import Request
+from distill.generation.generator import GeneratedSound, Generator, generate, sound_of
+from distill.generation.sound_request import Request
 from distill.generation.space import width_of
+from distill.generation.writing import sound_tags
 from distill.validation import explain
 
 DEFAULTS = {"seconds": 3.0, "temperature": 1.0, "top_k": 0, "top_p": TOP_P}

@@ -16,9 +16,9 @@ from distill.configs import STRIDE
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
 from distill.generation import GUIDANCE
-from distill.generation.asking import Ask, nearest_grids
-from distill.generation.choice import SamplingConfig
-from distill.generation.render import Generator, sample_grids
+from distill.generation.conditioning import Ask, nearest_grids
+from distill.generation.generator import Generator, sample_grids
+from distill.generation.sampler import SamplingConfig
 from distill.generation.space import placed
 from distill.memorization.compare import Findings, Tell, compare
 from distill.memorization.sounds import CheckedSound, Silence

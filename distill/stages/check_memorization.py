@@ -8,7 +8,7 @@ from distill.codec.codec import Codec
 from distill.codec.load import build_networks
 from distill.configs import MemorizationConfig
 from distill.dataset.store import PreparedDataset
-from distill.generation.render import Generator
+from distill.generation.generator import Generator
 from distill.live.events import Progress, StageStarted, Warned
 from distill.memorization.of_model import Asked, figures_of, findings_of
 from distill.memorization.page import write_page

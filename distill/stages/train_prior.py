@@ -20,7 +20,7 @@ from distill.codec.load import build_networks
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.files import read_json, write_json
-from distill.generation.following import following
+from distill.generation.adherence import following
 from distill.live.events import Progress, StageStarted
 from distill.live.journal import as_carried
 from distill.models.conditions import Conditions

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from distill.artifact.model_file import read_manifest
 from distill.generation.ending import ends_by_itself
-from distill.generation.production import Destination, produce
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
+from distill.generation.writing import Destination, produce
 from distill.library.takes import WAVE_POINTS, Take, Takes
 from distill.ui.cards import filled, placed
 from distill.ui.context import Context

@@ -11,8 +11,8 @@ from pathlib import Path
 from distill.artifact.model_file import EXTENSION
 from distill.errors import DistillError
 from distill.files import storage_errors
-from distill.generation.request import Request
 from distill.generation.sidecar import sidecar_of
+from distill.generation.sound_request import Request
 from distill.library.catalogue import catalogue
 from distill.locks import taken
 from distill.runs.early import early_models, renewed_models
@@ -173,7 +173,7 @@ class FirstTakes:
             self._lock.release()
 
     def _produce(self, batch: Batch) -> None:
-        from distill.generation.production import Destination, produce
+        from distill.generation.writing import Destination, produce
 
         first, last = batch.missing[0], batch.missing[-1]
         # What lies between them is made again as it is.

@@ -7,7 +7,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from distill.errors import UsageError
-from distill.generation.request import request_of
+from distill.generation.sound_request import request_of
 from distill.library.takes import Takes
 from distill.ui.api import json_answer
 from distill.ui.context import Context
@@ -18,7 +18,7 @@ class Order(BaseModel):
 
     Attributes:
         model: a file from the project's folder on, or NAME/VERSION in the registry.
-        request: as `distill.generation.request.Request`.
+        request: as `distill.generation.sound_request.Request`.
         count: how many.
         seed: of the first; each further one has the next.
         sound: the id of the take that is continued, filled or varied.
@@ -39,7 +39,7 @@ def add_generate(app: FastAPI, context: Context) -> None:
     @router.post("/generate")
     def generate(order: Order) -> Response:
         # torch is loaded when somebody asks for a sound.
-        from distill.generation.production import Destination, produce
+        from distill.generation.writing import Destination, produce
         from distill.ui.making import require_few
         from distill.ui.models import Models
         from distill.ui.results import batch_folder

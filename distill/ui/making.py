@@ -10,8 +10,8 @@ from typing import Literal
 from distill.audio.sound import SoundError, SoundReader
 from distill.errors import UsageError
 from distill.generation.export import ExportSettings
-from distill.generation.production import Destination, Written, morph, produce
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
+from distill.generation.writing import Destination, Written, morph, produce
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.models import Models

@@ -21,8 +21,8 @@ from distill.codes.session import EditSession
 from distill.configs import STRIDE
 from distill.errors import UsageError
 from distill.files import storage_errors, write_bytes
-from distill.generation.production import Written
-from distill.generation.request import Request
+from distill.generation.sound_request import Request
+from distill.generation.writing import Written
 from distill.pictures import spectrogram_image, top_level_db
 from distill.ui.cards import filled, placed
 from distill.ui.context import Context

@@ -16,7 +16,7 @@ from distill.codes.randomize import randomize
 from distill.codes.selection import EVERYTHING, Selection
 from distill.codes.session import EditSession
 from distill.errors import UsageError
-from distill.generation.choice import SamplingConfig
+from distill.generation.sampler import SamplingConfig
 from distill.library.takes import Takes
 from distill.library.takes import shown as takes_shown
 from distill.models.labels import MOST_LEVELS as LEVELS_OF_SOUND

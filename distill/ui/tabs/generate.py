@@ -15,7 +15,7 @@ from distill.errors import UsageError
 from distill.generation import TOP_P
 from distill.generation.ending import ends_by_itself
 from distill.generation.export import BITS, FORMATS, SAMPLE_RATES, ExportSettings
-from distill.generation.request import request_of
+from distill.generation.sound_request import request_of
 from distill.library.takes import Takes
 from distill.models.labels import MOST_LEVELS, level_labels
 from distill.ui.asks import Asks, asked, shown

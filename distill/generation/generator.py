@@ -13,9 +13,9 @@ from distill.codec.codec import Codec, Grid, Samples
 from distill.codec.load import build_networks, codec_of
 from distill.configs import STRIDE
 from distill.errors import ArtifactError
-from distill.generation.choice import SamplingConfig
-from distill.generation.drawing import NOTHING, Asked
+from distill.generation.autoregressive import NOTHING, Asked
 from distill.generation.limits import check_request, peak_gain
+from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import sample_codes
 from distill.generation.space import placed, width_of
 from distill.models.conditions import Conditions

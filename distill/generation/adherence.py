@@ -14,7 +14,7 @@ from distill.audio.mel import MelTransform
 from distill.audio.timbre import Timbre, timbre_of
 from distill.configs import SpectrogramConfig
 from distill.generation import GUIDANCE
-from distill.generation.drawing import Asked, Grid, window_columns
+from distill.generation.autoregressive import Asked, Grid, window_columns
 from distill.generation.sampling import sample_codes
 from distill.models.conditions import Conditions
 from distill.models.edges import ColumnLevels, column_levels

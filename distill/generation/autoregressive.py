@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from distill.codec.vectors import FREE
 from distill.errors import ArtifactError, UsageError
-from distill.generation.choice import Floats, LevelSettings, SamplingConfig, choose, ends
+from distill.generation.sampler import Floats, LevelSettings, SamplingConfig, choose, ends
 from distill.models.edges import LAST_COLUMNS, ColumnLevels, Course, Edges
 from distill.models.incremental import CodeReader, Logits, Place, ReadablePrior
 from distill.models.kernels import MOST_ROWS

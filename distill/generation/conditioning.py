@@ -12,10 +12,10 @@ from distill.audio.knobs import KNOBS, UNITS, knobs_of
 from distill.audio.timbre import timbre_of
 from distill.codec.codec import Grid
 from distill.errors import UsageError
-from distill.generation.drawing import Asked
-from distill.generation.render import Generator, sample_grids
-from distill.generation.request import Request
+from distill.generation.autoregressive import Asked
+from distill.generation.generator import Generator, sample_grids
 from distill.generation.sidecar import Got
+from distill.generation.sound_request import Request
 from distill.models.conditions import Conditions
 from distill.models.kernels import MOST_ROWS
 

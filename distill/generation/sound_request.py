@@ -16,8 +16,8 @@ from pydantic import (
 from distill.audio.knobs import KNOBS
 from distill.errors import UsageError
 from distill.generation import GUIDANCE, TOP_P
-from distill.generation.choice import SamplingConfig
 from distill.generation.limits import check_request
+from distill.generation.sampler import SamplingConfig
 from distill.validation import explain
 
 Action = Literal["generate", "continue", "fill", "vary", "morph"]

@@ -10,12 +10,10 @@ from distill import __version__
 from distill.audio.sound import BLOCK_FRAMES, Sound, read_sound
 from distill.errors import DataError, StorageError, UsageError
 from distill.files import digest_file
-from distill.generation.asking import Ask, ask_of
-from distill.generation.drawing import Grid, window_columns
+from distill.generation.autoregressive import Grid, window_columns
+from distill.generation.conditioning import Ask, ask_of
 from distill.generation.export import Exported, ExportSettings, Tags, export
-from distill.generation.making import Made, changed_sound, new_sounds
-from distill.generation.render import Generator
-from distill.generation.request import Request
+from distill.generation.generator import Generator
 from distill.generation.sidecar import (
     Environment,
     Got,
@@ -27,6 +25,8 @@ from distill.generation.sidecar import (
     sidecar_of,
     write_sidecar,
 )
+from distill.generation.sound_request import Request
+from distill.generation.sounds import Made, changed_sound, new_sounds
 from distill.generation.space import width_of
 
 logger = logging.getLogger(__name__)

@@ -12,13 +12,13 @@ from distill.audio.pitch import tuned
 from distill.audio.sound import Sound
 from distill.codec.codec import Grid, Samples
 from distill.errors import UsageError
-from distill.generation.asking import Ask, asked_grids
+from distill.generation.conditioning import Ask, asked_grids
+from distill.generation.continuation import continue_sound, fill_sound
 from distill.generation.finish import Frames
-from distill.generation.given import continue_sound, fill_sound
+from distill.generation.generator import GeneratedSound, Generator, waveform_blocks
 from distill.generation.loops import closed, loop_waveform, placed_around, samples_to_draw
-from distill.generation.render import GeneratedSound, Generator, waveform_blocks
-from distill.generation.request import BEATS, Request
 from distill.generation.sidecar import Got
+from distill.generation.sound_request import BEATS, Request
 from distill.generation.space import placed, width_of
 from distill.generation.variation import morph_sound, vary_sound
 

@@ -12,11 +12,11 @@ from distill.codec.codec import Codec, Grid, Samples, normalise
 from distill.codec.vectors import FREE
 from distill.configs import STRIDE
 from distill.errors import DataError, UsageError
-from distill.generation.choice import SamplingConfig
-from distill.generation.drawing import window_columns
+from distill.generation.autoregressive import window_columns
+from distill.generation.generator import GeneratedSound, Generator, audible
 from distill.generation.inpainting import Region
 from distill.generation.limits import LOUDEST_DB, check_request
-from distill.generation.render import GeneratedSound, Generator, audible
+from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import MOST_PASSED_OVER, further_seed, sample_codes
 from distill.generation.space import placed, renewed
 
