@@ -51,7 +51,7 @@ def main() -> None:
 def _prepare(folder: Path, count: int, seconds: int, variants: list[float]) -> None:
     """Strokes at random times, each with a pitch and a decay of its own, and some noise; then the stage `prepare`."""
     from distill.live.events import Listeners
-    from distill.live.stopping import StopRequest
+    from distill.live.stop_request import StopRequest
     from distill.params import parse_params, write_params
     from distill.stages.pipeline import run_stage
     from distill.stages.workspace import Call, Workspace

@@ -17,7 +17,7 @@ from statistics import median
 from distill.configs import TrainingConfig
 from distill.errors import Interrupted
 from distill.live.events import CheckpointSaved, EpochDone, Event, Listeners, StepDone
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.models.vqvae import ConvVQVAE
 from distill.training.checkpoint import Checkpoints
 from distill.training.loop import train

@@ -18,7 +18,7 @@ from distill.dataset.store import PreparedDataset
 from distill.live.controller import Mode
 from distill.live.events import Event, Listeners, PlateauSeen
 from distill.live.journal import Journal
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from output import Report, parser

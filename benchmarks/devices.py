@@ -16,7 +16,7 @@ from typing import Any
 
 import distill.training.step as step_module
 from distill.live.events import Event, Listeners, StepDone
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.params import parse_params, write_params
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace

@@ -91,7 +91,7 @@ def peak() -> float:
 
 def _run(stage: str, folder: Path, args: argparse.Namespace) -> None:
     from distill.live.events import Listeners
-    from distill.live.stopping import StopRequest
+    from distill.live.stop_request import StopRequest
     from distill.params import parse_params, write_params
     from distill.stages.pipeline import run_stage
     from distill.stages.workspace import Call, Workspace

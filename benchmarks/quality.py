@@ -24,7 +24,7 @@ from distill.audio.mel import MelTransform
 from distill.codec.load import build_networks
 from distill.dataset.store import PreparedDataset
 from distill.live.events import Event, Listeners, StepDone
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace, read_config
 from measures import Distance, distances, normalised_chunks

@@ -37,7 +37,7 @@ from distill.files import read_json, write_json
 from distill.generation.sound_request import Request
 from distill.generation.sounds import new_sounds
 from distill.live.events import Event, Listeners, Progress
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from measures import distances

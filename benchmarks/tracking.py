@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from distill.live.events import Event, Listeners, StageFinished
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.params import parse_params, write_params
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace

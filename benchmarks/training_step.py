@@ -19,12 +19,12 @@ from common import floors, interleave, interleave_with_training
 from distill.configs import LiveConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
 from distill.live.events import Listeners
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.models.losses import COMMITMENT, spectral_terms, total_loss
 from distill.params import parse_params, write_params
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace, read_config, section
-from distill.training.activity import measured_activity
+from distill.training.block_activity import measured_activity
 from distill.training.runtime import Runtime
 from distill.training.vqvae import VQVAETask
 from output import Report, parser, sounds

@@ -21,7 +21,7 @@ from distill.artifact.vocoder_file import read_vocoder
 from distill.audio.mel import MelTransform
 from distill.configs import SpectrogramConfig
 from distill.live.events import Listeners
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.models.vocoder import Vocoder, invert
 from distill.params import parse_params, write_params
 from distill.stages.pipeline import run_stage

@@ -15,7 +15,7 @@ from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
 from distill.generation.generator import Generator
 from distill.live.events import Listeners
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.params import parse_params, with_settings, write_params
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace

@@ -327,7 +327,7 @@ def train(
     # Whoever only makes sounds needs none of it.
     from distill.instructions import use
     from distill.live.events import Listeners
-    from distill.live.stopping import StopRequest
+    from distill.live.stop_request import StopRequest
     from distill.params import Params, with_settings
     from distill.projects.project import current_project
     from distill.runs.local import Way, train_folder

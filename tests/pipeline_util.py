@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from distill.live.events import Event, Listeners
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from sounds_util import folder_of_tones, noise, save

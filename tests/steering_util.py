@@ -10,7 +10,7 @@ from typing import Any
 from distill.artifact.model_file import read_manifest
 from distill.live.events import Event, Listeners, StepDone
 from distill.live.folder import RunFolder
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from pipeline_util import bytes_of, make_workspace, run

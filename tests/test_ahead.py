@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from distill.training.ahead import DEPTH, made_ahead
+from distill.training.prefetch import DEPTH, made_ahead
 
 
 def numbers(made: list[int], count: int = 50) -> Iterator[int]:

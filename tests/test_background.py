@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from distill.errors import DataError, DistillError, TrainingError, UsageError
-from distill.live.activity import peak_of
+from distill.live.activity_zones import peak_of
 from distill.live.events import EpochDone, RolledBack, TrainingStarted
 from distill.live.folder import RunFolder
 from distill.live.status import StatusListener, read_rows, rows_file

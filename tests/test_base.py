@@ -12,7 +12,7 @@ from distill.artifact.model_file import read_manifest, read_model
 from distill.configs import SpectrogramConfig
 from distill.errors import ArtifactError, DataError, Interrupted, UsageError
 from distill.live.events import Event, Listeners, StepDone
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.params import Params, parse_params
 from distill.stages.base import DIGEST, SHIPPED, base_file, base_weights, has_base
 from distill.stages.pipeline import run_stage

@@ -23,7 +23,7 @@ from distill.library.checking import check
 from distill.library.promotion import promote
 from distill.library.registry import register
 from distill.live.events import Event, Listeners, Progress
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.memorization.of_model import Asked, findings_of
 from distill.models.sequences import collate
 from distill.stages import check_memorization

@@ -13,7 +13,7 @@ from distill.configs import LiveConfig
 from distill.live.controller import Measurement, Mode, State, get_plateau_info, observe, shifted, threshold
 from distill.live.events import Listeners, PlateauSeen
 from distill.live.folder import RunFolder
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from distill.training.vqvae import VQVAETask

@@ -23,7 +23,7 @@ from distill.live.events import (
     TrainingStarted,
 )
 from distill.live.status import StatusListener, read_status
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.params import Params, with_settings
 from distill.runs.effort import PHASES, effort, first_sounds
 from distill.runs.estimates import estimates
@@ -33,7 +33,7 @@ from distill.runs.outlook import Outlook
 from distill.runs.pace import Pace, learn, read_pace
 from distill.runs.plans import BEST, PLANS, SKETCH, plan_named, plan_of
 from distill.runs.state import state_of
-from distill.stages.planned import planned, sizes_for, sizes_of
+from distill.stages.planning import planned, sizes_for, sizes_of
 from distill.stages.workspace import Workspace
 from distill.training.runtime import Runtime, resolve_runtime
 from page_util import make_sounds, settings

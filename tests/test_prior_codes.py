@@ -17,7 +17,7 @@ from distill.dataset.prepare import prepare
 from distill.dataset.store import PreparedDataset
 from distill.errors import Interrupted, StorageError
 from distill.live.events import Event, Progress, TrainingStarted
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.models.grid import encode_grid
 from distill.models.vqvae import ConvVQVAE
 from distill.training import codes as making

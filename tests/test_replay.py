@@ -18,11 +18,11 @@ from distill.live.events import Event, Listeners, RolledBack, StepDone
 from distill.live.folder import RunFolder
 from distill.live.journal import Journal, effective_by_stage
 from distill.live.runtime_config import RuntimeConfigManager
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from distill.training.position import list_checkpoints
-from distill.training.stopped import roll_back_stopped
+from distill.training.rollback import roll_back_stopped
 from steering_util import (
     STAGE,
     STEPS_PER_EPOCH,

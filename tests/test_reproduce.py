@@ -33,7 +33,7 @@ import json
 from pathlib import Path
 from distill.live.events import Listeners, StepDone
 from distill.live.folder import RunFolder
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stages
 from distill.stages.workspace import Call, Workspace
 from distill.tracking.listener import tracked

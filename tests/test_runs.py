@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from distill.cli.main import app
 from distill.errors import DataError, Interrupted, TrainingError, UsageError
 from distill.live.events import Event, Listeners, StepDone, TrainingStarted
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.params import Params, read_params, with_settings
 from distill.runs.background import go_on
 from distill.runs.folder import Order, read_order, run_folders, write_order
@@ -90,7 +90,7 @@ import sys, time
 from pathlib import Path
 from distill.live.events import Progress
 from distill.live.status import StatusListener
-from distill.live.stopping import stop_on_signals
+from distill.live.stop_request import stop_on_signals
 from distill.runs.held import held
 root = Path(sys.argv[1])
 with stop_on_signals() as stop, held(root):
@@ -298,7 +298,7 @@ def test_only_finished_runs_are_pruned_and_only_at_rest(project: Path) -> None:
 
 GUARDED = """
 import sys, time
-from distill.live.stopping import StopRequest, stop_with_owner
+from distill.live.stop_request import StopRequest, stop_with_owner
 stop_with_owner(StopRequest())
 print("READY", flush=True)
 time.sleep(600)

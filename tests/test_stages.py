@@ -17,7 +17,7 @@ from distill.artifact.model_file import read_manifest, read_model
 from distill.errors import ArtifactError, DataError, DistillError, Interrupted, UsageError
 from distill.generation.generator import generate
 from distill.live.events import Event, Progress, StageFinished
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import STAGES
 from distill.stages.workspace import Workspace
 from pipeline_util import bytes_of, make_workspace, run
@@ -194,7 +194,7 @@ def test_the_core_needs_no_orchestrator_and_no_tracker(tmp_path: Path) -> None:
         from pathlib import Path
         from distill.generation.generator import generate
         from distill.live.events import Listeners
-        from distill.live.stopping import StopRequest
+        from distill.live.stop_request import StopRequest
         from distill.stages.pipeline import run_stages
         from distill.stages.workspace import Call, Workspace
         workspace = Workspace(Path(sys.argv[1]))

@@ -17,7 +17,7 @@ from distill.errors import DataError
 from distill.files import write_json
 from distill.generation.sidecar import read_sidecar, sidecar_of
 from distill.live.events import Listeners
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.params import Params, with_settings
 from distill.runs.early import early_models, renewed_models
 from distill.runs.held import held

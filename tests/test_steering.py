@@ -22,7 +22,7 @@ from distill.live.events import (
     Validated,
 )
 from distill.live.folder import RunFolder
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from distill.training.position import list_checkpoints, step_of

@@ -7,7 +7,7 @@ import pytest
 
 from distill.live.events import Listeners
 from distill.live.folder import RunFolder
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.runs.folder import Order, write_order
 from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, read_report

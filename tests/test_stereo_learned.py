@@ -28,7 +28,7 @@ from distill.generation.sound_request import Request, request_of
 from distill.generation.sounds import new_sounds
 from distill.generation.writing import Destination, produce
 from distill.live.events import Event, Listeners, Progress
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.memorization.compare import compare
 from distill.memorization.of_model import Asked, DatasetSounds, findings_of, in_channel
 from distill.memorization.sounds import CheckedSound, Silence

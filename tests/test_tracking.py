@@ -18,7 +18,7 @@ from database_util import put_database
 from distill import __version__
 from distill.errors import DataError
 from distill.live.events import Listeners
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.params import parse_params
 from distill.projects.git import code_state
 from distill.runs.folder import Order, write_order

@@ -25,12 +25,12 @@ from distill.live.events import CheckpointSaved, Event, Listeners, Tuned, Warned
 from distill.live.folder import RunFolder
 from distill.live.runtime_config import RuntimeConfigManager
 from distill.live.status import StatusListener, read_rows, read_status, rows_file, status_file
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace, read_config, section
 from distill.training.checkpoint import Checkpoints
 from distill.training.position import abandoned_files, best_file, list_checkpoints
-from distill.training.stopped import roll_back_stopped
+from distill.training.rollback import roll_back_stopped
 from distill.training.vqvae import VQVAETask
 from pipeline_util import make_workspace, run
 from steering_util import (

@@ -16,7 +16,7 @@ from distill.configs import LiveConfig, PriorConfig, TrainingConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
 from distill.errors import StorageError, TrainingError
 from distill.live.events import EpochDone, Event, Listeners, PreviewWritten, StepDone, StepSkipped, Warned
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.workspace import Workspace, read_config, section
 from distill.training import loop
 from distill.training.checkpoint import Checkpoints

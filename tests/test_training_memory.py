@@ -8,7 +8,7 @@ import psutil
 from distill.live.events import CheckpointSaved, Event, LayerActivity, Listeners, StepDone
 from distill.live.folder import RunFolder
 from distill.live.status import StatusListener, read_status
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call
 from pipeline_util import make_workspace, run

@@ -12,7 +12,7 @@ import pytest
 
 from distill.errors import Interrupted
 from distill.live.events import EpochDone, Event, Listeners, StepDone, TrainingStarted
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
 from pipeline_util import bytes_of, make_workspace, run

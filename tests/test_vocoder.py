@@ -28,7 +28,7 @@ from distill.dataset.waveforms import waveforms
 from distill.errors import ArtifactError, DataError, Interrupted, UsageError
 from distill.generation.generator import generate
 from distill.live.events import Event, StepDone
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.models.stft_losses import magnitudes, multi_resolution, spectral_convergence
 from distill.models.vocoder import Spectrum, Vocoder, invert, waveform_of
 from distill.params import parse_params

@@ -7,7 +7,7 @@ import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr
 from distill.errors import EXIT_FAILURE
-from distill.live.stopping import stop_on_signals
+from distill.live.stop_request import stop_on_signals
 
 
 def check(

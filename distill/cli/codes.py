@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from distill.cli import codes_shown as shown
+from distill.cli import codes_view as shown
 from distill.cli.console import Json, Project, print_result
 from distill.cli.grids import (
     At,

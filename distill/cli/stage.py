@@ -10,7 +10,7 @@ from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_loggi
 from distill.cli.progress import shown_progress
 from distill.errors import EXIT_FAILURE, UsageError
 from distill.live.events import Listeners
-from distill.live.stopping import stop_on_signals, stop_with_owner
+from distill.live.stop_request import stop_on_signals, stop_with_owner
 
 if TYPE_CHECKING:
     from distill.stages.workspace import Workspace

@@ -20,7 +20,7 @@ from distill.cli.console import (
 )
 from distill.cli.progress import shown_progress
 from distill.live.events import Listeners
-from distill.live.stopping import stop_on_signals
+from distill.live.stop_request import stop_on_signals
 
 if TYPE_CHECKING:
     from distill.params import Params

@@ -20,7 +20,7 @@ from distill.errors import DistillError, Interrupted, StorageError, TrackingErro
 from distill.files import storage_errors
 from distill.library.registry import resolve
 from distill.live.journal import TRAININGS, Journal, parse_entry
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.params import read_yaml
 from distill.projects.data import check_out
 from distill.projects.revision import has_commit, share_cache, worktree

@@ -15,7 +15,7 @@ from distill.live.folder import SCHEMA, Request, RunFolder
 from distill.live.journal import ROLLBACK, Entry, Journal, effects_of
 from distill.live.parameters import Settings
 from distill.live.runtime_config import TRAINING, Changes, RuntimeConfigManager, difference
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from distill.configs import STRIDE, VQVAEConfig
 from distill.params import Params
-from distill.stages.planned import Planned, Sizes
+from distill.stages.planning import Planned, Sizes
 
 # A run's work in its order: the stages, and within train_prior the codes that have to be made first.
 MAKE_CODES = "make_codes"

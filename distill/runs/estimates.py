@@ -11,7 +11,7 @@ from distill.runs.effort import LISTENING, effort, first_sounds, training_steps
 from distill.runs.forecast import Forecast
 from distill.runs.pace import Pace, learn, read_pace
 from distill.runs.plans import PLANS
-from distill.stages.planned import Planned, Sizes, planned, sizes_for
+from distill.stages.planning import Planned, Sizes, planned, sizes_for
 from distill.training.probe import step_seconds
 from distill.training.runtime import Runtime, resolve_runtime
 

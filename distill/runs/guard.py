@@ -19,7 +19,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from distill.live.stopping import GUARD, KILLED_SECONDS
+from distill.live.stop_request import GUARD, KILLED_SECONDS
 from distill.runs.held import inherited_descriptor
 
 ORDERLY_SECONDS = 10.0

@@ -16,7 +16,7 @@ from distill.files import replacing, storage_errors
 from distill.live.events import Listener, Listeners
 from distill.live.journal import Journal, effective_by_stage, parse_entry
 from distill.live.status import StatusListener
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.params import Params, parse_params, write_params
 from distill.projects.models import MODELS
 from distill.runs.folder import Order, write_order

@@ -20,7 +20,7 @@ from distill.runs.effort import LISTENING, MAKE_CODES, effort, first_sounds
 from distill.runs.forecast import Forecast
 from distill.runs.pace import learn, read_pace
 from distill.stages.pipeline import STAGES
-from distill.stages.planned import planned, sizes_of
+from distill.stages.planning import planned, sizes_of
 from distill.stages.workspace import Workspace
 from distill.training.runtime import Runtime, resolve_runtime
 

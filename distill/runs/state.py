@@ -10,7 +10,7 @@ from typing import Any
 from distill.configs import SPECTRAL_TERMS, PriorConfig, TrainingConfig, VQVAEConfig
 from distill.errors import DistillError
 from distill.files import finite, read_json
-from distill.live.activity import peak_of
+from distill.live.activity_zones import peak_of
 from distill.live.folder import RunFolder
 from distill.live.journal import read_entries
 from distill.live.status import read_rows, read_status

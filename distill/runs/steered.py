@@ -13,7 +13,7 @@ from distill.models.health import judge
 from distill.runs.folder import run_folders
 from distill.runs.progress import alive, progress_of
 from distill.training.position import Checkpoint, best_file, list_checkpoints
-from distill.training.stopped import roll_back_stopped
+from distill.training.rollback import roll_back_stopped
 
 
 def list_trainings(project: Path) -> list[dict[str, Any]]:

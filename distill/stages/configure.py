@@ -6,7 +6,7 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import UsageError
 from distill.params import Params
 from distill.stages.base import base_digest
-from distill.stages.planned import Planned, planned, sizes_of
+from distill.stages.planning import Planned, planned, sizes_of
 from distill.stages.workspace import Call, write_config, write_report
 from distill.training.runtime import resolve_runtime
 

@@ -26,13 +26,13 @@ from distill.live.journal import as_carried
 from distill.models.conditions import Conditions
 from distill.models.vqvae import ConvVQVAE
 from distill.pictures import curves_png
-from distill.stages.steered import steering_of
-from distill.stages.team import team_of, tell_of_others
+from distill.stages.live_tuning import steering_of
+from distill.stages.training_processes import team_of, tell_of_others
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, section, state_key, write_history, write_report
 from distill.training.checkpoint import Checkpoints
 from distill.training.codes import MEASURED, PriorCodes, prior_codes
-from distill.training.following import follow
+from distill.training.leader import follow
 from distill.training.loop import Trained, train
 from distill.training.prior import MEMORIZATION, STAGE, PriorTask
 from distill.training.runtime import Runtime

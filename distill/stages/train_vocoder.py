@@ -38,10 +38,10 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
     # Late, so that the stage takes no time where it is switched off.
     from distill.codec.load import build_networks
     from distill.dataset.waveforms import waveforms
-    from distill.stages.team import team_of, tell_of_others
+    from distill.stages.training_processes import team_of, tell_of_others
     from distill.training.checkpoint import Checkpoints
-    from distill.training.following import follow
     from distill.training.inverses import best_inverse, compare_inverses
+    from distill.training.leader import follow
     from distill.training.loop import train
     from distill.training.runtime import Runtime
     from distill.training.vocoder import VocoderTask

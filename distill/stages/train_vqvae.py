@@ -18,12 +18,12 @@ from distill.models.labels import level_labels
 from distill.pictures import curves_png, usage_heatmap_png
 from distill.stages import lineage
 from distill.stages.base import base_weights
-from distill.stages.steered import steering_of
-from distill.stages.team import team_of, tell_of_others
+from distill.stages.live_tuning import steering_of
+from distill.stages.training_processes import team_of, tell_of_others
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, section, state_key, write_history, write_report
 from distill.training.checkpoint import Checkpoints
-from distill.training.following import follow
+from distill.training.leader import follow
 from distill.training.loop import Trained, train
 from distill.training.runtime import Runtime
 from distill.training.vqvae import STAGE, VQVAETask

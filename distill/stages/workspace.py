@@ -9,7 +9,7 @@ from distill.configs import Config
 from distill.errors import DataError
 from distill.files import digest_json, read_json, replacing, write_json
 from distill.live.events import Listeners
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.params import Params, read_params, resolve
 from distill.stages.figures import FIGURES
 

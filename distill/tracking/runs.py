@@ -15,7 +15,7 @@ from distill.live.controller import Mode
 from distill.live.events import LayerActivity, PlateauSeen, RolledBack, Tuned
 from distill.projects.project import project_of
 from distill.stages.workspace import Workspace, read_report
-from distill.tracking import content, measured, sbom
+from distill.tracking import content, run_facts, sbom
 from distill.tracking.address import (
     client_of,
     experiment_of,
@@ -201,7 +201,7 @@ def relabel(workspace: Workspace, before: str, after: str) -> None:
     state = read_state(workspace)
     if state and state.lineage == before:
         _write_state(workspace, replace(state, lineage=after))
-    measured.relabel(workspace, before, after)
+    run_facts.relabel(workspace, before, after)
 
 
 def log_change(client: "MlflowClient", run_id: str, stage: str, event: Tuned, lineage: str) -> None:

@@ -28,12 +28,12 @@ from distill.live.events import (
 )
 from distill.live.parameters import Settings
 from distill.live.steering import Steering
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.models.health import Health
 from distill.models.shard import Shard
 from distill.training.checkpoint import Checkpoints
-from distill.training.following import MOST_SKIPPED_IN_ROW, Leader, Order
 from distill.training.group import Group
+from distill.training.leader import MOST_SKIPPED_IN_ROW, Leader, Order
 from distill.training.position import Kind, Position, verified_position
 from distill.training.runtime import Runtime
 from distill.training.step import Stepper

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from distill.configs import TrainingConfig
 from distill.models.shard import Shard, shared
-from distill.training.activity import measured_activity
-from distill.training.ahead import made_ahead
+from distill.training.block_activity import measured_activity
 from distill.training.group import Group
+from distill.training.prefetch import made_ahead
 from distill.training.runtime import Runtime
 from distill.training.task import StepLoss, Task
 

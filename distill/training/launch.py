@@ -14,7 +14,7 @@ from torch._C._distributed_c10d import Store, TCPStore
 
 from distill.errors import EXIT_INTERRUPTED, TrainingError
 from distill.live.processes import LOCAL_RANK, LOCAL_SIZE, RANK, SIZE
-from distill.live.stopping import StopRequest
+from distill.live.stop_request import StopRequest
 from distill.training.group import LOOPBACK, PATIENCE
 
 # The port at which the first process waits for the others.

@@ -11,8 +11,8 @@ from distill.errors import DistillError, UsageError
 from distill.live.processes import begun_rank, begun_size, is_follower
 from distill.stages.workspace import Call
 from distill.training.group import Group, Lost, joined, runtime_here
+from distill.training.launch import Started, store_of_first
 from distill.training.runtime import Runtime, require_devices
-from distill.training.started import Started, store_of_first
 
 logger = logging.getLogger(__name__)
 
