@@ -25,12 +25,12 @@ from distill.codec.codec import Codec
 from distill.codec.load import Networks
 from distill.codes.edits import SetCode
 from distill.codes.grid import CodeGrid, ModelIdentity
-from distill.codes.hearing import entries, hear_entries, render, rerender
 from distill.codes.model import CodesModel
+from distill.codes.playback import entries, hear_entries, render, rerender
 from distill.codes.selection import Selection
 from distill.codes.sound import encode_file, round_trip
 from distill.configs import SpectrogramConfig
-from distill.models.labels import level_labels
+from distill.models.levels import level_labels
 from distill.models.vqvae import ConvVQVAE
 from measures import distances
 from output import Report, parser

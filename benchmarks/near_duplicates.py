@@ -8,10 +8,10 @@ from io import BytesIO
 
 from distill.audio.mel import MelTransform
 from distill.audio.timbre import timbre_of
-from distill.dataset.measured import CONFIG, MOST_FRAMES, measured
+from distill.dataset.excerpts import CONFIG, MOST_FRAMES, measured
 from distill.dataset.scan import scan
 from distill.dataset.walk import find_files
-from distill.memorization.alike import ALIKE, CANDIDATES, alike, candidates, distance
+from distill.memorization.near_duplicates import ALIKE, CANDIDATES, alike, candidates, distance
 from output import Report, parser, sounds
 
 import numpy as np

@@ -16,8 +16,8 @@ from distill.artifact.model_file import read_model, write_model
 from distill.artifact.prior_file import PriorFile, SpacePart
 from distill.audio.mel import frames_of
 from distill.codec.codec import Codec, normalise
-from distill.codec.kept import keep_codes
 from distill.codec.load import build_networks, load_codec, load_prior
+from distill.codec.unchanged_codes import keep_codes
 from distill.configs import STRIDE
 from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, DataError

@@ -31,7 +31,7 @@ from distill.codes.grid import CodeGrid
 from distill.codes.history import History
 from distill.codes.selection import EVERYTHING, Selection
 from distill.errors import ArtifactError, DataError, UsageError
-from distill.models.labels import find_level, level_labels, parse_levels
+from distill.models.levels import find_level, level_labels, parse_levels
 from model_example import BANDS, LEVELS, SIZE
 
 SOME = settings(max_examples=25)

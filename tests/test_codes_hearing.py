@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from codes_util import edits, grid, grids, model
 from distill.codes.edits import Freeze, SetCode
-from distill.codes.hearing import Entry, entries, hear, hear_entries, render, rerender
+from distill.codes.playback import Entry, entries, hear, hear_entries, render, rerender
 from distill.codes.selection import Selection
 from distill.codes.sound import decode, waveform
 from distill.errors import UsageError

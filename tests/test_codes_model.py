@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from codes_util import IDENTITY, OTHER_IDENTITY, edits, grid, grids, model, selections
 from distill.audio.sound import Sound
 from distill.codec.codec import MOST_LOST_DB, normalise
-from distill.codec.kept import keep_codes
 from distill.codec.load import Networks
+from distill.codec.unchanged_codes import keep_codes
 from distill.codec.vectors import FREE, codebooks, quantize, sum_of_vectors
 from distill.codes.blend import blend
 from distill.codes.edits import Freeze, Repeat, SetCode
 from distill.codes.grid import CodeGrid
-from distill.codes.hearing import hear, render, rerender
 from distill.codes.history import History
 from distill.codes.model import CodesModel
 from distill.codes.pictures import difference_png, grid_png, usage_png
+from distill.codes.playback import hear, render, rerender
 from distill.codes.randomize import randomize
 from distill.codes.selection import EVERYTHING, Selection
 from distill.codes.sound import as_source, decode, encode_file, encode_sound, round_trip

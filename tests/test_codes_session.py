@@ -5,8 +5,8 @@ import pytest
 
 from codes_util import OTHER_IDENTITY, grid, model
 from distill.codes.edits import Repeat, Reverse, SetCode
-from distill.codes.hearing import render
 from distill.codes.history import History
+from distill.codes.playback import render
 from distill.codes.selection import Selection
 from distill.codes.session import EditSession
 from distill.errors import ArtifactError, UsageError

@@ -16,7 +16,7 @@ import torch
 
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.loader import TrainingBatches
-from distill.dataset.mapped import MappedRows
+from distill.dataset.memory_mapped import MappedRows
 from distill.dataset.prepare import prepare
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError

@@ -9,7 +9,7 @@ from test_dvc import PROJECT, call, dvc
 from distill.audio.sound import read_sound
 from distill.codes.model import CodesModel
 from distill.codes.sound import decode, encode_sound
-from distill.models.labels import level_labels
+from distill.models.levels import level_labels
 from pipeline_util import make_workspace, run
 
 

@@ -17,11 +17,11 @@ import model_example
 from distill.audio.nearness import Nearness
 from distill.errors import ArtifactError
 from distill.memorization import statistics
+from distill.memorization.code_runs import SharedRun
 from distill.memorization.compare import Comparison, Findings, compare
 from distill.memorization.page import MOST_PAIRS, write_page
 from distill.memorization.pairs import read_pairs
-from distill.memorization.plain import in_plain_words
-from distill.memorization.runs import SharedRun
+from distill.memorization.plain_words import in_plain_words
 from distill.memorization.sounds import CheckedSound, Silence
 from distill.memorization.verdict import Verdict, judge
 from sounds_util import tone

@@ -20,8 +20,8 @@ from distill.audio.nearness import (
 from distill.codec.codec import Codec
 from distill.errors import Interrupted
 from distill.memorization import search
+from distill.memorization.code_runs import NGRAM, SharedCodes
 from distill.memorization.compare import MOST_PLACES, compare
-from distill.memorization.runs import NGRAM, SharedCodes
 from distill.memorization.search import Part, Search, places_beside
 from distill.memorization.sounds import CheckedSound, Grid, Silence
 from sounds_util import noise, tone

@@ -13,9 +13,9 @@ import torch
 from distill.audio.knobs import knobs_of
 from distill.audio.mel import MelTransform
 from distill.audio.timbre import timbre_of
-from distill.dataset.measured import CONFIG, MOST_FRAMES, measured
+from distill.dataset.excerpts import CONFIG, MOST_FRAMES, measured
 from distill.dataset.scan import scan
-from distill.memorization.alike import ALIKE, CANDIDATES, alike, candidates, distance
+from distill.memorization.near_duplicates import ALIKE, CANDIDATES, alike, candidates, distance
 from sounds_util import RATE, folder_of_tones, noise, save, tone
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from distill.configs import SpectrogramConfig
 from distill.errors import StorageError
-from distill.models.labels import level_labels
+from distill.models.levels import level_labels
 from distill.pictures import curves_png, spectrogram_png, usage_heatmap_png
 
 CONFIG = SpectrogramConfig()

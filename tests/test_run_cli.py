@@ -21,7 +21,7 @@ from distill.live.folder import RunFolder
 from distill.live.parameters import Kind, everything
 from distill.live.status import StatusListener
 from distill.runs.folder import Order, write_order
-from distill.runs.steered import where_it_stands
+from distill.runs.trainings import where_it_stands
 from distill.stages.workspace import Workspace
 from pipeline_util import make_workspace, run
 from steering_util import journal_of

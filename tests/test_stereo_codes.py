@@ -10,8 +10,8 @@ from distill.codes.blend import blend
 from distill.codes.edits import Freeze, SetCode
 from distill.codes.exchange import overlap
 from distill.codes.file import read_grid, write_grid
-from distill.codes.hearing import Entry, hear, hear_entries
 from distill.codes.history import History
+from distill.codes.playback import Entry, hear, hear_entries
 from distill.codes.randomize import randomize
 from distill.codes.selection import Selection
 from distill.codes.session import EditSession

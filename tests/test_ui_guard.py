@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from distill.servers.guard import WRONG_SECONDS, Guard
+from distill.servers.token_guard import WRONG_SECONDS, Guard
 
 ADDRESS, ORIGIN = "ws://127.0.0.1:5050/", "http://127.0.0.1:5050"
 TOKEN = "let-me-in-if-you-please"

@@ -15,8 +15,8 @@ from distill.errors import DistillError
 from distill.live.folder import RunFolder
 from distill.runs.folder import read_order, run_folders
 from distill.runs.progress import alive, progress_of
-from distill.runs.steered import snapshots
 from distill.runs.stopping import stop
+from distill.runs.trainings import snapshots
 from distill.stages.workspace import Workspace
 from page_util import Served, make_sounds, served, settings, wait
 from sounds_util import bad_folder, save, tone

@@ -18,8 +18,8 @@ from distill.audio.mel import MelTransform, mel_filters
 from distill.codec.codec import Codec
 from distill.codec.load import load_codec
 from distill.codes.edits import SetCode
-from distill.codes.hearing import render, rerender
 from distill.codes.model import CodesModel
+from distill.codes.playback import render, rerender
 from distill.codes.selection import Selection
 from distill.codes.sound import decode
 from distill.configs import Inverse, SpectrogramConfig, VocoderConfig

@@ -26,7 +26,7 @@ from distill.errors import ArtifactError
 from distill.files import digest_json, finite
 from distill.instructions import Arithmetic
 from distill.models.conditions import Conditions
-from distill.models.labels import SPACE_LABEL, level_labels
+from distill.models.levels import SPACE_LABEL, level_labels
 
 FORMAT: Final = "distill_model"
 VERSION: Final = 2

@@ -26,7 +26,7 @@ from distill.cli.grids import (
 )
 from distill.errors import UsageError
 from distill.generation import TOP_P
-from distill.models.labels import find_level, parse_levels
+from distill.models.levels import find_level, parse_levels
 
 Other = Annotated[Path, typer.Argument(help="The other grid file.", show_default=False)]
 Steps = Annotated[int, typer.Option("--steps", "-n", help="Number of edits.")]

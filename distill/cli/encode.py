@@ -89,7 +89,7 @@ def decode(
     require_free(output, force=force)
     with loading():
         from distill.codes.file import read_grid
-        from distill.codes.hearing import hear
+        from distill.codes.playback import hear
         from distill.codes.sound import as_source, round_trip
         from distill.codes.sound import decode as decoded
         from distill.generation.space import width_of

@@ -405,6 +405,6 @@ def _levels(text: str | None, model: Path) -> tuple[int, ...] | None:
     if text is None:
         return None
     from distill.artifact.model_file import read_manifest
-    from distill.models.labels import parse_levels
+    from distill.models.levels import parse_levels
 
     return parse_levels(text, read_manifest(model).level_labels)

@@ -9,7 +9,7 @@ import typer
 
 from distill.cli.console import loading, print_result
 from distill.errors import StorageError, UsageError
-from distill.models.labels import parse_levels
+from distill.models.levels import parse_levels
 
 if TYPE_CHECKING:
     from distill.codec.codec import Samples

@@ -45,7 +45,7 @@ def list_runs(
     """List runs with their stage, state, step, time left and health."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.project import current_project
-    from distill.runs.steered import list_trainings
+    from distill.runs.trainings import list_trainings
 
     found = list_trainings(folder or current_project())
     if as_json:
@@ -258,7 +258,7 @@ def snapshots(
 ) -> None:
     """List checkpoints, measurements and the best weights, with the settings that differ from the start."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.runs.steered import snapshots as all_snapshots
+    from distill.runs.trainings import snapshots as all_snapshots
 
     values = all_snapshots(_folder(run, stage))
     if as_json:
@@ -292,7 +292,7 @@ def diff(
 ) -> None:
     """Compare the settings and figures of two checkpoints or measurements."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.runs.steered import compare
+    from distill.runs.trainings import compare
 
     values = compare(_folder(run, stage), a, b)
     differing = {**values["settings"], **values["figures"]}
@@ -316,7 +316,7 @@ def rollback(
 ) -> None:
     """Return to a checkpoint; later checkpoints and changes no longer count."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.runs.steered import roll_back
+    from distill.runs.trainings import roll_back
 
     folder = _folder(run, stage)
     answer = roll_back(folder, step, config_only=config_only, who="command", timeout=wait)
@@ -339,7 +339,7 @@ def _cells(each: dict[str, Any]) -> list[Any]:
 
 
 def _folder(run: Path, stage: str | None) -> "RunFolder":
-    from distill.runs.steered import training_of
+    from distill.runs.trainings import training_of
 
     return training_of(_root(run), stage)
 

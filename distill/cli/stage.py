@@ -46,10 +46,10 @@ def stage(
         return
     from distill.live.status import StatusListener
     from distill.projects.project import project_of
-    from distill.runs.effort import PHASES
     from distill.runs.folder import is_run
     from distill.runs.held import held, held_by_ancestor
-    from distill.runs.outlook import Outlook
+    from distill.runs.phase_seconds import PHASES
+    from distill.runs.remaining_time import Outlook
     from distill.tracking.listener import tracked
 
     alone = is_run(workspace) and not held_by_ancestor(workspace)

@@ -15,7 +15,7 @@ from distill.configs import STRIDE, Inverse, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, DataError
 from distill.models.grid import CONTEXT_COLUMNS, PIECE_COLUMNS, SILENT, columns_of, decode_grid, encode_pieces
-from distill.models.labels import SPACE_LABEL, level_labels
+from distill.models.levels import SPACE_LABEL, level_labels
 from distill.models.space import SpaceModel, cells_of, space_of_cells
 from distill.models.vocoder import Vocoder, inversion, invert
 from distill.models.vqvae import ConvVQVAE

@@ -8,9 +8,9 @@ import numpy as np
 from distill.codec.codec import Samples
 from distill.codes.edits import Edit
 from distill.codes.grid import CodeGrid
-from distill.codes.hearing import Rendering, hear, render, rerender
 from distill.codes.history import History
 from distill.codes.model import CodesModel
+from distill.codes.playback import Rendering, hear, render, rerender
 from distill.codes.selection import Selection
 from distill.codes.sound import as_source, at_source_level, audible
 

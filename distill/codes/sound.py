@@ -9,7 +9,7 @@ import numpy as np
 from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono, two_channels
 from distill.codec.codec import Codec, Normalised, Samples, normalise
-from distill.codec.kept import keep_codes
+from distill.codec.unchanged_codes import keep_codes
 from distill.codec.vectors import codebooks, relative_distance, sum_of_vectors
 from distill.codes.grid import CodeGrid, Codes, Source
 from distill.codes.model import CodesModel

@@ -13,7 +13,7 @@ from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset import layout
 from distill.dataset.labels import labels_of
 from distill.dataset.layout import Segment, Summary
-from distill.dataset.mapped import RowsWriter, writing_rows
+from distill.dataset.memory_mapped import RowsWriter, writing_rows
 from distill.dataset.scan import (
     FileReport,
     Verdict,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from distill.audio.knobs import KNOBS, knobs_of
-from distill.dataset.measured import CONFIG, measured
+from distill.dataset.excerpts import CONFIG, measured
 from distill.dataset.scan import FileReport
 
 # So many sounds tell it, evenly spread over the folder.

@@ -13,7 +13,7 @@ from distill.audio.space import MONO, bands_of
 from distill.configs import SpectrogramConfig
 from distill.dataset import layout
 from distill.dataset.layout import Segment
-from distill.dataset.mapped import MappedRows
+from distill.dataset.memory_mapped import MappedRows
 from distill.errors import ArtifactError, DataError
 from distill.files import read_json, storage_errors
 

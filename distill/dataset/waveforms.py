@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from distill.audio.spool import Spool
-from distill.dataset.mapped import MappedRows, writing_rows
+from distill.dataset.memory_mapped import MappedRows, writing_rows
 from distill.dataset.scan import examine
 from distill.dataset.store import PreparedDataset
 from distill.dataset.walk import Found, find_files

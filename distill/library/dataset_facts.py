@@ -12,8 +12,8 @@ from distill.audio.knobs import KNOBS, UNITS, knobs_of
 from distill.audio.nearness import LogMel
 from distill.audio.spool import Spool
 from distill.audio.timbre import Timbre, timbre_of
+from distill.dataset.excerpts import CONFIG, measured
 from distill.dataset.labels import labels_of
-from distill.dataset.measured import CONFIG, measured
 from distill.dataset.overview import overview
 from distill.dataset.scan import FileReport, scan
 from distill.dataset.spread import reach
@@ -21,7 +21,7 @@ from distill.dataset.tempo import Tempo, tempos
 from distill.dataset.walk import find_files
 from distill.errors import DataError, UsageError
 from distill.files import digest_file
-from distill.memorization.alike import alike
+from distill.memorization.near_duplicates import alike
 
 Values = npt.NDArray[np.float64]
 

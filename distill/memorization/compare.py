@@ -14,7 +14,7 @@ from distill.audio.nearness import (
     window_frames,
 )
 from distill.configs import STRIDE, SpectrogramConfig
-from distill.memorization.runs import SharedCodes, SharedRun
+from distill.memorization.code_runs import SharedCodes, SharedRun
 from distill.memorization.search import PART_FRAMES, Part, Search, places_beside
 from distill.memorization.sounds import CheckedSound, KnownSounds, Silence
 

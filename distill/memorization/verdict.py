@@ -10,8 +10,8 @@ import numpy as np
 from distill.adaptive import copy_tolerance
 from distill.audio.nearness import WINDOW_SECONDS
 from distill.configs import STRIDE
+from distill.memorization.code_runs import NGRAM
 from distill.memorization.compare import Comparison, Findings
-from distill.memorization.runs import NGRAM
 from distill.memorization.statistics import LEAST_SOUNDS, chance_of, rank_statistic
 
 # A copy that was shifted in time, softened or made noisy comes this near: docs/explanation/memorization.md has figures.

@@ -22,7 +22,7 @@ from distill.projects.models import MODELS
 from distill.runs.folder import Order, write_order
 from distill.runs.held import held
 from distill.runs.inputs import Inputs, as_name, changed, named_params, settings_of
-from distill.runs.outlook import Outlook
+from distill.runs.remaining_time import Outlook
 from distill.runs.removal import clear, remove
 from distill.runs.sounds import bring_sounds, source_of
 from distill.stages.pipeline import STAGES, require_stage, run_stages

@@ -14,11 +14,11 @@ from distill.live.activity_zones import peak_of
 from distill.live.folder import RunFolder
 from distill.live.journal import read_entries
 from distill.live.status import read_rows, read_status
-from distill.memorization.plain import in_plain_words
+from distill.memorization.plain_words import in_plain_words
 from distill.models.health import Health, judge
-from distill.models.labels import level_labels, with_labels
+from distill.models.levels import level_labels, with_labels
 from distill.runs.progress import progress_of
-from distill.runs.steered import in_force, training_of, trainings_in, where_it_stands
+from distill.runs.trainings import in_force, training_of, trainings_in, where_it_stands
 from distill.stages.workspace import CONFIG_SCHEMA, Workspace, read_report
 
 CONFIGS: dict[str, type[TrainingConfig]] = {"train_vqvae": VQVAEConfig, "train_prior": PriorConfig}

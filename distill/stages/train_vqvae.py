@@ -14,7 +14,7 @@ from distill.files import replacing
 from distill.live.events import StageStarted
 from distill.live.journal import as_carried
 from distill.models.health import health_of_counts, judge
-from distill.models.labels import level_labels
+from distill.models.levels import level_labels
 from distill.pictures import curves_png, usage_heatmap_png
 from distill.stages import lineage
 from distill.stages.base import base_weights

@@ -28,7 +28,7 @@ from distill.stages import lineage
 from distill.stages.workspace import Workspace
 from distill.tracking import content, runs
 from distill.tracking.address import client_of, tracking_address, tracking_on
-from distill.tracking.measured import note_epoch, note_start
+from distill.tracking.run_facts import note_epoch, note_start
 from distill.tracking.sbom import note_environment
 
 if TYPE_CHECKING:

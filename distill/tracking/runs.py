@@ -25,7 +25,7 @@ from distill.tracking.address import (
 )
 from distill.tracking.content import GROUPS, Metric
 from distill.tracking.lookup import find_runs
-from distill.tracking.measured import read_measured
+from distill.tracking.run_facts import read_measured
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

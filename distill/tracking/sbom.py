@@ -12,7 +12,7 @@ from distill import __version__
 from distill.files import write_json
 from distill.stages.workspace import Workspace
 from distill.tracking.content import GROUPS
-from distill.tracking.measured import read_measured
+from distill.tracking.run_facts import read_measured
 
 FOLDER, SUFFIX = "environment", ".cdx.json"
 _LICENCE = "License :: "

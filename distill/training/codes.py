@@ -26,7 +26,7 @@ from distill.audio.mel import MelTransform
 from distill.audio.timbre import Timbre, timbre_of
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.labels import learned
-from distill.dataset.mapped import MappedRows
+from distill.dataset.memory_mapped import MappedRows
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, StorageError

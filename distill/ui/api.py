@@ -17,7 +17,7 @@ from distill.live.parameters import parameters
 from distill.runs.folder import default_run, run_folders, run_named
 from distill.runs.progress import progress_of
 from distill.runs.state import state_of
-from distill.runs.steered import compare, in_force, roll_back, snapshots, training_of
+from distill.runs.trainings import compare, in_force, roll_back, snapshots, training_of
 from distill.ui.context import Context
 
 WHO = "page"

@@ -18,7 +18,7 @@ MEDIA = "/media"
 class Context:
     """The page's surroundings; the same for everybody who opens it.
 
-    Whoever reaches a tab may write: the server asks for the token before (see `distill.servers.guard`).
+    Whoever reaches a tab may write: the server asks for the token before (see `distill.servers.token_guard`).
 
     Attributes:
         project: folder with `models/`, `runs/` and `data/`; absolute.

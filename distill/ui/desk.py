@@ -17,10 +17,10 @@ from distill.codec.codec import Samples
 from distill.codes.edits import SetCode
 from distill.codes.file import read_grid, write_grid
 from distill.codes.grid import CodeGrid
-from distill.codes.hearing import Rendering
 from distill.codes.history import History
 from distill.codes.model import CodesModel
 from distill.codes.pictures import palette
+from distill.codes.playback import Rendering
 from distill.codes.selection import Selection
 from distill.codes.session import EditSession
 from distill.codes.sound import encode_file

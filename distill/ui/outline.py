@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from distill.codec.codec import Samples
-from distill.codes.hearing import Rendering
+from distill.codes.playback import Rendering
 from distill.configs import SpectrogramConfig
 from distill.files import write_bytes
 from distill.pictures import spectrogram_image, top_level_db

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp
 
 from distill.errors import StorageError
 from distill.runs.standing import standing_of
-from distill.servers.guard import Guard
 from distill.servers.secret import checked, remembered
+from distill.servers.token_guard import Guard
 from distill.ui.api import add_api
 from distill.ui.context import Context, context_of
 from distill.ui.document import ADDRESS, ASSETS, TITLE, opening_document

@@ -9,8 +9,8 @@ from distill.artifact.manifest import Manifest
 from distill.library.catalogue import Entry
 from distill.library.describe import NOT_CHECKED, asked_words, health_of, light_of, space_words, verdict_of
 from distill.library.evidence import evidence_page
-from distill.memorization.plain import in_plain_words
-from distill.models.labels import level_labels, with_labels
+from distill.memorization.plain_words import in_plain_words
+from distill.models.levels import level_labels, with_labels
 from distill.ui.cards import filled
 from distill.ui.context import Context
 from distill.ui.evidence import evidence

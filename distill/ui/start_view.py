@@ -8,7 +8,7 @@ from distill.dataset.scan import FileReport, Verdict
 from distill.errors import DistillError
 from distill.library.takes import WAVE_POINTS, Note, Take
 from distill.live.status import read_status
-from distill.memorization.plain import in_plain_words
+from distill.memorization.plain_words import in_plain_words
 from distill.runs.standing import Standing
 from distill.stages.workspace import Workspace, read_report
 from distill.ui.cards import filled, placed, row_of

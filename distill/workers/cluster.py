@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from distill import __version__
 from distill.errors import DataError, StorageError, UsageError
+from distill.workers.compatibility import difference, facts
 from distill.workers.place import Item, Result, Work
-from distill.workers.same import difference, facts
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -19,7 +19,7 @@ from distill.errors import UsageError
 from distill.generation.sampler import SamplingConfig
 from distill.library.takes import Takes
 from distill.library.takes import shown as takes_shown
-from distill.models.labels import MOST_LEVELS as LEVELS_OF_SOUND
+from distill.models.levels import MOST_LEVELS as LEVELS_OF_SOUND
 from distill.ui.context import Context
 from distill.ui.desk import GRID_EXTENSION, Desk, Which, Wish, selection_of, wish_of
 from distill.ui.failures import notice, told

@@ -17,7 +17,7 @@ from distill.generation.ending import ends_by_itself
 from distill.generation.export import BITS, FORMATS, SAMPLE_RATES, ExportSettings
 from distill.generation.sound_request import request_of
 from distill.library.takes import Takes
-from distill.models.labels import MOST_LEVELS, level_labels
+from distill.models.levels import MOST_LEVELS, level_labels
 from distill.ui.asks import Asks, asked, shown
 from distill.ui.bars import Bars, measured_in
 from distill.ui.cards import nothing, row_of

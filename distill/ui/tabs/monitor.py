@@ -13,7 +13,7 @@ from distill.live.parameters import Kind, Parameter, everything, tunable
 from distill.runs.folder import run_named
 from distill.runs.plain import Word, changes_of
 from distill.runs.state import CONFIGS
-from distill.runs.steered import compare, in_force, roll_back, snapshots, training_of
+from distill.runs.trainings import compare, in_force, roll_back, snapshots, training_of
 from distill.ui.context import Context
 from distill.ui.failures import told
 from distill.ui.studio import Studio

@@ -16,8 +16,8 @@ from distill.live.folder import RunFolder
 from distill.runs import background
 from distill.runs.folder import Order, read_order, run_named
 from distill.runs.progress import alive
-from distill.runs.steered import training_of
 from distill.runs.stopping import stop as stop_run
+from distill.runs.trainings import training_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import told

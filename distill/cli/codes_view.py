@@ -150,7 +150,7 @@ def preview(
             raise UsageError("--code is for codebook entries: omit the grid file")
         require_free(output, force=force)
         from distill.codes.file import read_grid
-        from distill.codes.hearing import hear
+        from distill.codes.playback import hear
         from distill.codes.sound import audible, peak_db
         from distill.generation.space import width_of
 
@@ -217,7 +217,7 @@ def _preview_entries(
 
     from distill.audio.sound import EXTENSIONS
     from distill.cli.progress import shown_progress
-    from distill.codes.hearing import Entry, hear_entries
+    from distill.codes.playback import Entry, hear_entries
     from distill.codes.sound import audible, peak_db
     from distill.live.events import Progress
 
