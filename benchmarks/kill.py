@@ -100,7 +100,7 @@ def kind_of(command: list[str]) -> str:
     """Which of the processes it is."""
     words = " ".join(command)
     known = {
-        "distill.runs.guard": "guard",
+        "distill.processes.guard": "guard",
         "-m dvc": "dvc",
         "distill stage": "stage",
         FLOW: "flow",

@@ -15,10 +15,10 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
 from distill.errors import DistillError, UsageError
+from distill.processes.dvc_stage import require_open
 from distill.projects.command import dvc
 from distill.projects.data import check_out
 from distill.projects.elsewhere import Origin, require_remote, require_same_version
-from distill.runs.dvc import require_open
 from distill.tracking.address import ADDRESS, tracking_on
 
 # What a store, a record or a server says while it is away, rather than refuses.

@@ -12,7 +12,7 @@ from typing import Any
 from prefect import Flow
 from prefect.settings import get_current_settings
 
-from distill.runs.dvc import stop_running
+from distill.processes.dvc_stage import stop_running
 from flows.follow import MARK
 from flows.login import require_login
 

@@ -24,12 +24,12 @@ from prefect.states import Cancelled, Failed
 
 from distill.errors import DistillError, Interrupted
 from distill.live.status import read_status, status_file
+from distill.processes.dvc_stage import StageCrashed
+from distill.processes.dvc_stage import run_stage as run_through_dvc
+from distill.processes.run_lock import RunLock
 from distill.projects.elsewhere import origin_of
 from distill.runs.cache_turns import taking_turns
-from distill.runs.dvc import StageCrashed
-from distill.runs.dvc import run_stage as run_through_dvc
 from distill.runs.dvc_project import DvcRun
-from distill.runs.held import RunLock
 from distill.stages.workspace import Workspace, read_report
 from flows.elsewhere import across_hosts, put_back
 

@@ -15,11 +15,11 @@ from prefect.states import Cancelled
 from distill.configs import MemorizationConfig, ModelConfig, SpectrogramConfig, VocoderConfig
 from distill.errors import DistillError, Interrupted
 from distill.params import PriorParams, VQVAEParams
+from distill.processes.gpus import gpus_for
+from distill.processes.run_lock import RunLock
 from distill.projects.elsewhere import origin_of
 from distill.projects.project import find_project
 from distill.runs.dvc_project import DvcRun, opened, planned, with_overrides
-from distill.runs.gpus import gpus_for
-from distill.runs.held import RunLock
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.tracking.address import tracking_address, tracking_on

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from distill.processes.run_lock import held
 from distill.runs.acts import acts_of
 from distill.runs.folder import Order, write_order
-from distill.runs.held import held
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from distill.errors import DataError, Interrupted, TrainingError, UsageError
 from distill.live.events import Event, Listeners, StepDone, TrainingStarted
 from distill.live.stop_request import StopRequest
 from distill.params import Params, read_params, with_settings
+from distill.processes.run_lock import Holder, held, holder_of, lock_file
 from distill.runs.background import go_on
 from distill.runs.folder import Order, read_order, run_folders, write_order
-from distill.runs.held import Holder, held, holder_of, lock_file
 from distill.runs.inputs import Inputs, settings_of
 from distill.runs.local import Way, train_folder
 from distill.runs.progress import progress_of
@@ -91,7 +91,7 @@ from pathlib import Path
 from distill.live.events import Progress
 from distill.live.status import StatusListener
 from distill.live.stop_request import stop_on_signals
-from distill.runs.held import held
+from distill.processes.run_lock import held
 root = Path(sys.argv[1])
 with stop_on_signals() as stop, held(root):
     StatusListener(root)(Progress(sys.argv[2], 1, 2, "sounds"))
@@ -306,11 +306,11 @@ time.sleep(600)
 DVC_YAML = "stages:\n  slow:\n    cmd: {python} {script}\n    outs: [out]\n"
 
 
-@pytest.mark.parametrize("victim", ["distill.runs.guard", "dvc"])
+@pytest.mark.parametrize("victim", ["distill.processes.guard", "dvc"])
 def test_nothing_runs_on_when_guard_or_dvc_is_killed(tmp_path: Path, victim: str) -> None:
     import psutil
 
-    from distill.runs.dvc import StageCrashed, run_stage
+    from distill.processes.dvc_stage import StageCrashed, run_stage
 
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n    analytics = false\n")

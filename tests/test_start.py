@@ -19,8 +19,8 @@ from distill.generation.sidecar import read_sidecar, sidecar_of
 from distill.live.events import Listeners
 from distill.live.stop_request import StopRequest
 from distill.params import Params, with_settings
+from distill.processes.run_lock import held
 from distill.runs.early import early_models, renewed_models
-from distill.runs.held import held
 from distill.runs.local import Way, train_folder
 from distill.runs.plans import SKETCH
 from distill.runs.standing import begin_with, begun, standing_of

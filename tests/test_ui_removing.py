@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from browser_util import Watched
+from distill.processes.run_lock import held
 from distill.runs.folder import Order, run_folders, write_order
-from distill.runs.held import held
 from page_util import Served, make_sounds, wait
 
 pytest.importorskip("gradio")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from distill.errors import DataError, DistillError, UsageError
-from distill.runs.dvc import StageCrashed, run_stage
+from distill.processes.dvc_stage import StageCrashed, run_stage
 from distill.runs.dvc_project import DvcRun, opened, planned
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
@@ -136,7 +136,7 @@ def test_the_second_of_two_owners_waits(project: Path) -> None:
 OWNER = """
 import sys
 from pathlib import Path
-from distill.runs.dvc import run_stage
+from distill.processes.dvc_stage import run_stage
 run_stage(Path(sys.argv[1]), "train_vqvae", environment={}, on_line=print, on_wait=lambda: None)
 """
 

@@ -45,9 +45,9 @@ def stage(
         _follow(name, folder)
         return
     from distill.live.status import StatusListener
+    from distill.processes.run_lock import held, held_by_ancestor
     from distill.projects.project import project_of
     from distill.runs.folder import is_run
-    from distill.runs.held import held, held_by_ancestor
     from distill.runs.phase_seconds import PHASES
     from distill.runs.remaining_time import Outlook
     from distill.tracking.listener import tracked

@@ -34,7 +34,7 @@ def start(
     Without a folder, it continues what you began before, or waits until you drop sounds.
     """
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.projects.ports import HOST
+    from distill.processes.ports import HOST
     from distill.projects.project import current_project
 
     root = current_project(project)
@@ -46,7 +46,7 @@ def start(
 
 
 def _free(port: int) -> int:
-    from distill.projects.ports import require_free
+    from distill.processes.ports import require_free
 
     for each in range(port, min(65_536, port + PORTS)):
         with suppress(UsageError):

@@ -20,7 +20,7 @@ def open_page(
 ) -> None:
     """Serve MLflow's page with the recorded runs on 127.0.0.1, until Ctrl-C."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.projects.ports import HOST, require_free
+    from distill.processes.ports import HOST, require_free
     from distill.projects.project import current_project
     from distill.tracking.address import client_of, experiment_of, shown, tracking_address
     from distill.tracking.page import serve

@@ -38,7 +38,7 @@ def serve_page(project: Path, *, host: str, port: int, on_up: Callable[[str], No
         UsageError: the port is taken, or Gradio is not installed.
         StorageError: the address cannot be listened on, or the project cannot be written.
     """
-    from distill.projects.ports import HOST, require_free
+    from distill.processes.ports import HOST, require_free
 
     if host == HOST:
         require_free(port)

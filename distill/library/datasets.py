@@ -14,9 +14,9 @@ from distill.dataset.walk import count_files, find_files
 from distill.errors import DataError, DistillError, StorageError, UsageError
 from distill.files import storage_errors, write_bytes
 from distill.params import read_params
+from distill.processes.waiting import lock
 from distill.projects.command import dvc
 from distill.projects.params_file import with_values
-from distill.runs.waiting import lock
 
 DATA = Path("data")
 # A copy that is not complete, and a version that is being replaced.

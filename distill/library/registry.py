@@ -34,8 +34,8 @@ from distill.library.stored import (
     stored_file,
     stored_manifest,
 )
+from distill.processes.waiting import lock
 from distill.projects.models import named_file
-from distill.runs.waiting import lock
 from distill.tracking.address import SQLITE, client_of, experiment_of, registry_address, tracking_errors
 from distill.tracking.lookup import LINEAGE, find_runs
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from distill.files import digest_file, digest_json
 from distill.params import read_yaml
+from distill.processes.waiting import lock
 from distill.runs.dvc_project import DvcRun
-from distill.runs.waiting import lock
 
 
 def _alone(_key: str) -> AbstractContextManager[None]:

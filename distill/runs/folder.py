@@ -7,8 +7,8 @@ from typing import Any
 
 from distill.errors import DataError
 from distill.files import read_json, write_json
+from distill.processes.run_lock import holder_of
 from distill.projects.project import MARKER
-from distill.runs.held import holder_of
 
 SCHEMA = 1
 RUNS = "runs"

@@ -18,9 +18,9 @@ from distill.live.journal import Journal, effective_by_stage, parse_entry
 from distill.live.status import StatusListener
 from distill.live.stop_request import StopRequest
 from distill.params import Params, parse_params, write_params
+from distill.processes.run_lock import held
 from distill.projects.models import MODELS
 from distill.runs.folder import Order, write_order
-from distill.runs.held import held
 from distill.runs.inputs import Inputs, as_name, changed, named_params, settings_of
 from distill.runs.remaining_time import Outlook
 from distill.runs.removal import clear, remove

@@ -8,8 +8,8 @@ from distill.errors import DistillError
 from distill.live.folder import RunFolder
 from distill.live.journal import TRAININGS
 from distill.live.status import read_status, status_file
+from distill.processes.run_lock import Holder, holder_of
 from distill.runs.folder import Order, finished_at, read_order
-from distill.runs.held import Holder, holder_of
 from distill.stages.pipeline import STAGES
 
 LOG_BYTES = 20_000

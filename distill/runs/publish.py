@@ -18,9 +18,9 @@ from distill.errors import StorageError
 from distill.files import write_bytes
 from distill.locks import acquired
 from distill.params import Params, read_yaml
+from distill.processes.waiting import lock
 from distill.projects.command import dvc
 from distill.runs.dvc_project import JOURNALS, DvcRun
-from distill.runs.waiting import lock
 from distill.stages.pipeline import STAGES
 
 BUSY_SECONDS = 5.0

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from distill.files import storage_errors
+from distill.processes.run_lock import held, holder_of, lock_file
 from distill.runs.folder import RUNS, finished_at, is_run, run_folders
-from distill.runs.held import held, holder_of, lock_file
 
 # A folder that is being removed has such a name, so that what is half gone is nobody's run.
 REMOVED = ".removed-"

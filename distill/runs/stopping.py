@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.errors import TrainingError
-from distill.runs.held import holder_of
+from distill.processes.run_lock import holder_of
 from distill.runs.progress import progress_of, running_training
 
 POLL_SECONDS = 0.05

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO
 
 from distill.errors import StorageError
-from distill.projects.ports import HOST, POLL_SECONDS, is_up, require_free
-from distill.runs.guard import release
+from distill.processes.guard import release
+from distill.processes.ports import HOST, POLL_SECONDS, is_up, require_free
 from distill.servers.secret import remembered
 
 POOL = "distill"
@@ -118,7 +118,7 @@ def _running(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A Python module as a command that runs as long as the block, and no longer than this process."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "distill.runs.guard", sys.executable, "-m", *module],
+        [sys.executable, "-m", "distill.processes.guard", sys.executable, "-m", *module],
         cwd=folder,
         env=environment,
         stdin=subprocess.PIPE,

@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.request import Request
 
 from distill.errors import TrackingError
-from distill.projects.ports import POLL_SECONDS, is_up
-from distill.runs.guard import release
+from distill.processes.guard import release
+from distill.processes.ports import POLL_SECONDS, is_up
 from distill.servers.secret import remembered
 from distill.tracking.address import PAGE_PORT, PAGE_TOKEN, artifact_location, set_up_mlflow, tracking_address
 
@@ -35,7 +35,7 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
     command += ["--app-name", "distill"]
     command += ["--host", host, "--port", str(port)]
     server = subprocess.Popen(
-        [sys.executable, "-m", "distill.runs.guard", *command],
+        [sys.executable, "-m", "distill.processes.guard", *command],
         # Its jobs are for language models, and take 0.7 GB.
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", PAGE_TOKEN: token, PAGE_PORT: str(port)},
         stdin=subprocess.PIPE,

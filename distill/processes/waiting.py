@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distill.locks import acquired
-from distill.runs.dvc import require_open
+from distill.processes.dvc_stage import require_open
 
 POLL_SECONDS = 0.2
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from distill.errors import DataError, DistillError, Interrupted, StorageError, TrainingError
-from distill.runs.guard import KILLED, release
-from distill.runs.held import RunLock
+from distill.processes.guard import KILLED, release
+from distill.processes.run_lock import RunLock
 
 POLL_SECONDS = 0.5
 # How long a killed guard's processes may take to end.
@@ -63,7 +63,7 @@ def run_stage(
     """
     require_open()
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    guard = [sys.executable, "-m", "distill.runs.guard"]
+    guard = [sys.executable, "-m", "distill.processes.guard"]
     command = [
         sys.executable,
         "-m",

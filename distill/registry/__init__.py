@@ -1,0 +1,1 @@
+"""Models that are found again: files, and names with versions in the registry of MLflow."""

@@ -1,0 +1,1 @@
+"""Pages about datasets: what one holds, and how two of them differ."""
