@@ -16,10 +16,10 @@ from prefect.exceptions import ObjectNotFound
 
 from distill.errors import DistillError, UsageError
 from distill.processes.dvc_stage import require_open
-from distill.projects.command import dvc
-from distill.projects.data import check_out
-from distill.projects.elsewhere import Origin, require_remote, require_same_version
 from distill.tracking.address import ADDRESS, tracking_on
+from distill.versions.data import check_out
+from distill.versions.dvc import dvc
+from distill.versions.worker_clone import Origin, require_remote, require_same_version
 
 # What a store, a record or a server says while it is away, rather than refuses.
 _AWAY = re.compile(

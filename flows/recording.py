@@ -16,13 +16,13 @@ from prefect.states import Cancelled
 from distill.errors import DistillError, Interrupted
 from distill.library.registry import RegisteredVersion
 from distill.library.registry import register as put_into_registry
-from distill.projects.elsewhere import origin_of
 from distill.runs.dvc_project import DvcRun
 from distill.stages.lineage import planned
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking import runs
 from distill.tracking.address import client_of, is_server, shown, tracking_address
 from distill.tracking.content import run_name
+from distill.versions.worker_clone import origin_of
 from flows.elsewhere import persistently
 from flows.stages import artifact_key, failed
 

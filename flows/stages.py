@@ -27,10 +27,10 @@ from distill.live.status import read_status, status_file
 from distill.processes.dvc_stage import StageCrashed
 from distill.processes.dvc_stage import run_stage as run_through_dvc
 from distill.processes.run_lock import RunLock
-from distill.projects.elsewhere import origin_of
 from distill.runs.cache_turns import taking_turns
 from distill.runs.dvc_project import DvcRun
 from distill.stages.workspace import Workspace, read_report
+from distill.versions.worker_clone import origin_of
 from flows.elsewhere import across_hosts, put_back
 
 TITLES = {

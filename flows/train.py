@@ -17,12 +17,12 @@ from distill.errors import DistillError, Interrupted
 from distill.params import PriorParams, VQVAEParams
 from distill.processes.gpus import gpus_for
 from distill.processes.run_lock import RunLock
-from distill.projects.elsewhere import origin_of
 from distill.projects.project import find_project
 from distill.runs.dvc_project import DvcRun, opened, planned, with_overrides
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.tracking.address import tracking_address, tracking_on
+from distill.versions.worker_clone import origin_of
 from flows.elsewhere import fetch_sounds, require_shared
 from flows.lifeline import LocalFlow, end_with_worker
 from flows.parameters import SECTIONS, DataParams, RunParams, given, title_of

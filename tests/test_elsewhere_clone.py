@@ -7,7 +7,7 @@ import pytest
 
 from distill import __version__
 from distill.errors import DataError, StorageError, UsageError
-from distill.projects.elsewhere import Origin, clone, described, origin_of
+from distill.versions.worker_clone import Origin, clone, described, origin_of
 from page_util import free_port
 from project_util import call, commit, make_project
 

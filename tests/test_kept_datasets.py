@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from distill.errors import DataError, UsageError
-from distill.library.datasets import Dataset, count_sounds, gather, keep_dataset, list_datasets
+from distill.versions.datasets import Dataset, count_sounds, gather, keep_dataset, list_datasets
 from page_util import make_sounds
 from sounds_util import bad_folder, folder_of_tones
 
@@ -80,7 +80,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from distill.library import datasets
+from distill.versions import datasets
 rename, left = Path.rename, int(sys.argv[3])
 def killed(*arguments):
     global left

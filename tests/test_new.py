@@ -16,8 +16,8 @@ from distill.library import new
 from distill.library.new import CI_SOUNDS, STATE, new_project, update_project
 from distill.params import read_params
 from distill.projects import template
-from distill.projects.git import git
 from distill.stages.pipeline import STAGES
+from distill.versions.git import git
 from installed_util import REPOSITORY, build_wheel, install, installed_environment
 from pipeline_util import TINY
 from sounds_util import folder_of_tones

@@ -11,12 +11,12 @@ import pytest
 import distill
 from distill.artifact.model_file import read_manifest
 from distill.errors import UsageError
-from distill.projects.git import SourceState, source_state
 from distill.projects.models import named_file
 from distill.projects.project import current_project, find_project, home, project_of
 from distill.runs.folder import Order, write_order
 from distill.stages import lineage
 from distill.stages.pipeline import STAGES
+from distill.versions.git import SourceState, source_state
 from pipeline_util import make_workspace, run
 
 
@@ -78,7 +78,7 @@ def test_the_planned_lineage_is_the_one_that_the_model_carries(tmp_path: Path) -
 
 
 def test_the_code_has_a_commit_where_git_tracks_it_and_none_where_it_is_installed(project: Path) -> None:
-    code = "from distill.projects.git import code_state; print(code_state().commit)"
+    code = "from distill.versions.git import code_state; print(code_state().commit)"
 
     def commit_of(package: Path) -> str:
         environment = {**os.environ, "PYTHONPATH": str(package)}

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from distill.projects.command import dvc
 from distill.runs.dvc_project import DvcRun, opened, planned
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
+from distill.versions.dvc import dvc
 from page_util import make_sounds
 from registry_util import make_folder
 

@@ -20,7 +20,6 @@ from distill.errors import DataError
 from distill.live.events import Listeners
 from distill.live.stop_request import StopRequest
 from distill.params import parse_params
-from distill.projects.git import code_state
 from distill.runs.folder import Order, write_order
 from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, Workspace, read_report
@@ -28,6 +27,7 @@ from distill.tracking import content, runs
 from distill.tracking.address import client_of
 from distill.tracking.listener import tracked
 from distill.tracking.lookup import find_runs
+from distill.versions.git import code_state
 from pipeline_util import bytes_of, make_workspace
 from pipeline_util import run as pipeline_run
 from project_util import call, make_project

@@ -104,8 +104,8 @@ def add(
 ) -> None:
     """Copy a folder of sounds to data/, version it with DVC and point params.yaml at it."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.library.datasets import add_dataset
     from distill.projects.project import required_project
+    from distill.versions.datasets import add_dataset
 
     added = add_dataset(folder, required_project(project), name)
     values = {"path": added.path, "pointer": added.pointer, "usable": added.usable}
@@ -149,7 +149,7 @@ def diff(
     from distill.library.dataset_diff_page import write_diff
     from distill.library.dataset_facts import facts_of, require_page
     from distill.projects.project import current_project
-    from distill.projects.revision import sounds_at
+    from distill.versions.revision import sounds_at
 
     if output is not None:
         require_page(output)

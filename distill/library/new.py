@@ -13,11 +13,11 @@ from distill import __version__
 from distill.dataset.scan import scan
 from distill.errors import ArtifactError, UsageError
 from distill.files import read_json, storage_errors, write_bytes, write_json
-from distill.library.datasets import add_dataset
-from distill.projects.git import git, merged
 from distill.projects.params_file import with_values
 from distill.projects.template import JOURNALS, PARAMS, first_params, readme, template_files
 from distill.runs.inputs import as_name
+from distill.versions.datasets import add_dataset
+from distill.versions.git import git, merged
 from distill.workers.place import usable_cores
 
 STATE, SCHEMA = ".distill-template.json", 1

@@ -15,13 +15,13 @@ from distill.live.journal import TRAININGS, effective_by_stage
 from distill.params import Params, parse_params, read_yaml
 from distill.processes.run_lock import RunLock, held
 from distill.processes.waiting import patiently
-from distill.projects.command import dvc, settings
-from distill.projects.data import check_out
-from distill.projects.elsewhere import origin_of
 from distill.runs.folder import Order, write_order
 from distill.runs.inputs import Inputs, settings_of
 from distill.runs.sounds import bring_sounds, given_source
 from distill.stages.workspace import Workspace
+from distill.versions.data import check_out
+from distill.versions.dvc import dvc, settings
+from distill.versions.worker_clone import origin_of
 
 JOURNALS = tuple(f"journal/{stage}.jsonl" for stage in TRAININGS)
 

@@ -19,9 +19,9 @@ from distill.files import write_bytes
 from distill.locks import acquired
 from distill.params import Params, read_yaml
 from distill.processes.waiting import lock
-from distill.projects.command import dvc
 from distill.runs.dvc_project import JOURNALS, DvcRun
 from distill.stages.pipeline import STAGES
+from distill.versions.dvc import dvc
 
 BUSY_SECONDS = 5.0
 POLL_SECONDS = 0.1

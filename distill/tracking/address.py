@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill.errors import DistillError, TrackingError
-from distill.projects.command import KEY_REASONS
+from distill.versions.dvc import KEY_REASONS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

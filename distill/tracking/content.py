@@ -18,10 +18,10 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import DistillError
 from distill.files import digest_json
 from distill.params import BASE_AUTO, BASE_NONE, Params, overrides
-from distill.projects.git import code_state, source_state
 from distill.projects.project import project_of
 from distill.stages.pipeline import STAGES
 from distill.stages.workspace import Workspace, read_config, read_report
+from distill.versions.git import code_state, source_state
 
 # The stages with a history, and the group that their metrics form in MLflow's page.
 GROUPS = {"train_vqvae": "vqvae", "train_prior": "prior", "train_vocoder": "vocoder"}

@@ -7,7 +7,6 @@ from typing import Any
 import gradio as gr
 
 from distill.errors import DistillError, UsageError
-from distill.library.datasets import list_datasets
 from distill.runs.acts import acts_of
 from distill.runs.folder import default_run, run_folders, run_named
 from distill.runs.state import written_model
@@ -15,6 +14,7 @@ from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import told
 from distill.ui.studio import Studio
+from distill.versions.datasets import list_datasets
 
 NOTHING = "<p class='d-empty'>Nothing was trained here so far.</p>"
 

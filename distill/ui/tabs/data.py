@@ -15,12 +15,12 @@ from distill.audio.sound import EXTENSIONS
 from distill.dataset.overview import overview
 from distill.dataset.scan import FIRST_FILES, FileReport, Verdict, scanned
 from distill.errors import UsageError
-from distill.library.datasets import gather, keep_dataset
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import told, told_while
 from distill.ui.studio import Studio
 from distill.ui.training_choice import dataset_choices, said
+from distill.versions.datasets import gather, keep_dataset
 
 # More rows than anybody reads are left out of the table; the summary counts all.
 MOST_ROWS = 1000

@@ -8,7 +8,6 @@ import gradio as gr
 from distill.audio.sound import EXTENSIONS
 from distill.dataset.scan import scan
 from distill.errors import DataError, TrainingError, UsageError
-from distill.library.datasets import DATA, gather
 from distill.library.takes import Takes
 from distill.params import Params, with_settings
 from distill.runs import background
@@ -27,6 +26,7 @@ from distill.ui.first_takes import finished_model, library_name
 from distill.ui.start_view import NOTHING_YET, verdict
 from distill.ui.studio import Studio
 from distill.ui.training_choice import chosen
+from distill.versions.datasets import DATA, gather
 from distill.words import in_words
 
 DROPPED = "my-sounds"

@@ -11,7 +11,6 @@ from distill.configs import ModelConfig, RunConfig, VQVAEConfig
 from distill.dataset.overview import overview
 from distill.dataset.scan import scan
 from distill.errors import DistillError, UsageError
-from distill.library.datasets import count_sounds
 from distill.live.folder import RunFolder
 from distill.runs import background
 from distill.runs.folder import Order, read_order, run_named
@@ -35,6 +34,7 @@ from distill.ui.training_choice import (
     said,
     training_choice,
 )
+from distill.versions.datasets import count_sounds
 
 BOTH, FIRST = "All of it", "Only to rebuild sounds (VQ-VAE)"
 # An empty field of numbers comes back as 0 once the page has shown it.

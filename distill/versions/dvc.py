@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from distill.errors import StorageError
-from distill.projects.git import without_repository
+from distill.versions.git import without_repository
 
 # What a store says to keys, and what to do about it.
 KEY_REASONS = {

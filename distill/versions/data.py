@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from distill.errors import DataError, StorageError
-from distill.projects.command import dvc
+from distill.versions.dvc import dvc
 
 
 def check_out(root: Path, path: str, *, remote: bool = False) -> Path:

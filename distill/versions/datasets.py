@@ -15,8 +15,8 @@ from distill.errors import DataError, DistillError, StorageError, UsageError
 from distill.files import storage_errors, write_bytes
 from distill.params import read_params
 from distill.processes.waiting import lock
-from distill.projects.command import dvc
 from distill.projects.params_file import with_values
+from distill.versions.dvc import dvc
 
 DATA = Path("data")
 # A copy that is not complete, and a version that is being replaced.

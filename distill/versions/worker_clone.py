@@ -15,9 +15,9 @@ from distill import __version__
 from distill.errors import StorageError, UsageError
 from distill.files import digest_json, read_json, storage_errors, write_json
 from distill.locks import wait_for
-from distill.projects.command import dvc, settings
-from distill.projects.git import git
 from distill.projects.project import find_project, home
+from distill.versions.dvc import dvc, settings
+from distill.versions.git import git
 
 # The address that workers clone from, where it is not that of the remote `origin`.
 REPOSITORY = "DISTILL_REPOSITORY"

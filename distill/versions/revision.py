@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from distill.errors import DataError, StorageError
-from distill.projects.command import dvc
-from distill.projects.data import check_out
-from distill.projects.git import git
 from distill.projects.project import find_project
+from distill.versions.data import check_out
+from distill.versions.dvc import dvc
+from distill.versions.git import git
 
 
 def has_commit(project: Path, commit: str) -> bool:
