@@ -291,8 +291,8 @@ def load(reference: Path | str, *, device: str = "cpu", project: Path | str | No
         StorageError: the file cannot be read.
         UsageError: there is no such model, or the device is not present.
     """
-    from distill.library.registry import resolve
     from distill.projects.project import current_project
+    from distill.registry.registry import resolve
 
     return Model(resolve(str(reference), current_project(project)), device)
 

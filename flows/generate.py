@@ -15,8 +15,8 @@ from distill.generation.export import ExportSettings
 from distill.generation.sampler import HOTTEST
 from distill.generation.sound_request import Knob, Request
 from distill.generation.writing import Destination, produce
-from distill.library.registry import resolve
 from distill.projects.project import find_project
+from distill.registry.registry import resolve
 from flows.lifeline import LocalFlow, end_with_worker
 from flows.stages import artifact_key, failed
 

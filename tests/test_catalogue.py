@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 from database_util import put_database
 from distill.cli.main import app
 from distill.errors import DistillError, StorageError, UsageError
-from distill.library import catalogue
-from distill.library.promotion import promote
-from distill.library.registry import find_version, register, resolve, versions
+from distill.registry import catalogue
+from distill.registry.promotion import promote
+from distill.registry.registry import find_version, register, resolve, versions
 from registry_util import make_folder, model_file
 
 # MLflow uses what SQLAlchemy will remove.

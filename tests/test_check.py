@@ -20,12 +20,12 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, DataError, DistillError, Interrupted, UsageError
 from distill.generation.generator import Generator, generate
 from distill.library.checking import check
-from distill.library.promotion import promote
-from distill.library.registry import register
 from distill.live.events import Event, Listeners, Progress
 from distill.live.stop_request import StopRequest
 from distill.memorization.of_model import Asked, findings_of
 from distill.models.sequences import collate
+from distill.registry.promotion import promote
+from distill.registry.registry import register
 from distill.stages import check_memorization
 from distill.stages.workspace import Call, Workspace
 from distill.training.codes import prior_codes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.library.registry import file_of, register, versions
+from distill.registry.registry import file_of, register, versions
 from distill.runs.dvc_project import opened, planned
 from distill.tracking.address import client_of
 from page_util import make_sounds
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:.*type hint.*
 
 REGISTER = """
 from pathlib import Path
-from distill.library.registry import register
+from distill.registry.registry import register
 assert not register(Path("models/kit.distill"), Path()).created
 """
 

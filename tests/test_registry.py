@@ -19,9 +19,9 @@ import pytest
 
 from database_util import put_database
 from distill.errors import ArtifactError, DistillError, TrackingError, UsageError
-from distill.library import catalogue
-from distill.library.promotion import promote
-from distill.library.registry import delete_version, find_version, register, resolve, versions
+from distill.registry import catalogue
+from distill.registry.promotion import promote
+from distill.registry.registry import delete_version, find_version, register, resolve, versions
 from distill.tracking import address
 from distill.tracking.address import client_of, experiment_of
 from registry_util import make_folder, mlflow_server, model_file

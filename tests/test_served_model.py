@@ -23,8 +23,8 @@ from typer.testing import CliRunner
 from asking_util import write_askable
 from database_util import put_database
 from distill.cli.main import app
-from distill.library.promotion import promote
-from distill.library.registry import register
+from distill.registry.promotion import promote
+from distill.registry.registry import register
 from distill.tracking.address import set_up_mlflow, tracking_address
 from registry_util import make_folder, model_file
 

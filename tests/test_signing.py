@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from command_util import Command
 from database_util import put_database
 from distill.errors import ArtifactError, UsageError
-from distill.library import catalogue
-from distill.library.promotion import promote
-from distill.library.registry import find_version, register, resolve
-from distill.library.signing import (
+from distill.registry import catalogue
+from distill.registry.promotion import promote
+from distill.registry.registry import find_version, register, resolve
+from distill.registry.signing import (
     KEY_VARIABLE,
     PASSWORD_VARIABLE,
     KeyPair,

@@ -182,7 +182,7 @@ def test_sounds_are_made_once_and_those_that_are_missing_again(project: Path) ->
 
 def test_the_verdict_is_said_plainly_with_both_sounds_to_hear(project: Path) -> None:
     pytest.importorskip("gradio")
-    from distill.library.catalogue import catalogue
+    from distill.registry.catalogue import catalogue
     from distill.ui.context import Context
     from distill.ui.evidence import GONE
     from distill.ui.first_takes import FirstTakes

@@ -75,7 +75,7 @@ def test_a_served_model_takes_channels_and_width(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         # MLflow has opinions on type hints.
         warnings.simplefilter("ignore")
-        from distill.library.served import ServedModel
+        from distill.registry.served import ServedModel
 
     served = ServedModel()
     served.generator = Generator.load(write_stereo(tmp_path / "bells.distill"))

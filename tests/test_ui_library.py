@@ -7,7 +7,7 @@ import pytest
 
 from browser_util import Watched
 from database_util import put_database
-from distill.library.registry import find_version, versions
+from distill.registry.registry import find_version, versions
 from page_util import Served, wait
 from registry_util import make_folder, model_file
 

@@ -82,7 +82,7 @@ def resolved(reference: str | None, project: Path | None) -> Path:
     path = default_file(root) if reference is None else named_file(reference, root)
     # A file is read at once; the registry takes seconds to load.
     if path is None:
-        from distill.library.registry import resolve
+        from distill.registry.registry import resolve
 
         path = resolve(str(reference), root)
     return path

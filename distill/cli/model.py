@@ -22,8 +22,8 @@ from distill.words import visible
 
 if TYPE_CHECKING:
     from distill.artifact.manifest import Manifest
-    from distill.library.registry import RegisteredVersion
-    from distill.library.signing import Standing
+    from distill.registry.registry import RegisteredVersion
+    from distill.registry.signing import Standing
 
 SORTS = "name, distance, loss, perplexity, dataset or sounds."
 
@@ -69,7 +69,7 @@ def info(
             more["registered"] = _values(version)
         print_result([], {**document, "signature": vars(standing), **more}, as_json=True)
         return
-    from distill.library.describe import asked_words, health_of, light_of, space_words
+    from distill.registry.describe import asked_words, health_of, light_of, space_words
 
     metadata, lineage, prior = manifest.metadata, manifest.lineage, manifest.prior_metadata
     table = Table(show_header=False, box=None)
@@ -152,7 +152,7 @@ def compare(
     """Show how models differ: figures, parameters, environment."""
     from rich.table import Table
 
-    from distill.library.catalogue import compare as differences
+    from distill.registry.catalogue import compare as differences
 
     rows = differences(models, project_for(project))
     if as_json:
@@ -177,8 +177,8 @@ def register(
 ) -> None:
     """Register a model file as a candidate; each set of weights is registered only once."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.library.registry import register as put
     from distill.projects.models import named_file
+    from distill.registry.registry import register as put
 
     root = project_for(project)
     version = put(named_file(model, root) or Path(model), root, name=name)
@@ -194,7 +194,7 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Make a registered version the champion, unless it memorized sounds or is worse than the champion."""
-    from distill.library.promotion import promote as make_champion
+    from distill.registry.promotion import promote as make_champion
 
     version = make_champion(model, project_for(project), force=force)
     print_result([f"{version.name}@champion is {version.reference}"], _values(version), as_json=as_json)
@@ -209,7 +209,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Copy a model to a file."""
-    from distill.library.catalogue import export as copy
+    from distill.registry.catalogue import export as copy
 
     path = copy(model, output, project_for(project), force=force)
     print_result([str(path)], {"path": str(path)}, as_json=as_json)
@@ -226,7 +226,7 @@ def import_model(
     as_json: Json = False,
 ) -> None:
     """Verify a model file and copy it to models/."""
-    from distill.library.catalogue import import_file
+    from distill.registry.catalogue import import_file
 
     path = import_file(file, project_for(project), name=name, force=force)
     print_result([str(path)], {"path": str(path)}, as_json=as_json)
@@ -241,8 +241,8 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Delete a model file, or a version from the registry."""
-    from distill.library.catalogue import deletable
-    from distill.library.catalogue import delete as remove
+    from distill.registry.catalogue import deletable
+    from distill.registry.catalogue import delete as remove
 
     root = project_for(project)
     if not yes:
@@ -269,24 +269,24 @@ def project_for(given: Path | None) -> Path:
 
 
 def _version(reference: str, project: Path | None) -> "RegisteredVersion":
-    from distill.library.registry import find_version
+    from distill.registry.registry import find_version
 
     return find_version(reference, project_for(project))
 
 
 def _registered_manifest(version: "RegisteredVersion", project: Path | None) -> "Manifest":
-    from distill.library.registry import manifest_of
+    from distill.registry.registry import manifest_of
 
     return manifest_of(version, project_for(project))
 
 
 def _standing(path: Path | None, version: "RegisteredVersion | None", project: Path) -> "Standing":
-    from distill.library.signing import standing_of
+    from distill.registry.signing import standing_of
 
     if path is not None:
         return standing_of(path, project)
     assert version is not None
-    from distill.library.registry import standing_of_version
+    from distill.registry.registry import standing_of_version
 
     return standing_of_version(version, project)
 
@@ -337,8 +337,8 @@ def _show(
 ) -> None:
     from rich.table import Table
 
-    from distill.library.catalogue import PLACES, catalogue, chosen
     from distill.projects.models import model_places
+    from distill.registry.catalogue import PLACES, catalogue, chosen
     from distill.tracking.address import registry_address
     from distill.tracking.address import shown as without_password
 

@@ -20,8 +20,8 @@ def sign(
     as_json: Json = False,
 ) -> None:
     """Sign a model with a private key; the signature is written beside the file, as NAME.distill.sig."""
-    from distill.library.catalogue import sign as put
-    from distill.library.signing import is_protected, signature_of
+    from distill.registry.catalogue import sign as put
+    from distill.registry.signing import is_protected, signature_of
 
     password = _password(f"Password of {key}") if is_protected(key) else None
     signed = put(model, key, project_for(project), password=password)
@@ -38,7 +38,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Verify a model's signature with a public key; the exit code is 0 only if it is valid."""
-    from distill.library.catalogue import check_signature
+    from distill.registry.catalogue import check_signature
 
     used = check_signature(model, project_for(project), key=key)
     print_result([f"valid (checked with {used})"], {"valid": True, "key": str(used)}, as_json=as_json)
@@ -52,7 +52,7 @@ def keygen(
     as_json: Json = False,
 ) -> None:
     """Make a key pair: signing.pem, readable only by you, and signing.pub.pem for everyone."""
-    from distill.library.signing import PASSWORD_VARIABLE, make_keys
+    from distill.registry.signing import PASSWORD_VARIABLE, make_keys
 
     password = os.environ.get(PASSWORD_VARIABLE) or (_password("New password", confirm=True) if protected else None)
     pair = make_keys(folder, password)
@@ -62,7 +62,7 @@ def keygen(
 
 
 def _password(question: str, *, confirm: bool = False) -> str:
-    from distill.library.signing import PASSWORD_VARIABLE
+    from distill.registry.signing import PASSWORD_VARIABLE
 
     if given := os.environ.get(PASSWORD_VARIABLE):
         return given

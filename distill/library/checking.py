@@ -13,12 +13,12 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import write_json
 from distill.generation.generator import Generator
-from distill.library.registry import file_of, find_version
 from distill.memorization.of_model import Asked, figures_of, findings_of
 from distill.memorization.page import write_page
 from distill.memorization.verdict import Verdict, judge
 from distill.params import resolve
 from distill.projects.models import named_file
+from distill.registry.registry import file_of, find_version
 from distill.training.runtime import Runtime
 
 SCHEMA = 1

@@ -18,10 +18,10 @@ from distill.artifact.model_file import read_manifest
 from distill.dataset.store import PreparedDataset
 from distill.errors import DistillError, Interrupted, StorageError, TrackingError
 from distill.files import storage_errors
-from distill.library.registry import resolve
 from distill.live.journal import TRAININGS, Journal, parse_entry
 from distill.live.stop_request import StopRequest
 from distill.params import read_yaml
+from distill.registry.registry import resolve
 from distill.runs.sounds import from_project
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking.lookup import RecordedRun, find_runs, recorded_files

@@ -13,8 +13,8 @@ from distill.errors import DistillError
 from distill.files import storage_errors
 from distill.generation.sidecar import sidecar_of
 from distill.generation.sound_request import Request
-from distill.library.catalogue import catalogue
 from distill.locks import taken
+from distill.registry.catalogue import catalogue
 from distill.runs.early import early_models, renewed_models
 from distill.runs.folder import finished_at, run_folders
 from distill.runs.standing import Standing, standing_of

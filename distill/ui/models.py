@@ -7,8 +7,8 @@ from pathlib import Path
 from distill.artifact.model_file import EXTENSION
 from distill.codes.model import CodesModel
 from distill.errors import UsageError
-from distill.library.catalogue import Entry, catalogue
-from distill.library.registry import file_of, find_version
+from distill.registry.catalogue import Entry, catalogue
+from distill.registry.registry import file_of, find_version
 from distill.ui.context import Context
 
 MOST_LOADED = 3

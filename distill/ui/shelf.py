@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from distill.artifact.manifest import Manifest
-from distill.library.catalogue import Entry
-from distill.library.describe import NOT_CHECKED, asked_words, health_of, light_of, space_words, verdict_of
 from distill.library.evidence import evidence_page
 from distill.memorization.plain_words import in_plain_words
 from distill.models.levels import level_labels, with_labels
+from distill.registry.catalogue import Entry
+from distill.registry.describe import NOT_CHECKED, asked_words, health_of, light_of, space_words, verdict_of
 from distill.ui.cards import filled
 from distill.ui.context import Context
 from distill.ui.evidence import evidence

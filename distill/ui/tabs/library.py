@@ -11,7 +11,7 @@ import gradio as gr
 
 from distill.artifact.model_file import EXTENSION
 from distill.errors import DistillError, UsageError
-from distill.library.catalogue import (
+from distill.registry.catalogue import (
     SORTS,
     VERDICTS,
     Entry,
@@ -23,8 +23,8 @@ from distill.library.catalogue import (
     export,
     import_file,
 )
-from distill.library.promotion import NotPromoted, promote
-from distill.library.registry import CHAMPION, is_file_reference, register
+from distill.registry.promotion import NotPromoted, promote
+from distill.registry.registry import CHAMPION, is_file_reference, register
 from distill.ui.auditions import auditioned
 from distill.ui.cards import nothing, row_of
 from distill.ui.clicks import cards_component, picked

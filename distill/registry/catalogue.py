@@ -10,9 +10,10 @@ from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model
 from distill.errors import DistillError, StorageError, TrackingError, UsageError
 from distill.files import digest_file, replacing, storage_errors
-from distill.library.checks import checked
-from distill.library.describe import NOT_CHECKED, health_of, light_of, verdict_of
-from distill.library.registry import (
+from distill.projects.models import model_places, named_file
+from distill.registry.describe import NOT_CHECKED, health_of, light_of, verdict_of
+from distill.registry.intact import checked
+from distill.registry.registry import (
     CHAMPION,
     RegisteredVersion,
     attach_signature,
@@ -24,9 +25,8 @@ from distill.library.registry import (
     resolve,
     versions,
 )
-from distill.library.signing import read_signature, signature_of, trusted_key, verify, write_signature
-from distill.library.signing import sign as make_signature
-from distill.projects.models import model_places, named_file
+from distill.registry.signing import read_signature, signature_of, trusted_key, verify, write_signature
+from distill.registry.signing import sign as make_signature
 
 PLACES = ("models", "runs/*/models")
 VERDICTS = ("pass", "warn", "fail", NOT_CHECKED)

@@ -11,8 +11,8 @@ from distill.artifact.manifest import Manifest, parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest
 from distill.errors import ArtifactError
 from distill.files import digest_json, read_json, storage_errors
-from distill.library.packaging import ARTIFACTS, MANIFEST, MANIFEST_SCHEMA
-from distill.library.signing import SUFFIX, signature_of
+from distill.registry.packaging import ARTIFACTS, MANIFEST, MANIFEST_SCHEMA
+from distill.registry.signing import SUFFIX, signature_of
 from distill.tracking.address import set_up_mlflow, tracking_address, tracking_errors
 
 # Where MLflow keeps a logged model, and where models lay among the artifacts of their runs before.

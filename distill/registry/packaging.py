@@ -9,7 +9,7 @@ import distill
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION
 from distill.files import write_json
-from distill.library.signing import read_signature, write_signature
+from distill.registry.signing import read_signature, write_signature
 
 # Beside the file, so that a list need not fetch the weights from a server.
 MANIFEST = "manifest.json"

@@ -7,8 +7,8 @@ from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_manifest
 from distill.configs import SPECTRAL_TERMS
 from distill.errors import ArtifactError, UsageError
-from distill.library.checks import checked
-from distill.library.registry import (
+from distill.registry.intact import checked
+from distill.registry.registry import (
     CHAMPION,
     RegisteredVersion,
     file_of,
@@ -18,7 +18,7 @@ from distill.library.registry import (
     set_alias,
     versions,
 )
-from distill.library.signing import trusted_key, verify
+from distill.registry.signing import trusted_key, verify
 
 PASS, FAIL = "pass", "fail"
 

@@ -18,12 +18,14 @@ from distill.artifact.model_file import EXTENSION, read_manifest, read_model
 from distill.configs import ModelConfig
 from distill.errors import ArtifactError, UsageError
 from distill.files import digest_file
-from distill.library.checks import checked
-from distill.library.describe import DIGEST, description_of, figures_of, tags_of
-from distill.library.names import create_name, delete_if_empty, pages
-from distill.library.packaging import package
-from distill.library.signing import Standing, read_signature, standing_of, trusted_key
-from distill.library.stored import (
+from distill.processes.waiting import lock
+from distill.projects.models import named_file
+from distill.registry.describe import DIGEST, description_of, figures_of, tags_of
+from distill.registry.intact import checked
+from distill.registry.names import create_name, delete_if_empty, pages
+from distill.registry.packaging import package
+from distill.registry.signing import Standing, read_signature, standing_of, trusted_key
+from distill.registry.stored import (
     is_lost,
     is_signed,
     model_id_of,
@@ -34,8 +36,6 @@ from distill.library.stored import (
     stored_file,
     stored_manifest,
 )
-from distill.processes.waiting import lock
-from distill.projects.models import named_file
 from distill.tracking.address import SQLITE, client_of, experiment_of, registry_address, tracking_errors
 from distill.tracking.lookup import LINEAGE, find_runs
 
