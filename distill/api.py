@@ -28,7 +28,7 @@ from distill.generation.space import width_of
 from distill.generation.writing import MOST_STEPS
 
 if TYPE_CHECKING:
-    from distill.library.checking import Checked
+    from distill.library.model_check import Checked
     from distill.live.events import Listener
 
 AnySamples = npt.NDArray[np.floating[Any]]
@@ -347,9 +347,9 @@ def train(
 def check(reference: Path | str, *, project: Path | str | None = None, **options: Any) -> "Checked":
     """Check whether a model gives back its training sounds; writes a report and a page beside it.
 
-    Options and errors are those of `distill.library.checking.check`.
+    Options and errors are those of `distill.library.model_check.check`.
     """
-    from distill.library.checking import check as check_model
+    from distill.library.model_check import check as check_model
     from distill.projects.project import current_project
 
     return check_model(str(reference), current_project(project), **options)

@@ -19,7 +19,7 @@ from distill.configs import PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, DataError, DistillError, Interrupted, UsageError
 from distill.generation.generator import Generator, generate
-from distill.library.checking import check
+from distill.library.model_check import check
 from distill.live.events import Event, Listeners, Progress
 from distill.live.stop_request import StopRequest
 from distill.memorization.of_model import Asked, findings_of

@@ -12,8 +12,8 @@ import pytest
 import scipy.stats
 
 from dataset_page_util import HOSTILE, Reader, harmless
-from distill.library.dataset_diff import Difference, difference, ks_distance
-from distill.library.dataset_facts import QUANTITIES, facts_of
+from distill.reports.dataset_diff import Difference, difference, ks_distance
+from distill.reports.dataset_facts import QUANTITIES, facts_of
 from project_util import call, commit, distill
 from sounds_util import folder_of_tones, noise, save, tone
 

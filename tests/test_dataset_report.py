@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dataset_page_util import HOSTILE, Reader, harmless
-from distill.library.page_parts import histogram, name_of, waveform
+from distill.reports.page_parts import histogram, name_of, waveform
 from sounds_util import bad_folder, folder_of_tones, noise, save, tone
 
 if TYPE_CHECKING:

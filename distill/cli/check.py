@@ -49,7 +49,7 @@ def check(
     set_up_logging(quiet=quiet, verbose=verbose)
     from rich.progress import Progress
 
-    from distill.library.checking import check as check_model
+    from distill.library.model_check import check as check_model
     from distill.projects.project import current_project
 
     given: dict[str, Any] = {"sounds": count, "seconds": duration, "temperature": temperature}

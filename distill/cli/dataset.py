@@ -10,8 +10,8 @@ from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set
 from distill.errors import DataError
 
 if TYPE_CHECKING:
-    from distill.library.dataset_diff import Difference
-    from distill.library.dataset_facts import Values
+    from distill.reports.dataset_diff import Difference
+    from distill.reports.dataset_facts import Values
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 # Names of files that a line of a comparison holds; the page and the JSON have all.
@@ -122,8 +122,8 @@ def report(
 ) -> None:
     """Write an HTML report on sounds: verdicts, formats, labels, distributions, near duplicates."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.library.dataset_facts import facts_of, require_page
-    from distill.library.dataset_report import write_report
+    from distill.reports.dataset_facts import facts_of, require_page
+    from distill.reports.dataset_report import write_report
 
     require_page(output)
     facts = facts_of(folder, _name(folder), near=True)
@@ -145,10 +145,10 @@ def diff(
 ) -> None:
     """Show what changed between two datasets: files, verdicts, labels, distributions."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.library.dataset_diff import difference
-    from distill.library.dataset_diff_page import write_diff
-    from distill.library.dataset_facts import facts_of, require_page
     from distill.projects.project import current_project
+    from distill.reports.dataset_diff import difference
+    from distill.reports.dataset_diff_page import write_diff
+    from distill.reports.dataset_facts import facts_of, require_page
     from distill.versions.revision import sounds_at
 
     if output is not None:
@@ -178,7 +178,7 @@ def _drawn(waveform: tuple[int, ...], width: int = 16) -> str:
 def _print_difference(found: "Difference") -> None:
     from rich.table import Table
 
-    from distill.library.dataset_diff_page import counts_of
+    from distill.reports.dataset_diff_page import counts_of
 
     stdout = stdout_console()
     stdout.print(", ".join(f"{count} {word}" for word, count in counts_of(found).items()))
@@ -216,7 +216,7 @@ def _print_names(word: str, names: list[str]) -> None:
 def _spread(values: "Values", unit: str) -> str:
     """Median and reach of some values."""
     from distill.dataset.spread import reach
-    from distill.library.page_parts import number
+    from distill.reports.page_parts import number
 
     if not len(values):
         return ""

@@ -15,7 +15,7 @@ from distill.generation.conditioning import ask_of, asked_grids, missed_by
 from distill.generation.generator import Generator
 from distill.generation.loops import samples_to_draw
 from distill.generation.sound_request import Request
-from distill.library.checking import find_dataset
+from distill.library.model_check import find_dataset
 from distill.memorization.nearest import nearest
 from distill.memorization.of_model import RecordedSegments
 

@@ -8,7 +8,7 @@ from typing import Any
 from distill.artifact.manifest import Manifest
 from distill.errors import DistillError
 from distill.files import read_json
-from distill.library.checking import PAGE, REPORT, SCHEMA
+from distill.library.model_check import PAGE, REPORT, SCHEMA
 from distill.registry.catalogue import Entry
 from distill.runs.folder import run_folders
 from distill.stages.workspace import Workspace, read_report

@@ -18,7 +18,7 @@ from distill.configs import SpectrogramConfig
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.errors import DataError, DistillError, UsageError
 from distill.generation.sidecar import read_sidecar, sidecar_of
-from distill.library.checking import find_dataset
+from distill.library.model_check import find_dataset
 from distill.library.takes import Take, Takes
 from distill.memorization.nearest import Near, nearest
 from distill.memorization.of_model import RecordedSegments

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from distill.dataset.scan import FileReport
 from distill.files import write_bytes
-from distill.library.dataset_diff import Change, Compared, Difference
-from distill.library.page_parts import histogram, label_bars, name_of, page, table
+from distill.reports.dataset_diff import Change, Compared, Difference
+from distill.reports.page_parts import histogram, label_bars, name_of, page, table
 
 
 def write_diff(output: Path, difference: Difference) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from distill.dataset.scan import FileReport
 from distill.dataset.spread import reach
-from distill.library.dataset_facts import QUANTITIES, Facts, Values
+from distill.reports.dataset_facts import QUANTITIES, Facts, Values
 
 # Two draws of n and m sounds from one source are farther apart than this times sqrt(1/n + 1/m) in 5 % of the cases
 # (Smirnov's limiting distribution; with few sounds, and sounds that both sides have, it is less).

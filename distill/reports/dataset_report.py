@@ -9,8 +9,8 @@ from distill.dataset.overview import overview
 from distill.dataset.tempo import in_words
 from distill.dataset.walk import find_files
 from distill.files import write_bytes
-from distill.library.dataset_facts import QUANTITIES, Facts
-from distill.library.page_parts import histogram, label_bars, name_of, page, table, waveform
+from distill.reports.dataset_facts import QUANTITIES, Facts
+from distill.reports.page_parts import histogram, label_bars, name_of, page, table, waveform
 
 # More pairs of one dataset than these nobody listens to on a page.
 MOST_PAIRS = 100
