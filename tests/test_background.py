@@ -15,9 +15,9 @@ from distill.live.status import StatusListener, read_rows, rows_file
 from distill.runs.background import go_on, start
 from distill.runs.folder import Order, read_order, run_folders, run_named
 from distill.runs.progress import alive, progress_of
-from distill.runs.state import state_of
 from distill.runs.stopping import stop
 from distill.runs.trainings import list_trainings, training_of
+from distill.ui.training_state import state_of
 from page_util import make_sounds, settings, wait
 
 

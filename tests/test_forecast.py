@@ -32,10 +32,10 @@ from distill.runs.pace import Pace, learn, read_pace
 from distill.runs.phase_seconds import PHASES, effort, first_sounds
 from distill.runs.plans import BEST, PLANS, SKETCH, plan_named, plan_of
 from distill.runs.remaining_time import Outlook
-from distill.runs.state import state_of
 from distill.stages.planning import planned, sizes_for, sizes_of
 from distill.stages.workspace import Workspace
 from distill.training.runtime import Runtime, resolve_runtime
+from distill.ui.training_state import state_of
 from page_util import make_sounds, settings
 from pipeline_util import make_workspace, run
 

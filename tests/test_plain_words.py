@@ -5,7 +5,7 @@ import pytest
 from distill.configs import PriorConfig, VQVAEConfig
 from distill.errors import UsageError
 from distill.live.parameters import Settings, tunable
-from distill.runs.plain import Word, changes_of
+from distill.ui.plain_words import Word, changes_of
 
 VQVAE, PRIOR = tunable(VQVAEConfig), tunable(PriorConfig)
 WEIGHTS = ("weight_full", "weight_half", "weight_quarter")

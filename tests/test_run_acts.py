@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from distill.processes.run_lock import held
-from distill.runs.acts import acts_of
 from distill.runs.folder import Order, write_order
+from distill.ui.training_actions import acts_of
 
 
 @pytest.mark.parametrize(

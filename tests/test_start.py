@@ -20,11 +20,11 @@ from distill.live.events import Listeners
 from distill.live.stop_request import StopRequest
 from distill.params import Params, with_settings
 from distill.processes.run_lock import held
-from distill.runs.early import early_models, renewed_models
 from distill.runs.local import Way, train_folder
 from distill.runs.plans import SKETCH
-from distill.runs.standing import begin_with, begun, standing_of
 from distill.stages.workspace import Workspace
+from distill.ui.early_models import early_models, renewed_models
+from distill.ui.start_state import begin_with, begun, standing_of
 from page_util import make_sounds, settings, wait
 from registry_util import model_file
 

@@ -16,7 +16,7 @@ pytest.importorskip("gradio")
 
 
 def test_a_model_shows_what_it_can_be_asked_for(tmp_path: Path) -> None:
-    from distill.ui.asks import asked, shown
+    from distill.ui.ask_controls import asked, shown
 
     group, label, knobs = shown(read_manifest(write_askable(tmp_path / "kit.distill")), new=True)
     assert group["visible"]

@@ -11,8 +11,8 @@ from distill.generation.sound_request import Request
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.jobs import Job
-from distill.ui.making import Order
 from distill.ui.models import Models
+from distill.ui.sound_jobs import Order
 from model_example import write_example
 
 NAME = "models/bells.distill"

@@ -10,14 +10,14 @@ pytest.importorskip("gradio")
 
 from distill.errors import UsageError
 from distill.ui.context import Context
-from distill.ui.kept import kept
+from distill.ui.server_folder import kept
 from sounds_util import save, tone
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from distill.ui.context import Context
-from distill.ui.kept import kept
+from distill.ui.server_folder import kept
 context = Context(Path(sys.argv[1]))
 with kept(context):
     (context.files / "left").write_text("x")

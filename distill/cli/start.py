@@ -39,7 +39,7 @@ def start(
 
     root = current_project(project)
     if folder is not None:
-        from distill.runs.standing import begin_with
+        from distill.ui.start_state import begin_with
 
         begin_with(root, folder.expanduser())
     serve_page(root, host=HOST, port=_free(port), on_up=_open if browser else lambda _: None)

@@ -16,9 +16,9 @@ from distill.live.folder import RunFolder
 from distill.live.parameters import parameters
 from distill.runs.folder import default_run, run_folders, run_named
 from distill.runs.progress import progress_of
-from distill.runs.state import state_of
 from distill.runs.trainings import compare, in_force, roll_back, snapshots, training_of
 from distill.ui.context import Context
+from distill.ui.training_state import state_of
 
 WHO = "page"
 WAIT_SECONDS = 120.0

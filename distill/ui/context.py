@@ -34,7 +34,7 @@ class Context:
 
     @property
     def files(self) -> Path:
-        """The folder of what this server keeps while it runs (see `distill.ui.kept`)."""
+        """The folder of what this server keeps while it runs (see `distill.ui.server_folder`)."""
         return self.project / ".distill" / "ui" / self.name
 
     @property

@@ -65,7 +65,7 @@ class Desk:
         sheets: the grids.
         results: the sounds that were made, the newest first (see `distill.ui.results`).
         job: the sounds that are being made, until somebody has seen the end of it (see `distill.ui.jobs`).
-        order: the sounds that another tab orders in the tab Generate (see `distill.ui.making`).
+        order: the sounds that another tab orders in the tab Generate (see `distill.ui.sound_jobs`).
         dropped: the folder of the sounds that were dropped and judged.
         forms: what somebody chose in the forms of tabs, by the form's name and the field's; replaced, never changed.
         left: the forms as they were when the tab was loaded, which bring its fields back; never what was chosen since.

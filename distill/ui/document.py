@@ -30,7 +30,7 @@ def scripts() -> str:
 
 
 def opening_document(project: str, kind: str) -> str:
-    """The page until Gradio is loaded, of a project that stands at a `kind` (see `distill.runs.standing`)."""
+    """The page until Gradio is loaded, of a project that stands at a `kind` (see `distill.ui.start_state`)."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

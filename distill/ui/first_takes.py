@@ -15,12 +15,12 @@ from distill.generation.sidecar import sidecar_of
 from distill.generation.sound_request import Request
 from distill.locks import taken
 from distill.registry.catalogue import catalogue
-from distill.runs.early import early_models, renewed_models
 from distill.runs.folder import finished_at, run_folders
-from distill.runs.standing import Standing, standing_of
-from distill.runs.state import written_model
 from distill.stages.workspace import Workspace
 from distill.ui.context import Context
+from distill.ui.early_models import early_models, renewed_models
+from distill.ui.start_state import Standing, standing_of
+from distill.ui.training_state import written_model
 
 FIRST, WALL, GREETING = 6, 16, 6
 # For a page without a model: sounds of the one that `dvc repro` trains on the bundled sounds of the repository.

@@ -40,9 +40,9 @@ def add_generate(app: FastAPI, context: Context) -> None:
     def generate(order: Order) -> Response:
         # torch is loaded when somebody asks for a sound.
         from distill.generation.writing import Destination, produce
-        from distill.ui.making import require_few
         from distill.ui.models import Models
         from distill.ui.results import batch_folder
+        from distill.ui.sound_jobs import require_few
 
         request = request_of(order.request)
         if request.action == "morph":

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.making import Order, make
 from distill.ui.models import Models
+from distill.ui.sound_jobs import Order, make
 
 # More than these leave the page; their files stay.
 MOST_SHOWN = 48

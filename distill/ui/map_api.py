@@ -11,10 +11,10 @@ from distill.errors import DistillError
 from distill.library.takes import Takes
 from distill.params import read_params
 from distill.runs.folder import default_run
-from distill.runs.standing import standing_of
 from distill.stages.workspace import Workspace
 from distill.ui.api import json_answer
 from distill.ui.context import Context
+from distill.ui.start_state import standing_of
 
 # More points than these nobody tells apart: the newest takes, and the first sounds of the run.
 MOST = 400

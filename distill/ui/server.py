@@ -12,18 +12,18 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from distill.errors import StorageError
-from distill.runs.standing import standing_of
 from distill.servers.secret import checked, remembered
 from distill.servers.token_guard import Guard
 from distill.ui.api import add_api
 from distill.ui.context import Context, context_of
 from distill.ui.document import ADDRESS, ASSETS, TITLE, opening_document
 from distill.ui.generate_api import add_generate
-from distill.ui.kept import kept
+from distill.ui.loading_page import Opening
 from distill.ui.map_api import add_map
 from distill.ui.media import add_media
-from distill.ui.opening import Opening
+from distill.ui.server_folder import kept
 from distill.ui.start_api import add_start
+from distill.ui.start_state import standing_of
 from distill.ui.takes_api import add_takes
 
 LOCAL = ("127.0.0.1", "localhost", "::1")

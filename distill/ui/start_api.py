@@ -4,9 +4,9 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 
 from distill.files import canonical_json
-from distill.runs.standing import standing_of
 from distill.ui.context import Context
 from distill.ui.first_takes import FirstTakes
+from distill.ui.start_state import standing_of
 from distill.ui.start_view import progress, takes
 
 

@@ -9,12 +9,12 @@ from distill.errors import DistillError
 from distill.library.takes import WAVE_POINTS, Note, Take
 from distill.live.status import read_status
 from distill.memorization.plain_words import in_plain_words
-from distill.runs.standing import Standing
 from distill.stages.workspace import Workspace, read_report
 from distill.ui.cards import filled, placed, row_of
 from distill.ui.context import Context
 from distill.ui.evidence import evidence
 from distill.ui.first_takes import SHIPPED, Batch, FirstTakes
+from distill.ui.start_state import Standing
 from distill.words import in_words
 
 CHECK = "check_memorization"

@@ -7,13 +7,13 @@ from typing import Any
 import gradio as gr
 
 from distill.errors import DistillError, UsageError
-from distill.runs.acts import acts_of
 from distill.runs.folder import default_run, run_folders, run_named
-from distill.runs.state import written_model
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import told
 from distill.ui.studio import Studio
+from distill.ui.training_actions import acts_of
+from distill.ui.training_state import written_model
 from distill.versions.datasets import list_datasets
 
 NOTHING = "<p class='d-empty'>Nothing was trained here so far.</p>"

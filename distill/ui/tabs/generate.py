@@ -18,7 +18,7 @@ from distill.generation.export import BITS, FORMATS, SAMPLE_RATES, ExportSetting
 from distill.generation.sound_request import request_of
 from distill.library.takes import Takes
 from distill.models.levels import MOST_LEVELS, level_labels
-from distill.ui.asks import Asks, asked, shown
+from distill.ui.ask_controls import Asks, asked, shown
 from distill.ui.bars import Bars, measured_in
 from distill.ui.cards import nothing, row_of
 from distill.ui.clicks import cards_component, picked
@@ -27,7 +27,7 @@ from distill.ui.desk import Desk
 from distill.ui.failures import notice, told, told_while
 from distill.ui.forms import Form
 from distill.ui.jobs import Job
-from distill.ui.making import Order, like, part_of
+from distill.ui.sound_jobs import Order, like, part_of
 from distill.ui.space import Space, placed_as
 from distill.ui.space import shown as placing
 from distill.ui.studio import Studio

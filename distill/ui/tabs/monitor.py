@@ -11,11 +11,10 @@ from distill.errors import DataError, DistillError, UsageError
 from distill.live.folder import RunFolder
 from distill.live.parameters import Kind, Parameter, everything, tunable
 from distill.runs.folder import run_named
-from distill.runs.plain import Word, changes_of
-from distill.runs.state import CONFIGS
 from distill.runs.trainings import compare, in_force, roll_back, snapshots, training_of
 from distill.ui.context import Context
 from distill.ui.failures import told
+from distill.ui.plain_words import Word, changes_of
 from distill.ui.studio import Studio
 from distill.ui.tables import cell, table
 from distill.ui.training_choice import (
@@ -28,6 +27,7 @@ from distill.ui.training_choice import (
     said,
     training_choice,
 )
+from distill.ui.training_state import CONFIGS
 
 WHO = "page"
 WAIT_SECONDS = 120.0

@@ -16,13 +16,13 @@ from distill.runs.folder import Order
 from distill.runs.inputs import Inputs, as_name
 from distill.runs.plans import BEST, SKETCH, plan_named
 from distill.runs.sounds import source_of
-from distill.runs.standing import begin_with, begun, standing_of
 from distill.runs.stopping import stop
 from distill.ui.clicks import cards_component, picked
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, told
 from distill.ui.first_takes import finished_model, library_name
+from distill.ui.start_state import begin_with, begun, standing_of
 from distill.ui.start_view import NOTHING_YET, verdict
 from distill.ui.studio import Studio
 from distill.ui.training_choice import chosen

@@ -10,7 +10,7 @@ from distill.ui.clicks import picked_several
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import told
-from distill.ui.making import between, like
+from distill.ui.sound_jobs import between, like
 from distill.ui.studio import Studio
 
 _BRIDGE = """

@@ -21,7 +21,7 @@ from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import told
 from distill.ui.forms import Form
-from distill.ui.removing import removing
+from distill.ui.run_removal import removing
 from distill.ui.studio import Studio
 from distill.ui.training_choice import (
     bring_sounds,
