@@ -1,1 +1,1 @@
-"""Datasets and models that are kept, versioned and found again."""
+"""Finished models and what they made: takes and what is near them, checks for memorization, rebuilding."""

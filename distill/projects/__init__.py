@@ -1,1 +1,1 @@
-"""Project folders: where they are, what git says of them, and the run workspaces inside them."""
+"""Project folders: where they are, the files that make one, and the models in them."""
