@@ -33,7 +33,7 @@ import soundfile
 
 RATE = 22_050
 IN_FOLDER = 1000
-STAGES = ("prepare", "configure", "train_vqvae", "train_prior", "check_memorization", "train_vocoder", "register")
+STAGES = ("prepare", "configure", "train_vqvae", "train_prior", "check_memorization", "train_vocoder", "assemble")
 SMALLEST: dict[str, dict[str, Any]] = {
     "data": {"chunk_seconds": 0.35, "speed_semitones": [2.0]},
     "run": {"preset": "sketch", "device": "cpu", "precision": "fp32"},

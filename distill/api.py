@@ -122,8 +122,9 @@ class Model:
             seed: of the first sound; each further one has the next.
             natural: end a sound where the prior ends it; by default where the sounds of the training end by themselves.
             finish: trim what ends by itself, and make all equally loud.
-            settings: those of `distill.generation.sound_request.Request`: `label`, `bright` and the other knobs, `guidance`,
-                `best_of`, `bpm` and `bars`, `loop`, `temperature`, `top_k`, `top_p`, `min_p`, `channels`, `width`.
+            settings: those of `distill.generation.sound_request.Request`: `label`, `bright` and the other knobs,
+                `guidance`, `best_of`, `bpm` and `bars`, `loop`, `temperature`, `top_k`, `top_p`, `min_p`, `channels`,
+                `width`.
 
         Raises:
             UsageError: a setting cannot be.

@@ -113,7 +113,7 @@ def summary(project: Path, path: Path, version: RegisteredVersion | None, run_id
 def _finished(run: DvcRun) -> bool:
     """Whether the model that the configured workspace asks for lies in it and has a run."""
     try:
-        made = read_report(run.workspace, "register")["lineage"]
+        made = read_report(run.workspace, "assemble")["lineage"]
         return run_of(run) is not None and made == planned(run.workspace, vqvae_trained=False).id
     except DistillError:
         return False

@@ -29,19 +29,11 @@ from distill.processes.dvc_stage import run_stage as run_through_dvc
 from distill.processes.run_lock import RunLock
 from distill.runs.cache_turns import taking_turns
 from distill.runs.dvc_project import DvcRun
+from distill.stages.titles import TITLES
 from distill.stages.workspace import Workspace, read_report
 from distill.versions.worker_clone import origin_of
 from flows.elsewhere import across_hosts, put_back
 
-TITLES = {
-    "prepare": "Prepare the sounds",
-    "configure": "Configure",
-    "train_vqvae": "Train the VQ-VAE",
-    "train_prior": "Train the prior",
-    "check_memorization": "Check for memorization",
-    "train_vocoder": "Train the vocoder",
-    "register": "Write the model",
-}
 TIMEOUTS = {
     "prepare": timedelta(hours=6),
     "configure": timedelta(minutes=10),
@@ -49,7 +41,7 @@ TIMEOUTS = {
     "train_prior": timedelta(days=3),
     "check_memorization": timedelta(hours=6),
     "train_vocoder": timedelta(days=1),
-    "register": timedelta(minutes=30),
+    "assemble": timedelta(minutes=30),
 }
 RETRIES = 2
 RETRY_SECONDS = 5.0

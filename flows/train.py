@@ -119,7 +119,7 @@ def _run(run: DvcRun, overrides: dict[str, Any], held: RunLock, gpus: dict[str, 
     result = {
         "model": str(path),
         "workspace": str(run.root),
-        "digest": reports["register"]["digest"],
+        "digest": reports["assemble"]["digest"],
         "verdict": reports["check_memorization"]["verdict"],
         "distance_db": reports["train_vqvae"]["best"]["validation_lsd_db"],
         "perplexity": reports["train_prior"]["best"]["validation_perplexity"],

@@ -210,7 +210,7 @@ def test_a_prior_learns_labels_and_knobs_through_all_stages(tmp_path: Path, dist
     workspace = make_workspace(tmp_path, data={"path": str(tmp_path / "in")}, prior={"conditions": True})
     report = run(workspace, "prepare", "configure", "train_vqvae", "train_prior")
     assert {*report["following"]["labels"]} == {"noise", "tone"}
-    run(workspace, "check_memorization", "train_vocoder", "register")
+    run(workspace, "check_memorization", "train_vocoder", "assemble")
     manifest = read_manifest(tmp_path / "models" / "tiny.distill")
     assert manifest.prior_config is not None
     assert manifest.prior_config.conditions is not None

@@ -96,7 +96,7 @@ def test_the_prior_is_trained_from_the_same_workspace(project: Path) -> None:
     wait(lambda: progress_of(root).state == "finished")
     assert not (project / "models" / "tiny.distill").exists()
     go_on(project, root)
-    wait(lambda: progress_of(root).state == "finished" and progress_of(root).stage == "register")
+    wait(lambda: progress_of(root).state == "finished" and progress_of(root).stage == "assemble")
     assert (project / "models" / "tiny.distill").is_file()
     state = state_of(root)
     assert state["model"] == "tiny"

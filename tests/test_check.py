@@ -58,7 +58,7 @@ def memorized(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     )
     run(workspace, "prepare", "configure", "train_vqvae", "train_prior")
     _learn_by_heart(workspace)
-    run(workspace, "check_memorization", "train_vocoder", "register")
+    run(workspace, "check_memorization", "train_vocoder", "assemble")
     return workspace
 
 

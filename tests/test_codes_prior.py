@@ -30,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     prior = {"epochs": 25, "hidden": 32, "learning_rate": 5e-3, "early_stop_patience": 5}
     workspace = make_workspace(root, vqvae=vqvae, prior=prior)
     run(workspace, "prepare", "configure", "train_vqvae", "train_prior", "check_memorization")
-    run(workspace, "train_vocoder", "register")
+    run(workspace, "train_vocoder", "assemble")
     return workspace
 
 

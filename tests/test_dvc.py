@@ -93,7 +93,7 @@ def test_a_changed_prior_parameter_runs_the_prior_and_what_follows(project: Path
     shutil.copytree(project, clone, symlinks=True)
     set_param(clone, "prior", "epochs", 2)
     assert "prior.epochs" in dvc("params", "diff", cwd=clone)
-    assert ran(dvc("repro", cwd=clone)) == ["configure", "train_prior", "check_memorization", "register"]
+    assert ran(dvc("repro", cwd=clone)) == ["configure", "train_prior", "check_memorization", "assemble"]
     shown = json.loads(dvc("metrics", "show", "--json", cwd=clone))
     figures = {path: each["data"] for path, each in shown[""]["data"].items()}
     report = json.loads((clone / "reports" / "train_prior.json").read_text())

@@ -95,7 +95,7 @@ def test_the_pace_of_a_machine_is_kept_and_serves_phases_that_were_not_seen(tmp_
     for damaged in ("{", '{"schema": 1}', '{"schema": 1, "machines": {"cpu-fp32-1": {"train_vqvae": 0}}}'):
         (tmp_path / ".distill" / "pace.json").write_text(damaged)
         assert read_pace(tmp_path, CPU).factors == {}
-    assert Pace({"prepare": 2.0}).expected({"prepare": 3.0, "register": 1.0}) == {"prepare": 6.0, "register": 2.0}
+    assert Pace({"prepare": 2.0}).expected({"prepare": 3.0, "assemble": 1.0}) == {"prepare": 6.0, "assemble": 2.0}
 
 
 def test_what_other_work_took_from_a_run_is_not_expected_of_the_next(tmp_path: Path) -> None:
@@ -185,11 +185,11 @@ def test_a_run_tells_how_long_all_of_it_takes(tmp_path: Path) -> None:
     assert heard.first == 0
     after(1.0, StageFinished("train_prior", {}, 10.0))
     after(1.0, StageFinished("check_memorization", {}, 1.0))
-    assert after(1.0, StageFinished("register", {}, 1.0)).left == 0
+    assert after(1.0, StageFinished("assemble", {}, 1.0)).left == 0
     assert read_pace(tmp_path, resolve_runtime(workspace.params().run)).of("train_vqvae") > 2
 
 
-PHASES_OF_STAGES = ("prepare", "configure", "train_vqvae", "train_prior", "check_memorization", "register")
+PHASES_OF_STAGES = ("prepare", "configure", "train_vqvae", "train_prior", "check_memorization", "assemble")
 
 
 def test_status_and_listeners_say_the_same_of_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_status_and_listeners_say_the_same_of_a_real_run(tmp_path: Path, monkeyp
     way = Way(tmp_path, "tiny", None, False, "cli", Listeners([heard.append]), watch, StopRequest())
     outcome = train_folder(tmp_path / "kit", with_settings(Params(), settings()), way)
     expected = [event for event in heard if isinstance(event, Expected)]
-    assert {event.stage for event in expected} >= {"configure", "train_vqvae", "train_prior", "register"}
+    assert {event.stage for event in expected} >= {"configure", "train_vqvae", "train_prior", "assemble"}
     assert all(math.isfinite(event.left) and event.left <= event.total for event in expected)
     assert expected[-1].left == 0
     listener = StatusListener(tmp_path)

@@ -52,7 +52,7 @@ def test_a_stage_of_the_users_own_is_left_alone(tmp_path: Path, path: str) -> No
     assert locked["prepare"]["deps"][0]["path"] == path
     assert set(locked) == {*STAGES, "evaluate"}
     assert dvc(project, "status", "--json", *STAGES).strip() == "{}"
-    assert (project / "register.txt").read_text() == "register\n"
+    assert (project / "assemble.txt").read_text() == "assemble\n"
 
 
 def test_what_keeps_a_run_back_is_named(tmp_path: Path) -> None:
@@ -60,15 +60,15 @@ def test_what_keeps_a_run_back_is_named(tmp_path: Path) -> None:
     run = finished(project)
     before = (project / "dvc.lock").read_bytes()
     described = (project / "dvc.yaml").read_text()
-    (project / "dvc.yaml").write_text(described.replace("echo register", "echo again"))
-    assert publish(run) == "dvc.yaml describes the stage register in another way since"
+    (project / "dvc.yaml").write_text(described.replace("echo assemble", "echo again"))
+    assert publish(run) == "dvc.yaml describes the stage assemble in another way since"
     (project / "dvc.yaml").write_text(described + "# a remark\n")
     (project / "params.yaml").write_text("schema: 1\ndata: {path: sounds, chunk_seconds: 2.0}\n")
     assert publish(run) == "params.yaml has changed since"
     write(project / "params.yaml", {"schema": 1, "data": {"path": "sounds"}})
-    (project / "register.txt").write_text("the user's own\n")
+    (project / "assemble.txt").write_text("the user's own\n")
     assert "stay as they are" in str(publish(run))
-    assert (project / "register.txt").read_text() == "the user's own\n"
+    assert (project / "assemble.txt").read_text() == "the user's own\n"
     (project / "sounds" / "more.wav").write_bytes(b"more")
     assert publish(run) == "the sounds have changed since"
     assert (project / "dvc.lock").read_bytes() == before

@@ -16,7 +16,7 @@ from distill.ui.training_actions import acts_of
         (Order("kit", until="train_vqvae"), True, {"complete"}),
         (Order("kit"), False, {"resume"}),
         (Order("kit", until="train_vqvae"), False, {"resume", "complete"}),
-        (Order("kit", until="register"), True, set()),
+        (Order("kit", until="assemble"), True, set()),
         # What follows from more than its settings is gone on with where it was started.
         (Order("kit", again=False), False, set()),
         (Order("kit", until="train_vqvae", again=False), True, set()),

@@ -112,7 +112,7 @@ def working(root: Path, stage: str) -> Iterator["subprocess.Popen[bytes]"]:
         child.wait()
 
 
-@pytest.mark.parametrize("stage", ["prepare", "check_memorization", "register"])
+@pytest.mark.parametrize("stage", ["prepare", "check_memorization", "assemble"])
 def test_a_run_is_listed_and_stopped_in_every_stage(project: Path, stage: str) -> None:
     root = project / "runs" / "kit-1"
     write_order(root, Order("kit"))

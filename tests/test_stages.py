@@ -45,7 +45,7 @@ def test_the_model_holds_both_networks_and_what_they_follow_from(finished: Works
     assert manifest.lineage.code_versions.keys() == set(STAGES) - {"train_vocoder"}
     summary = json.loads((finished.prepared / "summary.json").read_text())
     assert manifest.lineage.data_digest == summary["digest"]
-    report = json.loads(finished.report("register").read_text())
+    report = json.loads(finished.report("assemble").read_text())
     assert report["digest"] == model.digest
     assert finished.model("tiny").with_suffix(".md").read_text().startswith("# tiny\n")
 
@@ -81,7 +81,7 @@ def test_another_name_is_another_file_with_the_same_weights_and_lineage(finished
 
     shutil.copytree(finished.root, tmp_path / "named")
     workspace = make_workspace(tmp_path / "named", model={"name": "other", "description": "x"})
-    run(workspace, "register")
+    run(workspace, "assemble")
     one, two = read_manifest(finished.model("tiny")), read_manifest(workspace.model("other"))
     assert one.tensor_digest == two.tensor_digest
     assert one.lineage.id == two.lineage.id
@@ -136,7 +136,7 @@ def test_a_prior_of_another_vqvae_is_refused(finished: Workspace, tmp_path: Path
     workspace = make_workspace(tmp_path / "mixed", run={"seed": 5})
     run(workspace, "prepare", "configure", "train_vqvae")
     with pytest.raises(ArtifactError, match="belongs to another VQ-VAE"):
-        run(workspace, "register")
+        run(workspace, "assemble")
 
 
 def test_live_changes_that_cannot_be_replayed_are_refused(tmp_path: Path) -> None:

@@ -142,14 +142,14 @@ def test_the_prior_is_tuned_and_repeated(plain: tuple[Workspace, list[Event]], t
     train(again, stage="train_prior")
     assert again.prior.read_bytes() == workspace.prior.read_bytes()
     assert json.loads(again.history("train_prior").read_text().splitlines()[-1].split(",")[0]) == 3
-    run(workspace, "check_memorization", "train_vocoder", "register")
+    run(workspace, "check_memorization", "train_vocoder", "assemble")
     manifest = read_manifest(workspace.model("tiny"))
     assert manifest.journal is not None
     assert [(entry["stage"], entry["step"], entry["change"]) for entry in manifest.journal] == [
         ("train_prior", 2, {"log_interval": 1, "max_lr": 1e-4})
     ]
     untouched = copy(plain[0], tmp_path / "untouched")
-    run(untouched, "train_prior", "check_memorization", "train_vocoder", "register")
+    run(untouched, "train_prior", "check_memorization", "train_vocoder", "assemble")
     assert read_manifest(untouched.model("tiny")).lineage.id != manifest.lineage.id
 
 

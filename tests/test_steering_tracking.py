@@ -42,7 +42,7 @@ def test_changes_are_events_of_one_run(tmp_path: Path, monkeypatch: pytest.Monke
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
     tags = run.data.tags
-    assert tags["distill.lineage"] == read_report(workspace, "register")["lineage"]
+    assert tags["distill.lineage"] == read_report(workspace, "assemble")["lineage"]
     assert "max_lr 0.001 -> 0.0005" in tags["distill.tune.train_vqvae.1"]
     assert tags["distill.tune.train_prior.1"].startswith("step 3: gradient_clip 1.0 -> 0.5, log_interval")
     assert [(each.step, each.value) for each in client.get_metric_history(run.info.run_id, "tune/max_lr")] == [

@@ -48,7 +48,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     root = tmp_path_factory.mktemp("stereo")
     workspace = make_workspace(root, data={"path": str(stereo_folder(root / "in"))})
     run(workspace, "prepare", "configure", "train_vqvae", "train_prior")
-    run(workspace, "check_memorization", "train_vocoder", "register")
+    run(workspace, "check_memorization", "train_vocoder", "assemble")
     return workspace
 
 

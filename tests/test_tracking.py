@@ -119,7 +119,7 @@ def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:
     for level in range(2):
         for figure in ("utilization", "perplexity", "dead_codes"):
             assert len(curve(client, run, f"codebook/level_{level}/{figure}")) == 3
-    register = read_report(project, "register")
+    register = read_report(project, "assemble")
     assert tags["distill.started_by"] == "dvc"
     assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == ("dvc repro", "LOCAL")
     assert tags["mlflow.user"]
@@ -173,7 +173,7 @@ def test_a_stage_from_the_cache_is_filled_in_and_says_where_it_came_from(project
     params = project.params_file.read_text()
     project.params_file.write_text(params.replace("hidden: 16", "hidden: 32"))
     try:
-        run_stages(project, "configure", "train_prior", "check_memorization", "register")
+        run_stages(project, "configure", "train_prior", "check_memorization", "assemble")
     finally:
         project.params_file.write_text(params)
     second = next(run for run in recorded(client) if run.info.run_id != first.info.run_id)
@@ -189,7 +189,7 @@ def test_a_stage_from_the_cache_is_filled_in_and_says_where_it_came_from(project
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DISTILL_TRACKING", raising=False)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        pipeline_run(project, "train_prior", "check_memorization", "register")
+        pipeline_run(project, "train_prior", "check_memorization", "assemble")
         assert runs.complete(project, started_by="cli") == first.info.run_id
     assert len(recorded(client)) == 2
 

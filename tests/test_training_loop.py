@@ -265,7 +265,7 @@ def test_a_prior_made_to_overfit_is_warned_about_and_stopped(tmp_path: Path) -> 
     assert best["validation_perplexity"] < last["validation_perplexity"]
     assert any(isinstance(event, Warned) and event.kind == "memorization" for event in events)
     assert warning in run(workspace, "check_memorization")["reasons"]
-    run(workspace, "train_vocoder", "register")
+    run(workspace, "train_vocoder", "assemble")
     from distill.artifact.model_file import read_manifest
 
     manifest = read_manifest(workspace.model("tiny"))

@@ -25,7 +25,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model_file(project / "models" / "bells.distill")
     root = project / "runs" / "bells-run"
     write_order(root, Order("kit"), finished=True)
-    write_report(Workspace(root), "register", {"model": "models/bells.distill", "digest": "0" * 64})
+    write_report(Workspace(root), "assemble", {"model": "models/bells.distill", "digest": "0" * 64})
     model_file(project / "models" / "chimes.distill", weights=1, lineage="c")
     return project
 

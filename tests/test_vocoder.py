@@ -159,7 +159,7 @@ def again(before: Workspace, root: Path, **changes: Any) -> Workspace:
 @pytest.fixture(scope="module")
 def trained(before: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = again(before, tmp_path_factory.mktemp("trained") / "w", inverse="vocoder")
-    run(workspace, "train_vocoder", "register")
+    run(workspace, "train_vocoder", "assemble")
     return workspace
 
 
@@ -221,7 +221,7 @@ def test_codes_by_hand_are_heard_by_the_inverse_of_the_file(trained: Workspace) 
 def test_switched_off_it_leaves_no_trace_in_the_model(before: Workspace) -> None:
     report = run(before, "train_vocoder")
     assert report == {"schema": 1, "enabled": False, "inverse": "griffin-lim"}
-    run(before, "register")
+    run(before, "assemble")
     manifest = read_manifest(before.model("tiny"))
     document = manifest.document()
     assert document["minor"] == 0
@@ -235,7 +235,7 @@ def test_switched_off_it_leaves_no_trace_in_the_model(before: Workspace) -> None
 def test_the_model_file_holds_the_vocoder_and_uses_the_inverse_that_it_names(
     before: Workspace, trained: Workspace
 ) -> None:
-    run(before, "train_vocoder", "register")
+    run(before, "train_vocoder", "assemble")
     model = read_model(trained.model("tiny"))
     metadata = model.manifest.vocoder_metadata
     assert metadata is not None
@@ -268,7 +268,7 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     with pytest.raises(Interrupted):
         run(other, "train_vocoder", events=events, stop=stop)
     assert not other.vocoder.exists()
-    run(other, "train_vocoder", "register")
+    run(other, "train_vocoder", "assemble")
     first, second = bytes_of(trained.root), bytes_of(other.root)
     names = [name for name in first if name.startswith(("trained", "history", "reports", "models"))]
     assert all(first[name] == second[name] for name in names)

@@ -20,7 +20,7 @@ def make_trained(root: Path) -> Path:
         save(root / "in" / f"noise{number}.wav", noise(0.4, number, RATE) * fade, RATE)
     workspace = make_workspace(root, data={"path": str(root / "in")})
     run(workspace, "prepare", "configure", "train_vqvae", "train_prior")
-    run(workspace, "check_memorization", "train_vocoder", "register")
+    run(workspace, "check_memorization", "train_vocoder", "assemble")
     place = Destination(root / "generated")
     list(produce(root / "models" / "tiny.distill", Request(seconds=0.5, natural=True), place, count=4))
     return root

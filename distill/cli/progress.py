@@ -23,21 +23,12 @@ from distill.live.events import (
     Warned,
 )
 from distill.live.events import Progress as Advanced
+from distill.stages.titles import TITLES as STAGE_TITLES
 from distill.words import in_words
 
 logger = logging.getLogger(__name__)
 
-TITLES = {
-    "prepare": "Prepare the sounds",
-    "configure": "Configure",
-    "train_vqvae": "Train the VQ-VAE",
-    "train_prior": "Train the prior",
-    "check_memorization": "Check for memorization",
-    "train_vocoder": "Train the vocoder",
-    "register": "Write the model",
-    "generate": "Generate",
-    "preview": "Decode the entries",
-}
+TITLES = {**STAGE_TITLES, "generate": "Generate", "preview": "Decode the entries"}
 # Without a terminal, an epoch's line is shown this many times a training.
 LINES = 10
 

@@ -81,7 +81,7 @@ def train(
         ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="STAGE", help="Last stage to run (default: register, the last).")
+        str | None, typer.Option("--until", metavar="STAGE", help="Last stage to run (default: assemble, the last).")
     ] = None,
     project: Project = None,
     as_json: Json = False,
@@ -209,7 +209,7 @@ def _summary(model: Path | None, workspace: Path, reports: dict[str, dict[str, A
     values = {
         "model": None if model is None else str(model),
         "workspace": str(workspace),
-        "digest": reports["register"]["digest"] if "register" in reports else None,
+        "digest": reports["assemble"]["digest"] if "assemble" in reports else None,
         "verdict": check["verdict"] if check else None,
         "memorization_warnings": prior["memorization_warnings"] if prior else [],
         "warnings": warnings,

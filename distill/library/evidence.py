@@ -26,7 +26,7 @@ def _of_runs(manifest: Manifest, project: Path) -> Iterator[Path]:
     for root in run_folders(project):
         with suppress(DistillError, KeyError):
             workspace = Workspace(root)
-            if read_report(workspace, "register")["digest"] == manifest.tensor_digest:
+            if read_report(workspace, "assemble")["digest"] == manifest.tensor_digest:
                 yield workspace.page(STAGE)
 
 

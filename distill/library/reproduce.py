@@ -23,6 +23,7 @@ from distill.live.stop_request import StopRequest
 from distill.params import read_yaml
 from distill.registry.registry import resolve
 from distill.runs.sounds import from_project
+from distill.stages.versions import FORMER_NAMES
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking.lookup import RecordedRun, find_runs, recorded_files
 from distill.versions.data import check_out
@@ -265,11 +266,12 @@ def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 def _code(manifest: Manifest, run: RecordedRun, root: Path) -> list[str]:
     commands = {name: command.split() for name, command in _commands(root)}
-    found = [
-        f"code: {stage} was of version {version} then, the commit asks for {words[words.index('--code') + 1]}"
-        for stage, version in manifest.lineage.code_versions.items()
-        if "--code" in (words := commands.get(stage, [])) and words[words.index("--code") + 1] != str(version)
-    ]
+    found = list[str]()
+    for stage, version in manifest.lineage.code_versions.items():
+        words = commands.get(stage) or commands.get(FORMER_NAMES.get(stage, ""), [])
+        asked = words[words.index("--code") + 1] if "--code" in words else str(version)
+        if asked != str(version):
+            found.append(f"code: {stage} was of version {version} then, the commit asks for {asked}")
     if run.tags.get("distill.dirty") == "true":
         found.append("code: the tree held changes that were in no commit")
     return found

@@ -1,10 +1,10 @@
 """A process between somebody and a command: it ends the command, with all that it started, when that somebody is gone.
 
-Called as `python -m distill.processes.guard COMMAND ...` with a pipe as its standard input. When it is asked to stop, by a
-byte in the pipe or a signal, the command's process group is asked to end (SIGTERM), and is killed when it has not after
-a while. When the other end of the pipe closes without a word, its owner was killed: then, and when the command itself
-was killed, the rest of the group has a moment. Were the guard killed, the system ends the command (on Linux), and the
-stage notices by itself.
+Called as `python -m distill.processes.guard COMMAND ...` with a pipe as its standard input. When it is asked to stop,
+by a byte in the pipe or a signal, the command's process group is asked to end (SIGTERM), and is killed when it has not
+after a while. When the other end of the pipe closes without a word, its owner was killed: then, and when the command
+itself was killed, the rest of the group has a moment. Were the guard killed, the system ends the command (on Linux),
+and the stage notices by itself.
 """
 
 import ctypes

@@ -26,6 +26,7 @@ from distill.runs.remaining_time import Outlook
 from distill.runs.removal import clear, remove
 from distill.runs.sounds import bring_sounds, source_of
 from distill.stages.pipeline import STAGES, require_stage, run_stages
+from distill.stages.versions import FORMER_NAMES
 from distill.stages.workspace import Call, Workspace, read_report
 
 # Gives a listener for what runs in a workspace, as long as it runs.
@@ -152,6 +153,7 @@ def stages_until(until: str | None) -> tuple[str, ...]:
     """
     if until is None:
         return STAGES
+    until = FORMER_NAMES.get(until, until)
     require_stage(until)
     return STAGES[: STAGES.index(until) + 1]
 
@@ -183,10 +185,10 @@ def _run(workspace: Workspace, way: Way, stages: Sequence[str], target: Path) ->
         emit = way.emit.with_listener(watcher).with_listener(StatusListener(workspace.root))
         emit = emit.with_listener(Outlook(way.project, workspace, stages, emit))
         reports = run_stages(Call(workspace, emit, way.stop), stages)
-    if "register" not in reports:
+    if "assemble" not in reports:
         return Outcome(None, workspace.root, reports)
     with replacing(target) as temporary:
-        shutil.copyfile(workspace.root / reports["register"]["model"], temporary)
+        shutil.copyfile(workspace.root / reports["assemble"]["model"], temporary)
     return Outcome(target, workspace.root, reports)
 
 
@@ -195,7 +197,7 @@ def _check_target(target: Path, workspace: Workspace, force: bool) -> None:
     if force or not target.exists():
         return
     try:
-        mine = read_report(workspace, "register")["digest"] == read_manifest(target).tensor_digest
+        mine = read_report(workspace, "assemble")["digest"] == read_manifest(target).tensor_digest
     except DistillError:
         mine = False
     if not mine:

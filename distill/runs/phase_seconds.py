@@ -13,7 +13,7 @@ from distill.stages.planning import Planned, Sizes
 
 # A run's work in its order: the stages, and within train_prior the codes that have to be made first.
 MAKE_CODES = "make_codes"
-PHASES = ("prepare", "configure", "train_vqvae", MAKE_CODES, "train_prior", "check_memorization", "register")
+PHASES = ("prepare", "configure", "train_vqvae", MAKE_CODES, "train_prior", "check_memorization", "assemble")
 
 # Loading what a stage needs, and what it does once.
 ONCE = {
@@ -23,7 +23,7 @@ ONCE = {
     MAKE_CODES: 1.0,
     "train_prior": 1.0,
     "check_memorization": 4.0,
-    "register": 1.0,
+    "assemble": 1.0,
 }
 # A mel value through the VQ-VAE and back, a multiplication of the prior there and back.
 SECONDS_A_VALUE = 7e-7

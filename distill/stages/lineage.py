@@ -8,10 +8,12 @@ from distill.artifact.manifest import Environment, Lineage
 from distill.artifact.model_file import read_manifest
 from distill.dataset.store import PreparedDataset
 from distill.live.journal import Journal, as_carried
-from distill.stages.versions import CODE_VERSIONS
+from distill.stages.versions import CODE_VERSIONS, FORMER_NAMES
 from distill.stages.workspace import Workspace, read_config
 from distill.training.runtime import Runtime, environment
 
+# A lineage keeps the names that stages had at first: the same training gives the same bytes.
+_FIRST_NAMES = {name: former for former, name in FORMER_NAMES.items()}
 # What the training of the VQ-VAE follows from; `base` is the digest of what it starts from, where it does.
 _TRAINED = ("vqvae", "runtime", "preset", "base")
 
@@ -101,7 +103,7 @@ def _lineage(
         **sections,
     }
     return Lineage.of(
-        code_versions={stage: CODE_VERSIONS[stage] for stage in stages},
+        code_versions={_FIRST_NAMES.get(stage, stage): CODE_VERSIONS[stage] for stage in stages},
         data_digest=dataset.digest,
         parameters=parameters,
         seed=runtime.seed,

@@ -7,5 +7,8 @@ CODE_VERSIONS = {
     "train_prior": 14,
     "check_memorization": 17,
     "train_vocoder": 7,
-    "register": 2,
+    "assemble": 2,
 }
+
+# Stages by what they were called before: files and commands from then still name them so.
+FORMER_NAMES = {"register": "assemble"}

@@ -12,6 +12,7 @@ from distill.live.events import Listeners
 from distill.live.stop_request import StopRequest
 from distill.params import Params, read_params, resolve
 from distill.stages.figures import FIGURES
+from distill.stages.versions import FORMER_NAMES
 
 CONFIG_SCHEMA = 1
 REPORT_SCHEMA = 1
@@ -145,7 +146,11 @@ def read_report(workspace: Workspace, stage: str) -> dict[str, Any]:
         StorageError: the stage has not run.
         ArtifactError: the file is damaged or of a newer schema.
     """
-    return read_json(workspace.report(stage), what="report", schema=REPORT_SCHEMA)
+    path = workspace.report(stage)
+    if not path.exists():
+        former = (workspace.report(old) for old, new in FORMER_NAMES.items() if new == stage)
+        path = next(filter(Path.exists, former), path)
+    return read_json(path, what="report", schema=REPORT_SCHEMA)
 
 
 def write_history(workspace: Workspace, stage: str, rows: Sequence[Mapping[str, Any]]) -> None:

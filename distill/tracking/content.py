@@ -199,11 +199,11 @@ def _native(started_by: str, commit: str | None) -> dict[str, str]:
 
 def tags_at_end(workspace: Workspace) -> dict[str, str]:
     """What the reports say: verdict, health, digest, warnings."""
-    register, check = read_report(workspace, "register"), read_report(workspace, "check_memorization")
+    made, check = read_report(workspace, "assemble"), read_report(workspace, "check_memorization")
     tags = {
-        "distill.digest": register["digest"],
-        "distill.lineage": register["lineage"],
-        "distill.model": register["model"],
+        "distill.digest": made["digest"],
+        "distill.lineage": made["lineage"],
+        "distill.model": made["model"],
         "distill.verdict": check["verdict"],
         "distill.verdict.reasons": "; ".join(check["reasons"]),
     }

@@ -85,7 +85,7 @@ class _Recorder:
         # A training that was finished before gives its outputs again and trains nothing.
         trains = isinstance(event, TrainingStarted) and event.step < event.total_steps
         ended = isinstance(event, StageFinished) and (
-            event.stage == "register" or content.trains(event.stage, event.report)
+            event.stage == "assemble" or content.trains(event.stage, event.report)
         )
         if trains or ended or isinstance(event, (EpochDone, Tuned, RolledBack, LayerActivity, PlateauSeen)):
             self._put(event)
@@ -166,7 +166,7 @@ class _Recorder:
                 runs.log_activity(self.client, self.run_id, item)
             case EpochDone() if self.run_id and item.row["epoch"] not in self.known:
                 runs.log_epoch(self.client, self.run_id, item.stage, {**item.row, **self.measured})
-            case StageFinished(stage="register"):
+            case StageFinished(stage="assemble"):
                 runs.complete(self.workspace, started_by=started_by())
             case StageFinished() if item.stage == self.stage:
                 run_id = self.run_id or self._join()

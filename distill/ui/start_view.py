@@ -27,7 +27,7 @@ DOING = {
     "train_prior": "Learning how a sound of yours goes on from one moment to the next",
     "check_memorization": "Making sure that the new sounds are no copies of yours",
     "train_vocoder": "Putting it all together",
-    "register": "Putting it all together",
+    "assemble": "Putting it all together",
 }
 WHY = {
     Verdict.DUPLICATE: "the same sound is there twice",

@@ -191,7 +191,7 @@ def _memorization(root: Path) -> dict[str, Any] | None:
 def written_model(root: Path) -> str | None:
     """The name of the model that a run has written; None before."""
     with suppress(DistillError, KeyError):
-        return Path(read_report(Workspace(root), "register")["model"]).stem
+        return Path(read_report(Workspace(root), "assemble")["model"]).stem
     return None
 
 

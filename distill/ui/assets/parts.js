@@ -9,7 +9,7 @@ const STAGES = {
   train_prior: "Learn what follows what (prior)",
   check_memorization: "Check for copies",
   train_vocoder: "Learn to sound clearer (vocoder, off by default)",
-  register: "Write the model",
+  assemble: "Write the model",
 };
 const STATES = { running: "running", paused: "paused", finished: "finished", stopped: "stopped" };
 

@@ -1,4 +1,4 @@
-"""Stage register: the trained networks and the verdict become the finished model file and its card."""
+"""Stage assemble: the trained networks and the verdict become the finished model file and its card."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from distill.models.health import judge
 from distill.stages import lineage
 from distill.stages.workspace import Call, read_report, write_report
 
-STAGE = "register"
+STAGE = "assemble"
 
 
 def run(call: Call) -> dict[str, Any]:
