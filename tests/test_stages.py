@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from distill.generation.generator import generate
 from distill.live.events import Event, Progress, StageFinished
 from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import STAGES
-from distill.stages.workspace import Workspace
+from distill.stages.versions import CODE_VERSIONS
+from distill.stages.workspace import Workspace, read_report
 from pipeline_util import bytes_of, make_workspace, run
 
 
@@ -42,7 +44,7 @@ def test_the_model_holds_both_networks_and_what_they_follow_from(finished: Works
     assert len(manifest.loss_curve_history.val_losses) == 3
     assert manifest.prior_metadata is not None
     assert manifest.memorization is not None
-    assert manifest.lineage.code_versions.keys() == set(STAGES) - {"train_vocoder"}
+    assert manifest.lineage.code_versions.keys() == {*STAGES, "register"} - {"train_vocoder", "assemble"}
     summary = json.loads((finished.prepared / "summary.json").read_text())
     assert manifest.lineage.data_digest == summary["digest"]
     report = json.loads(finished.report("assemble").read_text())
@@ -222,3 +224,16 @@ def test_real_sounds(tmp_path: Path) -> None:
         assert np.abs(samples).max() > 0.001
     with pytest.raises(DistillError):
         generate(workspace.model("tiny"), seconds=-1)
+
+
+def test_a_pipeline_that_uses_the_former_name_of_a_stage_still_works(finished: Workspace, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "old")
+    shutil.copytree(finished.root, workspace.root)
+    workspace.report("assemble").unlink()
+    command = [sys.executable, "-m", "distill", "stage", "register", "--code", str(CODE_VERSIONS["assemble"])]
+    done = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert bytes_of(workspace.root / "models") == bytes_of(finished.root / "models")
+    assert not workspace.report("assemble").exists()
+    assert read_report(workspace, "assemble") == read_report(finished, "assemble")
+    assert "register" in read_manifest(workspace.model("tiny")).lineage.code_versions
