@@ -164,6 +164,12 @@ def test_the_page_about_the_pipeline_names_every_event_and_verdict() -> None:
     assert all(f"`{verdict}`" in text for verdict in Verdict)
 
 
+def test_the_picture_of_the_packages_shows_their_imports() -> None:
+    drawing = _module(ROOT / "scripts" / "draw_packages.py")
+    assert drawing.PICTURE.read_text(encoding="utf-8") == drawing.picture(), "run scripts/draw_packages.py"
+    assert ("cli", "ui") in drawing.arcs([name for row in drawing.layers() for name in row])
+
+
 def test_the_page_about_the_pipeline_has_the_layers_that_are_checked() -> None:
     declared = re.search(r"^layers = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M | re.S)
     assert declared
