@@ -24,6 +24,8 @@ from distill.files import replacing, storage_errors
 from distill.validation import GONE, explain, nearest
 
 SCHEMA = 1
+# The preset `sharp` has half the usual hop: docs/explanation/settings.md.
+SHARP_HOP_LENGTH = 256
 BASE_AUTO, BASE_NONE = "auto", "none"
 # A range as it is typed: its two ends, which are numbers.
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -88,6 +90,8 @@ def parse_params(values: Any, *, where: str) -> Params:
     if isinstance(values.get("schema"), int) and values["schema"] > SCHEMA:
         raise UsageError(f"{where}: schema {values['schema']} is newer than {SCHEMA}: update distill")
     sections = {name: _without_gone(section) for name, section in values.items()}
+    if isinstance(sections.setdefault("spectrogram", {}), dict):
+        sections["spectrogram"].setdefault("hop_length", _hop_length(sections))
     try:
         return Params.model_validate(sections)
     except ValidationError as error:
@@ -151,6 +155,9 @@ def with_settings(params: Params, settings: Iterable[str], *, where: str = "--se
         UsageError: a setting has another form, an unknown name, or a value that is wrong.
     """
     values = params.model_dump(mode="json", by_alias=True)
+    if values["spectrogram"]["hop_length"] == _hop_length(values):
+        # It comes from the preset, which a setting may change.
+        del values["spectrogram"]["hop_length"]
     for setting in settings:
         name, equals, text = setting.partition("=")
         section, dot, key = name.strip().partition(".")
@@ -195,6 +202,13 @@ def listed_settings(settings: Iterable[str]) -> dict[str, list[Any] | str]:
             raise UsageError(f"{setting}: expected section.key=value,value, such as vqvae.num_quantizers=2,3,4")
         chosen[name] = [_number(value) for value in values]
     return chosen
+
+
+def _hop_length(sections: dict[str, Any]) -> int:
+    """The hop length that the preset has."""
+    run = sections.get("run")
+    sharp = isinstance(run, dict) and run.get("preset") == "sharp"
+    return SHARP_HOP_LENGTH if sharp else SpectrogramConfig().hop_length
 
 
 def _without_gone(section: Any) -> Any:

@@ -109,6 +109,9 @@ def test_the_shipped_base_fits_what_is_planned_by_default() -> None:
     for settings, starts in (
         ({}, True),
         ({"run": {"preset": "sketch"}}, True),
+        ({"run": {"preset": "sharp"}}, True),
+        ({"spectrogram": {"hop_length": 1024}}, True),
+        ({"spectrogram": {"sample_rate": 44100}}, False),
         ({"run": {"preset": "reference"}}, False),
         ({"vqvae": {"base": "none"}}, False),
         ({"vqvae": {"codebook_dim": 64}}, False),

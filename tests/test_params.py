@@ -56,6 +56,20 @@ def test_settings_are_applied() -> None:
     assert overrides(params.prior) == {}
 
 
+def test_the_preset_sharp_has_half_the_hop_unless_another_one_is_given(tmp_path: Path) -> None:
+    usual = Params().spectrogram.hop_length
+    sharp = with_settings(Params(), ["run.preset=sharp"])
+    assert sharp.spectrogram.hop_length == usual // 2
+    assert parse_params({"run": {"preset": "sharp"}}, where="here") == sharp
+    assert parse_params({"run": {"preset": "sharp"}, "spectrogram": {"floor_db": -30}}, where="here") == with_settings(
+        sharp, ["spectrogram.floor_db=-30"]
+    )
+    assert with_settings(sharp, ["run.preset=tuned"]) == Params()
+    assert with_settings(sharp, ["spectrogram.hop_length=128"]).spectrogram.hop_length == 128
+    write_params(tmp_path / "params.yaml", sharp)
+    assert read_params(tmp_path / "params.yaml") == sharp
+
+
 @given(st.integers(0, 2**31 - 1), st.floats(0, 0.9), st.sampled_from([2, 3, 4, "auto"]))
 def test_parameters_round_trip_through_the_file(seed: int, dropout: float, levels: int | str) -> None:
     values = {"run": {"seed": seed}, "vqvae": {"dropout": dropout, "num_quantizers": levels}}

@@ -34,7 +34,7 @@ Name = Annotated[
         "--model-name", help="Name of the model (default: that of its file, or else the folder's name and the time)."
     ),
 ]
-Preset = Annotated[str | None, typer.Option("--preset", help="tuned, sketch or reference.")]
+Preset = Annotated[str | None, typer.Option("--preset", help="tuned, sketch, sharp or reference.")]
 Plan = Annotated[str | None, typer.Option("--plan", help="sketch (a few minutes) or best (default: best).")]
 Epochs = Annotated[
     int | None,

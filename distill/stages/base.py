@@ -91,7 +91,9 @@ def _shipped() -> Manifest:
 def _misfit(params: Params, base: Manifest) -> str:
     """What a base is for that the parameters are not; empty where it fits."""
     mine, its = params.spectrogram.model_dump(), base.spectrogram_config.model_dump()
-    other = [f"spectrogram.{name} {its[name]}, not {value}" for name, value in mine.items() if its[name] != value]
+    # Frames at another hop are still frames of such sounds: see docs/explanation/base.md.
+    names = [name for name in mine if name != "hop_length" and its[name] != mine[name]]
+    other = [f"spectrogram.{name} {its[name]}, not {mine[name]}" for name in names]
     vector = overrides(params.vqvae).get("codebook_dim", VQVAEConfig().codebook_dim)
     if base.vqvae_config.codebook_dim != vector:
         other.append(f"vqvae.codebook_dim {base.vqvae_config.codebook_dim}, not {vector}")

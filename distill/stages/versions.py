@@ -2,7 +2,7 @@
 
 CODE_VERSIONS = {
     "prepare": 5,
-    "configure": 10,
+    "configure": 11,
     "train_vqvae": 10,
     "train_prior": 14,
     "check_memorization": 17,
