@@ -1,12 +1,13 @@
 """Locks between processes on open files, which the system frees when their owner dies."""
 
 import os
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from distill.errors import StorageError
+from distill.errors import Interrupted, StorageError
 from distill.files import storage_errors
 
 try:
@@ -16,6 +17,10 @@ except ImportError:
     fcntl = None  # type: ignore[assignment]
 
 POLL_SECONDS = 0.02
+# Between two tries to get a lock that may be held for hours.
+PATIENT_SECONDS = 0.2
+
+_closed = threading.Event()
 
 
 def taken(descriptor: int) -> bool:
@@ -108,6 +113,58 @@ def wait_for(path: Path) -> int:
         StorageError: as `acquired`.
     """
     return acquired(path, lambda: time.sleep(POLL_SECONDS))
+
+
+def close() -> None:
+    """Let this process wait for no more locks and start no more stages; `reopen` takes it back."""
+    _closed.set()
+
+
+def reopen() -> None:
+    """Allow waiting and starting again after `close`."""
+    _closed.clear()
+
+
+def require_open() -> None:
+    """Make sure that this process may still wait and start stages.
+
+    Raises:
+        Interrupted: `close` was called.
+    """
+    if _closed.is_set():
+        raise Interrupted("interrupted")
+
+
+@contextmanager
+def lock(path: Path, on_wait: Callable[[], None], *, remove: bool = False) -> Iterator[None]:
+    """Own a lock file for the block; `on_wait` is called once if another process owns it.
+
+    `remove` deletes the file at the end, for locks of which there would be many files.
+
+    Raises:
+        StorageError: the file cannot be made.
+        Interrupted: this process was closed meanwhile.
+    """
+    descriptor = acquired(path, patiently(on_wait))
+    try:
+        yield
+        if remove:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def patiently(on_wait: Callable[[], None]) -> Callable[[], None]:
+    """A wait for `acquired` that calls `on_wait` once and goes on until this process is closed."""
+    calls = iter((on_wait,))
+
+    def wait() -> None:
+        next(calls, lambda: None)()
+        # Checked at every try, so that a waiting thread can be stopped.
+        require_open()
+        time.sleep(PATIENT_SECONDS)
+
+    return wait
 
 
 def _lock(descriptor: int, *, shared: bool = False) -> None:

@@ -15,10 +15,9 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
 from distill.errors import DistillError, UsageError
-from distill.processes.dvc_stage import require_open
+from distill.locks import require_open
 from distill.tracking.address import ADDRESS, tracking_on
-from distill.versions.data import check_out
-from distill.versions.dvc import dvc
+from distill.versions.dvc import check_out, dvc
 from distill.versions.worker_clone import Origin, require_remote, require_same_version
 
 # What a store, a record or a server says while it is away, rather than refuses.

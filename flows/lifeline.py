@@ -1,6 +1,7 @@
-"""A flow run ends with the worker that started it, and Prefect's temporary server with the run."""
+"""Prefect's temporary server and its login live as long as the flow run, and a flow run no longer than its worker."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from prefect import Flow
+from prefect.context import refresh_global_settings_context
 from prefect.settings import get_current_settings
 
 from distill.processes.dvc_stage import stop_running
 from flows.follow import MARK
-from flows.login import require_login
 
 POLL_SECONDS = 0.5
 # How long the run has to report its end to the server, which may be gone too.
@@ -82,3 +83,19 @@ def end_with_worker() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="worker-watch", daemon=True).start()
+
+
+def require_login() -> None:
+    """Let the server that this process may start ask for a login that nobody else knows.
+
+    Of no effect where the environment, the profile or the project's settings name a server, which has its own. To be
+    called before the first flow.
+    """
+    if get_current_settings().api.url:
+        return
+    login = f"distill:{secrets.token_urlsafe(32)}"
+    # The environment reaches the server's process and those of Dask.
+    os.environ["PREFECT_SERVER_API_AUTH_STRING"] = os.environ["PREFECT_API_AUTH_STRING"] = login
+    # No web site may read what it answers, whatever the settings found say of other servers.
+    os.environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = "http://127.0.0.1"
+    refresh_global_settings_context()

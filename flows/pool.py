@@ -21,7 +21,7 @@ from prefect.states import Cancelling
 from pydantic import JsonValue
 
 from distill.errors import DistillError, Interrupted, StorageError, UsageError
-from distill.processes.dvc_stage import require_open
+from distill.locks import require_open
 from flows.elsewhere import persistently
 
 DEPLOYMENT = "train/remote"

@@ -1,8 +1,8 @@
 """A flow's run in MLflow and its model in the registry; what this needs takes seconds to load."""
 
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +17,19 @@ from distill.errors import DistillError, Interrupted
 from distill.registry.registry import RegisteredVersion
 from distill.registry.registry import register as put_into_registry
 from distill.runs.dvc_project import DvcRun
-from distill.stages.lineage import planned
-from distill.stages.workspace import Workspace, read_report
+from distill.stages.workspace import Workspace
 from distill.tracking import runs
-from distill.tracking.address import client_of, is_server, shown, tracking_address
-from distill.tracking.content import run_name
+from distill.tracking.address import is_server, shown, tracking_address
+from distill.tracking.record import complete
 from distill.versions.worker_clone import origin_of
 from flows.elsewhere import persistently
 from flows.stages import artifact_key, failed
 
 
-@contextmanager
-def opened_run(run: DvcRun) -> Iterator[None]:
-    """The run of a configured workspace while it trains: a new one, or the one that was interrupted or finished."""
-    if _finished(run):
-        yield
-        return
-    params = run.workspace.params()
-    name = run_name(params, Path(params.data.path).stem)
+def opened_run(run: DvcRun) -> AbstractContextManager[None]:
+    """The run of a configured workspace while it trains, tagged with this flow run."""
     tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.flow_run_name": str(flow_run.name or "")}
-    runs.open_run(run.workspace, started_by="prefect", name=name, tags=tags)
-    try:
-        yield
-    except BaseException as error:
-        # A stage closes its own run; one that is stopped between two stages would count as running for ever.
-        fault = isinstance(error, Exception) and not isinstance(error, Interrupted)
-        with suppress(DistillError):
-            runs.end_run(client_of(run.project), run.workspace, "FAILED" if fault else "KILLED")
-        raise
+    return runs.opened_run(run.workspace, started_by="prefect", tags=tags)
 
 
 def run_of(run: DvcRun) -> str | None:
@@ -61,12 +46,12 @@ def record(run: DvcRun, path: Path) -> RegisteredVersion | State[Any] | None:
     logger = get_run_logger()
     away = origin_of(run.project) is not None
 
-    def complete() -> RegisteredVersion:
-        run_id = runs.complete(run.workspace, started_by="prefect")
+    def register() -> RegisteredVersion:
+        run_id = complete(run.workspace, started_by="prefect")
         return put_into_registry(path, run.project, run_id=run_id)
 
     try:
-        version = persistently(complete) if away else complete()
+        version = persistently(register) if away else register()
     except Interrupted as error:
         return Cancelled(message=str(error), data=error)
     except DistillError as error:
@@ -108,12 +93,3 @@ def summary(project: Path, path: Path, version: RegisteredVersion | None, run_id
             "which `distill tracking open` serves"
         )
     return "\n".join(lines)
-
-
-def _finished(run: DvcRun) -> bool:
-    """Whether the model that the configured workspace asks for lies in it and has a run."""
-    try:
-        made = read_report(run.workspace, "assemble")["lineage"]
-        return run_of(run) is not None and made == planned(run.workspace, vqvae_trained=False).id
-    except DistillError:
-        return False

@@ -13,7 +13,8 @@ from prefect.futures import PrefectFuture
 
 from distill.errors import DistillError
 from distill.live.status import read_rows, read_status, status_file
-from distill.processes.dvc_stage import reopen, stop_running
+from distill.locks import reopen
+from distill.processes.dvc_stage import stop_running
 from distill.projects.project import find_project
 from distill.runs.dvc_project import planned
 from distill.runs.inputs import settings_of

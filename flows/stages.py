@@ -27,8 +27,7 @@ from distill.live.status import read_status, status_file
 from distill.processes.dvc_stage import StageCrashed
 from distill.processes.dvc_stage import run_stage as run_through_dvc
 from distill.processes.run_lock import RunLock
-from distill.runs.cache_turns import taking_turns
-from distill.runs.dvc_project import DvcRun
+from distill.runs.dvc_project import DvcRun, taking_turns
 from distill.stages.titles import TITLES
 from distill.stages.workspace import Workspace, read_report
 from distill.versions.worker_clone import origin_of

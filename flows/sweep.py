@@ -12,7 +12,8 @@ from prefect.runtime import flow_run
 from pydantic import JsonValue
 
 from distill.errors import DistillError, UsageError
-from distill.processes.dvc_stage import reopen, stop_running
+from distill.locks import reopen
+from distill.processes.dvc_stage import stop_running
 from distill.projects.project import find_project
 from distill.runs.dvc_project import with_overrides
 from distill.runs.sweep import Search, Settings, check, combine, is_search

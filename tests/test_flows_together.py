@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from distill.errors import Interrupted
-from distill.processes.dvc_stage import reopen, run_stage, stop_running
-from distill.processes.waiting import lock
-from distill.runs.cache_turns import inputs_of, taking_turns
-from distill.runs.dvc_project import DvcRun, opened, planned
+from distill.locks import lock, reopen
+from distill.processes.dvc_stage import run_stage, stop_running
+from distill.runs.dvc_project import DvcRun, inputs_of, opened, planned, taking_turns
 from project_util import make_project
 from registry_util import model_file
 

@@ -24,11 +24,10 @@ from distill.params import Params, read_params, with_settings
 from distill.processes.run_lock import Holder, held, holder_of, lock_file
 from distill.runs.background import go_on
 from distill.runs.folder import Order, read_order, run_folders, write_order
-from distill.runs.inputs import Inputs, settings_of
+from distill.runs.inputs import Inputs, bring_sounds, from_project, settings_of, source_of
 from distill.runs.local import Way, train_folder
 from distill.runs.progress import progress_of
 from distill.runs.removal import prune, remove
-from distill.runs.sounds import bring_sounds, from_project, source_of
 from page_util import make_sounds, settings, wait
 from pipeline_util import bytes_of
 

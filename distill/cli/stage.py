@@ -49,8 +49,8 @@ def stage(
     from distill.processes.run_lock import held, held_by_ancestor
     from distill.projects.project import project_of
     from distill.runs.folder import is_run
-    from distill.runs.phase_seconds import PHASES
-    from distill.runs.remaining_time import Outlook
+    from distill.runs.forecast import Outlook
+    from distill.runs.pace import PHASES
     from distill.tracking.listener import tracked
 
     alone = is_run(workspace) and not held_by_ancestor(workspace)

@@ -61,7 +61,7 @@ def sync(
     from distill.stages.workspace import Workspace
     from distill.tracking.address import shown, tracking_address
     from distill.tracking.listener import started_by
-    from distill.tracking.runs import complete
+    from distill.tracking.record import complete
 
     found = []
     for folder in workspaces or [Path()]:

@@ -171,8 +171,7 @@ def _params(flags: dict[str, tuple[str, Any]], settings: list[str] | None, plan:
     This process heeds them.
     """
     from distill.instructions import use
-    from distill.params import Params, with_settings
-    from distill.runs.plans import BEST, plan_named
+    from distill.params import BEST, Params, plan_named, with_settings
 
     params = with_settings(Params(), plan_named(plan or BEST.name).settings, where="--plan")
     for flag, (name, value) in flags.items():

@@ -22,11 +22,11 @@ from distill.live.journal import TRAININGS, Journal, parse_entry
 from distill.live.stop_request import StopRequest
 from distill.params import read_yaml
 from distill.registry.registry import resolve
-from distill.runs.sounds import from_project
+from distill.runs.inputs import from_project
 from distill.stages.versions import FORMER_NAMES
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking.lookup import RecordedRun, find_runs, recorded_files
-from distill.versions.data import check_out
+from distill.versions.dvc import check_out
 from distill.versions.revision import has_commit, share_cache, worktree
 
 Tell = Callable[[str], None]

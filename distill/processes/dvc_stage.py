@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from distill.errors import DataError, DistillError, Interrupted, StorageError, TrainingError
+from distill.locks import close, require_open
 from distill.processes.guard import KILLED, release
 from distill.processes.run_lock import RunLock
 
@@ -23,7 +24,6 @@ _ORDERLY = {1, 2, 3}
 _INTERRUPTED = 3
 
 _running: set["subprocess.Popen[str]"] = set()
-_closed = threading.Event()
 
 
 class StageCrashed(DistillError):
@@ -132,25 +132,10 @@ def run_stage(
 
 
 def stop_running() -> None:
-    """End every stage that this process runs, whichever thread waits for it; `reopen` allows new ones."""
-    _closed.set()
+    """End every stage that this process runs, whichever thread waits for it; `distill.locks.reopen` allows new ones."""
+    close()
     for process in list(_running):
         _stop(process)
-
-
-def reopen() -> None:
-    """Allow stages again after `stop_running`."""
-    _closed.clear()
-
-
-def require_open() -> None:
-    """Make sure that this process still runs stages.
-
-    Raises:
-        Interrupted: `stop_running` was called.
-    """
-    if _closed.is_set():
-        raise Interrupted("interrupted")
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:

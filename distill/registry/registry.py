@@ -18,17 +18,19 @@ from distill.artifact.model_file import EXTENSION, read_manifest, read_model
 from distill.configs import ModelConfig
 from distill.errors import ArtifactError, UsageError
 from distill.files import digest_file
-from distill.processes.waiting import lock
+from distill.locks import lock
 from distill.projects.models import named_file
 from distill.registry.describe import DIGEST, description_of, figures_of, tags_of
 from distill.registry.intact import checked
-from distill.registry.names import create_name, delete_if_empty, pages
 from distill.registry.packaging import package
 from distill.registry.signing import Standing, read_signature, standing_of, trusted_key
 from distill.registry.stored import (
+    create_name,
+    delete_if_empty,
     is_lost,
     is_signed,
     model_id_of,
+    pages,
     remove_stored,
     signed_file,
     store,

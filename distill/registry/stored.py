@@ -1,10 +1,11 @@
-"""What lies in the registry's storage, on this machine or on a server: the model file, and what it says of itself."""
+"""The registry's storage, on this machine or on a server: the model file, and what it says of itself."""
 
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from distill.artifact.manifest import Manifest, parse_manifest
@@ -14,6 +15,9 @@ from distill.files import digest_json, read_json, storage_errors
 from distill.registry.packaging import ARTIFACTS, MANIFEST, MANIFEST_SCHEMA
 from distill.registry.signing import SUFFIX, signature_of
 from distill.tracking.address import set_up_mlflow, tracking_address, tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 # Where MLflow keeps a logged model, and where models lay among the artifacts of their runs before.
 _OWN = re.compile(r"(/models/(?P<logged>m-[0-9a-f]{32})/artifacts|/registered/[^/]+)$")
@@ -176,3 +180,33 @@ def _fetch(source: str, target: Path, project: Path) -> None:
                 Path(got).rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def create_name(client: "MlflowClient", name: str, description: str) -> None:
+    """Make sure that a name is in the registry; another machine may make it at the same time."""
+    from mlflow.exceptions import MlflowException
+
+    if any(known.name == name for known in pages(client.search_registered_models)):
+        return
+    try:
+        client.create_registered_model(name, description=description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def delete_if_empty(client: "MlflowClient", name: str) -> None:
+    """Remove a name that has no versions any more."""
+    if not any(True for _ in pages(client.search_model_versions, filter_string=f"name = '{name}'")):
+        client.delete_registered_model(name)
+
+
+def pages(search: Any, **arguments: Any) -> Iterator[Any]:
+    """Everything that one of MLflow's searches finds, which it gives in pages."""
+    token = None
+    while True:
+        page = search(page_token=token, **arguments)
+        yield from page
+        token = page.token
+        if not token:
+            return

@@ -12,9 +12,8 @@ from distill.files import storage_errors
 from distill.params import Params, with_settings
 from distill.processes.run_lock import held
 from distill.runs.folder import Order, read_order, write_order
-from distill.runs.inputs import Inputs, named_params, settings_of
+from distill.runs.inputs import Inputs, named_params, settings_of, source_of
 from distill.runs.progress import log_file
-from distill.runs.sounds import source_of
 
 
 def start(project: Path, order: Order) -> Path:

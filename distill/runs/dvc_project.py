@@ -1,8 +1,8 @@
-"""A run whose stages DVC runs: its folder is a DVC project of its own, which shares the cache of the project around."""
+"""A run whose stages DVC runs: its folder is a DVC project of its own, with the cache of the project around it."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,15 @@ from typing import Any
 import yaml
 
 from distill.errors import UsageError
-from distill.files import storage_errors, write_bytes
+from distill.files import digest_file, digest_json, storage_errors, write_bytes
 from distill.live.journal import TRAININGS, effective_by_stage
+from distill.locks import lock, patiently
 from distill.params import Params, parse_params, read_yaml
 from distill.processes.run_lock import RunLock, held
-from distill.processes.waiting import patiently
 from distill.runs.folder import Order, write_order
-from distill.runs.inputs import Inputs, settings_of
-from distill.runs.sounds import bring_sounds, given_source
+from distill.runs.inputs import Inputs, bring_sounds, given_source, settings_of
 from distill.stages.workspace import Workspace
-from distill.versions.data import check_out
-from distill.versions.dvc import dvc, settings
+from distill.versions.dvc import check_out, dvc, settings
 from distill.versions.worker_clone import origin_of
 
 JOURNALS = tuple(f"journal/{stage}.jsonl" for stage in TRAININGS)
@@ -158,3 +156,50 @@ def _goes_on(journal: Path, here: Path) -> bool:
 def _write_if_changed(path: Path, data: bytes) -> None:
     if not path.is_file() or path.read_bytes() != data:
         write_bytes(path, data)
+
+
+def _alone(_key: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+@contextmanager
+def taking_turns(
+    run: DvcRun, stage: str, on_wait: Callable[[], None], across: Callable[[str], AbstractContextManager[None]] = _alone
+) -> Iterator[None]:
+    """Run a stage while no other run of the project does the same with the same inputs; `on_wait` is told once.
+
+    `across` holds a key among the machines that share a remote of DVC; by default there are no others.
+
+    Raises:
+        StorageError: a file of the workspace cannot be read.
+        Interrupted: this process runs no more stages.
+    """
+    key = f"{stage}-{digest_json(inputs_of(run.root, stage))[:16]}"
+    with lock(run.project / ".distill" / "turns" / f"{key}.lock", on_wait, remove=True), across(key):
+        yield
+
+
+def inputs_of(root: Path, stage: str) -> list[Any]:
+    """What a stage of a workspace follows from: its command, its parameters and the content of its dependencies."""
+    described = read_yaml(root / "dvc.yaml")["stages"][stage]
+    params = read_yaml(root / "params.yaml")
+    return [
+        described["cmd"],
+        {name: _value(params, name) for name in described.get("params", [])},
+        {path: _content(root, str(path)) for path in described["deps"]},
+    ]
+
+
+def _value(params: Any, name: str) -> Any:
+    for part in name.split("."):
+        params = params.get(part) if isinstance(params, dict) else None
+    return params
+
+
+def _content(root: Path, path: str) -> str | None:
+    """Digest of a small file; of a folder, or what is not there, what DVC noted when it was made."""
+    if (root / path).is_file():
+        return digest_file(root / path)
+    stages = read_yaml(root / "dvc.lock")["stages"] if (root / "dvc.lock").is_file() else {}
+    made = (out for each in stages.values() for out in each.get("outs", ()) if out["path"] == path)
+    return next((out.get("md5") for out in made), None)

@@ -21,10 +21,9 @@ from distill.params import Params, parse_params, write_params
 from distill.processes.run_lock import held
 from distill.projects.models import MODELS
 from distill.runs.folder import Order, write_order
-from distill.runs.inputs import Inputs, as_name, changed, named_params, settings_of
-from distill.runs.remaining_time import Outlook
+from distill.runs.forecast import Outlook
+from distill.runs.inputs import Inputs, as_name, bring_sounds, changed, named_params, settings_of, source_of
 from distill.runs.removal import clear, remove
-from distill.runs.sounds import bring_sounds, source_of
 from distill.stages.pipeline import STAGES, require_stage, run_stages
 from distill.stages.versions import FORMER_NAMES
 from distill.stages.workspace import Call, Workspace, read_report

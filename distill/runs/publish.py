@@ -16,9 +16,8 @@ from ruamel.yaml.error import YAMLError
 
 from distill.errors import StorageError
 from distill.files import write_bytes
-from distill.locks import acquired
+from distill.locks import acquired, lock
 from distill.params import Params, read_yaml
-from distill.processes.waiting import lock
 from distill.runs.dvc_project import JOURNALS, DvcRun
 from distill.stages.pipeline import STAGES
 from distill.versions.dvc import dvc

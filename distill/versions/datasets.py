@@ -13,8 +13,8 @@ from distill.dataset.scan import scan
 from distill.dataset.walk import count_files, find_files
 from distill.errors import DataError, DistillError, StorageError, UsageError
 from distill.files import storage_errors, write_bytes
+from distill.locks import lock
 from distill.params import read_params
-from distill.processes.waiting import lock
 from distill.projects.params_file import with_values
 from distill.versions.dvc import dvc
 
