@@ -331,15 +331,14 @@ def train(
     from distill.live.stop_request import StopRequest
     from distill.params import Params, plan_named, with_settings
     from distill.projects.project import current_project
-    from distill.runs.local import Way, train_folder
-    from distill.tracking.listener import started_by, tracked
+    from distill.runs.local import Options, train_folder
 
     params = with_settings(with_settings(Params(), plan_named(plan).settings, where="plan"), settings, where="settings")
     use(params.run.arithmetic)
     listeners = Listeners([] if listener is None else [listener])
     target = None if output is None else Path(output)
-    way = Way(current_project(), None, target, False, started_by(), listeners, tracked, StopRequest())
-    outcome = train_folder(Path(sounds), params, way, force=force)
+    options = Options(current_project(), None, target, False, listeners, StopRequest())
+    outcome = train_folder(Path(sounds), params, options, force=force)
     assert outcome.model is not None
     return outcome.model
 

@@ -3,6 +3,7 @@
 import shlex
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from distill.stages.pipeline import STAGES
 from distill.stages.workspace import Workspace, read_config, read_report
 from distill.tracking.content import GROUPS, read_history
 from flows.parameters import title_of
+from flows.pool import TrainedModel
 from flows.stages import failed
 from flows.study import Overrides, Study, opened_study
 from flows.trial import train_one
@@ -120,7 +122,7 @@ class _Running:
             result: Any = self.future.result(timeout=seconds, raise_on_failure=False)
         except TimeoutError:
             return False
-        if isinstance(result, dict):
+        if isinstance(result, TrainedModel):
             self.watch(over=True)
         state = "pruned" if self.given_up else self._note(result)
         if self.workspace is not None:
@@ -131,18 +133,18 @@ class _Running:
         return True
 
     def _note(self, result: Any) -> str:
-        if not isinstance(result, dict):
+        if not isinstance(result, TrainedModel):
             self.logger.error("trial %d failed: %s", self.number, result)
             self.study.failed(self.trial, {"error": str(result)})
             return "failed"
-        if result["verdict"] == "fail":
+        if result.verdict == "fail":
             self.logger.warning("trial %d memorized its sounds, which counts as failed", self.number)
-            self.study.failed(self.trial, result)
+            self.study.failed(self.trial, asdict(result))
             return "failed"
         assert self.workspace is not None
         value = float(read_report(self.workspace, self.stage)["best"][self.column])
         self.logger.info("trial %d: %s %.4g", self.number, self.study.search.objective, value)
-        self.study.done(self.trial, value, result)
+        self.study.done(self.trial, value, asdict(result))
         return "done"
 
     def _give_up(self, epoch: int, value: float, epochs: int) -> None:

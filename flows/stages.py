@@ -24,8 +24,7 @@ from prefect.states import Cancelled, Failed
 
 from distill.errors import DistillError, Interrupted
 from distill.live.status import read_status, status_file
-from distill.processes.dvc_stage import StageCrashed
-from distill.processes.dvc_stage import run_stage as run_through_dvc
+from distill.processes.dvc_stage import StageCrashed, repro
 from distill.processes.run_lock import RunLock
 from distill.runs.dvc_project import DvcRun, taking_turns
 from distill.stages.titles import TITLES
@@ -61,17 +60,21 @@ def failed(error: DistillError) -> State[Any]:
     return Failed(message=str(error), data=error)
 
 
-def run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLock) -> dict[str, Any]:
+def run_as_task(stage: str, run: DvcRun, environment: dict[str, str], lock: RunLock) -> dict[str, Any]:
     """Bring a stage up to date, as a task under a name that a user understands; its report.
 
-    `held` is the lock of the run.
+    Args:
+        stage: its name.
+        run: the run that it belongs to.
+        environment: variables for the stage.
+        lock: that of the run.
 
     Raises:
         DistillError: the stage's complaint.
     """
-    named = _run_stage.with_options(name=TITLES[stage])
+    task = _stage_task.with_options(name=TITLES[stage])
     # Called plainly, a task gives back the failed state that it returned as if it were its result.
-    state = named(run, stage, environment, held, return_state=True)
+    state = task(stage, run, environment, lock, return_state=True)
     return cast(dict[str, Any], state.result())
 
 
@@ -83,7 +86,7 @@ def run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLoc
     retry_condition_fn=may_help,
     log_prints=False,
 )
-def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLock) -> dict[str, Any] | State[Any]:
+def _stage_task(stage: str, run: DvcRun, environment: dict[str, str], lock: RunLock) -> dict[str, Any] | State[Any]:
     workspace = run.workspace
     logger = get_run_logger()
     status_file(workspace.root, stage).unlink(missing_ok=True)
@@ -100,13 +103,13 @@ def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLo
 
     try:
         with taking_turns(run, stage, on_turn, *([across_hosts] if away else [])):
-            ran = run_through_dvc(
+            ran = repro(
                 run.root,
                 stage,
                 environment=environment,
                 on_line=on_line,
                 on_wait=progress.update,
-                held=held,
+                lock=lock,
                 # Prefect's own limit cannot end a stage in a sweep's thread.
                 limit_seconds=TIMEOUTS[stage].total_seconds(),
                 pull=away,
@@ -122,9 +125,8 @@ def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLo
     progress.finish()
     logger.info("%s: %s", TITLES[stage], "done" if ran else "taken from DVC's cache")
     report = read_report(workspace, stage)
-    show = _SHOWN.get(stage)
-    if show is not None:
-        show(workspace, report)
+    if stage in _ARTIFACTS:
+        _ARTIFACTS[stage](workspace, report)
     return report
 
 
@@ -194,7 +196,7 @@ def _show_verdict(workspace: Workspace, report: dict[str, Any]) -> None:
     create_markdown_artifact("\n".join(lines), key=key, description=report["verdict"])
 
 
-_SHOWN: dict[str, Callable[[Workspace, dict[str, Any]], None]] = {
+_ARTIFACTS: dict[str, Callable[[Workspace, dict[str, Any]], None]] = {
     "train_vqvae": _show_training,
     "check_memorization": _show_verdict,
 }

@@ -1,5 +1,6 @@
 """The sweep flow: some settings, each a training flow of its own, compared at the end."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -19,7 +20,7 @@ from distill.runs.dvc_project import with_overrides
 from distill.runs.sweep import Search, Settings, check, combine, is_search
 from flows.lifeline import LocalFlow, end_with_worker
 from flows.parameters import title_of
-from flows.pool import require_pool
+from flows.pool import TrainedModel, require_pool
 from flows.stages import failed
 from flows.trial import task_runner, train_one, train_one_elsewhere
 
@@ -106,8 +107,9 @@ def _run_all(combinations: list[dict[str, dict[str, JsonValue]]], elsewhere: boo
     rows: list[dict[str, Any]] = []
     for overrides, future in zip(combinations, futures, strict=True):
         result: Any = future.result(raise_on_failure=False)
-        if isinstance(result, BaseException):
+        if isinstance(result, TrainedModel):
+            rows.append(asdict(result))
+        else:
             logger.error("%s failed: %s", title_of(overrides), result)
-            result = {"settings": title_of(overrides), "error": str(result)}
-        rows.append(result)
+            rows.append({"settings": title_of(overrides), "error": str(result)})
     return rows

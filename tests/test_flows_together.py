@@ -10,7 +10,7 @@ import pytest
 
 from distill.errors import Interrupted
 from distill.locks import lock, reopen
-from distill.processes.dvc_stage import run_stage, stop_running
+from distill.processes.dvc_stage import repro, stop_running
 from distill.runs.dvc_project import DvcRun, inputs_of, opened, planned, taking_turns
 from project_util import make_project
 from registry_util import model_file
@@ -79,7 +79,7 @@ def test_equal_work_is_done_by_one_at_a_time_and_other_work_beside_it(project: P
 
 def test_a_stopped_process_starts_no_stage(project: Path, stopped: None) -> None:
     with pytest.raises(Interrupted):
-        run_stage(project, "prepare", environment={}, on_line=lambda _line: None, on_wait=lambda: None)
+        repro(project, "prepare", environment={}, on_line=lambda _line: None, on_wait=lambda: None)
 
 
 def test_stopping_wakes_whoever_waits_for_a_lock(tmp_path: Path) -> None:

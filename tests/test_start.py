@@ -2,9 +2,7 @@
 
 import re
 import shutil
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,7 +18,7 @@ from distill.live.events import Listeners
 from distill.live.stop_request import StopRequest
 from distill.params import SKETCH, Params, with_settings
 from distill.processes.run_lock import held
-from distill.runs.local import Way, train_folder
+from distill.runs.local import Options, train_folder
 from distill.stages.workspace import Workspace
 from distill.ui.early_models import early_models, renewed_models
 from distill.ui.start_state import begin_with, begun, standing_of
@@ -34,9 +32,8 @@ LONG = 240.0
 
 def trained(project: Path, *, until: str | None = None) -> Path:
     """The folder of a tiny run of the project's sounds."""
-    watch: Any = lambda _workspace: nullcontext(lambda _event: None)  # noqa: E731
-    way = Way(project, "tiny", None, False, "cli", Listeners(), watch, StopRequest())
-    return train_folder(project / "kit", PARAMS, way, until=until).workspace
+    chosen = Options(project, "tiny", None, False, Listeners(), StopRequest())
+    return train_folder(project / "kit", PARAMS, chosen, until=until).workspace
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from distill.errors import DataError, DistillError, UsageError
-from distill.processes.dvc_stage import StageCrashed, run_stage
+from distill.processes.dvc_stage import StageCrashed, repro
 from distill.runs.dvc_project import DvcRun, opened, planned
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
@@ -28,7 +28,7 @@ QUIET = {"DISTILL_TRACKING": "off"}
 
 def stages(run: DvcRun, *names: str) -> list[bool]:
     return [
-        run_stage(run.root, name, environment=QUIET, on_line=lambda _line: None, on_wait=lambda: None) for name in names
+        repro(run.root, name, environment=QUIET, on_line=lambda _line: None, on_wait=lambda: None) for name in names
     ]
 
 
@@ -136,8 +136,8 @@ def test_the_second_of_two_owners_waits(project: Path) -> None:
 OWNER = """
 import sys
 from pathlib import Path
-from distill.processes.dvc_stage import run_stage
-run_stage(Path(sys.argv[1]), "train_vqvae", environment={}, on_line=print, on_wait=lambda: None)
+from distill.processes.dvc_stage import repro
+repro(Path(sys.argv[1]), "train_vqvae", environment={}, on_line=print, on_wait=lambda: None)
 """
 
 

@@ -44,13 +44,13 @@ class RunLock:
         """What tells a child that gets the descriptor, and its children, that the folder is held for them."""
         return {INHERITED: f"{self.descriptor}:{self.root.resolve()}"}
 
-    def say(self, *, stops: int | None) -> None:
+    def note(self, *, stops: int | None) -> None:
         """Write into the lock's file who holds it, and which process is to be asked to stop."""
-        said = json.dumps(asdict(Holder(os.getpid(), stops, self.since))).encode()
+        text = json.dumps(asdict(Holder(os.getpid(), stops, self.since))).encode()
         # On a full disk nobody knows who it is; that is no reason to end a training.
         with suppress(OSError):
-            os.pwrite(self.descriptor, said, 0)
-            os.ftruncate(self.descriptor, len(said))
+            os.pwrite(self.descriptor, text, 0)
+            os.ftruncate(self.descriptor, len(text))
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def held(root: Path, wait: Callable[[], None] | None = None, *, here: bool = Tru
         descriptor = acquired(lock_file(root), wait or _refusing(root))
     try:
         lock = RunLock(root, descriptor)
-        lock.say(stops=os.getpid() if here else None)
+        lock.note(stops=os.getpid() if here else None)
         yield lock
     finally:
         os.close(descriptor)

@@ -14,8 +14,8 @@ from distill.files import digest_file, digest_json, storage_errors, write_bytes
 from distill.live.journal import TRAININGS, effective_by_stage
 from distill.locks import lock, patiently
 from distill.params import Params, parse_params, read_yaml
-from distill.processes.run_lock import RunLock, held
-from distill.runs.folder import Order, write_order
+from distill.processes.run_lock import RunLock
+from distill.runs.folder import Order, opened
 from distill.runs.inputs import Inputs, bring_sounds, given_source, settings_of
 from distill.stages.workspace import Workspace
 from distill.versions.dvc import check_out, dvc, settings
@@ -77,25 +77,22 @@ def planned(project: Path, overrides: Overrides) -> DvcRun:
     return DvcRun(Inputs(project, source, params, changes), overrides, own)
 
 
-@contextmanager
-def opened(run: DvcRun, on_wait: Callable[[], None]) -> Iterator[RunLock]:
-    """The run's folder as a DVC project, used alone until the block ends; whoever comes second waits and is told.
-
-    When the block ends well, the run has finished.
+def opened_project(run: DvcRun, on_wait: Callable[[], None]) -> AbstractContextManager[RunLock]:
+    """The run's folder as a DVC project, locked for the block; `on_wait` is called if another process has it.
 
     Raises:
         StorageError: the folder cannot be made.
-        Interrupted: this process runs no more stages.
+        Interrupted: this process starts no more stages.
     """
-    with held(run.root, patiently(on_wait), here=False) as lock:
-        inputs = run.inputs
-        name, again = inputs.params.model.name, not inputs.changes and not inputs.source.startswith("..")
-        order = Order(inputs.source, settings_of(inputs.params), name, None, "prefect", again)
+    inputs = run.inputs
+    again = not inputs.changes and not inputs.source.startswith("..")
+    order = Order(inputs.source, settings_of(inputs.params), inputs.params.model.name, None, "prefect", again)
+
+    def make() -> None:
         with storage_errors(run.root, "write into"):
             _make(run)
-        write_order(run.root, order)
-        yield lock
-        write_order(run.root, order, finished=True)
+
+    return opened(run.root, order, make, patiently(on_wait), here=False)
 
 
 def _make(run: DvcRun) -> None:

@@ -1,5 +1,7 @@
-"""Run folders: which there are, what each was started with, and what it is found by."""
+"""Run folders: opened and completed by whoever runs their stages, and found again by others."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 from distill.errors import DataError
 from distill.files import read_json, write_json
-from distill.processes.run_lock import holder_of
+from distill.processes.run_lock import RunLock, held, holder_of
 from distill.projects.project import MARKER
 
 SCHEMA = 1
@@ -33,6 +35,30 @@ class Order:
     until: str | None = None
     started_by: str = "cli"
     again: bool = True
+
+
+@contextmanager
+def opened(
+    root: Path, order: Order, make: Callable[[], None], wait: Callable[[], None] | None = None, *, here: bool = True
+) -> Iterator[RunLock]:
+    """A run's folder, locked for the stages that the block runs; the run has finished if the block ends well.
+
+    Args:
+        root: the folder; nothing in it changes before the lock is held.
+        order: what the run is started with.
+        make: fills the folder.
+        wait: called before each further try to get the lock; by default nobody waits.
+        here: whether this process runs the stages itself.
+
+    Raises:
+        TrainingError: the run goes on elsewhere, and nobody waits for it.
+        StorageError: the folder cannot be written.
+    """
+    with held(root, wait, here=here) as lock:
+        make()
+        write_order(root, order)
+        yield lock
+        write_order(root, order, finished=order.until is None)
 
 
 def write_order(root: Path, order: Order, *, finished: bool = False) -> None:

@@ -124,7 +124,7 @@ def bill_of_materials() -> dict[str, Any]:
 
 
 def bills_of(workspace: Workspace, lineage: str) -> Iterator[tuple[Path, str]]:
-    """The bills of materials of the stages that trained the model of a lineage here, each with its folder in the run."""
+    """The bills of materials of the stages that trained the model of a lineage here, each with its folder there."""
     for stage in GROUPS:
         path = _bill_file(workspace, stage)
         if path.is_file() and read_measured(workspace, stage, lineage) is not None:
