@@ -1,4 +1,4 @@
-"""Trainings that a work pool's workers do elsewhere: started through the deployment, followed, and their results read."""
+"""Trainings that a work pool does elsewhere: started through the deployment, followed, and their results read."""
 
 import json
 import time
