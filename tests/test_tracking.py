@@ -158,7 +158,7 @@ def test_a_project_somewhere_else_completes_the_run_that_it_brought_along(projec
     moved = tmp_path / "moved"
     shutil.copytree(project.root, moved)
     untouched = bytes_of(project.root)
-    (lost,) = (moved / "mlartifacts").rglob("reports/register.json")
+    (lost,) = (moved / "mlartifacts").rglob("reports/assemble.json")
     lost.unlink()
     (said,) = json.loads(distill("tracking", "sync", "--json", cwd=moved).stdout)["runs"]
     assert said["run_id"] == first.info.run_id

@@ -1,6 +1,5 @@
 """`distill codes`: grids of codes are edited."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,10 +10,9 @@ from distill.cli.grids import (
     At,
     Bands,
     Columns,
-    Device,
     GridFile,
     Levels,
-    Model,
+    Other,
     Output,
     Seconds,
     load_model,
@@ -24,11 +22,11 @@ from distill.cli.grids import (
     write_edited,
     write_moved,
 )
+from distill.cli.options import Device, Model
 from distill.errors import UsageError
 from distill.generation import TOP_P
 from distill.models.levels import find_level, parse_levels
 
-Other = Annotated[Path, typer.Argument(help="The other grid file.", show_default=False)]
 Steps = Annotated[int, typer.Option("--steps", "-n", help="Number of edits.")]
 
 app = typer.Typer(help="Show, edit and preview grids of codes.", no_args_is_help=True)

@@ -9,21 +9,18 @@ import typer
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.cli.grids import (
     Bands,
-    Channels,
     Columns,
-    Device,
-    Force,
     GridFile,
     Levels,
-    Model,
+    Other,
     Seconds,
-    Width,
     load_model,
     require_free,
     require_stereo,
     selection_of,
     write_audio,
 )
+from distill.cli.options import Channels, Device, Force, Model, Width
 from distill.errors import UsageError
 
 if TYPE_CHECKING:
@@ -168,7 +165,7 @@ def preview(
 
 def diff(
     grid: GridFile,
-    other: Annotated[Path, typer.Argument(help="The other grid file.", show_default=False)],
+    other: Other,
     picture: Picture = None,
     as_json: Json = False,
 ) -> None:

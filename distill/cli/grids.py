@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.cli.console import loading, print_result
+from distill.cli.options import model_file
 from distill.errors import StorageError, UsageError
 from distill.models.levels import parse_levels
 
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
     from distill.codes.model import CodesModel
     from distill.codes.selection import Selection
 
-Model = Annotated[
-    str,
-    typer.Argument(help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False),
-]
 GridFile = Annotated[Path, typer.Argument(help="Grid file.", show_default=False)]
+Other = Annotated[Path, typer.Argument(help="The other grid file.", show_default=False)]
 Columns = Annotated[
     str | None, typer.Option("--columns", help="Column, or FIRST:END (END not included), from 0 (default: all).")
 ]
@@ -46,22 +44,6 @@ At = Annotated[
     int | None,
     typer.Option("--at", help="Column of the other grid that matches the first selected one (default: the same)."),
 ]
-Channels = Annotated[
-    int | None,
-    typer.Option(
-        "--channels",
-        help="1: mono (default: 2 if the model was trained on stereo sounds).",
-        min=1,
-        max=2,
-        show_default=False,
-    ),
-]
-Width = Annotated[
-    float,
-    typer.Option("--width", help="Stereo width: 0 is mono on both channels, 1 is as learned.", min=0.0, max=1.5),
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 
 
 def load_model(reference: str, device: str, project: Path | None) -> "CodesModel":
@@ -70,22 +52,7 @@ def load_model(reference: str, device: str, project: Path | None) -> "CodesModel
         from distill.codes.model import CodesModel
         from distill.training.runtime import resolve_device
 
-    return CodesModel.load(resolved(reference, project), resolve_device(device))
-
-
-def resolved(reference: str | None, project: Path | None) -> Path:
-    """The model file that a path, a name or a reference to the registry means; None: the project's own."""
-    from distill.projects.models import default_file, named_file
-    from distill.projects.project import current_project
-
-    root = current_project(project)
-    path = default_file(root) if reference is None else named_file(reference, root)
-    # A file is read at once; the registry takes seconds to load.
-    if path is None:
-        from distill.registry.registry import resolve
-
-        path = resolve(str(reference), root)
-    return path
+    return CodesModel.load(model_file(reference, project), resolve_device(device))
 
 
 def require_stereo(samples: "Samples", channels: int | None, width: float) -> None:

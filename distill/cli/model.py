@@ -17,6 +17,7 @@ from distill.cli.console import (
     set_up_logging,
     stdout_console,
 )
+from distill.cli.options import Model
 from distill.errors import UsageError
 from distill.words import visible
 
@@ -25,12 +26,9 @@ if TYPE_CHECKING:
     from distill.registry.registry import RegisteredVersion
     from distill.registry.signing import Standing
 
-SORTS = "name, distance, loss, perplexity, dataset or sounds."
-
-Reference = Annotated[
-    str,
-    typer.Argument(help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False),
-]
+Sort = Annotated[str, typer.Option(help="name, distance, loss, perplexity, dataset or sounds.")]
+Verdict = Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")]
+Dataset = Annotated[str | None, typer.Option(help="Name of the dataset.")]
 Force = Annotated[bool, typer.Option("--force", help="Do it despite the objections.")]
 FilesOnly = Annotated[bool, typer.Option("--files-only", help="Skip the registry, which takes seconds to query.")]
 Folders = Annotated[list[Path] | None, typer.Option("--folder", help="Another folder with model files; repeatable.")]
@@ -40,7 +38,7 @@ app = typer.Typer(help="Manage model files and the registry.", no_args_is_help=T
 
 @app.command()
 def info(
-    model: Reference,
+    model: Model,
     project: Project = None,
     run: Annotated[bool, typer.Option("--run", help="Also show the recorded run that made the model.")] = False,
     as_json: Json = False,
@@ -116,9 +114,9 @@ def info(
 
 @app.command("list")
 def list_models(
-    sort: Annotated[str, typer.Option(help=SORTS)] = "name",
-    verdict: Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
+    sort: Sort = "name",
+    verdict: Verdict = None,
+    dataset: Dataset = None,
     files_only: FilesOnly = False,
     folder: Folders = None,
     project: Project = None,
@@ -131,9 +129,9 @@ def list_models(
 @app.command()
 def search(
     words: Annotated[list[str], typer.Argument(help="Words to find in name, description, dataset, tags or aliases.")],
-    sort: Annotated[str, typer.Option(help=SORTS)] = "name",
-    verdict: Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
+    sort: Sort = "name",
+    verdict: Verdict = None,
+    dataset: Dataset = None,
     files_only: FilesOnly = False,
     folder: Folders = None,
     project: Project = None,
@@ -202,7 +200,7 @@ def promote(
 
 @app.command()
 def export(
-    model: Reference,
+    model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", show_default=False)],
     force: Force = False,
     project: Project = None,

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from distill.cli.console import Json, Project, print_result, stderr
-from distill.cli.model import Reference, project_for
+from distill.cli.model import project_for
+from distill.cli.options import Model
 from distill.errors import UsageError
 from distill.words import visible
 
 
 def sign(
-    model: Reference,
+    model: Model,
     key: Annotated[Path, typer.Option("--key", help="Private key, in PEM form.", show_default=False)],
     project: Project = None,
     as_json: Json = False,
@@ -30,7 +31,7 @@ def sign(
 
 
 def verify(
-    model: Reference,
+    model: Model,
     key: Annotated[
         Path | None, typer.Option("--key", help="Public key, in PEM form (default: the trusted key of the project).")
     ] = None,
