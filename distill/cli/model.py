@@ -67,32 +67,24 @@ def info(
             more["registered"] = _values(version)
         print_result([], {**document, "signature": vars(standing), **more}, as_json=True)
         return
-    from distill.registry.describe import asked_words, health_of, light_of, space_words
+    from distill.artifact import facts
 
-    metadata, lineage, prior = manifest.metadata, manifest.lineage, manifest.prior_metadata
+    metadata, lineage = manifest.metadata, manifest.lineage
     table = Table(show_header=False, box=None)
     rows: dict[str, str | Text] = {
         "name": metadata.name,
         "registered": "" if version is None else _with_aliases(version),
         "description": metadata.description,
-        "dataset": f"{metadata.dataset}: {metadata.file_count} sounds, {metadata.seconds or 0:.1f} s, "
-        f"{metadata.train_files} training sounds, {metadata.validation_files} held out",
+        "dataset": facts.dataset_words(manifest),
         "data digest": lineage.data_digest,
         "preset": metadata.preset,
         "base": str(lineage.parameters.get("base", "none")),
-        "VQ-VAE": f"epoch {metadata.best_epoch} of {metadata.epochs}, "
-        f"training loss {_figure(metadata.best_train_loss)}, held-out loss {_figure(metadata.best_val_loss)}, "
-        f"held-out distance {_figure(metadata.best_val_lsd_db, ' dB')}",
-        "prior": "none"
-        if prior is None
-        else f"epoch {prior.best_epoch} of {prior.epochs}, training perplexity {_figure(prior.perplexity.train)}, "
-        f"held-out perplexity {_figure(prior.perplexity.validation)}",
-        **asked_words(manifest),
-        "stereo": space_words(manifest),
-        "memorization": "not checked"
-        if manifest.memorization is None
-        else f"{manifest.memorization.verdict}: {'; '.join(manifest.memorization.reasons)}",
-        "codebooks": light_of(manifest).words,
+        "VQ-VAE": facts.vqvae_words(manifest),
+        "prior": facts.prior_words(manifest),
+        **facts.asked_words(manifest),
+        "stereo": facts.space_words(manifest),
+        "memorization": facts.memorization_words(manifest),
+        "codebooks": facts.light_of(manifest).words,
         "warnings": lines_of(list(metadata.warnings)),
         "weights": manifest.tensor_digest,
         "lineage": lineage.id,
@@ -109,7 +101,7 @@ def info(
             table.add_row(name, value)
     stdout = stdout_console()
     stdout.print(table)
-    stdout.print(health_table(health_of(manifest)))
+    stdout.print(health_table(facts.health_of(manifest)))
 
 
 @app.command("list")
@@ -335,6 +327,7 @@ def _show(
 ) -> None:
     from rich.table import Table
 
+    from distill.artifact.facts import figure
     from distill.projects.models import model_places
     from distill.registry.catalogue import PLACES, catalogue, chosen
     from distill.tracking.address import registry_address
@@ -355,8 +348,8 @@ def _show(
             row["name"],
             f"{row['dataset']} ({row['sounds']})",
             f"{row['levels']} x {row['codebook_size']}",
-            _figure(row["held_out_distance_db"]),
-            _figure(row["held_out_perplexity"]),
+            figure(row["held_out_distance_db"]),
+            figure(row["held_out_perplexity"]),
             row["health"],
             row["verdict"],
             lines_of(
@@ -370,9 +363,7 @@ def _show(
     remark("Looked in", ", ".join(looked))
 
 
-def _figure(value: float | None, unit: str = "") -> str:
-    return "unknown" if value is None else f"{value:.4g}{unit}"
-
-
 def _shown(value: Any) -> str:
-    return _figure(value) if isinstance(value, float) else str(value)
+    from distill.artifact.facts import figure
+
+    return figure(value) if isinstance(value, float) else str(value)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from distill.artifact.facts import NOT_CHECKED, health_of, light_of, perplexity_of, verdict_of
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model
 from distill.errors import DistillError, StorageError, TrackingError, UsageError
 from distill.files import digest_file, replacing, storage_errors
 from distill.projects.models import model_places, named_file
-from distill.registry.describe import NOT_CHECKED, health_of, light_of, verdict_of
 from distill.registry.intact import checked
 from distill.registry.registry import (
     CHAMPION,
@@ -34,7 +34,7 @@ SORTS: dict[str, Callable[["Entry"], Any]] = {
     "name": lambda entry: entry.manifest.metadata.name,
     "distance": lambda entry: _last_if_none(entry.manifest.metadata.best_val_lsd_db),
     "loss": lambda entry: _last_if_none(entry.manifest.metadata.best_val_loss),
-    "perplexity": lambda entry: _last_if_none(_perplexity(entry.manifest)),
+    "perplexity": lambda entry: _last_if_none(perplexity_of(entry.manifest)),
     "dataset": lambda entry: entry.manifest.metadata.dataset,
     "sounds": lambda entry: -entry.manifest.metadata.file_count,
 }
@@ -308,17 +308,12 @@ def _figures(manifest: Manifest) -> dict[str, Any]:
         "held_out_distance_db": metadata.best_val_lsd_db,
         "held_out_loss": metadata.best_val_loss,
         "training_loss": metadata.best_train_loss,
-        "held_out_perplexity": _perplexity(manifest),
+        "held_out_perplexity": perplexity_of(manifest),
         "health": light_of(manifest).words,
         "verdict": verdict_of(manifest),
         "digest": manifest.tensor_digest,
         "lineage": manifest.lineage.id,
     }
-
-
-def _perplexity(manifest: Manifest) -> float | None:
-    prior = manifest.prior_metadata
-    return prior.perplexity.validation if prior else None
 
 
 def _text(entry: Entry) -> str:
