@@ -14,8 +14,8 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from distill.errors import DistillError, Interrupted
+from distill.registry.registration import register as put_into_registry
 from distill.registry.registry import RegisteredVersion
-from distill.registry.registry import register as put_into_registry
 from distill.runs.dvc_project import DvcRun
 from distill.stages.workspace import Workspace
 from distill.tracking import runs

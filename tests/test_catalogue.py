@@ -17,7 +17,8 @@ from distill.cli.main import app
 from distill.errors import DistillError, StorageError, UsageError
 from distill.registry import catalogue
 from distill.registry.promotion import promote
-from distill.registry.registry import find_version, register, resolve, versions
+from distill.registry.registration import register
+from distill.registry.registry import find_version, resolve, versions
 from registry_util import make_folder, model_file
 
 # MLflow uses what SQLAlchemy will remove.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from distill.registry.registry import file_of, register, versions
+from distill.registry.registration import register
+from distill.registry.registry import file_of, versions
 from distill.runs.dvc_project import opened, planned
 from distill.tracking.address import client_of
 from page_util import make_sounds
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:.*type hint.*
 
 REGISTER = """
 from pathlib import Path
-from distill.registry.registry import register
+from distill.registry.registration import register
 assert not register(Path("models/kit.distill"), Path()).created
 """
 

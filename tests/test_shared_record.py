@@ -15,7 +15,8 @@ from team_util import database, services, store_of
 
 from distill.errors import StorageError, TrackingError
 from distill.registry import registry
-from distill.registry.registry import find_version, register, versions
+from distill.registry.registration import register
+from distill.registry.registry import find_version, versions
 from distill.tracking.address import ADDRESS, ARTIFACT_ROOT, EXPERIMENT, client_of, experiment_of
 from distill.versions.dvc import dvc
 from page_util import free_port

@@ -168,7 +168,7 @@ def register(
     """Register a model file as a candidate; each set of weights is registered only once."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.models import named_file
-    from distill.registry.registry import register as put
+    from distill.registry.registration import register as put
 
     root = project_for(project)
     version = put(named_file(model, root) or Path(model), root, name=name)

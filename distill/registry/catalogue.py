@@ -12,7 +12,6 @@ from distill.artifact.model_file import EXTENSION, read_manifest, read_model
 from distill.errors import DistillError, StorageError, TrackingError, UsageError
 from distill.files import digest_file, replacing, storage_errors
 from distill.projects.models import model_places, named_file
-from distill.registry.intact import checked
 from distill.registry.registry import (
     CHAMPION,
     RegisteredVersion,
@@ -22,6 +21,7 @@ from distill.registry.registry import (
     file_of,
     find_version,
     manifest_of,
+    read_intact,
     resolve,
     versions,
 )
@@ -188,7 +188,7 @@ def import_file(source: Path, project: Path, *, name: str | None = None, force: 
         ArtifactError: the file cannot be used.
         StorageError: it cannot be read or written.
     """
-    manifest = checked(source)
+    manifest = read_intact(source)
     target = project / "models" / f"{check_name(name or manifest.metadata.name)}{EXTENSION}"
     if target.exists() and not force:
         if target.is_file() and digest_file(target) == digest_file(source):

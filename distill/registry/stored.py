@@ -12,13 +12,17 @@ from distill.artifact.manifest import Manifest, parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest
 from distill.errors import ArtifactError
 from distill.files import digest_json, read_json, storage_errors
-from distill.registry.packaging import ARTIFACTS, MANIFEST, MANIFEST_SCHEMA
 from distill.registry.signing import SUFFIX, signature_of
 from distill.tracking.address import set_up_mlflow, tracking_address, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# Where MLflow puts the file.
+ARTIFACTS = "artifacts"
+# Beside the file, so that a list need not fetch the weights from a server.
+MANIFEST = "manifest.json"
+MANIFEST_SCHEMA = 1
 # Where MLflow keeps a logged model, and where models lay among the artifacts of their runs before.
 _OWN = re.compile(r"(/models/(?P<logged>m-[0-9a-f]{32})/artifacts|/registered/[^/]+)$")
 

@@ -24,7 +24,8 @@ from distill.registry.catalogue import (
     import_file,
 )
 from distill.registry.promotion import NotPromoted, promote
-from distill.registry.registry import CHAMPION, is_file_reference, register
+from distill.registry.registration import register
+from distill.registry.registry import CHAMPION, is_file_reference
 from distill.ui.auditions import auditioned
 from distill.ui.cards import nothing, row_of
 from distill.ui.clicks import cards_component, picked
