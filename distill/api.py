@@ -28,7 +28,7 @@ from distill.generation.space import width_of
 from distill.generation.writing import MOST_STEPS
 
 if TYPE_CHECKING:
-    from distill.library.model_check import Checked
+    from distill.library.model_check import CheckResult
     from distill.live.events import Listener
 
 AnySamples = npt.NDArray[np.floating[Any]]
@@ -343,7 +343,7 @@ def train(
     return outcome.model
 
 
-def check(reference: Path | str, *, project: Path | str | None = None, **options: Any) -> "Checked":
+def check(reference: Path | str, *, project: Path | str | None = None, **options: Any) -> "CheckResult":
     """Check whether a model gives back its training sounds; writes a report and a page beside it.
 
     Options and errors are those of `distill.library.model_check.check`.

@@ -23,7 +23,7 @@ PATIENT_SECONDS = 0.2
 _closed = threading.Event()
 
 
-def taken(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
     """Own the lock of an open file, unless another process does.
 
     Raises:
@@ -38,21 +38,21 @@ def taken(descriptor: int) -> bool:
     return True
 
 
-def taken_within(descriptor: int, seconds: float) -> bool:
+def try_lock_within(descriptor: int, seconds: float) -> bool:
     """The same, where somebody who only looks (`is_held`) may have the lock for a moment.
 
     Raises:
         StorageError: the file system has no locks.
     """
     until = time.monotonic() + seconds
-    while not taken(descriptor):
+    while not try_lock(descriptor):
         if time.monotonic() > until:
             return False
         time.sleep(POLL_SECONDS)
     return True
 
 
-def acquired(path: Path, wait: Callable[[], None]) -> int:
+def acquire(path: Path, wait: Callable[[], None]) -> int:
     """The descriptor of a lock file that this process now owns; the file is made where it is missing.
 
     `wait` is called before each further try, and may raise. Whoever owns the lock may remove its file: then nobody who
@@ -72,7 +72,7 @@ def acquired(path: Path, wait: Callable[[], None]) -> int:
                     raise
                 continue
         try:
-            while not taken(descriptor):
+            while not try_lock(descriptor):
                 wait()
             if is_file_of(descriptor, path):
                 return descriptor
@@ -110,9 +110,9 @@ def wait_for(path: Path) -> int:
     """The descriptor of a lock file that this process owns once nobody else does.
 
     Raises:
-        StorageError: as `acquired`.
+        StorageError: as `acquire`.
     """
-    return acquired(path, lambda: time.sleep(POLL_SECONDS))
+    return acquire(path, lambda: time.sleep(POLL_SECONDS))
 
 
 def close() -> None:
@@ -145,7 +145,7 @@ def lock(path: Path, on_wait: Callable[[], None], *, remove: bool = False) -> It
         StorageError: the file cannot be made.
         Interrupted: this process was closed meanwhile.
     """
-    descriptor = acquired(path, patiently(on_wait))
+    descriptor = acquire(path, patiently(on_wait))
     try:
         yield
         if remove:
@@ -155,7 +155,7 @@ def lock(path: Path, on_wait: Callable[[], None], *, remove: bool = False) -> It
 
 
 def patiently(on_wait: Callable[[], None]) -> Callable[[], None]:
-    """A wait for `acquired` that calls `on_wait` once and goes on until this process is closed."""
+    """A wait for `acquire` that calls `on_wait` once and goes on until this process is closed."""
     calls = iter((on_wait,))
 
     def wait() -> None:

@@ -43,7 +43,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
-def given(sections: Mapping[str, BaseModel | None]) -> dict[str, dict[str, Any]]:
+def overrides_from(sections: Mapping[str, BaseModel | None]) -> dict[str, dict[str, Any]]:
     """What was given of each section, by name; sections that were not given are left out."""
     return {
         name: section.model_dump(mode="json", include=section.model_fields_set)

@@ -19,17 +19,17 @@ from distill.registry.registry import RegisteredVersion
 from distill.runs.dvc_project import DvcRun
 from distill.stages.workspace import Workspace
 from distill.tracking import runs
-from distill.tracking.address import is_server, shown, tracking_address
+from distill.tracking.address import is_server, tracking_address, without_password
 from distill.tracking.record import complete
 from distill.versions.worker_clone import origin_of
 from flows.elsewhere import persistently
-from flows.stages import artifact_key, failed
+from flows.stages import artifact_key, failed_state
 
 
-def opened_run(run: DvcRun) -> AbstractContextManager[None]:
+def keep_run_open(run: DvcRun) -> AbstractContextManager[None]:
     """The run of a configured workspace while it trains, tagged with this flow run."""
     tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.flow_run_name": str(flow_run.name or "")}
-    return runs.opened_run(run.workspace, started_by="prefect", tags=tags)
+    return runs.keep_run_open(run.workspace, started_by="prefect", tags=tags)
 
 
 def run_of(run: DvcRun) -> str | None:
@@ -56,7 +56,7 @@ def record(run: DvcRun, path: Path) -> RegisteredVersion | State[Any] | None:
         return Cancelled(message=str(error), data=error)
     except DistillError as error:
         if away:
-            return failed(error)
+            return failed_state(error)
         logger.warning("%s; later: distill tracking sync %s, distill model register %s", error, run.root, path)
         return None
     logger.info("%s %s", version.reference, "registered" if version.created else "was registered before")
@@ -80,7 +80,7 @@ def show(run: DvcRun, path: Path, version: RegisteredVersion | None) -> None:
 
 def summary(project: Path, path: Path, version: RegisteredVersion | None, run_id: str | None) -> str:
     """What Prefect's page says of a model, in Markdown; whoever sees that page need not know MLflow's password."""
-    address = shown(tracking_address(project))
+    address = without_password(tracking_address(project))
     away = origin_of(project) is not None
     lines = [f"- model: {path.name}, made on {socket.gethostname()}" if away else f"- model: [{path}]({path.as_uri()})"]
     if version is not None:

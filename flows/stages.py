@@ -55,7 +55,7 @@ def may_help(_task: object, _run: object, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), (StageCrashed, OSError))
 
 
-def failed(error: DistillError) -> State[Any]:
+def failed_state(error: DistillError) -> State[Any]:
     """A failure as its one line, where raising it would show a traceback."""
     return Failed(message=str(error), data=error)
 
@@ -121,7 +121,7 @@ def _stage_task(stage: str, run: DvcRun, environment: dict[str, str], lock: RunL
     except Interrupted as error:
         return Cancelled(message=str(error), data=error)
     except DistillError as error:
-        return failed(error)
+        return failed_state(error)
     progress.finish()
     logger.info("%s: %s", TITLES[stage], "done" if ran else "taken from DVC's cache")
     report = read_report(workspace, stage)

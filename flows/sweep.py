@@ -21,7 +21,7 @@ from distill.runs.sweep import Search, Settings, check, combine, is_search
 from flows.lifeline import LocalFlow, end_with_worker
 from flows.parameters import title_of
 from flows.pool import TrainedModel, require_pool
-from flows.stages import failed
+from flows.stages import failed_state
 from flows.trial import task_runner, train_one, train_one_elsewhere
 
 COLUMNS = ("settings", "distance_db", "utilization", "perplexity", "verdict", "version", "model")
@@ -76,12 +76,12 @@ def sweep(
             _show(found["runs"])
             return cast(dict[str, Any], found)
     except DistillError as error:
-        return failed(error)
+        return failed_state(error)
     rows: list[dict[str, Any]] = _run_all.with_options(task_runner=runs)(combine(settings), elsewhere=runner == "pool")
     rows.sort(key=lambda row: (row.get("distance_db") is None, row.get("distance_db") or 0.0))
     _show(rows)
     if all("error" in row for row in rows):
-        return failed(DistillError(f"every combination failed: {rows[0]['error']}"))
+        return failed_state(DistillError(f"every combination failed: {rows[0]['error']}"))
     return rows
 
 

@@ -18,16 +18,16 @@ from distill.params import PriorParams, VQVAEParams
 from distill.processes.gpus import gpus_for
 from distill.processes.run_lock import RunLock
 from distill.projects.project import find_project
-from distill.runs.dvc_project import DvcRun, opened_project, planned, with_overrides
+from distill.runs.dvc_project import DvcRun, open_project, plan_run, with_overrides
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.tracking.address import tracking_address, tracking_on
 from distill.versions.worker_clone import origin_of
 from flows.elsewhere import fetch_sounds, require_shared
 from flows.lifeline import LocalFlow, end_with_worker
-from flows.parameters import SECTIONS, DataParams, RunParams, given, title_of
+from flows.parameters import SECTIONS, DataParams, RunParams, overrides_from, title_of
 from flows.pool import TrainedModel, leave_result
-from flows.stages import failed, run_as_task
+from flows.stages import failed_state, run_as_task
 
 
 def _name() -> str:
@@ -39,7 +39,7 @@ def _name() -> str:
     sections |= {
         name: value for name, value in flow_run.parameters.items() if isinstance(value, tuple(SECTIONS.values()))
     }
-    overrides = given(sections)
+    overrides = overrides_from(sections)
     sounds = Path(with_overrides(find_project(), overrides).data.path).stem
     return f"{sounds} {title_of(overrides)}".strip()
 
@@ -66,7 +66,7 @@ def train(
     end_with_worker()
     logger = get_run_logger()
     project = find_project()
-    overrides = given(
+    overrides = overrides_from(
         {
             "data": data,
             "spectrogram": spectrogram,
@@ -83,19 +83,17 @@ def train(
         if origin is not None:
             require_shared(project, origin)
             fetch_sounds(project, with_overrides(project, overrides).data.path)
-        work = planned(project, overrides)
+        work = plan_run(project, overrides)
         logger.info("workspace %s", work.root)
         with (
-            opened_project(
-                work, lambda: logger.info("another run works with these parameters: waiting for it")
-            ) as lock,
+            open_project(work, lambda: logger.info("another run works with these parameters: waiting for it")) as lock,
             gpus_for(project, work.inputs.params.run) as gpus,
         ):
             return _run(work, overrides, lock, gpus)
     except Interrupted as error:
         return Cancelled(message=str(error))
     except DistillError as error:
-        return failed(error)
+        return failed_state(error)
 
 
 def _run(run: DvcRun, overrides: dict[str, Any], lock: RunLock, gpus: dict[str, str]) -> TrainedModel:
@@ -107,7 +105,7 @@ def _run(run: DvcRun, overrides: dict[str, Any], lock: RunLock, gpus: dict[str, 
     reports = {stage: execute(stage) for stage in STAGES[:first]}
     from flows import recording
 
-    with recording.opened_run(run):
+    with recording.keep_run_open(run):
         reports |= {stage: execute(stage) for stage in STAGES[first:]}
     path = run.workspace.model(run.workspace.params().model.name)
     why_not = publish_run(run)

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from distill.errors import DistillError, Interrupted, UsageError
 from flows.pool import TrainedModel, train_in_pool
-from flows.stages import failed
+from flows.stages import failed_state
 from flows.train import train
 
 
@@ -23,7 +23,7 @@ def train_one(overrides: dict[str, dict[str, JsonValue]], title: str) -> Trained
     if state.is_cancelled():
         return Cancelled(message=state.message)
     if not state.is_completed():
-        return failed(DistillError(state.message or f"{title} failed"))
+        return failed_state(DistillError(state.message or f"{title} failed"))
     return cast(TrainedModel, state.result())
 
 
@@ -35,7 +35,7 @@ def train_one_elsewhere(overrides: dict[str, dict[str, JsonValue]], title: str) 
     except Interrupted as error:
         return Cancelled(message=str(error))
     except DistillError as error:
-        return failed(error)
+        return failed_state(error)
 
 
 def task_runner(name: str, workers: int) -> TaskRunner[Any]:

@@ -11,7 +11,7 @@ import pytest
 from distill.errors import Interrupted
 from distill.locks import lock, reopen
 from distill.processes.dvc_stage import repro, stop_running
-from distill.runs.dvc_project import DvcRun, inputs_of, opened, planned, taking_turns
+from distill.runs.dvc_project import DvcRun, inputs_of, open_project, plan_run, taking_turns
 from project_util import make_project
 from registry_util import model_file
 
@@ -35,8 +35,8 @@ def prefect_server() -> Iterator[None]:
 
 
 def made(project: Path, overrides: dict[str, dict[str, Any]]) -> DvcRun:
-    run = planned(project, overrides)
-    with opened(run, lambda: None):
+    run = plan_run(project, overrides)
+    with open_project(run, lambda: None):
         pass
     return run
 

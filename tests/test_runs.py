@@ -21,7 +21,7 @@ from distill.errors import DataError, Interrupted, TrainingError, UsageError
 from distill.live.events import Event, Listeners, StepDone, TrainingStarted
 from distill.live.stop_request import StopRequest
 from distill.params import Params, read_params, with_settings
-from distill.processes.run_lock import Holder, held, holder_of, lock_file
+from distill.processes.run_lock import Holder, hold, holder_of, lock_file
 from distill.runs.background import go_on
 from distill.runs.folder import Order, read_order, run_folders, write_order
 from distill.runs.inputs import Inputs, bring_sounds, from_project, settings_of, source_of
@@ -60,7 +60,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_refused_second_training_changes_nothing(project: Path) -> None:
     train_folder(project / "kit", PARAMS, options(project), until="configure")
     root = root_of(project)
-    with held(root):
+    with hold(root):
         before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
         for fresh in (False, True):
             with pytest.raises(TrainingError, match=f"{root.name} runs already as process {os.getpid()}"):
@@ -74,7 +74,7 @@ def test_a_refused_second_training_changes_nothing(project: Path) -> None:
 def test_a_lock_that_says_nothing_keeps_nobody_waiting(project: Path) -> None:
     root = project / "runs" / "kit-1"
     write_order(root, Order("kit"))
-    with held(root) as lock:
+    with hold(root) as lock:
         assert holder_of(root) == Holder(os.getpid(), os.getpid(), lock.since)
         lock_file(root).write_bytes(b"")
         assert holder_of(root) == Holder()
@@ -89,9 +89,9 @@ from pathlib import Path
 from distill.live.events import Progress
 from distill.live.status import StatusListener
 from distill.live.stop_request import stop_on_signals
-from distill.processes.run_lock import held
+from distill.processes.run_lock import hold
 root = Path(sys.argv[1])
-with stop_on_signals() as stop, held(root):
+with stop_on_signals() as stop, hold(root):
     StatusListener(root)(Progress(sys.argv[2], 1, 2, "sounds"))
     while not stop.asked:
         time.sleep(0.01)
@@ -278,7 +278,7 @@ def test_only_finished_runs_are_pruned_and_only_at_rest(project: Path) -> None:
     stopped = project / "runs" / "kit-4"
     write_order(stopped, Order("kit"))
     before = bytes_of(project / "kit")
-    with held(old):
+    with hold(old):
         assert [each.run for each in prune(project, dry_run=True)] == [newest.name, newer.name]
         with pytest.raises(TrainingError, match="runs already"):
             remove(old)
@@ -324,7 +324,7 @@ def test_nothing_runs_on_when_guard_or_dvc_is_killed(tmp_path: Path, victim: str
         (chosen, *_) = [each for each in family if each.cmdline()[1:3] == ["-m", victim]]
         chosen.send_signal(signal.SIGKILL)
 
-    with pytest.raises(StageCrashed, match="killed"), held(tmp_path) as lock:
+    with pytest.raises(StageCrashed, match="killed"), hold(tmp_path) as lock:
         repro(tmp_path, "slow", environment={}, on_line=kill, on_wait=lambda: None, lock=lock)
     assert len(family) >= 3
     _, left = psutil.wait_procs(family, timeout=10)

@@ -25,7 +25,7 @@ from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, Workspace, read_report
 from distill.tracking import content, record, runs
 from distill.tracking.address import client_of
-from distill.tracking.listener import tracked
+from distill.tracking.listener import track
 from distill.tracking.lookup import find_runs
 from distill.versions.git import code_state
 from pipeline_util import bytes_of, make_workspace
@@ -64,7 +64,7 @@ def run_stages(workspace: Workspace, *stages: str, **environment: str) -> None:
         for name, value in environment.items():
             patch.setenv(name, value)
         for stage in stages:
-            with tracked(workspace) as recorder:
+            with track(workspace) as recorder:
                 run_stage(stage, Call(workspace, Listeners([recorder]), StopRequest()))
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from distill.errors import DataError, DistillError, UsageError
 from distill.processes.dvc_stage import StageCrashed, repro
-from distill.runs.dvc_project import DvcRun, opened, planned
+from distill.runs.dvc_project import DvcRun, open_project, plan_run
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.stages.workspace import Workspace
@@ -33,8 +33,8 @@ def stages(run: DvcRun, *names: str) -> list[bool]:
 
 
 def made(project: Path, overrides: dict[str, dict[str, Any]]) -> DvcRun:
-    run = planned(project, overrides)
-    with opened(run, lambda: None):
+    run = plan_run(project, overrides)
+    with open_project(run, lambda: None):
         pass
     return run
 
@@ -118,13 +118,13 @@ def test_a_stage_that_complains_gives_its_own_line(project: Path, tmp_path: Path
 
 
 def test_the_second_of_two_owners_waits(project: Path) -> None:
-    run_of, order = planned(project, {}), []
+    run_of, order = plan_run(project, {}), []
 
     def second() -> None:
-        with opened(run_of, lambda: order.append("waits")):
+        with open_project(run_of, lambda: order.append("waits")):
             order.append("second")
 
-    with opened(run_of, lambda: None):
+    with open_project(run_of, lambda: None):
         thread = threading.Thread(target=second)
         thread.start()
         wait_for(lambda: order)

@@ -62,7 +62,7 @@ def check(
                 str(each.sample_rate) if known else "",
                 str(each.channels) if known else "",
                 f"{each.loudness_db:.1f}" if known else "",
-                _drawn(each.waveform),
+                _thumbnail(each.waveform),
                 each.reason,
             )
         stdout = stdout_console()
@@ -167,7 +167,7 @@ def diff(
         print_result([] if output is None else [str(output)], {}, as_json=False)
 
 
-def _drawn(waveform: tuple[int, ...], width: int = 16) -> str:
+def _thumbnail(waveform: tuple[int, ...], width: int = 16) -> str:
     """A waveform's thumbnail as a row of blocks."""
     step = max(1, len(waveform) // width)
     return "".join(

@@ -124,16 +124,16 @@ def write_audio(path: Path, samples: "Samples", sample_rate: int) -> None:
     write_sound(path, samples, sample_rate, FINE_SUBTYPES.get(path.suffix.lower()))
 
 
-def write_edited(
+def edit_and_write(
     before: "History", edit: "Edit", grid: Path, output: Path | None, *, as_json: bool, **values: Any
 ) -> None:
     """Do an edit, write the grid, and say what happened."""
     history = before.do(edit)
     said = edit.describe(before.grid)
-    write_moved(before, history, grid, output, as_json=as_json, lines=[said], edit=edit.kind, words=said, **values)
+    write_and_report(before, history, grid, output, as_json=as_json, lines=[said], edit=edit.kind, words=said, **values)
 
 
-def write_moved(
+def write_and_report(
     before: "History",
     history: "History",
     grid: Path,
@@ -150,14 +150,14 @@ def write_moved(
     if output is not None and output.resolve() != grid.resolve():
         require_free(output, force=False)
     write_grid(target, history)
-    told = state(target, before.grid, history)
+    told = summary_of(target, before.grid, history)
     cells = (
         f"{told['changed']} cells changed, {told['columns']} columns, {told['done']} of {told['edits']} edits applied"
     )
     print_result([*lines, f"{target}: {cells}"], {**told, **values}, as_json=as_json)
 
 
-def state(path: Path, before: "CodeGrid", history: "History") -> dict[str, Any]:
+def summary_of(path: Path, before: "CodeGrid", history: "History") -> dict[str, Any]:
     """What every edit tells of the grid afterwards."""
     from distill.codes.difference import difference
 

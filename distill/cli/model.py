@@ -150,7 +150,7 @@ def compare(
         return
     table = Table("", *models)
     for name, values in rows.items():
-        table.add_row(name, *(_shown(values[model]) for model in models))
+        table.add_row(name, *(_text(values[model]) for model in models))
     stdout_console().print(table if rows else "No differences.")
 
 
@@ -329,13 +329,13 @@ def _show(
 
     from distill.artifact.facts import figure
     from distill.projects.models import model_places
-    from distill.registry.catalogue import PLACES, catalogue, chosen
+    from distill.registry.catalogue import PLACES, catalogue, select
     from distill.tracking.address import registry_address
-    from distill.tracking.address import shown as without_password
+    from distill.tracking.address import without_password as without_password
 
     root = project_for(project)
     entries, unreadable = catalogue(root, registry=not files_only, folders=folders)
-    shown = [entry.summary() for entry in chosen(entries, words=words, verdict=verdict, dataset=dataset, sort=sort)]
+    shown = [entry.summary() for entry in select(entries, words=words, verdict=verdict, dataset=dataset, sort=sort)]
     for each in unreadable:
         remark("Skipped", each.reason)
     if as_json:
@@ -363,7 +363,7 @@ def _show(
     remark("Looked in", ", ".join(looked))
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     from distill.artifact.facts import figure
 
     return figure(value) if isinstance(value, float) else str(value)

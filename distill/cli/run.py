@@ -99,7 +99,7 @@ def tune(
     set_up_logging(quiet=quiet, verbose=verbose)
     arguments = {"changes": _changes(changes), "validate": validate, "after": after}
     answer, folder = _ask(run, stage, "tune", arguments, wait)
-    lines = _applied(answer)
+    lines = _change_lines(answer)
     if "after" in answer:
         before, later = answer["before"]["name"], answer["after"]
         lines.append(f"measured: {before}; {later['name']} follows at step {later['step']}")
@@ -136,7 +136,7 @@ def validate(
     set_up_logging(quiet=quiet, verbose=verbose)
     answer, folder = _ask(run, stage, "validate", {"name": name}, wait)
     lines = [f"{answer['name']} (step {answer['step']})"]
-    lines += [f"{key}: {_shown(value)}" for key, value in answer["metrics"].items()]
+    lines += [f"{key}: {_text(value)}" for key, value in answer["metrics"].items()]
     print_result(lines, {"stage": folder.stage, **answer}, as_json=as_json)
 
 
@@ -269,13 +269,13 @@ def snapshots(
     table = Table("step", "kind", "held-out loss", "quality", "size", "written", "changed settings")
     for each in values["checkpoints"]:
         size = f"{each['size'] / 1e6:.1f} MB"
-        figures = [_shown(each["loss"]), _shown(each["quality"])]
+        figures = [_text(each["loss"]), _text(each["quality"])]
         table.add_row(str(each["step"]), each["kind"], *figures, size, each["written"], _settings(each["changed"]))
     for each in values["best"]:
-        figures = [_shown(each["loss"]), _shown(each["quality"])]
-        table.add_row(_shown(each["step"]), f"best: epoch {each['epoch']}", *figures, f"{each['size'] / 1e6:.1f} MB")
+        figures = [_text(each["loss"]), _text(each["quality"])]
+        table.add_row(_text(each["step"]), f"best: epoch {each['epoch']}", *figures, f"{each['size'] / 1e6:.1f} MB")
     for each in values["validations"]:
-        figures = [_shown(each["loss"]), _shown(each["quality"])]
+        figures = [_text(each["loss"]), _text(each["quality"])]
         table.add_row(str(each["step"]), f"measured: {each['name']}", *figures, "", "", _settings(each["changed"]))
     stdout_console().print(table)
 
@@ -296,7 +296,7 @@ def diff(
 
     values = compare(_folder(run, stage), a, b)
     differing = {**values["settings"], **values["figures"]}
-    lines = [f"{name}: {_shown(old)} -> {_shown(new)}" for name, (old, new) in differing.items()]
+    lines = [f"{name}: {_text(old)} -> {_text(new)}" for name, (old, new) in differing.items()]
     print_result(lines or ["no difference"], values, as_json=as_json)
 
 
@@ -321,11 +321,11 @@ def rollback(
     folder = _folder(run, stage)
     answer = roll_back(folder, step, config_only=config_only, who="command", timeout=wait)
     if config_only:
-        lines = _applied(answer)
+        lines = _change_lines(answer)
     else:
         lines = [f"back at step {step}"]
         lines += [f"live changes that no longer count: {answer['abandoned']}"] if answer["abandoned"] else []
-        lines += _applied(answer) if answer["changes"] else []
+        lines += _change_lines(answer) if answer["changes"] else []
     print_result(lines, {"run": str(folder.workspace), "stage": folder.stage, **answer}, as_json=as_json)
 
 
@@ -334,7 +334,7 @@ def _cells(each: dict[str, Any]) -> list[Any]:
     seconds = each["eta_seconds"] if each["left_seconds"] is None else each["left_seconds"]
     left = None if seconds is None else in_words(seconds)
     progress = None if each["step"] is None else f"{each['step']}/{each['total_steps']}"
-    figures = (each["epoch"], left, _shown(each["validation_loss"]), each["mode"], each["health"])
+    figures = (each["epoch"], left, _text(each["validation_loss"]), each["mode"], each["health"])
     return [each["run"], each["stage"], each["state"], progress, *figures]
 
 
@@ -376,15 +376,15 @@ def _changes(texts: list[str]) -> dict[str, Any]:
     return changes
 
 
-def _applied(answer: dict[str, Any]) -> list[str]:
+def _change_lines(answer: dict[str, Any]) -> list[str]:
     at = "" if answer.get("step") is None else f" (step {answer['step']})"
-    lines = [f"{name}: {_shown(old)} -> {_shown(new)}{at}" for name, (old, new) in answer["changes"].items()]
+    lines = [f"{name}: {_text(old)} -> {_text(new)}{at}" for name, (old, new) in answer["changes"].items()]
     return lines or [f"no setting changed{at}"]
 
 
 def _settings(changed: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {_shown(old)} -> {_shown(new)}" for name, (old, new) in changed.items())
+    return ", ".join(f"{name} {_text(old)} -> {_text(new)}" for name, (old, new) in changed.items())
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     return f"{value:.5g}" if isinstance(value, float) else "" if value is None else str(value)

@@ -45,19 +45,19 @@ def stage(
     if is_follower():
         _follow(name, folder)
         return
-    from distill.processes.run_lock import held, held_by_ancestor
+    from distill.processes.run_lock import held_by_ancestor, hold
     from distill.runs.folder import is_run
-    from distill.runs.local import watched
+    from distill.runs.local import watch
     from distill.runs.pace import PHASES
 
     alone = is_run(workspace) and not held_by_ancestor(workspace)
     # Whoever runs the stages one by one runs the rest as well.
     ahead = STAGES[STAGES.index(name) :] if name in PHASES[PHASES.index("configure") + 1 :] else ()
     with (
-        held(workspace) if alone else nullcontext(),
+        hold(workspace) if alone else nullcontext(),
         stop_on_signals() as stop,
         shown_progress() as shown,
-        watched(folder, Listeners([shown]), stop, ahead=ahead) as run,
+        watch(folder, Listeners([shown]), stop, ahead=ahead) as run,
     ):
         stop_with_owner(stop)
         report = run(name)

@@ -32,7 +32,7 @@ Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Found:
+class Neighbour:
     """A sound near another one.
 
     Attributes:
@@ -76,7 +76,7 @@ def find(
     count: int = 10,
     workspace: Path | None = None,
     tell: Tell = lambda _done, _count: None,
-) -> list[Found]:
+) -> list[Neighbour]:
     """The sounds that are nearest to a given one, the nearest first.
 
     Args:
@@ -115,7 +115,7 @@ def find(
     found = []
     for kind, known in places:
         [near] = nearest([asked], known, config, count=count, step=lambda: tell(next(done), whole))
-        found += [_found(kind, known, each, config) for each in near]
+        found += [_neighbour(kind, known, each, config) for each in near]
     return sorted(found, key=lambda each: (each.distance, each.kind, each.name))[:count]
 
 
@@ -169,6 +169,6 @@ def _made_by(take: Take, manifest: Manifest) -> bool:
     return said is not None and said.model_file.digest == manifest.tensor_digest and not take.note.dropped
 
 
-def _found(kind: Kind, known: Recorded, near: Near, config: SpectrogramConfig) -> Found:
+def _neighbour(kind: Kind, known: Recorded, near: Near, config: SpectrogramConfig) -> Neighbour:
     seconds = near.frame * config.hop_length / config.sample_rate
-    return Found(kind, known.names[near.source], round(near.distance, 4), round(seconds, 3))
+    return Neighbour(kind, known.names[near.source], round(near.distance, 4), round(seconds, 3))

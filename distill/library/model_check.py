@@ -29,7 +29,7 @@ Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """The verdict on a model, and where its report and its page are."""
 
     verdict: Verdict
@@ -47,7 +47,7 @@ def check(
     seed: int | None = None,
     device: str = "cpu",
     tell: Tell = lambda _done, _count: None,
-) -> Checked:
+) -> CheckResult:
     """Generate sounds with a model, hold them against the sounds that it learned from, and write report and page.
 
     Without other settings it does what the stage did: the same sounds and, where threads and precision of the training
@@ -105,7 +105,7 @@ def check(
             **verdict.document(),
         },
     )
-    return Checked(verdict, report, page)
+    return CheckResult(verdict, report, page)
 
 
 def find_dataset(manifest: Manifest, path: Path, project: Path, workspace: Path | None = None) -> PreparedDataset:

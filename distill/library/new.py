@@ -17,7 +17,7 @@ from distill.projects.params_file import with_values
 from distill.projects.template import JOURNALS, PARAMS, first_params, readme, template_files
 from distill.runs.inputs import as_name
 from distill.versions.datasets import add_dataset
-from distill.versions.git import git, merged
+from distill.versions.git import git, merge
 from distill.workers.place import usable_cores
 
 STATE, SCHEMA = ".distill-template.json", 1
@@ -30,7 +30,7 @@ _NOBODY = ("-c", "user.name=distill", "-c", "user.email=distill@localhost")
 
 
 @dataclass(frozen=True)
-class Made:
+class NewProject:
     """A new project: its folder, what its model is called, and how many usable sounds it has."""
 
     folder: Path
@@ -39,7 +39,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Updated:
+class ProjectUpdate:
     """What an update did: the versions, the files that changed, those left with conflicts, the difference as text."""
 
     before: str
@@ -49,7 +49,7 @@ class Updated:
     difference: str
 
 
-def new_project(folder: Path, *, sounds: Path | None = None, ci: bool = False) -> Made:
+def new_project(folder: Path, *, sounds: Path | None = None, ci: bool = False) -> NewProject:
     """Make a project: its files, its sounds under DVC, a git repository and a first commit. All of it or nothing.
 
     Args:
@@ -70,10 +70,10 @@ def new_project(folder: Path, *, sounds: Path | None = None, ci: bool = False) -
     name = as_name(folder.name)
     with _made_whole(folder) as fresh:
         usable = _fill(fresh, name, sounds, ci=ci)
-    return Made(folder, name, usable)
+    return NewProject(folder, name, usable)
 
 
-def update_project(folder: Path) -> Updated:
+def update_project(folder: Path) -> ProjectUpdate:
     """Bring the files that a project has from distill to the installed version; nothing is committed.
 
     What somebody changed in them stays: both sides' changes are merged as git merges them.
@@ -103,7 +103,7 @@ def update_project(folder: Path) -> Updated:
         if mine == known.get(path):
             written[path] = content
         else:
-            written[path], clean = merged(folder, mine, known.get(path, b""), content)
+            written[path], clean = merge(folder, mine, known.get(path, b""), content)
             conflicts += [] if clean else [path]
     gone = [path for path in known.keys() - files.keys() if (folder / path).is_file()]
     _write(folder, written)
@@ -114,7 +114,7 @@ def update_project(folder: Path) -> Updated:
     added = [path for path in written if not git(folder, "ls-files", "--", path).strip()]
     changed = sorted([*git(folder, "diff", "--name-only", "--relative").splitlines(), *added])
     difference = git(folder, "diff", "--relative", "--", ".", f":(exclude){STATE}")
-    return Updated(version, __version__, tuple(changed), tuple(conflicts), difference)
+    return ProjectUpdate(version, __version__, tuple(changed), tuple(conflicts), difference)
 
 
 @contextmanager

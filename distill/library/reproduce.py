@@ -69,7 +69,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
         Interrupted: somebody asked to stop.
     """
     manifest = read_manifest(resolve(reference, project))
-    run = _recorded(manifest, project)
+    run = _find_run(manifest, project)
     commit = _commit(run, project)
     with recorded_files(project, run.run_id, "params.yaml", "reports") as record, worktree(project, commit) as root:
         tell(f"commit {commit[:12]} in {root}")
@@ -97,7 +97,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
     return Rebuilt(manifest.tensor_digest, True, None, (), commit, run.run_id)
 
 
-def _recorded(manifest: Manifest, project: Path) -> RecordedRun:
+def _find_run(manifest: Manifest, project: Path) -> RecordedRun:
     """The newest run that made these weights, one from a clean tree before others."""
     found = find_runs(project, manifest.lineage.id)
     runs = [run for run in found if run.tags.get("distill.digest") == manifest.tensor_digest]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from distill.configs import RunConfig
-from distill.locks import acquired
+from distill.locks import acquire
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -61,7 +61,7 @@ def _free_slot(folder: Path) -> tuple[int, int]:
 
     for number in count():
         try:
-            return number, acquired(folder / f"{number}.lock", refuse)
+            return number, acquire(folder / f"{number}.lock", refuse)
         except _Taken:
             continue
     raise AssertionError("numbers do not end")

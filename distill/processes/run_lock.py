@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from distill.errors import TrainingError
-from distill.locks import POLL_SECONDS, acquired, is_file_of, is_held
+from distill.locks import POLL_SECONDS, acquire, is_file_of, is_held
 
 # `DESCRIPTOR:FOLDER` of a lock that this process got from the one that started it, or that an ancestor holds.
 INHERITED = "DISTILL_RUN_LOCK"
@@ -54,7 +54,7 @@ class RunLock:
 
 
 @contextmanager
-def held(root: Path, wait: Callable[[], None] | None = None, *, here: bool = True) -> Iterator[RunLock]:
+def hold(root: Path, wait: Callable[[], None] | None = None, *, here: bool = True) -> Iterator[RunLock]:
     """Be the one who works in a run folder, which is made where it is missing.
 
     A process that was started with the lock goes on with it.
@@ -68,9 +68,9 @@ def held(root: Path, wait: Callable[[], None] | None = None, *, here: bool = Tru
         TrainingError: the run goes on elsewhere, and nobody waits for it.
         StorageError: the folder cannot be written.
     """
-    descriptor = _inherited(root)
+    descriptor = _take_inherited(root)
     if descriptor is None:
-        descriptor = acquired(lock_file(root), wait or _refusing(root))
+        descriptor = acquire(lock_file(root), wait or _refusing(root))
     try:
         lock = RunLock(root, descriptor)
         lock.note(stops=os.getpid() if here else None)
@@ -109,7 +109,7 @@ def inherited_descriptor() -> int | None:
     return int(number) if found else None
 
 
-def _inherited(root: Path) -> int | None:
+def _take_inherited(root: Path) -> int | None:
     descriptor = inherited_descriptor() if held_by_ancestor(root) else None
     if descriptor is not None:
         # It is used up: what this process starts has no part in it.

@@ -107,7 +107,7 @@ def catalogue(
     return list(entries.values()), unreadable
 
 
-def chosen(
+def select(
     entries: Iterable[Entry],
     *,
     words: Sequence[str] = (),

@@ -10,7 +10,7 @@ from pathlib import Path
 from distill.errors import DataError
 from distill.files import storage_errors
 from distill.params import Params, with_settings
-from distill.processes.run_lock import held
+from distill.processes.run_lock import hold
 from distill.runs.folder import Order, read_order, write_order
 from distill.runs.inputs import Inputs, named_params, settings_of, source_of
 from distill.runs.progress import log_file
@@ -57,7 +57,7 @@ def go_on(project: Path, root: Path, *, until: str | None = None, started_by: st
 
 def _launch(inputs: Inputs, order: Order) -> None:
     root = inputs.root
-    with held(root, here=False) as lock:
+    with hold(root, here=False) as lock:
         write_order(root, order)
         # The training gets the lock, and with it what shows that it is alive; the system frees it when it dies.
         with storage_errors(log_file(root), "write"), log_file(root).open("wb") as log:

@@ -15,7 +15,7 @@ from distill.live.journal import TRAININGS, effective_by_stage
 from distill.locks import lock, patiently
 from distill.params import Params, parse_params, read_yaml
 from distill.processes.run_lock import RunLock
-from distill.runs.folder import Order, opened
+from distill.runs.folder import Order, open_folder
 from distill.runs.inputs import Inputs, bring_sounds, given_source, settings_of
 from distill.stages.workspace import Workspace
 from distill.versions.dvc import check_out, dvc, settings
@@ -57,10 +57,10 @@ def with_overrides(project: Path, overrides: Overrides) -> Params:
         UsageError: an unknown name, or a value that is wrong.
         StorageError: params.yaml cannot be read.
     """
-    return parse_params(_merged(project, overrides), where="parameters")
+    return parse_params(_merge(project, overrides), where="parameters")
 
 
-def planned(project: Path, overrides: Overrides) -> DvcRun:
+def plan_run(project: Path, overrides: Overrides) -> DvcRun:
     """The run of a project's parameters with these overrides; nothing is made yet.
 
     Raises:
@@ -77,7 +77,7 @@ def planned(project: Path, overrides: Overrides) -> DvcRun:
     return DvcRun(Inputs(project, source, params, changes), overrides, own)
 
 
-def opened_project(run: DvcRun, on_wait: Callable[[], None]) -> AbstractContextManager[RunLock]:
+def open_project(run: DvcRun, on_wait: Callable[[], None]) -> AbstractContextManager[RunLock]:
     """The run's folder as a DVC project, locked for the block; `on_wait` is called if another process has it.
 
     Raises:
@@ -92,7 +92,7 @@ def opened_project(run: DvcRun, on_wait: Callable[[], None]) -> AbstractContextM
         with storage_errors(run.root, "write into"):
             _make(run)
 
-    return opened(run.root, order, make, patiently(on_wait), here=False)
+    return open_folder(run.root, order, make, patiently(on_wait), here=False)
 
 
 def _make(run: DvcRun) -> None:
@@ -107,7 +107,7 @@ def _make(run: DvcRun) -> None:
     if run.own and path == run.inputs.params.data.path:
         data = (project / "params.yaml").read_bytes()
     else:
-        values = _merged(project, {**overrides, "data": {**overrides.get("data", {}), "path": path}})
+        values = _merge(project, {**overrides, "data": {**overrides.get("data", {}), "path": path}})
         data = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
     _write_if_changed(root / "params.yaml", data)
 
@@ -131,7 +131,7 @@ def _config(root: Path, project: Path) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _merged(project: Path, overrides: Overrides) -> dict[str, Any]:
+def _merge(project: Path, overrides: Overrides) -> dict[str, Any]:
     """The YAML of the project's params.yaml with the given keys in it, so that untouched sections stay as they are."""
     values = read_yaml(project / "params.yaml")
     if not isinstance(values, dict):

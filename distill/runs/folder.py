@@ -9,7 +9,7 @@ from typing import Any
 
 from distill.errors import DataError
 from distill.files import read_json, write_json
-from distill.processes.run_lock import RunLock, held, holder_of
+from distill.processes.run_lock import RunLock, hold, holder_of
 from distill.projects.project import MARKER
 
 SCHEMA = 1
@@ -38,7 +38,7 @@ class Order:
 
 
 @contextmanager
-def opened(
+def open_folder(
     root: Path, order: Order, make: Callable[[], None], wait: Callable[[], None] | None = None, *, here: bool = True
 ) -> Iterator[RunLock]:
     """A run's folder, locked for the stages that the block runs; the run has finished if the block ends well.
@@ -54,7 +54,7 @@ def opened(
         TrainingError: the run goes on elsewhere, and nobody waits for it.
         StorageError: the folder cannot be written.
     """
-    with held(root, wait, here=here) as lock:
+    with hold(root, wait, here=here) as lock:
         make()
         write_order(root, order)
         yield lock

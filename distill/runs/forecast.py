@@ -89,8 +89,8 @@ class Forecast:
     def slowness(self, name: str) -> float:
         """How many times longer than expected a phase takes, by its own pace and by that of the whole run."""
         phases = self._phases.values()
-        in_all = _blended(sum(each.spent for each in phases), sum(each.here for each in phases), 1.0)
-        return _blended(self._phases[name].spent, self._phases[name].here, in_all)
+        in_all = _blend(sum(each.spent for each in phases), sum(each.here for each in phases), 1.0)
+        return _blend(self._phases[name].spent, self._phases[name].here, in_all)
 
     def left(self) -> float:
         """Until the end of the run, in s."""
@@ -107,7 +107,7 @@ class Forecast:
         raise KeyError(name)
 
 
-def _blended(spent: float, expected: float, otherwise: float) -> float:
+def _blend(spent: float, expected: float, otherwise: float) -> float:
     return (spent + DOUBT_SECONDS * otherwise) / (expected + DOUBT_SECONDS)
 
 

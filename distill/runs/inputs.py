@@ -78,10 +78,10 @@ def named_params(inputs: Inputs, name: str | None, *, keep: bool = True) -> Para
         name = read_params(known).model.name
     if name is None:
         name = f"{inputs.sounds}-{datetime.now():%Y%m%d-%H%M%S}"
-    return changed(inputs.params, "model", name=name)
+    return with_section(inputs.params, "model", name=name)
 
 
-def changed(params: Params, section: str, **values: Any) -> Params:
+def with_section(params: Params, section: str, **values: Any) -> Params:
     """The parameters with other values in a section.
 
     Raises:

@@ -20,14 +20,14 @@ from distill.live.stop_request import StopRequest
 from distill.params import Params, parse_params, write_params
 from distill.projects.models import MODELS
 from distill.projects.project import project_of
-from distill.runs.folder import Order, opened
+from distill.runs.folder import Order, open_folder
 from distill.runs.forecast import Outlook
-from distill.runs.inputs import Inputs, as_name, bring_sounds, changed, named_params, settings_of, source_of
+from distill.runs.inputs import Inputs, as_name, bring_sounds, named_params, settings_of, source_of, with_section
 from distill.runs.removal import clear, remove
 from distill.stages.pipeline import STAGES, require_stage, run_stage
 from distill.stages.versions import FORMER_NAMES
 from distill.stages.workspace import Call, Workspace, read_report
-from distill.tracking.listener import started_by, tracked
+from distill.tracking.listener import started_by, track
 
 # Runs a stage and gives its report.
 Executor = Callable[[str], dict[str, Any]]
@@ -106,7 +106,7 @@ def train_folder(
     params = named_params(inputs, options.given_name, keep=not options.fresh)
     target = options.output or options.project / MODELS / f"{params.model.name}{EXTENSION}"
     _check_target(target, Workspace(inputs.root), force)
-    with _opened(inputs, params, options, again=not changes, until=until) as workspace:
+    with _open(inputs, params, options, again=not changes, until=until) as workspace:
         for stage, entries in changes.items():
             journal = Journal(workspace.journal(stage), stage)
             if not journal.entries():
@@ -134,7 +134,7 @@ def train_prior_for(model_path: Path, source: Path, params: Params, options: Opt
     _check_writable(target)
     inputs = Inputs(options.project, named, params, model=digest_tensors(model.vqvae_state))
     params = named_params(inputs, options.given_name or params.model.name)
-    with _opened(inputs, params, options, again=False, until=None) as workspace:
+    with _open(inputs, params, options, again=False, until=None) as workspace:
         document = {**dict(model.manifest), "prior_config": None, "prior_metadata": None, "memorization": None}
         document |= {"inverse": None, "vocoder_config": None, "vocoder_metadata": None}
         write_model(workspace.vqvae, parse_manifest(document, model_path), model.vqvae_state)
@@ -155,7 +155,7 @@ def stages_until(until: str | None) -> tuple[str, ...]:
 
 
 @contextmanager
-def watched(workspace: Workspace, emit: Listeners, stop: StopRequest, *, ahead: Sequence[str]) -> Iterator[Executor]:
+def watch(workspace: Workspace, emit: Listeners, stop: StopRequest, *, ahead: Sequence[str]) -> Iterator[Executor]:
     """Runs stages of a workspace in this process, with their status, their time and their record in MLflow kept.
 
     Args:
@@ -164,7 +164,7 @@ def watched(workspace: Workspace, emit: Listeners, stop: StopRequest, *, ahead: 
         stop: asked to stop, the stage saves its state and ends.
         ahead: the stages whose time is forecast, from the first that runs on; none: nothing is.
     """
-    with tracked(workspace) as recorder:
+    with track(workspace) as recorder:
         emit = emit.with_listener(recorder).with_listener(StatusListener(workspace.root))
         if ahead:
             emit = emit.with_listener(Outlook(project_of(workspace.root), workspace, ahead, emit))
@@ -172,7 +172,7 @@ def watched(workspace: Workspace, emit: Listeners, stop: StopRequest, *, ahead: 
 
 
 @contextmanager
-def _opened(inputs: Inputs, params: Params, options: Options, *, again: bool, until: str | None) -> Iterator[Workspace]:
+def _open(inputs: Inputs, params: Params, options: Options, *, again: bool, until: str | None) -> Iterator[Workspace]:
     """The run's folder with its params.yaml; a new one that a command filled in vain is removed."""
     root, starter = inputs.root, started_by()
     new = not root.exists()
@@ -181,11 +181,11 @@ def _opened(inputs: Inputs, params: Params, options: Options, *, again: bool, un
         if options.fresh:
             clear(root)
         path = bring_sounds(root, inputs.project, inputs.source)
-        write_params(root / "params.yaml", changed(params, "data", path=path))
+        write_params(root / "params.yaml", with_section(params, "data", path=path))
 
     order = Order(inputs.source, settings_of(params), params.model.name, until, starter, again)
     try:
-        with opened(root, order, make):
+        with open_folder(root, order, make):
             yield Workspace(root)
     except (DataError, UsageError):
         # The command prints the reason; the page reads it in the run's folder.
@@ -195,7 +195,7 @@ def _opened(inputs: Inputs, params: Params, options: Options, *, again: bool, un
 
 
 def _run(workspace: Workspace, options: Options, stages: Sequence[str], target: Path) -> Outcome:
-    with watched(workspace, options.emit, options.stop, ahead=stages) as run:
+    with watch(workspace, options.emit, options.stop, ahead=stages) as run:
         reports = {stage: run(stage) for stage in stages}
     if "assemble" not in reports:
         return Outcome(None, workspace.root, reports)

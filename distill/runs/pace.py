@@ -79,7 +79,7 @@ class Pace:
 
 def read_pace(project: Path, runtime: Runtime) -> Pace:
     """What earlier runs of a project showed on this device with so many threads."""
-    return Pace(_noted(project)[0].get(_key(runtime), {}))
+    return Pace(_read_note(project)[0].get(_key(runtime), {}))
 
 
 def learn(
@@ -97,7 +97,7 @@ def learn(
     Raises:
         StorageError: the note cannot be written.
     """
-    machines, most = _noted(project)
+    machines, most = _read_note(project)
     known, quiet = machines.setdefault(_key(runtime), {}), most.setdefault(_key(runtime), {})
     for phase, factor in factors.items():
         got = (processors or {}).get(phase, 0.0)
@@ -109,7 +109,7 @@ def learn(
     return Pace(known)
 
 
-def _noted(project: Path) -> tuple[_Machines, _Machines]:
+def _read_note(project: Path) -> tuple[_Machines, _Machines]:
     """The factors, and the most processors, of each phase by machine."""
     try:
         note = read_json(_file(project), what=WHAT, schema=SCHEMA)

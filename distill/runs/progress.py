@@ -56,7 +56,7 @@ def progress_of(root: Path) -> Progress:
     holder, running = holder_of(root), alive(root)
     until = order.until if order else None
     planned = STAGES[: STAGES.index(until) + 1] if until in STAGES else STAGES
-    current = _said(root, planned, holder)
+    current = _reported_states(root, planned, holder)
     at = next(reversed(current), None)
     if finished and not running:
         return Progress(root.name, "finished", planned[-1], _states(planned, planned[-1], "finished"), "", order, None)
@@ -71,7 +71,7 @@ def progress_of(root: Path) -> Progress:
     return Progress(root.name, "stopped", at, _states(planned, at, now), last_words(root), order, None)
 
 
-def _said(root: Path, stages: tuple[str, ...], holder: Holder | None) -> dict[str, str]:
+def _reported_states(root: Path, stages: tuple[str, ...], holder: Holder | None) -> dict[str, str]:
     """What each stage says of itself; while a run goes on, what was said before it began no longer counts."""
     found = {}
     for stage in stages:

@@ -130,7 +130,7 @@ def snapshots(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
     return {
         "checkpoints": [_summary(each, start) for each in known],
         "best": _best(state, known),
-        "validations": _measured(folder, start),
+        "validations": _measurements(folder, start),
     }
 
 
@@ -194,7 +194,7 @@ def _best(state: Path, known: list[Checkpoint]) -> list[dict[str, Any]]:
     return found
 
 
-def _measured(folder: RunFolder, start: dict[str, Any]) -> list[dict[str, Any]]:
+def _measurements(folder: RunFolder, start: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for path in folder.validations.glob("*.json"):
         try:

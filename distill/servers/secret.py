@@ -14,7 +14,7 @@ LEAST_CHARACTERS = 16
 _OTHERS = 0o077
 
 
-def remembered(path: Path) -> str:
+def read_or_create(path: Path) -> str:
     """The secret in a file that only its owner may read; a new one where there is none, or where others could read it.
 
     Raises:
@@ -38,12 +38,12 @@ def remembered(path: Path) -> str:
     with storage_errors(path, "read"):
         text = path.read_text(encoding="utf-8", errors="replace").strip()
     try:
-        return checked(text, str(path))
+        return check_token(text, str(path))
     except UsageError as error:
         raise StorageError(f"{error}, or delete the file") from error
 
 
-def checked(token: str, where: str) -> str:
+def check_token(token: str, where: str) -> str:
     """A token that somebody chose, which must be hard to guess.
 
     Raises:

@@ -67,7 +67,7 @@ class Guard:
         origin = headers.get("origin")
         # A websocket has no method; it can write as well.
         method = scope.get("method")
-        if origin is not None and method not in ("GET", "HEAD") and _place(origin) != headers.get("host", ""):
+        if origin is not None and method not in ("GET", "HEAD") and _host_of(origin) != headers.get("host", ""):
             return PlainTextResponse("requests of other sites are refused\n", 403)
         in_address, *others = self._given(scope)
         if method == "GET" and self._is_token(in_address):
@@ -104,7 +104,7 @@ def _query(scope: Scope) -> dict[str, list[str]]:
     return parse_qs(scope.get("query_string", b"").decode("latin-1"))
 
 
-def _place(origin: str) -> str:
+def _host_of(origin: str) -> str:
     try:
         return urlsplit(origin).netloc
     except ValueError:

@@ -82,13 +82,13 @@ def noted_address(project: Path) -> str:
     database = Path(address.removeprefix(SQLITE))
     if address.startswith(SQLITE) and database.is_relative_to(project.resolve()):
         address = f"{SQLITE}{database.relative_to(project.resolve())}"
-    return shown(address)
+    return without_password(address)
 
 
-def shown(address: str) -> str:
+def without_password(address: str) -> str:
     """An address without the password in it.
 
-    >>> shown("https://me:secret@runs.example.org")
+    >>> without_password("https://me:secret@runs.example.org")
     'https://me:...@runs.example.org'
     """
     return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:...@", address)
@@ -112,7 +112,7 @@ def artifact_location(project: Path) -> str | None:
         return root.rstrip("/")
     if not address.startswith(SQLITE):
         raise TrackingError(
-            f"{shown(address)} is for several machines, which cannot reach files in this project: "
+            f"{without_password(address)} is for several machines, which cannot reach files in this project: "
             f"set {ARTIFACT_ROOT} to an address such as s3://BUCKET/PATH"
         )
     return (project.resolve() / ARTIFACTS).as_uri()
@@ -169,7 +169,7 @@ def experiment_of(client: "MlflowClient", project: Path) -> str:
                     raise
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"the experiment {name!r} at {shown(tracking_address(project))} is deleted: restore it in MLflow"
+            f"the experiment {name!r} at {without_password(tracking_address(project))} is deleted: restore it in MLflow"
         )
     return str(found.experiment_id)
 
@@ -183,8 +183,8 @@ def tracking_errors(project: Path) -> Iterator[None]:
         raise
     except Exception as error:
         address = tracking_address(project)
-        said = _reason(" ".join(str(error).split()).replace(address, shown(address)))
-        raise TrackingError(f"cannot use the record of runs at {shown(address)}: {said}") from error
+        said = _reason(" ".join(str(error).split()).replace(address, without_password(address)))
+        raise TrackingError(f"cannot use the record of runs at {without_password(address)}: {said}") from error
 
 
 def _check_database(address: str, project: Path) -> None:

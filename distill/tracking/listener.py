@@ -51,7 +51,7 @@ def started_by() -> str:
 
 
 @contextmanager
-def tracked(workspace: Workspace) -> Iterator[Listener]:
+def track(workspace: Workspace) -> Iterator[Listener]:
     """A listener that records a workspace's run; at the end of the block everything is recorded, or left for later."""
     if not tracking_on():
         yield lambda _event: None

@@ -11,7 +11,7 @@ from urllib.request import Request
 from distill.errors import TrackingError
 from distill.processes.guard import release
 from distill.processes.ports import POLL_SECONDS, is_up
-from distill.servers.secret import remembered
+from distill.servers.secret import read_or_create
 from distill.tracking.address import PAGE_PORT, PAGE_TOKEN, artifact_location, set_up_mlflow, tracking_address
 
 START_SECONDS = 90.0
@@ -29,7 +29,7 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
         StorageError: the project's token cannot be read or written.
     """
     set_up_mlflow()
-    token = remembered(project / TOKEN_FILE)
+    token = read_or_create(project / TOKEN_FILE)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_address(project)]
     command += ["--default-artifact-root", artifact_location(project) or "", "--workers", "1"]
     command += ["--app-name", "distill"]

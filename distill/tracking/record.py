@@ -14,7 +14,7 @@ from distill.stages.workspace import Workspace, read_report
 from distill.tracking import content
 from distill.tracking.address import client_of, experiment_of, tracking_errors
 from distill.tracking.content import GROUPS, Metric
-from distill.tracking.run_facts import bills_of, read_measured
+from distill.tracking.run_facts import bills_of, read_notes
 from distill.tracking.runs import run_to_complete, set_tags
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def fill_metrics(client: "MlflowClient", run_id: str, workspace: Workspace, stag
     if not rows:
         return
     known = recorded_epochs(client, run_id, stage)
-    noted = read_measured(workspace, stage, lineage)
+    noted = read_notes(workspace, stage, lineage)
     epochs = noted.epochs if noted else {}
     batch: list[Metric] = []
     for row in rows:
@@ -152,7 +152,7 @@ def _origins(
             found[name] = "the given model"
         elif not content.trains(stage, read_report(workspace, stage)):
             continue
-        elif read_measured(workspace, stage, at_end["distill.lineage"]):
+        elif read_notes(workspace, stage, at_end["distill.lineage"]):
             found[name] = THIS_RUN
         else:
             runs = client.search_runs(

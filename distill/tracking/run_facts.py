@@ -26,7 +26,7 @@ _LONGEST = 200
 
 
 @dataclass(frozen=True)
-class Measured:
+class TrainingNotes:
     """A training that ran in a workspace: what started it, and figures by epoch (`epoch_seconds`, `memory_mb`, ...)."""
 
     started_by: str
@@ -39,7 +39,7 @@ def note_start(workspace: Workspace, stage: str, *, lineage: str, started_by: st
     Raises:
         StorageError: the note cannot be written.
     """
-    if read_measured(workspace, stage, lineage) is None:
+    if read_notes(workspace, stage, lineage) is None:
         path = _figures_file(workspace, stage)
         with storage_errors(path, "write"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,14 +71,14 @@ def relabel(workspace: Workspace, before: str, after: str) -> None:
             write_bytes(path, b"".join(map(_line, lines)))
 
 
-def read_measured(workspace: Workspace, stage: str, lineage: str) -> Measured | None:
+def read_notes(workspace: Workspace, stage: str, lineage: str) -> TrainingNotes | None:
     """The notes on a stage of the model with this lineage; None if it did not train here."""
     path = _figures_file(workspace, stage)
     lines = list(_readable(path.read_bytes())) if path.is_file() else []
     if not lines or lines[0].get("schema") != SCHEMA or lines[0].get("lineage") != lineage:
         return None
     # An epoch that was trained again after a crash counts as it was recorded first.
-    return Measured(lines[0]["started_by"], {line["epoch"]: line["figures"] for line in reversed(lines[1:])})
+    return TrainingNotes(lines[0]["started_by"], {line["epoch"]: line["figures"] for line in reversed(lines[1:])})
 
 
 def _figures_file(workspace: Workspace, stage: str) -> Path:
@@ -127,7 +127,7 @@ def bills_of(workspace: Workspace, lineage: str) -> Iterator[tuple[Path, str]]:
     """The bills of materials of the stages that trained the model of a lineage here, each with its folder there."""
     for stage in GROUPS:
         path = _bill_file(workspace, stage)
-        if path.is_file() and read_measured(workspace, stage, lineage) is not None:
+        if path.is_file() and read_notes(workspace, stage, lineage) is not None:
             yield path, FOLDER
 
 

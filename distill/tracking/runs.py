@@ -17,7 +17,7 @@ from distill.tracking import content, run_facts
 from distill.tracking.address import client_of, experiment_of, noted_address, tracking_errors, tracking_on
 from distill.tracking.content import GROUPS
 from distill.tracking.lookup import find_runs
-from distill.tracking.run_facts import read_measured
+from distill.tracking.run_facts import read_notes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,7 +48,7 @@ class State:
 
 
 @contextmanager
-def opened_run(workspace: Workspace, *, started_by: str, tags: Mapping[str, str]) -> Iterator[None]:
+def keep_run_open(workspace: Workspace, *, started_by: str, tags: Mapping[str, str]) -> Iterator[None]:
     """A run for a configured workspace, opened before its trainings and closed if the block fails.
 
     The stages join it. A run that was interrupted is taken up, a finished one is left alone. If the record cannot be
@@ -120,7 +120,7 @@ def run_to_complete(client: "MlflowClient", workspace: Workspace, *, lineage: st
         status = _status(client, state.run_id) if state else None
     if state and status and state.lineage == lineage:
         return state.run_id
-    trained = [found for stage in GROUPS if (found := read_measured(workspace, stage, lineage))]
+    trained = [found for stage in GROUPS if (found := read_notes(workspace, stage, lineage))]
     if not (state and state.lineage is None and status in UNFINISHED):
         for run in find_runs(project, lineage):
             here = run.tags.get("distill.workspace") == content.folder_of(workspace)

@@ -71,7 +71,7 @@ def without_repository() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
 
 
-def merged(folder: Path, mine: bytes, base: bytes, theirs: bytes) -> tuple[bytes, bool]:
+def merge(folder: Path, mine: bytes, base: bytes, theirs: bytes) -> tuple[bytes, bool]:
     """A text with the changes of two sides since their base, and whether they merge cleanly; conflicts are marked.
 
     Raises:

@@ -82,7 +82,7 @@ def clone(repository: str, branch: str, folder: str, version: str) -> dict[str, 
         known = git(place, "ls-remote", "--exit-code", repository, f"refs/heads/{branch}").split()[0]
         project = place / known / folder
         if not (project / _NOTE).is_file():
-            project = _cloned(place, repository, branch) / folder
+            project = _clone_anew(place, repository, branch) / folder
             dvc(project, "cache", "dir", "--local", str(place / "cache"))
         write_json(project / _NOTE, {"schema": SCHEMA, **asdict(Origin(repository, branch, folder, version))})
     finally:
@@ -148,7 +148,7 @@ def _origin(project: Path) -> str:
         ) from error
 
 
-def _cloned(place: Path, repository: str, branch: str) -> Path:
+def _clone_anew(place: Path, repository: str, branch: str) -> Path:
     """The folder of a new clone, named by its commit; whole or not there."""
     temporary = Path(tempfile.mkdtemp(prefix=".clone-", dir=place))
     try:

@@ -39,7 +39,7 @@ class Cluster:
         self.address = address
         self._lock = threading.Lock()
         self._common: tuple[Any, Any, Future] | None = None
-        self._client = _connected(address)
+        self._client = _connect(address)
         try:
             self._client.wait_for_workers(1, timeout=CONNECT_SECONDS)
         except TimeoutError as error:
@@ -97,7 +97,7 @@ class Cluster:
         return error
 
 
-def _connected(address: str) -> "Client":
+def _connect(address: str) -> "Client":
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -156,11 +156,11 @@ def _run(expected: dict[str, str], common: bytes, shard: bytes) -> bytes | str:
     differs = difference(expected, facts())
     if differs:
         return f"the Dask worker {get_worker().address} has {differs}: install the same versions there"
-    work, known = _loaded(common)
+    work, known = _load(common)
     return pickle.dumps([work(known, item) for item in pickle.loads(shard)])  # noqa: S301, from who asked for the work
 
 
 @lru_cache(maxsize=2)
-def _loaded(common: bytes) -> tuple[Any, Any]:
+def _load(common: bytes) -> tuple[Any, Any]:
     loaded: tuple[Any, Any] = pickle.loads(common)  # noqa: S301, from who asked for the work
     return loaded
