@@ -24,7 +24,7 @@ _closed = threading.Event()
 
 
 def try_lock(descriptor: int) -> bool:
-    """Own the lock of an open file, unless another process does.
+    """Try to own the lock of an open file; False if another process does.
 
     Raises:
         StorageError: the file system has no locks.
@@ -39,7 +39,7 @@ def try_lock(descriptor: int) -> bool:
 
 
 def try_lock_within(descriptor: int, seconds: float) -> bool:
-    """The same, where somebody who only looks (`is_held`) may have the lock for a moment.
+    """The same within some seconds, as `is_held` takes the lock for a moment.
 
     Raises:
         StorageError: the file system has no locks.
@@ -107,7 +107,7 @@ def is_held(path: Path) -> bool:
 
 
 def wait_for(path: Path) -> int:
-    """The descriptor of a lock file that this process owns once nobody else does.
+    """The descriptor of a lock file, owned after waiting for any other owner.
 
     Raises:
         StorageError: as `acquire`.
@@ -168,7 +168,7 @@ def patiently(on_wait: Callable[[], None]) -> Callable[[], None]:
 
 
 def _lock(descriptor: int, *, shared: bool = False) -> None:
-    """Lock an open file until its descriptor is closed; OSError where somebody else has done so."""
+    """Lock an open file until its descriptor is closed; OSError if another process has."""
     if fcntl is not None:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         return

@@ -129,7 +129,7 @@ def generate(
 
 
 def inside(project: Path, output: str) -> Path:
-    """A folder of the project, for what a flow writes: whoever may start flows shall not write anywhere else.
+    """A folder of the project, for what a flow writes: starting a flow must not allow writing anywhere else.
 
     Raises:
         UsageError: the folder is absolute, has `..` in it, or a link on its way leads out of the project.

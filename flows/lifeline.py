@@ -39,7 +39,7 @@ class LocalFlow(Flow[..., Any]):
             require_login()
             os.environ[MARK] = str(os.getpid())
             command = [sys.executable, str(Path(__file__).with_name("follow.py")), os.environ[MARK]]
-            # Whoever reads what this process says must not wait for the other one.
+            # A reader of this process's output must not wait for the other one.
             quiet = subprocess.DEVNULL
             _followers.append(
                 subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
@@ -67,7 +67,7 @@ def _start_server() -> None:
 
 
 def end_with_worker() -> None:
-    """End this process, and what it runs, when the worker that started it is gone; of no effect without a worker."""
+    """End this process, and what it runs, when the worker that started it is gone, if one did."""
     if STARTED_BY_WORKER not in os.environ or _watching.is_set():
         return
     _watching.set()
@@ -86,7 +86,7 @@ def end_with_worker() -> None:
 
 
 def require_login() -> None:
-    """Let the server that this process may start ask for a login that nobody else knows.
+    """Protect the server that this process may start by a login that no other process knows.
 
     Of no effect where the environment, the profile or the project's settings name a server, which has its own. To be
     called before the first flow.

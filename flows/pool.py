@@ -62,7 +62,7 @@ class TrainedModel:
 
 
 def require_server() -> None:
-    """Make sure that the server that Prefect's settings name answers; of no effect where they name none.
+    """Make sure that the server that Prefect's settings name answers, if they name one.
 
     Raises:
         StorageError: it does not.
@@ -118,7 +118,7 @@ def train_in_pool(overrides: dict[str, dict[str, JsonValue]]) -> TrainedModel:
 
 
 def leave_result(model: TrainedModel) -> None:
-    """Leave a trained model's facts with its flow run, where whoever started it finds them."""
+    """Leave a trained model's facts with its flow run, where its starter finds them."""
     create_table_artifact([asdict(model)], key=RESULT, description="What the training gave")
 
 

@@ -39,9 +39,9 @@ def run_of(run: DvcRun) -> str | None:
 
 @task(name="Register the model", cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5)
 def record(run: DvcRun, path: Path) -> RegisteredVersion | State[Any] | None:
-    """Complete the record of the run and register its model; a record that is away only costs a warning.
+    """Complete the record of the run and register its model; an unreachable record only costs a warning.
 
-    On a worker, where nobody would make up for it, the run fails: started again, it takes everything from the remote.
+    On a worker, where it could not be completed later, the run fails; a restart takes everything from the remote.
     """
     logger = get_run_logger()
     away = origin_of(run.project) is not None
@@ -64,7 +64,7 @@ def record(run: DvcRun, path: Path) -> RegisteredVersion | State[Any] | None:
 
 
 def tag(workspace: Workspace, tags: Mapping[str, str]) -> None:
-    """Tag the run of a workspace, each tag as `distill.NAME`; a record that is away only costs a warning."""
+    """Tag the run of a workspace, each tag as `distill.NAME`; an unreachable record only costs a warning."""
     try:
         runs.tag_run(workspace, {f"distill.{name}": value for name, value in tags.items()})
     except DistillError as error:
@@ -79,7 +79,7 @@ def show(run: DvcRun, path: Path, version: RegisteredVersion | None) -> None:
 
 
 def summary(project: Path, path: Path, version: RegisteredVersion | None, run_id: str | None) -> str:
-    """What Prefect's page says of a model, in Markdown; whoever sees that page need not know MLflow's password."""
+    """What Prefect's page says about a model, in Markdown; its readers need not know MLflow's password."""
     address = without_password(tracking_address(project))
     away = origin_of(project) is not None
     lines = [f"- model: {path.name}, made on {socket.gethostname()}" if away else f"- model: [{path}]({path.as_uri()})"]

@@ -111,7 +111,7 @@ class _Running:
             if worse is not None:
                 self._give_up(*worse, epochs)
         if self.given_up and not over and time.monotonic() - self.asked > ASK_AGAIN_SECONDS:
-            # Between two stages, or at the end, there is nobody to ask.
+            # Between two stages, or at the end, no process can be asked.
             with suppress(DistillError):
                 stop(self.workspace.root, who="search", timeout=STOP_SECONDS)
             self.asked = time.monotonic()

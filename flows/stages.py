@@ -148,7 +148,7 @@ class _Progress:
         self.shown = 0.0
 
     def update(self) -> None:
-        """Show where the stage stands, if that changed by a per cent or more; a server that is away misses it."""
+        """Show where the stage stands, if that changed by a per cent or more; an unreachable server misses it."""
         status = read_status(self.root, self.stage)
         if not status or not status.get("total"):
             return

@@ -29,7 +29,7 @@ from distill.runs.sweep import Search, Settings, Span, as_overrides, space_of
 from distill.stages.versions import CODE_VERSIONS
 from flows.parameters import title_of
 
-# No trial ends before this share of its epochs, nor before so many: the first says little of a short training.
+# The share and number of epochs before which no trial ends: the first ones say little about a short training.
 WARM_UP, LEAST_EPOCHS = 0.25, 2
 # With fewer finished trials nothing can be said about what mattered.
 ENOUGH_TRIALS = 10

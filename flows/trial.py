@@ -50,7 +50,7 @@ def task_runner(name: str, workers: int) -> TaskRunner[Any]:
         from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise UsageError("Dask is not installed: pip install 'distill-audio[dask]'") from error
-    # It tells of every connection.
+    # It logs every connection.
     logging.getLogger("distributed").setLevel(logging.WARNING)
     local = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     return DaskTaskRunner(cluster_kwargs={**local, "host": "127.0.0.1"})

@@ -30,7 +30,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors and the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more details.")]
 
-# Where nobody looks at the width of a window, lines are not broken at 80 columns.
+# Without a terminal, lines are not broken at 80 columns.
 PLAIN_WIDTH = 160
 
 

@@ -158,7 +158,7 @@ def write_and_report(
 
 
 def summary_of(path: Path, before: "CodeGrid", history: "History") -> dict[str, Any]:
-    """What every edit tells of the grid afterwards."""
+    """A grid after an edit, as every command prints it."""
     from distill.codes.difference import difference
 
     return {

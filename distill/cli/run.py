@@ -60,7 +60,7 @@ def list_runs(
 
 
 class _WithParameters(TyperCommand):
-    """Shows the parameters below its help, which are only looked up when somebody asks."""
+    """Shows the parameters below its help, which are only looked up on demand."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)

@@ -67,7 +67,7 @@ def _password(question: str, *, confirm: bool = False) -> str:
 
     if given := os.environ.get(PASSWORD_VARIABLE):
         return given
-    # Without a terminal the answer would be shown, or nobody would give one.
+    # Without a terminal the answer would be echoed, or never come.
     if not sys.stdin.isatty():
         raise UsageError(f"the key needs a password and there is no terminal to ask for it: set {PASSWORD_VARIABLE}")
     try:

@@ -51,7 +51,7 @@ def stage(
     from distill.runs.pace import PHASES
 
     alone = is_run(workspace) and not held_by_ancestor(workspace)
-    # Whoever runs the stages one by one runs the rest as well.
+    # A caller that runs stages one by one runs the rest as well.
     ahead = STAGES[STAGES.index(name) :] if name in PHASES[PHASES.index("configure") + 1 :] else ()
     with (
         hold(workspace) if alone else nullcontext(),

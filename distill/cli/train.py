@@ -167,7 +167,7 @@ def _options(project: Path | None, name: str | None, output: Path | None, *, fre
 def _params(flags: dict[str, tuple[str, Any]], settings: list[str] | None, plan: str | None = None) -> "Params":
     """The parameters of a plan, with what flags, each with its parameter and value, and settings give.
 
-    This process heeds them.
+    From then on this process computes with their arithmetic.
     """
     from distill.instructions import use
     from distill.params import BEST, Params, plan_named, with_settings

@@ -32,7 +32,7 @@ def ui(
 
 
 def serve_page(project: Path, *, host: str, port: int, on_up: Callable[[str], None] = lambda _: None) -> None:
-    """Serve the page of a project and print its address; `on_up` is told it, too.
+    """Serve the page of a project and print its address; `on_up` gets it, too.
 
     Raises:
         UsageError: the port is taken, or Gradio is not installed.

@@ -37,7 +37,7 @@ class Point:
 def sound_map(paths: Sequence[Path]) -> list[Point]:
     """The places of sounds, of those that can be read and are not silent.
 
-    Likeness is told by the two directions in which their timbres differ most (principal components); a knob by a
+    The axes of likeness are the first two principal components of the timbres; a knob's place is a
     sound's rank among the others.
     """
     known = [(path, found) for path in paths if (found := _describe(path)) is not None]

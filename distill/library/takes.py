@@ -1,4 +1,4 @@
-"""Takes: every generated sound of a project, found again, and what somebody thinks of each.
+"""Takes: every generated sound of a project, and what the user thinks of each.
 
 The sounds lie in the folder `generated/` with their sidecars. Which ones are kept or dropped, and what they are called,
 is in `generated/takes.json`. A sound that is dropped stays where it is, and can be taken back.
@@ -30,14 +30,14 @@ from distill.locks import acquire
 FOLDER, NOTES, SCHEMA = "generated", "takes.json", 1
 MOST_NAME = 80
 WAVE_POINTS = 240
-# Whoever waits for the notes so long waits for somebody who hangs.
+# Longest wait for the notes, in s; after it their owner counts as hung.
 _WAIT_SECONDS, _WAIT_TRIES = 10.0, 500
 
 Shown = Literal["all", "kept", "bin"]
 
 
 class Note(BaseModel):
-    """What somebody thinks of a take: whether it is kept, whether it lies in the bin, and its name if it got one."""
+    """What the user thinks of a take: whether it is kept, whether it lies in the bin, and its name if it got one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,7 +53,7 @@ class Take:
     Attributes:
         id: its file's path below the folder of generated sounds, with slashes.
         path: the file.
-        note: what somebody thinks of it.
+        note: what the user thinks of it.
         made: when the file was written, in s since 1970.
     """
 
@@ -64,7 +64,7 @@ class Take:
 
     @property
     def name(self) -> str:
-        """What it is called: as somebody named it, or as its file."""
+        """The name that the user gave it, or that of its file."""
         return self.note.name or self.path.stem
 
     def sidecar(self) -> Sidecar | None:
@@ -237,7 +237,7 @@ def copy_takes(takes: Sequence[Take], parent: Path) -> Path:
 
 
 def _rename_numbered(folder: Path, stem: Path) -> Path:
-    """Rename a folder to the first of `STEM-1`, `STEM-2` and so on that nobody else takes."""
+    """Rename a folder to the first of `STEM-1`, `STEM-2` and so on that is free."""
     for number in range(1, 1 << 31):
         target = stem.with_name(f"{stem.name}-{number}")
         try:

@@ -99,7 +99,7 @@ def _start(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        # Whoever kills the caller's process group must not kill the one that cleans up after it.
+        # A signal to the caller's process group must not reach the guard, which cleans up after it.
         start_new_session=True,
         pass_fds=() if lock is None else (lock.descriptor,),
     )

@@ -54,7 +54,7 @@ def visible_gpus() -> list[str]:
 
 
 def _free_slot(folder: Path) -> tuple[int, int]:
-    """The first number that nobody has, and the descriptor of its lock."""
+    """The first free number, and the descriptor of its lock."""
 
     def refuse() -> NoReturn:
         raise _Taken

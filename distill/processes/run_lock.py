@@ -1,4 +1,4 @@
-"""The one lock of a run folder: held from the first stage to the last, whoever runs them."""
+"""The lock of a run folder, held from the first stage to the last."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from distill.locks import POLL_SECONDS, acquire, is_file_of, is_held
 
 # `DESCRIPTOR:FOLDER` of a lock that this process got from the one that started it, or that an ancestor holds.
 INHERITED = "DISTILL_RUN_LOCK"
-# Somebody who looks whether a run goes on holds the lock for a moment.
+# `is_held` takes the lock for a moment.
 LOCK_SECONDS = 1.0
 
 
@@ -45,9 +45,9 @@ class RunLock:
         return {INHERITED: f"{self.descriptor}:{self.root.resolve()}"}
 
     def note(self, *, stops: int | None) -> None:
-        """Write into the lock's file who holds it, and which process is to be asked to stop."""
+        """Note in the lock's file which process holds it, and which one to ask to stop."""
         text = json.dumps(asdict(Holder(os.getpid(), stops, self.since))).encode()
-        # On a full disk nobody knows who it is; that is no reason to end a training.
+        # On a full disk the holder stays unknown, which is no reason to end a training.
         with suppress(OSError):
             os.pwrite(self.descriptor, text, 0)
             os.ftruncate(self.descriptor, len(text))
@@ -55,17 +55,17 @@ class RunLock:
 
 @contextmanager
 def hold(root: Path, wait: Callable[[], None] | None = None, *, here: bool = True) -> Iterator[RunLock]:
-    """Be the one who works in a run folder, which is made where it is missing.
+    """Own a run folder for the block; the folder is made if it is missing.
 
-    A process that was started with the lock goes on with it.
+    A process that was started with the lock keeps it.
 
     Args:
         root: the folder.
-        wait: called before each further try to get the lock, and may raise; by default nobody waits.
+        wait: called before each further try to get the lock, and may raise; by default there is no waiting.
         here: whether this process runs the stages, and is to be asked to stop; else it starts others.
 
     Raises:
-        TrainingError: the run goes on elsewhere, and nobody waits for it.
+        TrainingError: another process has the lock, and `wait` is not given.
         StorageError: the folder cannot be written.
     """
     descriptor = _take_inherited(root)
@@ -80,7 +80,7 @@ def hold(root: Path, wait: Callable[[], None] | None = None, *, here: bool = Tru
 
 
 def holder_of(root: Path) -> Holder | None:
-    """Who works in a run folder; None when nobody does."""
+    """The process that works in a run folder; None if there is none."""
     path = lock_file(root)
     if not is_held(path):
         return None

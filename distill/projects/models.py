@@ -1,4 +1,4 @@
-"""Model files by their path or their name, wherever somebody stands."""
+"""Model files by their path or their name, from any folder."""
 
 from contextlib import suppress
 from pathlib import Path

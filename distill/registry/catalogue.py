@@ -291,7 +291,7 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
         if digest_file(temporary) != digest_file(source):
             raise StorageError(f"{source} changed while it was copied to {target}: try again")
-    # The signature of a file that was replaced is no longer of use.
+    # The signature of a file that was replaced is no longer valid.
     if signature is not None or replaces:
         write_signature(target, signature)
 

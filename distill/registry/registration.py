@@ -67,7 +67,7 @@ _logger = logging.getLogger(__name__)
 def register(model: Path, project: Path, *, run_id: str | None = None, name: str | None = None) -> RegisteredVersion:
     """Register a model file as a new version, a candidate; the same model is registered once.
 
-    The same is what has the same weights and the same lineage, so a model that was checked anew is another version.
+    Models are the same if weights and lineage are, so a model that was checked again is another version.
     The signature beside the file goes along, also when the same file was registered before.
 
     Args:
@@ -238,7 +238,7 @@ def _register(
 def _registered_first(project: Path, name: str, manifest: Manifest) -> RegisteredVersion:
     """The oldest version of a model: another machine, which no lock of this one holds off, may register it, too.
 
-    Numbers are given in turn, so whoever has a later one sees all earlier ones.
+    Numbers are given in turn, so the holder of a later one sees all earlier ones.
     """
     same = [
         known

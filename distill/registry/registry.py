@@ -195,7 +195,7 @@ def attach_signature(version: RegisteredVersion, signature: bytes, project: Path
 
 
 def manifest_of(version: RegisteredVersion, project: Path) -> Manifest:
-    """What a registered model says of itself.
+    """The manifest of a registered model.
 
     Raises:
         ArtifactError: the file is lost, damaged, or is not the one that was registered.

@@ -203,7 +203,7 @@ def verify(model: Path, key: Path, *, called: str | None = None) -> None:
 def trusted_key(project: Path) -> Path | None:
     """The public key whose signatures a project trusts: the environment's, else the project's; None if neither is set.
 
-    The file need not be usable; whoever uses it says what is wrong.
+    The file need not be usable; using it raises.
     """
     if named := os.environ.get(KEY_VARIABLE):
         return Path(named)

@@ -1,4 +1,4 @@
-"""The registry's storage, on this machine or on a server: the model file, and what it says of itself."""
+"""The registry's storage, on this machine or on a server: model files, their manifests and signatures."""
 
 import re
 import shutil
@@ -62,7 +62,7 @@ def stored_file(source: str, project: Path) -> Path:
 
 
 def stored_manifest(source: str, project: Path) -> Manifest:
-    """What a model in the registry's storage says of itself; of one on a server no weights are fetched.
+    """The manifest of a model in the registry's storage; from a server no weights are fetched.
 
     Raises:
         ArtifactError: there is no model file, or it is damaged.
@@ -143,7 +143,7 @@ def remove_stored(source: str, project: Path) -> None:
     copy = _copy(source, project)
     shutil.rmtree(copy, ignore_errors=True)
     copy.with_suffix(".json").unlink(missing_ok=True)
-    # An address that somebody changed may lead to anything.
+    # An address that was tampered with may lead anywhere.
     path = unquote(urlparse(source).path)
     if ".." in PurePosixPath(path).parts or not _OWN.search(path):
         return

@@ -20,7 +20,7 @@ def write_diff(output: Path, difference: Difference) -> None:
 
 
 def counts_of(difference: Difference) -> dict[str, int]:
-    """How many files were added, removed and so on, in the order in which they are told."""
+    """How many files were added, removed and so on, in the order of the page."""
     return {
         "added": len(difference.added),
         "removed": len(difference.removed),

@@ -12,7 +12,7 @@ from distill.files import write_bytes
 from distill.reports.dataset_facts import QUANTITIES, Facts
 from distill.reports.page_parts import histogram, label_bars, name_of, page, table, waveform
 
-# More pairs of one dataset than these nobody listens to on a page.
+# Pairs on a page; nobody listens to more.
 MOST_PAIRS = 100
 FIGURES = ("label", "verdict", "s", "Hz", "channels", "dB")
 

@@ -163,7 +163,7 @@ def _alone(_key: str) -> AbstractContextManager[None]:
 def taking_turns(
     run: DvcRun, stage: str, on_wait: Callable[[], None], across: Callable[[str], AbstractContextManager[None]] = _alone
 ) -> Iterator[None]:
-    """Run a stage while no other run of the project does the same with the same inputs; `on_wait` is told once.
+    """Run a stage while no other run of the project does so with the same inputs; `on_wait` is called once if it waits.
 
     `across` holds a key among the machines that share a remote of DVC; by default there are no others.
 

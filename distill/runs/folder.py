@@ -1,4 +1,4 @@
-"""Run folders: opened and completed by whoever runs their stages, and found again by others."""
+"""Run folders: opened and completed around the stages that run in them, and found again."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,11 +47,11 @@ def open_folder(
         root: the folder; nothing in it changes before the lock is held.
         order: what the run is started with.
         make: fills the folder.
-        wait: called before each further try to get the lock; by default nobody waits.
+        wait: called before each further try to get the lock; by default there is no waiting.
         here: whether this process runs the stages itself.
 
     Raises:
-        TrainingError: the run goes on elsewhere, and nobody waits for it.
+        TrainingError: another process runs it, and `wait` is not given.
         StorageError: the folder cannot be written.
     """
     with hold(root, wait, here=here) as lock:
@@ -72,7 +72,7 @@ def write_order(root: Path, order: Order, *, finished: bool = False) -> None:
 
 
 def read_order(root: Path) -> Order | None:
-    """What a run was started with; None where nobody noted it.
+    """What a run was started with; None if there is no note about it.
 
     Raises:
         ArtifactError: the note about it is damaged or of a newer schema.

@@ -23,10 +23,10 @@ from distill.stages.planning import planned, sizes_of
 from distill.stages.workspace import Workspace
 from distill.training.runtime import Runtime, resolve_runtime
 
-# So many seconds of work have to be seen before they count as much as what was expected.
+# Seconds of observed work that weigh as much as the expectation.
 DOUBT_SECONDS = 5.0
 INTERVAL_SECONDS = 1.0
-# Of less work nothing is learned about the machine.
+# Shorter phases say nothing about the machine.
 LEAST_SECONDS = 5.0
 
 
@@ -47,14 +47,14 @@ class _Phase:
 
     @property
     def rest(self) -> float:
-        """What is expected of the part that nobody did."""
+        """What is expected of the part still to do."""
         return 0.0 if self.over else self.expected * (1 - self.done)
 
 
 class Forecast:
     """The phases of a run and how far they are.
 
-    A phase that goes on from where another process stopped tells of the machine's speed only by what is done here.
+    In a phase that resumes where another process stopped, only what this process does counts for the speed.
 
     Args:
         expected: the phases in their order, and what each takes, in s.
@@ -69,15 +69,15 @@ class Forecast:
         phase.before = phase.done = share
 
     def advance(self, name: str, share: float, seconds: float) -> None:
-        """A share of a phase is done, by this process after so many s."""
+        """A share of a phase is done, after `seconds` s of this process."""
         phase = self._phases[name]
-        # Whoever takes a training back to an earlier step takes its share back.
+        # A rollback to an earlier step lowers the share.
         phase.before, phase.done, phase.spent = min(phase.before, share), share, seconds
 
     def finish(self, name: str, seconds: float) -> None:
-        """A phase has ended after so many s of this process, perhaps before all of it was done."""
+        """A phase has ended after `seconds` s of this process, perhaps before all of it was done."""
         phase = self._phases[name]
-        # One that does not tell how far it is was done whole.
+        # A phase without progress reports was done as a whole.
         self.advance(name, phase.done or 1.0, seconds)
         phase.over = True
 

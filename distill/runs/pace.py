@@ -46,12 +46,12 @@ ONCE = {
 # A mel value through the VQ-VAE and back, a multiplication of the prior there and back.
 SECONDS_A_VALUE = 7e-7
 SECONDS_A_MULTIPLICATION = 1.2e-10
-# Looking at a batch takes so much of learning from it.
+# Cost of evaluating a batch, relative to training on it.
 EVALUATION = 1 / 3
 # A frame of a sound prepared, a frame encoded, a sound generated for the check, a frame held against others.
 SECONDS_A_FRAME = {"prepare": 3e-4, MAKE_CODES: 4e-5, "check_memorization": 5e-4}
 SECONDS_A_SOUND = 0.4
-# Of a prior that has learned less nothing is to be heard; making the first sounds takes so long.
+# A prior makes no usable sounds before this share of its training; the first ones take this long.
 FIRST_SHARE = 0.3
 LISTENING = 6.0
 
@@ -78,7 +78,7 @@ class Pace:
 
 
 def read_pace(project: Path, runtime: Runtime) -> Pace:
-    """What earlier runs of a project showed on this device with so many threads."""
+    """What earlier runs of a project showed on this device with this number of threads."""
     return Pace(_read_note(project)[0].get(_key(runtime), {}))
 
 
@@ -115,7 +115,7 @@ def _read_note(project: Path) -> tuple[_Machines, _Machines]:
         note = read_json(_file(project), what=WHAT, schema=SCHEMA)
         return _MACHINES.validate_python(note.get("machines")), _MACHINES.validate_python(note.get("processors", {}))
     except (DistillError, ValidationError):
-        # It is only there to expect better; without it one learns anew.
+        # The note only improves the forecast; without it the pace is learned again.
         return {}, {}
 
 

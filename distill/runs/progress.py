@@ -39,7 +39,7 @@ class Progress:
 
 
 def alive(root: Path) -> bool:
-    """Whether somebody works in a run's folder, in whatever stage; or trains in a project's own."""
+    """Whether a process runs a stage in a run's folder, or trains in a project's own."""
     return holder_of(root) is not None or running_training(root) is not None
 
 
@@ -72,7 +72,7 @@ def progress_of(root: Path) -> Progress:
 
 
 def _reported_states(root: Path, stages: tuple[str, ...], holder: Holder | None) -> dict[str, str]:
-    """What each stage says of itself; while a run goes on, what was said before it began no longer counts."""
+    """The state that each stage reported; while a run goes on, reports from before it began do not count."""
     found = {}
     for stage in stages:
         status = read_status(root, stage)
@@ -104,5 +104,5 @@ def last_words(root: Path) -> str:
 
 
 def log_file(root: Path) -> Path:
-    """What a training in the background complains of."""
+    """The log of a training in the background."""
     return root / ".distill" / "training.log"

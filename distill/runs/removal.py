@@ -1,4 +1,4 @@
-"""Removing runs, and what they did: only in the hands of whoever holds the run's lock."""
+"""Removing runs, or what is in them; only under the run's lock."""
 
 import shutil
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from distill.files import storage_errors
 from distill.processes.run_lock import hold, holder_of, lock_file
 from distill.runs.folder import RUNS, finished_at, is_run, run_folders
 
-# A folder that is being removed has such a name, so that what is half gone is nobody's run.
+# Prefix of a folder that is being removed, so that a half-removed one is not taken for a run.
 REMOVED = ".removed-"
 
 

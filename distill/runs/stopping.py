@@ -1,4 +1,4 @@
-"""Asking a run to save its state and end, whatever stage it is in and whoever runs it."""
+"""Asking a run to save its state and end, in any stage and however it was started."""
 
 import os
 import signal

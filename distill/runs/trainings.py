@@ -115,7 +115,7 @@ def in_force(folder: RunFolder) -> dict[str, Any]:
     try:
         values = read_json(folder.config_file, what="runtime configuration", schema=SCHEMA)
     except DistillError:
-        # Somebody edits it, or took it away; the start is known in any case.
+        # It is being edited, or was deleted; the start is known in any case.
         return folder.noted()[1]
     return {key: value for key, value in values.items() if key != "schema"}
 

@@ -78,7 +78,7 @@ class PrefectServer:
 
 
 def serve(server: PrefectServer, *, verbose: bool, on_up: Callable[[], None], tell: Callable[[str], None]) -> None:
-    """Serve until somebody interrupts; `on_up` is called once all is there, `tell` gets what happens meanwhile.
+    """Serve until Ctrl-C; `on_up` is called once everything runs, `tell` gets messages meanwhile.
 
     With `verbose` the lines of the processes go where those of this one go, otherwise to the log.
 

@@ -1,4 +1,4 @@
-"""Who may talk to a server: whoever brings its token, as long as no other site sends them."""
+"""Access to a server: by its token, and never from another site."""
 
 import asyncio
 import hmac
@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SCHEME = "bearer"
-# How long a browser remembers that somebody was let in, in s.
+# How long a browser stays logged in, in s.
 REMEMBERED_SECONDS = 90 * 24 * 3600
 # How long a wrong token waits for its answer, one after the other.
 WRONG_SECONDS = 0.1

@@ -37,7 +37,7 @@ ADDRESSES = (
 
 logger = logging.getLogger(__name__)
 
-# MLflow reads these when it is imported. A server that is away must not hold up a training for minutes.
+# MLflow reads these when it is imported. An unreachable server must not hold up a training for minutes.
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -127,7 +127,7 @@ def set_up_mlflow() -> None:
     """Settings of MLflow that must stand before it is imported."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    # It tells of every step of making a database.
+    # It logs every step of making a database.
     logging.getLogger("alembic").setLevel(logging.ERROR)
 
 
@@ -163,7 +163,7 @@ def experiment_of(client: "MlflowClient", project: Path) -> str:
             try:
                 return str(client.create_experiment(name, artifact_location=artifact_location(project)))
             except MlflowException:
-                # Somebody else may have made it in the meantime.
+                # Another process may have made it in the meantime.
                 found = client.get_experiment_by_name(name)
                 if found is None:
                     raise
@@ -188,7 +188,7 @@ def tracking_errors(project: Path) -> Iterator[None]:
 
 
 def _check_database(address: str, project: Path) -> None:
-    """Raise at once what MLflow would find out after trying for minutes; of a moved project, tell it the new place."""
+    """Raise at once what MLflow would find out after trying for minutes; in a moved project, correct its addresses."""
     if address.startswith(POSTGRES):
         import psycopg
 

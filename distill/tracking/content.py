@@ -1,4 +1,4 @@
-"""What a workspace has to tell of its run: parameters, metrics, tags and files, free of MLflow."""
+"""What is recorded of a workspace's run: parameters, metrics, tags and files; free of MLflow."""
 
 import getpass
 import json
@@ -191,7 +191,7 @@ def _native(started_by: str, commit: str | None) -> dict[str, str]:
     }
     if commit:
         tags["mlflow.source.git.commit"] = commit
-    # Somebody without an account on this machine has no name.
+    # A user without an account on this machine has no name.
     with suppress(OSError, KeyError):
         tags["mlflow.user"] = getpass.getuser()
     return tags

@@ -46,7 +46,7 @@ CLOSE_SECONDS = 60.0
 
 
 def started_by() -> str:
-    """What started this process: as told by the environment, DVC, or the command itself."""
+    """What started this process: as the environment says, DVC, or the command itself."""
     return os.environ.get(STARTED_BY) or ("dvc" if "DVC_ROOT" in os.environ else "cli")
 
 

@@ -1,4 +1,4 @@
-"""MLflow's own page, served on the record of runs as long as somebody wants to see it."""
+"""MLflow's own page, served on the record of runs until it is interrupted."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ TOKEN_FILE = Path(".distill") / "mlflow" / "token"
 
 
 def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Callable[[str], None]) -> None:
-    """Serve the page until somebody interrupts; `on_up` is told its URL, with the token, once it answers.
+    """Serve the page until Ctrl-C; `on_up` gets its URL, with the token, once it answers.
 
     `output` is where the server's own lines go, as for `subprocess`. The server ends with this process, however that
     ends.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 THIS_RUN = "this run"
-# MLflow takes so many of each in one call.
+# MLflow's limits for one call.
 _MOST_METRICS, _MOST_PARAMS = 1000, 100
 _LONGEST_DIGEST = 36
 

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 SCHEMA = 1
 STARTED_BY = "distill.started_by"
 UNFINISHED = {"RUNNING", "SCHEDULED", "KILLED", "FAILED"}
-# MLflow takes so many in one call.
+# MLflow's limit for one call.
 _MOST_TAGS = 100
 _LONGEST_TAG = 5000
 # SQLite alone takes longer ones.

@@ -94,7 +94,7 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
             cwd=folder,
-            # Nobody is there to answer.
+            # There is no one to answer a prompt.
             env={**without_repository(), "GIT_TERMINAL_PROMPT": "0"},
             capture_output=True,
             encoding="utf-8",

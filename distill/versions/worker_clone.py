@@ -1,6 +1,6 @@
-"""A project on a worker that shares nothing but addresses with whoever deployed it: cloned by git, in a user's home.
+"""A project on a worker that shares nothing but addresses with its deployer: cloned by git into a user's home.
 
-`described` and `clone` are steps of a deployment (prefect.yaml): the first runs where somebody deploys, the second on a
+`described` and `clone` are steps of a deployment (prefect.yaml): the first runs at the deployment, the second on a
 worker before each run.
 """
 
@@ -91,7 +91,7 @@ def clone(repository: str, branch: str, folder: str, version: str) -> dict[str, 
 
 
 def origin_of(project: Path) -> Origin | None:
-    """Where a project was cloned from for a deployment; None: it is somebody's own.
+    """Where a project was cloned from for a deployment; None: it is no such clone.
 
     Raises:
         ArtifactError: the note about it is damaged or of a newer schema.
@@ -130,7 +130,7 @@ def require_remote(project: Path) -> None:
 
 
 def _with_secret(address: str) -> str | None:
-    """An address without what logs somebody in; None: it has nothing of the kind.
+    """An address without its credentials; None: it has none.
 
     >>> _with_secret("https://token@git.example.org/kit"), _with_secret("ssh://git@git.example.org/kit")
     ('https://git.example.org/kit', None)

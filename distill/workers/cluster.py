@@ -104,7 +104,7 @@ def _connect(address: str) -> "Client":
             from distributed import Client
     except ImportError as error:
         raise UsageError("Dask is not installed: pip install 'distill-audio[dask]'") from error
-    # It tells of every connection, and of each that it tries in vain.
+    # It logs every connection and every failed attempt.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
@@ -121,7 +121,7 @@ def _connect(address: str) -> "Client":
 def _without_distill(client: "Client", address: str) -> str:
     """Who of a cluster cannot take up this version's work, in words; empty if all can.
 
-    Whoever is sent a function that it does not have never answers.
+    A worker that is sent a function that it does not have never answers.
     """
 
     def version() -> str:

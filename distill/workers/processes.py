@@ -14,7 +14,7 @@ from distill.workers.place import Item, Result, Work
 
 # A process that starts has to load what it works with: 2 to 3 s.
 _COMMAND = [sys.executable, "-m", "distill.workers.child"]
-# So many processes may die over a shard before it is given up.
+# Processes that may die over a shard before it is given up.
 MOST_DEATHS = 3
 
 
