@@ -24,7 +24,6 @@ from distill.words import visible
 if TYPE_CHECKING:
     from distill.artifact.manifest import Manifest
     from distill.registry.registry import RegisteredVersion
-    from distill.registry.signing import Standing
 
 Sort = Annotated[str, typer.Option(help="name, distance, loss, perplexity, dataset or sounds.")]
 Verdict = Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")]
@@ -44,64 +43,29 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Show facts about a model, without reading its weights."""
-    from rich.table import Table
-    from rich.text import Text
-
     from distill.artifact.model_file import read_manifest
     from distill.projects.models import named_file
 
+    root, version = project_for(project), None
+    path = named_file(model, root)
     # A file is read at once; the registry takes seconds to load.
-    path = named_file(model, project_for(project))
-    version = None
     if path is not None:
-        manifest = read_manifest(path)
+        from distill.registry.signing import standing_of
+
+        manifest, standing = read_manifest(path), standing_of(path, root)
     else:
-        version = _version(model, project)
-        manifest = _registered_manifest(version, project)
-    document = manifest.document()
-    standing = _standing(path, version, project_for(project))
-    recorded = _runs(project, manifest.lineage.id) if run or version is not None else None
+        from distill.registry.registry import find_version, manifest_of, standing_of_version
+
+        version = find_version(model, root)
+        manifest, standing = manifest_of(version, root), standing_of_version(version, root)
+    recorded = _runs(root, manifest.lineage.id) if run or version is not None else None
     if as_json:
         more: dict[str, Any] = {} if recorded is None else {"runs": recorded}
         if version is not None:
             more["registered"] = _values(version)
-        print_result([], {**document, "signature": vars(standing), **more}, as_json=True)
+        print_result([], {**manifest.document(), "signature": vars(standing), **more}, as_json=True)
         return
-    from distill.artifact import facts
-
-    metadata, lineage = manifest.metadata, manifest.lineage
-    table = Table(show_header=False, box=None)
-    rows: dict[str, str | Text] = {
-        "name": metadata.name,
-        "registered": "" if version is None else _with_aliases(version),
-        "description": metadata.description,
-        "dataset": facts.dataset_words(manifest),
-        "data digest": lineage.data_digest,
-        "preset": metadata.preset,
-        "base": str(lineage.parameters.get("base", "none")),
-        "VQ-VAE": facts.vqvae_words(manifest),
-        "prior": facts.prior_words(manifest),
-        **facts.asked_words(manifest),
-        "stereo": facts.space_words(manifest),
-        "memorization": facts.memorization_words(manifest),
-        "codebooks": facts.light_of(manifest).words,
-        "warnings": lines_of(list(metadata.warnings)),
-        "weights": manifest.tensor_digest,
-        "lineage": lineage.id,
-        "signature": standing.words,
-    }
-    for each in recorded or ():
-        dirty = ", with uncommitted changes" if each["dirty"] else ""
-        rows[f"run {each['run_id'][:8]}"] = (
-            f"{each['started']} to {each['ended'] or 'now'} on {each['host'] or 'an unknown host'}, "
-            f"started by {each['started_by']}, commit {each['commit'][:12] or 'none'}{dirty}"
-        )
-    for name, value in rows.items():
-        if value:
-            table.add_row(name, value)
-    stdout = stdout_console()
-    stdout.print(table)
-    stdout.print(health_table(facts.health_of(manifest)))
+    _print_facts(manifest, "" if version is None else _with_aliases(version), standing.words, recorded or [])
 
 
 @app.command("list")
@@ -172,8 +136,8 @@ def register(
 
     root = project_for(project)
     version = put(named_file(model, root) or Path(model), root, name=name)
-    told = "" if version.created else " (already registered)"
-    print_result([f"{version.reference}{told}"], _values(version), as_json=as_json)
+    line = version.reference if version.created else f"{version.reference} (already registered)"
+    print_result([line], _values(version), as_json=as_json)
 
 
 @app.command()
@@ -258,29 +222,6 @@ def project_for(given: Path | None) -> Path:
     return current_project(given)
 
 
-def _version(reference: str, project: Path | None) -> "RegisteredVersion":
-    from distill.registry.registry import find_version
-
-    return find_version(reference, project_for(project))
-
-
-def _registered_manifest(version: "RegisteredVersion", project: Path | None) -> "Manifest":
-    from distill.registry.registry import manifest_of
-
-    return manifest_of(version, project_for(project))
-
-
-def _standing(path: Path | None, version: "RegisteredVersion | None", project: Path) -> "Standing":
-    from distill.registry.signing import standing_of
-
-    if path is not None:
-        return standing_of(path, project)
-    assert version is not None
-    from distill.registry.registry import standing_of_version
-
-    return standing_of_version(version, project)
-
-
 def _values(version: "RegisteredVersion") -> dict[str, Any]:
     return {**vars(version), "aliases": list(version.aliases), "reference": version.reference}
 
@@ -294,7 +235,47 @@ def _relative(file: str, project: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else file
 
 
-def _runs(project: Path | None, lineage: str) -> list[dict[str, Any]]:
+def _print_facts(manifest: "Manifest", registered: str, signature: str, runs: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from distill.artifact import facts
+
+    metadata, lineage = manifest.metadata, manifest.lineage
+    rows: dict[str, str | Text] = {
+        "name": metadata.name,
+        "registered": registered,
+        "description": metadata.description,
+        "dataset": facts.dataset_words(manifest),
+        "data digest": lineage.data_digest,
+        "preset": metadata.preset,
+        "base": str(lineage.parameters.get("base", "none")),
+        "VQ-VAE": facts.vqvae_words(manifest),
+        "prior": facts.prior_words(manifest),
+        **facts.asked_words(manifest),
+        "stereo": facts.space_words(manifest),
+        "memorization": facts.memorization_words(manifest),
+        "codebooks": facts.light_of(manifest).words,
+        "warnings": lines_of(list(metadata.warnings)),
+        "weights": manifest.tensor_digest,
+        "lineage": lineage.id,
+        "signature": signature,
+    }
+    for each in runs:
+        dirty = ", with uncommitted changes" if each["dirty"] else ""
+        rows[f"run {each['run_id'][:8]}"] = (
+            f"{each['started']} to {each['ended'] or 'now'} on {each['host'] or 'an unknown host'}, "
+            f"started by {each['started_by']}, commit {each['commit'][:12] or 'none'}{dirty}"
+        )
+    table = Table(show_header=False, box=None)
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, value)
+    for each_table in (table, health_table(facts.health_of(manifest))):
+        stdout_console().print(each_table)
+
+
+def _runs(project: Path, lineage: str) -> list[dict[str, Any]]:
     from distill.tracking.lookup import find_runs
 
     return [
@@ -311,7 +292,7 @@ def _runs(project: Path | None, lineage: str) -> list[dict[str, Any]]:
             "project_commit": run.tags.get("distill.project_commit", ""),
             "dirty": run.tags.get("distill.dirty") == "true",
         }
-        for run in find_runs(project_for(project), lineage)
+        for run in find_runs(project, lineage)
     ]
 
 
