@@ -1,7 +1,7 @@
 """params.yaml: the sections of parameters as people write them, with `auto` for the adaptive settings; the plans."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -251,8 +251,3 @@ def plan_named(name: str) -> Plan:
     if name not in PLANS:
         raise UsageError(f"there is no plan {name!r}; plans: {', '.join(PLANS)}")
     return PLANS[name]
-
-
-def plan_of(settings: Sequence[str]) -> Plan:
-    """The plan that settings come from; whatever is no sketch is the best that these settings give."""
-    return SKETCH if any(setting.replace('"', "") == SKETCH.settings[0] for setting in settings) else BEST

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from distill.cli import codes_view as shown
+from distill.cli import codes_view
 from distill.cli.console import Json, Project, print_result
 from distill.cli.grids import (
     At,
@@ -30,9 +30,9 @@ from distill.models.levels import find_level, parse_levels
 Steps = Annotated[int, typer.Option("--steps", "-n", help="Number of edits.")]
 
 app = typer.Typer(help="Show, edit and preview grids of codes.", no_args_is_help=True)
-app.command()(shown.show)
-app.command()(shown.preview)
-app.command()(shown.diff)
+app.command()(codes_view.show)
+app.command()(codes_view.preview)
+app.command()(codes_view.diff)
 
 
 @app.command("set")
