@@ -72,9 +72,9 @@ def run_as_task(stage: str, run: DvcRun, environment: dict[str, str], lock: RunL
     Raises:
         DistillError: the stage's complaint.
     """
-    task = _stage_task.with_options(name=TITLES[stage])
+    titled = _stage_task.with_options(name=TITLES[stage])
     # Called plainly, a task gives back the failed state that it returned as if it were its result.
-    state = task(stage, run, environment, lock, return_state=True)
+    state = titled(stage, run, environment, lock, return_state=True)
     return cast(dict[str, Any], state.result())
 
 

@@ -17,7 +17,7 @@ from distill.locks import reopen
 from distill.processes.dvc_stage import stop_running
 from distill.projects.project import find_project
 from distill.runs.dvc_project import with_overrides
-from distill.runs.sweep import Search, Settings, check, combine, is_search
+from distill.runs.sweep import Search, Settings, combine, is_search, require_valid
 from flows.lifeline import LocalFlow, end_with_worker
 from flows.parameters import title_of
 from flows.pool import TrainedModel, require_pool
@@ -62,7 +62,7 @@ def sweep(
     end_with_worker()
     project = find_project()
     try:
-        check(project, settings, search)
+        require_valid(project, settings, search)
         if runner == "pool":
             if is_search(settings):
                 raise UsageError("a search follows each epoch of its trials, which run here: use threads or dask")

@@ -16,7 +16,7 @@ import yaml
 from command_util import Command
 from distill.errors import ArtifactError, TrainingError, UsageError
 from distill.params import listed_settings
-from distill.runs.sweep import Search, Settings, Span, check, space_of
+from distill.runs.sweep import Search, Settings, Span, require_valid, space_of
 from pipeline_util import TINY
 from project_util import make_project
 
@@ -100,8 +100,8 @@ def test_without_optuna_a_search_says_what_to_install(
     monkeypatch.setattr(sys, "path", [each for each in sys.path if "site-packages" not in each])
     monkeypatch.delitem(sys.modules, "optuna", raising=False)
     with pytest.raises(UsageError, match=r"pip install 'distill-audio\[search\]'"):
-        check(project, {"vqvae.dropout": "0..0.5"}, None)
-    check(project, {"vqvae.dropout": [0.0, 0.5]}, None)
+        require_valid(project, {"vqvae.dropout": "0..0.5"}, None)
+    require_valid(project, {"vqvae.dropout": [0.0, 0.5]}, None)
 
 
 class Searched:

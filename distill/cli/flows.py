@@ -58,7 +58,7 @@ def sweep(
     """
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.params import listed_settings, resolve
-    from distill.runs.sweep import Search, check, is_search
+    from distill.runs.sweep import Search, is_search, require_valid
 
     chosen = listed_settings(settings)
     options = {"trials": trials, "objective": objective, "seed": seed, "prune_after": prune_after}
@@ -68,7 +68,7 @@ def sweep(
         raise UsageError("--dask or --pool: name one of them")
     folder = _project(project)
     # Before a server is started for it.
-    check(folder, chosen, search)
+    require_valid(folder, chosen, search)
     os.chdir(folder)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR" if quiet else "INFO")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "240")

@@ -71,7 +71,7 @@ class Span:
 Space = Mapping[str, Span | Sequence[JsonValue]]
 
 
-def check(project: Path, settings: Settings, search: Search | None) -> None:
+def require_valid(project: Path, settings: Settings, search: Search | None) -> None:
     """Make sure that a sweep can run: that of every combination, or a search where a range is among the settings.
 
     Raises:
