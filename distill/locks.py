@@ -55,8 +55,8 @@ def try_lock_within(descriptor: int, seconds: float) -> bool:
 def acquire(path: Path, wait: Callable[[], None]) -> int:
     """The descriptor of a lock file that this process now owns; the file is made where it is missing.
 
-    `wait` is called before each further try, and may raise. Whoever owns the lock may remove its file: then nobody who
-    waited for the old file takes it for the new one.
+    `wait` is called before each further try, and may raise. The owner may remove the file: a process that
+    waited for the old file does not take it for the new one.
 
     Raises:
         StorageError: the file cannot be made, or the file system has no locks.

@@ -58,7 +58,7 @@ def _start_server() -> None:
         return
     from prefect.server.api.server import SubprocessASGIServer
 
-    # The process that is started inherits what is blocked.
+    # The started process inherits the blocked signals.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
         SubprocessASGIServer().start()

@@ -1,4 +1,4 @@
-"""The parameters of a flow: the sections of params.yaml, of which only what is given takes its place."""
+"""The parameters of a flow: the sections of params.yaml, of which only given values override it."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""The trials of a search in Optuna: what is tried next, what ends early, what came of each; kept in a file."""
+"""The trials of a search in Optuna: which comes next, which ends early, and their results; kept in a file."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ from flows.parameters import title_of
 
 # The share and number of epochs before which no trial ends: the first ones say little about a short training.
 WARM_UP, LEAST_EPOCHS = 0.25, 2
-# With fewer finished trials nothing can be said about what mattered.
+# With fewer finished trials importances mean nothing.
 ENOUGH_TRIALS = 10
 
 Overrides = dict[str, dict[str, JsonValue]]

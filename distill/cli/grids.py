@@ -129,8 +129,10 @@ def edit_and_write(
 ) -> None:
     """Do an edit, write the grid, and say what happened."""
     history = before.do(edit)
-    said = edit.describe(before.grid)
-    write_and_report(before, history, grid, output, as_json=as_json, lines=[said], edit=edit.kind, words=said, **values)
+    description = edit.describe(before.grid)
+    write_and_report(
+        before, history, grid, output, as_json=as_json, lines=[description], edit=edit.kind, words=description, **values
+    )
 
 
 def write_and_report(
@@ -150,11 +152,9 @@ def write_and_report(
     if output is not None and output.resolve() != grid.resolve():
         require_free(output, force=False)
     write_grid(target, history)
-    told = summary_of(target, before.grid, history)
-    cells = (
-        f"{told['changed']} cells changed, {told['columns']} columns, {told['done']} of {told['edits']} edits applied"
-    )
-    print_result([*lines, f"{target}: {cells}"], {**told, **values}, as_json=as_json)
+    summary = summary_of(target, before.grid, history)
+    cells = f"{summary['changed']} cells changed, {summary['columns']} columns, {summary['done']} of {summary['edits']} edits applied"
+    print_result([*lines, f"{target}: {cells}"], {**summary, **values}, as_json=as_json)
 
 
 def summary_of(path: Path, before: "CodeGrid", history: "History") -> dict[str, Any]:

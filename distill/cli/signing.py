@@ -26,8 +26,8 @@ def sign(
 
     password = _password(f"Password of {key}") if is_protected(key) else None
     signed = put(model, key, project_for(project), password=password)
-    told = str(signature_of(signed)) if isinstance(signed, Path) else signed.reference
-    print_result([told], {"signed": told}, as_json=as_json)
+    name = str(signature_of(signed)) if isinstance(signed, Path) else signed.reference
+    print_result([name], {"signed": name}, as_json=as_json)
 
 
 def verify(

@@ -1,4 +1,4 @@
-"""The best of many new sounds: near to what was asked for, and unlike the training's sounds and each other."""
+"""The best of many new sounds: near to the request, and unlike the training's sounds and each other."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def best_seeds(
         seed: of the first that is drawn; each further one has the next.
         project: where the prepared sounds are looked for.
         device: auto, cpu, cuda or mps.
-        tell: told how many are drawn, and of how many; it may raise to end the work.
+        tell: called with the number drawn and the total; it may raise to end the work.
 
     Raises:
         UsageError: a number is out of its range, or the model cannot be asked for that.

@@ -85,7 +85,7 @@ def find(
         project: where the generated sounds are.
         count: how many are wanted, at most 100.
         workspace: where the prepared sounds are; by default they are looked for around the model and in the project.
-        tell: told how much of how much is done; it may raise to end the search.
+        tell: called with what is done and the total; it may raise to end the search.
 
     Raises:
         UsageError: the number is out of its range.
@@ -123,20 +123,20 @@ def model_of(sound: Path, project: Path) -> Path:
     """The model file that a sound is to be changed with: the one that made it, or the project's only one.
 
     Raises:
-        UsageError: it is not told by the sound which one that is.
+        UsageError: the sound does not say which one that is.
     """
     entries, _ = catalogue(project, registry=False)
     able = [entry for entry in entries if entry.files and entry.manifest.prior_config is not None]
     sidecar = sidecar_of(sound)
     if sidecar.is_file():
-        said = read_sidecar(sidecar)
-        beside = said.model_file.found(sidecar)
-        if beside.is_file() and read_manifest(beside).tensor_digest == said.model_file.digest:
+        facts = read_sidecar(sidecar)
+        beside = facts.model_file.found(sidecar)
+        if beside.is_file() and read_manifest(beside).tensor_digest == facts.model_file.digest:
             return beside.resolve()
         for entry in able:
-            if entry.manifest.tensor_digest == said.model_file.digest:
+            if entry.manifest.tensor_digest == facts.model_file.digest:
                 return min(entry.files)
-        raise UsageError(f"{sound} was made with {said.model_name}, which is not here: name a model with --model")
+        raise UsageError(f"{sound} was made with {facts.model_name}, which is not here: name a model with --model")
     if len(able) == 1:
         return min(able[0].files)
     known = f"there are {len(able)} in {project / 'models'} and its runs" if able else f"there is none in {project}"
@@ -165,8 +165,8 @@ def _log_mel_or_none(path: Path, config: SpectrogramConfig) -> LogMel | None:
 
 
 def _made_by(take: Take, manifest: Manifest) -> bool:
-    said = take.sidecar()
-    return said is not None and said.model_file.digest == manifest.tensor_digest and not take.note.dropped
+    facts = take.sidecar()
+    return facts is not None and facts.model_file.digest == manifest.tensor_digest and not take.note.dropped
 
 
 def _neighbour(kind: Kind, known: Recorded, near: Near, config: SpectrogramConfig) -> Neighbour:

@@ -62,7 +62,7 @@ def check(
         settings: `sounds`, `seconds` and `temperature`, by default those of the model's training.
         seed: seed of the first sound, by default that of the training.
         device: cpu, cuda or mps.
-        tell: told how much of how much is done; it may raise to end the check.
+        tell: called with what is done and the total; it may raise to end the check.
 
     Raises:
         UsageError: there is no such model or device, or a setting is out of its range.
@@ -135,7 +135,7 @@ def find_dataset(manifest: Manifest, path: Path, project: Path, workspace: Path 
 
 
 def _place(reference: str, project: Path) -> tuple[Path, Path]:
-    """The model file that a reference means, and the folder for what is found out about it."""
+    """The model file that a reference means, and the folder for its report."""
     path = named_file(reference, project)
     if path is not None:
         return path, path.with_name(f"{path.stem}-check")

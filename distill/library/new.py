@@ -119,7 +119,7 @@ def update_project(folder: Path) -> ProjectUpdate:
 
 @contextmanager
 def _made_whole(folder: Path) -> Iterator[Path]:
-    """A folder to fill; what is in it becomes that of `folder` when the block ends well, else nothing is left of it."""
+    """A folder to fill; its content moves to `folder` if the block ends well, else it is removed."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     place = folder if folder.is_dir() else folder.parent
     moved: list[Path] = []

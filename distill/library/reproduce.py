@@ -60,7 +60,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
         reference: a model file, or NAME/VERSION or NAME@ALIAS in the registry.
         project: the project folder, under git.
         stop: asked to stop, the running stage ends and everything temporary is removed.
-        tell: told what is being done, a line each.
+        tell: gets a line about each step.
 
     Raises:
         TrackingError: there is no record of how the model was made.
@@ -188,9 +188,9 @@ def _commands(root: Path) -> list[tuple[str, str]]:
 
 def _run(command: str, root: Path, environment: Mapping[str, str], stop: StopRequest) -> None:
     stop.check()
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         child = subprocess.Popen(
-            command.split(), cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+            command.split(), cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=output, start_new_session=True
         )
         try:
             while True:
@@ -208,8 +208,8 @@ def _run(command: str, root: Path, environment: Mapping[str, str], stop: StopReq
                 except subprocess.TimeoutExpired:
                     child.kill()
         if code:
-            said.seek(0)
-            lines = [line for line in said.read().splitlines() if line.strip()] or ["it gave no reason"]
+            output.seek(0)
+            lines = [line for line in output.read().splitlines() if line.strip()] or ["it gave no reason"]
             raise StorageError(f"{command} failed in the rebuilt tree: {lines[-1].removeprefix('distill: ')}")
 
 
@@ -230,7 +230,7 @@ def _environment_here(manifest: Manifest) -> dict[str, Any]:
 
 
 def _reasons(manifest: Manifest, run: RecordedRun, root: Path, record: Path) -> tuple[str, ...]:
-    """What is different, in words; the first is what all the others may follow from."""
+    """The differences in words; all others may follow from the first."""
     data, parameters = _data(manifest, root), _parameters(root, record)
     found = [*data, *(parameters if not data else []), *_code(manifest, run, root), *_environments(manifest)]
     return tuple(found) or ("no known difference: the same code gave something else here",)

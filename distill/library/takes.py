@@ -99,7 +99,7 @@ class Heard:
 class Takes:
     """The takes of a project.
 
-    What comes from elsewhere as the name of a take is looked up among what is there; it is never taken for a path.
+    An id from outside is looked up among the existing takes; it is never used as a path.
     """
 
     def __init__(self, project: Path) -> None:
@@ -136,7 +136,7 @@ class Takes:
     def mark(
         self, ids: Iterable[str], *, kept: bool | None = None, dropped: bool | None = None, name: str | None = None
     ) -> None:
-        """Note something of takes; what is None stays as it is, and an empty name is the file's own.
+        """Note something about takes; None leaves a value unchanged, and an empty name stands for the file's own.
 
         Raises:
             UsageError: one is not there, or several shall have one name, or the name is too long.
@@ -151,8 +151,8 @@ class Takes:
             notes = self._notes()
             for take in takes:
                 notes[take.id] = notes.get(take.id, Note()).model_copy(update=changes)
-            said = {key: note.model_dump() for key, note in notes.items() if note != Note()}
-            write_json(self.folder / NOTES, {"schema": SCHEMA, "takes": said})
+            known = {key: note.model_dump() for key, note in notes.items() if note != Note()}
+            write_json(self.folder / NOTES, {"schema": SCHEMA, "takes": known})
 
     def _notes(self) -> dict[str, Note]:
         path = self.folder / NOTES

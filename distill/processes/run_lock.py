@@ -27,7 +27,7 @@ class Holder:
     """The process that runs the stages of a folder.
 
     Attributes:
-        pid: the process; None in the moment before it has said so.
+        pid: the process; None until it is noted.
         stops: the process that ends at SIGTERM, with its state saved; None between two stages of a flow.
         since: when it began, in s since 1970.
     """

@@ -173,7 +173,7 @@ def file_of(version: RegisteredVersion, project: Path, *, signed: bool = False) 
 
 
 def standing_of_version(version: RegisteredVersion, project: Path) -> Standing:
-    """What is known of a registered version's signature; to check it, a file on a server is fetched.
+    """The standing of a registered version's signature; to check it, a file on a server is fetched.
 
     Raises:
         ArtifactError, TrackingError: as `file_of`.

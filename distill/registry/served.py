@@ -136,9 +136,9 @@ def _audio(generator: Generator, sound: GeneratedSound) -> str:
         return base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def _refusal(said: str) -> MlflowException:
+def _refusal(reason: str) -> MlflowException:
     # Of other exceptions a server tells only that something went wrong.
-    return MlflowException.invalid_parameter_value(said)
+    return MlflowException.invalid_parameter_value(reason)
 
 
 set_model(ServedModel())

@@ -34,7 +34,7 @@ class KeyPair:
 
 @dataclass(frozen=True)
 class Standing:
-    """What is known of a model's signature.
+    """The standing of a model's signature.
 
     Where a project trusts a key, the state is `valid`, `missing` or `wrong`, or `unchecked` if the key cannot be used.
     Where it trusts none, it is `unchecked` or, without a signature, `none`.
@@ -213,7 +213,7 @@ def trusted_key(project: Path) -> Path | None:
 
 
 def standing_of(model: Path, project: Path, *, called: str | None = None) -> Standing:
-    """What is known of the signature beside a model file, which errors call `called`.
+    """The standing of the signature beside a model file, which errors call `called`.
 
     Raises:
         StorageError: a file cannot be read.

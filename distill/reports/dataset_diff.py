@@ -51,7 +51,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Difference:
-    """What is between two datasets.
+    """The difference of two datasets.
 
     Attributes:
         before, after: the datasets.

@@ -66,8 +66,8 @@ def _body(difference: Difference) -> Iterator[str]:
 def _statistic(each: Comparison) -> str:
     if each.distance is None or each.limit is None:
         return '<div class="quiet">KS: one side has no value</div>'
-    said = f"KS {each.distance:.2f}, limit {each.limit:.2f}"
-    return f'<div class="bad">{said}: differs</div>' if each.differs else f'<div class="quiet">{said}</div>'
+    text = f"KS {each.distance:.2f}, limit {each.limit:.2f}"
+    return f'<div class="bad">{text}: differs</div>' if each.differs else f'<div class="quiet">{text}</div>'
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], kinds: str) -> Iterator[str]:

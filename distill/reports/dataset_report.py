@@ -37,7 +37,7 @@ def _body(facts: Facts, links: dict[str, str]) -> Iterator[str]:
         f"Names are links to the files; they and the players work as long as page and sounds keep their places.</p>"
     )
     if values["warnings"]:
-        yield f"<h2>Warnings</h2>\n<ul>{''.join(f'<li>{name_of(said)}</li>' for said in values['warnings'])}</ul>"
+        yield f"<h2>Warnings</h2>\n<ul>{''.join(f'<li>{name_of(warning)}</li>' for warning in values['warnings'])}</ul>"
     if left_out := [report for report in facts.reports if not report.usable]:
         yield "<h2>Files that are not used</h2>"
         rows = ([_link(report.path, links), report.verdict, name_of(report.reason)] for report in left_out)
@@ -75,8 +75,8 @@ def _formats(facts: Facts) -> Iterator[list[str]]:
     yield ["channels", ", ".join(f"{count} with {channels}" for channels, count in values["channels"].items())]
     if stereo := values.get("stereo"):
         least, middle, most = (stereo[f"{key}_db"] for key in ("least", "median", "greatest"))
-        said = f"side against mix {least:.1f} to {most:.1f} dB, median {middle:.1f} dB"
-        yield ["stereo", f"{stereo['sounds']} of {values['usable']} sounds; {said}"]
+        text = f"side against mix {least:.1f} to {most:.1f} dB, median {middle:.1f} dB"
+        yield ["stereo", f"{stereo['sounds']} of {values['usable']} sounds; {text}"]
     low, middle, high = (values["loudness_db"][key] for key in ("min", "median", "max"))
     yield ["loudness", f"{low:.1f} to {high:.1f} dB relative to full scale, median {middle:.1f} dB"]
 

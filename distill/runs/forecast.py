@@ -119,9 +119,9 @@ class Outlook:
     Args:
         project: the project folder.
         workspace: the run's folder.
-        stages: what is to run, in order. Without `configure` others have done what comes before; it counts as what it
-            takes here, and nobody waits for the first sounds.
-        tell: gets what is expected.
+        stages: the stages to run, in order. Without `configure` the ones before have run elsewhere; they count with the
+            time that they take here, and no time until the first sounds is sent.
+        tell: gets the forecast.
         now: the time in s.
         worked: seconds of processors that this process has had.
     """
@@ -146,7 +146,7 @@ class Outlook:
         self.before = 0.0
         self.phase, self.share, self.total_steps = "", 0.0, 1
         self.first: tuple[str, float] = ("", 0.0)
-        self.told = float("-inf")
+        self.last_sent = float("-inf")
 
     def __call__(self, event: Event) -> None:
         if not self.whole and self.forecast is None:
@@ -227,9 +227,9 @@ class Outlook:
 
     def _say(self, stage: str, *, at_once: bool = False) -> None:
         now = self.now()
-        if self.forecast is None or not (at_once or now - self.told >= INTERVAL_SECONDS):
+        if self.forecast is None or not (at_once or now - self.last_sent >= INTERVAL_SECONDS):
             return
-        self.told = now
+        self.last_sent = now
         left = self.forecast.left()
         first = None
         if self.first[0] in self.effort:

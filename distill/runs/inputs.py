@@ -152,7 +152,7 @@ def given_source(project: Path, path: str) -> str:
 
 
 def from_project(path: str) -> str:
-    """The `data.path` of a run's params.yaml as it is from the project.
+    """The `data.path` of a run's params.yaml, seen from the project.
 
     >>> from_project("sounds"), from_project("../../../kit"), from_project("../../models")
     ('sounds', '../kit', 'models')

@@ -85,7 +85,7 @@ def read_pace(project: Path, runtime: Runtime) -> Pace:
 def learn(
     project: Path, runtime: Runtime, factors: dict[str, float], processors: Mapping[str, float] | None = None
 ) -> Pace:
-    """Note what was seen of phases, in place of what was known of them: the last run says most of the next.
+    """Note the pace of phases in place of the earlier one: the last run says most about the next.
 
     Args:
         project: the project folder.

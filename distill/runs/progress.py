@@ -25,8 +25,8 @@ class Progress:
         stage: the stage that runs, or ran last; None before the first.
         stages: (name, `waiting`, `running` or `finished`) of each stage that is to run.
         reason: why it stopped, in one line; empty otherwise.
-        order: what it was started with; None where nobody noted it.
-        pid: the process that runs it; None when nobody does, or it has not said so yet.
+        order: what it was started with; None if there is no note.
+        pid: the process that runs it; None if there is none, or it is not noted yet.
     """
 
     run: str
@@ -99,8 +99,8 @@ def last_words(root: Path) -> str:
     with path.open("rb") as handle:
         handle.seek(max(0, path.stat().st_size - LOG_BYTES))
         lines = handle.read().decode(errors="replace").splitlines()
-    said = [line.removeprefix("distill: ") for line in lines if line.startswith("distill: ")]
-    return said[-1] if said else ""
+    complaints = [line.removeprefix("distill: ") for line in lines if line.startswith("distill: ")]
+    return complaints[-1] if complaints else ""
 
 
 def log_file(root: Path) -> Path:

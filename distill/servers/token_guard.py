@@ -28,7 +28,7 @@ class Guard:
     The token comes in the address, after which a cookie stands for it, or as `Authorization: Bearer TOKEN`.
 
     Args:
-        app: what is guarded.
+        app: the guarded application.
         token: what everybody must bring.
         port: of the server; cookies are those of a host, whose servers each have their own.
     """
@@ -62,7 +62,7 @@ class Guard:
         await self.app(scope, receive, send_guarded)
 
     def _answer(self, scope: Scope) -> Response | None:
-        """What is answered instead of the server; None: nothing stands against it."""
+        """The answer in place of the server's; None: the request may pass."""
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         # A websocket has no method; it can write as well.

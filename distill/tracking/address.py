@@ -183,8 +183,8 @@ def tracking_errors(project: Path) -> Iterator[None]:
         raise
     except Exception as error:
         address = tracking_address(project)
-        said = _reason(" ".join(str(error).split()).replace(address, without_password(address)))
-        raise TrackingError(f"cannot use the record of runs at {without_password(address)}: {said}") from error
+        reason = _reason(" ".join(str(error).split()).replace(address, without_password(address)))
+        raise TrackingError(f"cannot use the record of runs at {without_password(address)}: {reason}") from error
 
 
 def _check_database(address: str, project: Path) -> None:
@@ -230,7 +230,7 @@ def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
     return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
-def _reason(said: str) -> str:
+def _reason(text: str) -> str:
     known = {
         "out-of-date database schema": "its database is of another version of MLflow: run mlflow db upgrade on it, "
         "or update MLflow",
@@ -251,4 +251,4 @@ def _reason(said: str) -> str:
         "disk is full": "the disk is full",
         "No space left": "the disk is full",
     }
-    return next((words for sign, words in known.items() if sign in said), said[:300])
+    return next((words for sign, words in known.items() if sign in text), text[:300])

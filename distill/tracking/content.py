@@ -162,7 +162,7 @@ def folder_of(workspace: Workspace) -> str:
 
 
 def tags_at_start(workspace: Workspace, *, started_by: str, lineage: str) -> dict[str, str]:
-    """What is known of a run before it trains."""
+    """The tags that are known before a run trains."""
     params = workspace.params()
     dataset = PreparedDataset(workspace.prepared)
     source, code = source_state(project_of(workspace.root), params.data.path), code_state()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STARTED_BY = "DISTILL_STARTED_BY"
-# What is not recorded by then is caught up later.
+# Longest wait at the end; the rest is caught up later.
 CLOSE_SECONDS = 60.0
 
 

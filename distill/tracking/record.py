@@ -61,7 +61,7 @@ def complete(workspace: Workspace, *, started_by: str) -> str:
 
 
 def fill_metrics(client: "MlflowClient", run_id: str, workspace: Workspace, stage: str, lineage: str) -> None:
-    """Record the epochs of a stage's history that the run has not yet, with what was measured of them; none twice."""
+    """Record the epochs of a stage's history that the run lacks, with the figures measured beside them."""
     rows = content.read_history(workspace, stage)
     if not rows:
         return
@@ -87,7 +87,7 @@ def recorded_epochs(client: "MlflowClient", run_id: str, stage: str) -> set[int]
 
 
 def log_epoch(client: "MlflowClient", run_id: str, stage: str, row: Mapping[str, Any]) -> None:
-    """Record an epoch's row, with what was measured beside it (times, memory)."""
+    """Record an epoch's row, with the figures measured beside it (times, memory)."""
     _log_metrics(client, run_id, content.metrics_of_row(stage, dict(row)))
 
 

@@ -97,13 +97,13 @@ def _readable(data: bytes) -> Iterator[dict[str, Any]]:
 
 
 def bill_of_materials() -> dict[str, Any]:
-    """A CycloneDX document of what is installed here; the same environment gives the same document.
+    """A CycloneDX document of the installed distributions; the same environment gives the same document.
 
     It has neither time nor serial number, and names no machine and no folder.
     """
     found: dict[str, dict[str, Any]] = {}
     for each in distributions():
-        # What lies first on the path is what is imported; of half-removed ones only a folder is left.
+        # The first on the path is imported; a half-removed one is only a folder.
         if (name := _field(each, "Name")) and _field(each, "Version"):
             found.setdefault(_canonical(name), _component(each))
     python = {

@@ -124,7 +124,7 @@ def run_to_complete(client: "MlflowClient", workspace: Workspace, *, lineage: st
     if not (state and state.lineage is None and status in UNFINISHED):
         for run in find_runs(project, lineage):
             here = run.tags.get("distill.workspace") == content.folder_of(workspace)
-            # What was trained in several places is several runs; what was trained nowhere else is none.
+            # A model trained in several places has several runs; one from the cache has none of its own.
             if run.status == "FINISHED" and (here or not trained):
                 starter = run.tags.get(STARTED_BY, started_by)
                 _write_state(workspace, State(noted_address(project), run.run_id, lineage, starter))

@@ -186,15 +186,15 @@ def _alone(project: Path, *, wait: bool = True) -> Iterator[None]:
     """Be the only one who changes the project's datasets.
 
     Raises:
-        StorageError: somebody else does, and nobody is to wait.
+        StorageError: another process does, and `wait` is false.
     """
 
-    def told() -> None:
+    def on_wait() -> None:
         if not wait:
             raise StorageError("another program is adding a dataset")
         logger.info("waiting for another program that is adding a dataset")
 
-    with lock(project / ".distill" / "datasets.lock", told):
+    with lock(project / ".distill" / "datasets.lock", on_wait):
         yield
 
 

@@ -60,9 +60,9 @@ def git(folder: Path, *arguments: str) -> str:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it gave no reason"]
         line = next((each for each in lines if each.startswith(("fatal: ", "error: "))), lines[-1])
-        said = line.removeprefix("fatal: ").removeprefix("error: ")
+        reason = line.removeprefix("fatal: ").removeprefix("error: ")
         verb = next((each for each in arguments if not each.startswith("-") and "=" not in each), "")
-        raise StorageError(f"git {verb} failed in {folder}: {said}")
+        raise StorageError(f"git {verb} failed in {folder}: {reason}")
     return done.stdout
 
 

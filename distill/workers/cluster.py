@@ -29,7 +29,7 @@ class Cluster:
         address: of the scheduler, such as tcp://host:8786.
 
     Raises:
-        UsageError: Dask is not installed, the address is none, nobody answers there, or somebody there has no distill.
+        UsageError: Dask is not installed, the address is none or does not answer, or a worker there has no distill.
     """
 
     shard_bytes = 64 << 20
@@ -134,11 +134,11 @@ def _without_distill(client: "Client", address: str) -> str:
             return f"({error})"
         return str(importlib.import_module("distill").__version__)
 
-    told = {f"the Dask worker {worker}": each for worker, each in client.run(version).items()}
-    told[f"the Dask scheduler {address}"] = client.run_on_scheduler(version)
-    for who, said in told.items():
-        if said != __version__:
-            return f"{who} has another distill than {__version__}: {said}; install the same there"
+    versions = {f"the Dask worker {worker}": each for worker, each in client.run(version).items()}
+    versions[f"the Dask scheduler {address}"] = client.run_on_scheduler(version)
+    for who, found in versions.items():
+        if found != __version__:
+            return f"{who} has another distill than {__version__}: {found}; install the same there"
     return ""
 
 

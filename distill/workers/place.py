@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-# What is done: called with what all items have in common, and with an item.
+# The work itself, called with what all items have in common, and with an item.
 Work = Callable[[Any, Item], Result]
 
 # Most items of a shard.
@@ -81,7 +81,7 @@ def _shards(items: Iterable[Item], size: Callable[[Item], int], most: int) -> It
 class Here:
     """Threads of this process, for few items: decoding, resampling, hashing and Fourier transforms release its lock."""
 
-    # What is worked on where it is asked for is not sent anywhere, and waits on disk where it is large.
+    # Nothing is sent, and large results wait on disk.
     shard_bytes = 0
     elsewhere = False
 

@@ -21,7 +21,7 @@ MOST_DEATHS = 3
 class Processes:
     """As many processes as there are workers, started when they are first needed; see `distill.workers.place.Place`."""
 
-    # Of what is larger a single sound keeps a core busy, and its result is to lie on disk.
+    # A larger sound keeps a core busy by itself, and its result is to lie on disk.
     shard_bytes = 4 << 20
     elsewhere = False
 
