@@ -153,7 +153,8 @@ def write_and_report(
         require_free(output, force=False)
     write_grid(target, history)
     summary = summary_of(target, before.grid, history)
-    cells = f"{summary['changed']} cells changed, {summary['columns']} columns, {summary['done']} of {summary['edits']} edits applied"
+    edits = f"{summary['done']} of {summary['edits']} edits applied"
+    cells = f"{summary['changed']} cells changed, {summary['columns']} columns, {edits}"
     print_result([*lines, f"{target}: {cells}"], {**summary, **values}, as_json=as_json)
 
 
