@@ -99,11 +99,8 @@ def train(
             "--rvq-levels": ("vqvae.num_quantizers", rvq_levels),
             "--commitment-weight": ("vqvae.commitment_weight", commitment_weight),
             "--epochs": ("vqvae.epochs", epochs),
-            "--seed": ("run.seed", seed),
-            "--preset": ("run.preset", preset),
-            "--device": ("run.device", device),
-            "--processes": ("run.processes", processes),
         },
+        {"seed": seed, "preset": preset, "device": device, "processes": processes},
         settings,
         plan,
     )
@@ -140,11 +137,8 @@ def train_prior(
     params = _params(
         {
             "--epochs": ("prior.epochs", epochs),
-            "--seed": ("run.seed", seed),
-            "--preset": ("run.preset", preset),
-            "--device": ("run.device", device),
-            "--processes": ("run.processes", processes),
         },
+        {"seed": seed, "preset": preset, "device": device, "processes": processes},
         settings,
     )
     from distill.projects.models import named_file
@@ -164,8 +158,10 @@ def _options(project: Path | None, name: str | None, output: Path | None, *, fre
         yield Options(current_project(project), name, output, fresh, Listeners([listener]), stop)
 
 
-def _params(flags: dict[str, tuple[str, Any]], settings: list[str] | None, plan: str | None = None) -> "Params":
-    """The parameters of a plan, with what flags, each with its parameter and value, and settings give.
+def _params(
+    flags: dict[str, tuple[str, Any]], run: dict[str, Any], settings: list[str] | None, plan: str | None = None
+) -> "Params":
+    """The parameters of a plan, with those that flags and settings give.
 
     From then on this process computes with their arithmetic.
     """
@@ -173,6 +169,7 @@ def _params(flags: dict[str, tuple[str, Any]], settings: list[str] | None, plan:
     from distill.params import BEST, Params, plan_named, with_settings
 
     params = with_settings(Params(), plan_named(plan or BEST.name).settings, where="--plan")
+    flags |= {f"--{name}": (f"run.{name}", value) for name, value in run.items()}
     for flag, (name, value) in flags.items():
         if value is not None:
             params = with_settings(params, [f"{name}={value}"], where=flag)
