@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -78,6 +79,15 @@ def set_up_logging(*, quiet: bool, verbose: bool) -> None:
     logger.setLevel(level)
     logger.propagate = False
     stderr.quiet = quiet
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM end this process as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 @contextmanager

@@ -3,14 +3,23 @@
 import importlib
 import os
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr, stdout_console
+from distill.cli.console import (
+    Json,
+    Project,
+    Quiet,
+    Verbose,
+    interrupt_on_sigterm,
+    print_result,
+    set_up_logging,
+    stderr,
+    stdout_console,
+)
 from distill.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -144,16 +153,12 @@ def serve_flows(
         print_result(lines, {}, as_json=False)
         stderr.print("Press Ctrl-C to stop.")
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on_sigterm()
     stderr.print(f"Starting Prefect on {server.address} (log: {server.log})")
     try:
         serve(server, verbose=verbose, on_up=show, tell=stderr.print)
     except KeyboardInterrupt:
         stderr.print("Stopping.")
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _project(given: Path | None) -> Path:

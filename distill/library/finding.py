@@ -1,6 +1,6 @@
 """Which sounds of a project are nearest to a given one: of those that a model learned from, and of those it made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from distill.configs import SpectrogramConfig
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.errors import DataError, DistillError, UsageError
 from distill.generation.sidecar import read_sidecar, sidecar_of
-from distill.library.model_check import find_dataset
+from distill.library.model_check import Tell, find_dataset
 from distill.library.takes import Take, Takes
 from distill.memorization.nearest import Near, nearest
 from distill.memorization.of_model import RecordedSegments
@@ -28,7 +28,6 @@ from distill.registry.catalogue import catalogue
 MOST = 100
 
 Kind = Literal["training", "held-out", "generated"]
-Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

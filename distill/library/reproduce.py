@@ -21,6 +21,7 @@ from distill.files import storage_errors
 from distill.live.journal import TRAININGS, Journal, parse_entry
 from distill.live.stop_request import StopRequest
 from distill.params import read_yaml
+from distill.registry.catalogue import flatten
 from distill.registry.registry import resolve
 from distill.runs.inputs import from_project
 from distill.stages.versions import FORMER_NAMES
@@ -250,18 +251,11 @@ def _data(manifest: Manifest, root: Path) -> list[str]:
 def _parameters(root: Path, record: Path) -> list[str]:
     """The resolved parameters that differ, once they are resolved."""
     try:
-        then, now = (_flat(read_report(Workspace(folder), "configure")) for folder in (record, root))
+        then, now = (flatten(read_report(Workspace(folder), "configure")) for folder in (record, root))
     except DistillError:
         return []
     differing = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
     return [f"parameters: {name} was {then.get(name)} then and is {now.get(name)} now" for name in differing]
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
-    return found
 
 
 def _code(manifest: Manifest, run: RecordedRun, root: Path) -> list[str]:

@@ -151,15 +151,29 @@ def compare(references: Sequence[str], project: Path) -> dict[str, dict[str, Any
         levels = {level: dict(health) for level, health in health_of(manifest).items()}
         for name, value in {
             **_figures(manifest),
-            **_flat(levels),
-            **_flat(lineage.parameters),
+            **flatten(levels),
+            **flatten(lineage.parameters),
             "data_digest": lineage.data_digest,
-            **_flat(lineage.code_versions, "code"),
-            **_flat(lineage.environment.model_dump(mode="json"), "environment"),
+            **flatten(lineage.code_versions, "code"),
+            **flatten(lineage.environment.model_dump(mode="json"), "environment"),
         }.items():
             rows.setdefault(name, {})[reference] = value
     values = {name: {reference: row.get(reference) for reference in references} for name, row in rows.items()}
     return {name: row for name, row in values.items() if len({repr(value) for value in row.values()}) > 1}
+
+
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with dotted keys.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    if not isinstance(values, dict):
+        return {prefix: values}
+    found: dict[str, Any] = {}
+    for key, item in values.items():
+        found |= flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    return found
 
 
 def export(reference: str, target: Path, project: Path, *, force: bool = False) -> Path:
@@ -321,15 +335,6 @@ def _text(entry: Entry) -> str:
     known = [version.name for version in entry.registered]
     known += [alias for version in entry.registered for alias in version.aliases]
     return " ".join([metadata.name, metadata.description, metadata.dataset, *metadata.tags, *known]).casefold()
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(values, dict):
-        return {prefix: values}
-    found: dict[str, Any] = {}
-    for key, item in values.items():
-        found |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
-    return found
 
 
 def _last_if_none(value: float | None) -> float:
