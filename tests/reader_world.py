@@ -89,11 +89,9 @@ def make_world(root: Path) -> World:
     make_sounds(trained / "kit", stereo=True)
     put_database(trained / ".local" / "share" / "distill")
     _call(world, "distill train ~/kit -o kit.distill --set prior.conditions=true", trained, home=trained)
-    for command in (
-        "distill new bells --sounds home/kit",
-        "cd bells && dvc repro && git add -A && git commit -qm Train",
-    ):
-        _call(world, command, root, home=root / "home")
+    _call(world, "distill new bells --sounds home/kit", root, home=root / "home")
+    build = "dvc repro && git add -A && git commit -qm Train"
+    _call(world, build, put_database(root / "bells"), home=root / "home")
     return world
 
 

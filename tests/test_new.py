@@ -263,7 +263,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return installed_environment(root / "venv", root / "home")
 
 
-def test_a_project_from_the_wheel_trains_generates_and_is_rebuilt(installed: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_project_from_the_wheel_trains_and_generates(installed: dict[str, str], tmp_path: Path) -> None:
     def call(*command: str, folder: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(command, cwd=folder, env=installed, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stdout + done.stderr
@@ -282,8 +283,6 @@ def test_a_project_from_the_wheel_trains_generates_and_is_rebuilt(installed: dic
     made = call("distill", "generate", "-d", "0.5", folder=root).stdout.split()
     assert [Path(path).name for path in made] == ["bells_0000.wav"]
     assert (root / made[0]).is_file()
-    rebuilt = json.loads(call("distill", "reproduce", "models/bells.distill", "--json", folder=root).stdout)
-    assert rebuilt["identical"] is True
     lock = yaml.safe_load((root / "dvc.lock").read_text())
     assert set(lock["stages"]) == set(STAGES)
     where = "import distill; print(distill.__file__)"
