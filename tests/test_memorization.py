@@ -55,7 +55,7 @@ def compared(distance: float = 0.5, codes: int = 0, share: float = 0.1) -> Compa
     sound = CheckedSound(
         "a sound", np.zeros((128, 32), np.float32), np.zeros((2, 8, 3), np.int64), np.ones((2, 8), bool)
     )
-    return Comparison(sound, SharedRun(codes, share, 0, 1, 160), 0.0, Nearness(distance, 0, distance, 0, 0))
+    return Comparison(sound, SharedRun(codes, share, 0, 2, 160), 0.0, Nearness(distance, 0, distance, 0, 0))
 
 
 def verdict_of(generated: list[Comparison], held_out: list[Comparison]) -> Verdict:
@@ -85,7 +85,7 @@ def test_a_long_run_of_codes_is_a_copy_however_far_the_rest_is(
     found = verdict_of([compared(codes=codes, share=share) for _ in range(8)], known)
     assert found.verdict == ("fail" if flagged else "pass")
     assert found.flagged == (tuple(range(8)) if flagged else ())
-    said = f"a sound at 0.17 s repeats {codes} codes ({share:.0%} of it) of training sound one.wav at 1.71 s"
+    said = f"a sound at 0.34 s repeats {codes} codes ({share:.0%} of it) of training sound one.wav at 1.71 s"
     assert any(reason.startswith(said) for reason in found.reasons) == flagged
 
 
@@ -228,6 +228,8 @@ def test_many_copies_fail_and_not_all_are_listed() -> None:
     found = verdict_on([200.0, 260.0, 320.0, 380.0, 440.0, 500.0, 560.0])
     assert found.verdict == "fail"
     assert "and 2 more sounds" in found.reasons
+    five = verdict_of([compared(codes=24, share=1.0)] * 5, [compared()] * 10)
+    assert len(five.reasons) == 1 + 5
 
 
 def test_too_few_held_out_sounds_are_said_and_copies_still_found() -> None:
@@ -241,6 +243,11 @@ def test_too_few_held_out_sounds_are_said_and_copies_still_found() -> None:
 def test_where_nothing_can_be_compared_nothing_is_claimed() -> None:
     found = verdict_on([300.0], held_out=0, training=0)
     assert found.verdict == "pass"
+    assert found.evidence["distances"]["ratio"] is None
+
+
+def test_where_held_out_sounds_are_copies_themselves_there_is_no_ratio() -> None:
+    found = verdict_of([compared()] * 8, [compared(distance=0.0)] * 8)
     assert found.evidence["distances"]["ratio"] is None
 
 
