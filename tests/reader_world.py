@@ -7,7 +7,6 @@ calls it.
 
 import json
 import shlex
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import yaml
 
 from database_util import put_database
-from installed_util import build_wheel, install, installed_environment
+from installed_util import build_wheel, call_installed, install, installed_environment
 from pipeline_util import TINY
 from sounds_util import noise, save, tone
 
@@ -126,7 +125,4 @@ def _make_small(params: Path) -> None:
 
 
 def _call(world: World, command: str, folder: Path, *, home: Path) -> None:
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=world.environment(home), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    call_installed("bash", "-c", command, folder=folder, environment=world.environment(home))

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -13,6 +12,7 @@ import pytest
 from command_util import Command
 from distill.artifact.model_file import read_manifest
 from distill.cli.main import main
+from page_util import wait
 from pipeline_util import TINY
 from sounds_util import folder_of_tones
 
@@ -225,9 +225,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(trained: Path, tmp_path: Path, numbe
     process = subprocess.Popen(
         [sys.executable, "-m", "distill", *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("checkpoint-*")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait(lambda: list(tmp_path.rglob("checkpoint-*")))
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 3
@@ -265,9 +263,7 @@ def test_a_stage_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = psutil.Process(int(parent.stdout.readline()))
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("checkpoint-*")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait(lambda: list(tmp_path.rglob("checkpoint-*")))
     parent.kill()
     parent.wait()
     parent.stdout.close()
