@@ -20,7 +20,7 @@ CODE = (
     *("params.py", "validation.py", "words.py"),
     *("artifact", "audio", "codec", "dataset", "generation", "live", "locks.py", "models", "training"),
     *(f"workers/{name}.py" for name in ("__init__", "choice", "place", "processes")),
-    *("library/__init__.py", "library/served.py"),
+    *("registry/__init__.py", "registry/served.py"),
 )
 # And these packages are all that they need beside MLflow, in the versions that are installed here.
 NEEDED = (
