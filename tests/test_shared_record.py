@@ -165,7 +165,6 @@ def test_a_store_that_cannot_be_used_is_one_line_and_leaves_nothing(
         monkeypatch.setenv(ARTIFACT_ROOT, "s3://no-such-bucket/mlflow")
     else:
         # MLflow keeps its connection as long as this is the same.
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(TrackingError, match=said) as failed:
         register(model_file(tmp_path / "lost.distill"), project)
@@ -193,7 +192,6 @@ def test_dvc_says_in_one_line_why_its_remote_cannot_be_used(
         f"[core]\n    no_scm = True\n    remote = team\n['remote \"team\"']\n    url = {url}\n"
     )
     if wrong == "away":
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     if wrong == "no driver":
         (tmp_path / "none").mkdir()
