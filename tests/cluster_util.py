@@ -11,9 +11,6 @@ from pathlib import Path
 
 from page_util import wait
 
-# A loaded machine takes its time to start Python.
-PATIENCE = 90.0
-
 
 class DaskCluster:
     """A scheduler and its workers."""
@@ -29,7 +26,6 @@ class DaskCluster:
             text = told.read_text() if told.is_file() else ""
             return str(json.loads(text)["address"]) if text.endswith("}") else ""
 
-        # A loaded machine takes its time to start Python.
         self.address = wait(address)
         for _ in range(workers):
             self.add_worker()
