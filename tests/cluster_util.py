@@ -5,13 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# A loaded machine takes its time to start Python.
-PATIENCE = 90.0
+from page_util import wait
 
 
 class DaskCluster:
@@ -22,14 +20,13 @@ class DaskCluster:
         told = folder / "scheduler.json"
         command = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(told)]
         self.scheduler = self._start("scheduler", command)
-        self.address = ""
-        until = time.monotonic() + PATIENCE
-        while not self.address:
+
+        def address() -> str:
             assert self.scheduler.poll() is None, (folder / "scheduler.txt").read_text()
-            assert time.monotonic() < until
-            time.sleep(0.1)
-            if told.is_file() and (text := told.read_text()).endswith("}"):
-                self.address = json.loads(text)["address"]
+            text = told.read_text() if told.is_file() else ""
+            return str(json.loads(text)["address"]) if text.endswith("}") else ""
+
+        self.address = wait(address)
         for _ in range(workers):
             self.add_worker()
 

@@ -1,11 +1,21 @@
 """The `distill` command run within the process of the tests."""
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from distill.cli.main import main
+from distill.cli.main import app, main
+
+
+def run_command(*arguments: str) -> Any:
+    """The JSON that a command below `distill run` answers with."""
+    result = CliRunner().invoke(app, ["run", *arguments, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
 
 
 class Ended:

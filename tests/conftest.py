@@ -1,6 +1,7 @@
 """What every test runs under."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from page_util import Served
 
 IN_CI = bool(os.environ.get("CI"))
+# Files of tests that take longest begin first, so that no worker is left with one at the end.
+LONGEST = (
+    "test_docs_commands", "test_ui_page", "test_ui_reload", "test_dvc", "test_ui_start", "test_processes",
+    "test_tracking", "test_workspaces", "test_reproduce", "test_flows_together", "test_ui_defaults", "test_ui_library",
+    "test_ui_studio", "test_tutorial", "test_foreign_site", "test_flows", "test_stereo_learned", "test_shared_record",
+    "test_training_faults", "test_background", "test_run_cli", "test_runs", "test_steering", "test_stages",
+)  # fmt: skip
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("local", deadline=None)
@@ -90,10 +98,23 @@ def plain(prepared: "Workspace", tmp_path_factory: pytest.TempPathFactory) -> "t
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with sounds, a model that was trained on them, and four sounds that the model made."""
+    """A project with sounds, a model that was trained on them, and four sounds that the model made.
+
+    One process of the tests makes it, and each has a copy.
+    """
+    from distill.locks import wait_for
     from trained_util import make_trained
 
-    return make_trained(tmp_path_factory.mktemp("trained"))
+    own = tmp_path_factory.getbasetemp()
+    common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    made = common / "trained-once"
+    descriptor = wait_for(common / "trained-once.lock")
+    try:
+        if not (made / "generated").is_dir():
+            make_trained(made)
+    finally:
+        os.close(descriptor)
+    return shutil.copytree(made, tmp_path_factory.mktemp("trained") / "project")
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +131,12 @@ def chromium(_chromium: "Browser") -> "Iterator[Browser]":
     yield _chromium
     for context in _chromium.contexts:
         context.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in the order of LONGEST, then the others."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -36,6 +36,13 @@ def install(wheel: Path, root: Path) -> Path:
     return own
 
 
+def call_installed(*command: str, folder: Path, environment: dict[str, str]) -> str:
+    """What a command says on stdout in such an environment."""
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
 def installed_environment(environment: Path, home: Path) -> dict[str, str]:
     """What commands run under in such an environment; models and runs go to `home`."""
     apart = ("PYTHONPATH", "DISTILL_PROJECT", "PYTHON", "VENV")

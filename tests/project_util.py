@@ -36,7 +36,7 @@ def call(
     environment = {
         **inherited,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(project),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")])),
         "GIT_CONFIG_GLOBAL": os.devnull,
         "DVC_NO_ANALYTICS": "1",
         "DISTILL_TRACKING": "on",
@@ -53,13 +53,20 @@ def distill(
     project: Path, *arguments: str, code: int | None = 0, timeout: float = 280, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the `distill` command of a project."""
-    return call(project, sys.executable, "-m", "distill", *arguments, code=code, timeout=timeout, **more)
+    done = call(project, sys.executable, "-m", "distill", *arguments, code=code, timeout=timeout, **more)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git says, to somebody who told it a name."""
+    return call(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments).stdout
 
 
 def commit(project: Path, message: str) -> None:
     """Commit everything."""
-    call(project, "git", "add", "-A")
-    call(project, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", message)
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", message)
 
 
 def make_project(root: Path, **changes: dict[str, Any]) -> Path:
@@ -79,6 +86,6 @@ def make_project(root: Path, **changes: dict[str, Any]) -> Path:
     for name, section in changes.items():
         values[name] = {**values.get(name, {}), **section}
     (root / "params.yaml").write_text(yaml.safe_dump({"schema": 1, **values}))
-    call(root, "git", "init", "-q")
+    git(root, "init", "-q")
     commit(root, "first")
     return root

@@ -7,7 +7,6 @@ calls it.
 
 import json
 import shlex
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import yaml
 
 from database_util import put_database
-from installed_util import build_wheel, install, installed_environment
+from installed_util import build_wheel, call_installed, install, installed_environment
 from pipeline_util import TINY
 from sounds_util import noise, save, tone
 
@@ -89,11 +88,9 @@ def make_world(root: Path) -> World:
     make_sounds(trained / "kit", stereo=True)
     put_database(trained / ".local" / "share" / "distill")
     _call(world, "distill train ~/kit -o kit.distill --set prior.conditions=true", trained, home=trained)
-    for command in (
-        "distill new bells --sounds home/kit",
-        "cd bells && dvc repro && git add -A && git commit -qm Train",
-    ):
-        _call(world, command, root, home=root / "home")
+    _call(world, "distill new bells --sounds home/kit", root, home=root / "home")
+    build = "dvc repro && git add -A && git commit -qm Train"
+    _call(world, build, put_database(root / "bells"), home=root / "home")
     return world
 
 
@@ -128,7 +125,4 @@ def _make_small(params: Path) -> None:
 
 
 def _call(world: World, command: str, folder: Path, *, home: Path) -> None:
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=world.environment(home), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    call_installed("bash", "-c", command, folder=folder, environment=world.environment(home))

@@ -1,12 +1,12 @@
 """Items that are made ahead are the same items, and nothing is left of their making."""
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from distill.training.prefetch import DEPTH, made_ahead
+from page_util import wait
 
 
 def numbers(made: list[int], count: int = 50) -> Iterator[int]:
@@ -23,9 +23,7 @@ def test_the_items_are_the_same_and_some_are_ready_before_they_are_asked_for() -
     made: list[int] = []
     items = made_ahead(numbers(made))
     assert next(items) == 0
-    until = time.monotonic() + 20
-    while len(made) < 2 + DEPTH and time.monotonic() < until:
-        time.sleep(0.01)
+    wait(lambda: len(made) >= 2 + DEPTH)
     assert len(made) == 2 + DEPTH
     assert list(items) == list(range(1, 50))
     assert makers() == []

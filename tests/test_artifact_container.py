@@ -58,6 +58,7 @@ def every_kind() -> dict[str, torch.Tensor]:
     noise = torch.randn(4, 6, generator=generator)
     return tensors | {
         "scalar": torch.tensor(3),
+        "sixteen axes": torch.ones((1,) * 16),
         "empty": torch.zeros(0, 4),
         "transposed": noise.T,
         "slice": noise[:, ::2],

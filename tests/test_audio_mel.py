@@ -336,6 +336,39 @@ def test_augmentation_tilts_and_fades_within_its_bounds() -> None:
     assert np.abs(decay[decay >= -0.1]).max() < 1e-3
 
 
+def test_augmentation_changes_the_gain_by_up_to_6_db() -> None:
+    clean = np.full((400, 128, 2), 8.0, np.float32)
+    made = augment(clean, _generators(400), 1.0, CONFIG, noise=False)
+    middle = 10 * np.log10(np.expm1(made[:, 64, 0]) / np.expm1(8.0))
+    # Evenly within 6 dB, and what a tilt around another bin adds: a variance of 12 and 1.
+    assert np.std(middle) == pytest.approx(13**0.5, rel=0.1)
+    assert np.abs(middle).max() <= 12
+
+
+def test_augmentation_of_a_part_is_a_part_of_the_augmentation() -> None:
+    clean = np.full((16, 128, 94), 8.0, np.float32)
+    whole = augment(clean, _generators(16), 1.0, CONFIG, noise=False)
+    part = augment(clean[:, :, 30:], _generators(16), 1.0, CONFIG, begin=30, noise=False)
+    np.testing.assert_allclose(part, whole[:, :, 30:], rtol=1e-6)
+
+
+def test_augmentation_adds_noise_20_to_50_db_below_the_loudest_to_three_of_ten() -> None:
+    clean = np.zeros((400, 128, 20), np.float32)
+    clean[:, 60, 0] = 8.0
+    levels = []
+    for strength in (1.0, 2.0):
+        power = np.expm1(augment(clean, _generators(400), strength, CONFIG).astype(np.float64))
+        loudest = power[:, 60, 0].copy()
+        power[:, 60, 0] = 0.0
+        noise = power.mean((1, 2))
+        levels.append(10 * np.log10(noise[noise > 0] / loudest[noise > 0]))
+    single, double = levels
+    assert 0.25 < len(single) / 400 < 0.35
+    assert -51 < single.min() < -47
+    assert -23 < single.max() < -19
+    np.testing.assert_allclose(double - single, 20 * np.log10(2), atol=0.2)
+
+
 def test_augmentation_keeps_silence_silent() -> None:
     assert not augment(np.zeros((8, 128, 94), np.float32), _generators(8), 2.0, CONFIG).any()
 

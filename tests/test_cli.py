@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -13,7 +12,8 @@ import pytest
 from command_util import Command
 from distill.artifact.model_file import read_manifest
 from distill.cli.main import main
-from pipeline_util import TINY, bytes_of
+from page_util import wait
+from pipeline_util import TINY
 from sounds_util import folder_of_tones
 
 SETTINGS = [
@@ -54,8 +54,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--json",
         cwd=folder,
     )
-    made = sorted(path.name for path in folder.iterdir())
-    (folder / "made.json").write_text(json.dumps(made))
+    made = [path.relative_to(folder) for path in folder.rglob("*")]
+    inside = sorted(path.as_posix() for path in made if path.parts[0] not in (".distill", "runs"))
+    (folder / "made.json").write_text(json.dumps([sorted({path.parts[0] for path in made}), inside]))
     (folder / "train.json").write_text(done.stdout)
     (folder / "train.err").write_text(done.stderr)
     return folder
@@ -224,9 +225,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(trained: Path, tmp_path: Path, numbe
     process = subprocess.Popen(
         [sys.executable, "-m", "distill", *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("checkpoint-*")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait(lambda: list(tmp_path.rglob("checkpoint-*")))
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 3
@@ -243,8 +242,10 @@ def test_help_and_version_need_no_torch(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_where_nothing_was_asked(trained: Path) -> None:
-    assert json.loads((trained / "made.json").read_text()) == [".distill", "my tönes", "out", "runs"]
-    assert bytes_of(trained / "my tönes").keys() == {f"tone{index:03}.wav" for index in range(6)}
+    top, inside = json.loads((trained / "made.json").read_text())
+    assert top == [".distill", "my tönes", "out", "runs"]
+    sounds = ["my tönes", *(f"my tönes/tone{index:03}.wav" for index in range(6))]
+    assert inside == [*sounds, "out", "out/bells.distill"]
 
 
 def test_a_stage_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
@@ -262,9 +263,7 @@ def test_a_stage_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = psutil.Process(int(parent.stdout.readline()))
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("checkpoint-*")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait(lambda: list(tmp_path.rglob("checkpoint-*")))
     parent.kill()
     parent.wait()
     parent.stdout.close()

@@ -1,10 +1,7 @@
 """`dvc repro` as people use it: builds, does nothing the second time, runs what changed, goes back in time."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,32 +10,19 @@ import yaml
 from distill.stages.figures import FIGURES
 from distill.stages.pipeline import STAGES
 from distill.stages.versions import CODE_VERSIONS
-from pipeline_util import TINY, bytes_of
+from distill.stages.workspace import Workspace
+from pipeline_util import TINY, bytes_of, run
+from project_util import PROJECT, call, commit, distill, git
 from sounds_util import folder_of_tones, save, tone
 
 SCREEN_COLUMNS = 120
-
-PROJECT = Path(__file__).parents[1]
-ENVIRONMENT = {
-    **os.environ,
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "DVC_NO_ANALYTICS": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-}
-
-
-def call(*command: str, cwd: Path, code: int = 0) -> str:
-    done = subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=250)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+JOURNALS = ("journal/train_vqvae.jsonl", "journal/train_prior.jsonl")
+OUTPUTS = ("prepared/", "trained/", "history/", "reports/", "metrics/", "models/")
 
 
 def dvc(*arguments: str, cwd: Path, code: int = 0) -> str:
-    return call(sys.executable, "-m", "dvc", *arguments, cwd=cwd, code=code)
-
-
-def git(*arguments: str, cwd: Path) -> str:
-    return call("git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments, cwd=cwd)
+    done = call(cwd, "dvc", *arguments, code=code, DISTILL_TRACKING="off")
+    return done.stdout + done.stderr
 
 
 def set_param(project: Path, section: str, key: str, value: object) -> None:
@@ -53,39 +37,41 @@ def ran(output: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This project's own pipeline files over little sounds, under git, built once."""
-    root = tmp_path_factory.mktemp("dvc") / "project"
-    root.mkdir()
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
-        shutil.copy(PROJECT / name, root)
-    for name in (".dvc/config", ".dvc/.gitignore", "journal/train_vqvae.jsonl", "journal/train_prior.jsonl"):
-        (root / name).parent.mkdir(exist_ok=True)
-        shutil.copy(PROJECT / name, root / name)
-    folder_of_tones(root / "sounds", 6)
+    """A fresh clone of this project's own pipeline files over little sounds, built once."""
+    root = tmp_path_factory.mktemp("dvc")
+    origin = root / "origin"
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", *JOURNALS):
+        (origin / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, origin / name)
+    folder_of_tones(origin / "sounds", 6)
     data = {"path": "sounds", **TINY["data"]}
     values = {"schema": 1, **TINY, "data": data, "run": {"seed": 0, **TINY["run"]}, "spectrogram": {"floor_db": -20.0}}
-    (root / "params.yaml").write_text(yaml.safe_dump(values))
-    git("init", "-q", cwd=root)
-    assert ran(dvc("repro", cwd=root)) == list(STAGES)
-    git("add", "-A", cwd=root)
-    git("commit", "-qm", "first", cwd=root)
-    return root
+    (origin / "params.yaml").write_text(yaml.safe_dump(values))
+    git(origin, "init", "-q")
+    commit(origin, "first")
+    git(root, "clone", "-q", str(origin), str(root / "project"))
+    assert ran(dvc("repro", cwd=root / "project")) == list(STAGES)
+    commit(root / "project", "built")
+    return root / "project"
 
 
 def test_a_second_repro_has_nothing_to_do(project: Path) -> None:
     assert ran(dvc("repro", cwd=project)) == []
     assert "up to date" in dvc("status", cwd=project)
-    assert git("status", "--porcelain", cwd=project) == ""
+    assert git(project, "status", "--porcelain") == ""
 
 
-def test_a_fresh_clone_builds_the_same_bytes(project: Path, tmp_path: Path) -> None:
-    git("clone", "-q", str(project), str(tmp_path / "clone"), cwd=tmp_path)
-    clone = tmp_path / "clone"
-    assert ran(dvc("repro", cwd=clone)) == list(STAGES)
-    assert git("status", "--porcelain", cwd=clone) == ""
-    assert "up to date" in dvc("status", cwd=clone)
-    models = {name: data for name, data in bytes_of(clone).items() if name.endswith(".distill")}
-    assert models == {name: data for name, data in bytes_of(project).items() if name.endswith(".distill")}
+def test_a_fresh_clone_has_the_bytes_that_the_stages_write_elsewhere(project: Path, tmp_path: Path) -> None:
+    for name in ("sounds", "journal"):
+        shutil.copytree(project / name, tmp_path / name)
+    shutil.copy(project / "params.yaml", tmp_path)
+    run(Workspace(tmp_path), *STAGES)
+    here, elsewhere = (
+        {name: data for name, data in bytes_of(folder).items() if name.startswith(OUTPUTS)}
+        for folder in (project, tmp_path)
+    )
+    assert here.keys() == elsewhere.keys()
+    assert [name for name in here if here[name] != elsewhere[name]] == []
 
 
 def test_a_changed_prior_parameter_runs_the_prior_and_what_follows(project: Path, tmp_path: Path) -> None:
@@ -111,25 +97,22 @@ def test_a_dataset_is_versioned_and_can_go_back(project: Path, tmp_path: Path) -
     clone = tmp_path / "versions"
     shutil.copytree(project, clone, symlinks=True)
     folder_of_tones(tmp_path / "bells", 5)
-    add = [sys.executable, "-m", "distill", "dataset", "add", str(tmp_path / "bells"), "--json"]
-    assert json.loads(call(*add, "-q", cwd=clone))["path"] == "data/bells"
+    add = ["dataset", "add", str(tmp_path / "bells"), "--json", "-q"]
+    assert json.loads(distill(clone, *add).stdout)["path"] == "data/bells"
     assert yaml.safe_load((clone / "params.yaml").read_text())["data"]["path"] == "data/bells"
-    git("add", "-A", cwd=clone)
-    git("commit", "-qm", "five", cwd=clone)
+    commit(clone, "five")
     assert "prepare" in ran(dvc("repro", "prepare", cwd=clone))
     five = json.loads((clone / "prepared" / "summary.json").read_text())
-    git("add", "-A", cwd=clone)
-    git("commit", "-qm", "prepared", cwd=clone)
+    commit(clone, "prepared")
 
     save(tmp_path / "bells" / "one more.wav", tone(0.5, 900))
-    call(*add, "-q", cwd=clone)
+    distill(clone, *add)
     dvc("repro", "prepare", cwd=clone)
     six = json.loads((clone / "prepared" / "summary.json").read_text())
     assert (five["usable"], six["usable"]) == (5, 6)
-    git("add", "-A", cwd=clone)
-    git("commit", "-qm", "six", cwd=clone)
+    commit(clone, "six")
 
-    git("checkout", "-q", "HEAD~1", cwd=clone)
+    git(clone, "checkout", "-q", "HEAD~1")
     dvc("checkout", cwd=clone)
     assert len(list((clone / "data" / "bells").iterdir())) == 5
     assert json.loads((clone / "prepared" / "summary.json").read_text()) == five
@@ -141,9 +124,9 @@ def test_a_folder_as_remote_brings_everything_to_another_clone(project: Path, tm
     here, there = tmp_path / "here", tmp_path / "there"
     shutil.copytree(project, here, symlinks=True)
     dvc("remote", "add", "-d", "team", str(tmp_path / "remote"), cwd=here)
-    git("commit", "-qam", "remote", cwd=here)
+    git(here, "commit", "-qam", "remote")
     dvc("push", cwd=here)
-    git("clone", "-q", str(here), str(there), cwd=tmp_path)
+    git(tmp_path, "clone", "-q", str(here), str(there))
     dvc("pull", cwd=there)
     assert "up to date" in dvc("status", cwd=there)
     assert ran(dvc("repro", cwd=there)) == []
@@ -170,5 +153,4 @@ def test_dvc_yaml_asks_for_the_code_that_is_there() -> None:
 def test_the_projects_own_parameters_leave_nothing_to_the_machine() -> None:
     run = yaml.safe_load((PROJECT / "params.yaml").read_text())["run"]
     assert "auto" not in (run["device"], run["precision"], run["threads"])
-    assert (PROJECT / "journal" / "train_vqvae.jsonl").read_bytes() == b""
-    assert (PROJECT / "journal" / "train_prior.jsonl").read_bytes() == b""
+    assert [(PROJECT / name).read_bytes() for name in JOURNALS] == [b"", b""]

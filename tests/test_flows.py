@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from distill.artifact.model_file import read_manifest
 from distill.errors import UsageError
 from distill.params import listed_settings
 from flows.follow import MARK, SERVER
-from page_util import free_port
+from page_util import free_port, wait
 from project_util import PROJECT, call, distill, make_project
 
 # Prefect's imports, on this Python.
@@ -172,14 +172,6 @@ def test_flows_outside_of_the_repository_are_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until
-        time.sleep(0.2)
-    return found
-
-
 def in_project(project: Path) -> list[psutil.Process]:
     """Processes of stages in a project."""
     found = []
@@ -218,7 +210,7 @@ def test_the_temporary_server_of_a_flow_that_is_killed_at_once_is_gone(tmp_path:
     command = [sys.executable, "-c", "from flows.train import train; train()"]
     with subprocess.Popen(command, cwd=project, env=environment) as flow:
         children = psutil.Process(flow.pid).children
-        servers = wait_for(lambda: [each for each in children() if SERVER in each.cmdline()])
+        servers = wait(lambda: [each for each in children() if SERVER in each.cmdline()])
         flow.kill()
     _, left = psutil.wait_procs(servers, timeout=30)
     assert not left
@@ -278,21 +270,21 @@ class TestServer:
     def test_a_cancelled_run_stops_within_seconds_and_leaves_nothing(self, project: Path, server: Any) -> None:
         long = 'vqvae={"epochs": 2000, "checkpoint_interval": 1}'
         said = self.run(project, server[1], "train/local", "--param", long)
-        wait_for(lambda: in_project(project))
+        wait(lambda: in_project(project))
         identity = next(word.rsplit("/", 1)[1] for word in said.split() if "/runs/flow-run/" in word)
         call(project, sys.executable, "-m", "prefect", "flow-run", "cancel", identity, **server[1])
         begun = time.monotonic()
-        wait_for(lambda: not in_project(project), seconds=30)
+        wait(lambda: not in_project(project), seconds=30)
         assert time.monotonic() - begun < 30
 
     def test_a_killed_worker_leaves_nothing_running(self, project: Path, server: Any) -> None:
         long = 'vqvae={"epochs": 2001, "checkpoint_interval": 1}'
         self.run(project, server[1], "train/local", "--param", long)
-        wait_for(lambda: in_project(project))
+        wait(lambda: in_project(project))
         started = psutil.Process(server[0].pid).children(recursive=True)
         (worker,) = [p for p in started if p.cmdline()[1:4] == ["-m", "prefect", "worker"]]
         worker.kill()
-        wait_for(lambda: not in_project(project), seconds=30)
+        wait(lambda: not in_project(project), seconds=30)
         # Another one has taken its place, and the run does not count as running for ever.
         said = self.run(project, server[1], "train/local", "--watch")
         assert "Completed" in said

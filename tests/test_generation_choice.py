@@ -118,3 +118,15 @@ def test_settings_out_of_range_are_refused(values: dict[str, Any], words: str) -
     for setting in (value, (value,), (SamplingConfig().of_levels(1)[0].__dict__[name], value), [value]):
         with pytest.raises(UsageError, match=words):
             SamplingConfig(**{name: setting})
+
+
+def test_levels_have_the_settings_that_are_given_or_the_usual_ones() -> None:
+    assert SamplingConfig().of_levels(2) == (LevelSettings(),) * 2
+    assert SamplingConfig(1.5, (2, 3), 1, 1).of_levels(2) == (LevelSettings(1.5, 2, 1, 1), LevelSettings(1.5, 3, 1, 1))
+    assert SamplingConfig(temperature=HOTTEST, min_p=0.0).greedy is False
+    assert SamplingConfig(top_k=(1, 1)).greedy
+    assert not SamplingConfig(top_k=(1, 2)).greedy
+    with pytest.raises(UsageError, match=r"top-k has 2 values, and the model has 3 levels"):
+        SamplingConfig(top_k=(1, 2)).of_levels(3)
+    with pytest.raises(UsageError, match=r"the temperature has no value"):
+        SamplingConfig(temperature=())

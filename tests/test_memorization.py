@@ -34,6 +34,13 @@ def test_too_few_sounds_have_no_rank() -> None:
     assert statistics.rank_statistic([0.1] * 20, [0.2] * 7) is None
 
 
+def test_a_rank_counts_ties_by_half_and_begins_at_eight_sounds() -> None:
+    few = [float(number) for number in range(statistics.LEAST_SOUNDS)]
+    assert statistics.rank_statistic(few, few) == 0.0
+    # Of 72 pairs 9 have the larger distance first and 7 are ties; by chance half of them do, with a variance of 108.
+    assert statistics.rank_statistic([0.0] * 7 + [1.0], [0.0] + [0.5] * 8) == pytest.approx((3.5 + 9 - 36) / 108**0.5)
+
+
 @given(st.integers(1, 12), st.integers(0, 20), st.integers(0, 20))
 def test_a_chance_is_a_probability_that_falls_with_the_count(among: int, known: int, more: int) -> None:
     chances = [statistics.chance_of(count, among, known, known + more) for count in range(among + 1)]
@@ -48,7 +55,7 @@ def compared(distance: float = 0.5, codes: int = 0, share: float = 0.1) -> Compa
     sound = CheckedSound(
         "a sound", np.zeros((128, 32), np.float32), np.zeros((2, 8, 3), np.int64), np.ones((2, 8), bool)
     )
-    return Comparison(sound, SharedRun(codes, share, 0, 1, 160), 0.0, Nearness(distance, 0, distance, 0, 0))
+    return Comparison(sound, SharedRun(codes, share, 0, 2, 160), 0.0, Nearness(distance, 0, distance, 0, 0))
 
 
 def verdict_of(generated: list[Comparison], held_out: list[Comparison]) -> Verdict:
@@ -78,7 +85,7 @@ def test_a_long_run_of_codes_is_a_copy_however_far_the_rest_is(
     found = verdict_of([compared(codes=codes, share=share) for _ in range(8)], known)
     assert found.verdict == ("fail" if flagged else "pass")
     assert found.flagged == (tuple(range(8)) if flagged else ())
-    said = f"a sound at 0.17 s repeats {codes} codes ({share:.0%} of it) of training sound one.wav at 1.71 s"
+    said = f"a sound at 0.34 s repeats {codes} codes ({share:.0%} of it) of training sound one.wav at 1.71 s"
     assert any(reason.startswith(said) for reason in found.reasons) == flagged
 
 
@@ -87,6 +94,45 @@ def test_a_near_sound_is_a_copy_whatever_its_codes_are() -> None:
     # 0.3 of the usual distance for so few files.
     assert verdict_of([compared(distance=0.074) for _ in range(8)], known).verdict == "fail"
     assert verdict_of([compared(distance=0.076) for _ in range(8)], known).flagged == ()
+    # However far other sounds are, no copy is farther than 0.1.
+    far = [compared(distance=0.9) for _ in range(10)]
+    assert verdict_of([compared(distance=each) for each in (0.099, 0.1)], far).flagged == (0,)
+
+
+@pytest.mark.parametrize(
+    ("near", "others", "verdict"),
+    [(0.24, [], "warn"), (0.26, [], "pass"), (0.2, [0.6], "pass")],
+)
+def test_sounds_that_are_nearer_as_a_set_by_rank_and_by_half_the_distance_are_worth_a_warning(
+    near: float, others: list[float], verdict: str
+) -> None:
+    known = [compared(distance=0.5) for _ in range(8)]
+    found = verdict_of([compared(distance=each) for each in [near] * (8 - len(others)) + others], known)
+    assert (found.verdict, found.flagged) == (verdict, ())
+    assert any(reason.startswith("as a set") for reason in found.reasons) == (verdict == "warn")
+
+
+@pytest.mark.parametrize(
+    ("flagged", "sounds", "alike", "known", "verdict"),
+    [
+        # A chance below 1 % fails, if more than one is flagged.
+        (4, 8, 1, 22, "fail"),
+        (6, 9, 3, 19, "warn"),
+        (1, 1, 0, 120, "warn"),
+        # Where some of the known sounds are alike, one below 5 % is worth a warning; where none are, one below 30 %.
+        (5, 9, 1, 9, "warn"),
+        (5, 7, 1, 6, "pass"),
+        (1, 2, 0, 4, "warn"),
+        (1, 4, 0, 8, "pass"),
+    ],
+)
+def test_the_verdict_follows_from_the_chance_that_so_many_are_flagged(
+    flagged: int, sounds: int, alike: int, known: int, verdict: str
+) -> None:
+    copy, other = compared(codes=24, share=1.0), compared()
+    found = verdict_of([copy] * flagged + [other] * (sounds - flagged), [copy] * alike + [other] * (known - alike))
+    assert (found.verdict, found.flagged) == (verdict, tuple(range(flagged)))
+    assert found.evidence["near_duplicates"] == {"flagged": alike, "sounds": known}
 
 
 def test_copies_are_told_by_label_and_the_rank_is_that_of_sounds_of_which_nothing_was_asked() -> None:
@@ -182,6 +228,8 @@ def test_many_copies_fail_and_not_all_are_listed() -> None:
     found = verdict_on([200.0, 260.0, 320.0, 380.0, 440.0, 500.0, 560.0])
     assert found.verdict == "fail"
     assert "and 2 more sounds" in found.reasons
+    five = verdict_of([compared(codes=24, share=1.0)] * 5, [compared()] * 10)
+    assert len(five.reasons) == 1 + 5
 
 
 def test_too_few_held_out_sounds_are_said_and_copies_still_found() -> None:
@@ -195,6 +243,11 @@ def test_too_few_held_out_sounds_are_said_and_copies_still_found() -> None:
 def test_where_nothing_can_be_compared_nothing_is_claimed() -> None:
     found = verdict_on([300.0], held_out=0, training=0)
     assert found.verdict == "pass"
+    assert found.evidence["distances"]["ratio"] is None
+
+
+def test_where_held_out_sounds_are_copies_themselves_there_is_no_ratio() -> None:
+    found = verdict_of([compared()] * 8, [compared(distance=0.0)] * 8)
     assert found.evidence["distances"]["ratio"] is None
 
 

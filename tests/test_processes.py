@@ -18,6 +18,7 @@ from distill.errors import UsageError
 from distill.live.events import Event, StepDone, Tuned
 from distill.stages.workspace import Workspace, read_config, read_report
 from distill.training.runtime import Runtime, require_devices
+from page_util import wait
 from pipeline_util import bytes_of, make_workspace, run
 from sounds_util import noise, save
 
@@ -102,19 +103,12 @@ def test_two_processes_train_what_one_does(uninterrupted: Workspace, tmp_path: P
 
 def processes_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     """The other processes of a training, in the order of their numbers."""
-    until = time.monotonic() + 60
-    while not (children := psutil.Process(process.pid).children()):
-        assert time.monotonic() < until
-        assert process.poll() is None
-        time.sleep(0.05)
+    children = wait(lambda: psutil.Process(process.pid).children())
     return sorted(children, key=lambda child: int(child.environ()["RANK"]))
 
 
 def wait_for_checkpoint(workspace: Workspace) -> None:
-    until = time.monotonic() + 120
-    while not list(workspace.root.rglob("checkpoint-*.safetensors")):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait(lambda: list(workspace.root.rglob("checkpoint-*.safetensors")))
 
 
 @pytest.mark.parametrize("victim", [pytest.param("first", marks=pytest.mark.slow), "other"])

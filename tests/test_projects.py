@@ -18,11 +18,7 @@ from distill.stages import lineage
 from distill.stages.pipeline import STAGES
 from distill.versions.git import SourceState, source_state
 from pipeline_util import make_workspace, run
-
-
-def git(*arguments: str, cwd: Path) -> None:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-    subprocess.run(["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True)
+from project_util import commit, git
 
 
 @pytest.fixture
@@ -51,9 +47,8 @@ def test_outside_of_a_project_one_line_says_so(tmp_path: Path) -> None:
 
 def test_dirty_counts_sources_and_never_outputs(project: Path) -> None:
     assert source_state(project) == SourceState(None, dirty=True)
-    git("init", "-q", cwd=project)
-    git("add", "-A", cwd=project)
-    git("commit", "-qm", "first", cwd=project)
+    git(project, "init", "-q")
+    commit(project, "first")
     state = source_state(project, "sounds")
     assert state.commit is not None
     assert not state.dirty
@@ -90,14 +85,12 @@ def test_the_code_has_a_commit_where_git_tracks_it_and_none_where_it_is_installe
 
     shutil.copytree(Path(distill.__file__).parent, project / "lib" / "distill")
     (project / ".gitignore").write_text("lib\n")
-    git("init", "-q", cwd=project)
-    git("add", "-A", cwd=project)
-    git("commit", "-qm", "first", cwd=project)
+    git(project, "init", "-q")
+    commit(project, "first")
     # As an environment within somebody's own repository.
     assert commit_of(project / "lib") == "None"
     (project / ".gitignore").write_text("")
-    git("add", "-A", cwd=project)
-    git("commit", "-qm", "second", cwd=project)
+    commit(project, "second")
     assert commit_of(project / "lib") == source_state(project).commit
 
 

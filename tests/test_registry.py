@@ -3,7 +3,6 @@
 import ast
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from distill.registry.registration import register
 from distill.registry.registry import delete_version, find_version, resolve, versions
 from distill.tracking import address
 from distill.tracking.address import client_of, experiment_of
+from page_util import free_port
 from registry_util import make_folder, mlflow_server, model_file
 
 # MLflow uses what SQLAlchemy will remove.
@@ -283,9 +283,7 @@ def test_a_registry_of_its_own_holds_the_versions(tmp_path: Path, monkeypatch: p
 
 
 def test_a_server_that_is_away_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{probe.getsockname()[1]}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(TrackingError, match="nothing answers there"):
         register(project / "models" / "bells.distill", project)
     entries, unreadable = catalogue.catalogue(project)

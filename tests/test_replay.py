@@ -16,7 +16,7 @@ from distill.configs import VQVAEConfig
 from distill.errors import ArtifactError, Interrupted
 from distill.live.events import Event, Listeners, RolledBack, StepDone
 from distill.live.folder import RunFolder
-from distill.live.journal import Journal, effective_by_stage
+from distill.live.journal import Journal, effective_by_stage, parse_entry
 from distill.live.runtime_config import RuntimeConfigManager
 from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
@@ -215,6 +215,53 @@ def test_a_journal_of_no_training_is_refused(tmp_path: Path) -> None:
     write_journal(tmp_path / "journal" / "x.jsonl", "train_nothing", (1, {"max_lr": 1e-3}))
     with pytest.raises(ArtifactError, match="none of train_vqvae, train_prior"):
         effective_by_stage([tmp_path / "journal" / "x.jsonl"])
+
+
+def test_only_what_a_rollback_kept_counts_and_is_numbered_anew(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, STAGE)
+    assert journal.entries() == []
+    for step in (1, 2, 3):
+        journal.append(step, "test", {"max_lr": step * 1e-4}, {})
+    journal.append(3, "test", {"rollback": 1}, {"kept": 1})
+    journal.append(2, "test", {"max_lr": 9e-4}, {})
+    assert [entry.seq for entry in journal.entries()] == [1, 2, 3, 4, 5]
+    assert [(entry.seq, entry.step) for entry in journal.effective()] == [(1, 1), (5, 2)]
+    (carried,) = effective_by_stage([path]).values()
+    assert [(each["seq"], each["step"], each["who"]) for each in carried] == [(1, 1, ""), (2, 2, "")]
+    with pytest.raises(ArtifactError, match="so does a journal before it"):
+        effective_by_stage([path, path])
+    with pytest.raises(ArtifactError, match="put them elsewhere"):
+        Journal(path, "train_prior").entries()
+    journal.replace(journal.effective())
+    assert [entry.seq for entry in journal.entries()] == [1, 5]
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] * 2)
+    with pytest.raises(ArtifactError, match="entry 1 of train_vqvae stands behind 1"):
+        journal.entries()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seq": -1},
+        {"step": -1},
+        {"seq": 1.5},
+        {"change": {}},
+        {"change": [1]},
+        {"result": []},
+        {"stage": 3},
+        {"more": 1},
+        {"change": {"rollback": 1}},
+        {"schema": 2},
+        {"schema": "1"},
+    ],
+)
+def test_what_is_no_entry_is_refused(change: dict[str, object]) -> None:
+    right = {"schema": 1, "stage": STAGE, "seq": 0, "step": 0, "who": "test", "change": {"max_lr": 1e-3}, "result": {}}
+    assert parse_entry(right, "here").line().endswith(b"\n")
+    with pytest.raises(ArtifactError, match="here: "):
+        parse_entry({**right, **change}, "here")
 
 
 def test_a_line_that_was_cut_off_never_counted(tmp_path: Path) -> None:

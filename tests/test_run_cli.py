@@ -5,15 +5,14 @@ import re
 import shlex
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from command_util import run_command
 from distill.cli.main import app
 from distill.errors import DistillError
 from distill.live.events import Progress, TrainingStarted
@@ -23,18 +22,12 @@ from distill.live.status import StatusListener
 from distill.runs.folder import Order, write_order
 from distill.runs.trainings import where_it_stands
 from distill.stages.workspace import Workspace
+from page_util import wait
 from pipeline_util import make_workspace, run
 from steering_util import journal_of
 
 STAGE = "train_vqvae"
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "runtime-config.md"
-
-
-def call(*arguments: str) -> Any:
-    """A command's JSON."""
-    result = CliRunner().invoke(app, ["run", *arguments, "--json"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 def said(*arguments: str) -> str:
@@ -50,13 +43,6 @@ def complaint(*arguments: str) -> str:
     assert isinstance(result.exception, DistillError)
     assert result.exit_code != 0
     return str(result.exception)
-
-
-def wait(done: Callable[[], Any], seconds: float = 240.0) -> None:
-    until = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -86,7 +72,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -> None:
     root, folder = str(workspace.root), RunFolder(workspace.root, STAGE)
     with training(workspace) as child:
-        answer = call(
+        answer = run_command(
             "tune", root, "max_lr=5e-4", "weight_full=0.4", "weight_l1=0.3", "--validate", "less", "--after", "1"
         )
         assert answer["before"]["name"] == "less-before"
@@ -98,43 +84,43 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
         }
         (entry,) = journal_of(workspace, STAGE)
         assert entry["step"] == answer["step"]
-        assert call("tune", root, "max_lr=5e-4")["changes"] == {}
+        assert run_command("tune", root, "max_lr=5e-4")["changes"] == {}
         assert json.loads(folder.config_file.read_text())["max_lr"] == 5e-4
         assert "sum to 0.95 to 1.05" in complaint("tune", root, "weight_full=0.9", "max_lr=1e-3")
         assert "did you mean max_lr" in complaint("tune", root, "max_lrr=1e-3")
         assert "KEY=VALUE" in complaint("tune", root, "max_lr")
         assert "valid number (given: 'NaN')" in complaint("tune", root, "gradient_clip=NaN")
         assert "valid number" in complaint("tune", root, "gradient_clip=1e999")
-        paused = call("pause", root)["step"]
-        assert call("pause", root)["step"] == paused
-        wait(lambda: call("list", root)["runs"][0]["state"] == "paused")
-        (listed,) = call("list", root)["runs"]
+        paused = run_command("pause", root)["step"]
+        assert run_command("pause", root)["step"] == paused
+        wait(lambda: run_command("list", root)["runs"][0]["state"] == "paused")
+        (listed,) = run_command("list", root)["runs"]
         assert listed["running"]
         assert listed["pid"] == child.pid
         assert listed["total_steps"] == 6000
-        saved = call("checkpoint", root)
-        assert saved["step"] == call("checkpoint", root)["step"] == paused
+        saved = run_command("checkpoint", root)
+        assert saved["step"] == run_command("checkpoint", root)["step"] == paused
         assert Path(saved["checkpoint"]).is_file()
-        measured = call("validate", root, "--name", "now")
+        measured = run_command("validate", root, "--name", "now")
         assert measured["metrics"]["validation_lsd_db"] > 0
-        assert call("validate", root, "--name", "now") == measured
-        call("resume", root)
+        assert run_command("validate", root, "--name", "now") == measured
+        run_command("resume", root)
         wait(lambda: folder.validation("less-after").is_file())
-        compared = call("diff", root, "less-before", "less-after")
+        compared = run_command("diff", root, "less-before", "less-after")
         assert compared["settings"]["max_lr"][1] == 5e-4
         assert "validation_loss" in compared["figures"]
         # Others than the one that was asked for give way to newer ones meanwhile.
-        figures = call("diff", root, str(paused), "now")["figures"]
+        figures = run_command("diff", root, str(paused), "now")["figures"]
         assert not {"step", "epoch"} & figures.keys()
-        found = call("snapshots", root)
+        found = run_command("snapshots", root)
         assert {each["name"] for each in found["validations"]} == {"less-before", "less-after", "now"}
         (asked,) = [each for each in found["checkpoints"] if each["kind"] == "asked"]
         assert asked["step"] == paused
         assert asked["changed"]["max_lr"][1] == 5e-4
         assert asked["size"] > 1000
         assert all((folder.noted()[0] / each["file"]).stat().st_size == each["size"] for each in found["best"])
-        call("tune", root, "decay=0.8")
-        back = call("rollback", root, str(paused))
+        run_command("tune", root, "decay=0.8")
+        back = run_command("rollback", root, str(paused))
         assert back["to"] == paused
         assert back["changes"]["decay"][0] == 0.8
         assert said("tune", root, "decay=0.8").startswith("decay: ")
@@ -145,24 +131,24 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
         lines = said("tune", root, "decay=0.8", "--validate", "slow", "--after", "1").splitlines()
         assert lines[2] == f"then: distill run diff {root} slow-before slow-after"
         assert said("tune", root, "decay=0.8").startswith("no setting changed (step ")
-        assert call("stop", root)["was_running"]
+        assert run_command("stop", root)["was_running"]
         assert child.wait(60) == 3
-    assert not call("stop", root)["was_running"]
+    assert not run_command("stop", root)["was_running"]
     assert "is not running" in complaint("tune", root, "max_lr=1e-3")
     assert "is not running" in complaint("pause", root)
     assert "no checkpoint of step 1" in complaint("rollback", root, "1")
-    assert call("rollback", root, str(paused))["abandoned"] == 1
-    assert call("rollback", root, str(paused))["abandoned"] == 0
-    assert max(each["step"] for each in call("snapshots", root)["checkpoints"]) == paused
-    (listed,) = call("list", root)["runs"]
+    assert run_command("rollback", root, str(paused))["abandoned"] == 1
+    assert run_command("rollback", root, str(paused))["abandoned"] == 0
+    assert max(each["step"] for each in run_command("snapshots", root)["checkpoints"]) == paused
+    (listed,) = run_command("list", root)["runs"]
     assert listed["state"] == "stopped"
     shown = CliRunner().invoke(app, ["run", "snapshots", root], env={"COLUMNS": "200"})
     assert "measured: now" in shown.output
-    (*_, best) = call("snapshots", root)["best"]
-    assert best["loss"] == min(each["loss"] for each in call("snapshots", root)["best"])
+    (*_, best) = run_command("snapshots", root)["best"]
+    assert best["loss"] == min(each["loss"] for each in run_command("snapshots", root)["best"])
     assert f"best: epoch {best['epoch']}" in shown.output
     with training(workspace):
-        assert call("tune", root, "max_lr=1e-3")["step"] >= paused
+        assert run_command("tune", root, "max_lr=1e-3")["step"] >= paused
 
 
 def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
@@ -177,7 +163,7 @@ def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
         for words in lines:
             if "softer-after" in words:
                 wait(RunFolder(workspace.root, STAGE).validation("softer-after").is_file)
-            answer = call(*(meant.get(word, word) for word in words))
+            answer = run_command(*(meant.get(word, word) for word in words))
             if words[0] == "checkpoint":
                 meant["300"] = str(answer["step"])
         assert child.wait(60) == 3
@@ -186,7 +172,7 @@ def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
 
 def test_a_folder_without_trainings_is_one_line(tmp_path: Path) -> None:
     assert "no training has run there" in complaint("tune", str(tmp_path), "max_lr=1e-3")
-    assert call("list", str(tmp_path)) == {"runs": []}
+    assert run_command("list", str(tmp_path)) == {"runs": []}
 
 
 # Every command of the group, in an order in which all of them succeed, the last ones when the training has ended.

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from distill.cli.main import app
+from command_util import run_command
 from distill.errors import DataError, Interrupted, TrainingError, UsageError
 from distill.live.events import Event, Listeners, StepDone, TrainingStarted
 from distill.live.stop_request import StopRequest
@@ -42,12 +41,6 @@ def options(
 
 def root_of(project: Path) -> Path:
     return Inputs(project, "kit", PARAMS).root
-
-
-def call(*arguments: str) -> Any:
-    result = CliRunner().invoke(app, ["run", *arguments, "--json"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 @pytest.fixture
@@ -115,13 +108,13 @@ def test_a_run_is_listed_and_stopped_in_every_stage(project: Path, stage: str) -
     root = project / "runs" / "kit-1"
     write_order(root, Order("kit"))
     with working(root, stage) as child:
-        (listed,) = call("list")["runs"]
+        (listed,) = run_command("list")["runs"]
         expected = {"stage": stage, "state": "running", "running": True, "pid": child.pid, "step": None}
         assert {key: listed[key] for key in expected} == expected
-        assert call("stop", "kit-1") == {"stage": stage, "step": None, "was_running": True}
+        assert run_command("stop", "kit-1") == {"stage": stage, "step": None, "was_running": True}
         assert child.wait(60) == 3
-    assert call("list")["runs"] == []
-    assert call("stop", "kit-1")["was_running"] is False
+    assert run_command("list")["runs"] == []
+    assert run_command("stop", "kit-1")["was_running"] is False
 
 
 def train_until(step: int, project: Path, act: Callable[[], object], stop: StopRequest | None = None) -> None:
@@ -283,12 +276,12 @@ def test_only_finished_runs_are_pruned_and_only_at_rest(project: Path) -> None:
         with pytest.raises(TrainingError, match="runs already"):
             remove(old)
     assert prune(project, older=timedelta(days=365 * 1000)) == []
-    assert call("prune", "--keep", "2", "--dry-run")["runs"][0]["run"] == old.name
+    assert run_command("prune", "--keep", "2", "--dry-run")["runs"][0]["run"] == old.name
     assert old.is_dir()
-    freed = call("prune", "--keep", "2")
+    freed = run_command("prune", "--keep", "2")
     assert [each["run"] for each in freed["runs"]] == [old.name]
     assert freed["bytes"] > 100_000
-    assert call("remove", "kit-4")["run"] == "kit-4"
+    assert run_command("remove", "kit-4")["run"] == "kit-4"
     assert [root.name for root in run_folders(project)] == [newer.name, newest.name]
     assert sorted(path.name for path in (project / "runs").iterdir()) == [newer.name, newest.name]
     assert bytes_of(project / "kit") == before
@@ -337,5 +330,5 @@ def test_runs_are_those_of_the_folder_that_is_named(project: Path, tmp_path: Pat
     (project / ".dvc").mkdir(exist_ok=True)
     inner = project / "archive"
     inner.mkdir()
-    assert call("list", str(inner))["runs"] == []
-    assert call("prune", str(inner), "--keep", "0", "--dry-run")["runs"] == []
+    assert run_command("list", str(inner))["runs"] == []
+    assert run_command("prune", str(inner), "--keep", "0", "--dry-run")["runs"] == []

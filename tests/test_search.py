@@ -17,6 +17,7 @@ from command_util import Command
 from distill.errors import ArtifactError, TrainingError, UsageError
 from distill.params import listed_settings
 from distill.runs.sweep import Search, Settings, Span, require_valid, space_of
+from page_util import wait
 from pipeline_util import TINY
 from project_util import make_project
 
@@ -254,11 +255,7 @@ def test_a_search_that_is_interrupted_goes_on_and_ends_a_worse_trial_early(small
         )
 
     with start() as first:
-        until = time.monotonic() + 200
-        while not list(small.glob("runs/*/.distill/status/train_vqvae.jsonl")):
-            assert time.monotonic() < until
-            assert first.poll() is None
-            time.sleep(0.1)
+        wait(lambda: list(small.glob("runs/*/.distill/status/train_vqvae.jsonl")), 200)
         os.killpg(first.pid, signal.SIGINT)
         begun = time.monotonic()
         _, said = first.communicate(timeout=100)

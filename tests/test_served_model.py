@@ -4,10 +4,8 @@ import base64
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ from distill.cli.main import app
 from distill.registry.promotion import promote
 from distill.registry.registration import register
 from distill.tracking.address import set_up_mlflow, tracking_address
+from page_util import answers, free_port, wait
 from registry_util import make_folder, model_file
 
 # MLflow uses what SQLAlchemy will remove.
@@ -158,9 +157,7 @@ def test_the_signature_names_what_goes_in_and_what_comes_out(champion: Any) -> N
 @contextmanager
 def served(project: Path) -> Iterator[str]:
     """`mlflow models serve` on the champion."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": tracking_address(project),
@@ -171,12 +168,7 @@ def served(project: Path) -> Iterator[str]:
         [*command, "--env-manager", "local", "--port", str(port), "--host", "127.0.0.1"], env=environment
     )
     try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=10).close()
-                break
-            except OSError:
-                time.sleep(0.5)
+        wait(lambda: answers(f"http://127.0.0.1:{port}/ping"))
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
         server.terminate()

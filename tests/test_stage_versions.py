@@ -1,6 +1,7 @@
 """Changed code of a stage asks for a decision about its version."""
 
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -27,21 +28,30 @@ def test_the_code_of_a_stage_is_the_one_its_version_stands_for(stage: str) -> No
 
 
 def test_a_fingerprint_sees_code_and_not_words(tmp_path: Path) -> None:
-    """In a copy of the package a module of preparation has other words, one of the prior other code."""
+    """In a copy of the package a module that all stages use has other words, one of the prior other code."""
     before = SCRIPT["fingerprints"]()
     assert before.keys() == CODE_VERSIONS.keys()
     assert len({entry["digest"] for entry in before.values()}) == len(before)
     for name in ("distill", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    words = tmp_path / "distill" / "dataset" / "split.py"
-    words.write_text(words.read_text().replace('"""', '"""Otherwise: ', 1) + "\n\n# The end.\n")
+    shared = tmp_path / "distill" / "files.py"
+    text = shared.read_text()
+    # Every docstring begins with a word.
+    changed, count = re.subn(r'"""(?=\w)', '"""Otherwise: ', text)
+    assert count > 10
+    shared.write_text(changed + "\n\n# The end.\n")
     code = tmp_path / "distill" / "models" / "prior.py"
     code.write_text(code.read_text() + "\n\nMORE = 1\n")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    subprocess.run([sys.executable, "scripts/write_fingerprints.py"], cwd=tmp_path, env=environment, check=True)
-    after = read_json(
-        tmp_path / SCRIPT["FINGERPRINTS"].relative_to(ROOT), what="fingerprints", schema=SCRIPT["SCHEMA"]
-    )["stages"]
-    differing = {stage for stage in after if after[stage] != before[stage]}
-    assert "train_prior" in differing
-    assert not differing & {"prepare", "train_vqvae"}
+
+    def differing() -> set[str]:
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        subprocess.run([sys.executable, "scripts/write_fingerprints.py"], cwd=tmp_path, env=environment, check=True)
+        written = tmp_path / SCRIPT["FINGERPRINTS"].relative_to(ROOT)
+        after = read_json(written, what="fingerprints", schema=SCRIPT["SCHEMA"])["stages"]
+        return {stage for stage in after if after[stage] != before[stage]}
+
+    of_prior = differing()
+    assert "train_prior" in of_prior
+    assert not of_prior & {"prepare", "train_vqvae"}
+    shared.write_text(text + "\n\nMORE = 1\n")
+    assert differing() == {*CODE_VERSIONS}

@@ -1,6 +1,7 @@
 """Stereo sounds prepared, learned from and checked, by the stages of the pipeline."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,23 @@ from distill.memorization.compare import compare
 from distill.memorization.of_model import Asked, DatasetSounds, findings_of, in_channel
 from distill.memorization.sounds import CheckedSound, Silence
 from distill.memorization.verdict import judge
+from distill.stages import train_prior
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace, read_report
+from distill.training.space import SKETCH_STEPS
 from pipeline_util import bytes_of, make_workspace, run
 from sounds_util import noise, save, tone
 
 CONFIG = SpectrogramConfig()
 PLAIN = DataConfig(speed_semitones=())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _little_learning() -> Iterator[None]:
+    """A space is learned in the steps of a sketch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_prior, "STEPS", SKETCH_STEPS)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -199,8 +210,10 @@ def test_a_space_is_learned_where_no_training_sound_is_stereo(tmp_path: Path) ->
     assert np.allclose(space.state["entries"].numpy(), np.array(MONO))
 
 
-def test_a_long_sound_is_learned_from_to_its_end(tmp_path: Path) -> None:
+def test_a_long_sound_is_learned_from_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is mono for its first half minute lies to the right behind it."""
+    # The codebook is made before the first step.
+    monkeypatch.setattr(train_prior, "STEPS", 2)
     mono = np.stack([noise(30.0, 1, 24_000)] * 2, axis=1)
     save(tmp_path / "in" / "long.wav", np.concatenate([mono, panned(noise(20.0, 2, 24_000), 0.9)]), 24_000)
     workspace = make_workspace(tmp_path, data={"path": str(tmp_path / "in"), "speed_semitones": []})

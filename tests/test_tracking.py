@@ -4,13 +4,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -28,9 +26,10 @@ from distill.tracking.address import client_of
 from distill.tracking.listener import track
 from distill.tracking.lookup import find_runs
 from distill.versions.git import code_state
+from page_util import free_port, wait
 from pipeline_util import bytes_of, make_workspace
 from pipeline_util import run as pipeline_run
-from project_util import call, make_project
+from project_util import call, distill, make_project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,22 +37,6 @@ if TYPE_CHECKING:
 
 # MLflow warns of what it uses of other packages.
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:.*type hint.*:UserWarning")
-
-
-def distill(*arguments: str, cwd: Path, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    done = subprocess.run(
-        [sys.executable, "-m", "distill", *arguments],
-        cwd=cwd,
-        env={**environment, "DISTILL_TRACKING": "on", **more},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-    )
-    assert code is None or done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
 
 
 def run_stages(workspace: Workspace, *stages: str, **environment: str) -> None:
@@ -148,7 +131,7 @@ def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:
 def test_completing_twice_changes_nothing(project: Workspace) -> None:
     client = client_of(project.root)
     before = recorded(client)[0].to_dictionary()
-    (said,) = json.loads(distill("tracking", "sync", "--json", cwd=project.root).stdout)["runs"]
+    (said,) = json.loads(distill(project.root, "tracking", "sync", "--json").stdout)["runs"]
     assert said["run_id"] == before["info"]["run_id"]
     assert recorded(client)[0].to_dictionary() == before
 
@@ -160,7 +143,7 @@ def test_a_project_somewhere_else_completes_the_run_that_it_brought_along(projec
     untouched = bytes_of(project.root)
     (lost,) = (moved / "mlartifacts").rglob("reports/assemble.json")
     lost.unlink()
-    (said,) = json.loads(distill("tracking", "sync", "--json", cwd=moved).stdout)["runs"]
+    (said,) = json.loads(distill(moved, "tracking", "sync", "--json").stdout)["runs"]
     assert said["run_id"] == first.info.run_id
     assert [run.info.run_id for run in recorded(client_of(moved))] == [first.info.run_id]
     assert lost.is_file()
@@ -236,19 +219,12 @@ def test_a_prior_for_a_given_model_is_recorded_with_that_models_parameters(proje
     settings += ["data.chunk_seconds=0.35", "run.threads=1", "run.precision=fp32", "memorization.sounds=2"]
     flags = [item for setting in [*settings, "memorization.seconds=0.5"] for item in ("--set", setting)]
     model = project.model("tiny")
-    distill("train-prior", str(model), str(project.root / "sounds"), "-o", "new.distill", "-q", *flags, cwd=tmp_path)
+    distill(tmp_path, "train-prior", str(model), str(project.root / "sounds"), "-o", "new.distill", "-q", *flags)
     (run,) = recorded(client_of(tmp_path))
     assert run.info.status == "FINISHED"
     assert run.data.params["vqvae.codebook_size"] == "8"
     assert run.data.tags["distill.origin.train_vqvae"] == "the given model"
     assert "prior/validation_perplexity" in run.data.metrics
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -263,7 +239,7 @@ def test_a_killed_training_goes_on_in_its_run_with_no_epoch_twice(tmp_path: Path
         env={**os.environ, "DISTILL_TRACKING": "on"},
     )
     try:
-        wait_for(lambda: list(state.glob("*/*")) and (tmp_path / ".distill" / "tracking.json").exists())
+        wait(lambda: list(state.glob("*/*")) and (tmp_path / ".distill" / "tracking.json").exists())
         time.sleep(0.5)
     finally:
         child.send_signal(signal.SIGKILL)
@@ -286,7 +262,7 @@ def test_distill_train_records_the_same_as_the_stages(project: Workspace, tmp_pa
     settings += ["data.chunk_seconds=0.35", "data.speed_semitones=[2.0]", "run.threads=1", "run.precision=fp32"]
     settings += ["run.device=cpu", "memorization.sounds=2", "memorization.seconds=0.5"]
     flags = [item for setting in settings for item in ("--set", setting)]
-    distill("train", str(project.root / "sounds"), "-q", "--model-name", "tiny", *flags, cwd=tmp_path)
+    distill(tmp_path, "train", str(project.root / "sounds"), "-q", "--model-name", "tiny", *flags)
     client, other = client_of(tmp_path), client_of(project.root)
     (run,) = recorded(client)
     first = min(recorded(other), key=lambda each: each.info.start_time)
@@ -323,16 +299,14 @@ def test_a_flow_records_the_same_as_dvc_repro(tmp_path: Path) -> None:
 def test_a_server_that_is_away_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     workspace = make_workspace(tmp_path, vqvae={"epochs": 2}, prior={"epochs": 2})
     (put_database(tmp_path) / ".dvc").mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        away = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    away = f"http://127.0.0.1:{free_port()}"
     with caplog.at_level("WARNING", logger="distill"):
         run_stages(workspace, *STAGES, MLFLOW_TRACKING_URI=away, DVC_ROOT=str(tmp_path))
     assert "nothing answers there" in caplog.text
     assert workspace.model("tiny").is_file()
-    failed = distill("tracking", "sync", cwd=tmp_path, code=1, MLFLOW_TRACKING_URI=away).stderr
+    failed = distill(tmp_path, "tracking", "sync", code=1, MLFLOW_TRACKING_URI=away).stderr
     assert "nothing answers there" in failed
-    distill("tracking", "sync", cwd=tmp_path)
+    distill(tmp_path, "tracking", "sync")
     client = client_of(tmp_path)
     (run,) = recorded(client)
     assert run.info.status == "FINISHED"
@@ -352,7 +326,7 @@ def test_nothing_is_recorded_when_it_is_off(tmp_path: Path) -> None:
 
 
 def test_a_workspace_without_a_finished_run_is_one_line(tmp_path: Path) -> None:
-    said = distill("tracking", "sync", cwd=tmp_path, code=1).stderr
+    said = distill(tmp_path, "tracking", "sync", code=1).stderr
     assert said.count("\n") == 1
 
 

@@ -86,7 +86,14 @@ def test_a_page_that_nobody_touches_draws_no_frames(empty: Served, chromium: Any
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("what", "folds"), [("empty", "closed"), ("empty", "open"), ("filled", "open")])
+@pytest.mark.parametrize(
+    ("what", "folds"),
+    [
+        pytest.param("empty", "closed", marks=pytest.mark.slow),
+        pytest.param("empty", "open", marks=pytest.mark.slow),
+        ("filled", "open"),
+    ],
+)
 def test_no_button_fails_unexpectedly(request: pytest.FixtureRequest, chromium: Any, what: str, folds: str) -> None:
     watched = Watched(chromium, request.getfixturevalue(what))
     page = watched.open()

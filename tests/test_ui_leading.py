@@ -63,7 +63,7 @@ def test_train_on_these_keeps_what_was_dropped_and_chooses_it(server: Served, ch
     assert (watched.elsewhere, watched.errors) == ([], [])
 
 
-@pytest.mark.parametrize("tab", ["Train", "Monitor"])
+@pytest.mark.parametrize("tab", [pytest.param("Train", marks=pytest.mark.slow), "Monitor"])
 def test_make_sounds_leads_to_generate_with_that_model(server: Served, chromium: Any, tab: str) -> None:
     watched = Watched(chromium, server)
     page = watched.open(tab)

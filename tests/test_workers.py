@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from distill.errors import DataError, UsageError
 from distill.workers.choice import ADDRESS, PROCESS_SECONDS, place_for
 from distill.workers.place import SHARD_ITEMS, Here, Place, mapped
 from distill.workers.processes import MOST_DEATHS, Processes
+from page_util import wait
 
 HERE = Path(__file__).parent
 
@@ -98,10 +98,7 @@ def test_no_process_outlives_the_one_that_was_killed(tmp_path: Path) -> None:
     assert len(workers) == 2
     owner.send_signal(signal.SIGKILL)
     owner.communicate()
-    until = time.monotonic() + 20
-    while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait(lambda: all(not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE for worker in workers), 20)
 
 
 def test_processes_are_started_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:

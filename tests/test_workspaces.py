@@ -6,8 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from distill.runs.dvc_project import DvcRun, open_project, plan_run
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.stages.workspace import Workspace
+from page_util import wait
 from pipeline_util import run
 from project_util import call, commit, make_project
 
@@ -37,14 +36,6 @@ def made(project: Path, overrides: dict[str, dict[str, Any]]) -> DvcRun:
     with open_project(run, lambda: None):
         pass
     return run
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +118,7 @@ def test_the_second_of_two_owners_waits(project: Path) -> None:
     with open_project(run_of, lambda: None):
         thread = threading.Thread(target=second)
         thread.start()
-        wait_for(lambda: order)
+        wait(lambda: order)
         order.append("first ends")
     thread.join()
     assert order == ["waits", "first ends", "second"]
@@ -162,10 +153,10 @@ def test_a_killed_owner_leaves_nothing_running_and_the_next_one_ends_with_the_sa
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER, str(work.root)], env={**os.environ, **QUIET}, stdout=subprocess.DEVNULL
     )
-    wait_for(lambda: list(work.root.glob(".distill/state/train_vqvae/*/*.safetensors")))
+    wait(lambda: list(work.root.glob(".distill/state/train_vqvae/*/*.safetensors")))
     owner.send_signal(number)
     owner.wait()
-    wait_for(lambda: not training_processes(work.root), seconds=15)
+    wait(lambda: not training_processes(work.root), seconds=15)
     assert not (work.root / "trained" / "vqvae.distill").exists()
     stages(work, "train_vqvae")
     resumed = (work.root / "trained" / "vqvae.distill").read_bytes()
