@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from artifact_example import LINEAGE, PRIOR, PRIOR_METADATA, equal, manifest, prior_state, vqvae_state
 from distill.artifact.container import KEY, METADATA, read_document, write_container
-from distill.artifact.manifest import lineage_id
+from distill.artifact.lineage import lineage_id
 from distill.artifact.model_file import add_prior, check_state, layout, read_manifest, read_model, write_model
 from distill.artifact.schema import schema_text
 from distill.configs import SpectrogramConfig

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from distill.artifact.manifest import PriorArchitecture
+from distill.artifact.architecture import PriorArchitecture
 from distill.artifact.model_file import read_model, write_model
 from distill.artifact.prior_file import read_prior, write_prior
 from distill.cli.main import app

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import artifact_example
-from distill.artifact.manifest import SpaceArchitecture, SpaceMetadata
+from distill.artifact.architecture import SpaceArchitecture
+from distill.artifact.manifest import SpaceMetadata
 from distill.artifact.model_file import read_model, write_model
 from distill.artifact.prior_file import PriorFile, SpacePart
 from distill.audio.mel import frames_of

@@ -10,7 +10,8 @@ import torch
 
 import artifact_example
 import model_example
-from distill.artifact.manifest import VocoderArchitecture, VocoderMetadata
+from distill.artifact.architecture import VocoderArchitecture
+from distill.artifact.manifest import VocoderMetadata
 from distill.artifact.model_file import read_manifest, read_model, write_model
 from distill.artifact.vocoder_file import VocoderFile, read_vocoder, write_vocoder
 from distill.audio import invert as inversion

@@ -5,16 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distill.artifact.architecture import PriorArchitecture
 from distill.artifact.container import read_container, read_document, write_container
-from distill.artifact.manifest import (
-    FORMAT,
-    VERSION,
-    Lineage,
-    Manifest,
-    PriorArchitecture,
-    PriorMetadata,
-    parse_manifest,
-)
+from distill.artifact.lineage import Lineage
+from distill.artifact.manifest import FORMAT, VERSION, Manifest, PriorMetadata, parse_manifest
 from distill.errors import ArtifactError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from distill.artifact.manifest import PriorArchitecture, SpaceArchitecture
+from distill.artifact.architecture import PriorArchitecture, SpaceArchitecture
 from distill.artifact.model_file import ModelFile, check_state, layout, read_model
 from distill.artifact.prior_file import PriorFile
 from distill.codec.codec import Codec

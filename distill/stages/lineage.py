@@ -4,7 +4,7 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
-from distill.artifact.manifest import Environment, Lineage
+from distill.artifact.lineage import Environment, Lineage
 from distill.artifact.model_file import read_manifest
 from distill.dataset.store import PreparedDataset
 from distill.live.journal import Journal, as_carried

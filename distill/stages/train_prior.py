@@ -5,15 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distill.artifact.manifest import (
-    Following,
-    PriorArchitecture,
-    PriorHistory,
-    PriorMetadata,
-    SpaceArchitecture,
-    SpaceMetadata,
-    TrainAndHeldOut,
-)
+from distill.artifact.architecture import PriorArchitecture, SpaceArchitecture
+from distill.artifact.manifest import Following, PriorHistory, PriorMetadata, SpaceMetadata, TrainAndHeldOut
 from distill.artifact.model_file import ModelFile, read_model
 from distill.artifact.prior_file import PriorFile, SpacePart, write_prior
 from distill.codec.load import build_networks

@@ -3,7 +3,8 @@
 import shutil
 from typing import Any
 
-from distill.artifact.manifest import VocoderArchitecture, VocoderMetadata
+from distill.artifact.architecture import VocoderArchitecture
+from distill.artifact.manifest import VocoderMetadata
 from distill.artifact.model_file import read_model
 from distill.artifact.vocoder_file import VocoderFile, write_vocoder
 from distill.configs import VocoderConfig

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from distill.artifact.manifest import LossCurves, Manifest, Metadata, VQVAEArchitecture
+from distill.artifact.architecture import VQVAEArchitecture
+from distill.artifact.manifest import LossCurves, Manifest, Metadata
 from distill.artifact.model_file import write_model
 from distill.configs import SpectrogramConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
