@@ -56,7 +56,7 @@ class Findings:
         training: the training sounds.
         column_codes: codes in a column of a grid.
         spectrogram: of the log mels.
-        labels: what each generated sound was asked to be; None: nothing.
+        labels: the label that each generated sound was conditioned on; None: none.
     """
 
     generated: tuple[Comparison, ...]
@@ -66,6 +66,16 @@ class Findings:
     column_codes: int
     spectrogram: SpectrogramConfig
     labels: tuple[str | None, ...] = ()
+
+    @property
+    def unconditioned(self) -> list[Comparison]:
+        """The generated sounds without a label: only they are as the model's sounds are."""
+        labels = self.labels or (None,) * len(self.generated)
+        return [each for each, label in zip(self.generated, labels, strict=True) if label is None]
+
+    def seconds_of(self, frame: int) -> float:
+        """Where a frame of a log mel begins, in s."""
+        return frame * self.spectrogram.hop_length / self.spectrogram.sample_rate
 
 
 def compare(
@@ -92,7 +102,7 @@ def compare(
         silence: of the model's codes.
         spectrogram: of all log mels.
         most_frames: as much of a held-out or training sound is held against the others, from where it is loud.
-        labels: what each generated sound was asked to be.
+        labels: the label that each generated sound was conditioned on; None: none.
         tell: told how much of how much is done; it may raise to end the comparison.
     """
     of_held_out, of_peers = _measured(held_out), _measured(training)
