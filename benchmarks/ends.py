@@ -28,7 +28,7 @@ from distill.codec.codec import Samples
 from distill.configs import SpectrogramConfig
 from distill.dataset.walk import find_files
 from distill.generation.finish import finished
-from distill.generation.generator import Generator, audible, sample_grids, waveform_blocks
+from distill.generation.generator import Generator, is_audible, sample_grids, waveform_blocks
 from distill.stages.workspace import Workspace
 from output import Report, parser
 from waves import attack_of, attack_time, is_noisy, modulation
@@ -86,7 +86,7 @@ def _new(generator: Generator, args: argparse.Namespace) -> Iterator[Described |
     rate, wanted = codec.spectrogram.sample_rate, codec.samples_of(args.seconds)
     seeds = range(args.seed, args.seed + args.count)
     for _, grid in sample_grids(generator, seeds, wanted, config=None, natural=True):
-        if not audible(codec, grid):
+        if not is_audible(codec, grid):
             yield None
             continue
         raw = np.concatenate(list(waveform_blocks(generator, grid, wanted)))

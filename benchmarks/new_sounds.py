@@ -44,7 +44,7 @@ from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
 from distill.generation import TOP_P
 from distill.generation.finish import finished
-from distill.generation.generator import Generator, audible, drawn_for, levels_of, waveform_blocks
+from distill.generation.generator import Generator, default_conditioning, is_audible, levels_of, waveform_blocks
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import sample_codes
 from distill.pictures import spectrogram_png
@@ -254,10 +254,10 @@ def _drawn(generator: Generator, count: int, longest: int, config: SamplingConfi
         config=config,
         natural=True,
         levels=partial(levels_of, codec),
-        asked=drawn_for(generator.conditions, range(count)),
+        conditioning=default_conditioning(generator.conditions, range(count)),
     )
     for grid in grids:
-        if audible(codec, grid):
+        if is_audible(codec, grid):
             yield np.concatenate(list(waveform_blocks(generator, grid, longest)))
 
 

@@ -11,7 +11,7 @@ import torch
 from distill.audio.invert import LogMel, griffin_lim_blocks
 from distill.codec.codec import Codec, Grid, Samples
 from distill.errors import ArtifactError, UsageError
-from distill.generation.generator import Generator, audible, generate, sample_grids, waveform_blocks
+from distill.generation.generator import Generator, generate, is_audible, sample_grids, waveform_blocks
 from distill.generation.limits import peak_gain
 from distill.generation.sampler import SamplingConfig
 from model_example import codec, manifest, prior, vqvae, write_example
@@ -73,7 +73,7 @@ class SeenCodec(Codec):
 def test_a_sound_must_begin_within_two_seconds_whatever_its_rate(rate: int, hop: int, columns: int) -> None:
     spectrogram = manifest().spectrogram_config.model_copy(update={"sample_rate": rate, "hop_length": hop})
     codec = SeenCodec(vqvae(), spectrogram)
-    audible(codec, np.zeros((100, 8, 2), np.int64))
+    is_audible(codec, np.zeros((100, 8, 2), np.int64))
     assert codec.seen == columns
 
 

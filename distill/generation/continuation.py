@@ -13,7 +13,7 @@ from distill.codec.vectors import FREE
 from distill.configs import STRIDE
 from distill.errors import DataError, UsageError
 from distill.generation.autoregressive import window_columns
-from distill.generation.generator import GeneratedSound, Generator, audible
+from distill.generation.generator import GeneratedSound, Generator, is_audible
 from distill.generation.inpainting import Region
 from distill.generation.limits import LOUDEST_DB, check_request
 from distill.generation.sampler import SamplingConfig
@@ -100,7 +100,7 @@ def continue_sound(
             natural=natural,
             given=codes,
             from_start=len(context) == len(given.samples),
-            heard=partial(audible, codec),
+            is_audible=partial(is_audible, codec),
         )
         made = _waveform(generator, grid[heard - lead :], [(0, known / lost)])[: len(known) + wanted]
         if not natural or lost * np.abs(made[len(known) :]).max(initial=0.0) > _NEARLY_SILENT:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from distill.codec.codec import Grid
 from distill.codec.vectors import FREE
 from distill.errors import UsageError
-from distill.generation.autoregressive import Drawn, Grid
+from distill.generation.autoregressive import Drawn
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import draw_codes
 from distill.models.prior import CodePrior

@@ -16,7 +16,7 @@ from distill.audio.sound import EXTENSIONS
 from distill.codec.codec import Grid, Samples
 from distill.errors import DistillError, StorageError, UsageError
 from distill.files import digest_file, plain_name, read_json, replacing, storage_errors
-from distill.generation.conditioning import ask_of, asked_grids
+from distill.generation.conditioning import draw_grids, target_of
 from distill.generation.export import ExportSettings, export
 from distill.generation.generator import Generator, waveform_blocks
 from distill.generation.sound_request import Request
@@ -178,8 +178,8 @@ def _grids(generator: Generator, pads: Sequence[Pad], request: Request, seed: in
     for label in dict.fromkeys(pad.label for pad in pads):
         places = [place for place, pad in enumerate(pads) if pad.label == label]
         seeds = [seed + place for place in places]
-        ask = ask_of(request.model_copy(update={"label": label or request.label}), generator.conditions)
-        drawn = asked_grids(generator, seeds, wanted, ask, **settings)
+        target = target_of(request.model_copy(update={"label": label or request.label}), generator.conditions)
+        drawn = draw_grids(generator, seeds, wanted, target, **settings)
         found |= {
             place: placed(codec, grid, seed=of, config=request.config)
             for place, (of, grid, _) in zip(places, drawn, strict=True)

@@ -16,7 +16,7 @@ from distill.configs import STRIDE
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
 from distill.generation import GUIDANCE
-from distill.generation.conditioning import Ask, nearest_grids
+from distill.generation.conditioning import Target, nearest_grids
 from distill.generation.generator import Generator, sample_grids
 from distill.generation.sampler import SamplingConfig
 from distill.generation.space import placed
@@ -29,12 +29,12 @@ from distill.training.prior import encode_segment
 # what one of them holds alone is hidden in the mix.
 APART_DB = 3.0
 CHANNELS = ("left", "right")
-# So many sounds are asked for by each label, beside those of which nothing is asked.
+# How many sounds are generated for each label, beside the unconditioned ones.
 SOUNDS_OF_LABEL = 4
 
 
 @dataclass(frozen=True)
-class Asked:
+class CheckSettings:
     """Which sounds a model generates for its check: how many, of at most so many s, and how."""
 
     sounds: int
@@ -44,7 +44,7 @@ class Asked:
 
 
 def findings_of(
-    generator: Generator, dataset: PreparedDataset, asked: Asked, *, tell: Tell = lambda _done, _count: None
+    generator: Generator, dataset: PreparedDataset, settings: CheckSettings, *, tell: Tell = lambda _done, _count: None
 ) -> Findings:
     """Generate sounds and hold them against the sounds of the dataset.
 
@@ -58,12 +58,12 @@ def findings_of(
         ArtifactError: the weights give numbers that are not finite.
     """
     codec = generator.codec
-    silence, samples = Silence(codec), codec.samples_of(asked.seconds)
+    silence, samples = Silence(codec), codec.samples_of(settings.seconds)
     training = DatasetSounds(codec, dataset, dataset.segments_of(TRAIN, variants=True))
     generated: list[CheckedSound] = []
     labels = () if generator.conditions is None else generator.conditions.labels
-    count = asked.sounds + SOUNDS_OF_LABEL * len(labels) + len(training.frames)
-    settings: dict[str, Any] = {"config": SamplingConfig(temperature=asked.temperature), "natural": True}
+    count = settings.sounds + SOUNDS_OF_LABEL * len(labels) + len(training.frames)
+    drawing: dict[str, Any] = {"config": SamplingConfig(temperature=settings.temperature), "natural": True}
 
     def checked(name: str, log_mel: LogMel, grid: Grid) -> CheckedSound:
         return CheckedSound(name, log_mel, grid, silence.sounding(log_mel, grid))
@@ -71,7 +71,7 @@ def findings_of(
     def add(seed: int, grid: Grid, kind: str = "") -> None:
         log_mel = np.maximum(codec.decode_log_mel(grid), 0.0)
         name = f"generated sound {len(generated) + 1}{kind}"
-        space = codec.space_of(placed(codec, grid, seed=seed, config=settings["config"]))
+        space = codec.space_of(placed(codec, grid, seed=seed, config=drawing["config"]))
         channels = []
         if space is not None and apart_db(log_mel, space) >= APART_DB:
             for channel in CHANNELS:
@@ -81,15 +81,19 @@ def findings_of(
         generated.append(replace(checked(name, log_mel, grid), channels=tuple(channels), space=space))
         tell(len(generated), count)
 
-    settings["step"] = lambda: tell(len(generated), count)
-    for seed, grid in sample_grids(generator, range(asked.seed, asked.seed + asked.sounds), samples, **settings):
+    drawing["step"] = lambda: tell(len(generated), count)
+    for seed, grid in sample_grids(
+        generator, range(settings.seed, settings.seed + settings.sounds), samples, **drawing
+    ):
         add(seed, grid)
     # A label of few sounds is where copies would come from.
     for number, label in enumerate(labels):
         assert generator.conditions is not None
-        first = asked.seed + asked.sounds + SOUNDS_OF_LABEL * number
-        ask = Ask(generator.conditions, label, {}, None, GUIDANCE, 1)
-        for seed, grid, _ in nearest_grids(generator, range(first, first + SOUNDS_OF_LABEL), samples, ask, **settings):
+        first = settings.seed + settings.sounds + SOUNDS_OF_LABEL * number
+        target = Target(generator.conditions, label, {}, None, GUIDANCE, 1)
+        for seed, grid, _ in nearest_grids(
+            generator, range(first, first + SOUNDS_OF_LABEL), samples, target, **drawing
+        ):
             add(seed, grid, f" ({label})")
     return compare(
         generated,
@@ -98,7 +102,7 @@ def findings_of(
         silence,
         spectrogram=codec.spectrogram,
         most_frames=STRIDE * codec.columns_of(samples),
-        labels=[None] * asked.sounds + [label for label in labels for _ in range(SOUNDS_OF_LABEL)],
+        labels=[None] * settings.sounds + [label for label in labels for _ in range(SOUNDS_OF_LABEL)],
         tell=tell,
     )
 

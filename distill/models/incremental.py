@@ -111,7 +111,7 @@ class CodeReader:
         readable: the prior.
         batch: sequences, 1 to MOST_ROWS.
         columns: most columns in a window; by default the prior's context.
-        asked: what is asked of each sequence, `[batch, conditions]`; by default nothing.
+        condition: a vector for each sequence, `[batch, conditions]`; by default they are unconditioned.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class CodeReader:
         readable: ReadablePrior,
         batch: int,
         columns: int | None = None,
-        asked: npt.NDArray[np.float32] | None = None,
+        condition: npt.NDArray[np.float32] | None = None,
     ) -> None:
         self.readable, self.prior, self.kernels = readable, readable.prior, readable.kernels
         self.batch = batch
@@ -131,7 +131,9 @@ class CodeReader:
         self._memories = [kernels.array(weight.new_zeros(shape)) for _ in readable.layers]
         rows = kernels.rows(batch)
         self._last = np.zeros(rows, dtype=np.int64)
-        self._asked = [None] * batch if asked is None else [torch.from_numpy(row).to(weight) for row in asked]
+        self._condition = (
+            [None] * batch if condition is None else [torch.from_numpy(row).to(weight) for row in condition]
+        )
         # Of the position that is being read: its codes' embeddings so far, and what its next code follows from.
         self._held, self._given, self._attended = (
             kernels.array(weight.new_zeros(rows, weight.shape[1])) for _ in range(3)
@@ -155,9 +157,9 @@ class CodeReader:
             same = next((other for other in range(row) if self._alike(other, row, codes)), None)
             if same is None:
                 tokens = torch.from_numpy(codes[row : row + 1]).to(device)
-                asked = self._asked[row]
-                told = None if asked is None else asked[None]
-                held = self.kernels.array(_centred(self.prior.embed(tokens, starts, asked=told)[0]))
+                condition = self._condition[row]
+                embedded = self.prior.embed(tokens, starts, condition=None if condition is None else condition[None])
+                held = self.kernels.array(_centred(embedded[0]))
                 self._given[row : row + 1] = self._read(held, 0, row, row + 1)
             else:
                 self._given[row] = self._given[same]
@@ -167,8 +169,8 @@ class CodeReader:
         return self._logits()
 
     def _alike(self, row: int, other: int, codes: Codes) -> bool:
-        """Whether two rows read the same, and are asked for the same."""
-        mine, theirs = self._asked[row], self._asked[other]
+        """Whether two rows have the same codes and the same condition."""
+        mine, theirs = self._condition[row], self._condition[other]
         alike = mine is theirs or (mine is not None and theirs is not None and torch.equal(mine, theirs))
         return alike and np.array_equal(codes[row], codes[other])
 
