@@ -96,7 +96,7 @@ def test_the_check_hears_the_sounds_that_a_user_hears(memorized: Workspace, monk
     [first] = generate(generator, seconds=settings.seconds, seed=settings.seed, natural=True)
     # One that cannot be heard is passed over for both.
     monkeypatch.setattr(
-        "distill.generation.generator.audible", lambda codec, grid: not np.array_equal(grid, first.grid)
+        "distill.generation.generator.is_audible", lambda codec, grid: not np.array_equal(grid, first.grid)
     )
     findings = findings_of(generator, dataset, settings)
     made = generate(generator, count=6, seconds=settings.seconds, seed=settings.seed, natural=True)

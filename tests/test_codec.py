@@ -26,7 +26,7 @@ from distill.models.edges import Edges
 from distill.models.grid import (
     CONTEXT_COLUMNS,
     PIECE_COLUMNS,
-    columns_of,
+    columns_of_frames,
     decode_grid,
     encode_grid,
     encode_pieces,
@@ -57,7 +57,7 @@ def test_the_grid_is_time_band_level() -> None:
 def test_encoding_gives_the_codes_of_the_network_for_the_whole_sound(samples: int) -> None:
     model = codec()
     grid = model.encode(noise(samples))
-    assert grid.shape == (columns_of(frames_of(samples, model.spectrogram)), BANDS, LEVELS)
+    assert grid.shape == (columns_of_frames(frames_of(samples, model.spectrogram)), BANDS, LEVELS)
     assert grid.dtype == np.int64
     log_mel = model.mel.log_mel(torch.from_numpy(noise(samples)))[None, None]
     with torch.inference_mode():

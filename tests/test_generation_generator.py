@@ -188,13 +188,15 @@ def test_a_silent_sound_is_drawn_again_as_its_seed_says(generator: Generator, mo
     def grids(seeds: list[int]) -> dict[int, np.ndarray]:
         return dict(sample_grids(generator, seeds, 20_000, config=None, natural=False))
 
-    monkeypatch.setattr("distill.generation.generator.audible", lambda codec, grid: True)
+    monkeypatch.setattr("distill.generation.generator.is_audible", lambda codec, grid: True)
     before = grids([5, 6, 7])
-    monkeypatch.setattr("distill.generation.generator.audible", lambda codec, grid: not np.array_equal(grid, before[6]))
+    monkeypatch.setattr(
+        "distill.generation.generator.is_audible", lambda codec, grid: not np.array_equal(grid, before[6])
+    )
     after = grids([5, 6, 7])
     assert not np.array_equal(after[6], before[6])
     assert np.array_equal(after[6], grids([6])[6])
     assert all(np.array_equal(after[seed], before[seed]) for seed in (5, 7))
     # A model that knows nothing but silence is no reason to wait forever.
-    monkeypatch.setattr("distill.generation.generator.audible", lambda codec, grid: False)
+    monkeypatch.setattr("distill.generation.generator.is_audible", lambda codec, grid: False)
     assert len(grids([5])) == 1

@@ -102,7 +102,7 @@ def continue_sound(
             from_start=len(context) == len(given.samples),
             is_audible=partial(is_audible, codec),
         )
-        made = _waveform(generator, grid[heard - lead :], [(0, known / lost)])[: len(known) + wanted]
+        made = _waveform(codec, grid[heard - lead :], [(0, known / lost)])[: len(known) + wanted]
         if not natural or lost * np.abs(made[len(known) :]).max(initial=0.0) > _NEARLY_SILENT:
             break
     else:
@@ -167,7 +167,7 @@ def fill_sound(
     begin, stop = max(0, first - _JOINT_COLUMNS), min(len(grid), last + _JOINT_COLUMNS)
     before = given.samples[begin * column : first * column] / lost
     after = given.samples[last * column : stop * column] / lost
-    made = _waveform(generator, grid[begin:stop], [(0, before), ((last - begin) * column, after)])
+    made = _waveform(codec, grid[begin:stop], [(0, before), ((last - begin) * column, after)])
     made = made[: min(stop * column, len(given.samples)) - begin * column]
     rate = codec.spectrogram.sample_rate
     channels = _channels(codec, made, grid[begin:stop], sound, width)
@@ -219,16 +219,12 @@ def _lost(generator: Generator, samples: Samples, grid: Grid) -> np.float32:
     return np.float32(10 ** (codec.lost_db(log_mel, grid) / 20))
 
 
-def _waveform(generator: Generator, grid: Grid, given: list[tuple[int, Samples]]) -> Samples:
-    """The waveform of a grid, `[16 * hop_length * columns]`, with given samples in their places."""
-    codec = generator.codec
-    log_mel = codec.decode_log_mel(grid)
-    # Frames stand at the middle of their windows: one more makes the last column whole.
-    log_mel = np.concatenate([log_mel, log_mel[:, -1:]], axis=1)
-    known = np.full((log_mel.shape[1] - 1) * codec.spectrogram.hop_length, np.nan, np.float32)
+def _waveform(codec: Codec, grid: Grid, given: list[tuple[int, Samples]]) -> Samples:
+    """The waveform of a grid, `[columns * column_samples]`, with given samples in their places."""
+    known = np.full(len(grid) * codec.column_samples, np.nan, np.float32)
     for at, samples in given:
         known[at : at + len(samples)] = samples
-    return codec.waveform(log_mel, known)
+    return codec.column_waveform(codec.decode_log_mel(grid), known)
 
 
 def _as_given(made: Samples, sound: Sound, rate: int, peak: float) -> npt.NDArray[np.float32]:

@@ -22,7 +22,7 @@ from distill.generation.sampler import SamplingConfig
 from distill.generation.space import placed
 from distill.memorization.compare import Findings, Tell, compare
 from distill.memorization.sounds import CheckedSound, Silence
-from distill.models.grid import CONTEXT_COLUMNS, columns_of, encode_pieces
+from distill.models.grid import CONTEXT_COLUMNS, columns_of_frames, encode_pieces
 from distill.training.prior import encode_segment
 
 # Where the two channels of a sound differ by so much in level, in dB, the mean by power, each is compared by itself:
@@ -196,7 +196,7 @@ class DatasetSounds(RecordedSegments):
         """So many columns from a frame on; the network sees what lies around them, where the segment goes on."""
         before = min(CONTEXT_COLUMNS, max(0, first) // STRIDE)
         last = first + STRIDE * columns
-        behind = min(CONTEXT_COLUMNS, columns_of(max(0, self.frames[index] - last)))
+        behind = min(CONTEXT_COLUMNS, columns_of_frames(max(0, self.frames[index] - last)))
         seen = self.log_mel(index, first - STRIDE * before, last + STRIDE * behind)
         grid = self.codec.encode_log_mel(seen)[before : before + columns]
         return np.maximum(self.codec.decode_log_mel(grid), 0.0), grid

@@ -20,7 +20,7 @@ CONTEXT_COLUMNS = 2
 LogMelPart = Callable[[int, int], Tensor]
 
 
-def columns_of(frames: int) -> int:
+def columns_of_frames(frames: int) -> int:
     """Columns of the code grid that hold a number of frames."""
     return -(-frames // STRIDE)
 
@@ -59,7 +59,7 @@ def encode_pieces(vqvae: ConvVQVAE, log_mels: LogMelPart, frames: int) -> Iterat
 @torch.inference_mode()
 def vector_pieces(vqvae: ConvVQVAE, log_mels: LogMelPart, frames: int) -> Iterator[Tensor]:
     """The encoder's vectors of the same, in pieces `[batch, codebook_dim, bands, n]`."""
-    for first in range(0, columns_of(frames), PIECE_COLUMNS):
+    for first in range(0, columns_of_frames(frames), PIECE_COLUMNS):
         begin, end = max(0, first - CONTEXT_COLUMNS), first + PIECE_COLUMNS + CONTEXT_COLUMNS
         seen = log_mels(STRIDE * begin, min(STRIDE * end, frames))
         yield vqvae.encode(seen[:, None])[..., first - begin :][..., :PIECE_COLUMNS]

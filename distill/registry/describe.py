@@ -1,7 +1,7 @@
 """What lists, tags and pages say of a model: its light, its verdict, a description."""
 
 from distill.artifact.manifest import Manifest
-from distill.models.health import Health, Verdict, judge
+from distill.models.health import Health, Rating, rate
 from distill.tracking.lookup import LINEAGE
 
 NOT_CHECKED = "not checked"
@@ -25,9 +25,9 @@ def health_of(manifest: Manifest) -> Health:
     }
 
 
-def light_of(manifest: Manifest) -> Verdict:
+def light_of(manifest: Manifest) -> Rating:
     """The light of the codebooks, and what it means in words."""
-    return judge(health_of(manifest))
+    return rate(health_of(manifest))
 
 
 def verdict_of(manifest: Manifest) -> str:

@@ -8,7 +8,7 @@ from distill.artifact.prior_file import read_prior
 from distill.artifact.vocoder_file import read_vocoder
 from distill.dataset.store import PreparedDataset
 from distill.files import write_bytes
-from distill.models.health import judge
+from distill.models.health import rate
 from distill.stages import lineage
 from distill.stages.workspace import Call, read_report, write_report
 
@@ -82,7 +82,7 @@ def _card(manifest: Manifest, digest: str) -> str:
         f"- trained on {metadata.train_files} of {metadata.file_count} sounds from `{metadata.dataset}` "
         f"({metadata.seconds or 0:.1f} s), {metadata.validation_files} held out",
         f"- VQ-VAE: epoch {metadata.best_epoch} of {metadata.epochs}, held-out loss {metadata.best_val_loss}",
-        f"- codebooks: {judge(health).words}",  # type: ignore[arg-type]
+        f"- codebooks: {rate(health).words}",  # type: ignore[arg-type]
     ]
     if prior is not None:
         lines.append(

@@ -14,7 +14,7 @@ from distill.dataset.store import PreparedDataset
 from distill.files import replacing
 from distill.live.events import StageStarted
 from distill.live.journal import as_carried
-from distill.models.health import health_of_counts, judge
+from distill.models.health import health_of_counts, rate
 from distill.models.levels import level_labels
 from distill.pictures import curves_png, usage_heatmap_png
 from distill.stages import lineage
@@ -87,7 +87,7 @@ def _report(
 ) -> dict[str, Any]:
     best, last = trained.best_row, trained.history[-1]
     health = health_of_counts(counts)
-    verdict = judge(health)
+    verdict = rate(health)
     return {
         "preset": values["preset"],
         **({"base": values["base"]} if "base" in values else {}),
