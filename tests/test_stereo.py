@@ -174,6 +174,15 @@ def test_variations_leave_the_place_at_strength_0_and_draw_it_anew_at_1() -> Non
     assert vary_sound(generator, given, strength=0.3, seed=5)[0].samples.ndim == 1
 
 
+def test_a_variation_of_strength_1_may_be_a_column_longer_than_the_codes_of_its_sound() -> None:
+    generator, hop = stereo_generator(), stereo_codec().spectrogram.hop_length
+    # Its last frame completes a column of the codec, and more samples than that need another column.
+    given = stereo_sound((31 * hop + hop // 2) / RATE, rate=RATE)
+    lengths = {len(vary_sound(generator, given, strength=1.0, seed=seed, width=1.0)[0].grid) for seed in range(6)}
+    assert max(lengths) == 3
+    assert len(encode_sound(stereo_model(), given, "given")) == 2
+
+
 def test_a_series_moves_from_one_place_to_the_other(tmp_path: Path) -> None:
     generator, codec = stereo_generator(), stereo_codec()
     assert codec.space is not None

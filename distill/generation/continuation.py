@@ -9,7 +9,6 @@ import numpy.typing as npt
 from distill.audio.downmix import turned_over
 from distill.audio.sound import Sound, mixed, resample, to_mono, two_channels
 from distill.codec.codec import Codec, Grid, Samples, normalise
-from distill.codec.vectors import FREE
 from distill.configs import STRIDE
 from distill.errors import DataError, UsageError
 from distill.generation.autoregressive import window_columns
@@ -111,7 +110,7 @@ def continue_sound(
         )
     rate = codec.spectrogram.sample_rate
     heard_space = space_codes(codec, given.part(-heard * codec.column_samples), heard)
-    grid = placed(codec, grid, seed=seed, config=config, given=_behind(heard_space, len(grid)))
+    grid = placed(codec, grid, seed=seed, config=config, given=heard_space)
     channels = _channels(codec, made, grid[heard - lead :], sound, width)
     new = _as_given(channels, sound, rate, float(given.peak * lost))[:, round(len(known) * sound.sample_rate / rate) :]
     new = _led_from(new, sound.samples[:, ::-1], sound, channels)
@@ -241,13 +240,6 @@ def _unturned(sound: Sound) -> tuple[Sound, npt.NDArray[np.float32]]:
         return sound, np.ones((1, 1), np.float32)
     back = turned_over(np.ones((1, 2), np.float32), mix.turned).T
     return replace(sound, samples=sound.samples * back), back
-
-
-def _behind(space: Grid | None, columns: int) -> Grid | None:
-    """A space for so many columns, of which the first are known and the others are to be drawn."""
-    if space is None:
-        return None
-    return np.concatenate([space, np.full((columns - len(space), space.shape[1]), FREE)])
 
 
 def _channels(codec: Codec, made: Samples, grid: Grid, sound: Sound, width: float | None) -> Samples:

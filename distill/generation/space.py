@@ -24,13 +24,15 @@ def placed(
         grid: without space.
         seed: decides what is drawn, with the settings; what the grid was drawn from is not touched.
         config: how codes are chosen; those of the last level count.
-        given: codes of space, `[columns, bands]`, FREE where they are to be drawn; by default all are.
+        given: the first codes of space, `[n, bands]`, FREE where they are to be drawn; n may be 0 to `columns`.
     """
     space = codec.space
     if space is None:
         return grid
     settings = (config or SamplingConfig()).of_levels(codec.levels)[-1]
-    fixed = np.full(grid.shape[:2], FREE) if given is None else given
+    fixed = np.full(grid.shape[:2], FREE)
+    if given is not None:
+        fixed[: len(given)] = given
     with torch.inference_mode():
         seen = space.seen(torch.from_numpy(sum_of_vectors(codebooks(codec), grid))[None])
     stream = np.random.SeedSequence(seed, spawn_key=(2,))
