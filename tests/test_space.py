@@ -21,10 +21,10 @@ from distill.audio.space import (
     side_of,
     space_of_sound,
 )
-from distill.codec.vectors import FREE
 from distill.configs import SpectrogramConfig
 from distill.errors import UsageError
 from distill.generation.space import placed, width_of
+from distill.models.grid import FREE
 from distill.models.space import SLOTS, cells_of, space_of_cells
 from model_example import BANDS, LEVELS, SIZE
 from model_example import codec as mono_codec

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.codec.codec import Grid
-from distill.codec.vectors import FREE
 from distill.errors import ArtifactError, UsageError
 from distill.generation.sampler import Floats, LevelSettings, SamplingConfig, choose, ends
 from distill.models.edges import LAST_COLUMNS, ColumnLevels, Course, Edges
+from distill.models.grid import FREE
 from distill.models.incremental import CodeReader, Logits, Place, ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.codec.codec import Grid
-from distill.codec.vectors import FREE
 from distill.errors import UsageError
 from distill.generation.autoregressive import Drawn
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import draw_codes
+from distill.models.grid import FREE
 from distill.models.prior import CodePrior
 
 # More candidates meet the right side better and take proportionally longer.

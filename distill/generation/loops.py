@@ -4,14 +4,13 @@ import numpy as np
 
 from distill.audio.space import in_two, side_of
 from distill.codec.codec import Codec, Grid, Samples
-from distill.codec.vectors import FREE
 from distill.configs import STRIDE
 from distill.generation.generator import Generator
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import draw_codes, further_seed
 from distill.generation.sound_request import Request
 from distill.generation.space import placed
-from distill.models.grid import CONTEXT_COLUMNS
+from distill.models.grid import CONTEXT_COLUMNS, FREE
 from distill.models.space import distances
 
 # Of a shorter grid nothing would be left that the last column could go with.

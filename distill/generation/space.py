@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from distill.codec.codec import Codec, Grid
-from distill.codec.vectors import FREE, codebooks, sum_of_vectors
+from distill.codec.vectors import codebooks, sum_of_vectors
 from distill.errors import UsageError
 from distill.generation.inpainting import CANDIDATES, Region, inpaint
 from distill.generation.sampler import SamplingConfig, choose
+from distill.models.grid import FREE
 from distill.models.prior import CodePrior
 from distill.models.space import Values
 

@@ -8,7 +8,7 @@ from distill.audio.loudness import loudest_lufs
 from distill.audio.nearness import apart
 from distill.audio.sound import Sound
 from distill.codec.codec import Codec, Grid, Samples
-from distill.codec.vectors import FREE, codebooks, quantize, sum_of_vectors
+from distill.codec.vectors import codebooks, quantize, sum_of_vectors
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.generation.continuation import Known, as_known, space_codes
 from distill.generation.generator import GeneratedSound, Generator, sample_grids, waveform_blocks
@@ -17,6 +17,7 @@ from distill.generation.limits import MAX_GAIN_DB, below_clipping
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sound_request import Keep
 from distill.generation.space import placed
+from distill.models.grid import FREE
 from distill.models.prior import CodePrior
 
 # Something begins where the power rises by so much within two frames, unless it stays so far below the loudest.

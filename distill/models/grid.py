@@ -8,8 +8,10 @@ from torch import Tensor
 from distill.configs import STRIDE
 from distill.models.vqvae import ConvVQVAE
 
-# In the place of a code: the level adds nothing there. Code 0, in contrast, is a sound like any other.
+# Two marks in the place of a code, which never meet in one grid. Where a grid is decoded SILENT lets its level add
+# nothing; code 0, in contrast, is a sound like any other. Among given codes FREE is one to be found or drawn.
 SILENT = -1
+FREE = -1
 
 # What is long goes through the networks in pieces of so many columns: memory for their layers does not grow with it.
 PIECE_COLUMNS = 128
