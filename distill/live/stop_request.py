@@ -38,7 +38,7 @@ class StopRequest:
         """Raise if somebody asked.
 
         Raises:
-            Interrupted: somebody asked to stop.
+            Interrupted: a stop was requested.
         """
         if self.asked:
             raise Interrupted("interrupted")

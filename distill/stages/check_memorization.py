@@ -24,7 +24,7 @@ def run(call: Call) -> dict[str, Any]:
 
     Raises:
         ArtifactError: the trained networks cannot be used.
-        Interrupted: somebody asked to stop.
+        Interrupted: a stop was requested.
     """
     workspace = call.workspace
     values = read_config(workspace, STAGE)

@@ -39,7 +39,7 @@ def run(call: Call) -> dict[str, Any]:
     """Train, or go on with a training that was interrupted, and write what came of it.
 
     Raises:
-        Interrupted: somebody asked to stop; the next call goes on.
+        Interrupted: a stop was requested; the next call resumes.
         TrainingError: the training cannot go on.
         ArtifactError: the VQ-VAE's file cannot be used.
         DataError: the stages before have not run.

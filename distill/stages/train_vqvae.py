@@ -34,7 +34,7 @@ def run(call: Call) -> dict[str, Any]:
     """Train, or go on with a training that was interrupted, and write what came of it.
 
     Raises:
-        Interrupted: somebody asked to stop; the next call goes on.
+        Interrupted: a stop was requested; the next call resumes.
         TrainingError: the training cannot go on.
         DataError: the stages before have not run, or the base has changed since.
         ArtifactError: the base cannot be used.

@@ -78,7 +78,7 @@ def train(
     checkpoint that lies on the journal's way. With a `group` this is its first process, and the others `follow`.
 
     Raises:
-        Interrupted: somebody asked to stop; the state is saved and the same call goes on from it.
+        Interrupted: a stop was requested; the state is saved and the same call resumes.
         TrainingError: too many steps in a row were not finite; the state is saved, and the same call tries on from it.
         StorageError: another process trains here, or what is to be gone on from cannot be written.
     """
