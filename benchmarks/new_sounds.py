@@ -43,7 +43,7 @@ from distill.configs import STRIDE, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
 from distill.generation import TOP_P
-from distill.generation.finish import finished
+from distill.generation.finish import finish_of
 from distill.generation.generator import Generator, default_conditioning, is_audible, levels_of, waveform_blocks
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import sample_codes
@@ -264,7 +264,7 @@ def _drawn(generator: Generator, count: int, longest: int, config: SamplingConfi
 def _finished(samples: Samples, rate: int) -> Samples:
     with Spool() as spool:
         spool.add(samples[:, None])
-        return np.concatenate(list(finished(spool, rate, trim=True, most_gain=1.0).blocks(spool)))[:, 0]
+        return np.concatenate(list(finish_of(spool, rate, trim=True, most_gain=1.0).blocks(spool)))[:, 0]
 
 
 def _through(generator: Generator, samples: Samples) -> Samples:

@@ -29,7 +29,7 @@ from distill.generation.sound_request import Request
 from distill.generation.writing import Destination, produce
 from distill.live.folder import RunFolder
 from distill.models.kernels import MOST_ROWS
-from distill.stages.train_prior import kept_conditions
+from distill.stages.train_prior import read_conditions
 from model_example import vqvae, write_example
 from pipeline_util import make_workspace, run
 from sounds_util import noise, save, tone
@@ -222,7 +222,7 @@ def test_a_prior_learns_labels_and_knobs_through_all_stages(tmp_path: Path, dist
     asked_for = manifest.memorization.evidence["labels"]
     assert {label: each["sounds"] for label, each in asked_for.items()} == {"noise": 4, "tone": 4}
     # A model made of the training before it ends can be asked as well.
-    assert kept_conditions(RunFolder(tmp_path, "train_prior").noted()[0]) == manifest.prior_config.conditions
+    assert read_conditions(RunFolder(tmp_path, "train_prior").noted()[0]) == manifest.prior_config.conditions
     # Of several candidates, each of which can be made alone, the nearest is taken.
     request = Request(seconds=0.4, natural=True, bright=1.0, best_of=8, top_p=1.0)
     [chosen] = produce(tmp_path / "models" / "tiny.distill", request, Destination(tmp_path / "best"), seed=5)

@@ -32,7 +32,7 @@ from distill.configs import DataConfig, Inverse
 from distill.errors import ArtifactError
 from distill.generation.continuation import continue_sound, fill_sound
 from distill.generation.generator import Generator
-from distill.generation.loops import placed_around
+from distill.generation.loops import with_space_around
 from distill.generation.sound_request import request_of
 from distill.generation.sounds import new_sounds
 from distill.generation.variation import between, morph_sound, vary_sound
@@ -51,9 +51,9 @@ def test_the_place_of_a_loop_moves_no_more_at_its_join_than_within() -> None:
     joins, within = list[float](), list[float]()
     for seed in range(20):
         grid = np.random.default_rng(seed).integers(0, SIZE, (8, BANDS, LEVELS))
-        around = placed_around(codec, grid, seed=seed)
+        around = with_space_around(codec, grid, seed=seed)
         assert np.array_equal(around[..., :-1], grid)
-        assert np.array_equal(around, placed_around(codec, grid, seed=seed))
+        assert np.array_equal(around, with_space_around(codec, grid, seed=seed))
         cells = codec.space.cells(np.concatenate([around, around[:1]])[..., -1])
         moves = distances(cells[:-1, :, -1:], cells[1:, :, :1]).mean(1)
         joins.append(float(moves[-1]))
@@ -206,8 +206,8 @@ def test_the_python_interface_takes_and_gives_two_channels(tmp_path: Path) -> No
     assert codes.shape[2] == LEVELS + 1
     assert model.decode(codes).shape[0] == 2
     assert model.decode(codes[..., :LEVELS]).ndim == 1
-    [varied] = model.vary(given.samples, given.sample_rate)
-    assert varied.samples.ndim == 2
+    [vary_codes] = model.vary(given.samples, given.sample_rate)
+    assert vary_codes.samples.ndim == 2
 
 
 @pytest.mark.parametrize(

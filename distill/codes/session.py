@@ -1,4 +1,4 @@
-"""A grid that somebody works on with its model at hand: what was done to it, and how it sounds."""
+"""An editing session: a grid with its model and its history of edits, and how it sounds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

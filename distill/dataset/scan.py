@@ -138,7 +138,7 @@ def scanned(
 
 
 def _judged(files: list[Found], min_seconds: float, workers: int) -> Iterator[tuple[FileReport, None]]:
-    # Processes take seconds to start; whoever watches sees some files before.
+    # Processes take seconds to start; the first files are reported before that.
     for part in (files[:FIRST_FILES], files[FIRST_FILES:]):
         with place_here(SECONDS_A_FILE * len(part), workers) as place:
             yield from mapped(place, _report_of, min_seconds, part, size=lambda each: each.size)

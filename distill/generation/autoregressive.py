@@ -15,7 +15,7 @@ from distill.models.grid import FREE
 from distill.models.incremental import CodeReader, Logits, Place, ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
-from distill.models.sequences import kept_columns
+from distill.models.sequences import columns_to_keep
 
 # How often a column is drawn at most until it fits the prior's edges: a prior that knows little else may break them.
 MOST_TRIES = 16
@@ -178,7 +178,7 @@ class _Batch:
 
     def _start(self, column: int, from_start: bool = False) -> Logits:
         """Read what is before a column, at most the window or what is kept of it; the logits of its first code."""
-        self.held = column if column < self.window else kept_columns(self.window)
+        self.held = column if column < self.window else columns_to_keep(self.window)
         recent = self.codes[:, column - self.held : column].reshape(self.sounds, -1)
         return self.reader.start(
             np.tile(recent, (self.conditioning.passes, 1)), at_start=from_start and self.held == column

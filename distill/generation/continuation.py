@@ -17,7 +17,7 @@ from distill.generation.inpainting import Region
 from distill.generation.limits import LOUDEST_DB, check_request
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import MOST_PASSED_OVER, further_seed, sample_codes
-from distill.generation.space import placed, renewed
+from distill.generation.space import renew_region, with_space
 
 # How many given columns on each side the phases of new ones are found with.
 _JOINT_COLUMNS = 6
@@ -103,7 +103,7 @@ def continue_sound(
     )
     rate = codec.spectrogram.sample_rate
     heard_space = space_codes(codec, given.part(-heard * codec.column_samples), heard)
-    grid = placed(codec, grid, seed=seed, config=config, given=heard_space)
+    grid = with_space(codec, grid, seed=seed, config=config, given=heard_space)
     channels = _channels(codec, made, grid[heard - lead :], sound, width)
     new = _at_given_level(channels, sound, rate, float(given.peak * lost))[
         :, round(len(known) * sound.sample_rate / rate) :
@@ -157,7 +157,7 @@ def fill_sound(
     first = codec.samples_of(start) // column
     last = min(len(grid), -(-codec.samples_of(end) // column))
     grid = codec.whole(grid, space_codes(codec, given, len(grid)))
-    grid = renewed(codec, generator.prior, grid, Region(first, last, levels), seed=seed, config=config)
+    grid = renew_region(codec, generator.prior, grid, Region(first, last, levels), seed=seed, config=config)
     begin, stop = max(0, first - _JOINT_COLUMNS), min(len(grid), last + _JOINT_COLUMNS)
     before = given.samples[begin * column : first * column] / lost
     after = given.samples[last * column : stop * column] / lost

@@ -17,7 +17,7 @@ from distill.generation.autoregressive import UNCONDITIONED, Conditioning
 from distill.generation.limits import check_request, peak_gain
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import sample_codes
-from distill.generation.space import placed, width_of
+from distill.generation.space import width_of, with_space
 from distill.models.conditions import Conditions
 from distill.models.edges import ColumnLevels, column_levels
 from distill.models.grid import CONTEXT_COLUMNS
@@ -139,7 +139,7 @@ def sound_of(
         ArtifactError: the decoder's weights are damaged.
     """
     codec = generator.codec
-    grid = placed(codec, grid, seed=seed, config=config)
+    grid = with_space(codec, grid, seed=seed, config=config)
     blocks = waveform_blocks(generator, grid, samples)
     waveform = np.concatenate(list(codec.in_two_channels(blocks, grid, width))).T
     waveform = waveform * np.float32(peak_gain(float(np.max(np.abs(waveform)))))

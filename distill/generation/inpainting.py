@@ -81,11 +81,11 @@ def inpaint(
     """
     given = np.where(region.mask(grid), FREE, grid)
     end = min(len(grid), region.last + RIGHT_COLUMNS)
-    drawn = completed(prior, given[:end], seed=seed, config=config, candidates=candidates)
+    drawn = complete(prior, given[:end], seed=seed, config=config, candidates=candidates)
     return np.concatenate([drawn, grid[end:]])
 
 
-def completed(
+def complete(
     prior: CodePrior, given: Grid, *, seed: int, config: SamplingConfig | None = None, candidates: int = CANDIDATES
 ) -> Grid:
     """Draw the codes of a grid that are FREE, so that they go with the others; see `inpaint`."""

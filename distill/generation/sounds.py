@@ -1,4 +1,4 @@
-"""What a request becomes: sounds in blocks, before anybody writes them."""
+"""Sounds for requests, in blocks, before they are written."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,10 +16,10 @@ from distill.generation.conditioning import Target, draw_grids
 from distill.generation.continuation import continue_sound, fill_sound
 from distill.generation.finish import Frames
 from distill.generation.generator import GeneratedSound, Generator, waveform_blocks
-from distill.generation.loops import closed, loop_waveform, placed_around, samples_to_draw
+from distill.generation.loops import close_loop, loop_waveform, samples_to_draw, with_space_around
 from distill.generation.sidecar import Properties
 from distill.generation.sound_request import BEATS, Request
-from distill.generation.space import placed, width_of
+from distill.generation.space import width_of, with_space
 from distill.generation.variation import morph_sound, vary_sound
 
 logger = logging.getLogger(__name__)
@@ -71,13 +71,13 @@ def new_sounds(
     width = width_of(codec, request.channels, request.width)
     for seed, drawn_grid, got in draw_grids(generator, seeds, drawn, target, **settings):
         if request.loop:
-            turning = closed(generator, drawn_grid, seed=seed, config=request.config)
-            turning = placed_around(codec, turning, seed=seed, config=request.config)
+            turning = close_loop(generator, drawn_grid, seed=seed, config=request.config)
+            turning = with_space_around(codec, turning, seed=seed, config=request.config)
             samples = loop_waveform(codec, turning, wanted, frames, width)
             loop = Loop(request.bpm, BEATS * (request.bars or 0))
             yield seed, Made([samples], sample_rate or rate, False, frames, turning, got, loop)
             continue
-        grid = placed(codec, drawn_grid, seed=seed, config=request.config)
+        grid = with_space(codec, drawn_grid, seed=seed, config=request.config)
         blocks = codec.in_two_channels(waveform_blocks(generator, grid, wanted), grid, width)
         if target is not None and target.hertz is not None:
             blocks = iter([_tuned(np.concatenate(list(blocks)), rate, target.hertz, seed)])

@@ -15,7 +15,7 @@ from distill.models.prior import CodePrior
 from distill.models.space import Values
 
 
-def placed(
+def with_space(
     codec: Codec, grid: Grid, *, seed: int, config: SamplingConfig | None = None, given: Grid | None = None
 ) -> Grid:
     """A grid `[columns, bands, levels]` with its space; of a model without space the grid itself.
@@ -50,7 +50,7 @@ def placed(
     return codec.whole(grid, codes)
 
 
-def renewed(
+def renew_region(
     codec: Codec,
     prior: CodePrior,
     grid: Grid,
@@ -71,7 +71,7 @@ def renewed(
         mid = inpaint(prior, mid, inner, seed=seed, config=config, candidates=candidates)
     if not mask[..., -1].any():
         return codec.whole(mid, space)
-    return placed(codec, mid, seed=seed, config=config, given=np.where(mask[..., -1], FREE, space))
+    return with_space(codec, mid, seed=seed, config=config, given=np.where(mask[..., -1], FREE, space))
 
 
 def width_of(codec: Codec, channels: int | None, width: float) -> float | None:

@@ -20,8 +20,8 @@ from distill.generation.conditioning import draw_grids, target_of
 from distill.generation.export import ExportSettings, export
 from distill.generation.generator import Generator, waveform_blocks
 from distill.generation.sound_request import Request
-from distill.generation.space import placed, width_of
-from distill.generation.variation import varied
+from distill.generation.space import width_of, with_space
+from distill.generation.variation import vary_codes
 from distill.generation.writing import sound_tags
 from distill.kits.formats import Instrument, decent, hydrogen, sfz
 from distill.kits.pads import Pad
@@ -139,7 +139,7 @@ class _Maker:
             turn if self.turns > 1 else None,
         )
         if variation := layer * self.turns + turn:
-            mid = varied(
+            mid = vary_codes(
                 self.generator.prior,
                 codec.without_space(grid),
                 strength=TURN_STRENGTH,
@@ -208,7 +208,7 @@ def _grids(generator: Generator, pads: Sequence[Pad], request: Request, seed: in
         target = target_of(request.model_copy(update={"label": label or request.label}), generator.conditions)
         drawn = draw_grids(generator, seeds, wanted, target, **settings)
         found |= {
-            place: placed(codec, grid, seed=of, config=request.config)
+            place: with_space(codec, grid, seed=of, config=request.config)
             for place, (of, grid, _) in zip(places, drawn, strict=True)
         }
     return [found[place] for place in range(len(pads))]

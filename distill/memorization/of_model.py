@@ -20,7 +20,7 @@ from distill.generation import GUIDANCE
 from distill.generation.conditioning import Target, nearest_grids
 from distill.generation.generator import Generator, sample_grids
 from distill.generation.sampler import SamplingConfig
-from distill.generation.space import placed
+from distill.generation.space import with_space
 from distill.memorization.compare import Findings, Tell, compare
 from distill.memorization.sounds import CheckedSound, Silence
 from distill.models.grid import CONTEXT_COLUMNS, columns_of_frames, encode_pieces
@@ -70,7 +70,7 @@ def findings_of(
 
     for (seed, grid), label in zip(_draw(generator, settings, labels, config, step), wanted, strict=True):
         name = f"generated sound {len(generated) + 1}" + (f" ({label})" if label is not None else "")
-        space = codec.space_of(placed(codec, grid, seed=seed, config=config))
+        space = codec.space_of(with_space(codec, grid, seed=seed, config=config))
         generated.append(_checked(codec, silence, name, grid, space))
         step()
     return compare(

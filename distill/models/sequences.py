@@ -71,7 +71,7 @@ class Batch:
         return Batch(self.tokens[items], self.starts[items], self.targets[items], self.changed[items], condition)
 
 
-def kept_columns(columns: int) -> int:
+def columns_to_keep(columns: int) -> int:
     """How many of its newest columns a full window keeps when it moves on."""
     return columns // 2
 
@@ -86,7 +86,7 @@ def windows(grid: Grid, context_columns: int) -> list[Window]:
         grid: a whole sound, `[columns, bands, levels]`.
         context_columns: most columns in a window, at least 2.
     """
-    kept = kept_columns(context_columns)
+    kept = columns_to_keep(context_columns)
     last = min(context_columns, len(grid))
     found = [_window(grid, 0, last)]
     while last < len(grid):
@@ -104,7 +104,7 @@ def window_counts(columns: npt.NDArray[np.int64], context_columns: int) -> npt.N
     >>> window_counts(np.array([1, 4, 5, 7]), 4).tolist()
     [1, 1, 2, 3]
     """
-    step = context_columns - kept_columns(context_columns)
+    step = context_columns - columns_to_keep(context_columns)
     return 1 + -(-np.maximum(0, columns - context_columns) // step)
 
 

@@ -13,7 +13,7 @@ from distill.configs import SpectrogramConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
 from distill.files import replacing
 from distill.live.events import StageStarted
-from distill.live.journal import as_carried
+from distill.live.journal import for_model_file
 from distill.models.health import health_of_counts, rate
 from distill.models.levels import level_labels
 from distill.pictures import curves_png, usage_heatmap_png
@@ -73,7 +73,7 @@ def run(call: Call) -> dict[str, Any]:
         )
     task.model.load_state_dict(trained.state)
     counts = task.usage()
-    journal = as_carried(steering.entries)
+    journal = for_model_file(steering.entries)
     manifest = _manifest(workspace, values, config, dataset, spectrogram, trained, counts, journal)
     digest = write_model(workspace.vqvae, manifest, trained.state)
     write_history(workspace, STAGE, trained.history)

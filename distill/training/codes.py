@@ -3,8 +3,8 @@
 Every training sound is encoded as it is and in changed copies, and each of them from several first frames, so that the
 borders of the columns lie elsewhere (its cuts); every held-out sound is encoded as it is. The first cut begins where
 something is heard, so that a beginning always lies in the same place of its column. What was made lies row after
-row in `codes.npy`, `[columns, bands, levels]`, and `codes.json` says how much of it is sure to be on disk: whoever is
-interrupted goes on behind it.
+row in `codes.npy`, `[columns, bands, levels]`, and `codes.json` says how much of it is sure to be on disk: after an
+interruption it goes on behind that.
 """
 
 import math

@@ -116,7 +116,7 @@ class _Loop:
         restored = self.checkpoints.restore(self.task.model, self.optimizer, self._fits)
         self.position = restored or self.position
         if self.position.skipped_in_row >= MOST_SKIPPED_IN_ROW:
-            # It ended with this; whoever starts it again wants it tried.
+            # It ended for that reason; a new start is to try again.
             self.position.skipped_in_row = 0
         self.best_saved = self.position.best_epoch
         self.controller = State.restored(self.position.controller)

@@ -207,7 +207,7 @@ class PriorTask:
         batch = batch.to(self.runtime.device)
         logits = self.model(batch.tokens, batch.starts, batch.changed, batch.condition)
         shard = current_shard()
-        scored = shard.peers.summed((batch.targets != IGNORED).sum()) if shard else None
+        scored = shard.peers.all_reduce((batch.targets != IGNORED).sum()) if shard else None
         loss = prior_loss(logits, batch.targets, scored)
         return StepLoss(loss, {"cross_entropy": loss})
 
