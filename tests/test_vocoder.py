@@ -17,7 +17,6 @@ from distill.artifact.vocoder_file import VocoderFile, read_vocoder, write_vocod
 from distill.audio import invert as inversion
 from distill.audio.mel import MelTransform, mel_filters
 from distill.codec.codec import Codec
-from distill.codec.load import load_codec
 from distill.codes.edits import SetCode
 from distill.codes.model import CodesModel
 from distill.codes.playback import render, rerender
@@ -35,6 +34,7 @@ from distill.models.vocoder import Spectrum, Vocoder, invert, waveform_of
 from distill.params import parse_params
 from distill.stages.workspace import Workspace
 from distill.training.inverses import INVERSES
+from model_example import load_codec
 from pipeline_util import bytes_of, make_workspace, run
 from sounds_util import noise
 

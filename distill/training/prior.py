@@ -1,7 +1,7 @@
 """Training the prior on the code grids of whole sounds: its batches, loss, evaluation and memorization watch."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,11 +62,6 @@ def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int, conditions: 
         context=config.context,
         conditions=conditions.width if conditions else 0,
     )
-
-
-def encode_segments(dataset: PreparedDataset, vqvae: ConvVQVAE, segments: Sequence[int], device: str) -> list[Codes]:
-    """Code grids `[columns, bands, levels]` of whole segments; the VQ-VAE must be in evaluation mode."""
-    return [encode_segment(dataset, vqvae, segment, device) for segment in segments]
 
 
 def encode_segment(dataset: PreparedDataset, vqvae: ConvVQVAE, segment: int, device: str) -> Codes:
