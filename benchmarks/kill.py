@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from distill.files import digest_file
 from distill.params import read_params
-from distill.runs.dvc_project import planned
+from distill.runs.dvc_project import plan_run
 from distill.runs.inputs import settings_of
 from project_util import make_project
 
@@ -49,7 +49,7 @@ class Trained:
     def __init__(self, folder: Path) -> None:
         self.project = make_project(folder / "project")
         self.settings = settings_of(read_params(self.project / "params.yaml"))
-        self.root = planned(self.project, {}).root
+        self.root = plan_run(self.project, {}).root
         self.environment = {
             **os.environ,
             "DISTILL_TRACKING": "off",

@@ -24,7 +24,7 @@ from distill.live.stop_request import StopRequest
 from distill.params import parse_params, write_params
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
-from distill.tracking.listener import tracked
+from distill.tracking.listener import track
 from output import Report, parser, sounds
 
 import psutil
@@ -103,7 +103,7 @@ def train(root: Path) -> dict[str, float]:
         if isinstance(event, StageFinished):
             ended, epochs = time.perf_counter(), float(event.report["epochs"])
 
-    with clock, tracked(workspace) as recorder:
+    with clock, track(workspace) as recorder:
         run_stage("train_vqvae", Call(workspace, Listeners([watch, recorder]), StopRequest()))
     return {
         "training": ended - begun,

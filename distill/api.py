@@ -28,7 +28,7 @@ from distill.generation.space import width_of
 from distill.generation.writing import MOST_STEPS
 
 if TYPE_CHECKING:
-    from distill.library.model_check import Checked
+    from distill.library.model_check import CheckResult
     from distill.live.events import Listener
 
 AnySamples = npt.NDArray[np.floating[Any]]
@@ -329,23 +329,21 @@ def train(
     from distill.instructions import use
     from distill.live.events import Listeners
     from distill.live.stop_request import StopRequest
-    from distill.params import Params, with_settings
+    from distill.params import Params, plan_named, with_settings
     from distill.projects.project import current_project
-    from distill.runs.local import Way, train_folder
-    from distill.runs.plans import plan_named
-    from distill.tracking.listener import started_by, tracked
+    from distill.runs.local import Options, train_folder
 
     params = with_settings(with_settings(Params(), plan_named(plan).settings, where="plan"), settings, where="settings")
     use(params.run.arithmetic)
     listeners = Listeners([] if listener is None else [listener])
     target = None if output is None else Path(output)
-    way = Way(current_project(), None, target, False, started_by(), listeners, tracked, StopRequest())
-    outcome = train_folder(Path(sounds), params, way, force=force)
+    options = Options(current_project(), None, target, False, listeners, StopRequest())
+    outcome = train_folder(Path(sounds), params, options, force=force)
     assert outcome.model is not None
     return outcome.model
 
 
-def check(reference: Path | str, *, project: Path | str | None = None, **options: Any) -> "Checked":
+def check(reference: Path | str, *, project: Path | str | None = None, **options: Any) -> "CheckResult":
     """Check whether a model gives back its training sounds; writes a report and a page beside it.
 
     Options and errors are those of `distill.library.model_check.check`.

@@ -142,7 +142,7 @@ def plain_name(text: str) -> str:
 
 
 def free_name(stem: str, suffix: str, taken: set[str]) -> str:
-    """A name that nothing has, told apart as systems do that know no capitals; it is taken from then on."""
+    """A free name, compared without regard to case; it is added to `taken`."""
     number, name = 1, f"{stem}{suffix}"
     while name.casefold() in taken:
         number += 1

@@ -1,12 +1,13 @@
 """Locks between processes on open files, which the system frees when their owner dies."""
 
 import os
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from distill.errors import StorageError
+from distill.errors import Interrupted, StorageError
 from distill.files import storage_errors
 
 try:
@@ -16,10 +17,14 @@ except ImportError:
     fcntl = None  # type: ignore[assignment]
 
 POLL_SECONDS = 0.02
+# Between two tries to get a lock that may be held for hours.
+PATIENT_SECONDS = 0.2
+
+_closed = threading.Event()
 
 
-def taken(descriptor: int) -> bool:
-    """Own the lock of an open file, unless another process does.
+def try_lock(descriptor: int) -> bool:
+    """Try to own the lock of an open file; False if another process does.
 
     Raises:
         StorageError: the file system has no locks.
@@ -33,25 +38,25 @@ def taken(descriptor: int) -> bool:
     return True
 
 
-def taken_within(descriptor: int, seconds: float) -> bool:
-    """The same, where somebody who only looks (`is_held`) may have the lock for a moment.
+def try_lock_within(descriptor: int, seconds: float) -> bool:
+    """The same within some seconds, as `is_held` takes the lock for a moment.
 
     Raises:
         StorageError: the file system has no locks.
     """
     until = time.monotonic() + seconds
-    while not taken(descriptor):
+    while not try_lock(descriptor):
         if time.monotonic() > until:
             return False
         time.sleep(POLL_SECONDS)
     return True
 
 
-def acquired(path: Path, wait: Callable[[], None]) -> int:
+def acquire(path: Path, wait: Callable[[], None]) -> int:
     """The descriptor of a lock file that this process now owns; the file is made where it is missing.
 
-    `wait` is called before each further try, and may raise. Whoever owns the lock may remove its file: then nobody who
-    waited for the old file takes it for the new one.
+    `wait` is called before each further try, and may raise. The owner may remove the file: a process that
+    waited for the old file does not take it for the new one.
 
     Raises:
         StorageError: the file cannot be made, or the file system has no locks.
@@ -67,7 +72,7 @@ def acquired(path: Path, wait: Callable[[], None]) -> int:
                     raise
                 continue
         try:
-            while not taken(descriptor):
+            while not try_lock(descriptor):
                 wait()
             if is_file_of(descriptor, path):
                 return descriptor
@@ -102,16 +107,68 @@ def is_held(path: Path) -> bool:
 
 
 def wait_for(path: Path) -> int:
-    """The descriptor of a lock file that this process owns once nobody else does.
+    """The descriptor of a lock file, owned after waiting for any other owner.
 
     Raises:
-        StorageError: as `acquired`.
+        StorageError: as `acquire`.
     """
-    return acquired(path, lambda: time.sleep(POLL_SECONDS))
+    return acquire(path, lambda: time.sleep(POLL_SECONDS))
+
+
+def close() -> None:
+    """Let this process wait for no more locks and start no more stages; `reopen` takes it back."""
+    _closed.set()
+
+
+def reopen() -> None:
+    """Allow waiting and starting again after `close`."""
+    _closed.clear()
+
+
+def require_open() -> None:
+    """Make sure that this process may still wait and start stages.
+
+    Raises:
+        Interrupted: `close` was called.
+    """
+    if _closed.is_set():
+        raise Interrupted("interrupted")
+
+
+@contextmanager
+def lock(path: Path, on_wait: Callable[[], None], *, remove: bool = False) -> Iterator[None]:
+    """Own a lock file for the block; `on_wait` is called once if another process owns it.
+
+    `remove` deletes the file at the end, for locks of which there would be many files.
+
+    Raises:
+        StorageError: the file cannot be made.
+        Interrupted: this process was closed meanwhile.
+    """
+    descriptor = acquire(path, patiently(on_wait))
+    try:
+        yield
+        if remove:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def patiently(on_wait: Callable[[], None]) -> Callable[[], None]:
+    """A wait for `acquire` that calls `on_wait` once and goes on until this process is closed."""
+    calls = iter((on_wait,))
+
+    def wait() -> None:
+        next(calls, lambda: None)()
+        # Checked at every try, so that a waiting thread can be stopped.
+        require_open()
+        time.sleep(PATIENT_SECONDS)
+
+    return wait
 
 
 def _lock(descriptor: int, *, shared: bool = False) -> None:
-    """Lock an open file until its descriptor is closed; OSError where somebody else has done so."""
+    """Lock an open file until its descriptor is closed; OSError if another process has."""
     if fcntl is not None:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         return

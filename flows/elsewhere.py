@@ -15,13 +15,12 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
 from distill.errors import DistillError, UsageError
-from distill.processes.dvc_stage import require_open
+from distill.locks import require_open
 from distill.tracking.address import ADDRESS, tracking_on
-from distill.versions.data import check_out
-from distill.versions.dvc import dvc
+from distill.versions.dvc import check_out, dvc
 from distill.versions.worker_clone import Origin, require_remote, require_same_version
 
-# What a store, a record or a server says while it is away, rather than refuses.
+# Messages of a store, a record or a server that is unreachable, rather than one that refuses.
 _AWAY = re.compile(
     r"could not connect|cannot connect|connection (?:refused|reset|aborted|was closed)|does not answer|answers there|"
     r"timed? ?out|server disconnected|service ?unavailable|slow ?down|internal ?error|the database system is",
@@ -67,7 +66,7 @@ def put_back(root: Path, stage: str) -> None:
 
 
 def persistently(act: Callable[[], _Result]) -> _Result:
-    """Do something that needs another machine, again and again while that machine is away.
+    """Do something that needs another machine, with retries while that machine is unreachable.
 
     Raises:
         DistillError: as `act` does, at once where trying again would not help.
@@ -91,7 +90,7 @@ def persistently(act: Callable[[], _Result]) -> _Result:
 def across_hosts(key: str) -> Iterator[None]:
     """Hold a key among all workers of a Prefect server, by a global concurrency limit of one place.
 
-    The limit is gone when the block ends well: whoever waits finds the result then.
+    The limit is deleted when the block ends well: waiting workers find the result then.
     """
     name = f"distill-{key}"
 

@@ -18,7 +18,7 @@ from distill.generation.writing import Destination, produce
 from distill.projects.project import find_project
 from distill.registry.registry import resolve
 from flows.lifeline import LocalFlow, end_with_worker
-from flows.stages import artifact_key, failed
+from flows.stages import artifact_key, failed_state
 
 # One value, or one for each level.
 Temperature = Annotated[float, Field(ge=0, le=HOTTEST)]
@@ -120,7 +120,7 @@ def generate(
         destination = Destination(folder, ExportSettings(format, sample_rate, bits), force=force)
         files = [each.path for each in produce(path, request, destination, count=count, seed=seed)]
     except DistillError as error:
-        return failed(error)
+        return failed_state(error)
     get_run_logger().info("%d sounds in %s", len(files), folder)
     lines = [f"- [{file.name}]({file.as_uri()})" for file in files]
     key = artifact_key("sounds", model)
@@ -129,7 +129,7 @@ def generate(
 
 
 def inside(project: Path, output: str) -> Path:
-    """A folder of the project, for what a flow writes: whoever may start flows shall not write anywhere else.
+    """A folder of the project, for what a flow writes: starting a flow must not allow writing anywhere else.
 
     Raises:
         UsageError: the folder is absolute, has `..` in it, or a link on its way leads out of the project.

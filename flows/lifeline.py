@@ -1,6 +1,7 @@
-"""A flow run ends with the worker that started it, and Prefect's temporary server with the run."""
+"""Prefect's temporary server and its login live as long as the flow run, and a flow run no longer than its worker."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from prefect import Flow
+from prefect.context import refresh_global_settings_context
 from prefect.settings import get_current_settings
 
 from distill.processes.dvc_stage import stop_running
 from flows.follow import MARK
-from flows.login import require_login
 
 POLL_SECONDS = 0.5
 # How long the run has to report its end to the server, which may be gone too.
@@ -38,7 +39,7 @@ class LocalFlow(Flow[..., Any]):
             require_login()
             os.environ[MARK] = str(os.getpid())
             command = [sys.executable, str(Path(__file__).with_name("follow.py")), os.environ[MARK]]
-            # Whoever reads what this process says must not wait for the other one.
+            # A reader of this process's output must not wait for the other one.
             quiet = subprocess.DEVNULL
             _followers.append(
                 subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
@@ -57,7 +58,7 @@ def _start_server() -> None:
         return
     from prefect.server.api.server import SubprocessASGIServer
 
-    # The process that is started inherits what is blocked.
+    # The started process inherits the blocked signals.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
         SubprocessASGIServer().start()
@@ -66,7 +67,7 @@ def _start_server() -> None:
 
 
 def end_with_worker() -> None:
-    """End this process, and what it runs, when the worker that started it is gone; of no effect without a worker."""
+    """End this process, and what it runs, when the worker that started it is gone, if one did."""
     if STARTED_BY_WORKER not in os.environ or _watching.is_set():
         return
     _watching.set()
@@ -82,3 +83,19 @@ def end_with_worker() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="worker-watch", daemon=True).start()
+
+
+def require_login() -> None:
+    """Protect the server that this process may start by a login that no other process knows.
+
+    Of no effect where the environment, the profile or the project's settings name a server, which has its own. To be
+    called before the first flow.
+    """
+    if get_current_settings().api.url:
+        return
+    login = f"distill:{secrets.token_urlsafe(32)}"
+    # The environment reaches the server's process and those of Dask.
+    os.environ["PREFECT_SERVER_API_AUTH_STRING"] = os.environ["PREFECT_API_AUTH_STRING"] = login
+    # No web site may read what it answers, whatever the settings found say of other servers.
+    os.environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = "http://127.0.0.1"
+    refresh_global_settings_context()

@@ -1,4 +1,4 @@
-"""The parameters of a flow: the sections of params.yaml, of which only what is given takes its place."""
+"""The parameters of a flow: the sections of params.yaml, of which only given values override it."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -43,7 +43,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
-def given(sections: Mapping[str, BaseModel | None]) -> dict[str, dict[str, Any]]:
+def overrides_from(sections: Mapping[str, BaseModel | None]) -> dict[str, dict[str, Any]]:
     """What was given of each section, by name; sections that were not given are left out."""
     return {
         name: section.model_dump(mode="json", include=section.model_fields_set)

@@ -1,8 +1,9 @@
-"""Trainings that a work pool's workers do elsewhere: started through the deployment, followed, and told back."""
+"""Trainings that a work pool does elsewhere: started through the deployment, followed, and their results read."""
 
 import json
 import time
-from typing import Any, cast
+from dataclasses import asdict, dataclass
+from typing import cast
 from uuid import UUID
 
 import httpx
@@ -21,7 +22,7 @@ from prefect.states import Cancelling
 from pydantic import JsonValue
 
 from distill.errors import DistillError, Interrupted, StorageError, UsageError
-from distill.processes.dvc_stage import require_open
+from distill.locks import require_open
 from flows.elsewhere import persistently
 
 DEPLOYMENT = "train/remote"
@@ -29,8 +30,39 @@ RESULT = "training-result"
 POLL_SECONDS = 2.0
 
 
+@dataclass(frozen=True)
+class TrainedModel:
+    """A training flow's model, as a row of a sweep has it.
+
+    Attributes:
+        model: path of the model file.
+        workspace: the run's folder.
+        digest: of the weights.
+        verdict: of the check for memorization.
+        distance_db: held-out distance of the VQ-VAE.
+        perplexity: held-out perplexity of the prior.
+        utilization: of the codebook that is used least.
+        settings: the parameters that were given.
+        run_id: of the run in MLflow; None: it is not recorded.
+        version: NAME/VERSION in the registry; None: it is not registered.
+        published: whether it is the project's own now.
+    """
+
+    model: str
+    workspace: str
+    digest: str
+    verdict: str
+    distance_db: float
+    perplexity: float
+    utilization: float
+    settings: str
+    run_id: str | None
+    version: str | None
+    published: bool
+
+
 def require_server() -> None:
-    """Make sure that the server that Prefect's settings name answers; of no effect where they name none.
+    """Make sure that the server that Prefect's settings name answers, if they name one.
 
     Raises:
         StorageError: it does not.
@@ -63,8 +95,8 @@ def require_pool() -> None:
             raise StorageError(f"Prefect's server refuses: {error}; is PREFECT_API_AUTH_STRING right?") from error
 
 
-def train_in_pool(overrides: dict[str, dict[str, JsonValue]]) -> dict[str, Any]:
-    """Train with these parameters on whichever worker takes the run; what `train` gives back there.
+def train_in_pool(overrides: dict[str, dict[str, JsonValue]]) -> TrainedModel:
+    """Train with these parameters on whichever worker takes the run.
 
     Raises:
         DistillError: the training failed, with its line.
@@ -73,7 +105,7 @@ def train_in_pool(overrides: dict[str, dict[str, JsonValue]]) -> dict[str, Any]:
     started = cast(FlowRun, run_deployment(DEPLOYMENT, parameters=dict(overrides), timeout=0))
     with get_client(sync_client=True) as client:
         try:
-            run = _ended(client, started.id)
+            run = _wait_for(client, started.id)
         except BaseException:
             client.set_flow_run_state(started.id, Cancelling(), force=True)
             raise
@@ -82,15 +114,15 @@ def train_in_pool(overrides: dict[str, dict[str, JsonValue]]) -> dict[str, Any]:
             raise Interrupted(f"{run.name} was cancelled")
         if not state.is_completed():
             raise DistillError(state.message or f"{run.name} failed")
-        return _told(client, run.id)
+        return _read_result(client, run.id)
 
 
-def tell_result(result: dict[str, Any]) -> None:
-    """Leave what a training gave with its flow run, where whoever started it finds it."""
-    create_table_artifact([result], key=RESULT, description="What the training gave")
+def leave_result(model: TrainedModel) -> None:
+    """Leave a trained model's facts with its flow run, where its starter finds them."""
+    create_table_artifact([asdict(model)], key=RESULT, description="What the training gave")
 
 
-def _ended(client: SyncPrefectClient, run_id: UUID) -> FlowRun:
+def _wait_for(client: SyncPrefectClient, run_id: UUID) -> FlowRun:
     while True:
         run = persistently(lambda: client.read_flow_run(run_id))
         if run.state is not None and run.state.is_final():
@@ -101,10 +133,10 @@ def _ended(client: SyncPrefectClient, run_id: UUID) -> FlowRun:
             time.sleep(0.2)
 
 
-def _told(client: SyncPrefectClient, run_id: UUID) -> dict[str, Any]:
+def _read_result(client: SyncPrefectClient, run_id: UUID) -> TrainedModel:
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), key=ArtifactFilterKey(any_=[RESULT]))
     found = client.read_artifacts(artifact_filter=wanted)
     if not found:
         raise DistillError(f"flow run {run_id} ended without a result")
     # A table is kept as JSON.
-    return cast(dict[str, Any], json.loads(str(found[-1].data))[0])
+    return TrainedModel(**json.loads(str(found[-1].data))[0])

@@ -1,8 +1,8 @@
 """A flow's run in MLflow and its model in the registry; what this needs takes seconds to load."""
 
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +14,22 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from distill.errors import DistillError, Interrupted
+from distill.registry.registration import register as put_into_registry
 from distill.registry.registry import RegisteredVersion
-from distill.registry.registry import register as put_into_registry
 from distill.runs.dvc_project import DvcRun
-from distill.stages.lineage import planned
-from distill.stages.workspace import Workspace, read_report
+from distill.stages.workspace import Workspace
 from distill.tracking import runs
-from distill.tracking.address import client_of, is_server, shown, tracking_address
-from distill.tracking.content import run_name
+from distill.tracking.address import is_server, tracking_address, without_password
+from distill.tracking.record import complete
 from distill.versions.worker_clone import origin_of
 from flows.elsewhere import persistently
-from flows.stages import artifact_key, failed
+from flows.stages import artifact_key, failed_state
 
 
-@contextmanager
-def opened_run(run: DvcRun) -> Iterator[None]:
-    """The run of a configured workspace while it trains: a new one, or the one that was interrupted or finished."""
-    if _finished(run):
-        yield
-        return
-    params = run.workspace.params()
-    name = run_name(params, Path(params.data.path).stem)
+def keep_run_open(run: DvcRun) -> AbstractContextManager[None]:
+    """The run of a configured workspace while it trains, tagged with this flow run."""
     tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.flow_run_name": str(flow_run.name or "")}
-    runs.open_run(run.workspace, started_by="prefect", name=name, tags=tags)
-    try:
-        yield
-    except BaseException as error:
-        # A stage closes its own run; one that is stopped between two stages would count as running for ever.
-        fault = isinstance(error, Exception) and not isinstance(error, Interrupted)
-        with suppress(DistillError):
-            runs.end_run(client_of(run.project), run.workspace, "FAILED" if fault else "KILLED")
-        raise
+    return runs.keep_run_open(run.workspace, started_by="prefect", tags=tags)
 
 
 def run_of(run: DvcRun) -> str | None:
@@ -54,24 +39,24 @@ def run_of(run: DvcRun) -> str | None:
 
 @task(name="Register the model", cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5)
 def record(run: DvcRun, path: Path) -> RegisteredVersion | State[Any] | None:
-    """Complete the record of the run and register its model; a record that is away only costs a warning.
+    """Complete the record of the run and register its model; an unreachable record only costs a warning.
 
-    On a worker, where nobody would make up for it, the run fails: started again, it takes everything from the remote.
+    On a worker, where it could not be completed later, the run fails; a restart takes everything from the remote.
     """
     logger = get_run_logger()
     away = origin_of(run.project) is not None
 
-    def complete() -> RegisteredVersion:
-        run_id = runs.complete(run.workspace, started_by="prefect")
+    def register() -> RegisteredVersion:
+        run_id = complete(run.workspace, started_by="prefect")
         return put_into_registry(path, run.project, run_id=run_id)
 
     try:
-        version = persistently(complete) if away else complete()
+        version = persistently(register) if away else register()
     except Interrupted as error:
         return Cancelled(message=str(error), data=error)
     except DistillError as error:
         if away:
-            return failed(error)
+            return failed_state(error)
         logger.warning("%s; later: distill tracking sync %s, distill model register %s", error, run.root, path)
         return None
     logger.info("%s %s", version.reference, "registered" if version.created else "was registered before")
@@ -79,7 +64,7 @@ def record(run: DvcRun, path: Path) -> RegisteredVersion | State[Any] | None:
 
 
 def tag(workspace: Workspace, tags: Mapping[str, str]) -> None:
-    """Tag the run of a workspace, each tag as `distill.NAME`; a record that is away only costs a warning."""
+    """Tag the run of a workspace, each tag as `distill.NAME`; an unreachable record only costs a warning."""
     try:
         runs.tag_run(workspace, {f"distill.{name}": value for name, value in tags.items()})
     except DistillError as error:
@@ -94,8 +79,8 @@ def show(run: DvcRun, path: Path, version: RegisteredVersion | None) -> None:
 
 
 def summary(project: Path, path: Path, version: RegisteredVersion | None, run_id: str | None) -> str:
-    """What Prefect's page says of a model, in Markdown; whoever sees that page need not know MLflow's password."""
-    address = shown(tracking_address(project))
+    """What Prefect's page says about a model, in Markdown; its readers need not know MLflow's password."""
+    address = without_password(tracking_address(project))
     away = origin_of(project) is not None
     lines = [f"- model: {path.name}, made on {socket.gethostname()}" if away else f"- model: [{path}]({path.as_uri()})"]
     if version is not None:
@@ -108,12 +93,3 @@ def summary(project: Path, path: Path, version: RegisteredVersion | None, run_id
             "which `distill tracking open` serves"
         )
     return "\n".join(lines)
-
-
-def _finished(run: DvcRun) -> bool:
-    """Whether the model that the configured workspace asks for lies in it and has a run."""
-    try:
-        made = read_report(run.workspace, "assemble")["lineage"]
-        return run_of(run) is not None and made == planned(run.workspace, vqvae_trained=False).id
-    except DistillError:
-        return False

@@ -3,6 +3,7 @@
 import shlex
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from prefect.futures import PrefectFuture
 
 from distill.errors import DistillError
 from distill.live.status import read_rows, read_status, status_file
-from distill.processes.dvc_stage import reopen, stop_running
+from distill.locks import reopen
+from distill.processes.dvc_stage import stop_running
 from distill.projects.project import find_project
-from distill.runs.dvc_project import planned
+from distill.runs.dvc_project import plan_run
 from distill.runs.inputs import settings_of
 from distill.runs.stopping import stop
 from distill.runs.sweep import Objective, Search, Settings
@@ -23,7 +25,8 @@ from distill.stages.pipeline import STAGES
 from distill.stages.workspace import Workspace, read_config, read_report
 from distill.tracking.content import GROUPS, read_history
 from flows.parameters import title_of
-from flows.stages import failed
+from flows.pool import TrainedModel
+from flows.stages import failed_state
 from flows.study import Overrides, Study, opened_study
 from flows.trial import train_one
 
@@ -57,11 +60,11 @@ def run_trials(settings: Settings, search: Search, workers: int) -> dict[str, An
             rows = study.rows()
             if rows[0]["state"] != "done":
                 why = next((row["error"] for row in rows if "error" in row), "each is a copy of its sounds")
-                return failed(DistillError(f"every trial failed: {why}"))
+                return failed_state(DistillError(f"every trial failed: {why}"))
             best = _best(study, rows[0])
             return {"runs": rows, "best": best, "importances": study.importances()}
     except DistillError as error:
-        return failed(error)
+        return failed_state(error)
 
 
 def _run_all(study: Study, workers: int) -> None:
@@ -74,7 +77,7 @@ def _run_all(study: Study, workers: int) -> None:
                 return
             for each in running:
                 each.watch()
-            running = [each for each in running if not each.ended(POLL_SECONDS / len(running))]
+            running = [each for each in running if not each.wait(POLL_SECONDS / len(running))]
     except BaseException:
         # Cancelling reaches this thread alone; the trainings are in others.
         stop_running()
@@ -94,7 +97,7 @@ class _Running:
         self.workspace: Workspace | None = None
         with suppress(DistillError):
             # Where this fails the training says why.
-            self.workspace = planned(find_project(), overrides).workspace
+            self.workspace = plan_run(find_project(), overrides).workspace
         self.begun = time.time()
         self.future: PrefectFuture[Any] = train_one.submit(overrides, title)
 
@@ -108,18 +111,18 @@ class _Running:
             if worse is not None:
                 self._give_up(*worse, epochs)
         if self.given_up and not over and time.monotonic() - self.asked > ASK_AGAIN_SECONDS:
-            # Between two stages, or at the end, there is nobody to ask.
+            # Between two stages, or at the end, no process can be asked.
             with suppress(DistillError):
                 stop(self.workspace.root, who="search", timeout=STOP_SECONDS)
             self.asked = time.monotonic()
 
-    def ended(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> bool:
         """Wait so long for the end of the trial, and note what came of it; whether it has ended."""
         try:
             result: Any = self.future.result(timeout=seconds, raise_on_failure=False)
         except TimeoutError:
             return False
-        if isinstance(result, dict):
+        if isinstance(result, TrainedModel):
             self.watch(over=True)
         state = "pruned" if self.given_up else self._note(result)
         if self.workspace is not None:
@@ -130,39 +133,39 @@ class _Running:
         return True
 
     def _note(self, result: Any) -> str:
-        if not isinstance(result, dict):
+        if not isinstance(result, TrainedModel):
             self.logger.error("trial %d failed: %s", self.number, result)
-            self.study.failed(self.trial, {"error": str(result)})
+            self.study.fail(self.trial, {"error": str(result)})
             return "failed"
-        if result["verdict"] == "fail":
+        if result.verdict == "fail":
             self.logger.warning("trial %d memorized its sounds, which counts as failed", self.number)
-            self.study.failed(self.trial, result)
+            self.study.fail(self.trial, asdict(result))
             return "failed"
         assert self.workspace is not None
         value = float(read_report(self.workspace, self.stage)["best"][self.column])
         self.logger.info("trial %d: %s %.4g", self.number, self.study.search.objective, value)
-        self.study.done(self.trial, value, result)
+        self.study.complete(self.trial, value, asdict(result))
         return "done"
 
     def _give_up(self, epoch: int, value: float, epochs: int) -> None:
         self.given_up = True
         words = f"{self.study.search.objective} {value:.4g} after epoch {epoch} of {epochs}"
         self.logger.info("trial %d ends early: %s is worse than half of the finished trials", self.number, words)
-        self.study.pruned(self.trial, value, {"epoch": epoch, "epochs": epochs})
+        self.study.prune(self.trial, value, {"epoch": epoch, "epochs": epochs})
 
     def _rows(self, workspace: Workspace, over: bool) -> list[tuple[int, float]]:
         """The epochs of this trial with their values; of an earlier run in the same folder there may be others."""
         later = STAGES[STAGES.index(self.stage) + 1 :]
-        if over or any(self._begun(workspace.root, stage) for stage in later):
+        if over or any(self._has_begun(workspace.root, stage) for stage in later):
             rows = read_history(workspace, self.stage)
-        elif self._begun(workspace.root, self.stage):
+        elif self._has_begun(workspace.root, self.stage):
             rows = read_rows(workspace.root, self.stage)
         else:
             rows = []
         found = ((int(row["epoch"]), row.get(self.column)) for row in rows)
         return [(epoch, float(value)) for epoch, value in found if value is not None and value == value]
 
-    def _begun(self, root: Path, stage: str) -> bool:
+    def _has_begun(self, root: Path, stage: str) -> bool:
         """Whether a stage works, or has worked, for this trial; a training from its first step on."""
         try:
             written = status_file(root, stage).stat().st_mtime
@@ -173,7 +176,7 @@ class _Running:
 
 
 def _best(study: Study, row: dict[str, Any]) -> dict[str, Any]:
-    inputs = planned(find_project(), study.overrides_of(row["trial"])).inputs
+    inputs = plan_run(find_project(), study.overrides_of(row["trial"])).inputs
     name = f"--model-name={inputs.params.model.name}"
     words = ["distill", "train", inputs.source, name, *(f"--set={each}" for each in settings_of(inputs.params))]
     return {

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp
 NAMES = ("127.0.0.1", "localhost")
 
 
-def guarded() -> ASGIApp:
+def guarded_app() -> ASGIApp:
     """Prefect's application, for `uvicorn --factory`.
 
     Another name that leads here is a web site's attempt to pass for this machine, and is not answered.

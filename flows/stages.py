@@ -24,11 +24,9 @@ from prefect.states import Cancelled, Failed
 
 from distill.errors import DistillError, Interrupted
 from distill.live.status import read_status, status_file
-from distill.processes.dvc_stage import StageCrashed
-from distill.processes.dvc_stage import run_stage as run_through_dvc
+from distill.processes.dvc_stage import StageCrashed, repro
 from distill.processes.run_lock import RunLock
-from distill.runs.cache_turns import taking_turns
-from distill.runs.dvc_project import DvcRun
+from distill.runs.dvc_project import DvcRun, taking_turns
 from distill.stages.titles import TITLES
 from distill.stages.workspace import Workspace, read_report
 from distill.versions.worker_clone import origin_of
@@ -57,22 +55,26 @@ def may_help(_task: object, _run: object, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), (StageCrashed, OSError))
 
 
-def failed(error: DistillError) -> State[Any]:
+def failed_state(error: DistillError) -> State[Any]:
     """A failure as its one line, where raising it would show a traceback."""
     return Failed(message=str(error), data=error)
 
 
-def run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLock) -> dict[str, Any]:
+def run_as_task(stage: str, run: DvcRun, environment: dict[str, str], lock: RunLock) -> dict[str, Any]:
     """Bring a stage up to date, as a task under a name that a user understands; its report.
 
-    `held` is the lock of the run.
+    Args:
+        stage: its name.
+        run: the run that it belongs to.
+        environment: variables for the stage.
+        lock: that of the run.
 
     Raises:
         DistillError: the stage's complaint.
     """
-    named = _run_stage.with_options(name=TITLES[stage])
+    titled = _stage_task.with_options(name=TITLES[stage])
     # Called plainly, a task gives back the failed state that it returned as if it were its result.
-    state = named(run, stage, environment, held, return_state=True)
+    state = titled(stage, run, environment, lock, return_state=True)
     return cast(dict[str, Any], state.result())
 
 
@@ -84,7 +86,7 @@ def run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLoc
     retry_condition_fn=may_help,
     log_prints=False,
 )
-def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLock) -> dict[str, Any] | State[Any]:
+def _stage_task(stage: str, run: DvcRun, environment: dict[str, str], lock: RunLock) -> dict[str, Any] | State[Any]:
     workspace = run.workspace
     logger = get_run_logger()
     status_file(workspace.root, stage).unlink(missing_ok=True)
@@ -101,13 +103,13 @@ def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLo
 
     try:
         with taking_turns(run, stage, on_turn, *([across_hosts] if away else [])):
-            ran = run_through_dvc(
+            ran = repro(
                 run.root,
                 stage,
                 environment=environment,
                 on_line=on_line,
                 on_wait=progress.update,
-                held=held,
+                lock=lock,
                 # Prefect's own limit cannot end a stage in a sweep's thread.
                 limit_seconds=TIMEOUTS[stage].total_seconds(),
                 pull=away,
@@ -119,13 +121,12 @@ def _run_stage(run: DvcRun, stage: str, environment: dict[str, str], held: RunLo
     except Interrupted as error:
         return Cancelled(message=str(error), data=error)
     except DistillError as error:
-        return failed(error)
+        return failed_state(error)
     progress.finish()
     logger.info("%s: %s", TITLES[stage], "done" if ran else "taken from DVC's cache")
     report = read_report(workspace, stage)
-    show = _SHOWN.get(stage)
-    if show is not None:
-        show(workspace, report)
+    if stage in _ARTIFACTS:
+        _ARTIFACTS[stage](workspace, report)
     return report
 
 
@@ -147,7 +148,7 @@ class _Progress:
         self.shown = 0.0
 
     def update(self) -> None:
-        """Show where the stage stands, if that changed by a per cent or more; a server that is away misses it."""
+        """Show where the stage stands, if that changed by a per cent or more; an unreachable server misses it."""
         status = read_status(self.root, self.stage)
         if not status or not status.get("total"):
             return
@@ -195,7 +196,7 @@ def _show_verdict(workspace: Workspace, report: dict[str, Any]) -> None:
     create_markdown_artifact("\n".join(lines), key=key, description=report["verdict"])
 
 
-_SHOWN: dict[str, Callable[[Workspace, dict[str, Any]], None]] = {
+_ARTIFACTS: dict[str, Callable[[Workspace, dict[str, Any]], None]] = {
     "train_vqvae": _show_training,
     "check_memorization": _show_verdict,
 }

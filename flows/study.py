@@ -1,4 +1,4 @@
-"""The trials of a search in Optuna: what is tried next, what ends early, what came of each; kept in a file."""
+"""The trials of a search in Optuna: which comes next, which ends early, and their results; kept in a file."""
 
 import json
 import logging
@@ -22,23 +22,23 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from distill.errors import ArtifactError, TrainingError
 from distill.files import digest_json, storage_errors
-from distill.locks import acquired
+from distill.locks import acquire
 from distill.runs.dvc_project import with_overrides
 from distill.runs.inputs import as_name
 from distill.runs.sweep import Search, Settings, Span, as_overrides, space_of
 from distill.stages.versions import CODE_VERSIONS
 from flows.parameters import title_of
 
-# No trial ends before this share of its epochs, nor before so many: the first says little of a short training.
+# The share and number of epochs before which no trial ends: the first ones say little about a short training.
 WARM_UP, LEAST_EPOCHS = 0.25, 2
-# With fewer finished trials nothing can be said about what mattered.
+# With fewer finished trials importances mean nothing.
 ENOUGH_TRIALS = 10
 
 Overrides = dict[str, dict[str, JsonValue]]
 
 
 class Study:
-    """A search in the hands of this process; trials are asked for and told from one thread."""
+    """A search in the hands of this process; one thread asks for trials and reports them."""
 
     def __init__(self, study: optuna.Study, settings: Settings, search: Search, project: Path, workers: int) -> None:
         self.study, self.search, self.workers = study, search, workers
@@ -59,8 +59,8 @@ class Study:
         A trial whose settings were tried before takes over what came of them.
         """
         while self._left or len(self._trials()) < self.search.trials:
-            trial = self._begun()
-            overrides = self._suggested(trial)
+            trial = self._next_trial()
+            overrides = self._suggest(trial)
             trial.set_user_attr("overrides", overrides)
             same = next((each for each in self._trials() if self._is_same(each, overrides)), None)
             if same is None:
@@ -96,15 +96,15 @@ class Study:
                 return epoch, value
         return None
 
-    def done(self, trial: Trial, value: float, row: dict[str, Any]) -> None:
+    def complete(self, trial: Trial, value: float, row: dict[str, Any]) -> None:
         """Note what a finished trial came to."""
         self._tell(trial, TrialState.COMPLETE, value, {**row, "state": "done", "value": value})
 
-    def pruned(self, trial: Trial, value: float, row: dict[str, Any]) -> None:
+    def prune(self, trial: Trial, value: float, row: dict[str, Any]) -> None:
         """Note that a trial ended early."""
         self._tell(trial, TrialState.PRUNED, None, {**row, "state": "pruned", "value": value})
 
-    def failed(self, trial: Trial, row: dict[str, Any]) -> None:
+    def fail(self, trial: Trial, row: dict[str, Any]) -> None:
         """Note that a trial gave no model to be used."""
         self._tell(trial, TrialState.FAIL, None, {**row, "state": "failed"})
 
@@ -132,7 +132,7 @@ class Study:
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
-    def _begun(self) -> Trial:
+    def _next_trial(self) -> Trial:
         """A trial that was left behind, else a new one.
 
         Each has a seed of its own, so that a search that was interrupted suggests what it would have suggested.
@@ -144,7 +144,7 @@ class Study:
             return Trial(self.study, self._left.pop(0)[1])
         return self.study.ask()
 
-    def _suggested(self, trial: Trial) -> Overrides:
+    def _suggest(self, trial: Trial) -> Overrides:
         values: dict[str, JsonValue] = {}
         for name, choice in self.space.items():
             if not isinstance(choice, Span):
@@ -152,7 +152,7 @@ class Study:
                 texts = list(dict.fromkeys(json.dumps(value) for value in choice))
                 values[name] = json.loads(trial.suggest_categorical(name, texts))
             elif choice.step is None:
-                values[name] = choice.rounded(trial.suggest_float(name, choice.low, choice.high, log=choice.log))
+                values[name] = choice.round(trial.suggest_float(name, choice.low, choice.high, log=choice.log))
             else:
                 values[name] = trial.suggest_int(name, int(choice.low), int(choice.high), step=choice.step)
         return as_overrides(values)
@@ -189,7 +189,7 @@ def opened_study(project: Path, settings: Settings, search: Search, workers: int
     def refuse() -> NoReturn:
         raise TrainingError(f"the search {name} runs already in another process: wait for it, or end that one")
 
-    lock = acquired(path.with_suffix(".lock"), refuse)
+    lock = acquire(path.with_suffix(".lock"), refuse)
     storage = None
     try:
         if search.fresh:
@@ -206,7 +206,7 @@ def opened_study(project: Path, settings: Settings, search: Search, workers: int
         os.close(lock)
 
 
-class _Forwarded(logging.Handler):
+class _ForwardingHandler(logging.Handler):
     """Gives Optuna's lines to the project's logger, its chatter as details."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -217,5 +217,5 @@ class _Forwarded(logging.Handler):
 def _forward_logging() -> None:
     optuna.logging.disable_default_handler()
     logger = logging.getLogger("optuna")
-    if not any(isinstance(handler, _Forwarded) for handler in logger.handlers):
-        logger.addHandler(_Forwarded())
+    if not any(isinstance(handler, _ForwardingHandler) for handler in logger.handlers):
+        logger.addHandler(_ForwardingHandler())

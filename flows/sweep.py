@@ -1,5 +1,6 @@
 """The sweep flow: some settings, each a training flow of its own, compared at the end."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -12,14 +13,15 @@ from prefect.runtime import flow_run
 from pydantic import JsonValue
 
 from distill.errors import DistillError, UsageError
-from distill.processes.dvc_stage import reopen, stop_running
+from distill.locks import reopen
+from distill.processes.dvc_stage import stop_running
 from distill.projects.project import find_project
 from distill.runs.dvc_project import with_overrides
-from distill.runs.sweep import Search, Settings, check, combine, is_search
+from distill.runs.sweep import Search, Settings, combine, is_search, require_valid
 from flows.lifeline import LocalFlow, end_with_worker
 from flows.parameters import title_of
-from flows.pool import require_pool
-from flows.stages import failed
+from flows.pool import TrainedModel, require_pool
+from flows.stages import failed_state
 from flows.trial import task_runner, train_one, train_one_elsewhere
 
 COLUMNS = ("settings", "distance_db", "utilization", "perplexity", "verdict", "version", "model")
@@ -60,7 +62,7 @@ def sweep(
     end_with_worker()
     project = find_project()
     try:
-        check(project, settings, search)
+        require_valid(project, settings, search)
         if runner == "pool":
             if is_search(settings):
                 raise UsageError("a search follows each epoch of its trials, which run here: use threads or dask")
@@ -74,12 +76,12 @@ def sweep(
             _show(found["runs"])
             return cast(dict[str, Any], found)
     except DistillError as error:
-        return failed(error)
+        return failed_state(error)
     rows: list[dict[str, Any]] = _run_all.with_options(task_runner=runs)(combine(settings), elsewhere=runner == "pool")
     rows.sort(key=lambda row: (row.get("distance_db") is None, row.get("distance_db") or 0.0))
     _show(rows)
     if all("error" in row for row in rows):
-        return failed(DistillError(f"every combination failed: {rows[0]['error']}"))
+        return failed_state(DistillError(f"every combination failed: {rows[0]['error']}"))
     return rows
 
 
@@ -105,8 +107,9 @@ def _run_all(combinations: list[dict[str, dict[str, JsonValue]]], elsewhere: boo
     rows: list[dict[str, Any]] = []
     for overrides, future in zip(combinations, futures, strict=True):
         result: Any = future.result(raise_on_failure=False)
-        if isinstance(result, BaseException):
+        if isinstance(result, TrainedModel):
+            rows.append(asdict(result))
+        else:
             logger.error("%s failed: %s", title_of(overrides), result)
-            result = {"settings": title_of(overrides), "error": str(result)}
-        rows.append(result)
+            rows.append({"settings": title_of(overrides), "error": str(result)})
     return rows

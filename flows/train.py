@@ -15,19 +15,18 @@ from prefect.states import Cancelled
 from distill.configs import MemorizationConfig, ModelConfig, SpectrogramConfig, VocoderConfig
 from distill.errors import DistillError, Interrupted
 from distill.params import PriorParams, VQVAEParams
-from distill.processes.gpus import gpus_for
-from distill.processes.run_lock import RunLock
+from distill.processes.run_lock import RunLock, gpus_for
 from distill.projects.project import find_project
-from distill.runs.dvc_project import DvcRun, opened, planned, with_overrides
+from distill.runs.dvc_project import DvcRun, open_project, plan_run, with_overrides
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.tracking.address import tracking_address, tracking_on
 from distill.versions.worker_clone import origin_of
 from flows.elsewhere import fetch_sounds, require_shared
 from flows.lifeline import LocalFlow, end_with_worker
-from flows.parameters import SECTIONS, DataParams, RunParams, given, title_of
-from flows.pool import tell_result
-from flows.stages import failed, run_stage
+from flows.parameters import SECTIONS, DataParams, RunParams, overrides_from, title_of
+from flows.pool import TrainedModel, leave_result
+from flows.stages import failed_state, run_as_task
 
 
 def _name() -> str:
@@ -39,7 +38,7 @@ def _name() -> str:
     sections |= {
         name: value for name, value in flow_run.parameters.items() if isinstance(value, tuple(SECTIONS.values()))
     }
-    overrides = given(sections)
+    overrides = overrides_from(sections)
     sounds = Path(with_overrides(find_project(), overrides).data.path).stem
     return f"{sounds} {title_of(overrides)}".strip()
 
@@ -54,14 +53,11 @@ def train(
     memorization: MemorizationConfig | None = None,
     vocoder: VocoderConfig | None = None,
     model: ModelConfig | None = None,
-) -> dict[str, Any] | State[Any]:
+) -> TrainedModel | State[Any]:
     """Train a model in a workspace of its own, record and register it.
 
     What is given takes the place of params.yaml. With the project's own parameters the result is published: `dvc repro`
     has nothing left to do then.
-
-    Returns:
-        `model` (path), `workspace`, `digest`, `verdict`, `run_id`, `version` (in the registry), `published`.
 
     Raises:
         DistillError: parameters, sounds or files that cannot be used (the flow fails with its line).
@@ -69,7 +65,7 @@ def train(
     end_with_worker()
     logger = get_run_logger()
     project = find_project()
-    overrides = given(
+    overrides = overrides_from(
         {
             "data": data,
             "spectrogram": spectrogram,
@@ -86,29 +82,30 @@ def train(
         if origin is not None:
             require_shared(project, origin)
             fetch_sounds(project, with_overrides(project, overrides).data.path)
-        work = planned(project, overrides)
+        work = plan_run(project, overrides)
         logger.info("workspace %s", work.root)
         with (
-            opened(work, lambda: logger.info("another run works with these parameters: waiting for it")) as held,
+            open_project(work, lambda: logger.info("another run works with these parameters: waiting for it")) as lock,
             gpus_for(project, work.inputs.params.run) as gpus,
         ):
-            return _run(work, overrides, held, gpus)
+            return _run(work, overrides, lock, gpus)
     except Interrupted as error:
         return Cancelled(message=str(error))
     except DistillError as error:
-        return failed(error)
+        return failed_state(error)
 
 
-def _run(run: DvcRun, overrides: dict[str, Any], held: RunLock, gpus: dict[str, str]) -> dict[str, Any]:
+def _run(run: DvcRun, overrides: dict[str, Any], lock: RunLock, gpus: dict[str, str]) -> TrainedModel:
     # Loaded beside the first stages, and needed first when a training starts.
     threading.Thread(target=importlib.import_module, args=("flows.recording",), daemon=True).start()
     environment = {"DISTILL_STARTED_BY": "prefect", "MLFLOW_TRACKING_URI": tracking_address(run.project), **gpus}
+    execute = partial(run_as_task, run=run, environment=environment, lock=lock)
     first = STAGES.index("train_vqvae")
-    reports = {stage: run_stage(run, stage, environment, held) for stage in STAGES[:first]}
+    reports = {stage: execute(stage) for stage in STAGES[:first]}
     from flows import recording
 
-    with recording.opened_run(run):
-        reports |= {stage: run_stage(run, stage, environment, held) for stage in STAGES[first:]}
+    with recording.keep_run_open(run):
+        reports |= {stage: execute(stage) for stage in STAGES[first:]}
     path = run.workspace.model(run.workspace.params().model.name)
     why_not = publish_run(run)
     if why_not is None:
@@ -116,22 +113,22 @@ def _run(run: DvcRun, overrides: dict[str, Any], held: RunLock, gpus: dict[str, 
     # Called plainly, a task gives back the failed state that it returned as if it were its result.
     version: Any = recording.record(run, path, return_state=True).result() if tracking_on() else None
     recording.show(run, path, version)
-    result = {
-        "model": str(path),
-        "workspace": str(run.root),
-        "digest": reports["assemble"]["digest"],
-        "verdict": reports["check_memorization"]["verdict"],
-        "distance_db": reports["train_vqvae"]["best"]["validation_lsd_db"],
-        "perplexity": reports["train_prior"]["best"]["validation_perplexity"],
-        "utilization": min(level["utilization"] for level in reports["train_vqvae"]["codebook"].values()),
-        "settings": title_of(overrides),
-        "run_id": recording.run_of(run),
-        "version": version.reference if version else None,
-        "published": why_not is None,
-    }
+    model = TrainedModel(
+        model=str(path),
+        workspace=str(run.root),
+        digest=reports["assemble"]["digest"],
+        verdict=reports["check_memorization"]["verdict"],
+        distance_db=reports["train_vqvae"]["best"]["validation_lsd_db"],
+        perplexity=reports["train_prior"]["best"]["validation_perplexity"],
+        utilization=min(level["utilization"] for level in reports["train_vqvae"]["codebook"].values()),
+        settings=title_of(overrides),
+        run_id=recording.run_of(run),
+        version=version.reference if version else None,
+        published=why_not is None,
+    )
     if origin_of(run.project) is not None:
-        tell_result(result)
-    return result
+        leave_result(model)
+    return model
 
 
 @task(name="Publish", cache_policy=NO_CACHE, persist_result=False)

@@ -17,7 +17,8 @@ from distill.cli.main import app
 from distill.errors import DistillError, StorageError, UsageError
 from distill.registry import catalogue
 from distill.registry.promotion import promote
-from distill.registry.registry import find_version, register, resolve, versions
+from distill.registry.registration import register
+from distill.registry.registry import find_version, resolve, versions
 from registry_util import make_folder, model_file
 
 # MLflow uses what SQLAlchemy will remove.
@@ -82,7 +83,7 @@ def test_the_list_is_sorted_and_filtered(project: Path) -> None:
     entries, _ = catalogue.catalogue(project, registry=False)
     for wrong in ({"sort": "color"}, {"verdict": "good"}):
         with pytest.raises(UsageError, match="choose one of"):
-            catalogue.chosen(entries, **wrong)
+            catalogue.select(entries, **wrong)
 
 
 def test_a_search_finds_all_words_wherever_they_stand(project: Path) -> None:
@@ -103,7 +104,7 @@ def test_other_folders_are_listed_too_and_a_missing_one_is_named(project: Path, 
 def test_the_same_weights_with_another_verdict_are_listed_apart(project: Path, tmp_path: Path) -> None:
     model_file(tmp_path / "bells.distill", verdict="fail", lineage="c")
     entries, _ = catalogue.catalogue(project, registry=False, folders=[tmp_path])
-    (failed,) = catalogue.chosen(entries, verdict="fail")
+    (failed,) = catalogue.select(entries, verdict="fail")
     assert failed.files == [tmp_path / "bells.distill"]
 
 

@@ -25,7 +25,7 @@ from distill.live.stop_request import StopRequest
 from distill.memorization.of_model import CheckSettings, findings_of
 from distill.models.sequences import collate
 from distill.registry.promotion import promote
-from distill.registry.registry import register
+from distill.registry.registration import register
 from distill.stages import check_memorization
 from distill.stages.workspace import Call, Workspace
 from distill.training.codes import prior_codes

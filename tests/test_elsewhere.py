@@ -24,10 +24,10 @@ for module in pkgutil.walk_packages(distill.__path__, "distill."):
 # What the interpreter itself does with it is none of the test's business.
 sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=locking)
 from pathlib import Path
-from distill.locks import acquired, is_held
+from distill.locks import acquire, is_held
 path = Path(sys.argv[1])
 assert not is_held(path)
-acquired(path, lambda: None)
+acquire(path, lambda: None)
 assert is_held(path)
 """
 

@@ -13,7 +13,7 @@ pytest.importorskip("prefect")
 
 # Prints the server's login, the client's, and which web sites may read.
 SETTINGS = """
-from flows.login import require_login
+from flows.lifeline import require_login
 from prefect.settings import get_current_settings
 require_login()
 now = get_current_settings()

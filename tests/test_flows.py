@@ -33,12 +33,12 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def test_only_what_is_given_takes_the_place_of_the_projects_parameters() -> None:
-    from flows.parameters import SECTIONS, given, title_of
+    from flows.parameters import SECTIONS, overrides_from, title_of
 
     sections = dict.fromkeys(SECTIONS)
-    assert given(sections) == {}
+    assert overrides_from(sections) == {}
     vqvae = SECTIONS["vqvae"].model_validate({"num_quantizers": 2})
-    assert given({**sections, "vqvae": vqvae}) == {"vqvae": {"num_quantizers": 2}}
+    assert overrides_from({**sections, "vqvae": vqvae}) == {"vqvae": {"num_quantizers": 2}}
     assert title_of({"vqvae": {"num_quantizers": 2}}) == "vqvae.num_quantizers=2"
     for wrong in ({"num_quantisers": 2}, {"num_quantizers": 9}):
         with pytest.raises(ValidationError):

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from distill.errors import Interrupted
-from distill.processes.dvc_stage import reopen, run_stage, stop_running
-from distill.processes.waiting import lock
-from distill.runs.cache_turns import inputs_of, taking_turns
-from distill.runs.dvc_project import DvcRun, opened, planned
+from distill.locks import lock, reopen
+from distill.processes.dvc_stage import repro, stop_running
+from distill.runs.dvc_project import DvcRun, inputs_of, open_project, plan_run, taking_turns
 from project_util import make_project
 from registry_util import model_file
 
@@ -36,8 +35,8 @@ def prefect_server() -> Iterator[None]:
 
 
 def made(project: Path, overrides: dict[str, dict[str, Any]]) -> DvcRun:
-    run = planned(project, overrides)
-    with opened(run, lambda: None):
+    run = plan_run(project, overrides)
+    with open_project(run, lambda: None):
         pass
     return run
 
@@ -80,7 +79,7 @@ def test_equal_work_is_done_by_one_at_a_time_and_other_work_beside_it(project: P
 
 def test_a_stopped_process_starts_no_stage(project: Path, stopped: None) -> None:
     with pytest.raises(Interrupted):
-        run_stage(project, "prepare", environment={}, on_line=lambda _line: None, on_wait=lambda: None)
+        repro(project, "prepare", environment={}, on_line=lambda _line: None, on_wait=lambda: None)
 
 
 def test_stopping_wakes_whoever_waits_for_a_lock(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from distill.configs import RunConfig
 from distill.errors import DistillError, UsageError
 from distill.live.events import Event, StepDone
 from distill.params import Params, with_settings
-from distill.processes.gpus import VISIBLE, gpus_for, visible_gpus
+from distill.processes.run_lock import VISIBLE, gpus_for, visible_gpus
 from distill.training.runtime import device_present, resolve_device, resolve_runtime
 from pipeline_util import make_workspace, run
 
@@ -50,20 +50,20 @@ def test_without_a_choice_nothing_is_said(visible: str, tmp_path: Path, monkeypa
     "ignore::DeprecationWarning", "ignore::pydantic.warnings.PydanticDeprecatedSince20", "ignore::ResourceWarning"
 )
 def test_the_stages_of_a_flow_see_the_gpus_of_their_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from distill.runs.dvc_project import opened, planned
+    from distill.runs.dvc_project import open_project, plan_run
     from flows import train
     from project_util import make_project
 
     seen: list[dict[str, str]] = []
 
-    def look(_run: Any, _stage: str, environment: dict[str, str], _held: Any) -> NoReturn:
+    def look(_stage: str, *, environment: dict[str, str], **_others: Any) -> NoReturn:
         seen.append(environment)
         raise DistillError("seen")
 
-    monkeypatch.setattr(train, "run_stage", look)
-    work = planned(make_project(tmp_path / "project"), {})
-    with opened(work, lambda: None) as held, pytest.raises(DistillError, match="seen"):
-        train._run(work, {}, held, {VISIBLE: "6"})
+    monkeypatch.setattr(train, "run_as_task", look)
+    work = plan_run(make_project(tmp_path / "project"), {})
+    with open_project(work, lambda: None) as lock, pytest.raises(DistillError, match="seen"):
+        train._run(work, {}, lock, {VISIBLE: "6"})
     assert seen[0][VISIBLE] == "6"
 
 

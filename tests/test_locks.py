@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from distill.locks import is_held, taken, taken_within
+from distill.locks import is_held, try_lock, try_lock_within
 
 HOLD = """
 import os, sys
-from distill.locks import taken
-assert taken(os.open(sys.argv[1], os.O_RDWR))
+from distill.locks import try_lock
+assert try_lock(os.open(sys.argv[1], os.O_RDWR))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -27,10 +27,10 @@ def test_a_lock_belongs_to_one_process_until_it_dies(tmp_path: Path) -> None:
         assert owner.stdout is not None
         assert owner.stdout.readline() == b"held\n"
         assert is_held(path)
-        assert not taken(descriptor)
-        assert not taken_within(descriptor, 0.1)
+        assert not try_lock(descriptor)
+        assert not try_lock_within(descriptor, 0.1)
         owner.kill()
-        assert taken_within(descriptor, 10)
+        assert try_lock_within(descriptor, 10)
         assert is_held(path)
     finally:
         owner.kill()

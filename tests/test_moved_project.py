@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from distill.registry.registry import file_of, register, versions
-from distill.runs.dvc_project import opened, planned
+from distill.registry.registration import register
+from distill.registry.registry import file_of, versions
+from distill.runs.dvc_project import open_project, plan_run
 from distill.tracking.address import client_of
 from page_util import make_sounds
 from pipeline_util import bytes_of
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:.*type hint.*
 
 REGISTER = """
 from pathlib import Path
-from distill.registry.registry import register
+from distill.registry.registration import register
 assert not register(Path("models/kit.distill"), Path()).created
 """
 
@@ -62,14 +63,14 @@ def test_a_copied_project_trains_on_its_own_sounds_and_keeps_its_own_cache(tmp_p
     (project / "params.yaml").write_text("schema: 1\ndata:\n  path: ../kit\n")
     make_sounds(tmp_path / "a" / "kit", 3)
     before = set(project.iterdir())
-    with opened(planned(project, {}), lambda: None):
+    with open_project(plan_run(project, {}), lambda: None):
         pass
     shutil.copytree(tmp_path / "a", tmp_path / "b", symlinks=True)
-    run = planned(tmp_path / "b" / "project", {})
-    with opened(run, lambda: None):
+    run = plan_run(tmp_path / "b" / "project", {})
+    with open_project(run, lambda: None):
         pass
-    assert run.root.name == planned(project, {}).root.name
+    assert run.root.name == plan_run(project, {}).root.name
     assert run.workspace.source(run.workspace.params()).resolve() == tmp_path / "b" / "kit"
     assert str(tmp_path) not in (run.root / ".dvc" / "config").read_text()
     assert set(project.iterdir()) - before == {project / "runs"}
-    assert list((project / "runs").iterdir()) == [planned(project, {}).root]
+    assert list((project / "runs").iterdir()) == [plan_run(project, {}).root]

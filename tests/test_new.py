@@ -38,7 +38,7 @@ def tones(tmp_path: Path) -> Path:
 
 def test_a_project_is_complete_and_committed(tmp_path: Path, tones: Path) -> None:
     made = new_project(tmp_path / "bells", sounds=tones, ci=True)
-    assert made == new.Made(tmp_path / "bells", "bells", 16)
+    assert made == new.NewProject(tmp_path / "bells", "bells", 16)
     root = made.folder
     for name in ("dvc.yaml", "prefect.yaml", "prefect.toml", ".gitignore", "flows/train.py"):
         assert (root / name).read_bytes() == (REPOSITORY / name).read_bytes()

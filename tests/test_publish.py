@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from distill.runs.dvc_project import DvcRun, opened, planned
+from distill.runs.dvc_project import DvcRun, open_project, plan_run
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.versions.dvc import dvc
@@ -37,8 +37,8 @@ def make_project(root: Path, path: str) -> Path:
 
 
 def finished(project: Path) -> DvcRun:
-    run = planned(project, {})
-    with opened(run, lambda: None):
+    run = plan_run(project, {})
+    with open_project(run, lambda: None):
         dvc(run.root, "repro", *STAGES)
     return run
 
@@ -72,4 +72,4 @@ def test_what_keeps_a_run_back_is_named(tmp_path: Path) -> None:
     (project / "sounds" / "more.wav").write_bytes(b"more")
     assert publish(run) == "the sounds have changed since"
     assert (project / "dvc.lock").read_bytes() == before
-    assert publish(planned(project, {"run": {"seed": 5}})) == "its parameters are not those of params.yaml"
+    assert publish(plan_run(project, {"run": {"seed": 5}})) == "its parameters are not those of params.yaml"

@@ -21,7 +21,8 @@ from database_util import put_database
 from distill.errors import ArtifactError, DistillError, TrackingError, UsageError
 from distill.registry import catalogue
 from distill.registry.promotion import promote
-from distill.registry.registry import delete_version, find_version, register, resolve, versions
+from distill.registry.registration import register
+from distill.registry.registry import delete_version, find_version, resolve, versions
 from distill.tracking import address
 from distill.tracking.address import client_of, experiment_of
 from registry_util import make_folder, mlflow_server, model_file

@@ -34,17 +34,18 @@ from pathlib import Path
 from distill.live.events import Listeners, StepDone
 from distill.live.folder import RunFolder
 from distill.live.stop_request import StopRequest
-from distill.stages.pipeline import run_stages
+from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, Workspace
-from distill.tracking.listener import tracked
+from distill.tracking.listener import track
 CHANGES = {"train_vqvae": {"max_lr": 5e-4, "weight_full": 0.4, "weight_l1": 0.3}, "train_prior": {"gradient_clip": 0.5}}
 def tune(event):
     if isinstance(event, StepDone) and event.step == 2 and event.stage in CHANGES:
         file = RunFolder(Path(), event.stage).config_file
         file.write_text(json.dumps({**json.loads(file.read_text()), **CHANGES[event.stage]}))
 workspace = Workspace(Path())
-with tracked(workspace) as recorder:
-    run_stages(Call(workspace, Listeners([recorder, tune]), StopRequest()))
+with track(workspace) as recorder:
+    for stage in STAGES:
+        run_stage(stage, Call(workspace, Listeners([recorder, tune]), StopRequest()))
 """
 
 

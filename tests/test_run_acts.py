@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.processes.run_lock import held
+from distill.processes.run_lock import hold
 from distill.runs.folder import Order, write_order
 from distill.ui.training_actions import acts_of
 
@@ -28,7 +28,7 @@ def test_what_does_not_run_is_gone_on_with_or_left(
     write_order(tmp_path / "run", order, finished=finished)
     assert acts_of(tmp_path / "run") == {*acts, "remove"}
     # While somebody works in it, it cannot be removed.
-    with held(tmp_path / "run"):
+    with hold(tmp_path / "run"):
         assert acts_of(tmp_path / "run") == {"stop"}
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,25 +21,23 @@ from distill.errors import DataError, Interrupted, TrainingError, UsageError
 from distill.live.events import Event, Listeners, StepDone, TrainingStarted
 from distill.live.stop_request import StopRequest
 from distill.params import Params, read_params, with_settings
-from distill.processes.run_lock import Holder, held, holder_of, lock_file
+from distill.processes.run_lock import Holder, hold, holder_of, lock_file
 from distill.runs.background import go_on
 from distill.runs.folder import Order, read_order, run_folders, write_order
-from distill.runs.inputs import Inputs, settings_of
-from distill.runs.local import Way, train_folder
+from distill.runs.inputs import Inputs, bring_sounds, from_project, settings_of, source_of
+from distill.runs.local import Options, train_folder
 from distill.runs.progress import progress_of
 from distill.runs.removal import prune, remove
-from distill.runs.sounds import bring_sounds, from_project, source_of
 from page_util import make_sounds, settings, wait
 from pipeline_util import bytes_of
 
 PARAMS = with_settings(Params(), settings())
 
 
-def way(
+def options(
     project: Path, name: str | None = "tiny", *heard: Any, fresh: bool = False, stop: StopRequest | None = None
-) -> Way:
-    watch: Any = lambda _workspace: nullcontext(lambda _event: None)  # noqa: E731
-    return Way(project, name, None, fresh, "cli", Listeners(list(heard)), watch, stop or StopRequest())
+) -> Options:
+    return Options(project, name, None, fresh, Listeners(list(heard)), stop or StopRequest())
 
 
 def root_of(project: Path) -> Path:
@@ -60,15 +58,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_refused_second_training_changes_nothing(project: Path) -> None:
-    train_folder(project / "kit", PARAMS, way(project), until="configure")
+    train_folder(project / "kit", PARAMS, options(project), until="configure")
     root = root_of(project)
-    with held(root):
+    with hold(root):
         before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
         for fresh in (False, True):
             with pytest.raises(TrainingError, match=f"{root.name} runs already as process {os.getpid()}"):
-                train_folder(project / "kit", PARAMS, way(project, "other", fresh=fresh), until="prepare")
+                train_folder(project / "kit", PARAMS, options(project, "other", fresh=fresh), until="prepare")
         assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
-    train_folder(project / "kit", PARAMS, way(project, "other", fresh=True), until="prepare")
+    train_folder(project / "kit", PARAMS, options(project, "other", fresh=True), until="prepare")
     assert read_params(root / "params.yaml").model.name == "other"
     assert not (root / "config").exists()
 
@@ -76,7 +74,7 @@ def test_a_refused_second_training_changes_nothing(project: Path) -> None:
 def test_a_lock_that_says_nothing_keeps_nobody_waiting(project: Path) -> None:
     root = project / "runs" / "kit-1"
     write_order(root, Order("kit"))
-    with held(root) as lock:
+    with hold(root) as lock:
         assert holder_of(root) == Holder(os.getpid(), os.getpid(), lock.since)
         lock_file(root).write_bytes(b"")
         assert holder_of(root) == Holder()
@@ -91,9 +89,9 @@ from pathlib import Path
 from distill.live.events import Progress
 from distill.live.status import StatusListener
 from distill.live.stop_request import stop_on_signals
-from distill.processes.run_lock import held
+from distill.processes.run_lock import hold
 root = Path(sys.argv[1])
-with stop_on_signals() as stop, held(root):
+with stop_on_signals() as stop, hold(root):
     StatusListener(root)(Progress(sys.argv[2], 1, 2, "sounds"))
     while not stop.asked:
         time.sleep(0.01)
@@ -133,7 +131,7 @@ def train_until(step: int, project: Path, act: Callable[[], object], stop: StopR
         if isinstance(event, StepDone) and event.step == step:
             act()
 
-    train_folder(project / "kit", PARAMS, way(project, "tiny", heard, stop=stop), until="train_vqvae")
+    train_folder(project / "kit", PARAMS, options(project, "tiny", heard, stop=stop), until="train_vqvae")
 
 
 def interrupted(project: Path) -> set[int]:
@@ -163,7 +161,7 @@ def killed(project: Path) -> set[int]:
 def resumed(project: Path) -> tuple[list[int], dict[str, bytes]]:
     """The step that the same call goes on from where the project now is, the steps that it makes, and what is there."""
     heard: list[Event] = []
-    outcome = train_folder(project / "kit", PARAMS, way(project, None, heard.append), until="train_vqvae")
+    outcome = train_folder(project / "kit", PARAMS, options(project, None, heard.append), until="train_vqvae")
     steps = [event.step for event in heard if isinstance(event, (TrainingStarted, StepDone))]
     return steps, bytes_of(outcome.workspace)
 
@@ -217,7 +215,7 @@ def test_sounds_are_those_of_the_project_that_they_are_reached_from(tmp_path: Pa
 def test_a_run_says_what_it_takes_to_go_on(project: Path) -> None:
     params = with_settings(PARAMS, ["vqvae.dropout=0.2", 'model.tags=["a b"]', "data.speed_semitones=[]"])
     assert with_settings(Params(), settings_of(params)) == params
-    train_folder(project / "kit", params, way(project), until="prepare")
+    train_folder(project / "kit", params, options(project), until="prepare")
     (root,) = run_folders(project)
     order = read_order(root)
     assert order is not None
@@ -229,9 +227,9 @@ def test_a_run_says_what_it_takes_to_go_on(project: Path) -> None:
 
 def test_what_cannot_be_a_run_leaves_no_folder(project: Path) -> None:
     with pytest.raises(UsageError, match="--model-name"):
-        train_folder(project / "kit", PARAMS, way(project, "no name"))
+        train_folder(project / "kit", PARAMS, options(project, "no name"))
     with pytest.raises(UsageError, match="no stage"):
-        train_folder(project / "kit", PARAMS, way(project), until="nothing")
+        train_folder(project / "kit", PARAMS, options(project), until="nothing")
     assert not (project / "runs").exists()
 
 
@@ -240,20 +238,20 @@ def test_a_training_that_fails_at_once_leaves_no_run(project: Path) -> None:
     (project / "noise" / "a.wav").write_bytes(b"no sound")
     for source, wrong in (("noise", "none of 1 files is usable"), ("noise/a.wav", "none of 1 files is usable")):
         with pytest.raises(DataError, match=wrong):
-            train_folder(project / source, PARAMS, way(project))
+            train_folder(project / source, PARAMS, options(project))
         assert run_folders(project) == []
     # What was done before stays, to go on from.
-    train_folder(project / "kit", PARAMS, way(project), until="prepare")
+    train_folder(project / "kit", PARAMS, options(project), until="prepare")
     shutil.rmtree(project / "kit")
     (project / "kit").mkdir()
     with pytest.raises(DataError):
-        train_folder(project / "kit", PARAMS, way(project))
+        train_folder(project / "kit", PARAMS, options(project))
     assert len(run_folders(project)) == 1
 
 
 def test_a_model_is_called_as_the_file_that_is_asked_for(project: Path) -> None:
     def name(name: str | None, output: str | None) -> str:
-        asked = replace(way(project, name), output=None if output is None else project / output)
+        asked = replace(options(project, name), output=None if output is None else project / output)
         train_folder(project / "kit", PARAMS, asked, until="prepare")
         return read_params(root_of(project) / "params.yaml").model.name
 
@@ -280,7 +278,7 @@ def test_only_finished_runs_are_pruned_and_only_at_rest(project: Path) -> None:
     stopped = project / "runs" / "kit-4"
     write_order(stopped, Order("kit"))
     before = bytes_of(project / "kit")
-    with held(old):
+    with hold(old):
         assert [each.run for each in prune(project, dry_run=True)] == [newest.name, newer.name]
         with pytest.raises(TrainingError, match="runs already"):
             remove(old)
@@ -310,7 +308,7 @@ DVC_YAML = "stages:\n  slow:\n    cmd: {python} {script}\n    outs: [out]\n"
 def test_nothing_runs_on_when_guard_or_dvc_is_killed(tmp_path: Path, victim: str) -> None:
     import psutil
 
-    from distill.processes.dvc_stage import StageCrashed, run_stage
+    from distill.processes.dvc_stage import StageCrashed, repro
 
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n    analytics = false\n")
@@ -326,8 +324,8 @@ def test_nothing_runs_on_when_guard_or_dvc_is_killed(tmp_path: Path, victim: str
         (chosen, *_) = [each for each in family if each.cmdline()[1:3] == ["-m", victim]]
         chosen.send_signal(signal.SIGKILL)
 
-    with pytest.raises(StageCrashed, match="killed"), held(tmp_path) as lock:
-        run_stage(tmp_path, "slow", environment={}, on_line=kill, on_wait=lambda: None, held=lock)
+    with pytest.raises(StageCrashed, match="killed"), hold(tmp_path) as lock:
+        repro(tmp_path, "slow", environment={}, on_line=kill, on_wait=lambda: None, lock=lock)
     assert len(family) >= 3
     _, left = psutil.wait_procs(family, timeout=10)
     assert left == []

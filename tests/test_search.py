@@ -16,7 +16,7 @@ import yaml
 from command_util import Command
 from distill.errors import ArtifactError, TrainingError, UsageError
 from distill.params import listed_settings
-from distill.runs.sweep import Search, Settings, Span, check, space_of
+from distill.runs.sweep import Search, Settings, Span, require_valid, space_of
 from pipeline_util import TINY
 from project_util import make_project
 
@@ -100,8 +100,8 @@ def test_without_optuna_a_search_says_what_to_install(
     monkeypatch.setattr(sys, "path", [each for each in sys.path if "site-packages" not in each])
     monkeypatch.delitem(sys.modules, "optuna", raising=False)
     with pytest.raises(UsageError, match=r"pip install 'distill-audio\[search\]'"):
-        check(project, {"vqvae.dropout": "0..0.5"}, None)
-    check(project, {"vqvae.dropout": [0.0, 0.5]}, None)
+        require_valid(project, {"vqvae.dropout": "0..0.5"}, None)
+    require_valid(project, {"vqvae.dropout": [0.0, 0.5]}, None)
 
 
 class Searched:
@@ -130,9 +130,9 @@ class Searched:
             worse = study.worse(trial, rows[:upto], 5)
             if worse is not None:
                 self.epochs.append(worse[0])
-                study.pruned(trial, worse[1], {"epoch": worse[0], "epochs": 5})
+                study.prune(trial, worse[1], {"epoch": worse[0], "epochs": 5})
                 return
-        study.done(trial, distance, {})
+        study.complete(trial, distance, {})
 
 
 def test_the_same_search_suggests_the_same_however_it_is_interrupted(project: Path, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_more_trials_go_on_with_a_search_and_equal_settings_are_tried_once(proje
                 levels = found[1]["vqvae"]["num_quantizers"]
                 assert isinstance(levels, int)
                 tried.append(levels)
-                study.done(found[0], float(levels), {})
+                study.complete(found[0], float(levels), {})
             rows = study.rows()
             shares = study.importances()
     assert sorted(tried) == [2, 3, 4]

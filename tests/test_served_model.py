@@ -24,7 +24,7 @@ from asking_util import write_askable
 from database_util import put_database
 from distill.cli.main import app
 from distill.registry.promotion import promote
-from distill.registry.registry import register
+from distill.registry.registration import register
 from distill.tracking.address import set_up_mlflow, tracking_address
 from registry_util import make_folder, model_file
 

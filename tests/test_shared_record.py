@@ -14,8 +14,9 @@ from local import HERE, Services
 from team_util import database, services, store_of
 
 from distill.errors import StorageError, TrackingError
-from distill.registry import registry
-from distill.registry.registry import find_version, register, versions
+from distill.registry import registration, registry
+from distill.registry.registration import register
+from distill.registry.registry import find_version, versions
 from distill.tracking.address import ADDRESS, ARTIFACT_ROOT, EXPERIMENT, client_of, experiment_of
 from distill.versions.dvc import dvc
 from page_util import free_port
@@ -78,13 +79,13 @@ def test_two_machines_that_register_the_same_model_at_once_give_one_version(
     found: list[registry.RegisteredVersion | Exception] = []
     client_of(projects[0]).search_experiments()
     # Both have seen that it is not there before either goes on.
-    both, checked = threading.Barrier(2), registry.checked
+    both, read_intact = threading.Barrier(2), registration.read_intact
 
-    def checked_at_once(path: Path, *, generates: bool) -> object:
+    def read_at_once(path: Path, *, generates: bool) -> object:
         both.wait(60)
-        return checked(path, generates=generates)
+        return read_intact(path, generates=generates)
 
-    monkeypatch.setattr(registry, "checked", checked_at_once)
+    monkeypatch.setattr(registration, "read_intact", read_at_once)
 
     def one(project: Path) -> None:
         try:

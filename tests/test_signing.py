@@ -18,7 +18,8 @@ from database_util import put_database
 from distill.errors import ArtifactError, UsageError
 from distill.registry import catalogue
 from distill.registry.promotion import promote
-from distill.registry.registry import find_version, register, resolve
+from distill.registry.registration import register
+from distill.registry.registry import find_version, resolve
 from distill.registry.signing import (
     KEY_VARIABLE,
     PASSWORD_VARIABLE,

@@ -197,10 +197,11 @@ def test_the_core_needs_no_orchestrator_and_no_tracker(tmp_path: Path) -> None:
         from distill.generation.generator import generate
         from distill.live.events import Listeners
         from distill.live.stop_request import StopRequest
-        from distill.stages.pipeline import run_stages
+        from distill.stages.pipeline import STAGES, run_stage
         from distill.stages.workspace import Call, Workspace
         workspace = Workspace(Path(sys.argv[1]))
-        run_stages(Call(workspace, Listeners(), StopRequest()))
+        for stage in STAGES:
+            run_stage(stage, Call(workspace, Listeners(), StopRequest()))
         assert len(generate(workspace.model("tiny"), seconds=0.3)) == 1
     """
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script), str(tmp_path)]

@@ -2,9 +2,7 @@
 
 import re
 import shutil
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,10 +16,9 @@ from distill.files import write_json
 from distill.generation.sidecar import read_sidecar, sidecar_of
 from distill.live.events import Listeners
 from distill.live.stop_request import StopRequest
-from distill.params import Params, with_settings
-from distill.processes.run_lock import held
-from distill.runs.local import Way, train_folder
-from distill.runs.plans import SKETCH
+from distill.params import SKETCH, Params, with_settings
+from distill.processes.run_lock import hold
+from distill.runs.local import Options, train_folder
 from distill.stages.workspace import Workspace
 from distill.ui.early_models import early_models, renewed_models
 from distill.ui.start_state import begin_with, begun, standing_of
@@ -35,9 +32,8 @@ LONG = 240.0
 
 def trained(project: Path, *, until: str | None = None) -> Path:
     """The folder of a tiny run of the project's sounds."""
-    watch: Any = lambda _workspace: nullcontext(lambda _event: None)  # noqa: E731
-    way = Way(project, "tiny", None, False, "cli", Listeners(), watch, StopRequest())
-    return train_folder(project / "kit", PARAMS, way, until=until).workspace
+    chosen = Options(project, "tiny", None, False, Listeners(), StopRequest())
+    return train_folder(project / "kit", PARAMS, chosen, until=until).workspace
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +81,7 @@ def test_a_damaged_note_is_as_none(tmp_path: Path, note: str) -> None:
 def test_a_run_that_goes_on_elsewhere_is_found_and_one_that_is_gone_is_forgotten(project: Path) -> None:
     (root,) = (project / "runs").iterdir()
     begin_with(project, project / "kit")
-    with held(root):
+    with hold(root):
         assert (standing_of(project).kind, standing_of(project).root) == ("running", root)
     assert standing_of(project).kind == "sounds"
     begun(project, root)
@@ -221,7 +217,7 @@ def test_sounds_come_while_it_learns_though_nobody_looks(project: Path, monkeypa
     begun(project, root)
     early = renewed_models(root)
     context = Context(project)
-    with held(root):
+    with hold(root):
         first_takes = FirstTakes(context)
         first_takes.keep_making()
         wait(lambda: len(list((context.generated / root.name).glob("tiny-early-100_*.wav"))) == FIRST, LONG)

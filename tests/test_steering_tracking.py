@@ -12,7 +12,7 @@ from distill.runs.folder import Order, write_order
 from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, read_report
 from distill.tracking.address import client_of
-from distill.tracking.listener import tracked
+from distill.tracking.listener import track
 from pipeline_util import make_workspace
 from steering_util import at_steps, edit
 
@@ -35,7 +35,7 @@ def test_changes_are_events_of_one_run(tmp_path: Path, monkeypatch: pytest.Monke
         ),
     ]
     for stage in STAGES:
-        with tracked(workspace) as recorder:
+        with track(workspace) as recorder:
             run_stage(stage, Call(workspace, Listeners([recorder, *acts]), StopRequest()))
     client = client_of(tmp_path)
     experiment = client.get_experiment_by_name("distill")

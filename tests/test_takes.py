@@ -11,7 +11,7 @@ import pytest
 from distill.audio.sound import read_sound
 from distill.errors import ArtifactError, UsageError
 from distill.files import plain_name
-from distill.library.takes import Take, Takes, packed, shown
+from distill.library.takes import Take, Takes, filter_takes, write_zip
 from sounds_util import save, tone
 
 
@@ -56,13 +56,13 @@ def test_what_was_noted_stays_and_nothing_is_deleted(tmp_path: Path) -> None:
     [take] = Takes(tmp_path).all()
     assert (take.name, take.note.kept, take.note.dropped) == ("Deep kick", True, True)
     assert path.is_file()
-    assert names(shown([take], "bin")) == ["a/kick_0000.wav"]
-    assert shown([take], "all") == shown([take], "kept") == []
+    assert names(filter_takes([take], "bin")) == ["a/kick_0000.wav"]
+    assert filter_takes([take], "all") == filter_takes([take], "kept") == []
     takes.mark(["a/kick_0000.wav"], dropped=False, name="")
     [take] = takes.all()
     assert (take.name, take.note.kept) == ("kick_0000", True)
-    assert names(shown([take], "kept", "KICK a/")) == ["a/kick_0000.wav"]
-    assert shown([take], "all", "snare") == []
+    assert names(filter_takes([take], "kept", "KICK a/")) == ["a/kick_0000.wav"]
+    assert filter_takes([take], "all", "snare") == []
 
 
 @pytest.mark.parametrize("wanted", ["../secret.wav", "/etc/passwd", "a/../one_0000.wav", "none.wav", ""])
@@ -113,13 +113,13 @@ def test_exported_sounds_have_plain_names_of_their_own(tmp_path: Path) -> None:
     takes = Takes(tmp_path)
     takes.mark(["page-1/kit_0000.wav"], name="Kick / 1")
     takes.mark(["page-2/kit_0000.wav"], name="KIT_0000")
-    packed(takes.all(), tmp_path / "out" / "kit.zip")
+    write_zip(takes.all(), tmp_path / "out" / "kit.zip")
     with zipfile.ZipFile(tmp_path / "out" / "kit.zip") as archive:
         assert archive.namelist() == ["kit_0000.wav", "Kick-1.wav", "KIT_0000_2.wav"]
         archive.extractall(tmp_path / "out")
     assert read_sound(tmp_path / "out" / "Kick-1.wav").seconds == pytest.approx(0.3)
     with pytest.raises(UsageError, match="choose"):
-        packed([], tmp_path / "none.zip")
+        write_zip([], tmp_path / "none.zip")
     assert plain_name("....") == "sound"
 
 

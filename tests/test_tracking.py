@@ -23,9 +23,9 @@ from distill.params import parse_params
 from distill.runs.folder import Order, write_order
 from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, Workspace, read_report
-from distill.tracking import content, runs
+from distill.tracking import content, record, runs
 from distill.tracking.address import client_of
-from distill.tracking.listener import tracked
+from distill.tracking.listener import track
 from distill.tracking.lookup import find_runs
 from distill.versions.git import code_state
 from pipeline_util import bytes_of, make_workspace
@@ -64,7 +64,7 @@ def run_stages(workspace: Workspace, *stages: str, **environment: str) -> None:
         for name, value in environment.items():
             patch.setenv(name, value)
         for stage in stages:
-            with tracked(workspace) as recorder:
+            with track(workspace) as recorder:
                 run_stage(stage, Call(workspace, Listeners([recorder]), StopRequest()))
 
 
@@ -158,7 +158,7 @@ def test_a_project_somewhere_else_completes_the_run_that_it_brought_along(projec
     moved = tmp_path / "moved"
     shutil.copytree(project.root, moved)
     untouched = bytes_of(project.root)
-    (lost,) = (moved / "mlartifacts").rglob("reports/register.json")
+    (lost,) = (moved / "mlartifacts").rglob("reports/assemble.json")
     lost.unlink()
     (said,) = json.loads(distill("tracking", "sync", "--json", cwd=moved).stdout)["runs"]
     assert said["run_id"] == first.info.run_id
@@ -190,7 +190,7 @@ def test_a_stage_from_the_cache_is_filled_in_and_says_where_it_came_from(project
         patch.delenv("DISTILL_TRACKING", raising=False)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         pipeline_run(project, "train_prior", "check_memorization", "assemble")
-        assert runs.complete(project, started_by="cli") == first.info.run_id
+        assert record.complete(project, started_by="cli") == first.info.run_id
     assert len(recorded(client)) == 2
 
 
@@ -208,7 +208,9 @@ def test_a_stage_that_fails_ends_the_run_that_was_opened_for_it(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (put_database(tmp_path) / ".dvc").mkdir()
     workspace = make_workspace(tmp_path)
-    runs.open_run(workspace, started_by="prefect", name="one")
+    run_stages(workspace, "prepare", "configure")
+    runs.open_run(client_of(tmp_path), workspace, started_by="prefect")
+    workspace.config("train_vqvae").unlink()
     with pytest.raises(DataError):
         run_stages(workspace, "train_vqvae")
     (run,) = recorded(client_of(tmp_path))
@@ -361,10 +363,12 @@ def test_a_run_opened_before_the_stages_is_adopted(tmp_path: Path, monkeypatch: 
     root.mkdir(parents=True)
     workspace = make_workspace(root, vqvae={"epochs": 1}, prior={"epochs": 1})
     write_order(workspace.root, Order("sounds"))
-    opened = runs.open_run(workspace, started_by="prefect", name="one", tags={"flow": "x"})
-    run_stages(workspace, *STAGES)
-    (run,) = recorded(client_of(tmp_path / "project"))
+    run_stages(workspace, "prepare", "configure")
+    client = client_of(tmp_path / "project")
+    opened = runs.open_run(client, workspace, started_by="prefect", tags={"flow": "x"})
+    run_stages(workspace, *STAGES[2:])
+    (run,) = recorded(client)
     assert run.info.run_id == opened == runs.run_of(workspace)
     assert run.data.tags["distill.started_by"] == "prefect"
-    assert run.info.run_name == "one"
+    assert run.data.tags["flow"] == "x"
     assert run.info.status == "FINISHED"

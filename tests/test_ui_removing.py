@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from browser_util import Watched
-from distill.processes.run_lock import held
+from distill.processes.run_lock import hold
 from distill.runs.folder import Order, run_folders, write_order
 from page_util import Served, make_sounds, wait
 
@@ -22,7 +22,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     make_sounds(project / "data" / "kit")
     for name in ("done-a", "done-b", "done-c", "halted", "runs-on"):
         write_order(project / "runs" / name, Order("data/kit"), finished=name.startswith("done"))
-    with held(project / "runs" / "runs-on"):
+    with hold(project / "runs" / "runs-on"):
         yield project
 
 

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from distill.errors import DataError, DistillError, UsageError
-from distill.processes.dvc_stage import StageCrashed, run_stage
-from distill.runs.dvc_project import DvcRun, opened, planned
+from distill.processes.dvc_stage import StageCrashed, repro
+from distill.runs.dvc_project import DvcRun, open_project, plan_run
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
 from distill.stages.workspace import Workspace
@@ -28,13 +28,13 @@ QUIET = {"DISTILL_TRACKING": "off"}
 
 def stages(run: DvcRun, *names: str) -> list[bool]:
     return [
-        run_stage(run.root, name, environment=QUIET, on_line=lambda _line: None, on_wait=lambda: None) for name in names
+        repro(run.root, name, environment=QUIET, on_line=lambda _line: None, on_wait=lambda: None) for name in names
     ]
 
 
 def made(project: Path, overrides: dict[str, dict[str, Any]]) -> DvcRun:
-    run = planned(project, overrides)
-    with opened(run, lambda: None):
+    run = plan_run(project, overrides)
+    with open_project(run, lambda: None):
         pass
     return run
 
@@ -118,13 +118,13 @@ def test_a_stage_that_complains_gives_its_own_line(project: Path, tmp_path: Path
 
 
 def test_the_second_of_two_owners_waits(project: Path) -> None:
-    run_of, order = planned(project, {}), []
+    run_of, order = plan_run(project, {}), []
 
     def second() -> None:
-        with opened(run_of, lambda: order.append("waits")):
+        with open_project(run_of, lambda: order.append("waits")):
             order.append("second")
 
-    with opened(run_of, lambda: None):
+    with open_project(run_of, lambda: None):
         thread = threading.Thread(target=second)
         thread.start()
         wait_for(lambda: order)
@@ -136,8 +136,8 @@ def test_the_second_of_two_owners_waits(project: Path) -> None:
 OWNER = """
 import sys
 from pathlib import Path
-from distill.processes.dvc_stage import run_stage
-run_stage(Path(sys.argv[1]), "train_vqvae", environment={}, on_line=print, on_wait=lambda: None)
+from distill.processes.dvc_stage import repro
+repro(Path(sys.argv[1]), "train_vqvae", environment={}, on_line=print, on_wait=lambda: None)
 """
 
 

@@ -6,17 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr
+from distill.cli.options import Model, Workspace
 from distill.errors import EXIT_FAILURE
 from distill.live.stop_request import stop_on_signals
 
 
 def check(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False
-        ),
-    ],
+    model: Model,
     count: Annotated[
         int | None, typer.Option("-n", "--count", help="Number of sounds to generate (default: as in the training).")
     ] = None,
@@ -32,12 +28,7 @@ def check(
         Path | None,
         typer.Option("--output", "-o", help="Folder for report.json and report.html (default: beside the model)."),
     ] = None,
-    workspace: Annotated[
-        Path | None,
-        typer.Option(
-            "--workspace", help="Folder with the prepared sounds of the training (default: found automatically)."
-        ),
-    ] = None,
+    workspace: Workspace = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 when the verdict is fail.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
     project: Project = None,

@@ -1,40 +1,38 @@
 """`distill codes`: grids of codes are edited."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from distill.cli import codes_view as shown
+from distill.cli import codes_view
 from distill.cli.console import Json, Project, print_result
 from distill.cli.grids import (
     At,
     Bands,
     Columns,
-    Device,
     GridFile,
     Levels,
-    Model,
+    Other,
     Output,
     Seconds,
+    edit_and_write,
     load_model,
     selection_of,
     span,
-    state,
-    write_edited,
-    write_moved,
+    summary_of,
+    write_and_report,
 )
+from distill.cli.options import Device, Model
 from distill.errors import UsageError
 from distill.generation import TOP_P
 from distill.models.levels import find_level, parse_levels
 
-Other = Annotated[Path, typer.Argument(help="The other grid file.", show_default=False)]
 Steps = Annotated[int, typer.Option("--steps", "-n", help="Number of edits.")]
 
 app = typer.Typer(help="Show, edit and preview grids of codes.", no_args_is_help=True)
-app.command()(shown.show)
-app.command()(shown.preview)
-app.command()(shown.diff)
+app.command()(codes_view.show)
+app.command()(codes_view.preview)
+app.command()(codes_view.diff)
 
 
 @app.command("set")
@@ -56,7 +54,7 @@ def set_codes(
         raise UsageError(f"there is no code {code}: codes begin at 0")
     before = read_grid(grid)
     chosen = selection_of(before.grid, columns, seconds, bands, levels)
-    write_edited(before, SetCode(selection=chosen, code=code), grid, output, as_json=as_json)
+    edit_and_write(before, SetCode(selection=chosen, code=code), grid, output, as_json=as_json)
 
 
 @app.command()
@@ -91,8 +89,8 @@ def swap(
     left_out = found.overlap.left_out
     lines = [words, *([f"{left_out} selected columns have no counterpart and stay unchanged"] if left_out else [])]
     values: dict[str, Any] = {
-        **state(grid, before, mine),
-        "other": state(other, before_other, theirs),
+        **summary_of(grid, before, mine),
+        "other": summary_of(other, before_other, theirs),
         "edit": "swap",
         "words": words,
         "swapped_columns": found.overlap.columns,
@@ -136,7 +134,7 @@ def blend(
     chosen = selection_of(mine.grid, columns, seconds, bands, levels)
     loaded = load_model(model, device, project)
     found = towards(loaded, mine.grid, theirs.grid, weights, chosen, at, name=other.name)
-    write_edited(
+    edit_and_write(
         mine,
         found.edit,
         grid,
@@ -177,7 +175,7 @@ def randomize(
     chosen = selection_of(before.grid, columns, seconds, bands, levels)
     config = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
     edit = drawn(load_model(model, device, project), before.grid, chosen, seed=seed, config=config)
-    write_edited(before, edit, grid, output, as_json=as_json, seed=seed)
+    edit_and_write(before, edit, grid, output, as_json=as_json, seed=seed)
 
 
 @app.command()
@@ -196,7 +194,7 @@ def reverse(
 
     before = read_grid(grid)
     edit = Reverse(selection=selection_of(before.grid, columns, seconds, bands, levels))
-    write_edited(before, edit, grid, output, as_json=as_json)
+    edit_and_write(before, edit, grid, output, as_json=as_json)
 
 
 @app.command()
@@ -216,7 +214,7 @@ def transpose(
 
     before = read_grid(grid)
     edit = Transpose(selection=selection_of(before.grid, columns, seconds, bands, levels), columns=by)
-    write_edited(before, edit, grid, output, as_json=as_json)
+    edit_and_write(before, edit, grid, output, as_json=as_json)
 
 
 @app.command()
@@ -233,7 +231,7 @@ def repeat(
 
     before = read_grid(grid)
     edit = Repeat(columns=span(columns, len(before.grid), "--columns"), times=times)
-    write_edited(before, edit, grid, output, as_json=as_json)
+    edit_and_write(before, edit, grid, output, as_json=as_json)
 
 
 @app.command()
@@ -251,7 +249,7 @@ def freeze(
     before = read_grid(grid)
     chosen = parse_levels(levels, before.grid.labels)
     edit = Unfreeze(levels=chosen) if off else Freeze(levels=chosen)
-    write_edited(before, edit, grid, output, as_json=as_json)
+    edit_and_write(before, edit, grid, output, as_json=as_json)
 
 
 @app.command()
@@ -267,7 +265,7 @@ def rename(
     from distill.codes.file import read_grid
 
     before = read_grid(grid)
-    write_edited(
+    edit_and_write(
         before, Rename(level=find_level(level, before.grid.labels), label=label), grid, output, as_json=as_json
     )
 
@@ -281,7 +279,7 @@ def undo(grid: GridFile, steps: Steps = 1, output: Output = None, as_json: Json 
     words = before.describe()
     after = before.undo(steps)
     lines = [f"undone: {words[number]}" for number in range(before.position - 1, after.position - 1, -1)]
-    write_moved(before, after, grid, output, as_json=as_json, lines=lines, words=lines)
+    write_and_report(before, after, grid, output, as_json=as_json, lines=lines, words=lines)
 
 
 @app.command()
@@ -293,4 +291,4 @@ def redo(grid: GridFile, steps: Steps = 1, output: Output = None, as_json: Json 
     words = before.describe()
     after = before.redo(steps)
     lines = [f"redone: {line}" for line in words[before.position : after.position]]
-    write_moved(before, after, grid, output, as_json=as_json, lines=lines, words=lines)
+    write_and_report(before, after, grid, output, as_json=as_json, lines=lines, words=lines)

@@ -9,24 +9,23 @@ import typer
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.cli.grids import (
     Bands,
-    Channels,
     Columns,
-    Device,
-    Force,
     GridFile,
     Levels,
-    Model,
+    Other,
     Seconds,
-    Width,
     load_model,
     require_free,
     require_stereo,
     selection_of,
     write_audio,
 )
+from distill.cli.options import Channels, Device, Force, Model, Width
 from distill.errors import UsageError
 
 if TYPE_CHECKING:
+    from distill.codes.grid import CodeGrid
+    from distill.codes.history import History
     from distill.codes.model import CodesModel
 
 # As many as fit beside each other in most terminals.
@@ -46,8 +45,6 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a grid, its history and its codes."""
-    from rich.table import Table
-
     from distill.codes.file import read_grid
 
     history = read_grid(grid)
@@ -81,8 +78,14 @@ def show(
         }
         print_result([], values, as_json=True)
         return
-    about = Table(show_header=False, box=None)
-    source = now.source
+    _print_history(history)
+    _print_codes(now, first, last)
+
+
+def _print_history(history: "History") -> None:
+    from rich.table import Table
+
+    now, source = history.grid, history.grid.source
     rows = {
         "model": f"{now.model.name} (weights {now.model.digest})",
         "source": "" if source is None else f"{source.name}, {source.seconds:.3f} s, gain {source.gain_db:+.1f} dB",
@@ -93,19 +96,25 @@ def show(
         ),
         "edits": f"{history.position} of {len(history.edits)} done" if history.edits else "none",
     }
+    about = Table(show_header=False, box=None)
     for name, value in rows.items():
         if value:
             about.add_row(name, value)
     stdout = stdout_console()
     stdout.print(about)
-    for number, line in enumerate(words):
+    for number, line in enumerate(history.describe()):
         stdout.print(f"  {number + 1}. {line}{'' if number < history.position else '  (undone)'}")
-    stop = min(last, first + _SHOWN_COLUMNS)
+
+
+def _print_codes(grid: "CodeGrid", first: int, last: int) -> None:
+    from rich.table import Table
+
+    stdout, stop = stdout_console(), min(last, first + _SHOWN_COLUMNS)
     table = Table("", "Hz", *map(str, range(first, stop)))
-    for level, label in enumerate(now.labels):
-        for band in reversed(range(now.bands)):
-            low, high = now.bands_hz[band]
-            cells = map(str, now.codes[first:stop, band, level])
+    for level, label in enumerate(grid.labels):
+        for band in reversed(range(grid.bands)):
+            low, high = grid.bands_hz[band]
+            cells = map(str, grid.codes[first:stop, band, level])
             table.add_row(f"{label} {band}", f"{low:.0f} to {high:.0f}", *cells, end_section=band == 0)
     stdout.print(table)
     if stop < last:
@@ -168,7 +177,7 @@ def preview(
 
 def diff(
     grid: GridFile,
-    other: Annotated[Path, typer.Argument(help="The other grid file.", show_default=False)],
+    other: Other,
     picture: Picture = None,
     as_json: Json = False,
 ) -> None:

@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors and the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more details.")]
 
-# Where nobody looks at the width of a window, lines are not broken at 80 columns.
+# Without a terminal, lines are not broken at 80 columns.
 PLAIN_WIDTH = 160
 
 
@@ -78,6 +79,15 @@ def set_up_logging(*, quiet: bool, verbose: bool) -> None:
     logger.setLevel(level)
     logger.propagate = False
     stderr.quiet = quiet
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM end this process as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 @contextmanager

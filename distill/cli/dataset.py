@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,9 @@ from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set
 from distill.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from distill.dataset.scan import FileReport
     from distill.reports.dataset_diff import Difference
     from distill.reports.dataset_facts import Values
 
@@ -30,9 +33,6 @@ def check(
 ) -> None:
     """List every file with a verdict (usable or not) and a reason."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from rich.table import Table
-
-    from distill.audio.knobs import UNITS
     from distill.dataset.labels import labels_of
     from distill.dataset.overview import overview
     from distill.dataset.scan import scan
@@ -52,43 +52,8 @@ def check(
     if as_json:
         print_result([], values, as_json=True)
     else:
-        table = Table("file", "verdict", "s", "Hz", "channels", "dB", "waveform", "reason")
-        for each in reports:
-            known = each.seconds > 0
-            table.add_row(
-                each.path,
-                each.verdict,
-                f"{each.seconds:.2f}" if known else "",
-                str(each.sample_rate) if known else "",
-                str(each.channels) if known else "",
-                f"{each.loudness_db:.1f}" if known else "",
-                _drawn(each.waveform),
-                each.reason,
-            )
-        stdout = stdout_console()
-        stdout.print(table)
-        stdout.print(f"{values['usable']} of {values['files']} files are usable, {values['seconds']:.1f} s in all")
-        if values["usable"]:
-            rates = ", ".join(f"{count} at {rate} Hz" for rate, count in values["sample_rates"].items())
-            channels = ", ".join(f"{count} with {number}" for number, count in values["channels"].items())
-            low, middle, high = (values["loudness_db"][key] for key in ("min", "median", "max"))
-            stdout.print(f"Sample rates: {rates}. Channels: {channels}.")
-            stdout.print(f"Loudness: {low:.1f} to {high:.1f} dB below full scale, median {middle:.1f}.")
-        if stereo := values.get("stereo"):
-            least, middle, most = (stereo[f"{key}_db"] for key in ("least", "median", "greatest"))
-            stdout.print(
-                f"Stereo: {stereo['sounds']} of {values['usable']} sounds; side against mix {least:.1f} to "
-                f"{most:.1f} dB, median {middle:.1f}."
-            )
-        if counts := values.get("labels"):
-            stdout.print(f"Labels: {', '.join(f'{label} {count}' for label, count in counts.items())}.", markup=False)
-        if loops:
-            stdout.print(f"Tempo: {in_words(list(loops.values()))}.")
-        for name, (low, middle, high) in values["knobs"].items():
-            reach = f"{low:g} to {high:g} {UNITS[name]}".rstrip()
-            stdout.print(f"{name.capitalize()}: {reach}, median {middle:g}.")
-        for warning in values["warnings"]:
-            stdout.print(f"Warning: {warning}")
+        _print_files(reports)
+        _print_overview(values, in_words(list(loops.values())) if loops else "")
     if not values["usable"]:
         raise DataError(f"{folder}: no usable sound")
 
@@ -167,7 +132,54 @@ def diff(
         print_result([] if output is None else [str(output)], {}, as_json=False)
 
 
-def _drawn(waveform: tuple[int, ...], width: int = 16) -> str:
+def _print_files(reports: "Sequence[FileReport]") -> None:
+    from rich.table import Table
+
+    table = Table("file", "verdict", "s", "Hz", "channels", "dB", "waveform", "reason")
+    for each in reports:
+        known = each.seconds > 0
+        table.add_row(
+            each.path,
+            each.verdict,
+            f"{each.seconds:.2f}" if known else "",
+            str(each.sample_rate) if known else "",
+            str(each.channels) if known else "",
+            f"{each.loudness_db:.1f}" if known else "",
+            _thumbnail(each.waveform),
+            each.reason,
+        )
+    stdout_console().print(table)
+
+
+def _print_overview(values: dict[str, Any], tempo: str) -> None:
+    from distill.audio.knobs import UNITS
+
+    stdout = stdout_console()
+    stdout.print(f"{values['usable']} of {values['files']} files are usable, {values['seconds']:.1f} s in all")
+    if values["usable"]:
+        rates = ", ".join(f"{count} at {rate} Hz" for rate, count in values["sample_rates"].items())
+        channels = ", ".join(f"{count} with {number}" for number, count in values["channels"].items())
+        low, middle, high = (values["loudness_db"][key] for key in ("min", "median", "max"))
+        stdout.print(f"Sample rates: {rates}. Channels: {channels}.")
+        stdout.print(f"Loudness: {low:.1f} to {high:.1f} dB below full scale, median {middle:.1f}.")
+    if stereo := values.get("stereo"):
+        least, middle, most = (stereo[f"{key}_db"] for key in ("least", "median", "greatest"))
+        stdout.print(
+            f"Stereo: {stereo['sounds']} of {values['usable']} sounds; side against mix {least:.1f} to "
+            f"{most:.1f} dB, median {middle:.1f}."
+        )
+    if counts := values.get("labels"):
+        stdout.print(f"Labels: {', '.join(f'{label} {count}' for label, count in counts.items())}.", markup=False)
+    if tempo:
+        stdout.print(f"Tempo: {tempo}.")
+    for name, (low, middle, high) in values["knobs"].items():
+        reach = f"{low:g} to {high:g} {UNITS[name]}".rstrip()
+        stdout.print(f"{name.capitalize()}: {reach}, median {middle:g}.")
+    for warning in values["warnings"]:
+        stdout.print(f"Warning: {warning}")
+
+
+def _thumbnail(waveform: tuple[int, ...], width: int = 16) -> str:
     """A waveform's thumbnail as a row of blocks."""
     step = max(1, len(waveform) // width)
     return "".join(

@@ -7,20 +7,8 @@ from typing import Annotated
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, loading, print_result, set_up_logging
-from distill.cli.grids import (
-    Channels,
-    Device,
-    Force,
-    GridFile,
-    Levels,
-    Model,
-    Width,
-    load_model,
-    require_free,
-    require_stereo,
-    selection_of,
-    write_audio,
-)
+from distill.cli.grids import GridFile, Levels, load_model, require_free, require_stereo, selection_of, write_audio
+from distill.cli.options import Channels, Device, Force, Model, Width
 
 
 def encode(

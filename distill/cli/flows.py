@@ -3,14 +3,23 @@
 import importlib
 import os
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr, stdout_console
+from distill.cli.console import (
+    Json,
+    Project,
+    Quiet,
+    Verbose,
+    interrupt_on_sigterm,
+    print_result,
+    set_up_logging,
+    stderr,
+    stdout_console,
+)
 from distill.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +67,7 @@ def sweep(
     """
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.params import listed_settings, resolve
-    from distill.runs.sweep import Search, check, is_search
+    from distill.runs.sweep import Search, is_search, require_valid
 
     chosen = listed_settings(settings)
     options = {"trials": trials, "objective": objective, "seed": seed, "prune_after": prune_after}
@@ -68,7 +77,7 @@ def sweep(
         raise UsageError("--dask or --pool: name one of them")
     folder = _project(project)
     # Before a server is started for it.
-    check(folder, chosen, search)
+    require_valid(folder, chosen, search)
     os.chdir(folder)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR" if quiet else "INFO")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "240")
@@ -144,16 +153,12 @@ def serve_flows(
         print_result(lines, {}, as_json=False)
         stderr.print("Press Ctrl-C to stop.")
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on_sigterm()
     stderr.print(f"Starting Prefect on {server.address} (log: {server.log})")
     try:
         serve(server, verbose=verbose, on_up=show, tell=stderr.print)
     except KeyboardInterrupt:
         stderr.print("Stopping.")
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _project(given: Path | None) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.cli.console import loading, print_result
+from distill.cli.options import model_file
 from distill.errors import StorageError, UsageError
 from distill.models.levels import parse_levels
 
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
     from distill.codes.model import CodesModel
     from distill.codes.selection import Selection
 
-Model = Annotated[
-    str,
-    typer.Argument(help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False),
-]
 GridFile = Annotated[Path, typer.Argument(help="Grid file.", show_default=False)]
+Other = Annotated[Path, typer.Argument(help="The other grid file.", show_default=False)]
 Columns = Annotated[
     str | None, typer.Option("--columns", help="Column, or FIRST:END (END not included), from 0 (default: all).")
 ]
@@ -46,22 +44,6 @@ At = Annotated[
     int | None,
     typer.Option("--at", help="Column of the other grid that matches the first selected one (default: the same)."),
 ]
-Channels = Annotated[
-    int | None,
-    typer.Option(
-        "--channels",
-        help="1: mono (default: 2 if the model was trained on stereo sounds).",
-        min=1,
-        max=2,
-        show_default=False,
-    ),
-]
-Width = Annotated[
-    float,
-    typer.Option("--width", help="Stereo width: 0 is mono on both channels, 1 is as learned.", min=0.0, max=1.5),
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 
 
 def load_model(reference: str, device: str, project: Path | None) -> "CodesModel":
@@ -70,22 +52,7 @@ def load_model(reference: str, device: str, project: Path | None) -> "CodesModel
         from distill.codes.model import CodesModel
         from distill.training.runtime import resolve_device
 
-    return CodesModel.load(resolved(reference, project), resolve_device(device))
-
-
-def resolved(reference: str | None, project: Path | None) -> Path:
-    """The model file that a path, a name or a reference to the registry means; None: the project's own."""
-    from distill.projects.models import default_file, named_file
-    from distill.projects.project import current_project
-
-    root = current_project(project)
-    path = default_file(root) if reference is None else named_file(reference, root)
-    # A file is read at once; the registry takes seconds to load.
-    if path is None:
-        from distill.registry.registry import resolve
-
-        path = resolve(str(reference), root)
-    return path
+    return CodesModel.load(model_file(reference, project), resolve_device(device))
 
 
 def require_stereo(samples: "Samples", channels: int | None, width: float) -> None:
@@ -157,16 +124,18 @@ def write_audio(path: Path, samples: "Samples", sample_rate: int) -> None:
     write_sound(path, samples, sample_rate, FINE_SUBTYPES.get(path.suffix.lower()))
 
 
-def write_edited(
+def edit_and_write(
     before: "History", edit: "Edit", grid: Path, output: Path | None, *, as_json: bool, **values: Any
 ) -> None:
     """Do an edit, write the grid, and say what happened."""
     history = before.do(edit)
-    said = edit.describe(before.grid)
-    write_moved(before, history, grid, output, as_json=as_json, lines=[said], edit=edit.kind, words=said, **values)
+    description = edit.describe(before.grid)
+    write_and_report(
+        before, history, grid, output, as_json=as_json, lines=[description], edit=edit.kind, words=description, **values
+    )
 
 
-def write_moved(
+def write_and_report(
     before: "History",
     history: "History",
     grid: Path,
@@ -183,15 +152,14 @@ def write_moved(
     if output is not None and output.resolve() != grid.resolve():
         require_free(output, force=False)
     write_grid(target, history)
-    told = state(target, before.grid, history)
-    cells = (
-        f"{told['changed']} cells changed, {told['columns']} columns, {told['done']} of {told['edits']} edits applied"
-    )
-    print_result([*lines, f"{target}: {cells}"], {**told, **values}, as_json=as_json)
+    summary = summary_of(target, before.grid, history)
+    edits = f"{summary['done']} of {summary['edits']} edits applied"
+    cells = f"{summary['changed']} cells changed, {summary['columns']} columns, {edits}"
+    print_result([*lines, f"{target}: {cells}"], {**summary, **values}, as_json=as_json)
 
 
-def state(path: Path, before: "CodeGrid", history: "History") -> dict[str, Any]:
-    """What every edit tells of the grid afterwards."""
+def summary_of(path: Path, before: "CodeGrid", history: "History") -> dict[str, Any]:
+    """A grid after an edit, as every command prints it."""
     from distill.codes.difference import difference
 
     return {

@@ -6,18 +6,13 @@ from typing import Annotated
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, loading, print_result, set_up_logging
-from distill.cli.grids import Channels, Device, Force, Width, resolved
+from distill.cli.options import Channels, Device, Force, Model, Width, model_file
 from distill.cli.progress import shown_progress
 from distill.live.events import Progress
 
 
 def kit(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False
-        ),
-    ],
+    model: Model,
     output: Annotated[
         Path,
         typer.Option(
@@ -63,7 +58,7 @@ def kit(
         from distill.kits.kit import make_kit
         from distill.kits.pads import pads_of
 
-    path = resolved(model, project)
+    path = model_file(model, project)
     config = read_manifest(path).prior_config
     known = None if config is None else config.conditions
     on = pads_of(pads, known.labels if known else ())

@@ -103,7 +103,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read the result has seen enough; Python would complain once more when it flushes at the end.
+        # The reader has closed the pipe; Python would complain once more when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILURE)
     except MemoryError:

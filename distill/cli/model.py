@@ -17,20 +17,17 @@ from distill.cli.console import (
     set_up_logging,
     stdout_console,
 )
+from distill.cli.options import Model
 from distill.errors import UsageError
 from distill.words import visible
 
 if TYPE_CHECKING:
     from distill.artifact.manifest import Manifest
     from distill.registry.registry import RegisteredVersion
-    from distill.registry.signing import Standing
 
-SORTS = "name, distance, loss, perplexity, dataset or sounds."
-
-Reference = Annotated[
-    str,
-    typer.Argument(help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False),
-]
+Sort = Annotated[str, typer.Option(help="name, distance, loss, perplexity, dataset or sounds.")]
+Verdict = Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")]
+Dataset = Annotated[str | None, typer.Option(help="Name of the dataset.")]
 Force = Annotated[bool, typer.Option("--force", help="Do it despite the objections.")]
 FilesOnly = Annotated[bool, typer.Option("--files-only", help="Skip the registry, which takes seconds to query.")]
 Folders = Annotated[list[Path] | None, typer.Option("--folder", help="Another folder with model files; repeatable.")]
@@ -40,85 +37,42 @@ app = typer.Typer(help="Manage model files and the registry.", no_args_is_help=T
 
 @app.command()
 def info(
-    model: Reference,
+    model: Model,
     project: Project = None,
     run: Annotated[bool, typer.Option("--run", help="Also show the recorded run that made the model.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show facts about a model, without reading its weights."""
-    from rich.table import Table
-    from rich.text import Text
-
     from distill.artifact.model_file import read_manifest
     from distill.projects.models import named_file
 
+    root, version = project_for(project), None
+    path = named_file(model, root)
     # A file is read at once; the registry takes seconds to load.
-    path = named_file(model, project_for(project))
-    version = None
     if path is not None:
-        manifest = read_manifest(path)
+        from distill.registry.signing import standing_of
+
+        manifest, standing = read_manifest(path), standing_of(path, root)
     else:
-        version = _version(model, project)
-        manifest = _registered_manifest(version, project)
-    document = manifest.document()
-    standing = _standing(path, version, project_for(project))
-    recorded = _runs(project, manifest.lineage.id) if run or version is not None else None
+        from distill.registry.registry import find_version, manifest_of, standing_of_version
+
+        version = find_version(model, root)
+        manifest, standing = manifest_of(version, root), standing_of_version(version, root)
+    recorded = _runs(root, manifest.lineage.id) if run or version is not None else None
     if as_json:
         more: dict[str, Any] = {} if recorded is None else {"runs": recorded}
         if version is not None:
             more["registered"] = _values(version)
-        print_result([], {**document, "signature": vars(standing), **more}, as_json=True)
+        print_result([], {**manifest.document(), "signature": vars(standing), **more}, as_json=True)
         return
-    from distill.registry.describe import asked_words, health_of, light_of, space_words
-
-    metadata, lineage, prior = manifest.metadata, manifest.lineage, manifest.prior_metadata
-    table = Table(show_header=False, box=None)
-    rows: dict[str, str | Text] = {
-        "name": metadata.name,
-        "registered": "" if version is None else _with_aliases(version),
-        "description": metadata.description,
-        "dataset": f"{metadata.dataset}: {metadata.file_count} sounds, {metadata.seconds or 0:.1f} s, "
-        f"{metadata.train_files} training sounds, {metadata.validation_files} held out",
-        "data digest": lineage.data_digest,
-        "preset": metadata.preset,
-        "base": str(lineage.parameters.get("base", "none")),
-        "VQ-VAE": f"epoch {metadata.best_epoch} of {metadata.epochs}, "
-        f"training loss {_figure(metadata.best_train_loss)}, held-out loss {_figure(metadata.best_val_loss)}, "
-        f"held-out distance {_figure(metadata.best_val_lsd_db, ' dB')}",
-        "prior": "none"
-        if prior is None
-        else f"epoch {prior.best_epoch} of {prior.epochs}, training perplexity {_figure(prior.perplexity.train)}, "
-        f"held-out perplexity {_figure(prior.perplexity.validation)}",
-        **asked_words(manifest),
-        "stereo": space_words(manifest),
-        "memorization": "not checked"
-        if manifest.memorization is None
-        else f"{manifest.memorization.verdict}: {'; '.join(manifest.memorization.reasons)}",
-        "codebooks": light_of(manifest).words,
-        "warnings": lines_of(list(metadata.warnings)),
-        "weights": manifest.tensor_digest,
-        "lineage": lineage.id,
-        "signature": standing.words,
-    }
-    for each in recorded or ():
-        dirty = ", with uncommitted changes" if each["dirty"] else ""
-        rows[f"run {each['run_id'][:8]}"] = (
-            f"{each['started']} to {each['ended'] or 'now'} on {each['host'] or 'an unknown host'}, "
-            f"started by {each['started_by']}, commit {each['commit'][:12] or 'none'}{dirty}"
-        )
-    for name, value in rows.items():
-        if value:
-            table.add_row(name, value)
-    stdout = stdout_console()
-    stdout.print(table)
-    stdout.print(health_table(health_of(manifest)))
+    _print_facts(manifest, "" if version is None else _with_aliases(version), standing.words, recorded or [])
 
 
 @app.command("list")
 def list_models(
-    sort: Annotated[str, typer.Option(help=SORTS)] = "name",
-    verdict: Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
+    sort: Sort = "name",
+    verdict: Verdict = None,
+    dataset: Dataset = None,
     files_only: FilesOnly = False,
     folder: Folders = None,
     project: Project = None,
@@ -131,9 +85,9 @@ def list_models(
 @app.command()
 def search(
     words: Annotated[list[str], typer.Argument(help="Words to find in name, description, dataset, tags or aliases.")],
-    sort: Annotated[str, typer.Option(help=SORTS)] = "name",
-    verdict: Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
+    sort: Sort = "name",
+    verdict: Verdict = None,
+    dataset: Dataset = None,
     files_only: FilesOnly = False,
     folder: Folders = None,
     project: Project = None,
@@ -160,7 +114,7 @@ def compare(
         return
     table = Table("", *models)
     for name, values in rows.items():
-        table.add_row(name, *(_shown(values[model]) for model in models))
+        table.add_row(name, *(_text(values[model]) for model in models))
     stdout_console().print(table if rows else "No differences.")
 
 
@@ -178,12 +132,12 @@ def register(
     """Register a model file as a candidate; each set of weights is registered only once."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.models import named_file
-    from distill.registry.registry import register as put
+    from distill.registry.registration import register as put
 
     root = project_for(project)
     version = put(named_file(model, root) or Path(model), root, name=name)
-    told = "" if version.created else " (already registered)"
-    print_result([f"{version.reference}{told}"], _values(version), as_json=as_json)
+    line = version.reference if version.created else f"{version.reference} (already registered)"
+    print_result([line], _values(version), as_json=as_json)
 
 
 @app.command()
@@ -202,7 +156,7 @@ def promote(
 
 @app.command()
 def export(
-    model: Reference,
+    model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", show_default=False)],
     force: Force = False,
     project: Project = None,
@@ -268,29 +222,6 @@ def project_for(given: Path | None) -> Path:
     return current_project(given)
 
 
-def _version(reference: str, project: Path | None) -> "RegisteredVersion":
-    from distill.registry.registry import find_version
-
-    return find_version(reference, project_for(project))
-
-
-def _registered_manifest(version: "RegisteredVersion", project: Path | None) -> "Manifest":
-    from distill.registry.registry import manifest_of
-
-    return manifest_of(version, project_for(project))
-
-
-def _standing(path: Path | None, version: "RegisteredVersion | None", project: Path) -> "Standing":
-    from distill.registry.signing import standing_of
-
-    if path is not None:
-        return standing_of(path, project)
-    assert version is not None
-    from distill.registry.registry import standing_of_version
-
-    return standing_of_version(version, project)
-
-
 def _values(version: "RegisteredVersion") -> dict[str, Any]:
     return {**vars(version), "aliases": list(version.aliases), "reference": version.reference}
 
@@ -304,7 +235,47 @@ def _relative(file: str, project: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else file
 
 
-def _runs(project: Path | None, lineage: str) -> list[dict[str, Any]]:
+def _print_facts(manifest: "Manifest", registered: str, signature: str, runs: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from distill.artifact import facts
+
+    metadata, lineage = manifest.metadata, manifest.lineage
+    rows: dict[str, str | Text] = {
+        "name": metadata.name,
+        "registered": registered,
+        "description": metadata.description,
+        "dataset": facts.dataset_words(manifest),
+        "data digest": lineage.data_digest,
+        "preset": metadata.preset,
+        "base": str(lineage.parameters.get("base", "none")),
+        "VQ-VAE": facts.vqvae_words(manifest),
+        "prior": facts.prior_words(manifest),
+        **facts.asked_words(manifest),
+        "stereo": facts.space_words(manifest),
+        "memorization": facts.memorization_words(manifest),
+        "codebooks": facts.light_of(manifest).words,
+        "warnings": lines_of(list(metadata.warnings)),
+        "weights": manifest.tensor_digest,
+        "lineage": lineage.id,
+        "signature": signature,
+    }
+    for each in runs:
+        dirty = ", with uncommitted changes" if each["dirty"] else ""
+        rows[f"run {each['run_id'][:8]}"] = (
+            f"{each['started']} to {each['ended'] or 'now'} on {each['host'] or 'an unknown host'}, "
+            f"started by {each['started_by']}, commit {each['commit'][:12] or 'none'}{dirty}"
+        )
+    table = Table(show_header=False, box=None)
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, value)
+    for each_table in (table, health_table(facts.health_of(manifest))):
+        stdout_console().print(each_table)
+
+
+def _runs(project: Path, lineage: str) -> list[dict[str, Any]]:
     from distill.tracking.lookup import find_runs
 
     return [
@@ -321,7 +292,7 @@ def _runs(project: Path | None, lineage: str) -> list[dict[str, Any]]:
             "project_commit": run.tags.get("distill.project_commit", ""),
             "dirty": run.tags.get("distill.dirty") == "true",
         }
-        for run in find_runs(project_for(project), lineage)
+        for run in find_runs(project, lineage)
     ]
 
 
@@ -337,14 +308,15 @@ def _show(
 ) -> None:
     from rich.table import Table
 
+    from distill.artifact.facts import figure
     from distill.projects.models import model_places
-    from distill.registry.catalogue import PLACES, catalogue, chosen
+    from distill.registry.catalogue import PLACES, catalogue, select
     from distill.tracking.address import registry_address
-    from distill.tracking.address import shown as without_password
+    from distill.tracking.address import without_password as without_password
 
     root = project_for(project)
     entries, unreadable = catalogue(root, registry=not files_only, folders=folders)
-    shown = [entry.summary() for entry in chosen(entries, words=words, verdict=verdict, dataset=dataset, sort=sort)]
+    shown = [entry.summary() for entry in select(entries, words=words, verdict=verdict, dataset=dataset, sort=sort)]
     for each in unreadable:
         remark("Skipped", each.reason)
     if as_json:
@@ -357,8 +329,8 @@ def _show(
             row["name"],
             f"{row['dataset']} ({row['sounds']})",
             f"{row['levels']} x {row['codebook_size']}",
-            _figure(row["held_out_distance_db"]),
-            _figure(row["held_out_perplexity"]),
+            figure(row["held_out_distance_db"]),
+            figure(row["held_out_perplexity"]),
             row["health"],
             row["verdict"],
             lines_of(
@@ -372,9 +344,7 @@ def _show(
     remark("Looked in", ", ".join(looked))
 
 
-def _figure(value: float | None, unit: str = "") -> str:
-    return "unknown" if value is None else f"{value:.4g}{unit}"
+def _text(value: Any) -> str:
+    from distill.artifact.facts import figure
 
-
-def _shown(value: Any) -> str:
-    return _figure(value) if isinstance(value, float) else str(value)
+    return figure(value) if isinstance(value, float) else str(value)

@@ -38,9 +38,9 @@ def new(
     made = new_project(folder, sounds=sounds, ci=ci)
     steps = [f"cd {shlex.quote(str(made.folder))}"]
     steps += [] if made.usable else ["distill dataset add SOUNDS"]
-    told = f"{made.usable} usable sounds. " if made.usable else ""
+    usable = f"{made.usable} usable sounds. " if made.usable else ""
     stderr.print(
-        f"{told}The model is called {made.model}. Next: {' && '.join([*steps, 'dvc repro', 'distill generate'])}"
+        f"{usable}The model is called {made.model}. Next: {' && '.join([*steps, 'dvc repro', 'distill generate'])}"
     )
     print_result(
         [str(folder)], {"folder": str(made.folder), "model": made.model, "usable": made.usable}, as_json=as_json
@@ -53,8 +53,8 @@ def _update(folder: Path, *, as_json: bool) -> None:
     done = update_project(folder)
     for path in done.conflicts:
         remark("Conflict", f"{path}: you and distill changed the same lines; resolve this in the file, then commit")
-    said = f"{done.before} -> {done.after}: {len(done.changed)} files changed"
+    summary = f"{done.before} -> {done.after}: {len(done.changed)} files changed"
     undo = "git status and git diff show them; to undo the update: git stash -u"
-    stderr.print(f"{said}; {undo}" if done.changed else f"{said}.")
+    stderr.print(f"{summary}; {undo}" if done.changed else f"{summary}.")
     values = {"before": done.before, "after": done.after, "changed": done.changed, "conflicts": done.conflicts}
     print_result(done.difference.splitlines(), {**values, "difference": done.difference}, as_json=as_json)

@@ -1,21 +1,15 @@
 """`distill reproduce`."""
 
-from typing import Annotated
-
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr
+from distill.cli.options import Model
 from distill.errors import EXIT_FAILURE
 from distill.live.stop_request import stop_on_signals
 
 
 def reproduce(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False
-        ),
-    ],
+    model: Model,
     project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from distill.cli.console import Json, Project, print_result, stderr
-from distill.cli.model import Reference, project_for
+from distill.cli.model import project_for
+from distill.cli.options import Model
 from distill.errors import UsageError
 from distill.words import visible
 
 
 def sign(
-    model: Reference,
+    model: Model,
     key: Annotated[Path, typer.Option("--key", help="Private key, in PEM form.", show_default=False)],
     project: Project = None,
     as_json: Json = False,
@@ -25,12 +26,12 @@ def sign(
 
     password = _password(f"Password of {key}") if is_protected(key) else None
     signed = put(model, key, project_for(project), password=password)
-    told = str(signature_of(signed)) if isinstance(signed, Path) else signed.reference
-    print_result([told], {"signed": told}, as_json=as_json)
+    name = str(signature_of(signed)) if isinstance(signed, Path) else signed.reference
+    print_result([name], {"signed": name}, as_json=as_json)
 
 
 def verify(
-    model: Reference,
+    model: Model,
     key: Annotated[
         Path | None, typer.Option("--key", help="Public key, in PEM form (default: the trusted key of the project).")
     ] = None,
@@ -66,7 +67,7 @@ def _password(question: str, *, confirm: bool = False) -> str:
 
     if given := os.environ.get(PASSWORD_VARIABLE):
         return given
-    # Without a terminal the answer would be shown, or nobody would give one.
+    # Without a terminal the answer would be echoed, or never come.
     if not sys.stdin.isatty():
         raise UsageError(f"the key needs a password and there is no terminal to ask for it: set {PASSWORD_VARIABLE}")
     try:

@@ -28,9 +28,9 @@ def stage(
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.instructions import use
     from distill.live.processes import is_follower
-    from distill.stages.pipeline import STAGES, require_stage, run_stage
+    from distill.stages.pipeline import STAGES, require_stage
     from distill.stages.versions import CODE_VERSIONS, FORMER_NAMES
-    from distill.stages.workspace import Call, Workspace
+    from distill.stages.workspace import Workspace
 
     called, name = name, FORMER_NAMES.get(name, name)
     require_stage(name)
@@ -45,28 +45,22 @@ def stage(
     if is_follower():
         _follow(name, folder)
         return
-    from distill.live.status import StatusListener
-    from distill.processes.run_lock import held, held_by_ancestor
-    from distill.projects.project import project_of
+    from distill.processes.run_lock import held_by_ancestor, hold
     from distill.runs.folder import is_run
-    from distill.runs.phase_seconds import PHASES
-    from distill.runs.remaining_time import Outlook
-    from distill.tracking.listener import tracked
+    from distill.runs.local import watch
+    from distill.runs.pace import PHASES
 
     alone = is_run(workspace) and not held_by_ancestor(workspace)
+    # A caller that runs stages one by one runs the rest as well.
+    ahead = STAGES[STAGES.index(name) :] if name in PHASES[PHASES.index("configure") + 1 :] else ()
     with (
-        held(workspace) if alone else nullcontext(),
+        hold(workspace) if alone else nullcontext(),
         stop_on_signals() as stop,
         shown_progress() as shown,
-        tracked(folder) as recorder,
+        watch(folder, Listeners([shown]), stop, ahead=ahead) as run,
     ):
         stop_with_owner(stop)
-        emit = Listeners([shown, StatusListener(workspace), recorder])
-        if name in PHASES[PHASES.index("configure") + 1 :]:
-            # Whoever calls the stages one by one calls the rest as well.
-            rest = STAGES[STAGES.index(name) :]
-            emit = emit.with_listener(Outlook(project_of(workspace), folder, rest, emit))
-        report = run_stage(name, Call(folder, emit, stop))
+        report = run(name)
     written = folder.report(called)
     if called != name:
         # A dvc.yaml that still calls the stage so expects its report under that name.

@@ -13,7 +13,7 @@ from distill.cli.console import Project, Quiet, Verbose, set_up_logging, stderr
 from distill.cli.ui import serve_page
 from distill.errors import UsageError
 
-# Other pages may be open; so many ports are tried.
+# Ports to try, as other pages may be open.
 PORTS = 20
 
 

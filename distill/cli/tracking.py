@@ -22,17 +22,17 @@ def open_page(
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.processes.ports import HOST, require_free
     from distill.projects.project import current_project
-    from distill.tracking.address import client_of, experiment_of, shown, tracking_address
+    from distill.tracking.address import client_of, experiment_of, tracking_address, without_password
     from distill.tracking.page import serve
 
     folder = current_project(project)
     address = tracking_address(folder)
     if address.startswith(("http://", "https://")):
-        print_result([shown(address)], {}, as_json=False)
+        print_result([without_password(address)], {}, as_json=False)
         return
     require_free(port)
     experiment = experiment_of(client_of(folder), folder)
-    stderr.print(f"Starting MLflow's page on {shown(address)}")
+    stderr.print(f"Starting MLflow's page on {without_password(address)}")
 
     def show(page: str) -> None:
         print_result([f"{page}#/experiments/{experiment}/runs?compareRunsMode=CHART"], {}, as_json=False)
@@ -59,15 +59,19 @@ def sync(
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.project import project_of
     from distill.stages.workspace import Workspace
-    from distill.tracking.address import shown, tracking_address
+    from distill.tracking.address import tracking_address, without_password
     from distill.tracking.listener import started_by
-    from distill.tracking.runs import complete
+    from distill.tracking.record import complete
 
     found = []
     for folder in workspaces or [Path()]:
         run_id = complete(Workspace(folder), started_by=started_by())
         found.append(
-            {"workspace": str(folder), "run_id": run_id, "address": shown(tracking_address(project_of(folder)))}
+            {
+                "workspace": str(folder),
+                "run_id": run_id,
+                "address": without_password(tracking_address(project_of(folder))),
+            }
         )
     lines = [f"{run['workspace']}: run {run['run_id']} at {run['address']}" for run in found]
     print_result(lines, {"runs": found}, as_json=as_json)

@@ -24,7 +24,7 @@ from distill.live.stop_request import stop_on_signals
 
 if TYPE_CHECKING:
     from distill.params import Params
-    from distill.runs.local import Way
+    from distill.runs.local import Options
 
 Folder = Annotated[Path, typer.Argument(help="Folder of sounds, or one sound file.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Model file to write.")]
@@ -99,18 +99,15 @@ def train(
             "--rvq-levels": ("vqvae.num_quantizers", rvq_levels),
             "--commitment-weight": ("vqvae.commitment_weight", commitment_weight),
             "--epochs": ("vqvae.epochs", epochs),
-            "--seed": ("run.seed", seed),
-            "--preset": ("run.preset", preset),
-            "--device": ("run.device", device),
-            "--processes": ("run.processes", processes),
         },
+        {"seed": seed, "preset": preset, "device": device, "processes": processes},
         settings,
         plan,
     )
     from distill.runs.local import train_folder
 
-    with _way(project, model_name, output, fresh=fresh) as way:
-        outcome = train_folder(folder, params, way, force=force, replay=replay or (), until=until)
+    with _options(project, model_name, output, fresh=fresh) as options:
+        outcome = train_folder(folder, params, options, force=force, replay=replay or (), until=until)
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
 
 
@@ -140,41 +137,39 @@ def train_prior(
     params = _params(
         {
             "--epochs": ("prior.epochs", epochs),
-            "--seed": ("run.seed", seed),
-            "--preset": ("run.preset", preset),
-            "--device": ("run.device", device),
-            "--processes": ("run.processes", processes),
         },
+        {"seed": seed, "preset": preset, "device": device, "processes": processes},
         settings,
     )
     from distill.projects.models import named_file
     from distill.runs.local import train_prior_for
 
-    with _way(project, model_name, output, fresh=fresh) as way:
-        outcome = train_prior_for(named_file(model, way.project) or Path(model), folder, params, way)
+    with _options(project, model_name, output, fresh=fresh) as options:
+        outcome = train_prior_for(named_file(model, options.project) or Path(model), folder, params, options)
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
 
 
 @contextmanager
-def _way(project: Path | None, name: str | None, output: Path | None, *, fresh: bool) -> Iterator["Way"]:
+def _options(project: Path | None, name: str | None, output: Path | None, *, fresh: bool) -> Iterator["Options"]:
     from distill.projects.project import current_project
-    from distill.runs.local import Way
-    from distill.tracking.listener import started_by, tracked
+    from distill.runs.local import Options
 
     with stop_on_signals() as stop, shown_progress() as listener:
-        yield Way(current_project(project), name, output, fresh, started_by(), Listeners([listener]), tracked, stop)
+        yield Options(current_project(project), name, output, fresh, Listeners([listener]), stop)
 
 
-def _params(flags: dict[str, tuple[str, Any]], settings: list[str] | None, plan: str | None = None) -> "Params":
-    """The parameters of a plan, with what flags, each with its parameter and value, and settings give.
+def _params(
+    flags: dict[str, tuple[str, Any]], run: dict[str, Any], settings: list[str] | None, plan: str | None = None
+) -> "Params":
+    """The parameters of a plan, with those that flags and settings give.
 
-    This process heeds them.
+    From then on this process computes with their arithmetic.
     """
     from distill.instructions import use
-    from distill.params import Params, with_settings
-    from distill.runs.plans import BEST, plan_named
+    from distill.params import BEST, Params, plan_named, with_settings
 
     params = with_settings(Params(), plan_named(plan or BEST.name).settings, where="--plan")
+    flags |= {f"--{name}": (f"run.{name}", value) for name, value in run.items()}
     for flag, (name, value) in flags.items():
         if value is not None:
             params = with_settings(params, [f"{name}={value}"], where=flag)

@@ -1,6 +1,5 @@
 """`distill ui`: the page."""
 
-import signal
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.console import Project, Quiet, Verbose, print_result, set_up_logging, stderr
+from distill.cli.console import Project, Quiet, Verbose, interrupt_on_sigterm, print_result, set_up_logging, stderr
 from distill.errors import UsageError
 
 
@@ -32,7 +31,7 @@ def ui(
 
 
 def serve_page(project: Path, *, host: str, port: int, on_up: Callable[[str], None] = lambda _: None) -> None:
-    """Serve the page of a project and print its address; `on_up` is told it, too.
+    """Serve the page of a project and print its address; `on_up` gets it, too.
 
     Raises:
         UsageError: the port is taken, or Gradio is not installed.
@@ -52,9 +51,5 @@ def serve_page(project: Path, *, host: str, port: int, on_up: Callable[[str], No
         on_up(address)
 
     # What the page keeps while it runs is removed either way.
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on_sigterm()
     serve(project, host=host, port=port, on_up=show)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt

@@ -6,28 +6,19 @@ from typing import Annotated
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, loading, print_result, set_up_logging, stdout_console
-from distill.cli.generate import make_and_print
-from distill.cli.grids import Channels, Device, Force, Width, resolved
+from distill.cli.options import Channels, Device, Force, Model, Width, Workspace, model_file, option
 from distill.cli.progress import shown_progress
+from distill.cli.sounds import Folder, Format, Sidecars, make_and_print
 from distill.errors import UsageError
 from distill.live.events import Progress
 
-Model = Annotated[
+MadeBy = Annotated[
     str | None,
-    typer.Option(
-        "--model", "-m",
+    option(
+        "--model",
+        "-m",
         help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry (default: the one that made the "
         "sound, or the only one of the project).",
-        show_default=False,
-    ),
-]  # fmt: skip
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the sounds.")]
-Format = Annotated[str, typer.Option("--format", help="wav, flac, ogg or mp3.")]
-Sidecars = Annotated[
-    bool,
-    typer.Option(
-        "--sidecar/--no-sidecar",
-        help="Write a JSON file beside each sound, from which generate --from-sidecar makes it again.",
     ),
 ]
 
@@ -42,14 +33,14 @@ def vary(
         str | None,
         typer.Option(help="What stays at any strength: attack, or structure (the coarsest level).", show_default=False),
     ] = None,
-    model: Model = None,
+    model: MadeBy = None,
     channels: Channels = None,
     width: Width = 1.0,
     seed: Annotated[
         int | None,
         typer.Option(help="Seed of the first variation (default: after the existing files, or 0).", show_default=False),
     ] = None,
-    output: Output = Path("generated"),
+    output: Folder = Path("generated"),
     format: Format = "wav",
     sidecar: Sidecars = True,
     force: Force = False,
@@ -80,10 +71,10 @@ def morph(
     sound: Annotated[Path, typer.Argument(help="First sound of the series.", show_default=False)],
     other: Annotated[Path, typer.Argument(help="Last sound of the series.", show_default=False)],
     steps: Annotated[int, typer.Option(help="Number of sounds in the series.", min=2, max=99)] = 8,
-    model: Model = None,
+    model: MadeBy = None,
     channels: Channels = None,
     width: Width = 1.0,
-    output: Output = Path("generated"),
+    output: Folder = Path("generated"),
     format: Format = "wav",
     sidecar: Sidecars = True,
     force: Force = False,
@@ -109,22 +100,10 @@ def morph(
 
 
 def find(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="Model: a file, a name, or NAME/VERSION or NAME@ALIAS in the registry.", show_default=False
-        ),
-    ],
+    model: Model,
     sound: Annotated[Path, typer.Argument(help="Sound to compare with.", show_default=False)],
     count: Annotated[int, typer.Option("-n", "--count", help="Number of sounds.")] = 10,
-    workspace: Annotated[
-        Path | None,
-        typer.Option(
-            "--workspace",
-            help="Folder with the prepared sounds of the training (default: found automatically).",
-            show_default=False,
-        ),
-    ] = None,
+    workspace: Workspace = None,
     project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -140,7 +119,7 @@ def find(
 
     with shown_progress() as tell:
         found = found_near(
-            resolved(model, project),
+            model_file(model, project),
             sound,
             current_project(project),
             count=count,
@@ -158,7 +137,7 @@ def find(
 
 def _model_of(reference: str | None, sound: Path, project: Path | None) -> Path:
     if reference is not None:
-        return resolved(reference, project)
+        return model_file(reference, project)
     from distill.library.finding import model_of
     from distill.projects.project import current_project
 

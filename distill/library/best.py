@@ -1,6 +1,6 @@
-"""The best of many new sounds: near to what was asked for, and unlike the training's sounds and each other."""
+"""The best of many new sounds: near to the request, and unlike the training's sounds and each other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from distill.generation.conditioning import distance_to_target, draw_grids, targ
 from distill.generation.generator import Generator
 from distill.generation.loops import samples_to_draw
 from distill.generation.sound_request import Request
-from distill.library.model_check import find_dataset
+from distill.library.model_check import Tell, find_dataset
 from distill.memorization.nearest import nearest
 from distill.memorization.of_model import RecordedSegments
 
@@ -41,7 +41,7 @@ def best_seeds(
     seed: int,
     project: Path,
     device: str = "cpu",
-    tell: Callable[[int, int], None] = lambda _done, _count: None,
+    tell: Tell = lambda _done, _count: None,
 ) -> Best:
     """Draw new sounds and choose some of them, one after the other: each time the one that is worth most.
 
@@ -56,7 +56,7 @@ def best_seeds(
         seed: of the first that is drawn; each further one has the next.
         project: where the prepared sounds are looked for.
         device: auto, cpu, cuda or mps.
-        tell: told how many are drawn, and of how many; it may raise to end the work.
+        tell: called with the number drawn and the total; it may raise to end the work.
 
     Raises:
         UsageError: a number is out of its range, or the model cannot be asked for that.

@@ -1,6 +1,6 @@
 """Which sounds of a project are nearest to a given one: of those that a model learned from, and of those it made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from distill.configs import SpectrogramConfig
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.errors import DataError, DistillError, UsageError
 from distill.generation.sidecar import read_sidecar, sidecar_of
-from distill.library.model_check import find_dataset
+from distill.library.model_check import Tell, find_dataset
 from distill.library.takes import Take, Takes
 from distill.memorization.nearest import Near, nearest
 from distill.memorization.of_model import RecordedSegments
@@ -28,11 +28,10 @@ from distill.registry.catalogue import catalogue
 MOST = 100
 
 Kind = Literal["training", "held-out", "generated"]
-Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Found:
+class Neighbour:
     """A sound near another one.
 
     Attributes:
@@ -76,7 +75,7 @@ def find(
     count: int = 10,
     workspace: Path | None = None,
     tell: Tell = lambda _done, _count: None,
-) -> list[Found]:
+) -> list[Neighbour]:
     """The sounds that are nearest to a given one, the nearest first.
 
     Args:
@@ -85,7 +84,7 @@ def find(
         project: where the generated sounds are.
         count: how many are wanted, at most 100.
         workspace: where the prepared sounds are; by default they are looked for around the model and in the project.
-        tell: told how much of how much is done; it may raise to end the search.
+        tell: called with what is done and the total; it may raise to end the search.
 
     Raises:
         UsageError: the number is out of its range.
@@ -115,7 +114,7 @@ def find(
     found = []
     for kind, known in places:
         [near] = nearest([asked], known, config, count=count, step=lambda: tell(next(done), whole))
-        found += [_found(kind, known, each, config) for each in near]
+        found += [_neighbour(kind, known, each, config) for each in near]
     return sorted(found, key=lambda each: (each.distance, each.kind, each.name))[:count]
 
 
@@ -123,20 +122,20 @@ def model_of(sound: Path, project: Path) -> Path:
     """The model file that a sound is to be changed with: the one that made it, or the project's only one.
 
     Raises:
-        UsageError: it is not told by the sound which one that is.
+        UsageError: the sound does not say which one that is.
     """
     entries, _ = catalogue(project, registry=False)
     able = [entry for entry in entries if entry.files and entry.manifest.prior_config is not None]
     sidecar = sidecar_of(sound)
     if sidecar.is_file():
-        said = read_sidecar(sidecar)
-        beside = said.model_file.found(sidecar)
-        if beside.is_file() and read_manifest(beside).tensor_digest == said.model_file.digest:
+        facts = read_sidecar(sidecar)
+        beside = facts.model_file.found(sidecar)
+        if beside.is_file() and read_manifest(beside).tensor_digest == facts.model_file.digest:
             return beside.resolve()
         for entry in able:
-            if entry.manifest.tensor_digest == said.model_file.digest:
+            if entry.manifest.tensor_digest == facts.model_file.digest:
                 return min(entry.files)
-        raise UsageError(f"{sound} was made with {said.model_name}, which is not here: name a model with --model")
+        raise UsageError(f"{sound} was made with {facts.model_name}, which is not here: name a model with --model")
     if len(able) == 1:
         return min(able[0].files)
     known = f"there are {len(able)} in {project / 'models'} and its runs" if able else f"there is none in {project}"
@@ -165,10 +164,10 @@ def _log_mel_or_none(path: Path, config: SpectrogramConfig) -> LogMel | None:
 
 
 def _made_by(take: Take, manifest: Manifest) -> bool:
-    said = take.sidecar()
-    return said is not None and said.model_file.digest == manifest.tensor_digest and not take.note.dropped
+    facts = take.sidecar()
+    return facts is not None and facts.model_file.digest == manifest.tensor_digest and not take.note.dropped
 
 
-def _found(kind: Kind, known: Recorded, near: Near, config: SpectrogramConfig) -> Found:
+def _neighbour(kind: Kind, known: Recorded, near: Near, config: SpectrogramConfig) -> Neighbour:
     seconds = near.frame * config.hop_length / config.sample_rate
-    return Found(kind, known.names[near.source], round(near.distance, 4), round(seconds, 3))
+    return Neighbour(kind, known.names[near.source], round(near.distance, 4), round(seconds, 3))

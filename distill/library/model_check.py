@@ -29,7 +29,7 @@ Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """The verdict on a model, and where its report and its page are."""
 
     verdict: Verdict
@@ -47,7 +47,7 @@ def check(
     seed: int | None = None,
     device: str = "cpu",
     tell: Tell = lambda _done, _count: None,
-) -> Checked:
+) -> CheckResult:
     """Generate sounds with a model, hold them against the sounds that it learned from, and write report and page.
 
     Without other settings it does what the stage did: the same sounds and, where threads and precision of the training
@@ -62,7 +62,7 @@ def check(
         settings: `sounds`, `seconds` and `temperature`, by default those of the model's training.
         seed: seed of the first sound, by default that of the training.
         device: cpu, cuda or mps.
-        tell: told how much of how much is done; it may raise to end the check.
+        tell: called with what is done and the total; it may raise to end the check.
 
     Raises:
         UsageError: there is no such model or device, or a setting is out of its range.
@@ -105,7 +105,7 @@ def check(
             **verdict.document(),
         },
     )
-    return Checked(verdict, report, page)
+    return CheckResult(verdict, report, page)
 
 
 def find_dataset(manifest: Manifest, path: Path, project: Path, workspace: Path | None = None) -> PreparedDataset:
@@ -135,7 +135,7 @@ def find_dataset(manifest: Manifest, path: Path, project: Path, workspace: Path 
 
 
 def _place(reference: str, project: Path) -> tuple[Path, Path]:
-    """The model file that a reference means, and the folder for what is found out about it."""
+    """The model file that a reference means, and the folder for its report."""
     path = named_file(reference, project)
     if path is not None:
         return path, path.with_name(f"{path.stem}-check")

@@ -17,20 +17,20 @@ from distill.projects.params_file import with_values
 from distill.projects.template import JOURNALS, PARAMS, first_params, readme, template_files
 from distill.runs.inputs import as_name
 from distill.versions.datasets import add_dataset
-from distill.versions.git import git, merged
+from distill.versions.git import git, merge
 from distill.workers.place import usable_cores
 
 STATE, SCHEMA = ".distill-template.json", 1
-# So many sounds, none of them longer, are what a pull request is tried on; git keeps them.
+# The sounds that a pull request is tried on, kept in git: how many, and the longest in s.
 CI_FOLDER, CI_SOUNDS, CI_SECONDS = "ci/sounds", 12, 10.0
 
 
-# Somebody has to sign a first commit where git knows nobody.
+# The author of a first commit if git is not configured.
 _NOBODY = ("-c", "user.name=distill", "-c", "user.email=distill@localhost")
 
 
 @dataclass(frozen=True)
-class Made:
+class NewProject:
     """A new project: its folder, what its model is called, and how many usable sounds it has."""
 
     folder: Path
@@ -39,7 +39,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Updated:
+class ProjectUpdate:
     """What an update did: the versions, the files that changed, those left with conflicts, the difference as text."""
 
     before: str
@@ -49,7 +49,7 @@ class Updated:
     difference: str
 
 
-def new_project(folder: Path, *, sounds: Path | None = None, ci: bool = False) -> Made:
+def new_project(folder: Path, *, sounds: Path | None = None, ci: bool = False) -> NewProject:
     """Make a project: its files, its sounds under DVC, a git repository and a first commit. All of it or nothing.
 
     Args:
@@ -70,13 +70,13 @@ def new_project(folder: Path, *, sounds: Path | None = None, ci: bool = False) -
     name = as_name(folder.name)
     with _made_whole(folder) as fresh:
         usable = _fill(fresh, name, sounds, ci=ci)
-    return Made(folder, name, usable)
+    return NewProject(folder, name, usable)
 
 
-def update_project(folder: Path) -> Updated:
+def update_project(folder: Path) -> ProjectUpdate:
     """Bring the files that a project has from distill to the installed version; nothing is committed.
 
-    What somebody changed in them stays: both sides' changes are merged as git merges them.
+    Changes made to them stay: both sides are merged as git merges them.
 
     Raises:
         UsageError: it is no project that `new_project` made, it has changes that are not committed, or one of its
@@ -93,7 +93,7 @@ def update_project(folder: Path) -> Updated:
     _require_inside(folder, known.keys() | files.keys())
     conflicts, written = [], dict[str, bytes]()
     for path, content in files.items():
-        # What somebody removed stays away, unless it is new.
+        # A removed file stays removed, unless it is new.
         if not (folder / path).is_file():
             if path not in known:
                 written[path] = content
@@ -103,7 +103,7 @@ def update_project(folder: Path) -> Updated:
         if mine == known.get(path):
             written[path] = content
         else:
-            written[path], clean = merged(folder, mine, known.get(path, b""), content)
+            written[path], clean = merge(folder, mine, known.get(path, b""), content)
             conflicts += [] if clean else [path]
     gone = [path for path in known.keys() - files.keys() if (folder / path).is_file()]
     _write(folder, written)
@@ -114,12 +114,12 @@ def update_project(folder: Path) -> Updated:
     added = [path for path in written if not git(folder, "ls-files", "--", path).strip()]
     changed = sorted([*git(folder, "diff", "--name-only", "--relative").splitlines(), *added])
     difference = git(folder, "diff", "--relative", "--", ".", f":(exclude){STATE}")
-    return Updated(version, __version__, tuple(changed), tuple(conflicts), difference)
+    return ProjectUpdate(version, __version__, tuple(changed), tuple(conflicts), difference)
 
 
 @contextmanager
 def _made_whole(folder: Path) -> Iterator[Path]:
-    """A folder to fill; what is in it becomes that of `folder` when the block ends well, else nothing is left of it."""
+    """A folder to fill; its content moves to `folder` if the block ends well, else it is removed."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     place = folder if folder.is_dir() else folder.parent
     moved: list[Path] = []
@@ -134,7 +134,7 @@ def _made_whole(folder: Path) -> Iterator[Path]:
             if place != folder:
                 (fresh / "project").rename(folder)
             else:
-                # Somebody may stand in the folder, or it may be a disk of its own.
+                # The folder may be a shell's current one, or a mount point.
                 for each in sorted((fresh / "project").iterdir()):
                     moved.append(each.rename(folder / each.name))
     except BaseException:
@@ -167,7 +167,7 @@ def _fill(root: Path, name: str, sounds: Path | None, *, ci: bool) -> int:
     _write_state(root, files, ci=ci)
     git(root, "add", "--all")
     known = () if git(root, "config", "--default", "", "--get", "user.email").strip() else _NOBODY
-    # Neither the hooks nor the signatures of somebody's other repositories belong to it.
+    # The user's global hooks and signing do not apply to it.
     git(root, *known, "commit", "--quiet", "--no-verify", "--no-gpg-sign", "-m", f"Begin the project {name}")
     return usable
 
@@ -193,7 +193,7 @@ def _write(root: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _require_inside(root: Path, paths: Iterable[str]) -> None:
-    """Make sure that files lie in a project: what is said of them comes from a repository that anybody may have made.
+    """Make sure that files lie in a project: their paths come from a repository, which may be anyone's.
 
     Raises:
         UsageError: one leads out of it, or through a link.

@@ -22,12 +22,13 @@ from distill.files import storage_errors
 from distill.live.journal import TRAININGS, Journal, parse_entry
 from distill.live.stop_request import StopRequest
 from distill.params import read_yaml
+from distill.registry.catalogue import flatten
 from distill.registry.registry import resolve
-from distill.runs.sounds import from_project
+from distill.runs.inputs import from_project
 from distill.stages.versions import FORMER_NAMES
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking.lookup import RecordedRun, find_runs, recorded_files
-from distill.versions.data import check_out
+from distill.versions.dvc import check_out
 from distill.versions.revision import has_commit, share_cache, worktree
 
 Tell = Callable[[str], None]
@@ -61,7 +62,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
         reference: a model file, or NAME/VERSION or NAME@ALIAS in the registry.
         project: the project folder, under git.
         stop: asked to stop, the running stage ends and everything temporary is removed.
-        tell: told what is being done, a line each.
+        tell: gets a line about each step.
 
     Raises:
         TrackingError: there is no record of how the model was made.
@@ -70,7 +71,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
         Interrupted: somebody asked to stop.
     """
     manifest = read_manifest(resolve(reference, project))
-    run = _recorded(manifest, project)
+    run = _find_run(manifest, project)
     commit = _commit(run, project)
     with recorded_files(project, run.run_id, "params.yaml", "reports") as record, worktree(project, commit) as root:
         tell(f"commit {commit[:12]} in {root}")
@@ -98,7 +99,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
     return Rebuilt(manifest.tensor_digest, True, None, (), commit, run.run_id)
 
 
-def _recorded(manifest: Manifest, project: Path) -> RecordedRun:
+def _find_run(manifest: Manifest, project: Path) -> RecordedRun:
     """The newest run that made these weights, one from a clean tree before others."""
     found = find_runs(project, manifest.lineage.id)
     runs = [run for run in found if run.tags.get("distill.digest") == manifest.tensor_digest]
@@ -189,9 +190,9 @@ def _commands(root: Path) -> list[tuple[str, str]]:
 
 def _run(command: str, root: Path, environment: Mapping[str, str], stop: StopRequest) -> None:
     stop.check()
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         child = subprocess.Popen(
-            command.split(), cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+            command.split(), cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=output, start_new_session=True
         )
         try:
             while True:
@@ -209,8 +210,8 @@ def _run(command: str, root: Path, environment: Mapping[str, str], stop: StopReq
                 except subprocess.TimeoutExpired:
                     child.kill()
         if code:
-            said.seek(0)
-            lines = [line for line in said.read().splitlines() if line.strip()] or ["it gave no reason"]
+            output.seek(0)
+            lines = [line for line in output.read().splitlines() if line.strip()] or ["it gave no reason"]
             raise StorageError(f"{command} failed in the rebuilt tree: {lines[-1].removeprefix('distill: ')}")
 
 
@@ -231,7 +232,7 @@ def _environment_here(manifest: Manifest) -> dict[str, Any]:
 
 
 def _reasons(manifest: Manifest, run: RecordedRun, root: Path, record: Path) -> tuple[str, ...]:
-    """What is different, in words; the first is what all the others may follow from."""
+    """The differences in words; all others may follow from the first."""
     data, parameters = _data(manifest, root), _parameters(root, record)
     found = [*data, *(parameters if not data else []), *_code(manifest, run, root), *_environments(manifest)]
     return tuple(found) or ("no known difference: the same code gave something else here",)
@@ -251,18 +252,11 @@ def _data(manifest: Manifest, root: Path) -> list[str]:
 def _parameters(root: Path, record: Path) -> list[str]:
     """The resolved parameters that differ, once they are resolved."""
     try:
-        then, now = (_flat(read_report(Workspace(folder), "configure")) for folder in (record, root))
+        then, now = (flatten(read_report(Workspace(folder), "configure")) for folder in (record, root))
     except DistillError:
         return []
     differing = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
     return [f"parameters: {name} was {then.get(name)} then and is {now.get(name)} now" for name in differing]
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
-    return found
 
 
 def _code(manifest: Manifest, run: RecordedRun, root: Path) -> list[str]:

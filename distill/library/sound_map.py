@@ -37,10 +37,10 @@ class Point:
 def sound_map(paths: Sequence[Path]) -> list[Point]:
     """The places of sounds, of those that can be read and are not silent.
 
-    Likeness is told by the two directions in which their timbres differ most (principal components); a knob by a
+    The axes of likeness are the first two principal components of the timbres; a knob's place is a
     sound's rank among the others.
     """
-    known = [(path, found) for path in paths if (found := _described(path)) is not None]
+    known = [(path, found) for path in paths if (found := _describe(path)) is not None]
     if not known:
         return []
     timbres, knobs = (np.array([each[part] for _, each in known]) for part in (0, 1))
@@ -76,16 +76,16 @@ def _ranks(values: Values) -> Values:
     return np.where(np.isfinite(values), (below + above - 1) / 2 / (len(known) - 1), np.nan)
 
 
-def _described(path: Path) -> tuple[Values, Values] | None:
+def _describe(path: Path) -> tuple[Values, Values] | None:
     try:
         status = path.stat()
-        return _measured(path, status.st_mtime_ns, status.st_size)
+        return _measure(path, status.st_mtime_ns, status.st_size)
     except (OSError, DistillError):
         return None
 
 
 @lru_cache(maxsize=4096)
-def _measured(path: Path, _changed: int, _size: int) -> tuple[Values, Values]:
+def _measure(path: Path, _changed: int, _size: int) -> tuple[Values, Values]:
     config = SpectrogramConfig()
     log_mel = log_mel_of(path, config)
     return timbre_of(log_mel, config), knobs_of(log_mel, config).astype(np.float64)

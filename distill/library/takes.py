@@ -1,4 +1,4 @@
-"""Takes: every generated sound of a project, found again, and what somebody thinks of each.
+"""Takes: every generated sound of a project, and what the user thinks of each.
 
 The sounds lie in the folder `generated/` with their sidecars. Which ones are kept or dropped, and what they are called,
 is in `generated/takes.json`. A sound that is dropped stays where it is, and can be taken back.
@@ -25,19 +25,19 @@ from distill.audio.waveform import waveform_path
 from distill.errors import ArtifactError, DistillError, StorageError, UsageError
 from distill.files import free_name, plain_name, read_json, replacing, storage_errors, write_json
 from distill.generation.sidecar import Sidecar, read_sidecar, sidecar_of
-from distill.locks import acquired
+from distill.locks import acquire
 
 FOLDER, NOTES, SCHEMA = "generated", "takes.json", 1
 MOST_NAME = 80
 WAVE_POINTS = 240
-# Whoever waits for the notes so long waits for somebody who hangs.
+# Longest wait for the notes, in s; after it their owner counts as hung.
 _WAIT_SECONDS, _WAIT_TRIES = 10.0, 500
 
 Shown = Literal["all", "kept", "bin"]
 
 
 class Note(BaseModel):
-    """What somebody thinks of a take: whether it is kept, whether it lies in the bin, and its name if it got one."""
+    """What the user thinks of a take: whether it is kept, whether it lies in the bin, and its name if it got one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,7 +53,7 @@ class Take:
     Attributes:
         id: its file's path below the folder of generated sounds, with slashes.
         path: the file.
-        note: what somebody thinks of it.
+        note: what the user thinks of it.
         made: when the file was written, in s since 1970.
     """
 
@@ -64,7 +64,7 @@ class Take:
 
     @property
     def name(self) -> str:
-        """What it is called: as somebody named it, or as its file."""
+        """The name that the user gave it, or that of its file."""
         return self.note.name or self.path.stem
 
     def sidecar(self) -> Sidecar | None:
@@ -76,7 +76,7 @@ class Take:
     def heard(self) -> "Heard":
         """Its waveform, duration and loudness, remembered until the file changes."""
         status = self.path.stat()
-        return _heard(self.path, status.st_mtime_ns, status.st_size)
+        return _listen(self.path, status.st_mtime_ns, status.st_size)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Heard:
 class Takes:
     """The takes of a project.
 
-    What comes from elsewhere as the name of a take is looked up among what is there; it is never taken for a path.
+    An id from outside is looked up among the existing takes; it is never used as a path.
     """
 
     def __init__(self, project: Path) -> None:
@@ -136,14 +136,14 @@ class Takes:
     def mark(
         self, ids: Iterable[str], *, kept: bool | None = None, dropped: bool | None = None, name: str | None = None
     ) -> None:
-        """Note something of takes; what is None stays as it is, and an empty name is the file's own.
+        """Note something about takes; None leaves a value unchanged, and an empty name stands for the file's own.
 
         Raises:
             UsageError: one is not there, or several shall have one name, or the name is too long.
             ArtifactError, StorageError: as `all`, or the notes cannot be written.
         """
         takes = self.named(ids)
-        given = {"kept": kept, "dropped": dropped, "name": None if name is None else _cleaned(name)}
+        given = {"kept": kept, "dropped": dropped, "name": None if name is None else _clean(name)}
         changes = {key: value for key, value in given.items() if value is not None}
         if name is not None and len(takes) != 1:
             raise UsageError("choose one sound to name it")
@@ -151,8 +151,8 @@ class Takes:
             notes = self._notes()
             for take in takes:
                 notes[take.id] = notes.get(take.id, Note()).model_copy(update=changes)
-            said = {key: note.model_dump() for key, note in notes.items() if note != Note()}
-            write_json(self.folder / NOTES, {"schema": SCHEMA, "takes": said})
+            known = {key: note.model_dump() for key, note in notes.items() if note != Note()}
+            write_json(self.folder / NOTES, {"schema": SCHEMA, "takes": known})
 
     def _notes(self) -> dict[str, Note]:
         path = self.folder / NOTES
@@ -174,14 +174,14 @@ class Takes:
                 raise StorageError(f"another page is using {self.folder / NOTES}: try again")
             time.sleep(_WAIT_SECONDS / _WAIT_TRIES)
 
-        descriptor = acquired(self.folder / f".{NOTES}.lock", wait)
+        descriptor = acquire(self.folder / f".{NOTES}.lock", wait)
         try:
             yield
         finally:
             os.close(descriptor)
 
 
-def shown(takes: Iterable[Take], which: Shown, words: str = "") -> list[Take]:
+def filter_takes(takes: Iterable[Take], which: Shown, words: str = "") -> list[Take]:
     """Those in the bin, or those that are not, all or the kept ones, whose name or place has all the words."""
     wanted = words.casefold().split()
     return [
@@ -193,7 +193,7 @@ def shown(takes: Iterable[Take], which: Shown, words: str = "") -> list[Take]:
     ]
 
 
-def packed(takes: Sequence[Take], target: Path) -> None:
+def write_zip(takes: Sequence[Take], target: Path) -> None:
     """Write the sounds into a zip file under plain names, each once.
 
     Raises:
@@ -211,7 +211,7 @@ def packed(takes: Sequence[Take], target: Path) -> None:
                 archive.write(take.path, name)
 
 
-def copied(takes: Sequence[Take], parent: Path) -> Path:
+def copy_takes(takes: Sequence[Take], parent: Path) -> Path:
     """Copy the sounds into a new folder below another one under plain names, each once; the folder.
 
     Raises:
@@ -231,13 +231,13 @@ def copied(takes: Sequence[Take], parent: Path) -> Path:
                 shutil.copyfile(take.path, temporary / name)
         with storage_errors(parent, "write"):
             temporary.chmod(0o755)
-            return _numbered(temporary, parent / "sounds")
+            return _rename_numbered(temporary, parent / "sounds")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _numbered(folder: Path, stem: Path) -> Path:
-    """Rename a folder to the first of `STEM-1`, `STEM-2` and so on that nobody else takes."""
+def _rename_numbered(folder: Path, stem: Path) -> Path:
+    """Rename a folder to the first of `STEM-1`, `STEM-2` and so on that is free."""
     for number in range(1, 1 << 31):
         target = stem.with_name(f"{stem.name}-{number}")
         try:
@@ -249,7 +249,7 @@ def _numbered(folder: Path, stem: Path) -> Path:
     raise AssertionError("numbers do not end")
 
 
-def _cleaned(name: str) -> str:
+def _clean(name: str) -> str:
     cleaned = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
     if len(cleaned) > MOST_NAME:
         raise UsageError(f"a name has at most {MOST_NAME} letters, not {len(cleaned)}")
@@ -263,11 +263,11 @@ def _sounds(folder: Path) -> Iterator[Path]:
         sounds = [name for name in names if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")]
         bare = [name for name in sounds if f"{name}.json" not in known]
         sidecars = [Path(place, f"{name}.json") for name in sounds if f"{name}.json" in known] if bare else []
-        given = {name for sidecar in sidecars for name in _given(sidecar)}
+        given = {name for sidecar in sidecars for name in _given_names(sidecar)}
         yield from (Path(place, name) for name in sounds if name not in given or name not in bare)
 
 
-def _given(sidecar: Path) -> list[str]:
+def _given_names(sidecar: Path) -> list[str]:
     """The names of the sounds that a sidecar says were given, if they lie beside it."""
     with suppress(DistillError):
         values: Any = read_json(sidecar, what="sidecar of a sound", schema=1 << 30)
@@ -277,7 +277,7 @@ def _given(sidecar: Path) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def _heard(path: Path, _changed: int, _size: int) -> Heard:
+def _listen(path: Path, _changed: int, _size: int) -> Heard:
     try:
         sound = read_sound(path)
     except (SoundError, OSError):

@@ -12,7 +12,7 @@ from typing import Any
 
 from distill.errors import DistillError, StorageError, TrainingError, UsageError
 from distill.files import read_json, storage_errors, write_json
-from distill.locks import is_held, taken_within
+from distill.locks import is_held, try_lock_within
 
 SCHEMA = 1
 POLL_SECONDS = 0.02
@@ -82,7 +82,7 @@ class RunFolder:
             self._answers.mkdir(exist_ok=True)
             descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if not taken_within(descriptor, LOCK_SECONDS):
+            if not try_lock_within(descriptor, LOCK_SECONDS):
                 raise StorageError(f"another process is training in {self.workspace}: wait for it")
             for path in (*self._requests.iterdir(), *self._answers.iterdir()):
                 path.unlink(missing_ok=True)

@@ -7,10 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from distill.errors import DataError, DistillError, Interrupted, StorageError, TrainingError
+from distill.locks import close, require_open
 from distill.processes.guard import KILLED, release
 from distill.processes.run_lock import RunLock
 
@@ -23,25 +24,24 @@ _ORDERLY = {1, 2, 3}
 _INTERRUPTED = 3
 
 _running: set["subprocess.Popen[str]"] = set()
-_closed = threading.Event()
 
 
 class StageCrashed(DistillError):
     """A stage that died without saying why (killed, out of memory), or that found DVC busy: trying again may help."""
 
 
-def run_stage(
+def repro(
     root: Path,
     stage: str,
     *,
     environment: dict[str, str],
     on_line: Callable[[str], None],
     on_wait: Callable[[], None],
-    held: RunLock | None = None,
+    lock: RunLock | None = None,
     limit_seconds: float | None = None,
     pull: bool = False,
 ) -> bool:
-    """Bring one stage of a workspace up to date; whether it ran, rather than being taken from the cache.
+    """Bring one stage of a workspace up to date by `dvc repro`; whether it ran, rather than came from the cache.
 
     Whatever interrupts the caller, or kills its process, ends the stage too.
 
@@ -49,47 +49,71 @@ def run_stage(
         root: the workspace, a DVC project.
         stage: its name in dvc.yaml.
         environment: variables for the stage, besides those of this process.
-        on_line: told each line that DVC and the stage print.
+        on_line: gets each line that DVC and the stage print.
         on_wait: called about twice a second meanwhile.
-        held: the lock of the run, which is held until the stage has ended, even when the caller is killed before.
+        lock: that of the run, held until the stage has ended, even when the caller is killed before.
         limit_seconds: how long it may take.
-        pull: whether a result is also taken from the workspace's remote.
+        pull: whether a result may also come from the workspace's remote.
 
     Raises:
         StageCrashed: it died, or DVC was busy.
         TrainingError: it took longer than it may.
-        Interrupted: it was asked to stop, or this process runs no more stages.
+        Interrupted: it was asked to stop, or this process starts no more stages.
         DistillError: the stage's own complaint.
     """
     require_open()
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    guard = [sys.executable, "-m", "distill.processes.guard"]
-    command = [
-        sys.executable,
-        "-m",
-        "dvc",
-        "--cd",
-        str(root),
-        "repro",
-        "--single-item",
-        *(["--pull"] if pull else []),
-        stage,
-    ]
+    process = _start(root, stage, environment, lock, pull=pull)
+    lines: list[str] = []
+    try:
+        for line in _lines_of(process, stage, on_wait, limit_seconds):
+            lines.append(line)
+            on_line(line)
+        code = process.wait()
+    finally:
+        if lock is not None:
+            lock.note(stops=None)
+        _stop(process)
+    if code < 0 or code == KILLED:
+        raise StageCrashed(f"{stage} was ended: {'DVC' if code == KILLED else 'the process that guards it'} was killed")
+    if code:
+        raise _failure(stage, lines)
+    return any(line.startswith(f"Running stage '{stage}'") for line in lines)
+
+
+def stop_running() -> None:
+    """End every stage that this process runs, whichever thread waits for it; `distill.locks.reopen` allows new ones."""
+    close()
+    for process in list(_running):
+        _stop(process)
+
+
+def _start(
+    root: Path, stage: str, environment: dict[str, str], lock: RunLock | None, *, pull: bool
+) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "dvc", "--cd", str(root), "repro", "--single-item", *(["--pull"] if pull else [])]
     process = subprocess.Popen(
-        [*guard, *command],
-        env={**os.environ, **environment, "PATH": _path(), **(held.environment if held else {})},
+        [sys.executable, "-m", "distill.processes.guard", *command, stage],
+        env={**os.environ, **environment, "PATH": _path(), **(lock.environment if lock else {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        # Whoever kills the caller's process group must not kill the one that cleans up after it.
+        # A signal to the caller's process group must not reach the guard, which cleans up after it.
         start_new_session=True,
-        pass_fds=() if held is None else (held.descriptor,),
+        pass_fds=() if lock is None else (lock.descriptor,),
     )
     _running.add(process)
-    if held is not None:
-        held.say(stops=process.pid)
+    if lock is not None:
+        lock.note(stops=process.pid)
+    return process
+
+
+def _lines_of(
+    process: "subprocess.Popen[str]", stage: str, on_wait: Callable[[], None], limit_seconds: float | None
+) -> Iterator[str]:
+    """What a process prints, until it has ended; a killed guard's processes may keep its output open for a while."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def read() -> None:
         assert process.stdout is not None
@@ -99,58 +123,23 @@ def run_stage(
         lines.put(None)
 
     threading.Thread(target=read, name=f"read-{stage}", daemon=True).start()
-    said: list[str] = []
     begun, left = time.monotonic(), 0.0
-    try:
-        while True:
-            if limit_seconds is not None and time.monotonic() - begun > limit_seconds:
-                raise TrainingError(
-                    f"{stage} took longer than {limit_seconds:g} s and was stopped; start the same run to resume it"
-                )
-            try:
-                line = lines.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                if process.poll() is not None and (left := left or time.monotonic() + LEFT_SECONDS) < time.monotonic():
-                    break
-                on_wait()
-                continue
-            if line is None:
-                break
-            if line:
-                said.append(line)
-                on_line(line)
-        code = process.wait()
-    finally:
-        if held is not None:
-            held.say(stops=None)
-        _stop(process)
-    if code < 0 or code == KILLED:
-        raise StageCrashed(f"{stage} was ended: {'DVC' if code == KILLED else 'the process that guards it'} was killed")
-    if code:
-        raise _failure(stage, said)
-    return any(line.startswith(f"Running stage '{stage}'") for line in said)
-
-
-def stop_running() -> None:
-    """End every stage that this process runs, whichever thread waits for it; `reopen` allows new ones."""
-    _closed.set()
-    for process in list(_running):
-        _stop(process)
-
-
-def reopen() -> None:
-    """Allow stages again after `stop_running`."""
-    _closed.clear()
-
-
-def require_open() -> None:
-    """Make sure that this process still runs stages.
-
-    Raises:
-        Interrupted: `stop_running` was called.
-    """
-    if _closed.is_set():
-        raise Interrupted("interrupted")
+    while True:
+        if limit_seconds is not None and time.monotonic() - begun > limit_seconds:
+            raise TrainingError(
+                f"{stage} took longer than {limit_seconds:g} s and was stopped; start the same run to resume it"
+            )
+        try:
+            line = lines.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            if process.poll() is not None and (left := left or time.monotonic() + LEFT_SECONDS) < time.monotonic():
+                return
+            on_wait()
+            continue
+        if line is None:
+            return
+        if line:
+            yield line
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:
@@ -163,10 +152,10 @@ def _path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
-def _failure(stage: str, said: list[str]) -> DistillError:
-    own = next((line.removeprefix("distill: ") for line in reversed(said) if line.startswith("distill: ")), None)
-    error = next((line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")), None)
-    match = next(filter(None, map(_EXITED.search, said)), None)
+def _failure(stage: str, lines: list[str]) -> DistillError:
+    own = next((line.removeprefix("distill: ") for line in reversed(lines) if line.startswith("distill: ")), None)
+    error = next((line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")), None)
+    match = next(filter(None, map(_EXITED.search, lines)), None)
     code = int(match[1]) if match else None
     if own is not None and code is None:
         # DVC ended at the same request to stop and could not say what its stage ended with.
@@ -178,5 +167,5 @@ def _failure(stage: str, said: list[str]) -> DistillError:
     if error and ("lock" in error.lower() or "busy" in error.lower()):
         return StageCrashed(f"{stage}: another DVC works in this workspace: {error}")
     if code is not None:
-        return StageCrashed(f"{stage} ended with exit code {code} and said nothing; out of memory?")
-    return StorageError(f"dvc failed at {stage}: {error or (said[-1] if said else 'it gave no reason')}")
+        return StageCrashed(f"{stage} ended with exit code {code} and lines nothing; out of memory?")
+    return StorageError(f"dvc failed at {stage}: {error or (lines[-1] if lines else 'it gave no reason')}")

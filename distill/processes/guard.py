@@ -1,4 +1,4 @@
-"""A process between somebody and a command: it ends the command, with all that it started, when that somebody is gone.
+"""A process between an owner and a command: it ends the command, with all that it started, when the owner is gone.
 
 Called as `python -m distill.processes.guard COMMAND ...` with a pipe as its standard input. When it is asked to stop,
 by a byte in the pipe or a signal, the command's process group is asked to end (SIGTERM), and is killed when it has not
@@ -25,13 +25,13 @@ from distill.processes.run_lock import inherited_descriptor
 ORDERLY_SECONDS = 10.0
 POLL_SECONDS = 0.05
 ORDERLY = b"."
-# The exit code when somebody else has killed the command.
+# The exit code if the command was killed from outside.
 KILLED = 70
 _PR_SET_PDEATHSIG = 1
 
 
 def main(command: list[str]) -> int:
-    """Run a command until it ends or nobody waits for it any more; its exit code."""
+    """Run a command until it ends or its owner is gone; its exit code."""
     over = threading.Event()
     grace = KILLED_SECONDS
 
@@ -71,7 +71,7 @@ def main(command: list[str]) -> int:
 
 
 def release(guard: "subprocess.Popen[Any]") -> None:
-    """Let a guard end its command in order, and wait until it has; without this word its owner counts as killed."""
+    """Let a guard end its command in order, and wait for that; without this its owner counts as killed."""
     assert guard.stdin is not None
     if not guard.stdin.closed:
         with suppress(OSError):
@@ -92,7 +92,7 @@ def _die_with(parent: int) -> Callable[[], None]:
 
 
 def _end_group(child: "subprocess.Popen[bytes]", seconds: float) -> None:
-    """End every process of the child's group; whoever catches the signal has a while to save its state."""
+    """End every process of the child's group; a process that catches the signal has a while to save its state."""
     until = time.monotonic() + seconds
     _signal(child.pid, signal.SIGTERM)
     while _alive(child) and time.monotonic() < until:

@@ -1,20 +1,25 @@
-"""The one lock of a run folder: held from the first stage to the last, whoever runs them."""
+"""What a run holds while it goes on: the lock of its folder, from the first stage to the last, and GPUs of its own."""
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
+from typing import NoReturn
 
+from distill.configs import RunConfig
 from distill.errors import TrainingError
-from distill.locks import POLL_SECONDS, acquired, is_file_of, is_held
+from distill.locks import POLL_SECONDS, acquire, is_file_of, is_held
 
 # `DESCRIPTOR:FOLDER` of a lock that this process got from the one that started it, or that an ancestor holds.
 INHERITED = "DISTILL_RUN_LOCK"
-# Somebody who looks whether a run goes on holds the lock for a moment.
+# `is_held` takes the lock for a moment.
 LOCK_SECONDS = 1.0
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Holder:
     """The process that runs the stages of a folder.
 
     Attributes:
-        pid: the process; None in the moment before it has said so.
+        pid: the process; None until it is noted.
         stops: the process that ends at SIGTERM, with its state saved; None between two stages of a flow.
         since: when it began, in s since 1970.
     """
@@ -44,43 +49,43 @@ class RunLock:
         """What tells a child that gets the descriptor, and its children, that the folder is held for them."""
         return {INHERITED: f"{self.descriptor}:{self.root.resolve()}"}
 
-    def say(self, *, stops: int | None) -> None:
-        """Write into the lock's file who holds it, and which process is to be asked to stop."""
-        said = json.dumps(asdict(Holder(os.getpid(), stops, self.since))).encode()
-        # On a full disk nobody knows who it is; that is no reason to end a training.
+    def note(self, *, stops: int | None) -> None:
+        """Note in the lock's file which process holds it, and which one to ask to stop."""
+        text = json.dumps(asdict(Holder(os.getpid(), stops, self.since))).encode()
+        # On a full disk the holder stays unknown, which is no reason to end a training.
         with suppress(OSError):
-            os.pwrite(self.descriptor, said, 0)
-            os.ftruncate(self.descriptor, len(said))
+            os.pwrite(self.descriptor, text, 0)
+            os.ftruncate(self.descriptor, len(text))
 
 
 @contextmanager
-def held(root: Path, wait: Callable[[], None] | None = None, *, here: bool = True) -> Iterator[RunLock]:
-    """Be the one who works in a run folder, which is made where it is missing.
+def hold(root: Path, wait: Callable[[], None] | None = None, *, here: bool = True) -> Iterator[RunLock]:
+    """Own a run folder for the block; the folder is made if it is missing.
 
-    A process that was started with the lock goes on with it.
+    A process that was started with the lock keeps it.
 
     Args:
         root: the folder.
-        wait: called before each further try to get the lock, and may raise; by default nobody waits.
+        wait: called before each further try to get the lock, and may raise; by default there is no waiting.
         here: whether this process runs the stages, and is to be asked to stop; else it starts others.
 
     Raises:
-        TrainingError: the run goes on elsewhere, and nobody waits for it.
+        TrainingError: another process has the lock, and `wait` is not given.
         StorageError: the folder cannot be written.
     """
-    descriptor = _inherited(root)
+    descriptor = _take_inherited(root)
     if descriptor is None:
-        descriptor = acquired(lock_file(root), wait or _refusing(root))
+        descriptor = acquire(lock_file(root), wait or _refusing(root))
     try:
         lock = RunLock(root, descriptor)
-        lock.say(stops=os.getpid() if here else None)
+        lock.note(stops=os.getpid() if here else None)
         yield lock
     finally:
         os.close(descriptor)
 
 
 def holder_of(root: Path) -> Holder | None:
-    """Who works in a run folder; None when nobody does."""
+    """The process that works in a run folder; None if there is none."""
     path = lock_file(root)
     if not is_held(path):
         return None
@@ -109,7 +114,7 @@ def inherited_descriptor() -> int | None:
     return int(number) if found else None
 
 
-def _inherited(root: Path) -> int | None:
+def _take_inherited(root: Path) -> int | None:
     descriptor = inherited_descriptor() if held_by_ancestor(root) else None
     if descriptor is not None:
         # It is used up: what this process starts has no part in it.
@@ -129,3 +134,56 @@ def _refusing(root: Path) -> Callable[[], None]:
         time.sleep(POLL_SECONDS)
 
     return wait
+
+
+class _Taken(Exception):
+    """Another training has this slot."""
+
+
+@contextmanager
+def gpus_for(project: Path, run: RunConfig) -> Iterator[dict[str, str]]:
+    """The variables by which the stages of a run see GPUs that no other run of the project has, until the block ends.
+
+    A run takes one GPU for each of its processes. Where all are taken, runs share them. There is nothing to say where
+    this process sees fewer than two GPUs, and for a run that is not to choose among them.
+
+    Raises:
+        StorageError: the locks cannot be made.
+    """
+    names = visible_gpus() if run.device in ("auto", "cuda") else []
+    if len(names) < 2:
+        yield {}
+        return
+    slot, descriptor = _free_slot(project / ".distill" / "gpus")
+    try:
+        first = slot * run.processes
+        chosen = dict.fromkeys(names[number % len(names)] for number in range(first, first + run.processes))
+        yield {VISIBLE: ",".join(chosen)}
+    finally:
+        os.close(descriptor)
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA names them."""
+    if (given := os.environ.get(VISIBLE)) is not None:
+        return [name.strip() for name in given.split(",") if name.strip()]
+    # The driver's own tool says it at once, where torch would be loaded for seconds to say that there are none.
+    try:
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return []
+    return [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
+
+
+def _free_slot(folder: Path) -> tuple[int, int]:
+    """The first free number, and the descriptor of its lock."""
+
+    def refuse() -> NoReturn:
+        raise _Taken
+
+    for number in count():
+        try:
+            return number, acquire(folder / f"{number}.lock", refuse)
+        except _Taken:
+            continue
+    raise AssertionError("numbers do not end")

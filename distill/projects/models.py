@@ -1,4 +1,4 @@
-"""Model files by their path or their name, wherever somebody stands."""
+"""Model files by their path or their name, from any folder."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +18,7 @@ def model_places(project: Path) -> list[Path]:
 def named_file(reference: str, project: Path) -> Path | None:
     """The model file that a path or a plain name means; None: only the registry can know it."""
     path = Path(reference)
-    # What is too long for a file's name is none.
+    # A text too long for a file's name is no name.
     with suppress(OSError, ValueError):
         if path.is_file() or path.suffix == EXTENSION:
             return path

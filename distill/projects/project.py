@@ -26,7 +26,7 @@ def find_project(start: Path = Path()) -> Path:
 
 
 def home() -> Path:
-    """The folder of what is made outside of any project: DISTILL_HOME, or where the system keeps a user's data."""
+    """The user folder, for use outside of any project: DISTILL_HOME, or where the system keeps a user's data."""
     given = os.environ.get(HOME)
     if given:
         # Of a user who is not there nothing is known; then it is the name of a folder.
@@ -43,7 +43,7 @@ def current_project(given: Path | str | None = None) -> Path:
     named, the project around the current folder, or else the user's `home`.
 
     Raises:
-        UsageError: what is named is no folder.
+        UsageError: the named path is no folder.
     """
     if given is None and os.environ.get(PROJECT):
         given = Path(os.environ[PROJECT])

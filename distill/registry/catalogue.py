@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from distill.artifact.facts import NOT_CHECKED, health_of, light_of, perplexity_of, verdict_of
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model
 from distill.errors import DistillError, StorageError, TrackingError, UsageError
 from distill.files import digest_file, replacing, storage_errors
 from distill.projects.models import model_places, named_file
-from distill.registry.describe import NOT_CHECKED, health_of, light_of, verdict_of
-from distill.registry.intact import checked
 from distill.registry.registry import (
     CHAMPION,
     RegisteredVersion,
@@ -22,6 +21,7 @@ from distill.registry.registry import (
     file_of,
     find_version,
     manifest_of,
+    read_intact,
     resolve,
     versions,
 )
@@ -34,7 +34,7 @@ SORTS: dict[str, Callable[["Entry"], Any]] = {
     "name": lambda entry: entry.manifest.metadata.name,
     "distance": lambda entry: _last_if_none(entry.manifest.metadata.best_val_lsd_db),
     "loss": lambda entry: _last_if_none(entry.manifest.metadata.best_val_loss),
-    "perplexity": lambda entry: _last_if_none(_perplexity(entry.manifest)),
+    "perplexity": lambda entry: _last_if_none(perplexity_of(entry.manifest)),
     "dataset": lambda entry: entry.manifest.metadata.dataset,
     "sounds": lambda entry: -entry.manifest.metadata.file_count,
 }
@@ -107,7 +107,7 @@ def catalogue(
     return list(entries.values()), unreadable
 
 
-def chosen(
+def select(
     entries: Iterable[Entry],
     *,
     words: Sequence[str] = (),
@@ -151,15 +151,29 @@ def compare(references: Sequence[str], project: Path) -> dict[str, dict[str, Any
         levels = {level: dict(health) for level, health in health_of(manifest).items()}
         for name, value in {
             **_figures(manifest),
-            **_flat(levels),
-            **_flat(lineage.parameters),
+            **flatten(levels),
+            **flatten(lineage.parameters),
             "data_digest": lineage.data_digest,
-            **_flat(lineage.code_versions, "code"),
-            **_flat(lineage.environment.model_dump(mode="json"), "environment"),
+            **flatten(lineage.code_versions, "code"),
+            **flatten(lineage.environment.model_dump(mode="json"), "environment"),
         }.items():
             rows.setdefault(name, {})[reference] = value
     values = {name: {reference: row.get(reference) for reference in references} for name, row in rows.items()}
     return {name: row for name, row in values.items() if len({repr(value) for value in row.values()}) > 1}
+
+
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with dotted keys.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    if not isinstance(values, dict):
+        return {prefix: values}
+    found: dict[str, Any] = {}
+    for key, item in values.items():
+        found |= flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    return found
 
 
 def export(reference: str, target: Path, project: Path, *, force: bool = False) -> Path:
@@ -188,7 +202,7 @@ def import_file(source: Path, project: Path, *, name: str | None = None, force: 
         ArtifactError: the file cannot be used.
         StorageError: it cannot be read or written.
     """
-    manifest = checked(source)
+    manifest = read_intact(source)
     target = project / "models" / f"{check_name(name or manifest.metadata.name)}{EXTENSION}"
     if target.exists() and not force:
         if target.is_file() and digest_file(target) == digest_file(source):
@@ -291,7 +305,7 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
         if digest_file(temporary) != digest_file(source):
             raise StorageError(f"{source} changed while it was copied to {target}: try again")
-    # The signature of a file that was replaced is no longer of use.
+    # The signature of a file that was replaced is no longer valid.
     if signature is not None or replaces:
         write_signature(target, signature)
 
@@ -308,7 +322,7 @@ def _figures(manifest: Manifest) -> dict[str, Any]:
         "held_out_distance_db": metadata.best_val_lsd_db,
         "held_out_loss": metadata.best_val_loss,
         "training_loss": metadata.best_train_loss,
-        "held_out_perplexity": _perplexity(manifest),
+        "held_out_perplexity": perplexity_of(manifest),
         "health": light_of(manifest).words,
         "verdict": verdict_of(manifest),
         "digest": manifest.tensor_digest,
@@ -316,25 +330,11 @@ def _figures(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _perplexity(manifest: Manifest) -> float | None:
-    prior = manifest.prior_metadata
-    return prior.perplexity.validation if prior else None
-
-
 def _text(entry: Entry) -> str:
     metadata = entry.manifest.metadata
     known = [version.name for version in entry.registered]
     known += [alias for version in entry.registered for alias in version.aliases]
     return " ".join([metadata.name, metadata.description, metadata.dataset, *metadata.tags, *known]).casefold()
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(values, dict):
-        return {prefix: values}
-    found: dict[str, Any] = {}
-    for key, item in values.items():
-        found |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
-    return found
 
 
 def _last_if_none(value: float | None) -> float:

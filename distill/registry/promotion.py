@@ -7,13 +7,13 @@ from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_manifest
 from distill.configs import SPECTRAL_TERMS
 from distill.errors import ArtifactError, UsageError
-from distill.registry.intact import checked
 from distill.registry.registry import (
     CHAMPION,
     RegisteredVersion,
     file_of,
     find_version,
     is_file_reference,
+    read_intact,
     registry_lock,
     set_alias,
     versions,
@@ -50,7 +50,7 @@ def promote(reference: str, project: Path, *, force: bool = False) -> Registered
         # The file itself, to the last weight: a champion is what others rely on.
         key = trusted_key(project)
         path = file_of(version, project, signed=key is not None)
-        manifest = checked(path, generates=True)
+        manifest = read_intact(path, generates=True)
         verdict = manifest.memorization
         if verdict is not None and verdict.verdict == FAIL:
             raise UsageError(

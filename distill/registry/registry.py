@@ -4,10 +4,8 @@ import difflib
 import logging
 import re
 import shlex
-import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,32 +15,28 @@ from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model
 from distill.configs import ModelConfig
 from distill.errors import ArtifactError, UsageError
-from distill.files import digest_file
-from distill.processes.waiting import lock
+from distill.locks import lock
 from distill.projects.models import named_file
-from distill.registry.describe import DIGEST, description_of, figures_of, tags_of
-from distill.registry.intact import checked
-from distill.registry.names import create_name, delete_if_empty, pages
-from distill.registry.packaging import package
-from distill.registry.signing import Standing, read_signature, standing_of, trusted_key
+from distill.registry.signing import Standing, standing_of, trusted_key
 from distill.registry.stored import (
-    is_lost,
+    delete_if_empty,
     is_signed,
     model_id_of,
+    pages,
     remove_stored,
     signed_file,
-    store,
     store_signature,
     stored_file,
     stored_manifest,
 )
-from distill.tracking.address import SQLITE, client_of, experiment_of, registry_address, tracking_errors
-from distill.tracking.lookup import LINEAGE, find_runs
+from distill.tracking.address import SQLITE, client_of, registry_address, tracking_errors
+from distill.tracking.lookup import LINEAGE
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    pass
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+DIGEST = "distill.digest"
 # MLflow's own form may stand before it.
 _REFERENCE = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>[0-9]+)|@(?P<alias>[A-Za-z][A-Za-z0-9_-]*))?")
 
@@ -66,41 +60,6 @@ class RegisteredVersion:
     def reference(self) -> str:
         """NAME/VERSION."""
         return f"{self.name}/{self.version}"
-
-
-def register(model: Path, project: Path, *, run_id: str | None = None, name: str | None = None) -> RegisteredVersion:
-    """Register a model file as a new version, a candidate; the same model is registered once.
-
-    The same is what has the same weights and the same lineage, so a model that was checked anew is another version.
-    The signature beside the file goes along, also when the same file was registered before.
-
-    Args:
-        model: the file, which is checked whole.
-        project: the project whose registry it goes into.
-        run_id: the run that made it; by default the newest recorded one with its lineage, else a new run.
-        name: name in the registry; by default the model's own.
-
-    Raises:
-        ArtifactError, StorageError: the file cannot be used, or has no prior.
-        UsageError: the name cannot be one.
-        TrackingError: the registry cannot be used; nothing is registered then.
-    """
-    manifest = read_model(model).manifest
-    name = check_name(name or manifest.metadata.name)
-    client = client_of(project)
-    with registry_lock(project), tracking_errors(project):
-        of_name = versions(project, name)
-        for known in of_name:
-            if (known.digest, known.lineage) == (manifest.tensor_digest, manifest.lineage.id):
-                if is_lost(known.source) and known.run_id:
-                    _store(model, manifest, known.source, project, run_id=known.run_id)
-                _take_signature(known, model, project)
-                if known is of_name[0] and not any(CANDIDATE in each.aliases for each in of_name):
-                    client.set_registered_model_alias(name, CANDIDATE, str(known.version))
-                    known = replace(known, aliases=tuple(sorted({*known.aliases, CANDIDATE})))
-                return known
-        checked(model, generates=True)
-        return _register(client, project, model, manifest, name, run_id)
 
 
 def versions(project: Path, name: str | None = None) -> list[RegisteredVersion]:
@@ -214,7 +173,7 @@ def file_of(version: RegisteredVersion, project: Path, *, signed: bool = False) 
 
 
 def standing_of_version(version: RegisteredVersion, project: Path) -> Standing:
-    """What is known of a registered version's signature; to check it, a file on a server is fetched.
+    """The standing of a registered version's signature; to check it, a file on a server is fetched.
 
     Raises:
         ArtifactError, TrackingError: as `file_of`.
@@ -236,7 +195,7 @@ def attach_signature(version: RegisteredVersion, signature: bytes, project: Path
 
 
 def manifest_of(version: RegisteredVersion, project: Path) -> Manifest:
-    """What a registered model says of itself.
+    """The manifest of a registered model.
 
     Raises:
         ArtifactError: the file is lost, damaged, or is not the one that was registered.
@@ -245,6 +204,27 @@ def manifest_of(version: RegisteredVersion, project: Path) -> Manifest:
     manifest = stored_manifest(version.source, project)
     _check_same(version, manifest)
     return manifest
+
+
+def read_intact(path: Path, *, generates: bool = False) -> Manifest:
+    """The manifest of a model file, after a check that its weights match their digest and fit the networks.
+
+    Args:
+        path: the file.
+        generates: whether it must have a prior.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, foreign or of another version, or has no prior.
+        StorageError: the file is there and cannot be read.
+    """
+    from distill.codec.load import build_networks
+
+    model = read_model(path)
+    networks = build_networks(model, path)
+    if generates:
+        # Asking for it raises where there is none.
+        _ = networks.prior
+    return model.manifest
 
 
 def set_alias(version: RegisteredVersion, alias: str, project: Path) -> None:
@@ -291,94 +271,6 @@ def check_name(name: str) -> str:
         raise UsageError(
             f"{name!r} cannot be a model's name (letters, digits, . _ - and at most 100 of them): give one with --name"
         ) from None
-
-
-def _register(
-    client: "MlflowClient", project: Path, model: Path, manifest: Manifest, name: str, run_id: str | None
-) -> RegisteredVersion:
-    with ExitStack() as undo:
-        run_id = run_id or _run_of(client, project, manifest, name, undo)
-        tags, experiment = tags_of(manifest), client.get_run(run_id).info.experiment_id
-        logged = client.create_logged_model(experiment, name, run_id, tags, model_type="distill")
-        _undo(undo, client.delete_logged_model, logged.model_id)
-        source = str(logged.artifact_location)
-        _undo(undo, remove_stored, source, project)
-        _store(model, manifest, source, project, run_id=run_id)
-        for key, value in figures_of(manifest).items():
-            client.log_metric(run_id, key, value, model_id=logged.model_id)
-        client.finalize_logged_model(logged.model_id, "READY")
-        create_name(client, name, manifest.metadata.description)
-        _undo(undo, delete_if_empty, client, name)
-        made = client.create_model_version(
-            name, source, run_id, tags, description=description_of(manifest), model_id=logged.model_id
-        )
-        _undo(undo, client.delete_model_version, name, made.version)
-        first = _registered_first(project, name, manifest)
-        if first.version < int(made.version):
-            # `undo` takes back what this call made.
-            return first
-        client.set_registered_model_alias(name, CANDIDATE, made.version)
-        undo.pop_all()
-    digest, lineage = manifest.tensor_digest, manifest.lineage.id
-    return RegisteredVersion(name, int(made.version), digest, lineage, run_id, (CANDIDATE,), source, created=True)
-
-
-def _registered_first(project: Path, name: str, manifest: Manifest) -> RegisteredVersion:
-    """The oldest version of a model: another machine, which no lock of this one holds off, may register it, too.
-
-    Numbers are given in turn, so whoever has a later one sees all earlier ones.
-    """
-    same = [
-        known
-        for known in versions(project, name)
-        if (known.digest, known.lineage) == (manifest.tensor_digest, manifest.lineage.id)
-    ]
-    return same[-1]
-
-
-def _undo(undo: ExitStack, act: Callable[..., object], *arguments: object) -> None:
-    """Do something when what follows fails; what fails then, too, hides nothing of the reason."""
-
-    def quietly() -> None:
-        with suppress(Exception):
-            act(*arguments)
-
-    undo.callback(quietly)
-
-
-def _store(model: Path, manifest: Manifest, source: str, project: Path, *, run_id: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="distill-register-") as temporary:
-        folder = Path(temporary) / "model"
-        package(model, manifest, folder, run_id=run_id, model_id=model_id_of(source))
-        store(folder, source, project)
-
-
-def _take_signature(known: RegisteredVersion, model: Path, project: Path) -> None:
-    """Let a version that is there already have the signature of the file that it was made from."""
-    signature = read_signature(model)
-    if signature is None:
-        return
-    stored = file_of(known, project)
-    if digest_file(stored) == digest_file(model):
-        store_signature(known.source, stored, signature, project)
-    else:
-        _logger.warning("the signature of %s is not copied: %s was made from another file", model, known.reference)
-
-
-def _run_of(client: "MlflowClient", project: Path, manifest: Manifest, name: str, undo: ExitStack) -> str:
-    """The newest finished run with the file's lineage, else the newest; a new one for a file from elsewhere."""
-    found = find_runs(project, manifest.lineage.id)
-    if found:
-        return min(found, key=lambda run: run.status != "FINISHED").run_id
-    tags = {
-        LINEAGE: manifest.lineage.id,
-        "distill.started_by": "import",
-        "distill.dataset": manifest.metadata.dataset,
-    }
-    run = client.create_run(experiment_of(client, project), run_name=f"{name} (registered from a file)", tags=tags)
-    _undo(undo, client.delete_run, run.info.run_id)
-    client.set_terminated(run.info.run_id, "FINISHED")
-    return str(run.info.run_id)
 
 
 def _check_same(version: RegisteredVersion, manifest: Manifest) -> None:

@@ -61,9 +61,9 @@ class ServedModel(PythonModel):
             try:
                 made += self._sounds(together)
             except ValidationError as error:
-                raise _refused(f"row {first + 1}: {explain(error, Request)}") from error
+                raise _refusal(f"row {first + 1}: {explain(error, Request)}") from error
             except UsageError as error:
-                raise _refused(f"row {first + 1}: {error}") from error
+                raise _refusal(f"row {first + 1}: {error}") from error
         return pd.DataFrame(made, columns=list(OUTPUT))
 
     def _sounds(self, rows: list[Row]) -> list[Row]:
@@ -136,9 +136,9 @@ def _audio(generator: Generator, sound: GeneratedSound) -> str:
         return base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def _refused(said: str) -> MlflowException:
+def _refusal(reason: str) -> MlflowException:
     # Of other exceptions a server tells only that something went wrong.
-    return MlflowException.invalid_parameter_value(said)
+    return MlflowException.invalid_parameter_value(reason)
 
 
 set_model(ServedModel())

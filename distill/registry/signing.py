@@ -34,7 +34,7 @@ class KeyPair:
 
 @dataclass(frozen=True)
 class Standing:
-    """What is known of a model's signature.
+    """The standing of a model's signature.
 
     Where a project trusts a key, the state is `valid`, `missing` or `wrong`, or `unchecked` if the key cannot be used.
     Where it trusts none, it is `unchecked` or, without a signature, `none`.
@@ -203,7 +203,7 @@ def verify(model: Path, key: Path, *, called: str | None = None) -> None:
 def trusted_key(project: Path) -> Path | None:
     """The public key whose signatures a project trusts: the environment's, else the project's; None if neither is set.
 
-    The file need not be usable; whoever uses it says what is wrong.
+    The file need not be usable; using it raises.
     """
     if named := os.environ.get(KEY_VARIABLE):
         return Path(named)
@@ -213,7 +213,7 @@ def trusted_key(project: Path) -> Path | None:
 
 
 def standing_of(model: Path, project: Path, *, called: str | None = None) -> Standing:
-    """What is known of the signature beside a model file, which errors call `called`.
+    """The standing of the signature beside a model file, which errors call `called`.
 
     Raises:
         StorageError: a file cannot be read.

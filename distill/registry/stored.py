@@ -1,20 +1,28 @@
-"""What lies in the registry's storage, on this machine or on a server: the model file, and what it says of itself."""
+"""The registry's storage, on this machine or on a server: model files, their manifests and signatures."""
 
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from distill.artifact.manifest import Manifest, parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest
 from distill.errors import ArtifactError
 from distill.files import digest_json, read_json, storage_errors
-from distill.registry.packaging import ARTIFACTS, MANIFEST, MANIFEST_SCHEMA
 from distill.registry.signing import SUFFIX, signature_of
 from distill.tracking.address import set_up_mlflow, tracking_address, tracking_errors
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# Where MLflow puts the file.
+ARTIFACTS = "artifacts"
+# Beside the file, so that a list need not fetch the weights from a server.
+MANIFEST = "manifest.json"
+MANIFEST_SCHEMA = 1
 # Where MLflow keeps a logged model, and where models lay among the artifacts of their runs before.
 _OWN = re.compile(r"(/models/(?P<logged>m-[0-9a-f]{32})/artifacts|/registered/[^/]+)$")
 
@@ -54,7 +62,7 @@ def stored_file(source: str, project: Path) -> Path:
 
 
 def stored_manifest(source: str, project: Path) -> Manifest:
-    """What a model in the registry's storage says of itself; of one on a server no weights are fetched.
+    """The manifest of a model in the registry's storage; from a server no weights are fetched.
 
     Raises:
         ArtifactError: there is no model file, or it is damaged.
@@ -135,7 +143,7 @@ def remove_stored(source: str, project: Path) -> None:
     copy = _copy(source, project)
     shutil.rmtree(copy, ignore_errors=True)
     copy.with_suffix(".json").unlink(missing_ok=True)
-    # An address that somebody changed may lead to anything.
+    # An address that was tampered with may lead anywhere.
     path = unquote(urlparse(source).path)
     if ".." in PurePosixPath(path).parts or not _OWN.search(path):
         return
@@ -176,3 +184,33 @@ def _fetch(source: str, target: Path, project: Path) -> None:
                 Path(got).rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def create_name(client: "MlflowClient", name: str, description: str) -> None:
+    """Make sure that a name is in the registry; another machine may make it at the same time."""
+    from mlflow.exceptions import MlflowException
+
+    if any(known.name == name for known in pages(client.search_registered_models)):
+        return
+    try:
+        client.create_registered_model(name, description=description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def delete_if_empty(client: "MlflowClient", name: str) -> None:
+    """Remove a name that has no versions any more."""
+    if not any(True for _ in pages(client.search_model_versions, filter_string=f"name = '{name}'")):
+        client.delete_registered_model(name)
+
+
+def pages(search: Any, **arguments: Any) -> Iterator[Any]:
+    """Everything that one of MLflow's searches finds, which it gives in pages."""
+    token = None
+    while True:
+        page = search(page_token=token, **arguments)
+        yield from page
+        token = page.token
+        if not token:
+            return

@@ -26,7 +26,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """The values of a quantity in both datasets.
 
     Attributes:
@@ -51,7 +51,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Difference:
-    """What is between two datasets.
+    """The difference of two datasets.
 
     Attributes:
         before, after: the datasets.
@@ -70,7 +70,7 @@ class Difference:
     changed: tuple[Change, ...]
     renamed: tuple[Change, ...]
     judged: tuple[Change, ...]
-    quantities: dict[str, Compared]
+    quantities: dict[str, Comparison]
     labels: dict[str, tuple[int, int]]
 
     @property
@@ -109,7 +109,7 @@ def difference(before: Facts, after: Facts) -> Difference:
     old, new = (_files(facts) for facts in (before, after))
     both = [name for name in old if name in new]
     changed = [name for name in both if old[name][2] != new[name][2]]
-    moved = _moved(
+    moved = _renames(
         {name: file[2] for name, file in old.items() if name not in new},
         {name: file[2] for name, file in new.items() if name not in old},
     )
@@ -133,7 +133,7 @@ def difference(before: Facts, after: Facts) -> Difference:
         changed=tuple(change(name, name) for name in changed),
         renamed=tuple(change(*pair) for pair in moved.items()),
         judged=tuple(change(*pair) for pair in judged),
-        quantities={name: _compared(unit, values[0][name], values[1][name]) for name, unit in QUANTITIES.items()},
+        quantities={name: _compare(unit, values[0][name], values[1][name]) for name, unit in QUANTITIES.items()},
         labels={label: (counts[0][label], counts[1][label]) for label in sorted(counts[0] | counts[1])},
     )
 
@@ -149,11 +149,11 @@ def ks_distance(one: Values, other: Values) -> float:
     return float(np.abs(below[0] - below[1]).max())
 
 
-def _compared(unit: str, one: Values, other: Values) -> Compared:
+def _compare(unit: str, one: Values, other: Values) -> Comparison:
     if not (len(one) and len(other)):
-        return Compared(unit, one, other, None, None)
+        return Comparison(unit, one, other, None, None)
     limit = _LIMIT_5_PERCENT * sqrt(1 / len(one) + 1 / len(other))
-    return Compared(unit, one, other, round(ks_distance(one, other), 4), round(limit, 4))
+    return Comparison(unit, one, other, round(ks_distance(one, other), 4), round(limit, 4))
 
 
 def _files(facts: Facts) -> dict[str, tuple[FileReport, str, str]]:
@@ -162,7 +162,7 @@ def _files(facts: Facts) -> dict[str, tuple[FileReport, str, str]]:
     return {report.path: (report, label, content) for report, label, content in files}
 
 
-def _moved(gone: dict[str, str], come: dict[str, str]) -> dict[str, str]:
+def _renames(gone: dict[str, str], come: dict[str, str]) -> dict[str, str]:
     """The new name of each file by its old one, where contents agree; of several the first with the first."""
     places: defaultdict[str, list[str]] = defaultdict(list)
     for name, content in reversed(come.items()):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from distill.dataset.scan import FileReport
 from distill.files import write_bytes
-from distill.reports.dataset_diff import Change, Compared, Difference
+from distill.reports.dataset_diff import Change, Comparison, Difference
 from distill.reports.page_parts import histogram, label_bars, name_of, page, table
 
 
@@ -20,7 +20,7 @@ def write_diff(output: Path, difference: Difference) -> None:
 
 
 def counts_of(difference: Difference) -> dict[str, int]:
-    """How many files were added, removed and so on, in the order in which they are told."""
+    """How many files were added, removed and so on, in the order of the page."""
     return {
         "added": len(difference.added),
         "removed": len(difference.removed),
@@ -41,7 +41,7 @@ def _body(difference: Difference) -> Iterator[str]:
     yield table(["", "dataset", "files", "usable"], rows, " fnn")
     yield "<h2>Files</h2>"
     yield table(["", "files"], ([word, str(count)] for word, count in counts_of(difference).items()), " n")
-    yield from _table("Other verdicts", ["file", "verdict", "reason"], map(_judged, difference.judged), "f r")
+    yield from _table("Other verdicts", ["file", "verdict", "reason"], map(_verdict_row, difference.judged), "f r")
     yield "<h2>How the sounds are spread</h2>"
     yield (
         "<p>Of each side the share of its usable sounds, with the median as a line; least, median and greatest stand "
@@ -60,14 +60,14 @@ def _body(difference: Difference) -> Iterator[str]:
         lines = ([name_of(report.path), report.verdict, _reason(report)] for report in reports)
         yield from _table(title, ["file", "verdict", "reason"], lines, "f r")
     for title, changes in (("Changed", difference.changed), ("Renamed", difference.renamed)):
-        yield from _table(title, ["before", "after", "label", "s", "dB"], map(_changed, changes), "ff nn")
+        yield from _table(title, ["before", "after", "label", "s", "dB"], map(_change_row, changes), "ff nn")
 
 
-def _statistic(each: Compared) -> str:
+def _statistic(each: Comparison) -> str:
     if each.distance is None or each.limit is None:
         return '<div class="quiet">KS: one side has no value</div>'
-    said = f"KS {each.distance:.2f}, limit {each.limit:.2f}"
-    return f'<div class="bad">{said}: differs</div>' if each.differs else f'<div class="quiet">{said}</div>'
+    text = f"KS {each.distance:.2f}, limit {each.limit:.2f}"
+    return f'<div class="bad">{text}: differs</div>' if each.differs else f'<div class="quiet">{text}</div>'
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], kinds: str) -> Iterator[str]:
@@ -77,12 +77,12 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], ki
         yield table(columns, known, kinds)
 
 
-def _judged(change: Change) -> list[str]:
+def _verdict_row(change: Change) -> list[str]:
     verdicts = f"{change.before.verdict} → {change.after.verdict}"
     return [name_of(change.after.path), verdicts, _reason(change.after)]
 
 
-def _changed(change: Change) -> list[str]:
+def _change_row(change: Change) -> list[str]:
     before, after = change.before.path, change.after.path
     one, other = change.labels
     return [

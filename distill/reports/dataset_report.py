@@ -12,7 +12,7 @@ from distill.files import write_bytes
 from distill.reports.dataset_facts import QUANTITIES, Facts
 from distill.reports.page_parts import histogram, label_bars, name_of, page, table, waveform
 
-# More pairs of one dataset than these nobody listens to on a page.
+# Pairs on a page; nobody listens to more.
 MOST_PAIRS = 100
 FIGURES = ("label", "verdict", "s", "Hz", "channels", "dB")
 
@@ -37,10 +37,10 @@ def _body(facts: Facts, links: dict[str, str]) -> Iterator[str]:
         f"Names are links to the files; they and the players work as long as page and sounds keep their places.</p>"
     )
     if values["warnings"]:
-        yield f"<h2>Warnings</h2>\n<ul>{''.join(f'<li>{name_of(said)}</li>' for said in values['warnings'])}</ul>"
+        yield f"<h2>Warnings</h2>\n<ul>{''.join(f'<li>{name_of(warning)}</li>' for warning in values['warnings'])}</ul>"
     if left_out := [report for report in facts.reports if not report.usable]:
         yield "<h2>Files that are not used</h2>"
-        rows = ([_linked(report.path, links), report.verdict, name_of(report.reason)] for report in left_out)
+        rows = ([_link(report.path, links), report.verdict, name_of(report.reason)] for report in left_out)
         yield table(["file", "verdict", "reason"], rows, "f r")
     yield "<h2>Formats</h2>"
     yield table(["", ""], _formats(facts))
@@ -58,7 +58,7 @@ def _body(facts: Facts, links: dict[str, str]) -> Iterator[str]:
         yield "<h2>Loops</h2>"
         yield f"<p>{in_words(list(facts.tempos.values()))}.</p>"
         rows = (
-            [_linked(name, links), f"{each.bpm:g}", str(each.bars or ""), "name" if each.named else "length"]
+            [_link(name, links), f"{each.bpm:g}", str(each.bars or ""), "name" if each.named else "length"]
             for name, each in facts.tempos.items()
         )
         yield table(["file", "bpm", "bars", "told by"], rows, "fnn")
@@ -75,8 +75,8 @@ def _formats(facts: Facts) -> Iterator[list[str]]:
     yield ["channels", ", ".join(f"{count} with {channels}" for channels, count in values["channels"].items())]
     if stereo := values.get("stereo"):
         least, middle, most = (stereo[f"{key}_db"] for key in ("least", "median", "greatest"))
-        said = f"side against mix {least:.1f} to {most:.1f} dB, median {middle:.1f} dB"
-        yield ["stereo", f"{stereo['sounds']} of {values['usable']} sounds; {said}"]
+        text = f"side against mix {least:.1f} to {most:.1f} dB, median {middle:.1f} dB"
+        yield ["stereo", f"{stereo['sounds']} of {values['usable']} sounds; {text}"]
     low, middle, high = (values["loudness_db"][key] for key in ("min", "median", "max"))
     yield ["loudness", f"{low:.1f} to {high:.1f} dB relative to full scale, median {middle:.1f} dB"]
 
@@ -94,7 +94,7 @@ def _near(facts: Facts, links: dict[str, str]) -> Iterator[str]:
         "0 is the same up to loudness, 1.41 nothing in common.</p>"
     )
     rows = (
-        [*(f"{_button(name, links)} {_linked(name, links)}" for name in (one.first, one.second)), f"{one.distance:.3f}"]
+        [*(f"{_button(name, links)} {_link(name, links)}" for name in (one.first, one.second)), f"{one.distance:.3f}"]
         for one in facts.near[:MOST_PAIRS]
     )
     yield table(["file", "nearly the same as", "distance"], rows, "ffn")
@@ -107,7 +107,7 @@ def _files(facts: Facts, links: dict[str, str]) -> Iterator[list[str]]:
         known = report.seconds > 0
         yield [
             _button(report.path, links) if report.usable else "",
-            _linked(report.path, links),
+            _link(report.path, links),
             waveform(report.waveform),
             name_of(label),
             report.verdict if report.usable else f'<span class="bad">{report.verdict}</span>',
@@ -118,7 +118,7 @@ def _files(facts: Facts, links: dict[str, str]) -> Iterator[list[str]]:
         ]
 
 
-def _linked(name: str, links: dict[str, str]) -> str:
+def _link(name: str, links: dict[str, str]) -> str:
     return f'<a href="{links[name]}">{name_of(name)}</a>' if name in links else name_of(name)
 
 

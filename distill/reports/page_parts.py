@@ -120,10 +120,10 @@ def histogram(name: str, unit: str, *groups: Values, note: str = "") -> str:
     for place, (count, group) in enumerate(zip(counts, groups, strict=True)):
         for index in np.flatnonzero(count).tolist():
             height = max(1.5, _HEIGHT * int(count[index]) / max(1, len(group)) / most)
-            said = f"{count[index]}: {number(edges[index])} to {number(edges[index + 1])} {unit}".rstrip()
+            words = f"{count[index]}: {number(edges[index])} to {number(edges[index + 1])} {unit}".rstrip()
             marks.append(
                 f'<rect class="{"ab"[place]}" x="{index * step + 0.5 + place * width:.2f}" y="{_HEIGHT - height:.1f}" '
-                f'width="{width:.2f}" height="{height:.1f}"><title>{escape(said)}</title></rect>'
+                f'width="{width:.2f}" height="{height:.1f}"><title>{escape(words)}</title></rect>'
             )
     for place, group in enumerate(groups):
         if len(group):
@@ -135,9 +135,9 @@ def histogram(name: str, unit: str, *groups: Values, note: str = "") -> str:
         for group, key in zip(groups, _keys(len(groups)), strict=True)
         if len(group)
     )
-    said = "; ".join("least {:.4g}, median {:.4g}, greatest {:.4g}".format(*reach(group)) for group in shown)
+    words = "; ".join("least {:.4g}, median {:.4g}, greatest {:.4g}".format(*reach(group)) for group in shown)
     return (
-        f'<figure>{caption}<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 1}" role="img" aria-label="{escape(name)}: {said}">'
+        f'<figure>{caption}<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 1}" role="img" aria-label="{escape(name)}: {words}">'
         f"{''.join(marks)}"
         f'<line class="x" x1="0" x2="{_WIDTH}" y1="{_HEIGHT + 0.5}" y2="{_HEIGHT + 0.5}"/></svg>'
         f"{reaches}{note}</figure>"

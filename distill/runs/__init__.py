@@ -1,1 +1,1 @@
-"""Runs: the folders in which models are trained, whoever trains in them; made, locked, found, followed, removed."""
+"""Runs: the folders in which models are trained; created, locked, followed, published and removed."""

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, which go on when whoever started them is gone."""
+"""Trainings in processes of their own, which outlive the process that started them."""
 
 import os
 import subprocess
@@ -10,15 +10,14 @@ from pathlib import Path
 from distill.errors import DataError
 from distill.files import storage_errors
 from distill.params import Params, with_settings
-from distill.processes.run_lock import held
+from distill.processes.run_lock import hold
 from distill.runs.folder import Order, read_order, write_order
-from distill.runs.inputs import Inputs, named_params, settings_of
+from distill.runs.inputs import Inputs, named_params, settings_of, source_of
 from distill.runs.progress import log_file
-from distill.runs.sounds import source_of
 
 
 def start(project: Path, order: Order) -> Path:
-    """Start a training of a project's sounds in the background, or go on with the one of the same inputs.
+    """Start a training of a project's sounds in the background, or resume the one of the same inputs.
 
     Args:
         project: the project folder.
@@ -44,7 +43,7 @@ def start(project: Path, order: Order) -> Path:
 
 
 def go_on(project: Path, root: Path, *, until: str | None = None, started_by: str = "page") -> None:
-    """Go on with a run that was stopped, up to another last stage.
+    """Resume a stopped run, up to another last stage.
 
     Raises:
         TrainingError: it runs already.
@@ -58,7 +57,7 @@ def go_on(project: Path, root: Path, *, until: str | None = None, started_by: st
 
 def _launch(inputs: Inputs, order: Order) -> None:
     root = inputs.root
-    with held(root, here=False) as lock:
+    with hold(root, here=False) as lock:
         write_order(root, order)
         # The training gets the lock, and with it what shows that it is alive; the system frees it when it dies.
         with storage_errors(log_file(root), "write"), log_file(root).open("wb") as log:
@@ -72,7 +71,7 @@ def _launch(inputs: Inputs, order: Order) -> None:
                 start_new_session=True,
                 pass_fds=(lock.descriptor,),
             )
-    # Somebody has to wait for it, or it would stay as a zombie when it ends.
+    # Without a wait it would stay as a zombie when it ends.
     threading.Thread(target=process.wait, name=f"wait-{root.name}", daemon=True).start()
 
 
@@ -80,5 +79,5 @@ def _command(inputs: Inputs, order: Order) -> list[str]:
     command = [sys.executable, "-m", "distill", "train", "--quiet"]
     command += [f"--model-name={order.name}"] if order.name else []
     command += [f"--until={order.until}"] if order.until else []
-    # What begins with a dash is a folder, too.
+    # A folder's name may begin with a dash.
     return [*command, *(f"--set={setting}" for setting in order.settings), "--", str(inputs.project / order.source)]

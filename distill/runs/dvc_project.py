@@ -1,8 +1,8 @@
-"""A run whose stages DVC runs: its folder is a DVC project of its own, which shares the cache of the project around."""
+"""A run whose stages DVC runs: its folder is a DVC project of its own, with the cache of the project around it."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,15 @@ from typing import Any
 import yaml
 
 from distill.errors import UsageError
-from distill.files import storage_errors, write_bytes
+from distill.files import digest_file, digest_json, storage_errors, write_bytes
 from distill.live.journal import TRAININGS, effective_by_stage
+from distill.locks import lock, patiently
 from distill.params import Params, parse_params, read_yaml
-from distill.processes.run_lock import RunLock, held
-from distill.processes.waiting import patiently
-from distill.runs.folder import Order, write_order
-from distill.runs.inputs import Inputs, settings_of
-from distill.runs.sounds import bring_sounds, given_source
+from distill.processes.run_lock import RunLock
+from distill.runs.folder import Order, open_folder
+from distill.runs.inputs import Inputs, bring_sounds, given_source, settings_of
 from distill.stages.workspace import Workspace
-from distill.versions.data import check_out
-from distill.versions.dvc import dvc, settings
+from distill.versions.dvc import check_out, dvc, settings
 from distill.versions.worker_clone import origin_of
 
 JOURNALS = tuple(f"journal/{stage}.jsonl" for stage in TRAININGS)
@@ -59,10 +57,10 @@ def with_overrides(project: Path, overrides: Overrides) -> Params:
         UsageError: an unknown name, or a value that is wrong.
         StorageError: params.yaml cannot be read.
     """
-    return parse_params(_merged(project, overrides), where="parameters")
+    return parse_params(_merge(project, overrides), where="parameters")
 
 
-def planned(project: Path, overrides: Overrides) -> DvcRun:
+def plan_run(project: Path, overrides: Overrides) -> DvcRun:
     """The run of a project's parameters with these overrides; nothing is made yet.
 
     Raises:
@@ -79,25 +77,22 @@ def planned(project: Path, overrides: Overrides) -> DvcRun:
     return DvcRun(Inputs(project, source, params, changes), overrides, own)
 
 
-@contextmanager
-def opened(run: DvcRun, on_wait: Callable[[], None]) -> Iterator[RunLock]:
-    """The run's folder as a DVC project, used alone until the block ends; whoever comes second waits and is told.
-
-    When the block ends well, the run has finished.
+def open_project(run: DvcRun, on_wait: Callable[[], None]) -> AbstractContextManager[RunLock]:
+    """The run's folder as a DVC project, locked for the block; `on_wait` is called if another process has it.
 
     Raises:
         StorageError: the folder cannot be made.
-        Interrupted: this process runs no more stages.
+        Interrupted: this process starts no more stages.
     """
-    with held(run.root, patiently(on_wait), here=False) as lock:
-        inputs = run.inputs
-        name, again = inputs.params.model.name, not inputs.changes and not inputs.source.startswith("..")
-        order = Order(inputs.source, settings_of(inputs.params), name, None, "prefect", again)
+    inputs = run.inputs
+    again = not inputs.changes and not inputs.source.startswith("..")
+    order = Order(inputs.source, settings_of(inputs.params), inputs.params.model.name, None, "prefect", again)
+
+    def make() -> None:
         with storage_errors(run.root, "write into"):
             _make(run)
-        write_order(run.root, order)
-        yield lock
-        write_order(run.root, order, finished=True)
+
+    return open_folder(run.root, order, make, patiently(on_wait), here=False)
 
 
 def _make(run: DvcRun) -> None:
@@ -112,7 +107,7 @@ def _make(run: DvcRun) -> None:
     if run.own and path == run.inputs.params.data.path:
         data = (project / "params.yaml").read_bytes()
     else:
-        values = _merged(project, {**overrides, "data": {**overrides.get("data", {}), "path": path}})
+        values = _merge(project, {**overrides, "data": {**overrides.get("data", {}), "path": path}})
         data = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
     _write_if_changed(root / "params.yaml", data)
 
@@ -136,7 +131,7 @@ def _config(root: Path, project: Path) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _merged(project: Path, overrides: Overrides) -> dict[str, Any]:
+def _merge(project: Path, overrides: Overrides) -> dict[str, Any]:
     """The YAML of the project's params.yaml with the given keys in it, so that untouched sections stay as they are."""
     values = read_yaml(project / "params.yaml")
     if not isinstance(values, dict):
@@ -158,3 +153,50 @@ def _goes_on(journal: Path, here: Path) -> bool:
 def _write_if_changed(path: Path, data: bytes) -> None:
     if not path.is_file() or path.read_bytes() != data:
         write_bytes(path, data)
+
+
+def _alone(_key: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+@contextmanager
+def taking_turns(
+    run: DvcRun, stage: str, on_wait: Callable[[], None], across: Callable[[str], AbstractContextManager[None]] = _alone
+) -> Iterator[None]:
+    """Run a stage while no other run of the project does so with the same inputs; `on_wait` is called once if it waits.
+
+    `across` holds a key among the machines that share a remote of DVC; by default there are no others.
+
+    Raises:
+        StorageError: a file of the workspace cannot be read.
+        Interrupted: this process runs no more stages.
+    """
+    key = f"{stage}-{digest_json(inputs_of(run.root, stage))[:16]}"
+    with lock(run.project / ".distill" / "turns" / f"{key}.lock", on_wait, remove=True), across(key):
+        yield
+
+
+def inputs_of(root: Path, stage: str) -> list[Any]:
+    """What a stage of a workspace follows from: its command, its parameters and the content of its dependencies."""
+    described = read_yaml(root / "dvc.yaml")["stages"][stage]
+    params = read_yaml(root / "params.yaml")
+    return [
+        described["cmd"],
+        {name: _value(params, name) for name in described.get("params", [])},
+        {path: _content(root, str(path)) for path in described["deps"]},
+    ]
+
+
+def _value(params: Any, name: str) -> Any:
+    for part in name.split("."):
+        params = params.get(part) if isinstance(params, dict) else None
+    return params
+
+
+def _content(root: Path, path: str) -> str | None:
+    """Digest of a small file; of a folder, or what is not there, what DVC noted when it was made."""
+    if (root / path).is_file():
+        return digest_file(root / path)
+    stages = read_yaml(root / "dvc.lock")["stages"] if (root / "dvc.lock").is_file() else {}
+    made = (out for each in stages.values() for out in each.get("outs", ()) if out["path"] == path)
+    return next((out.get("md5") for out in made), None)

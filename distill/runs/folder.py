@@ -1,5 +1,7 @@
-"""Run folders: which there are, what each was started with, and what it is found by."""
+"""Run folders: opened and completed around the stages that run in them, and found again."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 from distill.errors import DataError
 from distill.files import read_json, write_json
-from distill.processes.run_lock import holder_of
+from distill.processes.run_lock import RunLock, hold, holder_of
 from distill.projects.project import MARKER
 
 SCHEMA = 1
@@ -35,6 +37,30 @@ class Order:
     again: bool = True
 
 
+@contextmanager
+def open_folder(
+    root: Path, order: Order, make: Callable[[], None], wait: Callable[[], None] | None = None, *, here: bool = True
+) -> Iterator[RunLock]:
+    """A run's folder, locked for the stages that the block runs; the run has finished if the block ends well.
+
+    Args:
+        root: the folder; nothing in it changes before the lock is held.
+        order: what the run is started with.
+        make: fills the folder.
+        wait: called before each further try to get the lock; by default there is no waiting.
+        here: whether this process runs the stages itself.
+
+    Raises:
+        TrainingError: another process runs it, and `wait` is not given.
+        StorageError: the folder cannot be written.
+    """
+    with hold(root, wait, here=here) as lock:
+        make()
+        write_order(root, order)
+        yield lock
+        write_order(root, order, finished=order.until is None)
+
+
 def write_order(root: Path, order: Order, *, finished: bool = False) -> None:
     """Note in a run folder what it was started with, and when it has finished.
 
@@ -46,7 +72,7 @@ def write_order(root: Path, order: Order, *, finished: bool = False) -> None:
 
 
 def read_order(root: Path) -> Order | None:
-    """What a run was started with; None where nobody noted it.
+    """What a run was started with; None if there is no note about it.
 
     Raises:
         ArtifactError: the note about it is damaged or of a newer schema.

@@ -1,9 +1,9 @@
-"""Training from a folder of sounds in this process, in the run's folder, resumed by the same call."""
+"""Runs in this process: stages one after the other, watched and recorded; whole trainings from a folder of sounds."""
 
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,29 +13,29 @@ from distill.artifact.manifest import parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model, write_model
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import replacing, storage_errors
-from distill.live.events import Listener, Listeners
+from distill.live.events import Listeners
 from distill.live.journal import Journal, effective_by_stage, parse_entry
 from distill.live.status import StatusListener
 from distill.live.stop_request import StopRequest
 from distill.params import Params, parse_params, write_params
-from distill.processes.run_lock import held
 from distill.projects.models import MODELS
-from distill.runs.folder import Order, write_order
-from distill.runs.inputs import Inputs, as_name, changed, named_params, settings_of
-from distill.runs.remaining_time import Outlook
+from distill.projects.project import project_of
+from distill.runs.folder import Order, open_folder
+from distill.runs.forecast import Outlook
+from distill.runs.inputs import Inputs, as_name, bring_sounds, named_params, settings_of, source_of, with_section
 from distill.runs.removal import clear, remove
-from distill.runs.sounds import bring_sounds, source_of
-from distill.stages.pipeline import STAGES, require_stage, run_stages
+from distill.stages.pipeline import STAGES, require_stage, run_stage
 from distill.stages.versions import FORMER_NAMES
 from distill.stages.workspace import Call, Workspace, read_report
+from distill.tracking.listener import started_by, track
 
-# Gives a listener for what runs in a workspace, as long as it runs.
-Watch = Callable[[Workspace], AbstractContextManager[Listener]]
+# Runs a stage and gives its report.
+Executor = Callable[[str], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done: the model file (None before its last stage), the run's folder and the report of each stage."""
+    """The model file (None before the last stage), the run's folder and the report of each stage."""
 
     model: Path | None
     workspace: Path
@@ -43,7 +43,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Way:
+class Options:
     """How a training is done, whatever it follows from.
 
     Attributes:
@@ -52,9 +52,7 @@ class Way:
             time.
         output: model file to write; None: `models/NAME.distill`, or the given model itself.
         fresh: forget what an earlier call did.
-        started_by: `cli` or `page`.
-        emit: told what happens.
-        watch: gives one more listener once the workspace is known.
+        emit: gets the events.
         stop: asked to stop, the training saves its state and ends.
     """
 
@@ -62,9 +60,7 @@ class Way:
     name: str | None
     output: Path | None
     fresh: bool
-    started_by: str
     emit: Listeners
-    watch: Watch
     stop: StopRequest
 
     @property
@@ -78,7 +74,7 @@ class Way:
 def train_folder(
     source: Path,
     params: Params,
-    way: Way,
+    options: Options,
     *,
     force: bool = False,
     replay: Sequence[Path] = (),
@@ -91,7 +87,7 @@ def train_folder(
     Args:
         source: the sounds.
         params: all parameters; its `data.path` and the model's name are not looked at.
-        way: how it is done.
+        options: how it is done.
         force: replace another model file.
         replay: journals whose changes are made again, at their steps, in a run of its own.
         until: the last stage to run; a call without it goes on from there.
@@ -106,43 +102,43 @@ def train_folder(
     """
     stages = stages_until(until)
     changes = effective_by_stage(replay)
-    inputs = Inputs(way.project, source_of(way.project, source), params, changes)
-    params = named_params(inputs, way.given_name, keep=not way.fresh)
-    target = way.output or way.project / MODELS / f"{params.model.name}{EXTENSION}"
+    inputs = Inputs(options.project, source_of(options.project, source), params, changes)
+    params = named_params(inputs, options.given_name, keep=not options.fresh)
+    target = options.output or options.project / MODELS / f"{params.model.name}{EXTENSION}"
     _check_target(target, Workspace(inputs.root), force)
-    with _opened(inputs, params, way, again=not changes, until=until) as workspace:
+    with _open(inputs, params, options, again=not changes, until=until) as workspace:
         for stage, entries in changes.items():
             journal = Journal(workspace.journal(stage), stage)
             if not journal.entries():
                 journal.replace([parse_entry(entry, f"--replay, {stage}") for entry in entries])
-        return _run(workspace, way, stages, target)
+        return _run(workspace, options, stages, target)
 
 
-def train_prior_for(model_path: Path, source: Path, params: Params, way: Way) -> Outcome:
+def train_prior_for(model_path: Path, source: Path, params: Params, options: Options) -> Outcome:
     """Train a prior on a folder of sounds for the VQ-VAE of a model file.
 
-    The model file is replaced whole by one with the new prior, unless `way.output` names another.
+    The model file is replaced whole by one with the new prior, unless `options.output` names another.
 
     Raises:
         ArtifactError: the model file cannot be used.
         DataError, TrainingError, StorageError, Interrupted: as in `train_folder`.
     """
-    named = source_of(way.project, source)
+    named = source_of(options.project, source)
     model = read_model(model_path)
     known = model.manifest.metadata
     values = params.model_dump(mode="json", by_alias=True)
     values["spectrogram"] = model.manifest.spectrogram_config.model_dump(mode="json")
     values["model"] = {"name": as_name(known.name), "description": known.description, "tags": list(known.tags)}
     params = parse_params(values, where=str(model_path))
-    target = way.output or model_path
+    target = options.output or model_path
     _check_writable(target)
-    inputs = Inputs(way.project, named, params, model=digest_tensors(model.vqvae_state))
-    params = named_params(inputs, way.given_name or params.model.name)
-    with _opened(inputs, params, way, again=False, until=None) as workspace:
+    inputs = Inputs(options.project, named, params, model=digest_tensors(model.vqvae_state))
+    params = named_params(inputs, options.given_name or params.model.name)
+    with _open(inputs, params, options, again=False, until=None) as workspace:
         document = {**dict(model.manifest), "prior_config": None, "prior_metadata": None, "memorization": None}
         document |= {"inverse": None, "vocoder_config": None, "vocoder_metadata": None}
         write_model(workspace.vqvae, parse_manifest(document, model_path), model.vqvae_state)
-        return _run(workspace, way, tuple(stage for stage in STAGES if stage != "train_vqvae"), target)
+        return _run(workspace, options, tuple(stage for stage in STAGES if stage != "train_vqvae"), target)
 
 
 def stages_until(until: str | None) -> tuple[str, ...]:
@@ -159,32 +155,48 @@ def stages_until(until: str | None) -> tuple[str, ...]:
 
 
 @contextmanager
-def _opened(inputs: Inputs, params: Params, way: Way, *, again: bool, until: str | None) -> Iterator[Workspace]:
-    """The run's folder in the hands of this process, with its params.yaml; only now is anything changed there."""
-    root = inputs.root
+def watch(workspace: Workspace, emit: Listeners, stop: StopRequest, *, ahead: Sequence[str]) -> Iterator[Executor]:
+    """Runs stages of a workspace in this process, with their status, their time and their record in MLflow kept.
+
+    Args:
+        workspace: the folder.
+        emit: gets the events, too.
+        stop: asked to stop, the stage saves its state and ends.
+        ahead: the stages whose time is forecast, from the first that runs on; none: nothing is.
+    """
+    with track(workspace) as recorder:
+        emit = emit.with_listener(recorder).with_listener(StatusListener(workspace.root))
+        if ahead:
+            emit = emit.with_listener(Outlook(project_of(workspace.root), workspace, ahead, emit))
+        yield lambda stage: run_stage(stage, Call(workspace, emit, stop))
+
+
+@contextmanager
+def _open(inputs: Inputs, params: Params, options: Options, *, again: bool, until: str | None) -> Iterator[Workspace]:
+    """The run's folder with its params.yaml; a new one that a command filled in vain is removed."""
+    root, starter = inputs.root, started_by()
     new = not root.exists()
+
+    def make() -> None:
+        if options.fresh:
+            clear(root)
+        path = bring_sounds(root, inputs.project, inputs.source)
+        write_params(root / "params.yaml", with_section(params, "data", path=path))
+
+    order = Order(inputs.source, settings_of(params), params.model.name, until, starter, again)
     try:
-        with held(root):
-            if way.fresh:
-                clear(root)
-            path = bring_sounds(root, inputs.project, inputs.source)
-            write_params(root / "params.yaml", changed(params, "data", path=path))
-            order = Order(inputs.source, settings_of(params), params.model.name, until, way.started_by, again)
-            write_order(root, order)
+        with open_folder(root, order, make):
             yield Workspace(root)
-            write_order(root, order, finished=until is None)
     except (DataError, UsageError):
-        # What went wrong was said here. The page finds it in the run.
-        if new and way.started_by == "cli" and not (root / "reports").exists():
+        # The command prints the reason; the page reads it in the run's folder.
+        if new and starter == "cli" and not (root / "reports").exists():
             remove(root)
         raise
 
 
-def _run(workspace: Workspace, way: Way, stages: Sequence[str], target: Path) -> Outcome:
-    with way.watch(workspace) as watcher:
-        emit = way.emit.with_listener(watcher).with_listener(StatusListener(workspace.root))
-        emit = emit.with_listener(Outlook(way.project, workspace, stages, emit))
-        reports = run_stages(Call(workspace, emit, way.stop), stages)
+def _run(workspace: Workspace, options: Options, stages: Sequence[str], target: Path) -> Outcome:
+    with watch(workspace, options.emit, options.stop, ahead=stages) as run:
+        reports = {stage: run(stage) for stage in stages}
     if "assemble" not in reports:
         return Outcome(None, workspace.root, reports)
     with replacing(target) as temporary:

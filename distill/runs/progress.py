@@ -25,8 +25,8 @@ class Progress:
         stage: the stage that runs, or ran last; None before the first.
         stages: (name, `waiting`, `running` or `finished`) of each stage that is to run.
         reason: why it stopped, in one line; empty otherwise.
-        order: what it was started with; None where nobody noted it.
-        pid: the process that runs it; None when nobody does, or it has not said so yet.
+        order: what it was started with; None if there is no note.
+        pid: the process that runs it; None if there is none, or it is not noted yet.
     """
 
     run: str
@@ -39,7 +39,7 @@ class Progress:
 
 
 def alive(root: Path) -> bool:
-    """Whether somebody works in a run's folder, in whatever stage; or trains in a project's own."""
+    """Whether a process runs a stage in a run's folder, or trains in a project's own."""
     return holder_of(root) is not None or running_training(root) is not None
 
 
@@ -56,7 +56,7 @@ def progress_of(root: Path) -> Progress:
     holder, running = holder_of(root), alive(root)
     until = order.until if order else None
     planned = STAGES[: STAGES.index(until) + 1] if until in STAGES else STAGES
-    current = _said(root, planned, holder)
+    current = _reported_states(root, planned, holder)
     at = next(reversed(current), None)
     if finished and not running:
         return Progress(root.name, "finished", planned[-1], _states(planned, planned[-1], "finished"), "", order, None)
@@ -71,8 +71,8 @@ def progress_of(root: Path) -> Progress:
     return Progress(root.name, "stopped", at, _states(planned, at, now), last_words(root), order, None)
 
 
-def _said(root: Path, stages: tuple[str, ...], holder: Holder | None) -> dict[str, str]:
-    """What each stage says of itself; while a run goes on, what was said before it began no longer counts."""
+def _reported_states(root: Path, stages: tuple[str, ...], holder: Holder | None) -> dict[str, str]:
+    """The state that each stage reported; while a run goes on, reports from before it began do not count."""
     found = {}
     for stage in stages:
         status = read_status(root, stage)
@@ -99,10 +99,10 @@ def last_words(root: Path) -> str:
     with path.open("rb") as handle:
         handle.seek(max(0, path.stat().st_size - LOG_BYTES))
         lines = handle.read().decode(errors="replace").splitlines()
-    said = [line.removeprefix("distill: ") for line in lines if line.startswith("distill: ")]
-    return said[-1] if said else ""
+    complaints = [line.removeprefix("distill: ") for line in lines if line.startswith("distill: ")]
+    return complaints[-1] if complaints else ""
 
 
 def log_file(root: Path) -> Path:
-    """What a training in the background complains of."""
+    """The log of a training in the background."""
     return root / ".distill" / "training.log"

@@ -16,9 +16,8 @@ from ruamel.yaml.error import YAMLError
 
 from distill.errors import StorageError
 from distill.files import write_bytes
-from distill.locks import acquired
+from distill.locks import acquire, lock
 from distill.params import Params, read_yaml
-from distill.processes.waiting import lock
 from distill.runs.dvc_project import JOURNALS, DvcRun
 from distill.stages.pipeline import STAGES
 from distill.versions.dvc import dvc
@@ -39,7 +38,7 @@ def publish(run: DvcRun) -> str | None:
         return "its parameters are not those of params.yaml"
     project = run.project
     with lock(project / ".distill" / "publish.lock", lambda: None):
-        why_not = _difference(run) or _outdated(run)
+        why_not = _difference(run) or _changes_by_dvc(run)
         if why_not is not None:
             return why_not
         target = project / "dvc.lock"
@@ -60,7 +59,7 @@ def publish(run: DvcRun) -> str | None:
 def _difference(run: DvcRun) -> str | None:
     """In what the project is not any more what the run was started from."""
     here, there = run.root, run.project
-    if _raw(there) != _raw(here, run.inputs.params.data.path):
+    if _read_values(there) != _read_values(here, run.inputs.params.data.path):
         return "params.yaml has changed since"
     mine, theirs = (read_yaml(folder / "dvc.yaml") for folder in (here, there))
     for stage in STAGES:
@@ -74,7 +73,7 @@ def _difference(run: DvcRun) -> str | None:
     return None
 
 
-def _outdated(run: DvcRun) -> str | None:
+def _changes_by_dvc(run: DvcRun) -> str | None:
     """What DVC finds changed in the run's folder, in words: its sounds are the project's."""
     changed = json.loads(dvc(run.root, "status", "--json", *STAGES))
     # What lies outside of the run's folder DVC names by its absolute path.
@@ -98,7 +97,7 @@ def _merged_lock(run: DvcRun, before: bytes | None) -> bytes:
         made = yaml.load((run.root / "dvc.lock").read_bytes())
         known = yaml.load(before) if before else {"schema": made["schema"], "stages": {}}
         for stage in STAGES:
-            known["stages"][stage] = _moved(made["stages"][stage], *_paths(run))
+            known["stages"][stage] = _entry_of_project(made["stages"][stage], *_paths(run))
         text = StringIO()
         yaml.dump(known, text)
     except (YAMLError, KeyError, TypeError) as error:
@@ -106,7 +105,7 @@ def _merged_lock(run: DvcRun, before: bytes | None) -> bytes:
     return text.getvalue().encode()
 
 
-def _moved(entry: Any, here: str, there: str) -> Any:
+def _entry_of_project(entry: Any, here: str, there: str) -> Any:
     """A stage's entry with the sounds as the project names them."""
     entry = deepcopy(entry)
     for dependency in entry.get("deps", ()):
@@ -122,10 +121,10 @@ def _moved(entry: Any, here: str, there: str) -> Any:
 
 def _paths(run: DvcRun) -> tuple[str, str]:
     """`data.path` in the run's folder and in the project."""
-    return _raw(run.root)["data"]["path"], run.inputs.params.data.path
+    return _read_values(run.root)["data"]["path"], run.inputs.params.data.path
 
 
-def _raw(folder: Path, path: str | None = None) -> dict[str, Any]:
+def _read_values(folder: Path, path: str | None = None) -> dict[str, Any]:
     """What params.yaml says, with `data.path` in any case, or another one in its place."""
     values = read_yaml(folder / "params.yaml")
     data = values.get("data") or {}
@@ -147,7 +146,7 @@ def _dvc_at_rest(project: Path) -> Iterator[None]:
         time.sleep(POLL_SECONDS)
 
     folder = project / ".dvc" / "tmp"
-    descriptor = acquired(folder / "lock", wait)
+    descriptor = acquire(folder / "lock", wait)
     try:
         if _stages_run(folder / "rwlock"):
             raise StorageError("dvc repro runs in the project")

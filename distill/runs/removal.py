@@ -1,4 +1,4 @@
-"""Removing runs, and what they did: only in the hands of whoever holds the run's lock."""
+"""Removing runs, or what is in them; only under the run's lock."""
 
 import shutil
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from distill.files import storage_errors
-from distill.processes.run_lock import held, holder_of, lock_file
+from distill.processes.run_lock import hold, holder_of, lock_file
 from distill.runs.folder import RUNS, finished_at, is_run, run_folders
 
-# A folder that is being removed has such a name, so that what is half gone is nobody's run.
+# Prefix of a folder that is being removed, so that a half-removed one is not taken for a run.
 REMOVED = ".removed-"
 
 
 @dataclass(frozen=True)
-class Removed:
+class Removal:
     """A run that was removed, or would be, and the bytes that this frees."""
 
     run: str
@@ -40,24 +40,24 @@ def clear(root: Path) -> None:
         shutil.rmtree(aside)
 
 
-def remove(root: Path) -> Removed:
+def remove(root: Path) -> Removal:
     """Remove a run's folder; models that were delivered or registered stay.
 
     Raises:
         TrainingError: it runs.
         StorageError: it cannot be removed.
     """
-    with held(root), storage_errors(root, "remove"):
+    with hold(root), storage_errors(root, "remove"):
         aside = root.with_name(f"{REMOVED}{root.name}")
         if aside.exists():
             shutil.rmtree(aside)
         freed = size_of(root)
         root.rename(aside)
         shutil.rmtree(aside)
-    return Removed(root.name, freed)
+    return Removal(root.name, freed)
 
 
-def prune(project: Path, *, keep: int = 0, older: timedelta = timedelta(0), dry_run: bool = False) -> list[Removed]:
+def prune(project: Path, *, keep: int = 0, older: timedelta = timedelta(0), dry_run: bool = False) -> list[Removal]:
     """Remove the finished runs of a project; never one that runs, was stopped, or trained a part.
 
     Args:
@@ -74,7 +74,7 @@ def prune(project: Path, *, keep: int = 0, older: timedelta = timedelta(0), dry_
     finished.sort(reverse=True)
     chosen = [root for when, root in finished[keep:] if now - when >= older and holder_of(root) is None]
     if dry_run:
-        return [Removed(root.name, size_of(root)) for root in chosen]
+        return [Removal(root.name, size_of(root)) for root in chosen]
     with storage_errors(project / RUNS, "remove what is left in"):
         for left in (project / RUNS).glob(f"{REMOVED}*"):
             shutil.rmtree(left)

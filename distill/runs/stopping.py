@@ -1,4 +1,4 @@
-"""Asking a run to save its state and end, whatever stage it is in and whoever runs it."""
+"""Asking a run to save its state and end, in any stage and however it was started."""
 
 import os
 import signal
@@ -15,14 +15,14 @@ POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class Stopped:
+class StopPoint:
     """What was asked to stop: the stage (None: not known yet) and, of a training, the step that it stops at."""
 
     stage: str | None
     step: int | None
 
 
-def stop(root: Path, *, who: str = "page", timeout: float = 60.0) -> Stopped:
+def stop(root: Path, *, who: str = "page", timeout: float = 60.0) -> StopPoint:
     """Ask whatever runs in a folder to save its state and end, in any stage.
 
     Args:
@@ -36,13 +36,13 @@ def stop(root: Path, *, who: str = "page", timeout: float = 60.0) -> Stopped:
     folder = running_training(root)
     if folder is not None:
         # Asking twice does no harm; a second signal would end it before its state is saved.
-        return Stopped(folder.stage, folder.ask("stop", {}, who=who, timeout=timeout)["step"])
+        return StopPoint(folder.stage, folder.ask("stop", {}, who=who, timeout=timeout)["step"])
     until = time.monotonic() + timeout
     while (holder := holder_of(root)) is not None:
         if holder.stops is not None:
             with suppress(ProcessLookupError):
                 os.kill(holder.stops, signal.SIGTERM)
-            return Stopped(progress_of(root).stage, None)
+            return StopPoint(progress_of(root).stage, None)
         if time.monotonic() > until:
             raise TrainingError(f"{root.name} is between two stages: try again")
         time.sleep(POLL_SECONDS)

@@ -55,10 +55,10 @@ class Span:
         """Whether it is searched on a log scale."""
         return self.step is None and self.low > 0 and self.high / self.low > DECADE
 
-    def rounded(self, value: float) -> float:
+    def round(self, value: float) -> float:
         """A value with as many digits as people read, within the range.
 
-        >>> Span(1e-4, 1e-2, None).rounded(0.0013292918)
+        >>> Span(1e-4, 1e-2, None).round(0.0013292918)
         0.001329
         """
         if value == 0:
@@ -71,7 +71,7 @@ class Span:
 Space = Mapping[str, Span | Sequence[JsonValue]]
 
 
-def check(project: Path, settings: Settings, search: Search | None) -> None:
+def require_valid(project: Path, settings: Settings, search: Search | None) -> None:
     """Make sure that a sweep can run: that of every combination, or a search where a range is among the settings.
 
     Raises:

@@ -115,7 +115,7 @@ def in_force(folder: RunFolder) -> dict[str, Any]:
     try:
         values = read_json(folder.config_file, what="runtime configuration", schema=SCHEMA)
     except DistillError:
-        # Somebody edits it, or took it away; the start is known in any case.
+        # It is being edited, or was deleted; the start is known in any case.
         return folder.noted()[1]
     return {key: value for key, value in values.items() if key != "schema"}
 
@@ -130,7 +130,7 @@ def snapshots(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
     return {
         "checkpoints": [_summary(each, start) for each in known],
         "best": _best(state, known),
-        "validations": _measured(folder, start),
+        "validations": _measurements(folder, start),
     }
 
 
@@ -194,7 +194,7 @@ def _best(state: Path, known: list[Checkpoint]) -> list[dict[str, Any]]:
     return found
 
 
-def _measured(folder: RunFolder, start: dict[str, Any]) -> list[dict[str, Any]]:
+def _measurements(folder: RunFolder, start: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for path in folder.validations.glob("*.json"):
         try:

@@ -13,7 +13,7 @@ from typing import IO
 from distill.errors import StorageError
 from distill.processes.guard import release
 from distill.processes.ports import HOST, POLL_SECONDS, is_up, require_free
-from distill.servers.secret import remembered
+from distill.servers.secret import read_or_create
 
 POOL = "distill"
 USER = "distill"
@@ -59,7 +59,7 @@ class PrefectServer:
         Raises:
             StorageError: the password cannot be kept.
         """
-        login = f"{USER}:{remembered(self.project / PASSWORD)}"
+        login = f"{USER}:{read_or_create(self.project / PASSWORD)}"
         own = f"http://localhost:{self.port}"
         return {
             **os.environ,
@@ -78,7 +78,7 @@ class PrefectServer:
 
 
 def serve(server: PrefectServer, *, verbose: bool, on_up: Callable[[], None], tell: Callable[[str], None]) -> None:
-    """Serve until somebody interrupts; `on_up` is called once all is there, `tell` gets what happens meanwhile.
+    """Serve until Ctrl-C; `on_up` is called once everything runs, `tell` gets messages meanwhile.
 
     With `verbose` the lines of the processes go where those of this one go, otherwise to the log.
 
@@ -92,7 +92,7 @@ def serve(server: PrefectServer, *, verbose: bool, on_up: Callable[[], None], te
     with ExitStack() as stack:
         log = stack.enter_context(server.log.open("w", encoding="utf-8"))
         output = None if verbose else log
-        listen = ["uvicorn", "--factory", "flows.server:guarded", "--host", HOST, "--port", str(server.port)]
+        listen = ["uvicorn", "--factory", "flows.server:guarded_app", "--host", HOST, "--port", str(server.port)]
         process = stack.enter_context(_running(listen, environment, folder, output))
         if not is_up(f"{server.address}/api/health", process, START_SECONDS):
             raise StorageError(f"Prefect's server did not start: see {server.log}")

@@ -1,4 +1,4 @@
-"""Secrets that let people in to a server: random ones that a project remembers for its owner alone."""
+"""Access secrets of servers: random ones, which a project keeps readable by its owner alone."""
 
 import os
 import secrets
@@ -8,13 +8,13 @@ from pathlib import Path
 from distill.errors import StorageError, UsageError
 from distill.files import storage_errors
 
-# Below this, somebody who may ask often can guess it.
+# A shorter one can be guessed by trying.
 LEAST_CHARACTERS = 16
 # What others of the machine may do with a file.
 _OTHERS = 0o077
 
 
-def remembered(path: Path) -> str:
+def read_or_create(path: Path) -> str:
     """The secret in a file that only its owner may read; a new one where there is none, or where others could read it.
 
     Raises:
@@ -30,7 +30,7 @@ def remembered(path: Path) -> str:
         try:
             with os.fdopen(handle, "w", encoding="ascii") as file:
                 file.write(secrets.token_urlsafe(32))
-            # Whoever comes first decides, and nobody reads half of it.
+            # The first process wins, and no one reads half of it.
             with suppress(FileExistsError):
                 os.link(fresh, path)
         finally:
@@ -38,13 +38,13 @@ def remembered(path: Path) -> str:
     with storage_errors(path, "read"):
         text = path.read_text(encoding="utf-8", errors="replace").strip()
     try:
-        return checked(text, str(path))
+        return check_token(text, str(path))
     except UsageError as error:
         raise StorageError(f"{error}, or delete the file") from error
 
 
-def checked(token: str, where: str) -> str:
-    """A token that somebody chose, which must be hard to guess.
+def check_token(token: str, where: str) -> str:
+    """A token that the user chose, which must be hard to guess.
 
     Raises:
         UsageError: it is empty, short, or has characters that do not fit into an address.

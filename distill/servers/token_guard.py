@@ -1,4 +1,4 @@
-"""Who may talk to a server: whoever brings its token, as long as no other site sends them."""
+"""Access to a server: by its token, and never from another site."""
 
 import asyncio
 import hmac
@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SCHEME = "bearer"
-# How long a browser remembers that somebody was let in, in s.
+# How long a browser stays logged in, in s.
 REMEMBERED_SECONDS = 90 * 24 * 3600
 # How long a wrong token waits for its answer, one after the other.
 WRONG_SECONDS = 0.1
@@ -28,7 +28,7 @@ class Guard:
     The token comes in the address, after which a cookie stands for it, or as `Authorization: Bearer TOKEN`.
 
     Args:
-        app: what is guarded.
+        app: the guarded application.
         token: what everybody must bring.
         port: of the server; cookies are those of a host, whose servers each have their own.
     """
@@ -62,12 +62,12 @@ class Guard:
         await self.app(scope, receive, send_guarded)
 
     def _answer(self, scope: Scope) -> Response | None:
-        """What is answered instead of the server; None: nothing stands against it."""
+        """The answer in place of the server's; None: the request may pass."""
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         # A websocket has no method; it can write as well.
         method = scope.get("method")
-        if origin is not None and method not in ("GET", "HEAD") and _place(origin) != headers.get("host", ""):
+        if origin is not None and method not in ("GET", "HEAD") and _host_of(origin) != headers.get("host", ""):
             return PlainTextResponse("requests of other sites are refused\n", 403)
         in_address, *others = self._given(scope)
         if method == "GET" and self._is_token(in_address):
@@ -104,7 +104,7 @@ def _query(scope: Scope) -> dict[str, list[str]]:
     return parse_qs(scope.get("query_string", b"").decode("latin-1"))
 
 
-def _place(origin: str) -> str:
+def _host_of(origin: str) -> str:
     try:
         return urlsplit(origin).netloc
     except ValueError:

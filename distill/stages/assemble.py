@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from distill.artifact.facts import health_of, light_of
 from distill.artifact.manifest import Manifest, Memorization, Metadata
 from distill.artifact.model_file import read_model, write_model
 from distill.artifact.prior_file import read_prior
 from distill.artifact.vocoder_file import read_vocoder
 from distill.dataset.store import PreparedDataset
 from distill.files import write_bytes
-from distill.models.health import rate
 from distill.stages import lineage
 from distill.stages.workspace import Call, read_report, write_report
 
@@ -66,14 +66,6 @@ def run(call: Call) -> dict[str, Any]:
 
 def _card(manifest: Manifest, digest: str) -> str:
     metadata, prior = manifest.metadata, manifest.prior_metadata
-    health = {
-        name: {
-            "utilization": level.utilization or 0.0,
-            "perplexity": level.perplexity or 0.0,
-            "dead_codes": level.dead_codes,
-        }
-        for name, level in manifest.codebook_health_snapshot.items()
-    }
     lines = [
         f"# {metadata.name}",
         "",
@@ -82,7 +74,7 @@ def _card(manifest: Manifest, digest: str) -> str:
         f"- trained on {metadata.train_files} of {metadata.file_count} sounds from `{metadata.dataset}` "
         f"({metadata.seconds or 0:.1f} s), {metadata.validation_files} held out",
         f"- VQ-VAE: epoch {metadata.best_epoch} of {metadata.epochs}, held-out loss {metadata.best_val_loss}",
-        f"- codebooks: {rate(health).words}",  # type: ignore[arg-type]
+        f"- codebooks: {light_of(manifest).words}",
     ]
     if prior is not None:
         lines.append(
@@ -105,7 +97,7 @@ def _card(manifest: Manifest, digest: str) -> str:
         "|---|---|---|---|",
         *(
             f"| {name} | {level['utilization']:.0%} | {level['perplexity']:.1f} | {level['dead_codes']} |"
-            for name, level in health.items()
+            for name, level in health_of(manifest).items()
         ),
         "",
         *(f"- warning: {warning}" for warning in metadata.warnings),

@@ -1,8 +1,7 @@
-"""Running stages: one by name, or all in their order within this process."""
+"""The stages in their order, and running one by its name."""
 
 import importlib
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from distill.errors import UsageError
@@ -40,11 +39,3 @@ def run_stage(name: str, call: Call) -> dict[str, Any]:
     report: dict[str, Any] = stage.run(call)
     call.emit(StageFinished(name, report, time.monotonic() - begun))
     return report
-
-
-def run_stages(call: Call, names: Sequence[str] = STAGES) -> dict[str, dict[str, Any]]:
-    """Run stages one after the other; their reports by name.
-
-    A training that was finished before with the same inputs gives its outputs again at once.
-    """
-    return {name: run_stage(name, call) for name in names}

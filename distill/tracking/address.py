@@ -37,7 +37,7 @@ ADDRESSES = (
 
 logger = logging.getLogger(__name__)
 
-# MLflow reads these when it is imported. A server that is away must not hold up a training for minutes.
+# MLflow reads these when it is imported. An unreachable server must not hold up a training for minutes.
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -82,13 +82,13 @@ def noted_address(project: Path) -> str:
     database = Path(address.removeprefix(SQLITE))
     if address.startswith(SQLITE) and database.is_relative_to(project.resolve()):
         address = f"{SQLITE}{database.relative_to(project.resolve())}"
-    return shown(address)
+    return without_password(address)
 
 
-def shown(address: str) -> str:
+def without_password(address: str) -> str:
     """An address without the password in it.
 
-    >>> shown("https://me:secret@runs.example.org")
+    >>> without_password("https://me:secret@runs.example.org")
     'https://me:...@runs.example.org'
     """
     return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:...@", address)
@@ -112,7 +112,7 @@ def artifact_location(project: Path) -> str | None:
         return root.rstrip("/")
     if not address.startswith(SQLITE):
         raise TrackingError(
-            f"{shown(address)} is for several machines, which cannot reach files in this project: "
+            f"{without_password(address)} is for several machines, which cannot reach files in this project: "
             f"set {ARTIFACT_ROOT} to an address such as s3://BUCKET/PATH"
         )
     return (project.resolve() / ARTIFACTS).as_uri()
@@ -127,7 +127,7 @@ def set_up_mlflow() -> None:
     """Settings of MLflow that must stand before it is imported."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    # It tells of every step of making a database.
+    # It logs every step of making a database.
     logging.getLogger("alembic").setLevel(logging.ERROR)
 
 
@@ -163,13 +163,13 @@ def experiment_of(client: "MlflowClient", project: Path) -> str:
             try:
                 return str(client.create_experiment(name, artifact_location=artifact_location(project)))
             except MlflowException:
-                # Somebody else may have made it in the meantime.
+                # Another process may have made it in the meantime.
                 found = client.get_experiment_by_name(name)
                 if found is None:
                     raise
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"the experiment {name!r} at {shown(tracking_address(project))} is deleted: restore it in MLflow"
+            f"the experiment {name!r} at {without_password(tracking_address(project))} is deleted: restore it in MLflow"
         )
     return str(found.experiment_id)
 
@@ -183,12 +183,12 @@ def tracking_errors(project: Path) -> Iterator[None]:
         raise
     except Exception as error:
         address = tracking_address(project)
-        said = _reason(" ".join(str(error).split()).replace(address, shown(address)))
-        raise TrackingError(f"cannot use the record of runs at {shown(address)}: {said}") from error
+        reason = _reason(" ".join(str(error).split()).replace(address, without_password(address)))
+        raise TrackingError(f"cannot use the record of runs at {without_password(address)}: {reason}") from error
 
 
 def _check_database(address: str, project: Path) -> None:
-    """Raise at once what MLflow would find out after trying for minutes; of a moved project, tell it the new place."""
+    """Raise at once what MLflow would find out after trying for minutes; in a moved project, correct its addresses."""
     if address.startswith(POSTGRES):
         import psycopg
 
@@ -230,7 +230,7 @@ def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
     return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
-def _reason(said: str) -> str:
+def _reason(text: str) -> str:
     known = {
         "out-of-date database schema": "its database is of another version of MLflow: run mlflow db upgrade on it, "
         "or update MLflow",
@@ -251,4 +251,4 @@ def _reason(said: str) -> str:
         "disk is full": "the disk is full",
         "No space left": "the disk is full",
     }
-    return next((words for sign, words in known.items() if sign in said), said[:300])
+    return next((words for sign, words in known.items() if sign in text), text[:300])

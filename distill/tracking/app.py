@@ -1,4 +1,4 @@
-"""MLflow's server for whoever brings the project's token; `mlflow server --app-name distill` serves it."""
+"""MLflow's server behind the project's token; `mlflow server --app-name distill` serves it."""
 
 import os
 

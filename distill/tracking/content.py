@@ -1,4 +1,4 @@
-"""What a workspace has to tell of its run: parameters, metrics, tags and files, free of MLflow."""
+"""What is recorded of a workspace's run: parameters, metrics, tags and files; free of MLflow."""
 
 import getpass
 import json
@@ -162,7 +162,7 @@ def folder_of(workspace: Workspace) -> str:
 
 
 def tags_at_start(workspace: Workspace, *, started_by: str, lineage: str) -> dict[str, str]:
-    """What is known of a run before it trains."""
+    """The tags that are known before a run trains."""
     params = workspace.params()
     dataset = PreparedDataset(workspace.prepared)
     source, code = source_state(project_of(workspace.root), params.data.path), code_state()
@@ -191,7 +191,7 @@ def _native(started_by: str, commit: str | None) -> dict[str, str]:
     }
     if commit:
         tags["mlflow.source.git.commit"] = commit
-    # Somebody without an account on this machine has no name.
+    # A user without an account on this machine has no name.
     with suppress(OSError, KeyError):
         tags["mlflow.user"] = getpass.getuser()
     return tags

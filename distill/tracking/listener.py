@@ -5,13 +5,15 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psutil
 
-from distill.errors import DistillError, Interrupted
+from distill.errors import DistillError
 from distill.live.events import (
     EpochDone,
     Event,
@@ -26,30 +28,31 @@ from distill.live.events import (
 from distill.projects.project import project_of
 from distill.stages import lineage
 from distill.stages.workspace import Workspace
-from distill.tracking import content, runs
+from distill.tracking import content, record, runs
 from distill.tracking.address import client_of, tracking_address, tracking_on
 from distill.tracking.run_facts import note_epoch, note_start
-from distill.tracking.sbom import note_environment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+    Send = Callable[[MlflowClient], object]
+
 logger = logging.getLogger(__name__)
 
 STARTED_BY = "DISTILL_STARTED_BY"
-# What is not recorded by then is caught up later.
+# Longest wait at the end; the rest is caught up later.
 CLOSE_SECONDS = 60.0
 
 
 def started_by() -> str:
-    """What started this process: as told by the environment, DVC, or the command itself."""
+    """What started this process: as the environment says, DVC, or the command itself."""
     return os.environ.get(STARTED_BY) or ("dvc" if "DVC_ROOT" in os.environ else "cli")
 
 
 @contextmanager
-def tracked(workspace: Workspace) -> Iterator[Listener]:
-    """A listener that records a workspace's run; when the block ends, what was said is recorded, or left for later."""
+def track(workspace: Workspace) -> Iterator[Listener]:
+    """A listener that records a workspace's run; at the end of the block everything is recorded, or left for later."""
     if not tracking_on():
         yield lambda _event: None
         return
@@ -57,7 +60,7 @@ def tracked(workspace: Workspace) -> Iterator[Listener]:
     try:
         yield recorder
     except BaseException as error:
-        recorder.close("KILLED" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "FAILED")
+        recorder.close(runs.status_after(error))
         raise
     recorder.close(None)
 
@@ -67,19 +70,9 @@ class _Recorder:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
+        self.events = _Events(workspace)
         self.queue: queue.SimpleQueue[Event | str | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
-        self.client: MlflowClient | None = None
-        # Of the training that is going on.
-        self.stage = ""
-        self.lineage = ""
-        self.run_id: str | None = None
-        self.known: set[int] = set()
-        self.seconds = 0.0
-        self.measured: dict[str, float] = {}
-        self.away = False
-        self.warned = False
-        self.system: SystemMetricsMonitor | None = None
 
     def __call__(self, event: Event) -> None:
         # A training that was finished before gives its outputs again and trains nothing.
@@ -98,8 +91,7 @@ class _Recorder:
             return
         self.queue.put(None)
         self.thread.join(CLOSE_SECONDS)
-        if self.system is not None:
-            self.system.finish()
+        self.events.close()
         if self.thread.is_alive():
             logger.warning("the record of runs does not answer; distill tracking sync catches up later")
 
@@ -110,88 +102,143 @@ class _Recorder:
         self.queue.put(item)
 
     def _work(self) -> None:
+        away = warned = False
         while (item := self.queue.get()) is not None:
             try:
-                self._note(item)
+                send = self.events.take(item)
                 # What a server missed is filled in at the end of the stage: trying each epoch would only fall behind.
-                if not (self.away and isinstance(item, (EpochDone, LayerActivity, PlateauSeen))):
-                    self._record(item)
-                    self.away = False
+                if send is not None and not (away and isinstance(item, (EpochDone, LayerActivity, PlateauSeen))):
+                    send(self.events.client())
+                    away = False
             except Exception as error:
-                self.away = True
+                away = True
                 text = " ".join(str(error).split())[:300]
                 logger.debug("recording failed", exc_info=error)
-                if not self.warned:
-                    self.warned = True
-                    said = text if isinstance(error, DistillError) else f"the training is not recorded ({text})"
-                    logger.warning("%s; the training continues, and distill tracking sync can catch up later", said)
+                if not warned:
+                    warned = True
+                    reason = text if isinstance(error, DistillError) else f"the training is not recorded ({text})"
+                    logger.warning("%s; the training continues, and distill tracking sync can catch up later", reason)
 
-    def _note(self, item: Event | str) -> None:
-        """Keep in the workspace what no file of the stages tells, and what is needed to find the run."""
-        match item:
-            case TrainingStarted():
-                self.stage, self.run_id, self.seconds = "", None, 0.0
-                self.lineage = lineage.planned(self.workspace, vqvae_trained=item.stage != "train_vqvae").id
-                self.stage = item.stage
-                note_start(self.workspace, item.stage, lineage=self.lineage, started_by=started_by())
-                note_environment(self.workspace, item.stage)
-            case Tuned() | RolledBack() if self.stage:
-                before = self.lineage
-                self.lineage = lineage.planned(self.workspace, vqvae_trained=item.stage != "train_vqvae").id
-                runs.relabel(self.workspace, before, self.lineage)
-            case EpochDone():
-                self.measured = {
-                    "epoch_seconds": item.seconds - self.seconds,
-                    "steps_per_second": item.steps_per_second,
-                    "memory_mb": _peak_memory_mb(),
-                }
-                self.seconds = item.seconds
-                note_epoch(self.workspace, item.stage, item.row["epoch"], self.measured)
 
-    def _record(self, item: Event | str) -> None:
-        if self.client is None:
-            self.client = client_of(project_of(self.workspace.root))
+@dataclass
+class _Training:
+    """The training that goes on.
+
+    Attributes:
+        stage: its stage.
+        lineage: of the model that it makes.
+        run_id: the run that records it; None until one is open.
+        recorded: the epochs that the run had before.
+        seconds: until the end of the last epoch, of this process.
+    """
+
+    stage: str
+    lineage: str
+    run_id: str | None = None
+    recorded: set[int] = field(default_factory=set)
+    seconds: float = 0.0
+
+
+class _Events:
+    """Turns events into notes in the workspace and calls of MLflow."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._client: MlflowClient | None = None
+        self._training: _Training | None = None
+        self._system: SystemMetricsMonitor | None = None
+
+    def client(self) -> "MlflowClient":
+        """MLflow's client, made on the first call.
+
+        Raises:
+            TrackingError: the record cannot be used.
+        """
+        if self._client is None:
+            self._client = client_of(project_of(self.workspace.root))
+        return self._client
+
+    def close(self) -> None:
+        """Stop measuring the system."""
+        if self._system is not None:
+            self._system.finish()
+
+    def take(self, item: Event | str) -> "Send | None":
+        """Note in the workspace what no output of its stages has; what to send to MLflow, if anything.
+
+        The notes are written even if MLflow is away. A status instead of an event ends the run.
+        """
+        training = self._training
         match item:
             case str():
-                runs.end_run(self.client, self.workspace, item)
+                return lambda client: runs.close_run(client, self.workspace, item)
             case TrainingStarted():
-                self._join()
-            case Tuned() if self.run_id:
-                runs.log_change(self.client, self.run_id, item.stage, item, self.lineage)
-            case RolledBack() if self.run_id:
-                runs.log_rollback(self.client, self.run_id, item.stage, item, self.lineage)
-            case PlateauSeen() if self.run_id:
-                runs.log_plateau(self.client, self.run_id, item)
-            case LayerActivity() if self.run_id:
-                runs.log_activity(self.client, self.run_id, item)
-            case EpochDone() if self.run_id and item.row["epoch"] not in self.known:
-                runs.log_epoch(self.client, self.run_id, item.stage, {**item.row, **self.measured})
+                return self._begin(item.stage)
             case StageFinished(stage="assemble"):
-                runs.complete(self.workspace, started_by=started_by())
-            case StageFinished() if item.stage == self.stage:
-                run_id = self.run_id or self._join()
-                runs.fill_metrics(self.client, run_id, self.workspace, item.stage, self.lineage)
+                return lambda _client: record.complete(self.workspace, started_by=started_by())
+        if training is None:
+            return None
+        run_id = training.run_id
+        match item:
+            case Tuned() | RolledBack():
+                before, training.lineage = training.lineage, self._lineage(item.stage)
+                runs.relabel(self.workspace, before, training.lineage)
+                if run_id:
+                    return partial(record.log_change, run_id=run_id, event=item, lineage=training.lineage)
+            case EpochDone():
+                measured = self._measure(training, item)
+                if run_id and item.row["epoch"] not in training.recorded:
+                    return partial(record.log_epoch, run_id=run_id, stage=item.stage, row={**item.row, **measured})
+            case PlateauSeen() if run_id:
+                return partial(record.log_plateau, run_id=run_id, event=item)
+            case LayerActivity() if run_id:
+                return partial(record.log_activity, run_id=run_id, event=item)
+            case StageFinished() if item.stage == training.stage:
+                return partial(self._fill, training)
+        return None
 
-    def _join(self) -> str:
-        assert self.client is not None
-        run_id = runs.join_run(self.client, self.workspace, lineage=self.lineage, started_by=started_by())
-        runs.mark_origin(self.client, run_id, self.stage)
-        self.known = runs.recorded_epochs(self.client, run_id, self.stage)
-        self.run_id = run_id
+    def _begin(self, stage: str) -> "Send":
+        self._training = None
+        self._training = training = _Training(stage, self._lineage(stage))
+        note_start(self.workspace, stage, lineage=training.lineage, started_by=started_by())
+        return partial(self._join, training)
+
+    def _measure(self, training: _Training, event: EpochDone) -> dict[str, float]:
+        measured = {
+            "epoch_seconds": event.seconds - training.seconds,
+            "steps_per_second": event.steps_per_second,
+            "memory_mb": _peak_memory_mb(),
+        }
+        training.seconds = event.seconds
+        note_epoch(self.workspace, event.stage, event.row["epoch"], measured)
+        return measured
+
+    def _join(self, training: _Training, client: "MlflowClient") -> str:
+        run_id = runs.open_run(client, self.workspace, lineage=training.lineage, started_by=started_by())
+        record.mark_origin(client, run_id, training.stage)
+        training.recorded = record.recorded_epochs(client, run_id, training.stage)
+        training.run_id = run_id
         self._watch_system(run_id)
         return run_id
 
+    def _fill(self, training: _Training, client: "MlflowClient") -> None:
+        run_id = training.run_id or self._join(training, client)
+        record.fill_metrics(client, run_id, self.workspace, training.stage, training.lineage)
+
+    def _lineage(self, stage: str) -> str:
+        return lineage.planned(self.workspace, vqvae_trained=stage != "train_vqvae").id
+
     def _watch_system(self, run_id: str) -> None:
-        """Record processor, memory and disk where MLflow's own switch for that is on."""
+        """Record processor, memory and disk if MLflow's own switch for that is on."""
         from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 
-        if self.system is not None or not MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():
+        if self._system is not None or not MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():
             return
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         address = tracking_address(project_of(self.workspace.root))
-        self.system = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=address)
-        self.system.start()
+        self._system = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=address)
+        self._system.start()
 
 
 def _peak_memory_mb() -> float:

@@ -1,4 +1,4 @@
-"""Finding what was recorded of a model: the run with its lineage, its facts and its files."""
+"""Finding the record of a model: the run with its lineage, its tags and its files."""
 
 import shutil
 import tempfile

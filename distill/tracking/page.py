@@ -1,4 +1,4 @@
-"""MLflow's own page, served on the record of runs as long as somebody wants to see it."""
+"""MLflow's own page, served on the record of runs until it is interrupted."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from urllib.request import Request
 from distill.errors import TrackingError
 from distill.processes.guard import release
 from distill.processes.ports import POLL_SECONDS, is_up
-from distill.servers.secret import remembered
+from distill.servers.secret import read_or_create
 from distill.tracking.address import PAGE_PORT, PAGE_TOKEN, artifact_location, set_up_mlflow, tracking_address
 
 START_SECONDS = 90.0
@@ -19,7 +19,7 @@ TOKEN_FILE = Path(".distill") / "mlflow" / "token"
 
 
 def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Callable[[str], None]) -> None:
-    """Serve the page until somebody interrupts; `on_up` is told its URL, with the token, once it answers.
+    """Serve the page until Ctrl-C; `on_up` gets its URL, with the token, once it answers.
 
     `output` is where the server's own lines go, as for `subprocess`. The server ends with this process, however that
     ends.
@@ -29,7 +29,7 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
         StorageError: the project's token cannot be read or written.
     """
     set_up_mlflow()
-    token = remembered(project / TOKEN_FILE)
+    token = read_or_create(project / TOKEN_FILE)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_address(project)]
     command += ["--default-artifact-root", artifact_location(project) or "", "--workers", "1"]
     command += ["--app-name", "distill"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from distill.artifact.container import read_container, write_container
 from distill.errors import ArtifactError, StorageError
 from distill.files import storage_errors
-from distill.locks import taken
+from distill.locks import try_lock
 from distill.training.position import (
     BEST_FORMAT,
     FORMAT,
@@ -57,7 +57,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if not taken(descriptor):
+            if not try_lock(descriptor):
                 raise StorageError(f"another process is training in {self.folder}: wait for it, or stop it")
             yield
         finally:

@@ -31,7 +31,7 @@ from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError, StorageError
 from distill.files import digest_json, read_json, storage_errors, write_json
-from distill.locks import taken
+from distill.locks import try_lock
 from distill.models.conditions import Conditions
 from distill.models.edges import HEARD_DB
 from distill.models.grid import PIECE_COLUMNS
@@ -389,7 +389,7 @@ def _lock(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        if not taken(descriptor):
+        if not try_lock(descriptor):
             raise StorageError(f"another process is encoding in {folder}: wait for it, or stop it")
         yield
     finally:

@@ -13,7 +13,7 @@ from distill.errors import DistillError
 from distill.files import storage_errors
 from distill.generation.sidecar import sidecar_of
 from distill.generation.sound_request import Request
-from distill.locks import taken
+from distill.locks import try_lock
 from distill.registry.catalogue import catalogue
 from distill.runs.folder import finished_at, run_folders
 from distill.stages.workspace import Workspace
@@ -160,7 +160,7 @@ class FirstTakes:
                 descriptor = os.open(batch.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 # Another page on the same project makes the same.
-                if taken(descriptor):
+                if try_lock(descriptor):
                     self._produce(batch)
             finally:
                 os.close(descriptor)

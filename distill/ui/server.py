@@ -12,7 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from distill.errors import StorageError
-from distill.servers.secret import checked, remembered
+from distill.servers.secret import check_token, read_or_create
 from distill.servers.token_guard import Guard
 from distill.ui.api import add_api
 from distill.ui.context import Context, context_of
@@ -58,7 +58,7 @@ def token_of(project: Path) -> str:
     """
     # Trainings that the page starts need not know it.
     given = os.environ.pop(TOKEN, None)
-    return remembered(project / TOKEN_FILE) if given is None else checked(given, TOKEN)
+    return read_or_create(project / TOKEN_FILE) if given is None else check_token(given, TOKEN)
 
 
 def _page(context: Context) -> FastAPI:

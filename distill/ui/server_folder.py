@@ -8,7 +8,7 @@ from pathlib import Path
 
 from distill.errors import StorageError
 from distill.files import storage_errors
-from distill.locks import is_held, taken, taken_within
+from distill.locks import is_held, try_lock, try_lock_within
 from distill.ui.context import Context
 
 LOCK = "lock"
@@ -32,7 +32,7 @@ def kept(context: Context) -> Iterator[None]:
                     shutil.rmtree(each, ignore_errors=True)
             folder.mkdir()
             own = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-            taken(own)
+            try_lock(own)
     try:
         yield
     finally:
@@ -45,7 +45,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """One server at a time: a folder that was just made has no owner for a moment."""
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if not taken_within(descriptor, _WAIT_SECONDS):
+        if not try_lock_within(descriptor, _WAIT_SECONDS):
             raise StorageError(f"another page is running on this project ({folder / LOCK}): stop it first")
         yield
     finally:

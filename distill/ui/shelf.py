@@ -5,12 +5,24 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from distill.artifact.facts import (
+    asked_words,
+    dataset_words,
+    figure,
+    health_of,
+    light_of,
+    memorization_words,
+    perplexity_of,
+    prior_words,
+    space_words,
+    verdict_of,
+    vqvae_words,
+)
 from distill.artifact.manifest import Manifest
 from distill.library.evidence import evidence_page
 from distill.memorization.plain_words import in_plain_words
 from distill.models.levels import level_labels, with_labels
 from distill.registry.catalogue import Entry
-from distill.registry.describe import NOT_CHECKED, asked_words, health_of, light_of, space_words, verdict_of
 from distill.ui.cards import filled
 from distill.ui.context import Context
 from distill.ui.evidence import evidence
@@ -40,9 +52,7 @@ def card_of(entry: Entry, project: Path, *, shown: bool, compared: bool) -> str:
     levels, size = manifest.vqvae_config.num_quantizers, manifest.vqvae_config.codebook_size
     figures = {
         "distance (held-out)": _figure(metadata.best_val_lsd_db, " dB"),
-        "choices left open (perplexity)": _figure(
-            manifest.prior_metadata.perplexity.validation if manifest.prior_metadata else None
-        ),
+        "choices left open (perplexity)": _figure(perplexity_of(manifest)),
     }
     return filled(
         "model",
@@ -68,20 +78,13 @@ def details_of(entry: Entry, context: Context) -> str:
     manifest = entry.manifest
     metadata, lineage, prior = manifest.metadata, manifest.lineage, manifest.prior_metadata
     rows = {
-        "Dataset": f"{metadata.dataset}: {metadata.file_count} sounds, {metadata.seconds or 0:.1f} s, "
-        f"{metadata.train_files} to learn from, {metadata.validation_files} held out",
-        "Rebuilding (VQ-VAE)": f"epoch {metadata.best_epoch} of {metadata.epochs}, preset "
-        f"{metadata.preset or 'unknown'}: training loss {_known(metadata.best_train_loss)}, held-out loss "
-        f"{_known(metadata.best_val_loss)}, held-out distance {_known(metadata.best_val_lsd_db)} dB",
-        "What follows what (prior)": "none: the model encodes and decodes, but generates nothing"
-        if prior is None
-        else f"epoch {prior.best_epoch} of {prior.epochs}: training perplexity {_known(prior.perplexity.train)}, "
-        f"held-out perplexity {_known(prior.perplexity.validation)}",
+        "Dataset": dataset_words(manifest),
+        "Preset": metadata.preset,
+        "Rebuilding (VQ-VAE)": vqvae_words(manifest),
+        "What follows what (prior)": prior_words(manifest),
         **{f"Asked for: {name}": words for name, words in asked_words(manifest).items()},
         "Stereo (space)": space_words(manifest),
-        "Copies (memorization)": NOT_CHECKED
-        if manifest.memorization is None
-        else f"{manifest.memorization.verdict}: {'; '.join(manifest.memorization.reasons)}",
+        "Copies (memorization)": memorization_words(manifest),
         "Warnings": with_labels("; ".join(metadata.warnings), manifest.vqvae_config.num_quantizers),
         "Tags": ", ".join(metadata.tags),
         "Seed": str(lineage.seed),
@@ -163,9 +166,9 @@ def _curve(title: str, train: Sequence[float | None], held_out: Sequence[float |
     low, high = min(known), max(known)
     last_train = next((value for value in reversed(train) if value is not None), None)
     last_held_out = next((value for value in reversed(held_out) if value is not None), None)
-    words = f"{title} over {max(len(train), len(held_out))} epochs: training (grey) {_known(last_train)} at the end"
+    words = f"{title} over {max(len(train), len(held_out))} epochs: training (grey) {figure(last_train)} at the end"
     if last_held_out is not None:
-        words += f", sounds kept aside (held-out, coloured) {_known(last_held_out)}"
+        words += f", sounds kept aside (held-out, coloured) {figure(last_held_out)}"
     return filled("curve", words=words, train=_points(train, low, high), held_out=_points(held_out, low, high))
 
 
@@ -186,9 +189,5 @@ def _figure(value: float | None, unit: str = "") -> str:
     return "" if value is None else f"{value:.3g}{unit}"
 
 
-def _known(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4g}"
-
-
 def _value(value: Any) -> str:
-    return _known(value) if isinstance(value, float) or value is None else str(value)
+    return figure(value) if isinstance(value, float) or value is None else str(value)

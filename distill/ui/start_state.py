@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from distill.errors import DataError, DistillError
 from distill.files import read_json, write_json
 from distill.runs.folder import read_order, run_folders
+from distill.runs.inputs import source_of
 from distill.runs.progress import Progress, alive, progress_of
-from distill.runs.sounds import source_of
 
 SCHEMA = 1
 

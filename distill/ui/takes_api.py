@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from distill.files import plain_name
-from distill.library.takes import Shown, Take, Takes, copied, packed, shown
+from distill.library.takes import Shown, Take, Takes, copy_takes, filter_takes, write_zip
 from distill.ui.api import json_answer
 from distill.ui.cards import placed
 from distill.ui.context import Context
@@ -48,7 +48,7 @@ def add_takes(app: FastAPI, context: Context) -> None:
     @router.get("")
     def listed(show: Shown = "all", words: str = Query("", max_length=200), page: int = Query(0, ge=0)) -> Response:
         every = takes.all()
-        found = shown(every, show, words)
+        found = filter_takes(every, show, words)
         page = min(page, max(0, -(-len(found) // PAGE) - 1))
         return json_answer(
             {
@@ -56,7 +56,7 @@ def add_takes(app: FastAPI, context: Context) -> None:
                 "page": page,
                 "pages": max(1, -(-len(found) // PAGE)),
                 "found": len(found),
-                "counts": {each: len(shown(every, each)) for each in ("all", "kept", "bin")},
+                "counts": {each: len(filter_takes(every, each)) for each in ("all", "kept", "bin")},
             }
         )
 
@@ -69,7 +69,7 @@ def add_takes(app: FastAPI, context: Context) -> None:
     def export(chosen: Chosen) -> Response:
         found = takes.named(chosen.takes)
         target = context.files / "exports" / f"{secrets.token_hex(8)}.zip"
-        packed(found, target)
+        write_zip(found, target)
         name = f"{plain_name(context.project.name)}-{len(found)}-sounds.zip"
         return json_answer({"address": context.link(target), "name": name})
 
@@ -86,7 +86,7 @@ def add_takes(app: FastAPI, context: Context) -> None:
 
     @router.post("/folder")
     def folder(chosen: Chosen) -> Response:
-        place = copied(takes.named(chosen.takes), context.project / "exports")
+        place = copy_takes(takes.named(chosen.takes), context.project / "exports")
         return json_answer({"folder": place.relative_to(context.project).as_posix()})
 
     app.include_router(router)

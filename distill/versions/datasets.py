@@ -13,8 +13,8 @@ from distill.dataset.scan import scan
 from distill.dataset.walk import count_files, find_files
 from distill.errors import DataError, DistillError, StorageError, UsageError
 from distill.files import storage_errors, write_bytes
+from distill.locks import lock
 from distill.params import read_params
-from distill.processes.waiting import lock
 from distill.projects.params_file import with_values
 from distill.versions.dvc import dvc
 
@@ -186,15 +186,15 @@ def _alone(project: Path, *, wait: bool = True) -> Iterator[None]:
     """Be the only one who changes the project's datasets.
 
     Raises:
-        StorageError: somebody else does, and nobody is to wait.
+        StorageError: another process does, and `wait` is false.
     """
 
-    def told() -> None:
+    def on_wait() -> None:
         if not wait:
             raise StorageError("another program is adding a dataset")
         logger.info("waiting for another program that is adding a dataset")
 
-    with lock(project / ".distill" / "datasets.lock", told):
+    with lock(project / ".distill" / "datasets.lock", on_wait):
         yield
 
 

@@ -60,9 +60,9 @@ def git(folder: Path, *arguments: str) -> str:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it gave no reason"]
         line = next((each for each in lines if each.startswith(("fatal: ", "error: "))), lines[-1])
-        said = line.removeprefix("fatal: ").removeprefix("error: ")
+        reason = line.removeprefix("fatal: ").removeprefix("error: ")
         verb = next((each for each in arguments if not each.startswith("-") and "=" not in each), "")
-        raise StorageError(f"git {verb} failed in {folder}: {said}")
+        raise StorageError(f"git {verb} failed in {folder}: {reason}")
     return done.stdout
 
 
@@ -71,7 +71,7 @@ def without_repository() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
 
 
-def merged(folder: Path, mine: bytes, base: bytes, theirs: bytes) -> tuple[bytes, bool]:
+def merge(folder: Path, mine: bytes, base: bytes, theirs: bytes) -> tuple[bytes, bool]:
     """A text with the changes of two sides since their base, and whether they merge cleanly; conflicts are marked.
 
     Raises:
@@ -94,7 +94,7 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
             cwd=folder,
-            # Nobody is there to answer.
+            # There is no one to answer a prompt.
             env={**without_repository(), "GIT_TERMINAL_PROMPT": "0"},
             capture_output=True,
             encoding="utf-8",

@@ -8,8 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from distill.errors import DataError, StorageError
 from distill.projects.project import find_project
-from distill.versions.data import check_out
-from distill.versions.dvc import dvc
+from distill.versions.dvc import check_out, dvc
 from distill.versions.git import git
 
 

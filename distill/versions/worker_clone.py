@@ -1,6 +1,6 @@
-"""A project on a worker that shares nothing but addresses with whoever deployed it: cloned by git, in a user's home.
+"""A project on a worker that shares nothing but addresses with its deployer: cloned by git into a user's home.
 
-`described` and `clone` are steps of a deployment (prefect.yaml): the first runs where somebody deploys, the second on a
+`described` and `clone` are steps of a deployment (prefect.yaml): the first runs at the deployment, the second on a
 worker before each run.
 """
 
@@ -82,7 +82,7 @@ def clone(repository: str, branch: str, folder: str, version: str) -> dict[str, 
         known = git(place, "ls-remote", "--exit-code", repository, f"refs/heads/{branch}").split()[0]
         project = place / known / folder
         if not (project / _NOTE).is_file():
-            project = _cloned(place, repository, branch) / folder
+            project = _clone_anew(place, repository, branch) / folder
             dvc(project, "cache", "dir", "--local", str(place / "cache"))
         write_json(project / _NOTE, {"schema": SCHEMA, **asdict(Origin(repository, branch, folder, version))})
     finally:
@@ -91,7 +91,7 @@ def clone(repository: str, branch: str, folder: str, version: str) -> dict[str, 
 
 
 def origin_of(project: Path) -> Origin | None:
-    """Where a project was cloned from for a deployment; None: it is somebody's own.
+    """Where a project was cloned from for a deployment; None: it is no such clone.
 
     Raises:
         ArtifactError: the note about it is damaged or of a newer schema.
@@ -130,7 +130,7 @@ def require_remote(project: Path) -> None:
 
 
 def _with_secret(address: str) -> str | None:
-    """An address without what logs somebody in; None: it has nothing of the kind.
+    """An address without its credentials; None: it has none.
 
     >>> _with_secret("https://token@git.example.org/kit"), _with_secret("ssh://git@git.example.org/kit")
     ('https://git.example.org/kit', None)
@@ -148,7 +148,7 @@ def _origin(project: Path) -> str:
         ) from error
 
 
-def _cloned(place: Path, repository: str, branch: str) -> Path:
+def _clone_anew(place: Path, repository: str, branch: str) -> Path:
     """The folder of a new clone, named by its commit; whole or not there."""
     temporary = Path(tempfile.mkdtemp(prefix=".clone-", dir=place))
     try:

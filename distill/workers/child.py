@@ -1,6 +1,6 @@
 """A process that works on shards for another one: `python -m distill.workers.child` reads them from its standard input.
 
-It ends when that is closed, so that nobody is left behind by whoever was killed.
+It ends when that is closed, so that it does not outlive a killed parent.
 """
 
 import os
@@ -37,7 +37,7 @@ def _answer(work: Any, common: Any, shard: list[Any]) -> Any:
     except Exception as error:  # noqa: BLE001, it is raised where the work was asked for
         try:
             pickle.dumps(error)
-        except Exception:  # noqa: BLE001, what cannot be sent is told in words
+        except Exception:  # noqa: BLE001, an error that cannot be sent is sent in words
             return RuntimeError(f"{type(error).__name__}: {error}")
         return error
 

@@ -12,7 +12,7 @@ ADDRESS = "DASK_SCHEDULER_ADDRESS"
 
 
 def place_for(seconds: float, workers: int, dask: str | None = None) -> Place:
-    """Where work is done that would take one core about so many seconds.
+    """The place for work of about this many seconds of one core.
 
     Args:
         seconds: of one core.

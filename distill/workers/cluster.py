@@ -29,7 +29,7 @@ class Cluster:
         address: of the scheduler, such as tcp://host:8786.
 
     Raises:
-        UsageError: Dask is not installed, the address is none, nobody answers there, or somebody there has no distill.
+        UsageError: Dask is not installed, the address is none or does not answer, or a worker there has no distill.
     """
 
     shard_bytes = 64 << 20
@@ -39,7 +39,7 @@ class Cluster:
         self.address = address
         self._lock = threading.Lock()
         self._common: tuple[Any, Any, Future] | None = None
-        self._client = _connected(address)
+        self._client = _connect(address)
         try:
             self._client.wait_for_workers(1, timeout=CONNECT_SECONDS)
         except TimeoutError as error:
@@ -97,14 +97,14 @@ class Cluster:
         return error
 
 
-def _connected(address: str) -> "Client":
+def _connect(address: str) -> "Client":
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from distributed import Client
     except ImportError as error:
         raise UsageError("Dask is not installed: pip install 'distill-audio[dask]'") from error
-    # It tells of every connection, and of each that it tries in vain.
+    # It logs every connection and every failed attempt.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
@@ -121,7 +121,7 @@ def _connected(address: str) -> "Client":
 def _without_distill(client: "Client", address: str) -> str:
     """Who of a cluster cannot take up this version's work, in words; empty if all can.
 
-    Whoever is sent a function that it does not have never answers.
+    A worker that is sent a function that it does not have never answers.
     """
 
     def version() -> str:
@@ -134,11 +134,11 @@ def _without_distill(client: "Client", address: str) -> str:
             return f"({error})"
         return str(importlib.import_module("distill").__version__)
 
-    told = {f"the Dask worker {worker}": each for worker, each in client.run(version).items()}
-    told[f"the Dask scheduler {address}"] = client.run_on_scheduler(version)
-    for who, said in told.items():
-        if said != __version__:
-            return f"{who} has another distill than {__version__}: {said}; install the same there"
+    versions = {f"the Dask worker {worker}": each for worker, each in client.run(version).items()}
+    versions[f"the Dask scheduler {address}"] = client.run_on_scheduler(version)
+    for who, found in versions.items():
+        if found != __version__:
+            return f"{who} has another distill than {__version__}: {found}; install the same there"
     return ""
 
 
@@ -156,11 +156,11 @@ def _run(expected: dict[str, str], common: bytes, shard: bytes) -> bytes | str:
     differs = difference(expected, facts())
     if differs:
         return f"the Dask worker {get_worker().address} has {differs}: install the same versions there"
-    work, known = _loaded(common)
+    work, known = _load(common)
     return pickle.dumps([work(known, item) for item in pickle.loads(shard)])  # noqa: S301, from who asked for the work
 
 
 @lru_cache(maxsize=2)
-def _loaded(common: bytes) -> tuple[Any, Any]:
+def _load(common: bytes) -> tuple[Any, Any]:
     loaded: tuple[Any, Any] = pickle.loads(common)  # noqa: S301, from who asked for the work
     return loaded

@@ -13,7 +13,7 @@ _PACKAGES = ("torch", "torchaudio", "vector-quantize-pytorch", "numpy", "soxr", 
 @lru_cache(maxsize=1)
 def facts() -> dict[str, str]:
     """Versions of what computes, and which instructions of the processor it uses, of this process."""
-    # Before torch, which it tells how to compute.
+    # Before torch, whose instructions it sets.
     import torch
 
     import distill.arithmetic  # noqa: F401
@@ -30,7 +30,7 @@ def facts() -> dict[str, str]:
 
 
 def difference(mine: dict[str, str], theirs: dict[str, str]) -> str:
-    """The first thing in which a worker differs from whoever asks it, in words; empty where both are the same.
+    """The first thing in which a worker differs from its caller, in words; empty where both are the same.
 
     >>> difference({"distill": "2.0"}, {"distill": "1.0"})
     'distill 1.0, and not 2.0'

@@ -1,4 +1,4 @@
-"""Where work on many items is done, and how it is cut into shards: results come in order, whoever made them."""
+"""Where work on many items is done, and how it is cut into shards: results come in order."""
 
 import os
 from collections import deque
@@ -9,12 +9,12 @@ from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-# What is done: called with what all items have in common, and with an item.
+# The work itself, called with what all items have in common, and with an item.
 Work = Callable[[Any, Item], Result]
 
-# A shard has at most so many items.
+# Most items of a shard.
 SHARD_ITEMS = 64
-# Shards that wait or are being worked on, by worker: enough that nobody waits for the one that comes next.
+# Shards that wait or are being worked on, by worker: enough that no worker waits for the next one.
 WAITING = 4
 
 
@@ -81,7 +81,7 @@ def _shards(items: Iterable[Item], size: Callable[[Item], int], most: int) -> It
 class Here:
     """Threads of this process, for few items: decoding, resampling, hashing and Fourier transforms release its lock."""
 
-    # What is worked on where it is asked for is not sent anywhere, and waits on disk where it is large.
+    # Nothing is sent, and large results wait on disk.
     shard_bytes = 0
     elsewhere = False
 
@@ -118,7 +118,7 @@ def ordered_map(
     *,
     start: Callable[[], None] | None = one_thread,
 ) -> Iterator[Result]:
-    """Results in the order of the items, computed by so many threads, few of them waiting at any time.
+    """Results in the order of the items, computed by `workers` threads, few of them waiting at any time.
 
     `start` is called by each thread first; a single worker is the calling thread itself.
     """

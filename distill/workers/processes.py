@@ -14,14 +14,14 @@ from distill.workers.place import Item, Result, Work
 
 # A process that starts has to load what it works with: 2 to 3 s.
 _COMMAND = [sys.executable, "-m", "distill.workers.child"]
-# So many processes may die over a shard before it is given up.
+# Processes that may die over a shard before it is given up.
 MOST_DEATHS = 3
 
 
 class Processes:
     """As many processes as there are workers, started when they are first needed; see `distill.workers.place.Place`."""
 
-    # Of what is larger a single sound keeps a core busy, and its result is to lie on disk.
+    # A larger sound keeps a core busy by itself, and its result is to lie on disk.
     shard_bytes = 4 << 20
     elsewhere = False
 

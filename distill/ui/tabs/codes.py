@@ -18,7 +18,7 @@ from distill.codes.session import EditSession
 from distill.errors import UsageError
 from distill.generation.sampler import SamplingConfig
 from distill.library.takes import Takes
-from distill.library.takes import shown as takes_shown
+from distill.library.takes import filter_takes as takes_shown
 from distill.models.levels import MOST_LEVELS as LEVELS_OF_SOUND
 from distill.ui.context import Context
 from distill.ui.desk import GRID_EXTENSION, Desk, Which, Wish, selection_of, wish_of

@@ -16,15 +16,16 @@ from distill.registry.catalogue import (
     VERDICTS,
     Entry,
     catalogue,
-    chosen,
     compare,
     deletable,
     delete,
     export,
     import_file,
+    select,
 )
 from distill.registry.promotion import NotPromoted, promote
-from distill.registry.registry import CHAMPION, is_file_reference, register
+from distill.registry.registration import register
+from distill.registry.registry import CHAMPION, is_file_reference
 from distill.ui.auditions import auditioned
 from distill.ui.cards import nothing, row_of
 from distill.ui.clicks import cards_component, picked
@@ -127,7 +128,7 @@ def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
     found = [shelf, trouble, dataset]
 
     def listing(shelf: Shelf, view: View, words: str | None, verdict: str, dataset: str, sort: str) -> str:
-        models = chosen(
+        models = select(
             shelf.entries,
             words=(words or "").split(),
             verdict=None if verdict == _ANY else verdict,
