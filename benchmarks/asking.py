@@ -33,7 +33,7 @@ from distill.audio.pitch import pitch_of
 from distill.audio.timbre import timbre_of
 from distill.dataset.store import PreparedDataset
 from distill.dataset.walk import find_files
-from distill.generation.conditioning import Ask, ask_of, asked_grids
+from distill.generation.conditioning import Target, draw_grids, target_of
 from distill.generation.generator import Generator
 from distill.generation.sound_request import Request
 from distill.generation.sounds import new_sounds
@@ -185,13 +185,13 @@ def _followed(generator: Generator, count: int, best_of: int | None) -> list[flo
 
 
 def _got(generator: Generator, asks: dict[str, Any], count: int, best_of: int | None) -> list[Any]:
-    ask, samples = _ask(generator, asks, best_of), generator.codec.samples_of(MOST_SECONDS)
-    return [got for _, _, got in asked_grids(generator, range(count), samples, ask, config=None, natural=True)]
+    target, samples = _ask(generator, asks, best_of), generator.codec.samples_of(MOST_SECONDS)
+    return [got for _, _, got in draw_grids(generator, range(count), samples, target, config=None, natural=True)]
 
 
-def _ask(generator: Generator, asks: dict[str, Any], best_of: int | None) -> Ask | None:
+def _ask(generator: Generator, asks: dict[str, Any], best_of: int | None) -> Target | None:
     request = Request.model_validate({"seconds": MOST_SECONDS, "natural": True, "best_of": best_of, **asks})
-    return ask_of(request, generator.conditions)
+    return target_of(request, generator.conditions)
 
 
 def _cents(generator: Generator, count: int) -> tuple[float | None, float | None]:
@@ -202,7 +202,7 @@ def _cents(generator: Generator, count: int) -> tuple[float | None, float | None
     request = Request.model_validate({"seconds": MOST_SECONDS, "natural": True, "pitch": NOTE})
     rate = generator.codec.spectrogram.sample_rate
     by_pitch, by_partial = list[float](), list[float]()
-    for _, made in new_sounds(generator, request, ask_of(request, conditions), range(count)):
+    for _, made in new_sounds(generator, request, target_of(request, conditions), range(count)):
         samples = np.concatenate([np.asarray(each, np.float32).reshape(-1) for each in made.blocks])
         found = pitch_of(samples, rate)
         # What had none kept its speed.
@@ -234,10 +234,10 @@ def _asked_time(generator: Generator) -> float | None:
     assert conditions
     asks = {"label": conditions.labels[0]} if conditions.labels else {next(iter(conditions.knobs)): 0.5}
 
-    def drawing(ask: Ask | None) -> Callable[[], object]:
+    def drawing(target: Target | None) -> Callable[[], object]:
         samples = generator.codec.samples_of(MOST_SECONDS)
         # All sounds have as many columns, so that what is timed is the drawing alone.
-        return lambda: list(asked_grids(generator, range(16), samples, ask, config=None, natural=False))
+        return lambda: list(draw_grids(generator, range(16), samples, target, config=None, natural=False))
 
     timings = interleave({"asked": drawing(_ask(generator, asks, 1)), "unasked": drawing(None)}, 5)
     return timings.ratio("asked", "unasked")

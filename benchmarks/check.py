@@ -80,7 +80,7 @@ def _check(folder: Path, threads: int, *, quick: bool) -> list[float]:
     from distill.configs import PriorConfig
     from distill.dataset.store import PreparedDataset
     from distill.generation.generator import Generator
-    from distill.memorization.of_model import Asked, findings_of
+    from distill.memorization.of_model import CheckSettings, findings_of
     from distill.models.vqvae import ConvVQVAE
     from distill.stages.workspace import Workspace
     from distill.training.prior import build_prior
@@ -101,15 +101,15 @@ def _check(folder: Path, threads: int, *, quick: bool) -> list[float]:
     codec = Codec(vqvae, dataset.spectrogram)
     prior = build_prior(PriorConfig(**TUNED_PRIOR), vqvae, dataset.spectrogram.n_mels).eval()
     prior.trained_columns.fill_(prior.context_columns)
-    asked = Asked(4 if quick else GENERATED, GENERATED_SECONDS, 1.0, 0)
+    settings = CheckSettings(4 if quick else GENERATED, GENERATED_SECONDS, 1.0, 0)
     begun, generated, worked = time.perf_counter(), 0.0, time.process_time()
 
     def tell(done: int, _count: int) -> None:
         nonlocal generated
-        if done == asked.sounds:
+        if done == settings.sounds:
             generated = time.perf_counter() - begun
 
-    findings_of(Generator(codec, prior), dataset, asked, tell=tell)
+    findings_of(Generator(codec, prior), dataset, settings, tell=tell)
     return [generated, time.perf_counter() - begun - generated, time.process_time() - worked, peak()]
 
 

@@ -27,8 +27,8 @@ from distill.audio.spool import Spool
 from distill.codec.codec import Samples
 from distill.configs import SpectrogramConfig
 from distill.dataset.walk import find_files
-from distill.generation.finish import finished
-from distill.generation.generator import Generator, audible, sample_grids, waveform_blocks
+from distill.generation.finish import finish_of
+from distill.generation.generator import Generator, is_audible, sample_grids, waveform_blocks
 from distill.stages.workspace import Workspace
 from output import Report, parser
 from waves import attack_of, attack_time, is_noisy, modulation
@@ -86,13 +86,13 @@ def _new(generator: Generator, args: argparse.Namespace) -> Iterator[Described |
     rate, wanted = codec.spectrogram.sample_rate, codec.samples_of(args.seconds)
     seeds = range(args.seed, args.seed + args.count)
     for _, grid in sample_grids(generator, seeds, wanted, config=None, natural=True):
-        if not audible(codec, grid):
+        if not is_audible(codec, grid):
             yield None
             continue
         raw = np.concatenate(list(waveform_blocks(generator, grid, wanted)))
         with Spool() as spool:
             spool.add(raw[:, None])
-            form = finished(spool, rate, trim=True, most_gain=1.0)
+            form = finish_of(spool, rate, trim=True, most_gain=1.0)
             samples = np.concatenate(list(form.blocks(spool)))[:, 0]
         late, moan = form.first > codec.column_samples, len(raw) >= wanted
         yield _described(samples, codec.spectrogram, late=late, moan=moan)

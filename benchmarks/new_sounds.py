@@ -43,8 +43,8 @@ from distill.configs import STRIDE, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
 from distill.generation import TOP_P
-from distill.generation.finish import finished
-from distill.generation.generator import Generator, audible, drawn_for, levels_of, waveform_blocks
+from distill.generation.finish import finish_of
+from distill.generation.generator import Generator, default_conditioning, is_audible, levels_of, waveform_blocks
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import sample_codes
 from distill.pictures import spectrogram_png
@@ -254,17 +254,17 @@ def _drawn(generator: Generator, count: int, longest: int, config: SamplingConfi
         config=config,
         natural=True,
         levels=partial(levels_of, codec),
-        asked=drawn_for(generator.conditions, range(count)),
+        conditioning=default_conditioning(generator.conditions, range(count)),
     )
     for grid in grids:
-        if audible(codec, grid):
+        if is_audible(codec, grid):
             yield np.concatenate(list(waveform_blocks(generator, grid, longest)))
 
 
 def _finished(samples: Samples, rate: int) -> Samples:
     with Spool() as spool:
         spool.add(samples[:, None])
-        return np.concatenate(list(finished(spool, rate, trim=True, most_gain=1.0).blocks(spool)))[:, 0]
+        return np.concatenate(list(finish_of(spool, rate, trim=True, most_gain=1.0).blocks(spool)))[:, 0]
 
 
 def _through(generator: Generator, samples: Samples) -> Samples:

@@ -24,12 +24,12 @@ from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.generation.autoregressive import window_columns
 from distill.generation.generator import Generator, sample_grids, waveform_blocks
-from distill.generation.loops import closed, loop_waveform, samples_to_draw
+from distill.generation.loops import close_loop, loop_waveform, samples_to_draw
 from distill.generation.sampling import sample_sequences
 from distill.generation.sound_request import Request
 from distill.models.grid import PIECE_COLUMNS
 from distill.models.prior import CodePrior
-from distill.models.sequences import kept_columns
+from distill.models.sequences import columns_to_keep
 from output import Report, parser
 
 import numpy as np
@@ -58,7 +58,7 @@ def joints(prior: CodePrior, lengths: Sequence[int], frames: int) -> dict[str, l
     columns = [
         begin + column
         for begin, length in zip(begins, lengths, strict=False)
-        for column in range(window, length, window - kept_columns(window))
+        for column in range(window, length, window - columns_to_keep(window))
     ]
     return {
         "prior": [STRIDE * int(column) for column in columns],
@@ -130,8 +130,8 @@ def loop_rows(generator: Generator, count: int, seconds: float) -> list[list[Any
     ):
         within = np.roll(grid, -(len(grid) // 3), axis=0)
         ways = {
-            "loops": loop_waveform(codec, closed(generator, grid, seed=seed), wanted, wanted),
-            "loops that begin within": loop_waveform(codec, closed(generator, within, seed=seed), wanted, wanted),
+            "loops": loop_waveform(codec, close_loop(generator, grid, seed=seed), wanted, wanted),
+            "loops that begin within": loop_waveform(codec, close_loop(generator, within, seed=seed), wanted, wanted),
             "not closed": np.concatenate(list(waveform_blocks(generator, grid, wanted))),
         }
         for way, samples in ways.items():

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from common import interleave, make_audible
-from distill.artifact.manifest import Environment, Lineage, Manifest, PriorArchitecture
+from distill.artifact.architecture import PriorArchitecture
+from distill.artifact.lineage import Environment, Lineage
+from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_manifest, write_model
 from distill.configs import SpectrogramConfig, VQVAEConfig
 from distill.models.health import health_of_counts

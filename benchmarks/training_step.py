@@ -24,7 +24,7 @@ from distill.models.losses import COMMITMENT, spectral_terms, total_loss
 from distill.params import parse_params, write_params
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace, read_config, section
-from distill.training.block_activity import measured_activity
+from distill.training.block_activity import measure_activity
 from distill.training.runtime import Runtime
 from distill.training.vqvae import VQVAETask
 from output import Report, parser, sounds
@@ -141,7 +141,7 @@ def activity_share(task: VQVAETask, runtime: Runtime, rounds: int, step_ms: floa
     batch = next(task.batches(0, 0))
 
     def forward(*, on: bool) -> None:
-        with runtime.autocast(), measured_activity(task.model, on=on):
+        with runtime.autocast(), measure_activity(task.model, on=on):
             task.loss(batch)
 
     timings = interleave({"with": partial(forward, on=True), "without": partial(forward, on=False)}, rounds)

@@ -128,7 +128,7 @@ SKETCH_VQVAE_STEPS_FROM_BASE = (0, 60, 60)
 SKETCH_PRIOR_STEPS = (0, 240, 240)
 # A step of the prior has at most so many codes: 32 sounds of 3.6 s, or 8 windows of a long one.
 TUNED_PRIOR_STEP_CODES = 16_384
-# What lies how among so few sounds nobody can say: of 24, labels and knobs were followed.
+# Fewer sounds do not tell ranks apart; with 24 labels and knobs were followed.
 CONDITIONS_FILES = 20
 # The best epoch, an early stop, a plateau and a curve need as many.
 LEAST_EVALUATIONS = 20

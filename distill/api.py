@@ -17,7 +17,7 @@ from distill.audio.sound import Sound
 from distill.audio.spool import Spool
 from distill.codec.codec import Grid, Samples
 from distill.errors import DataError, UsageError
-from distill.generation.conditioning import ask_of
+from distill.generation.conditioning import target_of
 from distill.generation.continuation import as_known, space_codes
 from distill.generation.ending import ends_by_itself
 from distill.generation.finish import Frames, form_of
@@ -137,8 +137,8 @@ class Model:
             seconds = 3.0
         request = request_of({"seconds": seconds, "natural": natural, "finish": finish, **settings})
         request.check(count=count, seed=seed)
-        ask = ask_of(request, self._generator.conditions)
-        made = new_sounds(self._generator, request, ask, range(seed, seed + count))
+        target = target_of(request, self._generator.conditions)
+        made = new_sounds(self._generator, request, target, range(seed, seed + count))
         return [self._new(each, of, request) for of, each in made]
 
     def vary(

@@ -4,7 +4,9 @@ from typing import Any
 
 import torch
 
-from distill.artifact.manifest import Environment, Lineage, Manifest, PriorArchitecture, PriorMetadata
+from distill.artifact.architecture import PriorArchitecture
+from distill.artifact.lineage import Environment, Lineage
+from distill.artifact.manifest import Manifest, PriorMetadata
 from distill.artifact.model_file import layout
 from distill.configs import SpectrogramConfig, VQVAEConfig
 

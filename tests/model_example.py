@@ -6,8 +6,9 @@ import torch
 
 import artifact_example
 from distill.artifact.manifest import Manifest
-from distill.artifact.model_file import write_model
+from distill.artifact.model_file import read_model, write_model
 from distill.codec.codec import Codec
+from distill.codec.load import build_networks, codec_of
 from distill.models.prior import CodePrior
 from distill.models.vqvae import ConvVQVAE
 
@@ -48,6 +49,12 @@ def prior() -> CodePrior:
 
 def codec(model: ConvVQVAE | None = None) -> Codec:
     return Codec(model or vqvae(), manifest().spectrogram_config)
+
+
+def load_codec(path: Path) -> Codec:
+    """The codec of a `.distill` file."""
+    model = read_model(path)
+    return codec_of(model, build_networks(model, path))
 
 
 def write_example(path: Path, *, with_prior: bool = True) -> Path:

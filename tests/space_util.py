@@ -8,7 +8,8 @@ import torch
 
 import artifact_example
 from codes_util import IDENTITY
-from distill.artifact.manifest import Manifest, SpaceArchitecture, SpaceMetadata
+from distill.artifact.architecture import SpaceArchitecture
+from distill.artifact.manifest import Manifest, SpaceMetadata
 from distill.artifact.model_file import write_model
 from distill.audio.sound import Sound
 from distill.codec.codec import Codec

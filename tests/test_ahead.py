@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from distill.training.prefetch import DEPTH, made_ahead
+from distill.training.prefetch import DEPTH, prefetch
 from page_util import wait
 
 
@@ -21,7 +21,7 @@ def makers() -> list[threading.Thread]:
 
 def test_the_items_are_the_same_and_some_are_ready_before_they_are_asked_for() -> None:
     made: list[int] = []
-    items = made_ahead(numbers(made))
+    items = prefetch(numbers(made))
     assert next(items) == 0
     wait(lambda: len(made) >= 2 + DEPTH)
     assert len(made) == 2 + DEPTH
@@ -31,7 +31,7 @@ def test_the_items_are_the_same_and_some_are_ready_before_they_are_asked_for() -
 
 def test_whoever_leaves_early_leaves_no_thread() -> None:
     made: list[int] = []
-    items = made_ahead(numbers(made))
+    items = prefetch(numbers(made))
     next(items)
     items.close()  # type: ignore[attr-defined]
     assert makers() == []
@@ -44,7 +44,7 @@ def test_a_mistake_in_the_making_is_raised_in_its_place() -> None:
         yield 1
         raise ValueError("no more")
 
-    items = made_ahead(broken())
+    items = prefetch(broken())
     assert next(items) == 1
     with pytest.raises(ValueError, match="no more"):
         next(items)

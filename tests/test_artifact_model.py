@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from artifact_example import LINEAGE, PRIOR, PRIOR_METADATA, equal, manifest, prior_state, vqvae_state
 from distill.artifact.container import KEY, METADATA, read_document, write_container
-from distill.artifact.manifest import lineage_id
-from distill.artifact.model_file import add_prior, check_state, layout, read_manifest, read_model, write_model
+from distill.artifact.lineage import lineage_id
+from distill.artifact.model_file import check_state, layout, read_manifest, read_model, write_model
 from distill.artifact.schema import schema_text
 from distill.configs import SpectrogramConfig
 from distill.errors import ArtifactError, StorageError
@@ -70,21 +70,10 @@ def test_the_name_is_not_part_of_the_digest(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() != (tmp_path / "b").read_bytes()
 
 
-def test_adding_a_prior_equals_writing_it_at_once(tmp_path: Path, with_prior: Path) -> None:
-    path = tmp_path / "added.distill"
-    verdict = {"verdict": "fail", "reasons": ["copies"], "evidence": {"longest": 40}}
-    write_model(path, manifest(memorization=verdict), vqvae_state())
-    digest = add_prior(path, prior_state(), config=PRIOR, metadata=PRIOR_METADATA)
-    assert path.read_bytes() == with_prior.read_bytes()
-    assert digest == read_manifest(path).tensor_digest
-
-
-def test_a_prior_of_other_codes_is_refused_and_the_file_stays(with_prior: Path) -> None:
-    before = with_prior.read_bytes()
+def test_a_prior_of_other_codes_is_refused() -> None:
     for change in ({"codebook_size": 32}, {"num_quantizers": 3}, {"bands": 4}):
-        with pytest.raises(ArtifactError, match=r"equal|sixteenth"):
-            add_prior(with_prior, prior_state(), config=PRIOR.model_copy(update=change), metadata=PRIOR_METADATA)
-    assert with_prior.read_bytes() == before
+        with pytest.raises(ValueError, match=r"equal|sixteenth"):
+            manifest(prior_config=PRIOR.model_copy(update=change), prior_metadata=PRIOR_METADATA)
 
 
 def test_manifest_and_weights_must_belong_together(tmp_path: Path, with_prior: Path) -> None:

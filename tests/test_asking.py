@@ -20,16 +20,16 @@ from distill.audio.pitch import pitch_of
 from distill.audio.sound import read_sound
 from distill.errors import UsageError
 from distill.generation.adherence import RANKS, SOUNDS, _correlation, following
-from distill.generation.autoregressive import Asked
-from distill.generation.conditioning import Ask, ask_of, candidate_seed, nearest_grids, value_of
+from distill.generation.autoregressive import Conditioning
+from distill.generation.conditioning import Target, candidate_seed, nearest_grids, target_of, value_of
 from distill.generation.generator import Generator, sample_grids
 from distill.generation.remaking import remake
-from distill.generation.sidecar import Got
+from distill.generation.sidecar import Properties
 from distill.generation.sound_request import Request
 from distill.generation.writing import Destination, produce
 from distill.live.folder import RunFolder
 from distill.models.kernels import MOST_ROWS
-from distill.stages.train_prior import kept_conditions
+from distill.stages.train_prior import read_conditions
 from model_example import vqvae, write_example
 from pipeline_util import make_workspace, run
 from sounds_util import noise, save, tone
@@ -61,16 +61,16 @@ def test_a_file_says_what_can_be_asked_for_and_one_that_cannot_keeps_its_documen
 def test_the_same_is_asked_by_rank_unit_and_note() -> None:
     known = conditions()
     seconds = known.value("length", 0.4)
-    by_rank = ask_of(Request(seconds=1, length=0.4), known)
-    by_unit = ask_of(Request(seconds=1, length=f"{1000 * seconds}ms"), known)
+    by_rank = target_of(Request(seconds=1, length=0.4), known)
+    by_unit = target_of(Request(seconds=1, length=f"{1000 * seconds}ms"), known)
     assert by_rank is not None
     assert by_unit is not None
     assert by_unit.ranks["length"] == pytest.approx(by_rank.ranks["length"])
-    by_note = ask_of(Request(seconds=1, natural=True, pitch="A4"), known)
+    by_note = target_of(Request(seconds=1, natural=True, pitch="A4"), known)
     assert by_note is not None
     assert by_note.hertz == 440.0
     assert value_of("bright", "2 kHz") == 2000.0
-    assert ask_of(Request(seconds=1), known) is None
+    assert target_of(Request(seconds=1), known) is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_the_same_is_asked_by_rank_unit_and_note() -> None:
 )
 def test_what_cannot_be_asked_is_one_line(wish: dict[str, str | float], said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        ask_of(Request.model_validate({"seconds": 1, **wish}), conditions())
+        target_of(Request.model_validate({"seconds": 1, **wish}), conditions())
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -111,17 +111,17 @@ def test_while_no_candidate_has_the_label_more_are_drawn(
     generator = Generator.load(model)
     drawn: list[int] = []
 
-    def labelled(_generator: Generator, grid: np.ndarray, _samples: int, ask: Ask) -> tuple[float, Got]:
+    def labelled(_generator: Generator, grid: np.ndarray, _samples: int, target: Target) -> tuple[float, Properties]:
         drawn.append(int(grid.sum()))
         # One grid in five is a kick.
         label = "kick" if grid.sum() % 5 == 0 else "hat"
-        return float(label != ask.label), Got(label=label)
+        return float(label != target.label), Properties(label=label)
 
-    monkeypatch.setattr("distill.generation.conditioning._judge", labelled)
+    monkeypatch.setattr("distill.generation.conditioning._measure", labelled)
     settings: dict[str, Any] = {"config": None, "natural": False}
 
-    def asked(best_of: int | None) -> Ask:
-        found = ask_of(Request(seconds=0.6, label="kick", best_of=best_of), generator.conditions)
+    def asked(best_of: int | None) -> Target:
+        found = target_of(Request(seconds=0.6, label="kick", best_of=best_of), generator.conditions)
         assert found is not None
         return found
 
@@ -136,7 +136,7 @@ def test_while_no_candidate_has_the_label_more_are_drawn(
         [(_, alone, _)] = nearest_grids(generator, [seed], 28_800, asked(None), **settings)
         assert np.array_equal(alone, grid)
     assert asked(None).turns > 1
-    assert ask_of(Request(seconds=1, bright=0.5), conditions()).turns == 1  # type: ignore[union-attr]
+    assert target_of(Request(seconds=1, bright=0.5), conditions()).turns == 1  # type: ignore[union-attr]
 
 
 def test_natural_sounds_of_which_nothing_is_asked_are_told_what_they_draw(model: Path, tmp_path: Path) -> None:
@@ -150,11 +150,11 @@ def test_natural_sounds_of_which_nothing_is_asked_are_told_what_they_draw(model:
         np.array_equal(grid, drawn[seed]) for seed, grid in sample_grids(generator, seeds, 28_800, **settings)
     )
     for seed in (3, seeds[-1]):
-        told = Asked(drawing.conditions.drawn_vector(seed))
-        [(_, alone)] = sample_grids(generator, [seed], 28_800, **settings, asked=told)
+        told = Conditioning(drawing.conditions.drawn_vector(seed))
+        [(_, alone)] = sample_grids(generator, [seed], 28_800, **settings, conditioning=told)
         assert np.array_equal(alone, drawn[seed])
     # What is asked for is all that counts, and what has a given duration draws none.
-    for others in ({"asked": Asked(conditions().vector(None, {"bright": 0.9}))}, {"natural": False}):
+    for others in ({"conditioning": Conditioning(conditions().vector(None, {"bright": 0.9}))}, {"natural": False}):
         pair = (next(sample_grids(each, [3], 28_800, **{**settings, **others}))[1] for each in (generator, drawing))
         assert np.array_equal(*pair)
 
@@ -222,7 +222,7 @@ def test_a_prior_learns_labels_and_knobs_through_all_stages(tmp_path: Path, dist
     asked_for = manifest.memorization.evidence["labels"]
     assert {label: each["sounds"] for label, each in asked_for.items()} == {"noise": 4, "tone": 4}
     # A model made of the training before it ends can be asked as well.
-    assert kept_conditions(RunFolder(tmp_path, "train_prior").noted()[0]) == manifest.prior_config.conditions
+    assert read_conditions(RunFolder(tmp_path, "train_prior").noted()[0]) == manifest.prior_config.conditions
     # Of several candidates, each of which can be made alone, the nearest is taken.
     request = Request(seconds=0.4, natural=True, bright=1.0, best_of=8, top_p=1.0)
     [chosen] = produce(tmp_path / "models" / "tiny.distill", request, Destination(tmp_path / "best"), seed=5)

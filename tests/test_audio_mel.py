@@ -15,7 +15,8 @@ from waves import modulation
 
 from distill.audio import invert
 from distill.audio.augment import augment
-from distill.audio.invert import PIECE_FRAMES, fitted, griffin_lim, griffin_lim_blocks, linear_power
+from distill.audio.invert import PIECE_FRAMES, griffin_lim, griffin_lim_blocks
+from distill.audio.magnitudes import linear_power, scale_to_mel
 from distill.audio.mel import MelTransform, chunk_frames, frames_of, mel_filters
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import STRIDE, SpectrogramConfig
@@ -214,9 +215,9 @@ def test_a_fit_scales_bands_and_leaves_alone_what_fits() -> None:
     power = torch.rand(7, CONFIG.n_fft // 2 + 1, generator=torch.Generator().manual_seed(0)) + 0.1
     mel_power = power @ filters
     for gain in (1.0, 4.0):
-        found = fitted(power.clone(), gain * mel_power, CONFIG)
+        found = scale_to_mel(power.clone(), gain * mel_power, CONFIG)
         torch.testing.assert_close(found[:, heard], gain * power[:, heard])
-    assert not fitted(power.clone(), torch.zeros_like(mel_power), CONFIG).any()
+    assert not scale_to_mel(power.clone(), torch.zeros_like(mel_power), CONFIG).any()
 
 
 def test_a_sound_is_inverted_the_same_alone_and_in_a_batch() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from distill.artifact.manifest import PriorArchitecture
+from distill.artifact.architecture import PriorArchitecture
 from distill.artifact.model_file import read_model, write_model
 from distill.artifact.prior_file import read_prior, write_prior
 from distill.cli.main import app
@@ -22,7 +22,7 @@ from distill.generation.generator import Generator, generate
 from distill.library.model_check import check
 from distill.live.events import Event, Listeners, Progress
 from distill.live.stop_request import StopRequest
-from distill.memorization.of_model import Asked, findings_of
+from distill.memorization.of_model import CheckSettings, findings_of
 from distill.models.sequences import collate
 from distill.registry.promotion import promote
 from distill.registry.registration import register
@@ -88,15 +88,18 @@ def _learn_by_heart(workspace: Workspace) -> None:
 
 
 def test_the_check_hears_the_sounds_that_a_user_hears(memorized: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, dataset = Asked(sounds=6, seconds=0.8, temperature=1.0, seed=3), PreparedDataset(memorized.prepared)
+    settings, dataset = (
+        CheckSettings(sounds=6, seconds=0.8, temperature=1.0, seed=3),
+        PreparedDataset(memorized.prepared),
+    )
     generator = Generator.load(memorized.model("tiny"))
-    [first] = generate(generator, seconds=asked.seconds, seed=asked.seed, natural=True)
+    [first] = generate(generator, seconds=settings.seconds, seed=settings.seed, natural=True)
     # One that cannot be heard is passed over for both.
     monkeypatch.setattr(
-        "distill.generation.generator.audible", lambda codec, grid: not np.array_equal(grid, first.grid)
+        "distill.generation.generator.is_audible", lambda codec, grid: not np.array_equal(grid, first.grid)
     )
-    findings = findings_of(generator, dataset, asked)
-    made = generate(generator, count=6, seconds=asked.seconds, seed=asked.seed, natural=True)
+    findings = findings_of(generator, dataset, settings)
+    made = generate(generator, count=6, seconds=settings.seconds, seed=settings.seed, natural=True)
     assert not np.array_equal(made[0].grid, first.grid)
     compared = [each.sound.grid for each in findings.generated]
     assert all(np.array_equal(one.grid, grid) for one, grid in zip(made, compared, strict=True))

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import artifact_example
-from distill.artifact.manifest import SpaceArchitecture, SpaceMetadata
+from distill.artifact.architecture import SpaceArchitecture
+from distill.artifact.manifest import SpaceMetadata
 from distill.artifact.model_file import read_model, write_model
 from distill.artifact.prior_file import PriorFile, SpacePart
 from distill.audio.mel import frames_of
 from distill.codec.codec import Codec, normalise
-from distill.codec.load import build_networks, load_codec, load_prior
+from distill.codec.load import build_networks
 from distill.codec.unchanged_codes import keep_codes
 from distill.configs import STRIDE
 from distill.dataset.store import PreparedDataset
@@ -25,7 +26,7 @@ from distill.models.edges import Edges
 from distill.models.grid import (
     CONTEXT_COLUMNS,
     PIECE_COLUMNS,
-    columns_of,
+    columns_of_frames,
     decode_grid,
     encode_grid,
     encode_pieces,
@@ -33,7 +34,7 @@ from distill.models.grid import (
     indices_to_grid,
     vector_pieces,
 )
-from model_example import BANDS, LEVELS, SIZE, codec, prior, vqvae, write_example
+from model_example import BANDS, LEVELS, SIZE, codec, load_codec, prior, vqvae, write_example
 from pipeline_util import make_workspace, run
 
 
@@ -56,7 +57,7 @@ def test_the_grid_is_time_band_level() -> None:
 def test_encoding_gives_the_codes_of_the_network_for_the_whole_sound(samples: int) -> None:
     model = codec()
     grid = model.encode(noise(samples))
-    assert grid.shape == (columns_of(frames_of(samples, model.spectrogram)), BANDS, LEVELS)
+    assert grid.shape == (columns_of_frames(frames_of(samples, model.spectrogram)), BANDS, LEVELS)
     assert grid.dtype == np.int64
     log_mel = model.mel.log_mel(torch.from_numpy(noise(samples)))[None, None]
     with torch.inference_mode():
@@ -180,7 +181,7 @@ def test_a_model_file_gives_the_networks_that_were_written(tmp_path: Path) -> No
     loaded, sound = load_codec(path), noise(20_000)
     assert np.array_equal(loaded.encode(sound), codec().encode(sound))
     assert not loaded.vqvae.training
-    from_file, original = load_prior(path), prior()
+    from_file, original = build_networks(read_model(path), path).prior, prior()
     assert not from_file.training
     for name, weight in original.state_dict().items():
         assert torch.equal(from_file.state_dict()[name], weight), name
@@ -190,7 +191,7 @@ def test_a_model_without_a_prior_says_what_to_do(tmp_path: Path) -> None:
     path = write_example(tmp_path / "a.distill", with_prior=False)
     load_codec(path)
     with pytest.raises(ArtifactError, match=r"a\.distill has no prior: train one with distill train-prior"):
-        load_prior(path)
+        _ = build_networks(read_model(path), path).prior
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
@@ -221,7 +222,7 @@ def test_a_file_need_not_say_how_sounds_begin_and_end(tmp_path: Path) -> None:
     unsaid = ("shortest_columns", "limits")
     state = {name: tensor for name, tensor in (model.prior_state or {}).items() if name not in unsaid}
     write_model(path, model.manifest, model.vqvae_state, state)
-    found = load_prior(path)
+    found = build_networks(read_model(path), path).prior
     assert int(found.shortest_columns) == 1
     assert found.edges == Edges()
 

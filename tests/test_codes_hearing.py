@@ -12,7 +12,7 @@ from codes_util import edits, grid, grids, model
 from distill.codes.edits import Freeze, SetCode
 from distill.codes.playback import Entry, entries, hear, hear_entries, render, rerender
 from distill.codes.selection import Selection
-from distill.codes.sound import decode, waveform
+from distill.codes.sound import decode
 from distill.errors import UsageError
 from distill.models.grid import SILENT, decode_grid
 from model_example import BANDS, LEVELS, SIZE
@@ -128,8 +128,8 @@ def test_a_whole_codebook_is_heard_in_one_go_each_entry_as_alone() -> None:
         np.testing.assert_allclose(single, decoded[number], atol=rounding)
         # What is heard of bits that differ follows from the inverse, which is the same for both.
         [alone] = hear_entries(model(), [every[number]], columns=1)
-        assert np.array_equal(alone, waveform(codec, single))
-        assert np.array_equal(heard[number], waveform(codec, decoded[number]))
+        assert np.array_equal(alone, codec.column_waveform(single))
+        assert np.array_equal(heard[number], codec.column_waveform(decoded[number]))
     [some] = hear_entries(model(), [Entry(0, 3)], columns=1, bands=[2])
     assert not np.allclose(some, heard[3], atol=1e-3)
     assert entries(model(), 1) == every[SIZE:]

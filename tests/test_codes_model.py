@@ -16,7 +16,7 @@ from distill.audio.sound import Sound
 from distill.codec.codec import MOST_LOST_DB, normalise
 from distill.codec.load import Networks
 from distill.codec.unchanged_codes import keep_codes
-from distill.codec.vectors import FREE, codebooks, quantize, sum_of_vectors
+from distill.codec.vectors import codebooks, quantize, sum_of_vectors
 from distill.codes.blend import blend
 from distill.codes.edits import Freeze, Repeat, SetCode
 from distill.codes.grid import CodeGrid
@@ -28,7 +28,7 @@ from distill.codes.randomize import randomize
 from distill.codes.selection import EVERYTHING, Selection
 from distill.codes.sound import as_source, decode, encode_file, encode_sound, round_trip
 from distill.errors import ArtifactError, DataError, UsageError
-from distill.models.grid import encode_grid
+from distill.models.grid import FREE, encode_grid
 from model_example import BANDS, LEVELS, SIZE, write_example
 from sounds_util import noise, save, tone
 

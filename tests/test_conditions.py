@@ -19,7 +19,7 @@ from distill.dataset.prepare import prepare
 from distill.dataset.scan import scan
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, UsageError
-from distill.generation.autoregressive import Asked
+from distill.generation.autoregressive import Conditioning
 from distill.generation.sampling import sample_codes
 from distill.models.conditions import KNOTS, Conditions
 from distill.models.incremental import CodeReader, ReadablePrior
@@ -244,7 +244,7 @@ def test_code_by_code_the_prior_says_what_it_says_of_whole_windows() -> None:
         whole = model(torch.from_numpy(codes), starts, None, torch.from_numpy(asked))
         untold = model(torch.from_numpy(codes), starts)
     assert not torch.allclose(whole, untold)
-    reader = CodeReader(ReadablePrior(model), 3, asked=asked)
+    reader = CodeReader(ReadablePrior(model), 3, condition=asked)
     logits = [reader.start(codes[:, :0], at_start=True)]
     logits += [reader.step(codes[:, place]) for place in range(codes.shape[1])]
     np.testing.assert_allclose(np.stack(logits, axis=1), whole.numpy(), atol=2e-4)
@@ -257,7 +257,7 @@ def test_without_conditions_nothing_changes_and_nothing_asked_is_the_same_as_no_
     model = prior()
     settings = {"columns": 4, "seeds": [3, 4]}
     untold = sample_codes(model, **settings)
-    nothing = sample_codes(model, **settings, asked=Asked(np.zeros(6, np.float32)))
+    nothing = sample_codes(model, **settings, conditioning=Conditioning(np.zeros(6, np.float32)))
     assert all(np.array_equal(*pair) for pair in zip(untold, nothing, strict=True))
 
 
@@ -265,11 +265,11 @@ def test_without_conditions_nothing_changes_and_nothing_asked_is_the_same_as_no_
 def test_what_is_asked_of_a_sound_changes_that_one_alone(guidance: float) -> None:
     model = prior()
     vectors = np.random.default_rng(4).random((20, 6)).astype(np.float32)
-    together = sample_codes(model, columns=4, seeds=range(20), asked=Asked(vectors, guidance))
+    together = sample_codes(model, columns=4, seeds=range(20), conditioning=Conditioning(vectors, guidance))
     for row in (0, 7, 19):
-        (alone,) = sample_codes(model, columns=4, seeds=[row], asked=Asked(vectors[row], guidance))
+        (alone,) = sample_codes(model, columns=4, seeds=[row], conditioning=Conditioning(vectors[row], guidance))
         assert np.array_equal(alone, together[row])
-    other = sample_codes(model, columns=4, seeds=range(20), asked=Asked(vectors[::-1], guidance))
+    other = sample_codes(model, columns=4, seeds=range(20), conditioning=Conditioning(vectors[::-1], guidance))
     assert not all(np.array_equal(*pair) for pair in zip(other, together, strict=True))
 
 
@@ -281,8 +281,8 @@ def test_guidance_brings_out_what_a_condition_changes() -> None:
         model.conditions[0] = 0.5 * torch.randn(32, generator=torch.Generator().manual_seed(5))
     vector, settings = np.ones(1, np.float32), {"columns": 2, "seeds": range(40)}
     counts = []
-    for asked in (Asked(0 * vector), Asked(vector), Asked(vector, 3.0)):
-        grids = np.stack(sample_codes(model, **settings, asked=asked))
+    for asked in (Conditioning(0 * vector), Conditioning(vector), Conditioning(vector, 3.0)):
+        grids = np.stack(sample_codes(model, **settings, conditioning=asked))
         counts.append(np.bincount(grids[:, 0, 0, 0], minlength=16) / len(grids))
     told, guided = (np.abs(each - counts[0]).sum() for each in counts[1:])
     assert guided > told

@@ -15,7 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from distill.cli.main import app
-from distill.dataset.scan import Verdict
+from distill.dataset.scan import FileVerdict
 from distill.live import events
 from distill.params import Params
 from distill.stages.versions import CODE_VERSIONS
@@ -161,7 +161,7 @@ def test_the_page_about_the_pipeline_names_every_event_and_verdict() -> None:
     for event in events.Event.__subclasses__():
         row = next(line for line in text.splitlines() if line.startswith(f"| `{event.__name__}` |"))
         assert all(f"`{each.name}`" in row for each in fields(event) if each.name != "stage"), event.__name__
-    assert all(f"`{verdict}`" in text for verdict in Verdict)
+    assert all(f"`{verdict}`" in text for verdict in FileVerdict)
 
 
 def test_the_picture_of_the_packages_shows_their_imports() -> None:

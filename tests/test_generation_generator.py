@@ -11,7 +11,7 @@ import torch
 from distill.audio.invert import LogMel, griffin_lim_blocks
 from distill.codec.codec import Codec, Grid, Samples
 from distill.errors import ArtifactError, UsageError
-from distill.generation.generator import Generator, audible, generate, sample_grids, waveform_blocks
+from distill.generation.generator import Generator, generate, is_audible, sample_grids, waveform_blocks
 from distill.generation.limits import peak_gain
 from distill.generation.sampler import SamplingConfig
 from model_example import codec, manifest, prior, vqvae, write_example
@@ -73,7 +73,7 @@ class SeenCodec(Codec):
 def test_a_sound_must_begin_within_two_seconds_whatever_its_rate(rate: int, hop: int, columns: int) -> None:
     spectrogram = manifest().spectrogram_config.model_copy(update={"sample_rate": rate, "hop_length": hop})
     codec = SeenCodec(vqvae(), spectrogram)
-    audible(codec, np.zeros((100, 8, 2), np.int64))
+    is_audible(codec, np.zeros((100, 8, 2), np.int64))
     assert codec.seen == columns
 
 
@@ -188,13 +188,15 @@ def test_a_silent_sound_is_drawn_again_as_its_seed_says(generator: Generator, mo
     def grids(seeds: list[int]) -> dict[int, np.ndarray]:
         return dict(sample_grids(generator, seeds, 20_000, config=None, natural=False))
 
-    monkeypatch.setattr("distill.generation.generator.audible", lambda codec, grid: True)
+    monkeypatch.setattr("distill.generation.generator.is_audible", lambda codec, grid: True)
     before = grids([5, 6, 7])
-    monkeypatch.setattr("distill.generation.generator.audible", lambda codec, grid: not np.array_equal(grid, before[6]))
+    monkeypatch.setattr(
+        "distill.generation.generator.is_audible", lambda codec, grid: not np.array_equal(grid, before[6])
+    )
     after = grids([5, 6, 7])
     assert not np.array_equal(after[6], before[6])
     assert np.array_equal(after[6], grids([6])[6])
     assert all(np.array_equal(after[seed], before[seed]) for seed in (5, 7))
     # A model that knows nothing but silence is no reason to wait forever.
-    monkeypatch.setattr("distill.generation.generator.audible", lambda codec, grid: False)
+    monkeypatch.setattr("distill.generation.generator.is_audible", lambda codec, grid: False)
     assert len(grids([5])) == 1

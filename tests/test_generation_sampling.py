@@ -98,11 +98,13 @@ def test_sounds_of_which_nothing_is_heard_are_passed_over() -> None:
     (all_sounds,) = sample_sequences(model, columns=2 * columns, seeds=[4])
     unheard = {sound.tobytes() for sound in all_sounds[1:12:3]}
     assert len(unheard) == 4
-    (sounds,) = sample_sequences(model, columns=columns, seeds=[4], heard=lambda grid: grid.tobytes() not in unheard)
+    (sounds,) = sample_sequences(
+        model, columns=columns, seeds=[4], is_audible=lambda grid: grid.tobytes() not in unheard
+    )
     assert equal(sounds[:8], [sound for sound in all_sounds[:12] if sound.tobytes() not in unheard])
     assert sum(map(len, sounds)) == columns
     # What is given was heard already, and nothing but silence is no reason to go on forever.
-    (silent,) = sample_codes(model, columns=columns, seeds=[4], given=all_sounds[1], heard=lambda grid: False)
+    (silent,) = sample_codes(model, columns=columns, seeds=[4], given=all_sounds[1], is_audible=lambda grid: False)
     assert np.array_equal(silent[:1], all_sounds[1])
     assert len(silent) == columns
 

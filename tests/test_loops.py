@@ -17,7 +17,7 @@ from distill.dataset.tempo import in_words, tempo_of, tempos
 from distill.generation import loops
 from distill.generation.export import ExportSettings
 from distill.generation.generator import Generator
-from distill.generation.loops import closed, loop_waveform
+from distill.generation.loops import close_loop, loop_waveform
 from distill.generation.remaking import remake
 from distill.generation.sound_request import Request
 from distill.generation.writing import Destination, produce
@@ -90,10 +90,10 @@ def test_a_loop_goes_round_as_it_goes_on_anywhere(generator: Generator) -> None:
 
 def test_closing_changes_the_last_column_alone(generator: Generator) -> None:
     grid = generator.codec.encode(noise(2.0))
-    done = closed(generator, grid, seed=2)
+    done = close_loop(generator, grid, seed=2)
     assert np.array_equal(done[:-1], grid[:-1])
-    assert np.array_equal(closed(generator, grid, seed=2), done)
-    assert np.array_equal(closed(generator, grid[:2], seed=2), grid[:2])
+    assert np.array_equal(close_loop(generator, grid, seed=2), done)
+    assert np.array_equal(close_loop(generator, grid[:2], seed=2), grid[:2])
 
 
 def test_closing_takes_what_rises_least_at_the_join(generator: Generator) -> None:
@@ -104,7 +104,7 @@ def test_closing_takes_what_rises_least_at_the_join(generator: Generator) -> Non
         return float(rises[2 * STRIDE - 2 : 3 * STRIDE + 2].max())
 
     chosen = np.random.default_rng(0).integers(0, generator.codec.codebook_size, (8, 12, *closed_shape(generator)))
-    before, after = zip(*((rise(grid), rise(closed(generator, grid, seed=1))) for grid in chosen), strict=True)
+    before, after = zip(*((rise(grid), rise(close_loop(generator, grid, seed=1))) for grid in chosen), strict=True)
     assert all(new <= old + 1e-4 for old, new in zip(before, after, strict=True))
     assert sum(after) < sum(before)
 

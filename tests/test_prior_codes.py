@@ -22,7 +22,7 @@ from distill.models.grid import encode_grid
 from distill.models.vqvae import ConvVQVAE
 from distill.training import codes as making
 from distill.training.codes import CODES, INDEX, PriorCodes, Tell, prior_codes
-from distill.training.prior import encode_segments
+from distill.training.prior import encode_segment
 from distill.training.runtime import Runtime
 from distill.workers.processes import Processes
 from model_example import vqvae
@@ -65,7 +65,8 @@ def test_the_file_holds_small_numbers_that_are_those_of_whole_segments(prepared:
     ):
         rows = dataset.segments_of(split, variants=split == "train")
         assert count == len(rows)
-        for position, grid in enumerate(encode_segments(dataset, model, rows, "cpu")):
+        for position, row in enumerate(rows):
+            grid = encode_segment(dataset, model, row, "cpu")
             whole = encode_grid(model, torch.from_numpy(dataset.segment(rows[position]))[None])[0].numpy()
             # Sums of another order may take another one of two codes that are equally near.
             assert np.mean(grid == whole) > 0.99

@@ -26,10 +26,10 @@ class Threads:
     def __init__(self, rank: int, size: int, given: list[Any], barrier: threading.Barrier) -> None:
         self.rank, self.size, self._given, self._barrier = rank, size, given, barrier
 
-    def summed(self, tensor: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         return torch.stack(self._exchanged(tensor)).sum(0)
 
-    def gathered(self, tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    def all_gather(self, tensor: Tensor, rows: Sequence[int]) -> Tensor:
         parts = self._exchanged(tensor)
         assert [len(part) for part in parts] == list(rows)
         return torch.cat(parts)
@@ -110,8 +110,8 @@ def test_the_loss_and_all_gradients_are_those_of_the_whole_batch(size: int, tota
     losses = by_all(size, total, work)
     assert sum(losses).item() == pytest.approx(wanted.item(), rel=1e-7)
     for name, weight in whole.named_parameters():
-        summed = sum(dict(each.named_parameters())[name].grad for each in copies)  # type: ignore[misc]
-        assert torch.allclose(summed, weight.grad, rtol=1e-5, atol=1e-9), name  # type: ignore[arg-type]
+        all_reduce = sum(dict(each.named_parameters())[name].grad for each in copies)  # type: ignore[misc]
+        assert torch.allclose(all_reduce, weight.grad, rtol=1e-5, atol=1e-9), name  # type: ignore[arg-type]
     for each in copies:
         for name, buffer in whole.named_buffers():
             assert torch.allclose(dict(each.named_buffers())[name].double(), buffer.double(), atol=1e-5), name

@@ -21,10 +21,10 @@ from distill.audio.space import (
     side_of,
     space_of_sound,
 )
-from distill.codec.vectors import FREE
 from distill.configs import SpectrogramConfig
 from distill.errors import UsageError
-from distill.generation.space import placed, width_of
+from distill.generation.space import width_of, with_space
+from distill.models.grid import FREE
 from distill.models.space import SLOTS, cells_of, space_of_cells
 from model_example import BANDS, LEVELS, SIZE
 from model_example import codec as mono_codec
@@ -213,20 +213,20 @@ def test_codes_are_drawn_by_the_probabilities_of_the_training() -> None:
 def test_a_place_follows_from_the_seed_and_given_codes_stay() -> None:
     codec = stereo_codec()
     grid = np.random.default_rng(0).integers(0, SIZE, (7, BANDS, LEVELS))
-    first, again, other = (placed(codec, grid, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (with_space(codec, grid, seed=seed) for seed in (1, 1, 2))
     assert first.shape == (7, BANDS, LEVELS + 1)
     assert np.array_equal(first, again)
     assert np.array_equal(first[..., :-1], grid)
     assert not np.array_equal(first, other)
     given = np.where(np.arange(7)[:, None] < 3, 4, FREE) * np.ones((1, BANDS), np.int64)
-    known = placed(codec, grid, seed=1, given=given)[..., -1]
+    known = with_space(codec, grid, seed=1, given=given)[..., -1]
     assert (known[:3] == 4).all()
 
 
 def test_a_model_of_mono_sounds_has_no_place_and_cannot_be_asked_for_one() -> None:
     codec = mono_codec()
     grid = np.zeros((2, BANDS, LEVELS), np.int64)
-    assert placed(codec, grid, seed=0) is grid
+    assert with_space(codec, grid, seed=0) is grid
     assert codec.whole(grid) is grid
     assert width_of(codec, None, 1.0) is None
     for channels, width in ((2, 1.0), (None, 0.5)):

@@ -253,7 +253,7 @@ def test_without_sounds_a_model_is_heard(tmp_path: Path) -> None:
 
 def test_what_became_of_the_sounds_is_said_in_plain_words(tmp_path: Path) -> None:
     pytest.importorskip("gradio")
-    from distill.dataset.scan import Verdict, scan
+    from distill.dataset.scan import FileVerdict, scan
     from distill.ui.start_view import WHY, verdict
 
     make_sounds(tmp_path / "kit", 6)
@@ -264,7 +264,7 @@ def test_what_became_of_the_sounds_is_said_in_plain_words(tmp_path: Path) -> Non
     assert "6 of 15 sounds can be used" in said
     assert "&lt;b&gt;0.wav" in said
     assert "and 3 more" in said
-    assert set(Verdict) - set(WHY) == {Verdict.OK, Verdict.CLIPPED}
+    assert set(FileVerdict) - set(WHY) == {FileVerdict.OK, FileVerdict.CLIPPED}
     assert "<b>" not in said
 
 

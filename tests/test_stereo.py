@@ -32,7 +32,7 @@ from distill.configs import DataConfig, Inverse
 from distill.errors import ArtifactError
 from distill.generation.continuation import continue_sound, fill_sound
 from distill.generation.generator import Generator
-from distill.generation.loops import placed_around
+from distill.generation.loops import with_space_around
 from distill.generation.sound_request import request_of
 from distill.generation.sounds import new_sounds
 from distill.generation.variation import between, morph_sound, vary_sound
@@ -51,9 +51,9 @@ def test_the_place_of_a_loop_moves_no_more_at_its_join_than_within() -> None:
     joins, within = list[float](), list[float]()
     for seed in range(20):
         grid = np.random.default_rng(seed).integers(0, SIZE, (8, BANDS, LEVELS))
-        around = placed_around(codec, grid, seed=seed)
+        around = with_space_around(codec, grid, seed=seed)
         assert np.array_equal(around[..., :-1], grid)
-        assert np.array_equal(around, placed_around(codec, grid, seed=seed))
+        assert np.array_equal(around, with_space_around(codec, grid, seed=seed))
         cells = codec.space.cells(np.concatenate([around, around[:1]])[..., -1])
         moves = distances(cells[:-1, :, -1:], cells[1:, :, :1]).mean(1)
         joins.append(float(moves[-1]))
@@ -174,6 +174,15 @@ def test_variations_leave_the_place_at_strength_0_and_draw_it_anew_at_1() -> Non
     assert vary_sound(generator, given, strength=0.3, seed=5)[0].samples.ndim == 1
 
 
+def test_a_variation_of_strength_1_may_be_a_column_longer_than_the_codes_of_its_sound() -> None:
+    generator, hop = stereo_generator(), stereo_codec().spectrogram.hop_length
+    # Its last frame completes a column of the codec, and more samples than that need another column.
+    given = stereo_sound((31 * hop + hop // 2) / RATE, rate=RATE)
+    lengths = {len(vary_sound(generator, given, strength=1.0, seed=seed, width=1.0)[0].grid) for seed in range(6)}
+    assert max(lengths) == 3
+    assert len(encode_sound(stereo_model(), given, "given")) == 2
+
+
 def test_a_series_moves_from_one_place_to_the_other(tmp_path: Path) -> None:
     generator, codec = stereo_generator(), stereo_codec()
     assert codec.space is not None
@@ -197,8 +206,8 @@ def test_the_python_interface_takes_and_gives_two_channels(tmp_path: Path) -> No
     assert codes.shape[2] == LEVELS + 1
     assert model.decode(codes).shape[0] == 2
     assert model.decode(codes[..., :LEVELS]).ndim == 1
-    [varied] = model.vary(given.samples, given.sample_rate)
-    assert varied.samples.ndim == 2
+    [vary_codes] = model.vary(given.samples, given.sample_rate)
+    assert vary_codes.samples.ndim == 2
 
 
 @pytest.mark.parametrize(

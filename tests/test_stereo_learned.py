@@ -31,7 +31,7 @@ from distill.generation.writing import Destination, produce
 from distill.live.events import Event, Listeners, Progress
 from distill.live.stop_request import StopRequest
 from distill.memorization.compare import compare
-from distill.memorization.of_model import Asked, DatasetSounds, findings_of, in_channel
+from distill.memorization.of_model import CheckSettings, DatasetSounds, findings_of, in_channel
 from distill.memorization.sounds import CheckedSound, Silence
 from distill.memorization.verdict import judge
 from distill.stages import train_prior
@@ -289,7 +289,7 @@ def _noise_like(codec: Codec, sound: CheckedSound) -> tuple[np.ndarray, np.ndarr
 
 def test_the_check_compares_the_channels_of_what_lies_to_one_side(learned: Workspace) -> None:
     dataset = PreparedDataset(learned.prepared)
-    findings = findings_of(Generator.load(_model(learned)), dataset, Asked(12, 0.5, 1.0, 0))
+    findings = findings_of(Generator.load(_model(learned)), dataset, CheckSettings(12, 0.5, 1.0, 0))
     apart = [each for each in findings.generated if each.channels]
     assert apart
     assert all(

@@ -18,7 +18,7 @@ from distill.errors import UsageError
 from distill.generation.generator import Generator
 from distill.generation.remaking import remake
 from distill.generation.sound_request import Request
-from distill.generation.variation import between, free_cells, kept_cells, morph_sound, varied, vary_sound
+from distill.generation.variation import between, cells_to_keep, free_cells, morph_sound, vary_codes, vary_sound
 from distill.generation.writing import Destination, morph, produce
 from model_example import write_example
 from registry_util import make_folder
@@ -49,8 +49,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_strength_tells_how_much_is_new(generator: Generator, sound: Path) -> None:
     grid = generator.codec.encode(normalise(to_mono(read_sound(sound), 48_000)).samples)
     levels = grid.shape[2]
-    assert np.array_equal(varied(generator.prior, grid, strength=0.0, seed=1), grid)
-    finest = varied(generator.prior, grid, strength=1 / levels, seed=1)
+    assert np.array_equal(vary_codes(generator.prior, grid, strength=0.0, seed=1), grid)
+    finest = vary_codes(generator.prior, grid, strength=1 / levels, seed=1)
     assert np.array_equal(finest[..., :-1], grid[..., :-1])
     assert (finest[..., -1] != grid[..., -1]).mean() > 0.5
     # With a seed what is new at one strength may be new at any higher one, and nothing else has been before.
@@ -59,7 +59,7 @@ def test_strength_tells_how_much_is_new(generator: Generator, sound: Path) -> No
     assert free[-1].all()
     assert all((less <= more).all() and less.sum() < more.sum() for less, more in pairwise(free))
     for cells, strength in zip(free, (0.0, 0.1, 0.3, 0.5, 0.7, 0.9), strict=False):
-        new = varied(generator.prior, grid, strength=strength, seed=1)
+        new = vary_codes(generator.prior, grid, strength=strength, seed=1)
         assert np.array_equal(new[~cells], grid[~cells])
 
 
@@ -84,16 +84,16 @@ def test_what_shall_stay_stays(generator: Generator, sound: Path) -> None:
     samples = np.concatenate([to_mono(read_sound(sound), 48_000)] * 2)
     log_mel = generator.codec.log_mel(normalise(samples).samples)
     grid = generator.codec.encode_log_mel(log_mel)
-    kept = kept_cells(log_mel, grid, generator.codec.spectrogram, "attack")
+    kept = cells_to_keep(log_mel, grid, generator.codec.spectrogram, "attack")
     begins = np.flatnonzero(kept.all((1, 2)))
     # It begins at 0 s and at 1 s; a column lasts 171 ms.
     assert begins[0] == 0
     assert 5 in begins
     assert len(begins) <= 4
-    new = varied(generator.prior, grid, strength=1.0, seed=1, kept=kept)
+    new = vary_codes(generator.prior, grid, strength=1.0, seed=1, kept=kept)
     assert np.array_equal(new[kept], grid[kept])
     assert (new != grid).any()
-    structure = kept_cells(log_mel, grid, generator.codec.spectrogram, "structure")
+    structure = cells_to_keep(log_mel, grid, generator.codec.spectrogram, "structure")
     assert structure[..., 0].all()
     assert not structure[..., 1:].any()
 

@@ -10,13 +10,13 @@ import torch
 
 import artifact_example
 import model_example
-from distill.artifact.manifest import VocoderArchitecture, VocoderMetadata
+from distill.artifact.architecture import VocoderArchitecture
+from distill.artifact.manifest import VocoderMetadata
 from distill.artifact.model_file import read_manifest, read_model, write_model
 from distill.artifact.vocoder_file import VocoderFile, read_vocoder, write_vocoder
 from distill.audio import invert as inversion
 from distill.audio.mel import MelTransform, mel_filters
 from distill.codec.codec import Codec
-from distill.codec.load import load_codec
 from distill.codes.edits import SetCode
 from distill.codes.model import CodesModel
 from distill.codes.playback import render, rerender
@@ -34,6 +34,7 @@ from distill.models.vocoder import Spectrum, Vocoder, invert, waveform_of
 from distill.params import parse_params
 from distill.stages.workspace import Workspace
 from distill.training.inverses import INVERSES
+from model_example import load_codec
 from pipeline_util import bytes_of, make_workspace, run
 from sounds_util import noise
 

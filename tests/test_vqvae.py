@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 from distill.models.codebooks import nearest_codes
 from distill.models.grid import decode_grid, encode_grid, grid_to_indices, indices_to_grid
-from distill.models.health import health_of_counts, judge, usage_counts, utilization_warnings
+from distill.models.health import health_of_counts, rate, usage_counts, utilization_warnings
 from distill.models.losses import log_spectral_distance, spectral_terms, total_loss
 from distill.models.vqvae import ConvVQVAE, QuantizerWrapper, VQDecoder, VQEncoder
 
@@ -215,7 +215,7 @@ def test_the_light(utilization: float, perplexity: float, light: str, words: str
         "level_0": {"utilization": 1.0, "perplexity": 60.0, "dead_codes": 0},
         "level_1": {"utilization": utilization, "perplexity": perplexity, "dead_codes": 0},
     }
-    verdict = judge(health)  # type: ignore[arg-type]
+    verdict = rate(health)  # type: ignore[arg-type]
     assert (verdict.light, verdict.words) == (light, words)
 
 

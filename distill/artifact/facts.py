@@ -1,7 +1,7 @@
 """What a model file says of itself, in words: its light, its verdict, its training, and what it can be asked for."""
 
 from distill.artifact.manifest import Manifest
-from distill.models.health import Health, Verdict, judge
+from distill.models.health import Health, Rating, rate
 
 NOT_CHECKED = "not checked"
 # A label that fewer of the sounds asked for it have, and a knob whose rank correlation is less, are weak.
@@ -20,9 +20,9 @@ def health_of(manifest: Manifest) -> Health:
     }
 
 
-def light_of(manifest: Manifest) -> Verdict:
+def light_of(manifest: Manifest) -> Rating:
     """The light of the codebooks, and what it means in words."""
-    return judge(health_of(manifest))
+    return rate(health_of(manifest))
 
 
 def verdict_of(manifest: Manifest) -> str:

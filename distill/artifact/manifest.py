@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     JsonValue,
     SerializerFunctionWrapHandler,
@@ -21,11 +20,17 @@ from pydantic import (
     model_validator,
 )
 
-from distill.configs import Config, Inverse, PriorConfig, SpectrogramConfig, VocoderConfig, VQVAEConfig
+from distill.artifact.architecture import (
+    PriorArchitecture,
+    SpaceArchitecture,
+    VocoderArchitecture,
+    VQVAEArchitecture,
+)
+from distill.artifact.lineage import Lineage
+from distill.artifact.part import Part, without
+from distill.configs import STRIDE, Inverse, SpectrogramConfig
 from distill.errors import ArtifactError
-from distill.files import digest_json, finite
-from distill.instructions import Arithmetic
-from distill.models.conditions import Conditions
+from distill.files import finite
 from distill.models.levels import SPACE_LABEL, level_labels
 
 FORMAT: Final = "distill_model"
@@ -33,9 +38,6 @@ VERSION: Final = 2
 MINOR: Final = 3
 # The minor version of a file is the least one that has its keys.
 _FIRST_MINOR, _MINOR_WITH_VOCODER, _MINOR_WITH_CONDITIONS = 0, 1, 2
-
-# Mel bins in a band of the code grid: the encoder halves the mel axis four times.
-_BAND = 16
 
 # These keys are left out of the document while they hold nothing.
 _OPTIONAL = (
@@ -53,97 +55,12 @@ _OPTIONAL = (
 Number = Annotated[float | None, Field(description="null: it was not finite, or is not known.")]
 Curve = tuple[float | None, ...]
 LevelName = Annotated[str, Field(pattern=r"^level_[0-9]+$")]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Part(BaseModel):
-    """A frozen part of the document; keys that a later minor version adds are ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-def _same_range(config: type[Config], name: str) -> Any:
-    """A required field with the range and the description of a parameter."""
-    field = config.model_fields[name]
-    limits = {
-        limit: getattr(constraint, limit)
-        for constraint in field.metadata
-        for limit in ("ge", "gt", "le", "lt", "multiple_of")
-        if hasattr(constraint, limit)
-    }
-    return Field(description=field.description, **limits)
 
 
 def _known_spectrogram(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: item for key, item in value.items() if key in SpectrogramConfig.model_fields}
     return value
-
-
-class VQVAEArchitecture(Part):
-    """What ConvVQVAE is constructed with, and the height of its spectrograms."""
-
-    codebook_dim: int = _same_range(VQVAEConfig, "codebook_dim")
-    codebook_size: int = _same_range(VQVAEConfig, "codebook_size")
-    num_quantizers: int = _same_range(VQVAEConfig, "num_quantizers")
-    decay: float = _same_range(VQVAEConfig, "decay")
-    commitment_weight: float = _same_range(VQVAEConfig, "commitment_weight")
-    threshold_ema_dead_code: float = _same_range(VQVAEConfig, "threshold_ema_dead_code")
-    dropout: float = _same_range(VQVAEConfig, "dropout")
-    n_mels: int = _same_range(SpectrogramConfig, "n_mels")
-
-    def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments by name."""
-        return self.model_dump(exclude={"n_mels"})
-
-
-class PriorArchitecture(Part):
-    """What CodePrior is constructed with."""
-
-    hidden: int = _same_range(PriorConfig, "hidden")
-    layers: int = _same_range(PriorConfig, "layers")
-    heads: int = _same_range(PriorConfig, "heads")
-    dropout: float = _same_range(PriorConfig, "dropout")
-    codebook_size: int = _same_range(VQVAEConfig, "codebook_size")
-    num_quantizers: int = _same_range(VQVAEConfig, "num_quantizers")
-    bands: int = Field(ge=1, le=256, description="Rows of the code grid: 16 mel bins each.")
-    context: int = _same_range(PriorConfig, "context")
-    conditions: Conditions | None = Field(None, description="What new sounds can be asked for; absent: nothing.")
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), "conditions")
-
-    def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments by name."""
-        values = self.model_dump(exclude={"conditions"})
-        return values if self.conditions is None else {**values, "conditions": self.conditions.width}
-
-
-class VocoderArchitecture(Part):
-    """What Vocoder is constructed with, beside the spectrogram."""
-
-    hidden: int = _same_range(VocoderConfig, "hidden")
-    blocks: int = _same_range(VocoderConfig, "blocks")
-
-    def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments by name."""
-        return self.model_dump()
-
-
-class SpaceArchitecture(Part):
-    """What SpaceModel is constructed with, beside the VQ-VAE's codes."""
-
-    hidden: int = Field(ge=1, le=4096, description="Width of the network.")
-
-    def arguments(self, vqvae: VQVAEArchitecture) -> dict[str, Any]:
-        """The constructor's arguments by name."""
-        return {
-            "codebook_size": vqvae.codebook_size,
-            "bands": vqvae.n_mels // _BAND,
-            "codebook_dim": vqvae.codebook_dim,
-            "hidden": self.hidden,
-        }
 
 
 class LevelHealth(Part):
@@ -189,66 +106,6 @@ class Metadata(Part):
     warnings: tuple[str, ...] = Field((), description="What went less than well, a line each.")
 
 
-class Environment(Part):
-    """Where the model was computed, as far as it decides the bytes."""
-
-    distill: str = Field("", description="Version of distill.")
-    torch: str = Field(description="Version of torch.")
-    torchaudio: str = Field("", description="Version of torchaudio.")
-    vector_quantize_pytorch: str = Field(description="Version of vector-quantize-pytorch.")
-    numpy: str = Field("", description="Version of numpy.")
-    soxr: str = Field("", description="Version of soxr.")
-    libsndfile: str = Field("", description="Version of libsndfile.")
-    python: str = Field("", description="Version of Python.")
-    processor: str = Field(description="Instruction set and maker of the processor, or name of the accelerator.")
-    cuda: str = Field("", description="Version of CUDA, where it computes.")
-    cudnn: str = Field("", description="Version of cuDNN, where CUDA computes.")
-    arithmetic: Arithmetic = Field("native", description="portable or native: see `run.arithmetic`.")
-    threads: int = Field(ge=1, description="Threads of the CPU.")
-    precision: str = Field(description="Arithmetic of the networks: fp32 or bf16.")
-    device: str = Field(description="Kind of device: cpu, cuda or mps.")
-
-
-class Lineage(Part):
-    """Everything that the weights follow from."""
-
-    id: Digest = Field(description="Digest of what follows here, as `lineage_id` computes it.")
-    code_versions: dict[str, int] = Field(description="Version of the code of each stage.")
-    data_digest: str = Field(description="Digest of the dataset's content.")
-    parameters: dict[str, JsonValue] = Field(description="All resolved parameters, by section.")
-    seed: int = Field(description="Seed of the run.")
-    environment: Environment
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        code_versions: dict[str, int],
-        data_digest: str,
-        parameters: dict[str, Any],
-        seed: int,
-        environment: Environment,
-    ) -> "Lineage":
-        """The lineage with the id that belongs to it."""
-        values = {
-            "code_versions": code_versions,
-            "data_digest": data_digest,
-            "parameters": finite(parameters),
-            "seed": seed,
-            "environment": environment.model_dump(mode="json"),
-        }
-        return cls.model_validate({**values, "id": lineage_id(values)})
-
-
-def lineage_id(values: Mapping[str, Any]) -> str:
-    """Digest of a lineage without its id and without the `model` section of its parameters.
-
-    That section holds what a model is called, which decides nothing else.
-    """
-    parameters = {key: value for key, value in values["parameters"].items() if key != "model"}
-    return digest_json({**{key: value for key, value in values.items() if key != "id"}, "parameters": parameters})
-
-
 class TrainAndHeldOut(Part):
     """The same figure for the training files and the held-out files."""
 
@@ -291,7 +148,7 @@ class PriorMetadata(Part):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), "following")
+        return without(handler(self), "following")
 
 
 class InverseQuality(Part):
@@ -390,8 +247,8 @@ class Manifest(Part):
             return self
         if (prior.codebook_size, prior.num_quantizers) != (vqvae.codebook_size, vqvae.num_quantizers):
             raise ValueError("codebook_size and num_quantizers of prior_config and vqvae_config must be equal")
-        if prior.bands * _BAND != vqvae.n_mels:
-            raise ValueError(f"prior_config.bands must be {vqvae.n_mels // _BAND}, a sixteenth of n_mels")
+        if prior.bands * STRIDE != vqvae.n_mels:
+            raise ValueError(f"prior_config.bands must be {vqvae.n_mels // STRIDE}, a sixteenth of n_mels")
         if prior.hidden % prior.heads:
             raise ValueError("prior_config.heads must divide prior_config.hidden")
         return self
@@ -411,11 +268,6 @@ class Manifest(Part):
         if self.space_config is not None:
             values["minor"] = MINOR
         return {key: value for key, value in values.items() if value is not None or key not in _OPTIONAL}
-
-
-def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
-    """The same, without a key that holds nothing."""
-    return {key: value for key, value in values.items() if key != name or value is not None}
 
 
 def parse_manifest(document: Mapping[str, Any], path: Path) -> Manifest:

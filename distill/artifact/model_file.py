@@ -6,15 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill.artifact.container import read_container, read_document, write_container
-from distill.artifact.manifest import (
-    FORMAT,
-    VERSION,
-    Lineage,
-    Manifest,
-    PriorArchitecture,
-    PriorMetadata,
-    parse_manifest,
-)
+from distill.artifact.manifest import FORMAT, VERSION, Manifest, parse_manifest
 from distill.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -119,39 +111,6 @@ def read_model(path: Path) -> ModelFile:
     return ModelFile(
         manifest, vqvae_state, prior_state or None, container.digest, vocoder_state or None, space_state or None
     )
-
-
-def add_prior(
-    path: Path,
-    prior_state: "Mapping[str, torch.Tensor]",
-    *,
-    config: PriorArchitecture,
-    metadata: PriorMetadata,
-    lineage: Lineage | None = None,
-) -> str:
-    """Put a prior into a model file, in place of the one that it may have; the file is replaced whole.
-
-    A memorization verdict in the file is dropped: it was about another prior.
-
-    Args:
-        path: a model file.
-        prior_state: state dict of CodePrior.
-        config: what CodePrior was constructed with; it must fit the file's VQ-VAE.
-        metadata: how its training went.
-        lineage: what both networks now follow from; None keeps the file's.
-
-    Returns:
-        The digest of the file's weights.
-
-    Raises:
-        ArtifactError: the file cannot be used, or the prior is not one for its codes.
-        StorageError: the file cannot be read or written.
-    """
-    model = read_model(path)
-    changes = {"prior_config": config, "prior_metadata": metadata, "lineage": lineage or model.manifest.lineage}
-    # Validated anew, which model_copy would not do.
-    manifest = parse_manifest({**dict(model.manifest), **changes, "memorization": None}, path)
-    return write_model(path, manifest, model.vqvae_state, prior_state, model.vocoder_state, model.space_state)
 
 
 def layout(state: "Mapping[str, torch.Tensor]") -> "dict[str, tuple[tuple[int, ...], torch.dtype]]":

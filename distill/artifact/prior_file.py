@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from distill.artifact.architecture import PriorArchitecture, SpaceArchitecture
 from distill.artifact.container import read_container, write_container
-from distill.artifact.manifest import PriorArchitecture, PriorMetadata, SpaceArchitecture, SpaceMetadata
+from distill.artifact.manifest import PriorMetadata, SpaceMetadata
 from distill.errors import ArtifactError
 
 if TYPE_CHECKING:

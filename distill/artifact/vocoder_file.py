@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
+from distill.artifact.architecture import VocoderArchitecture
 from distill.artifact.container import read_container, write_container
-from distill.artifact.manifest import VocoderArchitecture, VocoderMetadata
+from distill.artifact.manifest import VocoderMetadata
 from distill.configs import Inverse
 from distill.errors import ArtifactError
 

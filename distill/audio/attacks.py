@@ -19,8 +19,10 @@ _TINY = 1e-20
 def envelope(energy: Tensor, config: SpectrogramConfig) -> Tensor:
     """Mean square of a sound in cells of an eighth of a hop, `[8 * (frames - 1)]`, from the energy in its windows.
 
-    The deconvolution of Richardson and Lucy. It begins with the most that each cell can hold: less than any frame has
-    in its window, divided by what the window lets through. So silence lasts as long as one frame knows of it.
+    The deconvolution of Richardson and Lucy: with the energy e of frames, the energy c of cells and the share
+    W `[frames, cells]` of a cell that a window lets through, e should be W c, and c <- c (W^T (e / W c)) / W^T 1. It
+    begins with the most that each cell can hold, the least of e / W over the frames that see it. So a cell stays silent
+    if one frame sees silence there.
 
     Args:
         energy: sum of the squares of windowed samples, `[frames]`.

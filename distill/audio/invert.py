@@ -1,8 +1,7 @@
-"""Log mel back to a waveform: an estimate of the magnitudes, then phases by accelerated Griffin-Lim."""
+"""Log mel back to a waveform: phases for estimated magnitudes, by accelerated Griffin-Lim."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from distill.audio.attacks import Hush
-from distill.audio.mel import MelTransform, mel_filters
+from distill.audio.magnitudes import linear_power, scale_to_mel
+from distill.audio.mel import MelTransform
 from distill.audio.phases import first_angles
 from distill.audio.tails import TAIL_FRAMES, with_tails
 from distill.configs import SpectrogramConfig
@@ -33,11 +33,8 @@ _LEAD_FRAMES, _REMADE_FRAMES, _FADE_FRAMES = 16, 16, 12
 _SHARED_FRAMES = _LEAD_FRAMES + _REMADE_FRAMES
 # So many frames at a time that their windows and spectra stay in a core's cache.
 _BLOCK_FRAMES = 128
-_MAGNITUDE_STEPS = 2
 # What begins at once would begin with a click.
 _RISE_SECONDS = 0.0005
-# A filter bank is multiplied in so many parts, each with what it reaches of the other side.
-_BANDED_PARTS = 4
 _TINY = 1e-12
 
 # The log mel `[n_mels, last - first]` of a sound from one frame up to, and without, another.
@@ -251,13 +248,15 @@ class _Piece:
             def projected(block: slice, now: Tensor = now, fits: bool = left in _FITS) -> Tensor:
                 if fits:
                     power = _modulus(overlap.spectrum(now, block)).square_()
-                    magnitude[block] = fitted(power, mel_power[block], self.config).sqrt_()
+                    magnitude[block] = scale_to_mel(power, mel_power[block], self.config).sqrt_()
                 spectrum = overlap.spectrum(ahead, block)
                 _set_modulus(spectrum, magnitude[block])
                 return spectrum
 
             into(made, projected)
-            # The method's three spectra are transforms of waveforms, which are smaller, and the transform is linear.
+            # With the projection P the method computes from c, d and t, in place of spectra from their waveforms, as
+            # the transform is linear: t' = (1 - gamma) d + gamma P(c), c' = t' + alpha (t' - t),
+            # d' = t' + beta (t' - t). Here `made` is P(c), `ahead` c, `beyond` d and then t', and `now` t and then d'.
             torch.lerp(beyond, made, _REACH, out=beyond)
             step = torch.sub(beyond, now, out=now)
             torch.add(beyond, step, alpha=_AHEAD, out=ahead)
@@ -273,58 +272,6 @@ def _pieces(frames: int, config: SpectrogramConfig, device: torch.device) -> Ite
 
 def _within(log_mel: Tensor) -> LogMel:
     return lambda first, last: log_mel[:, first:last]
-
-
-def linear_power(mel_power: Tensor, config: SpectrogramConfig) -> Tensor:
-    """Power per Fourier bin `[frames, n_fft // 2 + 1]` whose mel power is near the given `[frames, n_mels]`.
-
-    The pseudo-inverse, made positive, improved by a few multiplicative steps of non-negative least squares (Lee and
-    Seung, "Algorithms for non-negative matrix factorization", 2001, with the filter bank fixed).
-    """
-    bank = _bank(config, mel_power.device)
-    power = torch.maximum(mel_power @ bank.inverse, 0.05 * bank.spread(mel_power))
-    target = bank.to_bins(mel_power)
-    for _ in range(_MAGNITUDE_STEPS):
-        power *= target / bank.to_bins(bank.to_bands(power)).add_(_TINY)
-    return power
-
-
-def fitted(power: Tensor, mel_power: Tensor, config: SpectrogramConfig) -> Tensor:
-    """Power per Fourier bin `[frames, bins]`, in place, scaled band by band to a mel power near `[frames, n_mels]`.
-
-    A bin is scaled by the mean of what its bands lack, as much as it counts to each.
-    """
-    bank = _bank(config, power.device)
-    return power.mul_(bank.to_shares(mel_power / bank.to_bands(power).add_(_TINY)))
-
-
-class _Banded:
-    """Multiplies `[frames, rows]` by a matrix `[rows, columns]` whose non-zero elements lie near its diagonal."""
-
-    def __init__(self, matrix: Tensor) -> None:
-        self.parts: list[tuple[slice, Tensor]] = []
-        for part in matrix.tensor_split(_BANDED_PARTS, dim=1):
-            rows = part.any(1).nonzero()[:, 0].tolist() or [0]
-            reached = slice(rows[0], rows[-1] + 1)
-            self.parts.append((reached, part[reached].contiguous()))
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return torch.cat([x[:, rows] @ part for rows, part in self.parts], dim=1)
-
-
-class _Bank:
-    """The mel filter bank, as it is needed to invert it."""
-
-    def __init__(self, config: SpectrogramConfig, device: torch.device) -> None:
-        filters = mel_filters(config).to(device)
-        self.inverse = torch.linalg.pinv(filters)
-        self.to_bands, self.to_bins = _Banded(filters), _Banded(filters.T)
-        # Each band spread evenly over its bins, and the share of each bin that a band has.
-        self.spread = _Banded((filters / filters.sum(0, keepdim=True).square().clamp_min(_TINY)).T)
-        self.to_shares = _Banded((filters / filters.sum(1, keepdim=True).clamp_min(_TINY)).T)
-
-
-_bank = lru_cache(maxsize=8)(_Bank)
 
 
 class _Overlap:

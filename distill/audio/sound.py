@@ -312,7 +312,9 @@ def write_sound(path: Path, samples: np.ndarray, sample_rate: int, subtype: str 
             if "samplerate" in str(error).lower() or "sample rate" in str(error).lower() or "Format" in str(error):
                 raise UsageError(f"{path}: {kind} cannot hold {frames.ndim}-d samples at {sample_rate} Hz") from error
             raise StorageError(f"cannot write {path}: {error}") from error
-        _require_length(path, temporary, len(frames), kind)
+        written = written_frames(temporary)
+        if written < len(frames) and not (kind == "MP3" and written > 0):
+            raise StorageError(f"cannot write {path}: the file came out incomplete; is the disk full?")
 
 
 def wav_bytes(samples: np.ndarray, sample_rate: int) -> bytes:
@@ -323,14 +325,12 @@ def wav_bytes(samples: np.ndarray, sample_rate: int) -> bytes:
     return stream.getvalue()
 
 
-def _require_length(path: Path, written: Path, frames: int, kind: str) -> None:
-    """libsndfile does not always report a full disk."""
+def written_frames(path: Path) -> int:
+    """Samples of each channel in a file that was written, -1 if it is broken: a full disk is not always reported."""
     try:
-        present = soundfile.info(str(written)).frames
+        return int(soundfile.info(str(path)).frames)
     except soundfile.SoundFileError:
-        present = -1
-    if present < frames and not (kind == "MP3" and present > 0):
-        raise StorageError(f"cannot write {path}: the file came out incomplete; is the disk full?")
+        return -1
 
 
 def to_mono(sound: Sound, sample_rate: int) -> np.ndarray:

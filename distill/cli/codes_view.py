@@ -160,7 +160,7 @@ def preview(
         require_free(output, force=force)
         from distill.codes.file import read_grid
         from distill.codes.playback import hear
-        from distill.codes.sound import audible, peak_db
+        from distill.codes.sound import amplify, peak_db
         from distill.generation.space import width_of
 
         codes = read_grid(grid).grid
@@ -170,7 +170,7 @@ def preview(
         samples = hear(loaded, codes, selection_of(codes, columns, seconds, bands, levels), width=how)
         require_stereo(samples, channels, width)
         peak = round(peak_db(samples), 1)
-        write_audio(output, samples if true_level else audible(samples), loaded.sample_rate)
+        write_audio(output, samples if true_level else amplify(samples), loaded.sample_rate)
         values = {"path": str(output), "seconds": samples.shape[-1] / loaded.sample_rate, "peak_db": peak}
     print_result([str(values["path"])], values, as_json=as_json)
 
@@ -227,7 +227,7 @@ def _preview_entries(
     from distill.audio.sound import EXTENSIONS
     from distill.cli.progress import shown_progress
     from distill.codes.playback import Entry, hear_entries
-    from distill.codes.sound import audible, peak_db
+    from distill.codes.sound import amplify, peak_db
     from distill.live.events import Progress
 
     labels = model.codec.labels
@@ -247,7 +247,7 @@ def _preview_entries(
     with shown_progress() as tell:
         for name, samples in zip(names, sounds, strict=True):
             peaks.append(round(peak_db(samples), 1))
-            shown = samples if true_level else audible(samples)
+            shown = samples if true_level else amplify(samples)
             if one_file:
                 heard.append(shown)
             else:

@@ -72,7 +72,7 @@ def _follow(name: str, folder: "Workspace") -> None:
     """Take part in a training that another process leads; all else is that one's."""
     from distill.stages.pipeline import TRAININGS, run_stage
     from distill.stages.workspace import Call
-    from distill.training.group import Lost
+    from distill.training.group import ProcessLost
 
     if name not in TRAININGS:
         return
@@ -80,6 +80,6 @@ def _follow(name: str, folder: "Workspace") -> None:
         stop_with_owner(stop)
         try:
             run_stage(name, Call(folder, Listeners(), stop))
-        except Lost as error:
+        except ProcessLost as error:
             # The first process says why, or is gone itself.
             raise typer.Exit(EXIT_FAILURE) from error

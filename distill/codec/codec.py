@@ -14,7 +14,7 @@ from distill.audio.space import in_two, side_blocks, space_of_sound
 from distill.configs import STRIDE, Inverse, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import ArtifactError, DataError
-from distill.models.grid import CONTEXT_COLUMNS, PIECE_COLUMNS, SILENT, columns_of, decode_grid, encode_pieces
+from distill.models.grid import CONTEXT_COLUMNS, PIECE_COLUMNS, SILENT, columns_of_frames, decode_grid, encode_pieces
 from distill.models.levels import SPACE_LABEL, level_labels
 from distill.models.space import SpaceModel, cells_of, space_of_cells
 from distill.models.vocoder import Vocoder, inversion, invert
@@ -165,7 +165,7 @@ class Codec:
 
     def columns_of(self, samples: int) -> int:
         """Columns of the grid from which so many samples can be made."""
-        return columns_of(1 - (-samples // self.spectrogram.hop_length))
+        return columns_of_frames(1 - (-samples // self.spectrogram.hop_length))
 
     @cached_property
     def _mel_on_processor(self) -> MelTransform:
@@ -259,6 +259,16 @@ class Codec:
         mel = torch.from_numpy(log_mel)[None].to(self.device)
         given = None if known is None else torch.from_numpy(known)[None].to(self.device)
         return _finite(invert(mel, self.spectrogram, inverse=self.inverse, vocoder=self.vocoder, known=given)[0])
+
+    def column_waveform(self, log_mel: Samples, known: Samples | None = None) -> Samples:
+        """Samples `[columns * column_samples]` of a log mel of whole columns, `[n_mels, 16 * columns]`.
+
+        Frames stand at the middle of their windows, so the last column needs a frame more. That may follow in the log
+        mel where the sound goes on; by default the last frame stands for it. `known` is as in `waveform`.
+        """
+        if log_mel.shape[1] % STRIDE == 0:
+            log_mel = np.concatenate([log_mel, log_mel[:, -1:]], axis=1)
+        return self.waveform(log_mel, known)
 
     def waveform_blocks(self, log_mel: LogMel, frames: int) -> Iterator[Samples]:
         """What `waveform` gives for a whole sound, block by block: a long one is nowhere as a whole."""

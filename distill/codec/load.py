@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from distill.artifact.manifest import PriorArchitecture, SpaceArchitecture
-from distill.artifact.model_file import ModelFile, check_state, layout, read_model
+from distill.artifact.architecture import PriorArchitecture, SpaceArchitecture
+from distill.artifact.model_file import ModelFile, check_state, layout
 from distill.artifact.prior_file import PriorFile
 from distill.codec.codec import Codec
 from distill.errors import ArtifactError
@@ -75,27 +75,6 @@ def codec_of(model: ModelFile, networks: Networks, device: torch.device | str = 
         vocoder=networks.optional_vocoder,
         space=networks.optional_space,
     )
-
-
-def load_codec(path: Path, device: torch.device | str = "cpu") -> Codec:
-    """The codec of a `.distill` file.
-
-    Raises:
-        ArtifactError: the file is missing, damaged, foreign, or its weights do not fit its configuration.
-        StorageError: the file is there and cannot be read.
-    """
-    model = read_model(path)
-    return codec_of(model, build_networks(model, path), device)
-
-
-def load_prior(path: Path, device: torch.device | str = "cpu") -> CodePrior:
-    """The prior of a `.distill` file, in evaluation mode.
-
-    Raises:
-        ArtifactError: as `load_codec`, or the model has no prior.
-        StorageError: the file is there and cannot be read.
-    """
-    return build_networks(read_model(path), path).prior.to(device)
 
 
 def _prior(model: ModelFile, config: PriorArchitecture, state: Mapping[str, Tensor], path: Path) -> CodePrior:

@@ -1,6 +1,6 @@
-"""Codes of a sound that comes from a grid: those of the grid stay where the sound is what it was.
+"""Encoding a sound that was made from a grid: the grid's codes stay where the sound did not change.
 
-What the encoder makes of a decoding is not the codes that were decoded: many codes decode to nearly the same.
+Encoding inverts decoding only nearly, as many codes decode to nearly the same.
 """
 
 import numpy as np
@@ -11,11 +11,12 @@ from torch.nn import functional
 from distill.codec.codec import Codec, Grid, Samples
 from distill.configs import STRIDE
 
-# Cells are judged by what is decoded in them and the cells within this distance.
+# A cell is compared by the log mels of itself and of the cells within this distance.
 AROUND = 1
-# A known code stays while the one that was found leaves more than this share of its error, or this much less of it (in
-# log mel; a sound with a peak of 1 has 5 to 8 where it is loud). The phases that Griffin-Lim estimates leave errors at
-# which other codes are nearer to the sound than those it was decoded from, but not by half.
+# With the errors K of the known code and F of the found one, the known one stays where STAY * K <= F + TOLERANCE, in
+# log mel (a sound with a peak of 1 has 5 to 8 where it is loud). With errors 0.5 and 0.3 it stays, with 0.6 and 0.3 it
+# does not. The phases that Griffin-Lim estimates leave errors at which other codes are nearer to the sound than those
+# it was decoded from, but not by half.
 STAY, TOLERANCE = 0.6, 0.02
 
 

@@ -4,9 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.codec.codec import Codec, Grid, Samples
+from distill.models.grid import FREE
 
-# Marks a code that is to be found, or drawn, in a grid of given ones.
-FREE = -1
 # So many vectors at a time that their distances to a codebook stay in memory whatever the length of the sound.
 _ROWS = 8192
 

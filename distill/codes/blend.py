@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distill.codec.vectors import FREE, codebooks, quantize, relative_distance, sum_of_vectors
+from distill.codec.vectors import codebooks, quantize, relative_distance, sum_of_vectors
 from distill.codes.edits import Blend, cells_of
 from distill.codes.exchange import Overlap, overlap
 from distill.codes.grid import CodeGrid, Codes
 from distill.codes.model import CodesModel
 from distill.codes.selection import EVERYTHING, Selection
 from distill.errors import UsageError
+from distill.models.grid import FREE
 
 
 @dataclass(frozen=True)

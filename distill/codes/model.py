@@ -87,7 +87,7 @@ class CodesModel:
             DataError: it claims to belong to this one and has other bands or levels.
         """
         self.identity.require(grid.model, what)
-        # Also refuses what somebody wrote into the file by hand.
+        # Also refuses a file that was edited by hand.
         self.grid(grid.codes)
 
 

@@ -9,7 +9,6 @@ from distill.codec.codec import Codec, Samples
 from distill.codes.grid import CodeGrid, Codes
 from distill.codes.model import CodesModel
 from distill.codes.selection import EVERYTHING, Selection
-from distill.codes.sound import waveform
 from distill.configs import STRIDE
 from distill.errors import UsageError
 from distill.models.grid import CONTEXT_COLUMNS, SILENT
@@ -54,7 +53,7 @@ def render(model: CodesModel, grid: CodeGrid) -> Rendering:
     """
     model.require(grid)
     log_mel = model.codec.decode_log_mel(grid.codes)
-    samples = waveform(model.codec, log_mel)
+    samples = model.codec.column_waveform(log_mel)
     return Rendering(grid, log_mel, samples, (0, len(samples)))
 
 
@@ -86,7 +85,7 @@ def rerender(model: CodesModel, before: Rendering, grid: CodeGrid) -> Rendering:
     known[: (first - begin) * column] = before.samples[begin * column : first * column]
     shift = len(old) - len(new)
     known[(last - begin) * column :] = before.samples[(last + shift) * column : (end + shift) * column]
-    made = waveform(model.codec, log_mel[:, STRIDE * begin : STRIDE * end + 1], known)
+    made = model.codec.column_waveform(log_mel[:, STRIDE * begin : STRIDE * end + 1], known)
     inner = made[(first - begin) * column : (last - begin) * column]
     samples = np.concatenate([before.samples[: first * column], inner, before.samples[(last + shift) * column :]])
     return Rendering(grid, log_mel, samples, (first * column, last * column))
@@ -113,13 +112,13 @@ def hear(model: CodesModel, grid: CodeGrid, selection: Selection = EVERYTHING, *
     codec, cut = model.codec, heard[slice(*found.columns)]
     if grid.levels == codec.levels or codec.levels not in levels:
         [log_mel] = codec.decode_log_mels([codec.without_space(cut)], with_silence=True)
-        return waveform(codec, log_mel)
+        return codec.column_waveform(log_mel)
     space = np.where(cut[..., -1:] == SILENT, 0, cut[..., -1:])
     if (cut[..., :-1] == SILENT).all():
         blank = np.concatenate([np.zeros_like(cut[..., :-1]), space], axis=2)
         return model.place(blank, _noise(codec, len(cut)), width)
     [log_mel] = codec.decode_log_mels([cut[..., :-1]], with_silence=True)
-    return model.place(np.concatenate([cut[..., :-1], space], axis=2), waveform(codec, log_mel), width)
+    return model.place(np.concatenate([cut[..., :-1], space], axis=2), codec.column_waveform(log_mel), width)
 
 
 def entries(model: CodesModel, level: int | None = None) -> list[Entry]:
@@ -175,7 +174,7 @@ def _heard(model: CodesModel, wanted: Sequence[Entry], columns: int, rows: list[
             if entry.level == codec.levels:
                 yield model.place(grid.clip(min=0), _noise(codec, columns))
             else:
-                yield waveform(codec, log_mel)
+                yield codec.column_waveform(log_mel)
 
 
 def _noise(codec: Codec, columns: int) -> Samples:

@@ -6,7 +6,7 @@ from distill.codes.model import CodesModel
 from distill.codes.selection import EVERYTHING, Selection
 from distill.generation.inpainting import CANDIDATES, Region
 from distill.generation.sampler import SamplingConfig
-from distill.generation.space import renewed
+from distill.generation.space import renew_region
 
 
 def randomize(
@@ -36,5 +36,5 @@ def randomize(
     found = selection.resolved(grid)
     assert found.columns is not None
     region = Region(*found.columns, levels=found.levels, bands=found.bands)
-    codes = renewed(model.codec, model.prior, grid.codes, region, seed=seed, config=config, candidates=candidates)
+    codes = renew_region(model.codec, model.prior, grid.codes, region, seed=seed, config=config, candidates=candidates)
     return Randomize(selection=found, cells=cells_of(codes[found.cells(grid)]), seed=seed)

@@ -1,4 +1,4 @@
-"""A grid that somebody works on with its model at hand: what was done to it, and how it sounds."""
+"""An editing session: a grid with its model and its history of edits, and how it sounds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from distill.codes.history import History
 from distill.codes.model import CodesModel
 from distill.codes.playback import Rendering, hear, render, rerender
 from distill.codes.selection import Selection
-from distill.codes.sound import as_source, at_source_level, audible
+from distill.codes.sound import amplify, as_source, at_source_level
 
 # Heard after an edit: so many columns around what changed, and no more than these in all.
 _AROUND = 1
@@ -116,7 +116,7 @@ class EditSession:
         Raises:
             UsageError: nothing is selected, or it lies outside of the grid.
         """
-        return audible(hear(self.model, self.grid, selection))
+        return amplify(hear(self.model, self.grid, selection))
 
     def _moved(self, step: Callable[[], History]) -> "EditSession":
         before, history = self.grid, step()

@@ -8,15 +8,14 @@ import numpy as np
 
 from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono, two_channels
-from distill.codec.codec import Codec, Normalised, Samples, normalise
+from distill.codec.codec import Normalised, Samples, normalise
 from distill.codec.unchanged_codes import keep_codes
 from distill.codec.vectors import codebooks, relative_distance, sum_of_vectors
 from distill.codes.grid import CodeGrid, Codes, Source
 from distill.codes.model import CodesModel
-from distill.configs import STRIDE
 from distill.errors import DataError
 from distill.generation.limits import PEAK_DB, below_clipping
-from distill.models.grid import columns_of
+from distill.models.grid import columns_of_frames
 from distill.models.space import distances
 
 MAX_GAIN_DB = 40.0
@@ -118,21 +117,7 @@ def decode(model: CodesModel, grid: CodeGrid, *, width: float | None = 1.0) -> S
         ArtifactError: the grid belongs to another model, or the model's weights are damaged.
     """
     model.require(grid)
-    return model.place(grid.codes, waveform(model.codec, model.codec.decode_log_mel(grid.codes)), width)
-
-
-def waveform(codec: Codec, log_mel: Samples, known: Samples | None = None) -> Samples:
-    """A waveform `[columns * column_samples]` of a log mel `[n_mels, 16 * columns]`.
-
-    Args:
-        codec: whose log mel it is.
-        log_mel: whole columns, with the frame that follows them where the sound goes on.
-        known: samples of the same length that are kept as they are; NaN where they are to be found.
-    """
-    if log_mel.shape[1] % STRIDE == 0:
-        # Frames stand at the middle of their windows: one more makes the last column whole.
-        log_mel = np.concatenate([log_mel, log_mel[:, -1:]], axis=1)
-    return codec.waveform(log_mel, known)
+    return model.place(grid.codes, model.codec.column_waveform(model.codec.decode_log_mel(grid.codes)), width)
 
 
 def as_source(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samples:
@@ -143,7 +128,7 @@ def as_source(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samples:
     source = grid.source
     if source is not None:
         wanted = model.codec.samples_of(source.seconds)
-        if columns_of(frames_of(wanted, model.codec.spectrogram)) == len(grid):
+        if columns_of_frames(frames_of(wanted, model.codec.spectrogram)) == len(grid):
             samples = samples[..., :wanted]
     return at_source_level(model, grid, samples)
 
@@ -159,7 +144,7 @@ def at_source_level(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samp
     return below_clipping(samples, -grid.source.gain_db, model.sample_rate)
 
 
-def audible(samples: Samples) -> Samples:
+def amplify(samples: Samples) -> Samples:
     """Samples, any shape, with a peak of -1 dB, for hearing codes alone, but with at most 40 dB of gain.
 
     An entry of a finer level is nearly silent; what was made much louder still is mostly the decoder's own floor.
@@ -187,7 +172,7 @@ def round_trip(model: CodesModel, grid: CodeGrid) -> RoundTrip:
     model.require(grid)
     codec, columns = model.codec, len(grid)
     log_mel = codec.decode_log_mel(grid.codes)
-    made = waveform(codec, log_mel)
+    made = codec.column_waveform(log_mel)
     heard = codec.log_mel(made)
     as_sound = codec.encode_log_mel(heard)
     as_file = codec.encode(normalise(made).samples)[:columns]

@@ -9,7 +9,7 @@ from distill.errors import DataError
 
 TABLE = "labels.csv"
 COLUMNS = ["path", "label"]
-# A label of fewer sounds says nothing, and more labels than these nobody looks through.
+# A label of fewer sounds teaches nothing, and a longer list of labels is of no use.
 LEAST_SOUNDS, MOST_LABELS = 3, 32
 LONGEST = 40
 

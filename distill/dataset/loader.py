@@ -1,4 +1,4 @@
-"""Training batches that follow from seed, epoch and step alone, whoever computes them and in whatever order."""
+"""Training batches that follow from seed, epoch and step alone, in any process and any order."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

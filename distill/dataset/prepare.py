@@ -16,7 +16,7 @@ from distill.dataset.layout import Segment, Summary
 from distill.dataset.memory_mapped import RowsWriter, writing_rows
 from distill.dataset.scan import (
     FileReport,
-    Verdict,
+    FileVerdict,
     resolve_duplicates,
 )
 from distill.dataset.split import TRAIN
@@ -159,7 +159,7 @@ def _readable(
 ) -> Iterator[tuple[FileReport, Prepared | None]]:
     """The same, once this process too has found unreadable what a worker could not read."""
     for each, (report, prepared) in zip(found, judged, strict=True):
-        if report.verdict is Verdict.UNREADABLE and worker.sound(each)[0].verdict is not Verdict.UNREADABLE:
+        if report.verdict is FileVerdict.UNREADABLE and worker.sound(each)[0].verdict is not FileVerdict.UNREADABLE:
             raise DataError(
                 f"a Dask worker cannot read {each.path}, which this process can ({report.reason}): all workers need "
                 "the folder of sounds under this path"

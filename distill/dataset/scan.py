@@ -33,7 +33,7 @@ _ABSURD = 1e15
 Extra = TypeVar("Extra")
 
 
-class Verdict(StrEnum):
+class FileVerdict(StrEnum):
     """What became of a file; `OK` and `CLIPPED` are usable."""
 
     OK = "ok"
@@ -54,7 +54,7 @@ class FileReport:
 
     Attributes:
         path: name below the source, POSIX, NFC.
-        verdict: one of `Verdict`.
+        verdict: what became of it.
         reason: a plain sentence.
         usable: whether it is trained on.
         seconds: duration in s; 0 where it could not be decoded, like all that follow.
@@ -73,7 +73,7 @@ class FileReport:
     """
 
     path: str
-    verdict: Verdict
+    verdict: FileVerdict
     reason: str
     usable: bool = False
     seconds: float = 0.0
@@ -138,7 +138,7 @@ def scanned(
 
 
 def _judged(files: list[Found], min_seconds: float, workers: int) -> Iterator[tuple[FileReport, None]]:
-    # Processes take seconds to start; whoever watches sees some files before.
+    # Processes take seconds to start; the first files are reported before that.
     for part in (files[:FIRST_FILES], files[FIRST_FILES:]):
         with place_here(SECONDS_A_FILE * len(part), workers) as place:
             yield from mapped(place, _report_of, min_seconds, part, size=lambda each: each.size)
@@ -155,7 +155,7 @@ def resolve_duplicates(judged: Iterable[tuple[FileReport, Extra]]) -> Iterator[t
         if report.usable:
             if (same := first.get(report.content)) is not None:
                 said = f"it holds the same samples as {same}, which is used"
-                report = unusable(report, Verdict.DUPLICATE, said)
+                report = unusable(report, FileVerdict.DUPLICATE, said)
             else:
                 first[report.content] = report.path
         yield report, extra
@@ -170,16 +170,16 @@ def examine(
     """
     name = found.name
     if found.problem:
-        return Examined(FileReport(name, Verdict.UNREADABLE, found.problem))
+        return Examined(FileReport(name, FileVerdict.UNREADABLE, found.problem))
     suffix = found.path.suffix.lower()
     if suffix in FOREIGN_EXTENSIONS:
-        return Examined(FileReport(name, Verdict.UNREADABLE, CONVERT))
+        return Examined(FileReport(name, FileVerdict.UNREADABLE, CONVERT))
     if suffix not in EXTENSIONS:
         known = ", ".join(EXTENSIONS)
-        return Examined(FileReport(name, Verdict.NOT_AUDIO, f"its extension is none of a sound's ({known})"))
+        return Examined(FileReport(name, FileVerdict.NOT_AUDIO, f"its extension is none of a sound's ({known})"))
     try:
         with SoundReader(found.path) as reader:
-            examined, turned = _judge(name, reader, min_seconds, Spool(folder=folder))
+            examined, turned = _examine_samples(name, reader, min_seconds, Spool(folder=folder))
         if not stereo or examined.mono is None or examined.report.side_db is None:
             return examined
         channels = Spool(folder=folder)
@@ -187,22 +187,64 @@ def examine(
             channels.add(turned_over(block, turned))
         return replace(examined, channels=channels)
     except SoundError as error:
-        return Examined(FileReport(name, Verdict(error.problem), error.reason))
+        return Examined(FileReport(name, FileVerdict(error.problem), error.reason))
 
 
-def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> tuple[Examined, int | None]:
-    """What is known of a file, and which channel is turned over in its mix; None: none is."""
-    digest = hashlib.sha256(f"{reader.sample_rate}:{reader.channels}:".encode())
+@dataclass(frozen=True)
+class _Measured:
+    """What one pass over the samples finds: their number per channel, levels, flat tops, and their digest."""
+
+    samples: int
+    peak: float
+    rms: float
+    clipped: int
+    finite: bool
+    content: str
+
+
+def _examine_samples(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> tuple[Examined, int | None]:
+    """Judge the samples of a file; and which channel is turned over in its mix, None: none is."""
     mix = Downmix(reader.channels)
-    count, peak, energy, clipped, is_finite = 0, 0.0, 0.0, 0, True
+    measured = _measure(reader, mix, mono)
+    report = _report_usable(name, reader, measured)
+    if (refused := _refused(report, measured, min_seconds)) is not None:
+        return Examined(refused), None
+    notes = [reader.note] if reader.note else []
+    loudest = mix.loudest_of_cancelling
+    if mix.turned is not None or loudest is not None:
+        notes.append(f"its channels cancel each other in mono: {_mix_again(reader.path, mix, mono)}")
+    peaks = _peaks(mono)
+    if peaks.max() < SILENCE_PEAK:
+        reason = "in mono nothing is louder than -80 dB below full scale"
+        return Examined(unusable(report, FileVerdict.SILENT, reason)), None
+    if reader.channels > 2 and loudest is None:
+        notes.append(f"only the mix of its {reader.channels} channels is learned")
+    if measured.clipped:
+        report = replace(report, verdict=FileVerdict.CLIPPED)
+        notes.append(f"{measured.clipped} samples lie in flat tops at full scale")
+    if notes:
+        reason = f"usable, but {'; '.join(notes)}"
+        report = replace(report, reason=reason, warnings=(reason,))
+    report = replace(
+        report,
+        waveform=tuple(np.rint(100 * peaks / peaks.max()).astype(int).tolist()),
+        side_db=None if mix.side_db is None else round(mix.side_db, 2),
+    )
+    return Examined(report, mono), mix.turned
+
+
+def _measure(reader: SoundReader, mix: Downmix, mono: Spool) -> _Measured:
+    """Read a file once; its mix goes to `mono`, as far as its samples are finite."""
+    digest = hashlib.sha256(f"{reader.sample_rate}:{reader.channels}:".encode())
+    samples, peak, energy, clipped, finite = 0, 0.0, 0.0, 0, True
     eight_bit = reader.subtype in ("PCM_U8", "PCM_S8")
     for block in reader.blocks():
         digest.update(block.data)
-        count += len(block)
+        samples += len(block)
         top = max(float(block.max()), -float(block.min()))
         if not top < _ABSURD:
-            is_finite = False
-        elif is_finite:
+            finite = False
+        elif finite:
             peak = max(peak, top)
             flat = block.reshape(-1)
             # einsum adds up in one order, whatever the number of threads, and faster than a sum of squares.
@@ -210,59 +252,50 @@ def _judge(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> t
             if top >= _CLIP_LEVEL and not eight_bit:
                 clipped += _flat_tops(block)
             mono.add(mix.add(block))
-    rms = math.sqrt(energy / count)
-    seconds = count / reader.sample_rate
-    report = FileReport(
+    return _Measured(samples, peak, math.sqrt(energy / samples), clipped, finite, digest.hexdigest())
+
+
+def _report_usable(name: str, reader: SoundReader, measured: _Measured) -> FileReport:
+    return FileReport(
         path=name,
-        verdict=Verdict.OK,
+        verdict=FileVerdict.OK,
         reason="usable",
         usable=True,
-        seconds=round(seconds, 6),
+        seconds=round(measured.samples / reader.sample_rate, 6),
         sample_rate=reader.sample_rate,
         channels=reader.channels,
         subtype=reader.subtype,
-        peak=round(peak, 6),
-        loudness_db=decibels(rms),
-        clipped_samples=clipped,
-        content=digest.hexdigest(),
+        peak=round(measured.peak, 6),
+        loudness_db=decibels(measured.rms),
+        clipped_samples=measured.clipped,
+        content=measured.content,
     )
+
+
+def _refused(report: FileReport, measured: _Measured, min_seconds: float) -> FileReport | None:
+    """The report of a file that is too short, broken or silent; None: of any other."""
+    seconds = measured.samples / report.sample_rate
     if seconds < min_seconds:
-        said = f"{count} samples ({1000 * seconds:.3g} ms) are fewer than {1000 * min_seconds:g} ms"
-        return Examined(unusable(report, Verdict.TOO_SHORT, said)), None
-    if not is_finite:
-        silent = replace(report, peak=0.0, loudness_db=0.0)
-        said = "some samples are not finite numbers (NaN, infinite, or absurdly large)"
-        return Examined(unusable(silent, Verdict.NOT_FINITE, said)), None
-    if peak < SILENCE_PEAK:
-        return Examined(unusable(report, Verdict.SILENT, "nothing in it is louder than -80 dB below full scale")), None
-    notes = [reader.note] if reader.note else []
+        reason = f"{measured.samples} samples ({1000 * seconds:.3g} ms) are fewer than {1000 * min_seconds:g} ms"
+        return unusable(report, FileVerdict.TOO_SHORT, reason)
+    if not measured.finite:
+        reason = "some samples are not finite numbers (NaN, infinite, or absurdly large)"
+        return unusable(replace(report, peak=0.0, loudness_db=0.0), FileVerdict.NOT_FINITE, reason)
+    if measured.peak < SILENCE_PEAK:
+        return unusable(report, FileVerdict.SILENT, "nothing in it is louder than -80 dB below full scale")
+    return None
+
+
+def _mix_again(path: Path, mix: Downmix, mono: Spool) -> str:
+    """Mix channels that cancel each other so that they do not; how, in words."""
+    mono.clear()
     loudest = mix.loudest_of_cancelling
-    if mix.turned is not None or loudest is not None:
-        mono.clear()
-        for block in _decoded(reader.path):
-            mono.add(mean_of(turned_over(block, mix.turned)) if loudest is None else block[:, loudest])
-        taken = f"channel {loudest + 1}, the loudest, is used" if loudest is not None else ""
-        taken = f"channel {mix.turned + 1}, the softer, is turned over" if mix.turned is not None else taken
-        notes.append(f"its channels cancel each other in mono: {taken}")
-    peaks = _peaks(mono)
-    if peaks.max() < SILENCE_PEAK:
-        said = "in mono nothing is louder than -80 dB below full scale"
-        return Examined(unusable(report, Verdict.SILENT, said)), None
-    if reader.channels > 2 and loudest is None:
-        notes.append(f"only the mix of its {reader.channels} channels is learned")
-    verdict = Verdict.OK
-    if clipped:
-        verdict = Verdict.CLIPPED
-        notes.append(f"{clipped} samples lie in flat tops at full scale")
-    if notes:
-        said = f"usable, but {'; '.join(notes)}"
-        report = replace(report, verdict=verdict, reason=said, warnings=(said,))
-    report = replace(
-        report,
-        waveform=tuple(np.rint(100 * peaks / peaks.max()).astype(int).tolist()),
-        side_db=None if mix.side_db is None else round(mix.side_db, 2),
-    )
-    return Examined(report, mono), mix.turned
+    for block in _decoded(path):
+        mono.add(mean_of(turned_over(block, mix.turned)) if loudest is None else block[:, loudest])
+    if mix.turned is not None:
+        return f"channel {mix.turned + 1}, the softer, is turned over"
+    assert loudest is not None
+    return f"channel {loudest + 1}, the loudest, is used"
 
 
 def _decoded(path: Path) -> Iterator[np.ndarray]:
@@ -281,7 +314,7 @@ def _peaks(mono: Spool) -> np.ndarray:
     return peaks
 
 
-def unusable(report: FileReport, verdict: Verdict, reason: str) -> FileReport:
+def unusable(report: FileReport, verdict: FileVerdict, reason: str) -> FileReport:
     """The same report with a verdict against the file."""
     return replace(report, verdict=verdict, reason=reason, usable=False, warnings=())
 

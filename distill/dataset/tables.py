@@ -15,7 +15,7 @@ from distill.dataset import layout
 from distill.dataset.labels import folder_label
 from distill.dataset.layout import Segment, Summary
 from distill.dataset.overview import stereo_of
-from distill.dataset.scan import FileReport, Verdict
+from distill.dataset.scan import FileReport, FileVerdict
 from distill.dataset.split import TRAIN, VALIDATION, split_files, split_time
 from distill.dataset.walk import Found
 from distill.files import digest_json
@@ -132,7 +132,7 @@ class Tables:
         return Summary(
             source=source.resolve().name,
             digest=self._digest(),
-            counts={str(verdict): counts[verdict] for verdict in Verdict},
+            counts={str(verdict): counts[verdict] for verdict in FileVerdict},
             files=len(reports),
             usable=len(used),
             split_by=self.split_by,
@@ -190,11 +190,11 @@ class Tables:
         left_out = Counter(str(file.report.verdict) for file in self.files if not file.report.usable)
         if left_out:
             warnings.append(f"{left_out.total()} of {len(self.files)} files are not used: {_listed(left_out)}")
-        clipped = sum(1 for index in self.usable if self.files[index].report.verdict is Verdict.CLIPPED)
+        clipped = sum(1 for index in self.usable if self.files[index].report.verdict is FileVerdict.CLIPPED)
         if clipped:
             warnings.append(f"{clipped} {'file is' if clipped == 1 else 'files are'} clipped, and used as they are")
         for report in (self.files[index].report for index in self.usable):
-            if report.warnings and report.verdict is Verdict.OK:
+            if report.warnings and report.verdict is FileVerdict.OK:
                 warnings.append(f"{report.path}: {report.reason}")
         return warnings
 

@@ -43,7 +43,7 @@ def tempo_of(name: str, seconds: float, sample_rate: int) -> Tempo | None:
     stem = name.rpartition("/")[2].rpartition(".")[0]
     said = _SAID.search(stem)
     if said is not None and SLOWEST <= (bpm := float(said[1] or said[2])) <= FASTEST:
-        return Tempo(bpm, _bars(bpm, seconds, sample_rate), named=True)
+        return Tempo(bpm, _bars(bpm, seconds), named=True)
     fitting = [
         Tempo(float(bpm), bars, named=False)
         for bars in BARS
@@ -72,7 +72,7 @@ def in_words(found: Sequence[Tempo]) -> str:
     return f"{len(found)} at {reach} bpm ({named} by name, {len(found) - named} by a length of whole bars)"
 
 
-def _bars(bpm: float, seconds: float, sample_rate: int) -> int | None:
+def _bars(bpm: float, seconds: float) -> int | None:
     bars = round(seconds * bpm / 240)
-    # Where the name says the tempo, the end may be rounded to milliseconds.
+    # A file name with the tempo is trusted, even if the end was rounded to milliseconds.
     return bars if bars and abs(240 * bars / bpm - seconds) <= 0.01 else None

@@ -19,7 +19,7 @@ from distill.dataset.scan import (
     THUMBNAIL_POINTS,
     Examined,
     FileReport,
-    Verdict,
+    FileVerdict,
     decibels,
     examine,
     unusable,
@@ -84,7 +84,7 @@ class Worker:
         sound = Resampled(examined.mono, examined.report.sample_rate, self.config.sample_rate)
         if sound.peak < SILENCE_PEAK:
             said = f"nothing louder than -80 dB is left of it at {self.config.sample_rate} Hz"
-            return unusable(examined.report, Verdict.SILENT, said), None
+            return unusable(examined.report, FileVerdict.SILENT, said), None
         envelope = Envelope(sound.samples, THUMBNAIL_POINTS)
         mel, space = self._mel(sound, examined.channels, envelope)
         prepared = Prepared(mel, decibels(1 / sound.peak), sound.samples, _rounded(envelope), space)

@@ -7,56 +7,56 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from distill.codec.vectors import FREE
+from distill.codec.codec import Grid
 from distill.errors import ArtifactError, UsageError
 from distill.generation.sampler import Floats, LevelSettings, SamplingConfig, choose, ends
 from distill.models.edges import LAST_COLUMNS, ColumnLevels, Course, Edges
+from distill.models.grid import FREE
 from distill.models.incremental import CodeReader, Logits, Place, ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
-from distill.models.sequences import kept_columns
+from distill.models.sequences import columns_to_keep
 
-# A column that does not fit the prior's edges is drawn anew so often: a prior that knows little else is left to it.
+# How often a column is drawn at most until it fits the prior's edges: a prior that knows little else may break them.
 MOST_TRIES = 16
 
-Grid = npt.NDArray[np.int64]
-# The levels of the last column of a grid `[n, bands, levels]`, which has LAST_COLUMNS or all.
+# Measures the last column of a grid `[n, bands, levels]`, which has LAST_COLUMNS or all.
 Levels = Callable[[Grid], ColumnLevels]
 # A number of columns for each of several sounds.
 Columns = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is asked of new sounds: a vector of the prior's conditions, and how strongly it counts.
+class Conditioning:
+    """A vector of the prior's conditions, and its guidance scale.
 
-    It is `[conditions]`, or one for each sound, `[sounds, conditions]`.
+    The vector is `[conditions]`, or one for each sound, `[sounds, conditions]`; empty: unconditioned.
 
-    With a guidance of s the logits are those with the vector and s times what it changes: at 0 those that the prior
-    gives, above 0 it is read twice (classifier-free guidance, after Ho and Salimans, 2022).
+    With a scale s the logits are c + s (c - u), c being those with the vector and u those without it. At 0 they are c;
+    above 0 the prior is read twice (classifier-free guidance, after Ho and Salimans, 2022).
     """
 
     vector: npt.NDArray[np.float32]
     guidance: float = 0.0
 
-    def of(self, rows: slice | list[int]) -> "Asked":
-        """What is asked of some of the sounds."""
-        return self if self.vector.ndim == 1 else Asked(self.vector[rows], self.guidance)
+    def of(self, rows: slice | list[int]) -> "Conditioning":
+        """The conditioning of some of the sounds."""
+        return self if self.vector.ndim == 1 else Conditioning(self.vector[rows], self.guidance)
 
     @property
-    def readings(self) -> int:
-        """How often the prior is read."""
+    def passes(self) -> int:
+        """How often the prior reads each code."""
         return 2 if self.guidance else 1
 
 
-NOTHING: Asked = Asked(np.zeros(0, np.float32))
+UNCONDITIONED = Conditioning(np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A grid `[columns, bands, levels]`, and the logarithm of the probability that the prior saw in its given codes.
+    """A grid `[columns, bands, levels]`, and the log probability of its given codes under the prior.
 
-    Given codes before the first column with a free one do not count: they are the same for whatever is drawn.
+    Given codes before the first column with a free one do not count: they are the same for all candidates.
     """
 
     grid: Grid
@@ -65,7 +65,7 @@ class Drawn:
 
 def draw(
     readable: ReadablePrior,
-    wanted: Columns,
+    lengths: Columns,
     last_ends: Columns,
     seeds: Sequence[int],
     config: SamplingConfig | None,
@@ -73,35 +73,37 @@ def draw(
     from_start: bool = True,
     levels: Levels | None = None,
     step: Callable[[], None] = lambda: None,
-    asked: Asked = NOTHING,
+    conditioning: Conditioning = UNCONDITIONED,
 ) -> list[Drawn]:
-    """A sound for each seed, of so many wanted columns, or of fewer where it ends after at most `last_ends`.
+    """Draw a sound for each seed, of its length in columns, or shorter where it ends at its last end or before.
 
     The other arguments and the errors are those of `distill.generation.sampling.sample_codes`.
     """
-    prior, columns = readable.prior, int(wanted.max(initial=1))
-    if wanted.min(initial=1) < 1:
-        raise UsageError(f"a sound must have 1 column of codes or more, not {wanted.min()}")
+    prior, columns = readable.prior, int(lengths.max(initial=1))
+    if lengths.min(initial=1) < 1:
+        raise UsageError(f"a sound must have 1 column of codes or more, not {lengths.min()}")
     if any(seed < 0 for seed in seeds):
         raise UsageError(f"a seed must be 0 or more, not {min(seeds)}")
     if prior.training:
         raise ValueError("a prior in training mode would sample with dropout")
     settings = (config or SamplingConfig()).of_levels(prior.num_quantizers)
-    # How a given sound began is not known, and without chance the same would come again.
+    # How a given sound began is not known, and a greedy choice would be the same on every try.
     unlimited = prior.edges == Edges()
     if unlimited or given is not None or not from_start or all(each.greedy for each in settings):
         levels = None
     fixed = np.full((columns, prior.bands, prior.num_quantizers), FREE)
     if given is not None:
         fixed[: len(given)] = given
+    if not (fixed == FREE).any():
+        return [Drawn(fixed.copy(), 0.0) for _ in seeds]
     drawn: list[Drawn] = []
-    together = MOST_ROWS // asked.readings
+    together = MOST_ROWS // conditioning.passes
     for first in range(0, len(seeds), together):
         rows = slice(first, first + together)
-        # What is not finite is looked for where codes are chosen.
+        # Numbers that are not finite are reported where codes are chosen.
         with np.errstate(invalid="ignore", over="ignore"):
-            round_ = _Round(readable, seeds[rows], settings, levels, asked.of(rows))
-            drawn += round_.run(fixed, wanted[rows], last_ends[rows], from_start, step)
+            batch = _Batch(readable, fixed, lengths[rows], seeds[rows], settings, conditioning.of(rows))
+            drawn += batch.draw(last_ends[rows], from_start, levels, step)
     return drawn
 
 
@@ -111,149 +113,162 @@ def window_columns(prior: CodePrior) -> int:
     return min(max(trained, 2), prior.context_columns)
 
 
-class _Round:
-    """Sounds that are drawn side by side, code by code."""
+class _Batch:
+    """Sounds that are drawn side by side, code by code.
+
+    Args:
+        readable: the prior.
+        fixed: codes of every sound `[columns, bands, levels]`, FREE where they are to be drawn.
+        lengths: columns of each sound.
+        seeds: one for each sound.
+        settings: how the codes of each level are chosen.
+        conditioning: of these sounds.
+    """
 
     def __init__(
         self,
         readable: ReadablePrior,
+        fixed: Grid,
+        lengths: Columns,
         seeds: Sequence[int],
         settings: Sequence[LevelSettings],
-        levels: Levels | None,
-        asked: Asked,
+        conditioning: Conditioning,
     ) -> None:
-        self.readable, self.prior, self.asked = readable, readable.prior, asked
-        self.settings, self.levels, self.edges = settings, levels, readable.prior.edges
-        self.sounds = len(seeds)
+        self.prior, self.settings, self.conditioning = readable.prior, settings, conditioning
+        self.sounds, self.lengths, self.edges = len(seeds), lengths.copy(), readable.prior.edges
+        # `[columns, codes]`, and of each sound `[sounds, columns, codes]`.
+        self.fixed = fixed.reshape(len(fixed), -1)
+        self.codes = np.tile(self.fixed, (self.sounds, 1, 1))
+        self.log_probabilities = np.zeros(self.sounds)
         self.generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
         # One for each code of a column, and one for its end.
-        self.uniform = np.zeros((len(seeds), self.prior.column_tokens + 1))
-        self.window = window_columns(self.prior)
+        self.uniform = np.zeros((self.sounds, self.prior.column_tokens + 1))
         # Of each sound the course before and after the column that is drawn, and that column's end.
-        self.courses = [Course()] * len(seeds)
+        self.courses = [Course()] * self.sounds
         self.reached = self.courses.copy()
-        self.end_db = np.full(len(seeds), -np.inf)
+        self.end_db = np.full(self.sounds, -np.inf)
+        self.window = window_columns(self.prior)
+        # Columns before the one that is drawn, as far as the reader has them.
+        self.held = 0
+        self.reader = self._reader(readable, min(self.window, int(lengths.max())))
 
-    def run(
-        self, fixed: Grid, wanted_columns: Columns, last_ends: Columns, from_start: bool, step: Callable[[], None]
+    def draw(
+        self, last_ends: Columns, from_start: bool, levels: Levels | None, step: Callable[[], None]
     ) -> list[Drawn]:
-        """Draw the FREE ones of `[columns, bands, levels]`, for each sound as many columns as it wants.
-
-        Fewer where a sound ends by itself after at most `last_ends` columns.
-        """
-        lengths = wanted_columns.copy()
-        prior, per_column, columns = self.prior, self.prior.column_tokens, int(lengths.max())
-        wanted = fixed.reshape(-1)
-        free = np.flatnonzero(wanted == FREE)
-        if not free.size:
-            return [Drawn(fixed.copy(), 0.0) for _ in range(self.sounds)]
-        reader = self._reader(min(self.window, columns))
-        # What is given before the first free column is read at once.
-        begin, codes = int(free[0]) // per_column, np.tile(wanted, (self.sounds, 1))
-        last_given = int(np.flatnonzero(wanted != FREE).max(initial=-1))
-        earliest_end = max(begin + 1, int(prior.shortest_columns) if from_start else 0)
-        last_end, scores = int(last_ends.max()), np.zeros(self.sounds)
-        held = begin if begin < self.window else kept_columns(self.window)
-        logits = self._start(reader, codes, begin, held, from_start)
-        for column in range(begin, columns):
+        """Draw the free codes; a sound may end by itself at its last end or before."""
+        free = self.fixed == FREE
+        first = int(free.any(1).argmax())
+        last_given = int(np.flatnonzero(~free.all(1)).max(initial=-1))
+        shortest = int(self.prior.shortest_columns) if from_start else 0
+        earliest_end, last_end = max(first + 1, last_given + 1, shortest), int(last_ends.max())
+        for column in range(first, int(self.lengths.max())):
             step()
-            if held == self.window:
-                held = kept_columns(self.window)
-                logits = self._start(reader, codes, column, held, from_start)
+            # What is given before the first free column is read at once.
+            logits = self._start(column, from_start) if column == first else self._go_on(column)
             self._draw_numbers(range(self.sounds))
-            if earliest_end <= column <= last_end and column * per_column > last_given:
-                ended = ends(self._values(logits), self.uniform[:, per_column], self.settings[0])
-                ended &= self.end_db <= self.edges.loudest_end
-                lengths[ended & (column <= last_ends) & (column < lengths)] = column
-            if lengths.max() <= column:
+            if earliest_end <= column <= last_end:
+                self._end(logits, column, last_ends)
+            if self.lengths.max() <= column:
                 break
-            part, own = codes[:, column * per_column :][:, :per_column], wanted[column * per_column :][:per_column]
-            before = reader.place()
-            self._column(reader, logits, part, own, scores)
-            if self.levels:
-                self._fit(reader, before, codes, column, np.flatnonzero(column < lengths).tolist())
-            held += 1
-            if held < self.window and column + 1 < columns:
-                logits = self._step(reader, part[:, -1])
-        return self._drawn(codes, lengths, scores)
+            before = self.reader.place()
+            self._draw_column(logits, column)
+            if levels is not None:
+                self._fit(before, column, levels)
+        return self._drawn()
+
+    def _start(self, column: int, from_start: bool = False) -> Logits:
+        """Read what is before a column, at most the window or what is kept of it; the logits of its first code."""
+        self.held = column if column < self.window else columns_to_keep(self.window)
+        recent = self.codes[:, column - self.held : column].reshape(self.sounds, -1)
+        return self.reader.start(
+            np.tile(recent, (self.conditioning.passes, 1)), at_start=from_start and self.held == column
+        )
+
+    def _go_on(self, column: int) -> Logits:
+        """Read the last code of the column before; where the window is full its older half is forgotten."""
+        self.held += 1
+        return self._start(column) if self.held == self.window else self._step(self.codes[:, column - 1, -1])
+
+    def _step(self, codes: Grid) -> Logits:
+        return self.reader.step(np.tile(codes, self.conditioning.passes))
 
     def _draw_numbers(self, rows: Iterable[int]) -> None:
         for row in rows:
             self.uniform[row] = self.generators[row].random(self.prior.column_tokens + 1)
 
-    def _column(self, reader: CodeReader, logits: Logits, part: Grid, wanted: Grid, scores: Floats) -> None:
-        """Draw the FREE ones of a column `[sounds, codes]`, all but the last of which are read."""
-        end, levels = self.prior.end, self.prior.num_quantizers
-        for place, code in enumerate(wanted):
-            values = self._values(logits if not place else self._step(reader, part[:, place - 1]))[:, :end]
+    def _end(self, logits: Logits, column: int, last_ends: Columns) -> None:
+        """End the sounds whose last column was the one before this, if their edges let them."""
+        ended = ends(self._values(logits), self.uniform[:, self.prior.column_tokens], self.settings[0])
+        ended &= self.end_db <= self.edges.loudest_end
+        self.lengths[ended & (column <= last_ends) & (column < self.lengths)] = column
+
+    def _draw_column(self, logits: Logits, column: int) -> None:
+        """Draw the free codes of a column; all but the last code are read."""
+        part, end, levels = self.codes[:, column], self.prior.end, self.prior.num_quantizers
+        for place, code in enumerate(self.fixed[column]):
+            values = self._values(logits if not place else self._step(part[:, place - 1]))[:, :end]
             if code == FREE:
-                # Sounds that have ended go on with codes that nobody will hear.
+                # Sounds that have ended go on with codes that are cut off.
                 part[:, place] = choose(values, self.uniform[:, place], self.settings[place % levels])
             else:
-                scores += _log_probability(values, int(code))
+                self.log_probabilities += _log_probability(values, int(code))
 
-    def _fit(self, reader: CodeReader, before: Place, codes: Grid, column: int, rows: list[int]) -> None:
-        """Draw a column of some sounds anew until it fits the prior's edges.
+    def _fit(self, before: Place, column: int, levels: Levels) -> None:
+        """Draw a column anew, from `before` it, in those sounds where it does not fit the prior's edges.
 
-        What comes has the prior's probabilities among all columns that fit. `before` is where the column begins.
+        This is rejection sampling: the column has the prior's probabilities among all that fit.
         """
-        per_column = self.prior.column_tokens
-        part = codes[:, column * per_column :][:, :per_column]
+        rows = np.flatnonzero(column < self.lengths).tolist()
         for left in reversed(range(MOST_TRIES)):
-            rows = [row for row in rows if not self._fits(row, codes[row, : (column + 1) * per_column])]
+            rows = [row for row in rows if not self._fits(row, column, levels)]
             if not rows or not left:
                 break
-            # From the same numbers the others come again.
+            # The other sounds get the same codes again, from the same numbers.
             self._draw_numbers(rows)
-            self._column(reader, reader.back(before), part, np.full(per_column, FREE), np.zeros(self.sounds))
-        # What has risen all the same is no reason to draw everything behind it anew.
+            self._draw_column(self.reader.back(before), column)
+        # A rise that was drawn in spite of that is no reason to draw everything behind it anew.
         self.courses = [replace(course, rise=0.0) for course in self.reached]
 
-    def _fits(self, row: int, codes: Grid) -> bool:
-        """Whether the last column of a sound fits the prior's edges; its levels are noted."""
-        assert self.levels
-        grid = codes.reshape(-1, self.prior.bands, self.prior.num_quantizers)
-        found = self.levels(grid[-LAST_COLUMNS:])
-        self.reached[row], self.end_db[row] = self.courses[row].after(found.parts[-1]), found.ends[-1]
-        starts = len(grid) > 1 or found.parts[-1].max() >= self.edges.softest_start
+    def _fits(self, row: int, column: int, levels: Levels) -> bool:
+        """Measure a sound up to a column; whether it fits the prior's edges."""
+        recent = self.codes[row, : column + 1][-LAST_COLUMNS:]
+        measured = levels(self._grid(recent))
+        self.reached[row], self.end_db[row] = self.courses[row].after(measured.parts[-1]), measured.ends[-1]
+        starts = column > 0 or measured.parts[-1].max() >= self.edges.softest_start
         return bool(starts and self.reached[row].rise <= self.edges.greatest_rise)
 
-    def _start(self, reader: CodeReader, codes: Grid, column: int, held: int, from_start: bool) -> Logits:
-        per_column = self.prior.column_tokens
-        recent = codes[:, (column - held) * per_column : column * per_column]
-        return reader.start(np.tile(recent, (self.asked.readings, 1)), at_start=from_start and held == column)
-
-    def _reader(self, columns: int) -> CodeReader:
-        """A reader of all sounds; where it counts what the vector changes, of all of them a second time without it."""
-        vector = self.asked.vector
+    def _reader(self, readable: ReadablePrior, columns: int) -> CodeReader:
+        """A reader of all sounds; with guidance of all of them a second time, unconditioned."""
+        vector, rows = self.conditioning.vector, self.sounds * self.conditioning.passes
         if not vector.size:
-            return CodeReader(self.readable, self.sounds, columns)
-        rows = np.zeros((self.sounds * self.asked.readings, vector.shape[-1]), np.float32)
-        rows[: self.sounds] = vector
-        return CodeReader(self.readable, len(rows), columns, rows)
-
-    def _step(self, reader: CodeReader, codes: Grid) -> Logits:
-        return reader.step(np.tile(codes, self.asked.readings))
+            return CodeReader(readable, self.sounds, columns)
+        conditions = np.zeros((rows, vector.shape[-1]), np.float32)
+        conditions[: self.sounds] = vector
+        return CodeReader(readable, rows, columns, conditions)
 
     def _values(self, logits: Logits) -> Floats:
+        """Guided logits `[sounds, codebook_size + 1]`."""
         values = logits.astype(np.float64)
-        if self.asked.readings > 1:
-            told, untold = np.split(values, 2)
-            # Where no column begins there is no end, asked for or not.
-            change = np.subtract(told, untold, out=np.zeros_like(told), where=np.isfinite(told))
-            values = told + self.asked.guidance * change
+        if self.conditioning.passes > 1:
+            conditioned, unconditioned = np.split(values, 2)
+            # Where no column begins both logits of the end are -inf, and stay so.
+            finite = np.isfinite(conditioned)
+            change = np.subtract(conditioned, unconditioned, out=np.zeros_like(conditioned), where=finite)
+            values = conditioned + self.conditioning.guidance * change
         # The end's -inf is expected; a NaN or an infinity among the codes makes their sum not finite.
         if not math.isfinite(np.add.reduce(values[:, : self.prior.end], axis=None)):
             raise ArtifactError("the prior gives numbers that are not finite: its weights are damaged, train it again")
         return values
 
-    def _drawn(self, codes: Grid, lengths: Columns, scores: Floats) -> list[Drawn]:
-        shape = (-1, self.prior.bands, self.prior.num_quantizers)
-        per_column = self.prior.column_tokens
+    def _drawn(self) -> list[Drawn]:
         return [
-            Drawn(codes[row, : length * per_column].reshape(shape).copy(), float(scores[row]))
-            for row, length in enumerate(lengths)
+            Drawn(self._grid(self.codes[row, :length]).copy(), float(self.log_probabilities[row]))
+            for row, length in enumerate(self.lengths)
         ]
+
+    def _grid(self, columns: Grid) -> Grid:
+        """Columns of codes `[n, codes]` as a grid `[n, bands, levels]`."""
+        return columns.reshape(-1, self.prior.bands, self.prior.num_quantizers)
 
 
 def _log_probability(logits: Floats, code: int) -> Floats:

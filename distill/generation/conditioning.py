@@ -1,4 +1,4 @@
-"""Sounds that are asked for by label and knob: what the prior reads, and which of several candidates comes nearest."""
+"""Sounds with a label and knobs: the conditioning of the prior, and the choice among candidates."""
 
 import math
 import re
@@ -12,17 +12,17 @@ from distill.audio.knobs import KNOBS, UNITS, knobs_of
 from distill.audio.timbre import timbre_of
 from distill.codec.codec import Grid
 from distill.errors import UsageError
-from distill.generation.autoregressive import Asked
+from distill.generation.autoregressive import Conditioning
 from distill.generation.generator import Generator, sample_grids
-from distill.generation.sidecar import Got
+from distill.generation.sidecar import Properties
 from distill.generation.sound_request import Request
 from distill.models.conditions import Conditions
 from distill.models.kernels import MOST_ROWS
 
-# So many candidates are drawn of what is asked for, unless the request says how many; and while none of them has the
-# label that is asked for, as many again, so often in all.
+# Candidates for a sound with a target, unless the request says how many; while none has the target's label, as many
+# more are drawn, so many times in all.
 BEST_OF, TURNS = 3, 4
-# What another label than the one that is asked for counts, where knobs count up to 1 each.
+# The distance of a wrong label from the target, where each knob adds up to 1.
 OTHER_LABEL = 2.0
 _NOTES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _NOTE = re.compile(r"([A-Ga-g])([#b]?)(-?\d)")
@@ -31,17 +31,17 @@ _SCALES = {"s": ("s", 1.0), "ms": ("s", 1e-3), "hz": ("Hz", 1.0), "khz": ("Hz", 
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What is asked of a model's new sounds.
+class Target:
+    """The label and the knobs that new sounds are to have.
 
     Attributes:
-        conditions: what the model can be asked for.
-        label: a label of these.
-        ranks: knobs from 0 to 1.
-        hertz: the pitch that a sound shall have exactly.
-        guidance: how strongly it counts, as `Asked` says.
+        conditions: the model's labels and knobs.
+        label: one of its labels; None: any.
+        ranks: knobs by name, from 0 to 1.
+        hertz: the exact pitch; None: as it comes.
+        guidance: the guidance scale, as for `Conditioning`.
         best_of: candidates drawn for each sound.
-        turns: how often as many are drawn at most, while none has the label.
+        turns: how many times as many are drawn at most, while none has the label.
     """
 
     conditions: Conditions
@@ -53,16 +53,16 @@ class Ask:
     turns: int = 1
 
     @property
-    def asked(self) -> Asked:
-        """The same for drawing."""
-        return Asked(self.conditions.vector(self.label, self.ranks), self.guidance)
+    def conditioning(self) -> Conditioning:
+        """What the prior is read with."""
+        return Conditioning(self.conditions.vector(self.label, self.ranks), self.guidance)
 
 
-def ask_of(request: Request, conditions: Conditions | None) -> Ask | None:
-    """What a request asks of a model; None where it asks for nothing.
+def target_of(request: Request, conditions: Conditions | None) -> Target | None:
+    """The target of a request; None: it has neither label nor knobs.
 
     Raises:
-        UsageError: the model cannot be asked, or not for that.
+        UsageError: the model has no conditions, or not these.
     """
     if not request.asks:
         return None
@@ -87,19 +87,19 @@ def ask_of(request: Request, conditions: Conditions | None) -> Ask | None:
             "a pitch in Hz or as a note works only for sounds that end by themselves, not for a chain or a loop"
         )
     turns = TURNS if request.label is not None and request.best_of is None else 1
-    ask = Ask(conditions, request.label, ranks, hertz, request.guidance, request.best_of or BEST_OF, turns)
-    conditions.vector(ask.label, ranks)
-    return ask
+    target = Target(conditions, request.label, ranks, hertz, request.guidance, request.best_of or BEST_OF, turns)
+    conditions.vector(target.label, ranks)
+    return target
 
 
 def value_of(name: str, text: str) -> float:
-    """A knob's value, in its unit, of a text such as `0.3s`, `2kHz`, `-12dB` or, for pitch, a note.
+    """A knob's value in its unit from a text such as `0.3s`, `2kHz`, `-12dB` or, for pitch, a note.
 
     >>> value_of("length", "300ms"), value_of("pitch", "A1"), round(value_of("pitch", "Bb3"), 2)
     (0.3, 55.0, 233.08)
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is no such value.
     """
     unit = UNITS[name]
     if unit == "Hz" and name == "pitch" and (note := _NOTE.fullmatch(text.strip())):
@@ -125,38 +125,38 @@ def _rank(conditions: Conditions, name: str, value: float, text: str) -> float:
     return conditions.rank(name, value)
 
 
-def asked_grids(
-    generator: Generator, seeds: Sequence[int], samples: int, ask: Ask | None, **settings: Any
-) -> Iterator[tuple[int, Grid, Got | None]]:
-    """Each seed with its grid, and what that has where something is asked for; see `sample_grids`."""
-    if ask is not None:
-        yield from nearest_grids(generator, seeds, samples, ask, **settings)
+def draw_grids(
+    generator: Generator, seeds: Sequence[int], samples: int, target: Target | None, **settings: Any
+) -> Iterator[tuple[int, Grid, Properties | None]]:
+    """Each seed with its grid and, with a target, its properties; see `sample_grids`."""
+    if target is not None:
+        yield from nearest_grids(generator, seeds, samples, target, **settings)
         return
     for seed, grid in sample_grids(generator, seeds, samples, **settings):
         yield seed, grid, None
 
 
 def nearest_grids(
-    generator: Generator, seeds: Sequence[int], samples: int, ask: Ask, **settings: Any
-) -> Iterator[tuple[int, Grid, Got]]:
-    """Each seed with the one of its candidates that comes nearest to what is asked for, and what that has.
+    generator: Generator, seeds: Sequence[int], samples: int, target: Target, **settings: Any
+) -> Iterator[tuple[int, Grid, Properties]]:
+    """Each seed with the candidate nearest to the target, and its properties.
 
-    A candidate follows from the seed and its number alone; the first is what the seed gives without others. `settings`
-    and errors are those of `sample_grids`.
+    A candidate follows from the seed and its number alone; the first has the seed itself. `settings` and errors are
+    those of `sample_grids`.
     """
-    together = max(1, MOST_ROWS // (ask.best_of * ask.asked.readings))
+    together = max(1, MOST_ROWS // (target.best_of * target.conditioning.passes))
     for first in range(0, len(seeds), together):
         chosen = seeds[first : first + together]
-        best: dict[int, tuple[tuple[bool, float], Grid, Got]] = {}
+        best: dict[int, tuple[tuple[bool, float], Grid, Properties]] = {}
         due = list(chosen)
-        for turn in range(ask.turns):
-            numbers = range(turn * ask.best_of, (turn + 1) * ask.best_of)
+        for turn in range(target.turns):
+            numbers = range(turn * target.best_of, (turn + 1) * target.best_of)
             candidates = [candidate_seed(seed, number) for seed in due for number in numbers]
-            drawn = sample_grids(generator, candidates, samples, asked=ask.asked, **settings)
+            drawn = sample_grids(generator, candidates, samples, conditioning=target.conditioning, **settings)
             for seed, (_, grid) in zip((seed for seed in due for _ in numbers), drawn, strict=True):
-                missed, got = _judge(generator, grid, samples, ask)
+                missed, got = _measure(generator, grid, samples, target)
                 # The label counts more than all knobs together.
-                worth = (ask.label not in (None, got.label), missed)
+                worth = (target.label not in (None, got.label), missed)
                 if seed not in best or worth < best[seed][0]:
                     best[seed] = (worth, grid, got)
             due = [seed for seed in due if best[seed][0][0]]
@@ -171,36 +171,36 @@ def candidate_seed(seed: int, number: int) -> int:
     """The seed of a candidate for a sound; the first has the sound's own."""
     if not number:
         return seed
-    # Small enough to be asked for itself.
+    # Small enough to be a seed that a user can give.
     return int(np.random.SeedSequence(seed, spawn_key=(0, number)).generate_state(1, np.uint64)[0] >> 2)
 
 
-def missed_by(got: Mapping[str, float | None], label: str | None, ask: Ask) -> float:
-    """By how much a sound with such knobs and label misses what is asked for, from 0."""
+def distance_to_target(got: Mapping[str, float | None], label: str | None, target: Target) -> float:
+    """How far a sound with such knobs and label is from the target: the sum over knobs and label, from 0."""
     missed = 0.0
-    for name, rank in ask.ranks.items():
+    for name, rank in target.ranks.items():
         value = got[name]
-        found = math.nan if value is None else ask.conditions.rank(name, value)
+        found = math.nan if value is None else target.conditions.rank(name, value)
         missed += abs(found - rank) if found == found else 1.0
-    return missed + (OTHER_LABEL if ask.label not in (None, label) else 0.0)
+    return missed + (OTHER_LABEL if target.label not in (None, label) else 0.0)
 
 
-def _judge(generator: Generator, grid: Grid, samples: int, ask: Ask) -> tuple[float, Got]:
-    """By how much a sound misses what is asked for, and what it has."""
-    spectrogram, conditions = generator.codec.spectrogram, ask.conditions
+def _measure(generator: Generator, grid: Grid, samples: int, target: Target) -> tuple[float, Properties]:
+    """The distance of a sound from the target, and its properties."""
+    spectrogram, conditions = generator.codec.spectrogram, target.conditions
     log_mel = generator.codec.decode_log_mel(grid)[:, : 1 + samples // spectrogram.hop_length]
     values = dict(zip(KNOBS, knobs_of(log_mel, spectrogram).tolist(), strict=True))
     label, far = None, 0.0
     if conditions.labels:
         timbre = timbre_of(log_mel, spectrogram)
         label = conditions.label_of(timbre)
-        if ask.label is not None:
+        if target.label is not None:
             away = conditions.distances(timbre)
-            far = min(1.0, float(away[conditions.labels.index(ask.label)] / max(away.sum(), 1e-9)))
-    return missed_by(values, label, ask) + far, Got(
-        label=label, knobs={name: _told(values[name]) for name in conditions.knobs}
+            far = min(1.0, float(away[conditions.labels.index(target.label)] / max(away.sum(), 1e-9)))
+    return distance_to_target(values, label, target) + far, Properties(
+        label=label, knobs={name: _rounded(values[name]) for name in conditions.knobs}
     )
 
 
-def _told(value: float) -> float | None:
+def _rounded(value: float) -> float | None:
     return float(f"{value:.4g}") if value == value else None

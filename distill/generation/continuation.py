@@ -1,4 +1,4 @@
-"""Going on from a given sound, or renewing a part of it; what is given stays as it is, sample by sample."""
+"""Continuing a given sound, or filling a part of it anew; the given samples stay as they are."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,25 +9,24 @@ import numpy.typing as npt
 from distill.audio.downmix import turned_over
 from distill.audio.sound import Sound, mixed, resample, to_mono, two_channels
 from distill.codec.codec import Codec, Grid, Samples, normalise
-from distill.codec.vectors import FREE
 from distill.configs import STRIDE
 from distill.errors import DataError, UsageError
 from distill.generation.autoregressive import window_columns
-from distill.generation.generator import GeneratedSound, Generator, audible
+from distill.generation.generator import GeneratedSound, Generator, is_audible
 from distill.generation.inpainting import Region
 from distill.generation.limits import LOUDEST_DB, check_request
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import MOST_PASSED_OVER, further_seed, sample_codes
-from distill.generation.space import placed, renewed
+from distill.generation.space import renew_region, with_space
 
-# So many columns of what is given, on each side, hold the phases of what is new.
+# How many given columns on each side the phases of new ones are found with.
 _JOINT_COLUMNS = 6
 _RAMP_SECONDS = 0.02
-# New samples below this, where what is given has a peak of 1, are no sound that goes on.
+# A continuation that stays below this, beside a given sound with a peak of 1, counts as silence.
 _NEARLY_SILENT = 10 ** (-50 / 20)
-# A step that is left at a joint dies away so fast.
+# Time constant, in s, with which a step at a joint dies away.
 _STEP_SECONDS = 0.001
-# So long a new side takes to come out of the given one.
+# Duration, in s, of the transition from the given side to the new one.
 _SIDE_SECONDS = 0.01
 
 
@@ -81,7 +80,7 @@ def continue_sound(
         ArtifactError: the model's weights are damaged.
     """
     check_request(count=1, seconds=seconds, seed=seed)
-    sound, turned = _unturned(sound)
+    sound, polarity = _in_phase(sound)
     codec, given = generator.codec, as_known(generator, sound, least=generator.codec.column_samples)
     wanted = max(1, codec.samples_of(seconds))
     # Columns are counted back from the end, where what is new begins.
@@ -91,33 +90,28 @@ def continue_sound(
     lead = min(heard, _JOINT_COLUMNS)
     known = context[(heard - lead) * codec.column_samples :]
     lost = _lost(generator, context[: heard * codec.column_samples], codes)
-    for number in range(MOST_PASSED_OVER + 1):
-        [grid] = sample_codes(
-            generator.prior,
-            columns=heard + codec.columns_of(wanted),
-            seeds=[further_seed(seed, number)],
-            config=config,
-            natural=natural,
-            given=codes,
-            from_start=len(context) == len(given.samples),
-            heard=partial(audible, codec),
-        )
-        made = _waveform(generator, grid[heard - lead :], [(0, known / lost)])[: len(known) + wanted]
-        if not natural or lost * np.abs(made[len(known) :]).max(initial=0.0) > _NEARLY_SILENT:
-            break
-    else:
-        raise DataError(
-            "the model ends the sound here, and nothing audible follows: ask for an exact duration (--chain)"
-        )
+    grid, made = _draw_behind(
+        generator,
+        codes,
+        known,
+        lost,
+        wanted,
+        seed=seed,
+        config=config,
+        natural=natural,
+        from_start=len(context) == len(given.samples),
+    )
     rate = codec.spectrogram.sample_rate
     heard_space = space_codes(codec, given.part(-heard * codec.column_samples), heard)
-    grid = placed(codec, grid, seed=seed, config=config, given=_behind(heard_space, len(grid)))
+    grid = with_space(codec, grid, seed=seed, config=config, given=heard_space)
     channels = _channels(codec, made, grid[heard - lead :], sound, width)
-    new = _as_given(channels, sound, rate, float(given.peak * lost))[:, round(len(known) * sound.sample_rate / rate) :]
-    new = _led_from(new, sound.samples[:, ::-1], sound, channels)
-    new = _joined(_softened(new, sound, ends=False), sound, sound.samples[:, -1])
+    new = _at_given_level(channels, sound, rate, float(given.peak * lost))[
+        :, round(len(known) * sound.sample_rate / rate) :
+    ]
+    new = _lead_side(new, sound.samples[:, ::-1], sound, channels)
+    new = _join(_soften(new, sound, ends=False), sound, sound.samples[:, -1])
     samples = np.concatenate([sound.samples, new], axis=1)
-    return GeneratedSound(samples * turned, sound.sample_rate, grid, seed)
+    return GeneratedSound(samples * polarity, sound.sample_rate, grid, seed)
 
 
 def fill_sound(
@@ -154,7 +148,7 @@ def fill_sound(
         UsageError: the part does not lie in the sound, or there is no such level.
         ArtifactError: the model's weights are damaged.
     """
-    sound, turned = _unturned(sound)
+    sound, polarity = _in_phase(sound)
     codec, given = generator.codec, as_known(generator, sound, least=generator.codec.column_samples)
     if not 0 <= start < end <= sound.seconds + 1e-6:
         raise UsageError(f"{start:g} s to {end:g} s is not within a sound of {sound.seconds:.3f} s")
@@ -163,28 +157,58 @@ def fill_sound(
     first = codec.samples_of(start) // column
     last = min(len(grid), -(-codec.samples_of(end) // column))
     grid = codec.whole(grid, space_codes(codec, given, len(grid)))
-    grid = renewed(codec, generator.prior, grid, Region(first, last, levels), seed=seed, config=config)
+    grid = renew_region(codec, generator.prior, grid, Region(first, last, levels), seed=seed, config=config)
     begin, stop = max(0, first - _JOINT_COLUMNS), min(len(grid), last + _JOINT_COLUMNS)
     before = given.samples[begin * column : first * column] / lost
     after = given.samples[last * column : stop * column] / lost
-    made = _waveform(generator, grid[begin:stop], [(0, before), ((last - begin) * column, after)])
+    made = _waveform(codec, grid[begin:stop], [(0, before), ((last - begin) * column, after)])
     made = made[: min(stop * column, len(given.samples)) - begin * column]
     rate = codec.spectrogram.sample_rate
     channels = _channels(codec, made, grid[begin:stop], sound, width)
-    new = _as_given(channels, sound, rate, float(given.peak * lost))
+    new = _at_given_level(channels, sound, rate, float(given.peak * lost))
     samples = sound.samples.copy()
     origin, at, to = (round(each * column * sound.sample_rate / rate) for each in (begin, first, last))
     to = min(to, samples.shape[1], origin + new.shape[1])
-    part = new[:, at - origin : to - origin]
-    part = _led_from(part, samples[:, :at][:, ::-1], sound, channels)
-    part = _led_from(part[:, ::-1], samples[:, to:], sound, channels)[:, ::-1]
-    part = _softened(part, sound, ends=to < samples.shape[1])
-    if at:
-        part = _joined(part, sound, samples[:, at - 1])
-    if to < samples.shape[1]:
-        part = _joined(part[:, ::-1], sound, samples[:, to])[:, ::-1]
-    samples[:, at:to] = part
-    return GeneratedSound(samples * turned, sound.sample_rate, grid, seed)
+    samples[:, at:to] = _between(new[:, at - origin : to - origin], samples[:, :at], samples[:, to:], sound, channels)
+    return GeneratedSound(samples * polarity, sound.sample_rate, grid, seed)
+
+
+def _draw_behind(
+    generator: Generator,
+    codes: Grid,
+    known: Samples,
+    lost: np.float32,
+    wanted: int,
+    *,
+    seed: int,
+    config: SamplingConfig | None,
+    natural: bool,
+    from_start: bool,
+) -> tuple[Grid, Samples]:
+    """Draw what follows known codes and samples: the whole grid, and `wanted` samples behind the known ones.
+
+    The samples are as loud as the grid decodes, the known ones by `lost` louder. A natural continuation that is nearly
+    silent is drawn again.
+
+    Raises:
+        DataError: all of them are.
+    """
+    codec, lead = generator.codec, len(known) // generator.codec.column_samples
+    for number in range(MOST_PASSED_OVER + 1):
+        [grid] = sample_codes(
+            generator.prior,
+            columns=len(codes) + codec.columns_of(wanted),
+            seeds=[further_seed(seed, number)],
+            config=config,
+            natural=natural,
+            given=codes,
+            from_start=from_start,
+            is_audible=partial(is_audible, codec),
+        )
+        made = _waveform(codec, grid[len(codes) - lead :], [(0, known / lost)])[: len(known) + wanted]
+        if not natural or lost * np.abs(made[len(known) :]).max(initial=0.0) > _NEARLY_SILENT:
+            return grid, made
+    raise DataError("the model ends the sound here, and nothing audible follows: ask for an exact duration (--chain)")
 
 
 def as_known(generator: Generator, sound: Sound, *, least: int = 0) -> Known:
@@ -219,39 +243,28 @@ def _lost(generator: Generator, samples: Samples, grid: Grid) -> np.float32:
     return np.float32(10 ** (codec.lost_db(log_mel, grid) / 20))
 
 
-def _waveform(generator: Generator, grid: Grid, given: list[tuple[int, Samples]]) -> Samples:
-    """The waveform of a grid, `[16 * hop_length * columns]`, with given samples in their places."""
-    codec = generator.codec
-    log_mel = codec.decode_log_mel(grid)
-    # Frames stand at the middle of their windows: one more makes the last column whole.
-    log_mel = np.concatenate([log_mel, log_mel[:, -1:]], axis=1)
-    known = np.full((log_mel.shape[1] - 1) * codec.spectrogram.hop_length, np.nan, np.float32)
+def _waveform(codec: Codec, grid: Grid, given: list[tuple[int, Samples]]) -> Samples:
+    """The waveform of a grid, `[columns * column_samples]`, with given samples in their places."""
+    known = np.full(len(grid) * codec.column_samples, np.nan, np.float32)
     for at, samples in given:
         known[at : at + len(samples)] = samples
-    return codec.waveform(log_mel, known)
+    return codec.column_waveform(codec.decode_log_mel(grid), known)
 
 
-def _as_given(made: Samples, sound: Sound, rate: int, peak: float) -> npt.NDArray[np.float32]:
+def _at_given_level(made: Samples, sound: Sound, rate: int, peak: float) -> npt.NDArray[np.float32]:
     """What is new `[n]` or `[2, n]` at the level and rate of the given sound, in each of its channels."""
     samples = np.stack([resample(np.ascontiguousarray(each), rate, sound.sample_rate) for each in np.atleast_2d(made)])
     scaled = (samples * np.float32(peak)).astype(np.float32)
     return np.broadcast_to(scaled, (len(sound.samples), scaled.shape[1])).copy()
 
 
-def _unturned(sound: Sound) -> tuple[Sound, npt.NDArray[np.float32]]:
+def _in_phase(sound: Sound) -> tuple[Sound, npt.NDArray[np.float32]]:
     """A sound whose two channels do not cancel each other, and what `[channels, 1]` makes them the given ones again."""
     mix, _ = mixed(sound.samples)
     if mix.turned is None:
         return sound, np.ones((1, 1), np.float32)
     back = turned_over(np.ones((1, 2), np.float32), mix.turned).T
     return replace(sound, samples=sound.samples * back), back
-
-
-def _behind(space: Grid | None, columns: int) -> Grid | None:
-    """A space for so many columns, of which the first are known and the others are to be drawn."""
-    if space is None:
-        return None
-    return np.concatenate([space, np.full((columns - len(space), space.shape[1]), FREE)])
 
 
 def _channels(codec: Codec, made: Samples, grid: Grid, sound: Sound, width: float | None) -> Samples:
@@ -261,7 +274,7 @@ def _channels(codec: Codec, made: Samples, grid: Grid, sound: Sound, width: floa
     return np.concatenate(list(codec.in_two_channels([made], grid, width))).T
 
 
-def _led_from(new: Samples, given: Samples, sound: Sound, made: Samples) -> Samples:
+def _lead_side(new: Samples, given: Samples, sound: Sound, made: Samples) -> Samples:
     """New channels `[2, n]` whose side comes out of that of a given neighbour `[2, m]`, which is told away from it.
 
     The given side goes on as its reflection for 10 ms, and the new one takes its place; the mix is not touched.
@@ -277,7 +290,19 @@ def _led_from(new: Samples, given: Samples, sound: Sound, made: Samples) -> Samp
     return led
 
 
-def _softened(new: npt.NDArray[np.float32], sound: Sound, *, ends: bool) -> npt.NDArray[np.float32]:
+def _between(new: Samples, before: Samples, after: Samples, sound: Sound, made: Samples) -> Samples:
+    """New samples `[channels, n]` that join what is given on both sides of them, `[channels, m]` each."""
+    new = _lead_side(new, before[:, ::-1], sound, made)
+    new = _lead_side(new[:, ::-1], after, sound, made)[:, ::-1]
+    new = _soften(new, sound, ends=after.shape[1] > 0)
+    if before.shape[1]:
+        new = _join(new, sound, before[:, -1])
+    if after.shape[1]:
+        new = _join(new[:, ::-1], sound, after[:, 0])[:, ::-1]
+    return new
+
+
+def _soften(new: npt.NDArray[np.float32], sound: Sound, *, ends: bool) -> npt.NDArray[np.float32]:
     """New samples `[channels, n]` that do not clip: quieter as a whole, but for the joints, which keep their level."""
     # What is new may be louder than what is given, but it must not clip.
     limit = max(10 ** (LOUDEST_DB / 20), float(np.abs(sound.samples).max()))
@@ -292,7 +317,7 @@ def _softened(new: npt.NDArray[np.float32], sound: Sound, *, ends: bool) -> npt.
     return np.clip(new * gain, -limit, limit)
 
 
-def _joined(new: npt.NDArray[np.float32], sound: Sound, neighbour: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _join(new: npt.NDArray[np.float32], sound: Sound, neighbour: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """New samples `[channels, n]` that begin where their neighbour `[channels]` is, not with a click."""
     times = np.arange(new.shape[1], dtype=np.float32) / (_STEP_SECONDS * sound.sample_rate)
     return new + (neighbour - new[:, 0])[:, None] * np.exp(-times)

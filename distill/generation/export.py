@@ -15,7 +15,7 @@ import soundfile
 import soxr
 
 from distill.audio.loop_chunks import Loop, add_loop
-from distill.audio.sound import SoundReader
+from distill.audio.sound import EXTENSIONS, SoundReader, written_frames
 from distill.audio.spool import Spool
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import StorageError, UsageError
@@ -25,16 +25,15 @@ from distill.generation.limits import LOUDEST_DB
 
 SAMPLE_RATES = (44_100, 48_000, 96_000)
 BITS = ("16", "24", "32f")
-# Beyond what the level demands, so that what coding and dither do to the softer sound finds room.
+# Room for what coding and dither do to the softer sound.
 _MARGIN = 10 ** (0.01 / 20)
 _TRIES = 20
 
 
 @dataclass(frozen=True)
 class _Format:
-    """What libsndfile is told: its name, a subtype for each number of bits, and how hard to compress."""
+    """libsndfile's subtype for each number of bits, empty for a lossy one, and its options of compression."""
 
-    kind: str
     subtypes: dict[str, str]
     options: dict[str, Any]
 
@@ -44,11 +43,11 @@ class _Format:
 
 
 FORMATS = {
-    "wav": _Format("WAV", {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}, {}),
-    "flac": _Format("FLAC", {"16": "PCM_16", "24": "PCM_24"}, {}),
+    "wav": _Format({"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}, {}),
+    "flac": _Format({"16": "PCM_16", "24": "PCM_24"}, {}),
     # Quality 8 of Vorbis, and the best variable rate of MP3.
-    "ogg": _Format("OGG", {"": "VORBIS"}, {"compression_level": 0.2}),
-    "mp3": _Format("MP3", {"": "MPEG_LAYER_III"}, {"compression_level": 0.0, "bitrate_mode": "VARIABLE"}),
+    "ogg": _Format({"": "VORBIS"}, {"compression_level": 0.2}),
+    "mp3": _Format({"": "MPEG_LAYER_III"}, {"compression_level": 0.0, "bitrate_mode": "VARIABLE"}),
 }
 
 
@@ -107,7 +106,8 @@ class ExportSettings:
             raise UsageError(f"{self.format} cannot hold {kind}: choose another sample rate or format") from error
 
     def _opening(self) -> dict[str, Any]:
-        return {"format": self._format.kind, "subtype": self._format.subtypes[self.depth], **self._format.options}
+        subtype = self._format.subtypes[self.depth]
+        return {"format": EXTENSIONS[f".{self.format}"], "subtype": subtype, **self._format.options}
 
     def create(self, path: Path, sample_rate: int, channels: int) -> soundfile.SoundFile:
         """A new file of this kind, open for writing."""
@@ -269,7 +269,8 @@ def _encode(
         peak = _decoded_peak(path)
         # Lossy coding moves peaks, and decoders differ a little.
         level = peak / 10 ** (LOUDEST_DB / 20)
-    _require_length(path, form.last - form.first)
+    if written_frames(path) != form.last - form.first:
+        raise StorageError(f"cannot write in {path.parent}: the file is incomplete; is the disk full?")
     return level, peak, digest.hexdigest()
 
 
@@ -315,16 +316,6 @@ def _decibel(value: float) -> float:
 def _decoded_peak(path: Path) -> float:
     with SoundReader(path) as reader:
         return max(float(np.abs(block).max()) for block in reader.blocks())
-
-
-def _require_length(path: Path, frames: int) -> None:
-    """libsndfile does not always report a full disk."""
-    try:
-        present = soundfile.info(str(path)).frames
-    except soundfile.SoundFileError:
-        present = -1
-    if present != frames:
-        raise StorageError(f"cannot write in {path.parent}: the file is incomplete; is the disk full?")
 
 
 def _forget_time(path: Path) -> None:

@@ -67,16 +67,16 @@ def form_of(spool: Spool, sample_rate: int, *, level_given: bool, finish: bool, 
     """
     most = 1.0 if level_given else peak_gain(spool.peak())
     if not finish:
-        return as_made(spool, most)
-    return finished(spool, sample_rate, trim=trim, most_gain=most, goes_round=goes_round)
+        return form_as_made(spool, most)
+    return finish_of(spool, sample_rate, trim=trim, most_gain=most, goes_round=goes_round)
 
 
-def as_made(spool: Spool, gain: float) -> Finish:
+def form_as_made(spool: Spool, gain: float) -> Finish:
     """All frames as they are."""
     return Finish(0, len(spool), 0, 0, gain)
 
 
-def finished(spool: Spool, sample_rate: int, *, trim: bool, most_gain: float, goes_round: bool = False) -> Finish:
+def finish_of(spool: Spool, sample_rate: int, *, trim: bool, most_gain: float, goes_round: bool = False) -> Finish:
     """How the sound in a spool is finished.
 
     It rises within 2 ms and, where silence is cut off behind it, sinks within 20 ms. Its loudest 400 ms come to
@@ -91,7 +91,7 @@ def finished(spool: Spool, sample_rate: int, *, trim: bool, most_gain: float, go
     """
     peak = spool.peak()
     if peak < SILENCE_PEAK:
-        return as_made(spool, most_gain)
+        return form_as_made(spool, most_gain)
     first, last = _sounding(spool, peak, sample_rate) if trim else (0, len(spool))
     rise = 0 if goes_round else min(round(_RISE_SECONDS * sample_rate), last - first)
     fall = min(round(_TAIL_SECONDS * sample_rate), last - first) if last < len(spool) else 0

@@ -13,11 +13,11 @@ from distill.codec.codec import Codec, Grid, Samples
 from distill.codec.load import build_networks, codec_of
 from distill.configs import STRIDE
 from distill.errors import ArtifactError
-from distill.generation.autoregressive import NOTHING, Asked
+from distill.generation.autoregressive import UNCONDITIONED, Conditioning
 from distill.generation.limits import check_request, peak_gain
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import sample_codes
-from distill.generation.space import placed, width_of
+from distill.generation.space import width_of, with_space
 from distill.models.conditions import Conditions
 from distill.models.edges import ColumnLevels, column_levels
 from distill.models.grid import CONTEXT_COLUMNS
@@ -25,7 +25,7 @@ from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
 from distill.training.runtime import resolve_device
 
-# Nothing is heard of what has not begun within so many seconds, or stays below this mel power.
+# A sound is inaudible that does not begin within so many seconds, or stays below this mel power.
 HEARD_SECONDS, AUDIBLE_DB = 2.0, 0.0
 # A sound that is cut off while it is loud would end with a click.
 FADE_SECONDS = 0.01
@@ -59,7 +59,7 @@ class GeneratedSound:
 class Generator:
     """What it takes to make sounds: a codec and a prior on the same device; the model's name and digest of weights.
 
-    `conditions` says what the prior can be asked for; None: nothing.
+    `conditions` are those of the prior; None: it has none.
     """
 
     codec: Codec
@@ -139,7 +139,7 @@ def sound_of(
         ArtifactError: the decoder's weights are damaged.
     """
     codec = generator.codec
-    grid = placed(codec, grid, seed=seed, config=config)
+    grid = with_space(codec, grid, seed=seed, config=config)
     blocks = waveform_blocks(generator, grid, samples)
     waveform = np.concatenate(list(codec.in_two_channels(blocks, grid, width))).T
     waveform = waveform * np.float32(peak_gain(float(np.max(np.abs(waveform)))))
@@ -154,11 +154,11 @@ def sample_grids(
     config: SamplingConfig | None,
     natural: bool,
     step: Callable[[], None] = lambda: None,
-    asked: Asked = NOTHING,
+    conditioning: Conditioning = UNCONDITIONED,
 ) -> Iterator[tuple[int, Grid]]:
     """Each seed with its code grid, from which `samples` can be made; a few are drawn at once, when the first is due.
 
-    A natural sound of which nothing is asked draws some knobs for itself, as `Conditions.drawn` says. `step` is called
+    A natural sound without a conditioning draws some knobs by its seed, as `Conditions.drawn` says. `step` is called
     before each column is drawn; it may raise to end the work.
 
     Raises:
@@ -167,29 +167,31 @@ def sample_grids(
     """
     columns = generator.codec.columns_of(samples)
     for first in range(0, len(seeds), MOST_ROWS):
-        chosen = seeds[first : first + MOST_ROWS]
+        chosen, of_chosen = seeds[first : first + MOST_ROWS], conditioning
+        if natural and not conditioning.vector.size:
+            of_chosen = default_conditioning(generator.conditions, chosen)
         grids = sample_codes(
             generator.prior,
             columns=columns,
             seeds=chosen,
             config=config,
             natural=natural,
-            heard=partial(audible, generator.codec),
+            is_audible=partial(is_audible, generator.codec),
             levels=partial(levels_of, generator.codec),
             step=step,
-            asked=drawn_for(generator.conditions, chosen) if natural and not asked.vector.size else asked,
+            conditioning=of_chosen,
         )
         yield from zip(chosen, grids, strict=True)
 
 
-def drawn_for(conditions: Conditions | None, seeds: Sequence[int]) -> Asked:
-    """What natural sounds of which nothing is asked are told, by their seeds."""
+def default_conditioning(conditions: Conditions | None, seeds: Sequence[int]) -> Conditioning:
+    """The conditioning of natural sounds for which none is given, by their seeds."""
     if conditions is None or not conditions.drawn:
-        return NOTHING
-    return Asked(np.stack([conditions.drawn_vector(seed) for seed in seeds]))
+        return UNCONDITIONED
+    return Conditioning(np.stack([conditions.drawn_vector(seed) for seed in seeds]))
 
 
-def audible(codec: Codec, grid: Grid) -> bool:
+def is_audible(codec: Codec, grid: Grid) -> bool:
     """Whether anything in the first 2 s is more than a breath."""
     first = grid[: codec.columns_of(codec.samples_of(HEARD_SECONDS))]
     return float(levels_of(codec, first).parts.max()) > AUDIBLE_DB

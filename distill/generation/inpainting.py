@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from distill.codec.vectors import FREE
+from distill.codec.codec import Grid
 from distill.errors import UsageError
-from distill.generation.autoregressive import Drawn, Grid
+from distill.generation.autoregressive import Drawn
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import draw_codes
+from distill.models.grid import FREE
 from distill.models.prior import CodePrior
 
 # More candidates meet the right side better and take proportionally longer.
@@ -80,11 +81,11 @@ def inpaint(
     """
     given = np.where(region.mask(grid), FREE, grid)
     end = min(len(grid), region.last + RIGHT_COLUMNS)
-    drawn = completed(prior, given[:end], seed=seed, config=config, candidates=candidates)
+    drawn = complete(prior, given[:end], seed=seed, config=config, candidates=candidates)
     return np.concatenate([drawn, grid[end:]])
 
 
-def completed(
+def complete(
     prior: CodePrior, given: Grid, *, seed: int, config: SamplingConfig | None = None, candidates: int = CANDIDATES
 ) -> Grid:
     """Draw the codes of a grid that are FREE, so that they go with the others; see `inpaint`."""

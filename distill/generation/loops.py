@@ -4,14 +4,13 @@ import numpy as np
 
 from distill.audio.space import in_two, side_of
 from distill.codec.codec import Codec, Grid, Samples
-from distill.codec.vectors import FREE
 from distill.configs import STRIDE
 from distill.generation.generator import Generator
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import draw_codes, further_seed
 from distill.generation.sound_request import Request
-from distill.generation.space import placed
-from distill.models.grid import CONTEXT_COLUMNS
+from distill.generation.space import with_space
+from distill.models.grid import CONTEXT_COLUMNS, FREE
 from distill.models.space import distances
 
 # Of a shorter grid nothing would be left that the last column could go with.
@@ -33,7 +32,7 @@ def samples_to_draw(codec: Codec, request: Request) -> int:
     return max(1, round(samples / codec.column_samples)) * codec.column_samples - codec.spectrogram.hop_length
 
 
-def closed(generator: Generator, grid: Grid, *, seed: int, config: SamplingConfig | None = None) -> Grid:
+def close_loop(generator: Generator, grid: Grid, *, seed: int, config: SamplingConfig | None = None) -> Grid:
     """A grid `[columns, bands, levels]` whose last column leads into the first one.
 
     The prior draws some last columns between what is before and the beginning. Of these and the one that is there, that
@@ -57,12 +56,12 @@ def closed(generator: Generator, grid: Grid, *, seed: int, config: SamplingConfi
     return np.roll(candidates[int(greatest.argmin())], -half, axis=0)
 
 
-def placed_around(codec: Codec, grid: Grid, *, seed: int, config: SamplingConfig | None = None) -> Grid:
+def with_space_around(codec: Codec, grid: Grid, *, seed: int, config: SamplingConfig | None = None) -> Grid:
     """A loop's grid `[columns, bands, levels]` with its space, whose end leads into its beginning.
 
     It is drawn a few times, each time behind its own last end; that is taken whose place moves least at the join.
     """
-    drawn = placed(codec, grid, seed=seed, config=config)
+    drawn = with_space(codec, grid, seed=seed, config=config)
     if codec.space is None:
         return drawn
     lead, best = min(_LEAD_COLUMNS, len(grid)), drawn
@@ -70,7 +69,7 @@ def placed_around(codec: Codec, grid: Grid, *, seed: int, config: SamplingConfig
         given = np.full((lead + len(grid), codec.bands), FREE)
         given[:lead] = drawn[-lead:, :, -1]
         behind = np.concatenate([grid[-lead:], grid])
-        drawn = placed(codec, behind, seed=further_seed(seed, number), config=config, given=given)[lead:]
+        drawn = with_space(codec, behind, seed=further_seed(seed, number), config=config, given=given)[lead:]
         best = min(best, drawn, key=lambda each: _moved(codec, each))
     return best
 

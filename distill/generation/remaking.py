@@ -92,7 +92,7 @@ def _found_model(sidecar: Path, said: Sidecar, model: Path | None) -> Path:
 
 
 def _found_given(sidecar: Path, file: NamedFile | None, named: Path | None, option: str) -> Path | None:
-    """A sound that a sidecar says was given: the one that somebody names now, or where it lay."""
+    """The path of a sidecar's given sound: the one that the user names, or the one in the sidecar."""
     if file is None:
         if named is not None:
             raise UsageError(f"{sidecar} was made without such a sound: omit {option} {named}")

@@ -1,4 +1,4 @@
-"""Drawing code grids from a prior: of a wanted length, as long as a sound is, or around given codes."""
+"""Code grids from a prior: of a given length, as long as the prior makes a sound, or around given codes."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,16 +6,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from distill.generation.autoregressive import NOTHING, Asked, Drawn, Grid, Levels, draw, window_columns
+from distill.codec.codec import Grid
+from distill.generation.autoregressive import UNCONDITIONED, Conditioning, Drawn, Levels, draw, window_columns
 from distill.generation.sampler import SamplingConfig
 from distill.models.incremental import ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
 
-# So many sounds in a row of which nothing is heard are passed over.
+# How many inaudible sounds in a row are passed over at most.
 MOST_PASSED_OVER = 7
 
-Heard = Callable[[Grid], bool]
+IsAudible = Callable[[Grid], bool]
 
 
 def sample_codes(
@@ -27,11 +28,11 @@ def sample_codes(
     natural: bool = False,
     given: Grid | None = None,
     from_start: bool = True,
-    heard: Heard | None = None,
+    is_audible: IsAudible | None = None,
     levels: Levels | None = None,
     device: torch.device | str | None = None,
     step: Callable[[], None] = lambda: None,
-    asked: Asked = NOTHING,
+    conditioning: Conditioning = UNCONDITIONED,
 ) -> list[Grid]:
     """Draw a code grid for each seed.
 
@@ -47,11 +48,11 @@ def sample_codes(
         natural: the grid ends where the prior ends the sound.
         given: the first codes, `[n, bands, levels]`, FREE where they are to be drawn; n may be 0 to `columns`.
         from_start: whether the first column is the sound's true beginning.
-        heard: whether anything of a new sound is heard; one of which nothing is, is passed over.
-        levels: tells the levels of a new sound's columns, which with `natural` then keep the prior's edges.
+        is_audible: whether a new sound is audible; one that is not is passed over.
+        levels: measures a new sound's last column; with `natural` it then keeps the prior's edges.
         device: the prior is moved there; by default it stays where it is.
         step: called before each column is drawn; it may raise to end the work.
-        asked: what is asked of the sounds.
+        conditioning: of the sounds.
 
     Returns:
         For each seed a grid `[columns, bands, levels]`, with what was given in it.
@@ -70,10 +71,10 @@ def sample_codes(
         natural=natural,
         given=given,
         from_start=from_start,
-        heard=heard,
+        is_audible=is_audible,
         levels=levels,
         step=step,
-        asked=asked,
+        conditioning=conditioning,
     )
     return [np.concatenate(sounds) for sounds in sequences]
 
@@ -98,40 +99,38 @@ def sample_sequences(
     natural: bool = False,
     given: Grid | None = None,
     from_start: bool = True,
-    heard: Heard | None = None,
+    is_audible: IsAudible | None = None,
     levels: Levels | None = None,
     step: Callable[[], None] = lambda: None,
-    asked: Asked = NOTHING,
+    conditioning: Conditioning = UNCONDITIONED,
 ) -> list[list[Grid]]:
     """Draw sounds that follow each other until there are so many columns, for each seed.
 
-    Where the prior ends a sound and at least as many columns as it has are still wanted, the next one begins, with a
-    seed that follows from the first. The last one goes on until the columns are full, be it in silence. Otherwise
-    little would be heard of a long grid whose prior knows short sounds alone. With `natural` there is one sound.
+    Where the prior ends a sound and at least as many columns as it has are left, the next one begins, with a seed
+    derived from the first. The last one goes on until the columns are full, be it in silence. Otherwise a long grid of
+    a prior that knows only short sounds would be mostly silent. With `natural` there is one sound.
 
     A sound does not end before a column is drawn behind what is given, nor before the shortest sound of the training.
     Arguments and errors are those of `sample_codes`.
     """
     if not natural:
-        # Where one sound follows the other, a new beginning is what is asked for.
+        # Sounds in a chain may begin and end at any level.
         levels = None
-    sequences = [_Sequence(seed, columns, window_columns(prior), natural) for seed in seeds]
+    chains = [_Chain(seed, columns, window_columns(prior), natural) for seed in seeds]
     readable = ReadablePrior(prior)
-    # Where nothing is wanted, drawing says so.
-    while unfinished := [sequence for sequence in sequences if sequence.left or not sequence.sounds]:
-        due = [(sequence, seed) for sequence in unfinished for seed in sequence.next_seeds()]
-        wishes = asked.of([sequences.index(sequence) for sequence, _ in due])
-        wanted = np.array([sequence.limit for sequence, _ in due])
-        last_ends = np.array([sequence.last_end for sequence, _ in due])
+    # Without columns `draw` raises.
+    while unfinished := [chain for chain in chains if chain.left or not chain.sounds]:
+        due = [(chain, seed) for chain in unfinished for seed in chain.next_seeds()]
+        lengths, last_ends = (np.array(each) for each in zip(*((at.limit, at.last_end) for at, _ in due), strict=True))
+        of_due = conditioning.of([chains.index(chain) for chain, _ in due])
         drawn = draw(
-            readable, wanted, last_ends, [seed for _, seed in due], config, given, from_start, levels, step, wishes
+            readable, lengths, last_ends, [seed for _, seed in due], config, given, from_start, levels, step, of_due
         )
-        of_due = list(zip(due, drawn, strict=True))
-        for sequence in unfinished:
-            grids = [each.grid for (of, _), each in of_due if of is sequence]
-            sequence.take(grids, heard if heard and given is None else lambda grid: True)
+        for chain in unfinished:
+            grids = [sound.grid for (owner, _), sound in zip(due, drawn, strict=True) if owner is chain]
+            chain.take(grids, is_audible if is_audible and given is None else lambda grid: True)
         given, from_start = None, True
-    return [sequence.sounds for sequence in sequences]
+    return [chain.sounds for chain in chains]
 
 
 def further_seed(seed: int, number: int) -> int:
@@ -141,11 +140,14 @@ def further_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0])
 
 
-class _Sequence:
+class _Chain:
     """Sounds that follow each other until no columns are left, or one natural sound.
 
-    What each one is follows from its seed and, where it is the last one, from what is left. So as many are drawn side
-    by side as there will probably be, and those taken that are what would have come one after the other.
+    A sound follows from its seed alone, except that it ends by itself only in the first half of the columns left: the
+    last one goes on until these are full. So the next sounds are drawn side by side, as many as will probably fit, and
+    then taken in order as long as that rule lets them be what they are. With 100 columns left, sounds of 20 and 30 are
+    taken, which leaves 50. One of 25 or less is then taken as it is, one of 50 or more is cut and is the last, and one
+    between is drawn anew, so that it goes on.
     """
 
     def __init__(self, seed: int, columns: int, window: int, natural: bool) -> None:
@@ -159,7 +161,7 @@ class _Sequence:
 
     @property
     def limit(self) -> int:
-        """Greatest length of the next sounds: of several, one longer than any known would hold up the others."""
+        """Greatest length of the next sounds; of several no longer than the window, or one would hold up the others."""
         return self.left if self.ahead == 1 else min(self.left, self.window)
 
     @property
@@ -171,21 +173,21 @@ class _Sequence:
         """Seeds of the next sounds."""
         return [further_seed(self.seed, number) for number in range(self.drawn, self.drawn + self.ahead)]
 
-    def take(self, grids: Sequence[Grid], heard: Heard) -> None:
-        """Take those that would have come; with one alone that is always so."""
+    def take(self, grids: Sequence[Grid], is_audible: IsAudible) -> None:
+        """Append grids in order, up to the first that has to be drawn anew; a single one never has to."""
         limit, before = self.limit, self.drawn
         for grid in grids:
             ended = self.natural or (len(grid) < limit and 2 * len(grid) <= self.left)
             if not self.left or not (ended or len(grid) >= self.left):
                 break
             self.drawn += 1
-            self._add(grid[: self.left], heard)
+            self._add(grid[: self.left], is_audible)
         mean = sum(map(len, self.sounds)) / max(1, len(self.sounds))
         self.ahead = min(MOST_ROWS, math.ceil(self.left / mean)) if mean and self.drawn > before else 1
 
-    def _add(self, grid: Grid, heard: Heard) -> None:
-        # A prior that knows nothing but silence is no reason to go on forever.
-        if self.passed_over < MOST_PASSED_OVER and not heard(grid):
+    def _add(self, grid: Grid, is_audible: IsAudible) -> None:
+        # A prior that knows only silence must not go on forever.
+        if self.passed_over < MOST_PASSED_OVER and not is_audible(grid):
             self.passed_over += 1
             return
         self.passed_over = 0

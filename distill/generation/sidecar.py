@@ -66,7 +66,7 @@ class Export(_Part):
     bits: str | None
 
 
-class Got(_Part):
+class Properties(_Part):
     """What a sound has.
 
     Attributes:
@@ -138,7 +138,7 @@ class Sidecar(_Part):
     given_file: NamedFile | None = None
     other_file: NamedFile | None = None
     environment: Environment
-    got: Got | None = None
+    got: Properties | None = None
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a request becomes: sounds in blocks, before anybody writes them."""
+"""Sounds for requests, in blocks, before they are written."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,14 +12,14 @@ from distill.audio.pitch import tuned
 from distill.audio.sound import Sound
 from distill.codec.codec import Grid, Samples
 from distill.errors import UsageError
-from distill.generation.conditioning import Ask, asked_grids
+from distill.generation.conditioning import Target, draw_grids
 from distill.generation.continuation import continue_sound, fill_sound
 from distill.generation.finish import Frames
 from distill.generation.generator import GeneratedSound, Generator, waveform_blocks
-from distill.generation.loops import closed, loop_waveform, placed_around, samples_to_draw
-from distill.generation.sidecar import Got
+from distill.generation.loops import close_loop, loop_waveform, samples_to_draw, with_space_around
+from distill.generation.sidecar import Properties
 from distill.generation.sound_request import BEATS, Request
-from distill.generation.space import placed, width_of
+from distill.generation.space import width_of, with_space
 from distill.generation.variation import morph_sound, vary_sound
 
 logger = logging.getLogger(__name__)
@@ -44,19 +44,19 @@ class Made:
     level_given: bool
     frames: int | None
     codes: Grid
-    got: Got | None = None
+    got: Properties | None = None
     loop: Loop | None = None
 
 
 def new_sounds(
-    generator: Generator, request: Request, ask: Ask | None, seeds: Sequence[int], sample_rate: int | None = None
+    generator: Generator, request: Request, target: Target | None, seeds: Sequence[int], sample_rate: int | None = None
 ) -> Iterator[tuple[int, Made]]:
     """Each seed with its new sound.
 
     Args:
         generator: the model.
         request: of new sounds.
-        ask: what it asks of the model, as `ask_of` says.
+        target: what the sounds are to be, as `target_of` says.
         seeds: one for each sound.
         sample_rate: that the sounds are wanted at, in Hz; None: the model's.
 
@@ -69,24 +69,24 @@ def new_sounds(
     drawn = samples_to_draw(codec, request)
     settings: dict[str, Any] = {"config": request.config, "natural": request.natural}
     width = width_of(codec, request.channels, request.width)
-    for seed, drawn_grid, got in asked_grids(generator, seeds, drawn, ask, **settings):
+    for seed, drawn_grid, got in draw_grids(generator, seeds, drawn, target, **settings):
         if request.loop:
-            turning = closed(generator, drawn_grid, seed=seed, config=request.config)
-            turning = placed_around(codec, turning, seed=seed, config=request.config)
+            turning = close_loop(generator, drawn_grid, seed=seed, config=request.config)
+            turning = with_space_around(codec, turning, seed=seed, config=request.config)
             samples = loop_waveform(codec, turning, wanted, frames, width)
             loop = Loop(request.bpm, BEATS * (request.bars or 0))
             yield seed, Made([samples], sample_rate or rate, False, frames, turning, got, loop)
             continue
-        grid = placed(codec, drawn_grid, seed=seed, config=request.config)
+        grid = with_space(codec, drawn_grid, seed=seed, config=request.config)
         blocks = codec.in_two_channels(waveform_blocks(generator, grid, wanted), grid, width)
-        if ask is not None and ask.hertz is not None:
-            blocks = iter([_tuned(np.concatenate(list(blocks)), rate, ask.hertz, seed)])
+        if target is not None and target.hertz is not None:
+            blocks = iter([_tuned(np.concatenate(list(blocks)), rate, target.hertz, seed)])
         yield seed, Made(blocks, rate, False, None if request.natural else frames, grid, got)
 
 
 def changed_sound(
     generator: Generator, request: Request, given: Sequence[Sound], seed: int
-) -> tuple[GeneratedSound, Got | None]:
+) -> tuple[GeneratedSound, Properties | None]:
     """What becomes of a given sound, or of two, and what is measured of it.
 
     Raises:
@@ -107,7 +107,7 @@ def changed_sound(
             made, distance = vary_sound(
                 generator, first, strength=request.strength or 0.0, keep=request.keep, **made_with
             )
-            return made, Got(distance=round(distance, 4))
+            return made, Properties(distance=round(distance, 4))
         case "morph":
             return morph_sound(generator, first, others[0], weight=request.weight or 0.0, width=width), None
         case _:

@@ -6,15 +6,16 @@ import numpy as np
 import torch
 
 from distill.codec.codec import Codec, Grid
-from distill.codec.vectors import FREE, codebooks, sum_of_vectors
+from distill.codec.vectors import codebooks, sum_of_vectors
 from distill.errors import UsageError
 from distill.generation.inpainting import CANDIDATES, Region, inpaint
 from distill.generation.sampler import SamplingConfig, choose
+from distill.models.grid import FREE
 from distill.models.prior import CodePrior
 from distill.models.space import Values
 
 
-def placed(
+def with_space(
     codec: Codec, grid: Grid, *, seed: int, config: SamplingConfig | None = None, given: Grid | None = None
 ) -> Grid:
     """A grid `[columns, bands, levels]` with its space; of a model without space the grid itself.
@@ -24,13 +25,15 @@ def placed(
         grid: without space.
         seed: decides what is drawn, with the settings; what the grid was drawn from is not touched.
         config: how codes are chosen; those of the last level count.
-        given: codes of space, `[columns, bands]`, FREE where they are to be drawn; by default all are.
+        given: the first codes of space, `[n, bands]`, FREE where they are to be drawn; n may be 0 to `columns`.
     """
     space = codec.space
     if space is None:
         return grid
     settings = (config or SamplingConfig()).of_levels(codec.levels)[-1]
-    fixed = np.full(grid.shape[:2], FREE) if given is None else given
+    fixed = np.full(grid.shape[:2], FREE)
+    if given is not None:
+        fixed[: len(given)] = given
     with torch.inference_mode():
         seen = space.seen(torch.from_numpy(sum_of_vectors(codebooks(codec), grid))[None])
     stream = np.random.SeedSequence(seed, spawn_key=(2,))
@@ -47,7 +50,7 @@ def placed(
     return codec.whole(grid, codes)
 
 
-def renewed(
+def renew_region(
     codec: Codec,
     prior: CodePrior,
     grid: Grid,
@@ -68,7 +71,7 @@ def renewed(
         mid = inpaint(prior, mid, inner, seed=seed, config=config, candidates=candidates)
     if not mask[..., -1].any():
         return codec.whole(mid, space)
-    return placed(codec, mid, seed=seed, config=config, given=np.where(mask[..., -1], FREE, space))
+    return with_space(codec, mid, seed=seed, config=config, given=np.where(mask[..., -1], FREE, space))
 
 
 def width_of(codec: Codec, channels: int | None, width: float) -> float | None:

@@ -8,15 +8,16 @@ from distill.audio.loudness import loudest_lufs
 from distill.audio.nearness import apart
 from distill.audio.sound import Sound
 from distill.codec.codec import Codec, Grid, Samples
-from distill.codec.vectors import FREE, codebooks, quantize, sum_of_vectors
+from distill.codec.vectors import codebooks, quantize, sum_of_vectors
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.generation.continuation import Known, as_known, space_codes
 from distill.generation.generator import GeneratedSound, Generator, sample_grids, waveform_blocks
-from distill.generation.inpainting import completed
+from distill.generation.inpainting import complete
 from distill.generation.limits import MAX_GAIN_DB, below_clipping
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sound_request import Keep
-from distill.generation.space import placed
+from distill.generation.space import with_space
+from distill.models.grid import FREE
 from distill.models.prior import CodePrior
 
 # Something begins where the power rises by so much within two frames, unless it stays so far below the loudest.
@@ -63,22 +64,22 @@ def vary_sound(
     codec, given = generator.codec, as_known(generator, sound)
     log_mel = codec.log_mel(given.samples)
     grid = codec.encode_log_mel(log_mel)
-    kept = kept_cells(log_mel, grid, codec.spectrogram, keep)
+    kept = cells_to_keep(log_mel, grid, codec.spectrogram, keep)
     if strength >= 1.0 and keep is None:
         [(_, codes)] = sample_grids(generator, [seed], len(given.samples), config=config, natural=True)
     else:
-        codes = varied(generator.prior, grid, strength=strength, kept=kept, seed=seed, config=config)
+        codes = vary_codes(generator.prior, grid, strength=strength, kept=kept, seed=seed, config=config)
     space = space_codes(codec, given, len(grid))
     if space is not None:
         # Where something begins stays where it is, and so does a whole column where that is kept.
         free = free_cells((*space.shape, 1), strength, seed)[..., 0] & ~kept.all(2)
         known = np.where(free, FREE, space)[: len(codes)]
-        codes = placed(codec, codes, seed=seed, config=config, given=known)
+        codes = with_space(codec, codes, seed=seed, config=config, given=known)
     made = _sound(generator, codes, len(given.samples), _lufs(codec, given), seed, width)
     return made, apart(codec.decode_log_mel(codes), codec.decode_log_mel(grid), codec.spectrogram)
 
 
-def varied(
+def vary_codes(
     prior: CodePrior,
     grid: Grid,
     *,
@@ -102,7 +103,7 @@ def varied(
         free &= ~kept
     if not free.any():
         return grid
-    return completed(prior, np.where(free, FREE, grid), seed=seed, config=config, candidates=CANDIDATES)
+    return complete(prior, np.where(free, FREE, grid), seed=seed, config=config, candidates=CANDIDATES)
 
 
 def free_cells(shape: tuple[int, ...], strength: float, seed: int) -> Cells:
@@ -118,7 +119,7 @@ def free_cells(shape: tuple[int, ...], strength: float, seed: int) -> Cells:
     return free
 
 
-def kept_cells(log_mel: Samples, grid: Grid, config: SpectrogramConfig, keep: Keep | None) -> Cells:
+def cells_to_keep(log_mel: Samples, grid: Grid, config: SpectrogramConfig, keep: Keep | None) -> Cells:
     """The cells of a grid that stay: those of columns in which something begins, or those of the coarsest level."""
     cells = np.zeros(grid.shape, dtype=bool)
     if keep == "structure":

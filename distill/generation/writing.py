@@ -8,16 +8,17 @@ from pathlib import Path
 
 from distill import __version__
 from distill.audio.sound import BLOCK_FRAMES, Sound, read_sound
+from distill.codec.codec import Grid
 from distill.errors import DataError, StorageError, UsageError
 from distill.files import digest_file
-from distill.generation.autoregressive import Grid, window_columns
-from distill.generation.conditioning import Ask, ask_of
+from distill.generation.autoregressive import window_columns
+from distill.generation.conditioning import Target, target_of
 from distill.generation.export import Exported, ExportSettings, Tags, export
 from distill.generation.generator import Generator
 from distill.generation.sidecar import (
     Environment,
-    Got,
     NamedFile,
+    Properties,
     Sidecar,
     WrittenSound,
     export_part,
@@ -63,7 +64,7 @@ class Written:
     seed: int
     exported: Exported
     codes: Grid = field(repr=False, compare=False)
-    got: Got | None = None
+    got: Properties | None = None
 
     @property
     def seconds(self) -> float:
@@ -217,7 +218,7 @@ class Producer:
     given: tuple[_Given, ...]
     destination: Destination
     environment: Environment
-    ask: Ask | None
+    target: Target | None
 
     @classmethod
     def load(
@@ -232,9 +233,9 @@ class Producer:
                 destination.settings.sample_rate or of.sound.sample_rate, len(of.sound.samples)
             )
         environment = Environment.here(generator.codec.device.type)
-        ask = ask_of(request, generator.conditions)
+        target = target_of(request, generator.conditions)
         width_of(generator.codec, request.channels, request.width)
-        return cls(model, generator, request, given, destination, environment, ask)
+        return cls(model, generator, request, given, destination, environment, target)
 
     def run(self, seeds: Sequence[int], paths: Sequence[Path], index: int = 0) -> Iterator[Written]:
         """Make and write a sound a seed; `index` is the place of the first among those that are made together."""
@@ -245,7 +246,7 @@ class Producer:
     def _sounds(self, seeds: Sequence[int]) -> Iterator[tuple[int, Made]]:
         if not self.given:
             rate = self.destination.settings.sample_rate
-            yield from new_sounds(self.generator, self.request, self.ask, seeds, rate)
+            yield from new_sounds(self.generator, self.request, self.target, seeds, rate)
             return
         for seed in seeds:
             try:

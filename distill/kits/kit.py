@@ -16,18 +16,18 @@ from distill.audio.sound import EXTENSIONS
 from distill.codec.codec import Grid, Samples
 from distill.errors import DistillError, StorageError, UsageError
 from distill.files import digest_file, plain_name, read_json, replacing, storage_errors
-from distill.generation.conditioning import ask_of, asked_grids
+from distill.generation.conditioning import draw_grids, target_of
 from distill.generation.export import ExportSettings, export
 from distill.generation.generator import Generator, waveform_blocks
 from distill.generation.sound_request import Request
-from distill.generation.space import placed, width_of
-from distill.generation.variation import varied
+from distill.generation.space import width_of, with_space
+from distill.generation.variation import vary_codes
 from distill.generation.writing import sound_tags
 from distill.kits.formats import Instrument, decent, hydrogen, sfz
 from distill.kits.pads import Pad
 
 MOST_LAYERS, MOST_TURNS = 8, 8
-# How much of a sound is drawn anew for one that comes in turns with it.
+# How much of a sound is drawn anew for one that alternates with it.
 TURN_STRENGTH = 0.15
 # A softer touch is duller: each layer below the hardest falls by 3 dB an octave more above this.
 DULL_HZ = 2000.0
@@ -79,7 +79,7 @@ def make_kit(
         request: of new sounds that end by themselves; a pad's label takes the place of its own.
         seed: of the first pad; each further one has the next.
         layers: sounds for touches of different strength, the softer the duller, 1 to 8.
-        turns: sounds that come in turns, 1 to 8.
+        turns: alternating sounds (round robins), 1 to 8.
         settings: how sounds are written.
         licence: what may be done with the sounds; by default a word on whose they are.
         force: whether a kit that is there is replaced.
@@ -87,53 +87,27 @@ def make_kit(
         tell: told how many sounds are written, and of how many; it may raise to end the work.
 
     Raises:
-        UsageError: a number is out of its range, or the model cannot be asked for a label.
+        UsageError: a number is out of its range, or the model has no such label.
         ArtifactError, StorageError: the model cannot be used, or the kit cannot be written.
     """
     if not 1 <= layers <= MOST_LAYERS or not 1 <= turns <= MOST_TURNS:
         raise UsageError(f"velocity layers and round robins are 1 to {MOST_LAYERS} each, not {layers} and {turns}")
     request.check(count=len(pads), seed=seed)
     folder = _place(folder, force)
-    generator, settings = Generator.load(model, device), settings or ExportSettings()
-    codec = generator.codec
+    generator = Generator.load(model, device)
     width = width_of(generator.codec, request.channels, request.width)
-    grids = _grids(generator, pads, request, seed)
+    maker = _Maker(generator, request, settings or ExportSettings(), width, layers, turns)
     sounds, instruments, count = list[dict[str, Any]](), list[Instrument](), len(pads) * layers * turns
     with _whole(folder) as temporary:
-        for number, (pad, grid) in enumerate(zip(pads, grids, strict=True)):
+        for number, (pad, grid) in enumerate(zip(pads, _grids(generator, pads, request, seed), strict=True)):
             files = []
             for layer in range(layers):
-                in_turns = []
+                alternating = []
                 for turn in range(turns):
-                    name = _file_name(pad, settings.format, layer if layers > 1 else None, turn if turns > 1 else None)
-                    kind = layer * turns + turn
-                    codes = grid
-                    if kind:
-                        varies = _seed(seed + number, kind)
-                        codes = codec.without_space(grid)
-                        codes = varied(generator.prior, codes, strength=TURN_STRENGTH, seed=varies)
-                        # What comes in turns comes from the same place.
-                        codes = codec.whole(codes, grid[..., -1])
-                    samples = _waveform(generator, codes, request, layers - 1 - layer)
-                    blocks = codec.in_two_channels([samples], codes, width)
-                    exported = export(
-                        temporary / name,
-                        blocks,
-                        generator.codec.spectrogram.sample_rate,
-                        settings=settings,
-                        tags=sound_tags(generator, seed + number, pad.name),
-                        seed=seed + number,
-                        finish=True,
-                        trim=True,
-                    )
-                    in_turns.append(name)
-                    sounds.append(
-                        {"file": name, "pad": pad.name, "label": pad.label, "note": pad.note, "seed": seed + number}
-                        | {"layer": layer, "turn": turn, "gain_db": exported.gain_db}
-                        | {"samples_digest": exported.samples_digest}
-                    )
+                    sounds.append(maker.write(temporary, pad, grid, seed + number, layer, turn))
+                    alternating.append(sounds[-1]["file"])
                     tell(len(sounds), count)
-                files.append(tuple(in_turns))
+                files.append(tuple(alternating))
             instruments.append(Instrument(pad, tuple(files)))
         made = {"model": generator.name, "digest": generator.digest, "request": request.model_dump(mode="json")}
         text = licence or (
@@ -142,6 +116,59 @@ def make_kit(
         )
         _write_texts(temporary, folder.name, instruments, {**made, "sounds": sounds}, text)
         return _finished(temporary, folder, tuple(instruments), force)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the sounds of a kit; attributes as for `make_kit`."""
+
+    generator: Generator
+    request: Request
+    settings: ExportSettings
+    width: float | None
+    layers: int
+    turns: int
+
+    def write(self, folder: Path, pad: Pad, grid: Grid, seed: int, layer: int, turn: int) -> dict[str, Any]:
+        """Write the sound of a pad for a velocity layer and a turn; its entry in `kit.json`."""
+        codec = self.generator.codec
+        name = _file_name(
+            pad,
+            self.settings.format,
+            layer if self.layers > 1 else None,
+            turn if self.turns > 1 else None,
+        )
+        if variation := layer * self.turns + turn:
+            mid = vary_codes(
+                self.generator.prior,
+                codec.without_space(grid),
+                strength=TURN_STRENGTH,
+                seed=_seed(seed, variation),
+            )
+            # A variation keeps the place of its sound.
+            grid = codec.whole(mid, grid[..., -1])
+        samples = _waveform(self.generator, grid, self.request, self.layers - 1 - layer)
+        exported = export(
+            folder / name,
+            codec.in_two_channels([samples], grid, self.width),
+            codec.spectrogram.sample_rate,
+            settings=self.settings,
+            tags=sound_tags(self.generator, seed, pad.name),
+            seed=seed,
+            finish=True,
+            trim=True,
+        )
+        return {
+            "file": name,
+            "pad": pad.name,
+            "label": pad.label,
+            "note": pad.note,
+            "seed": seed,
+            "layer": layer,
+            "turn": turn,
+            "gain_db": exported.gain_db,
+            "samples_digest": exported.samples_digest,
+        }
 
 
 def kit_of(
@@ -178,10 +205,10 @@ def _grids(generator: Generator, pads: Sequence[Pad], request: Request, seed: in
     for label in dict.fromkeys(pad.label for pad in pads):
         places = [place for place, pad in enumerate(pads) if pad.label == label]
         seeds = [seed + place for place in places]
-        ask = ask_of(request.model_copy(update={"label": label or request.label}), generator.conditions)
-        drawn = asked_grids(generator, seeds, wanted, ask, **settings)
+        target = target_of(request.model_copy(update={"label": label or request.label}), generator.conditions)
+        drawn = draw_grids(generator, seeds, wanted, target, **settings)
         found |= {
-            place: placed(codec, grid, seed=of, config=request.config)
+            place: with_space(codec, grid, seed=of, config=request.config)
             for place, (of, grid, _) in zip(places, drawn, strict=True)
         }
     return [found[place] for place in range(len(pads))]
@@ -198,9 +225,9 @@ def _waveform(generator: Generator, codes: Grid, request: Request, softer: int) 
     return duller.astype(np.float32)
 
 
-def _seed(seed: int, kind: int) -> int:
-    """The seed of a variation: small enough to be asked for itself."""
-    return int(np.random.SeedSequence(seed, spawn_key=(2, kind)).generate_state(1, np.uint64)[0] >> 2)
+def _seed(seed: int, variation: int) -> int:
+    """The seed of a variation, small enough to be a seed that a user can give."""
+    return int(np.random.SeedSequence(seed, spawn_key=(2, variation)).generate_state(1, np.uint64)[0] >> 2)
 
 
 def _file_name(pad: Pad, suffix: str, layer: int | None, turn: int | None) -> str:
@@ -226,7 +253,7 @@ def _require_free(folder: Path, force: bool) -> None:
     for path in (folder, archive):
         if not force and (path.exists() or path.is_symlink()):
             raise StorageError(f"{path} exists: choose another name, or replace it with --force")
-    # Whatever else lies under these names is never thrown away.
+    # Only a kit is ever replaced.
     if folder.exists():
         if (foreign := _foreign(folder)) is not None:
             raise StorageError(f"{folder} is no kit alone, {foreign} is in it: choose another name")
@@ -279,7 +306,7 @@ def _write_texts(
 
 
 def _finished(temporary: Path, folder: Path, instruments: tuple[Instrument, ...], force: bool) -> Kit:
-    # Somebody may have made something there meanwhile.
+    # Something may have appeared there meanwhile.
     _require_free(folder, force)
     archive, before = _archive_of(folder), temporary.with_name(f"{temporary.name}-old")
     with storage_errors(folder, "write"):

@@ -49,14 +49,14 @@ class Pad:
 
 
 def pads_of(text: str | None, labels: Sequence[str]) -> list[Pad]:
-    """The pads that somebody asks for, as `kick:2,snare:2,hat:3` or as a number; 16 where nothing is said.
+    """The pads of a text such as `kick:2,snare:2,hat:3` or a number; 16 without a text.
 
     A name is one of the labels, or the word for the same part of a drum kit. Pads of a number alone are spread over all
     labels.
 
     Args:
-        text: what is asked for.
-        labels: those that the model can be asked for; without any, only a number can be.
+        text: the option of the user.
+        labels: those of the model; without any the text is a number.
 
     Raises:
         UsageError: a name is none of the labels, or a number is out of its range.

@@ -11,7 +11,7 @@ from distill.audio.nearness import LogMel, active_windows, distances, nearest_sh
 from distill.configs import SpectrogramConfig
 from distill.dataset.split import TRAIN
 from distill.errors import DataError, UsageError
-from distill.generation.conditioning import ask_of, asked_grids, missed_by
+from distill.generation.conditioning import distance_to_target, draw_grids, target_of
 from distill.generation.generator import Generator
 from distill.generation.loops import samples_to_draw
 from distill.generation.sound_request import Request
@@ -69,11 +69,13 @@ def best_seeds(
     request.check(count=of, seed=seed)
     generator = Generator.load(model, device)
     codec = generator.codec
-    ask = ask_of(request, generator.conditions)
+    target = target_of(request, generator.conditions)
     drawn, seeds = samples_to_draw(codec, request), range(seed, seed + of)
     met, log_mels = [], list[LogMel]()
-    for _, grid, got in asked_grids(generator, seeds, drawn, ask, config=request.config, natural=request.natural):
-        met.append(1.0 if ask is None or got is None else 1.0 / (1.0 + missed_by(got.knobs, got.label, ask)))
+    for _, grid, got in draw_grids(generator, seeds, drawn, target, config=request.config, natural=request.natural):
+        met.append(
+            1.0 if target is None or got is None else 1.0 / (1.0 + distance_to_target(got.knobs, got.label, target))
+        )
         log_mels.append(codec.decode_log_mel(grid)[:, : 1 + drawn // codec.spectrogram.hop_length])
         tell(len(log_mels), of)
     try:

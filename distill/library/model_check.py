@@ -13,7 +13,7 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import write_json
 from distill.generation.generator import Generator
-from distill.memorization.of_model import Asked, figures_of, findings_of
+from distill.memorization.of_model import CheckSettings, figures_of, findings_of
 from distill.memorization.page import write_page
 from distill.memorization.verdict import Verdict, judge
 from distill.params import resolve
@@ -82,8 +82,8 @@ def check(
     Runtime(device, environment.precision, environment.threads, seed).apply()
     generator = Generator.load(path, device)
     dataset = find_dataset(manifest, path, project, workspace)
-    asked = Asked(config.sounds, config.seconds, config.temperature, seed)
-    findings = findings_of(generator, dataset, asked, tell=tell)
+    generation = CheckSettings(config.sounds, config.seconds, config.temperature, seed)
+    findings = findings_of(generator, dataset, generation, tell=tell)
     known = manifest.prior_metadata
     verdict = judge(
         findings,

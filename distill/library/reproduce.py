@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from distill import __version__
-from distill.artifact.manifest import Environment, Manifest
+from distill.artifact.lineage import Environment
+from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_manifest
 from distill.dataset.store import PreparedDataset
 from distill.errors import DistillError, Interrupted, StorageError, TrackingError

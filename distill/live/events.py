@@ -149,7 +149,7 @@ class RolledBack(Event):
 
 @dataclass(frozen=True)
 class Validated(Event):
-    """Somebody asked for figures of the model as it is at `step`; they are kept under `name`."""
+    """The model was measured at `step` by a command; the figures are stored under `name`."""
 
     step: int
     name: str

@@ -1,4 +1,4 @@
-"""The folder through which a running training is reached: its settings, what is asked of it and what it answers."""
+"""The folder by which a running training is steered: its settings, requests and answers."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from distill.locks import is_held, try_lock_within
 
 SCHEMA = 1
 POLL_SECONDS = 0.02
-# Somebody who looks whether a training runs holds the lock for a moment.
+# A check whether a training runs holds the lock for a moment.
 LOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Request:
-    """Something that a running training is asked to do."""
+    """A command for a running training, its arguments, and who sent it."""
 
     id: str
     command: str
@@ -44,7 +44,7 @@ class RunFolder:
 
     @property
     def validations(self) -> Path:
-        """What was measured when somebody asked for it."""
+        """Measurements that commands asked for."""
         return self.root / "validations"
 
     def note(self, state: Path, start: Mapping[str, Any]) -> None:
@@ -72,7 +72,7 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Be the training of this folder; what was asked of an earlier one is forgotten.
+        """Hold this folder for a training; requests to an earlier one are removed.
 
         Raises:
             StorageError: another training is, or the folder cannot be written.
@@ -91,11 +91,11 @@ class RunFolder:
             os.close(descriptor)
 
     def pending(self) -> list[Request]:
-        """What is asked, in the order of asking."""
+        """The requests that wait, in order."""
         try:
             names = sorted(os.listdir(self._requests))  # noqa: PTH208, it is asked at every step
         except OSError:
-            # Nobody can ask any more; that is no reason to end a training.
+            # Without the folder no request can come; that is no reason to end a training.
             return []
         found = []
         for name in names:
@@ -106,7 +106,7 @@ class RunFolder:
                 value = read_json(path, what="request", schema=SCHEMA)
                 found.append(Request(path.stem, value["command"], value["arguments"], value["who"]))
             except (DistillError, KeyError):
-                # Requests are written whole: this one is no request, or its asker has given up.
+                # Requests are written whole: this one is none, or it was given up.
                 path.unlink(missing_ok=True)
         return found
 
@@ -116,7 +116,7 @@ class RunFolder:
         (self._requests / f"{request.id}.json").unlink(missing_ok=True)
 
     def ask(self, command: str, arguments: Mapping[str, Any], *, who: str, timeout: float) -> dict[str, Any]:
-        """Ask the training and wait for its answer; at most `timeout` s.
+        """Send the training a command and wait for its answer, at most `timeout` s.
 
         Raises:
             UsageError: the training refuses.

@@ -160,17 +160,17 @@ def effective_by_stage(paths: Iterable[Path]) -> dict[str, list[dict[str, Any]]]
                 raise ArtifactError(f"{path} holds changes to {stage}, which is none of {', '.join(TRAININGS)}")
             if stage in found:
                 raise ArtifactError(f"{path} holds changes to {stage}, and so does a journal before it")
-            found[stage] = as_carried(effective(entry for entry in entries if entry.stage == stage))
+            found[stage] = for_model_file(effective(entry for entry in entries if entry.stage == stage))
     return found
 
 
 def effects_of(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """What decides the outcome of a training: the steps and new values, without who asked."""
+    """What decides the outcome of a training: the steps and new values, without who made them."""
     return [entry.effect for entry in entries]
 
 
-def as_carried(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """Effective entries as a model file carries them: numbered from 1, and by nobody."""
+def for_model_file(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """Effective entries for a model file: numbered from 1, without who made them."""
     return [asdict(Entry(entry.stage, seq, entry.step, "", entry.change)) for seq, entry in enumerate(entries, start=1)]
 
 

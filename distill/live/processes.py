@@ -6,18 +6,18 @@ import os
 RANK, SIZE, LOCAL_RANK, LOCAL_SIZE = "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"
 
 
-def begun_rank() -> int | None:
-    """The number of this process where somebody has started it as one of several; None: nobody has."""
+def launch_rank() -> int | None:
+    """The number of this process among those that were launched together; None: it was launched alone."""
     return int(os.environ[RANK]) if RANK in os.environ and SIZE in os.environ else None
 
 
-def begun_size() -> int:
-    """How many processes somebody has started; 1 where nobody has."""
+def launch_size() -> int:
+    """How many processes were launched together; 1: this one alone."""
     return _number(SIZE, 1)
 
 
-def begun_here(alone: int) -> int:
-    """How many of them are on this host; `alone` where nobody has started this one."""
+def launch_local_size(alone: int) -> int:
+    """How many of them are on this host; `alone` where this process was launched alone."""
     return _number(LOCAL_SIZE, alone)
 
 
@@ -28,8 +28,8 @@ def local_rank() -> int:
 
 def is_follower() -> bool:
     """Whether another process leads."""
-    return bool(begun_rank())
+    return bool(launch_rank())
 
 
 def _number(name: str, alone: int) -> int:
-    return int(os.environ.get(name, alone)) if begun_rank() is not None else alone
+    return int(os.environ.get(name, alone)) if launch_rank() is not None else alone

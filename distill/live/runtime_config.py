@@ -95,8 +95,7 @@ class RuntimeConfigManager:
     def set(self, key: str, value: Any, validate: bool = True) -> Changes:
         """Change one parameter; see `update`. Without `validate` the value is written as it is.
 
-        Whoever applies the file checks it in any case; several values that only fit together can so be written one
-        after the other.
+        The training checks the file in any case; so values that only fit together can be written one after the other.
 
         Raises:
             UsageError: the change is wrong; nothing is written.
@@ -116,7 +115,7 @@ class RuntimeConfigManager:
     def reset(self, settings: Settings) -> None:
         """Write the settings of a training whatever the file holds; they count as known.
 
-        An edit that nobody has looked at is lost, and the status file and the log say so.
+        An edit that was not taken up yet is lost, which the status file and the log say.
 
         Raises:
             StorageError: the file cannot be written.
@@ -142,7 +141,7 @@ class RuntimeConfigManager:
             try:
                 data = self._read()
             except StorageError as error:
-                # Told once; whoever put something else in the file's place hears of it.
+                # Reported once.
                 if self._checked:
                     self.refuse(str(error))
                 self._checked = b""

@@ -50,7 +50,7 @@ def rows_file(root: Path, stage: str) -> Path:
 
 
 def read_status(root: Path, stage: str) -> dict[str, Any] | None:
-    """Where a stage stands; None when nobody said yet.
+    """Where a stage stands; None: it has not reported yet.
 
     `stage`, `state` (running, paused, finished), `pid`; `done` of `total` `unit`; `expected` of the whole run (see
     `distill.live.events.Expected`); of a training also `epoch`, `eta_seconds` of it alone, `steps_per_second`,
@@ -81,7 +81,7 @@ def read_rows(root: Path, stage: str) -> list[dict[str, Any]]:
 def _parsed(data: bytes) -> list[dict[str, Any]]:
     """The objects of a file with one a line; a line that was cut off is left out."""
     lines = [line for line in data.splitlines() if line]
-    # All at once is several times faster, and whoever watches reads it every two seconds.
+    # All at once is several times faster, and the page reads it every two seconds.
     with suppress(ValueError):
         values: list[dict[str, Any]] = json.loads(b"[" + b",".join(lines) + b"]")
         return values

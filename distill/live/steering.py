@@ -1,4 +1,4 @@
-"""The part of a training that listens: replays its journal, takes up changes and does what it is asked."""
+"""Steering of a running training: it replays the journal, takes up edits and carries out commands."""
 
 import logging
 import time
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from distill.configs import TrainingConfig
 from distill.errors import ArtifactError, DistillError, StorageError, UsageError
 from distill.files import finite, read_json, write_json
+from distill.live.commands import Checkpoint, Pause, RollBack, Stop, Tune, Validate, command_of
 from distill.live.events import Listeners, Paused, RolledBack, Tuned, Validated
 from distill.live.folder import SCHEMA, Request, RunFolder
 from distill.live.journal import ROLLBACK, Entry, Journal, effects_of
@@ -23,7 +24,7 @@ PAUSE_SECONDS = 0.05
 
 
 class Steerable(Protocol):
-    """What a training loop offers to whoever steers it; nothing here draws from a generator of the training."""
+    """What steering needs of a training loop; nothing here draws from a generator of the training."""
 
     @property
     def step(self) -> int:
@@ -72,10 +73,10 @@ class Steering:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Be the training that the run folder belongs to.
+        """Hold the run folder for this training.
 
         Raises:
-            StorageError: another one is, or the folder cannot be written.
+            StorageError: another training holds it, or it cannot be written.
         """
         with self.folder.held():
             with suppress(DistillError):
@@ -95,13 +96,11 @@ class Steering:
     def begin(self, loop: Steerable, effects: list[dict[str, Any]]) -> None:
         """Take up a training in which these effects of the journal are in force.
 
-        An edit of the file that was made while nobody trained here counts from the next step on. That of another
-        training does not, which is said.
+        An edit of the file between two trainings counts from the next step on. One that was made for another training
+        is refused.
         """
         self.applied = len(effects)
-        self.settings = self.base
-        for effect in effects:
-            self.settings = self.settings.changed(effect["change"])
+        self.settings = self._with_effects(effects)
         loop.apply(self.settings)
         if self.manager is not None:
             self._rewrite_file()
@@ -123,7 +122,7 @@ class Steering:
             )
 
     def act(self, loop: Steerable, stop: StopRequest) -> bool:
-        """Replay what is due, take up what is asked, wait while paused; whether settings or position changed."""
+        """Replay what is due, carry out requests, wait while paused; whether settings or position changed."""
         changed = self._replay(loop)
         while True:
             changed |= self._take_up_edit(loop)
@@ -135,9 +134,9 @@ class Steering:
             time.sleep(PAUSE_SECONDS)
 
     def intervene(self, loop: Steerable, changes: Mapping[str, Any]) -> None:
-        """Put in force what the controller decided, through the journal as everything else.
+        """Apply a change of the controller, through the journal like all others.
 
-        While the journal is replayed nothing is done: what was decided then stands in it.
+        While the journal is replayed nothing is done: the controller's changes of that time are entries of it.
         """
         if self.replaying:
             return
@@ -198,7 +197,7 @@ class Steering:
             values, changed = self._do(request, loop, stop)
             answer |= finite(values)
         except (DistillError, KeyError, TypeError, ValueError) as error:
-            # What is asked wrongly, or cannot be written for whoever asks, must not end the training.
+            # A wrong request, or an answer that cannot be written, must not end the training.
             logger.info("%s is refused: %s", request.command, error)
             answer["refused"] = str(error)
         try:
@@ -208,40 +207,42 @@ class Steering:
         return changed
 
     def _do(self, request: Request, loop: Steerable, stop: StopRequest) -> tuple[dict[str, Any], bool]:
-        arguments = request.arguments
-        match request.command:
-            case "tune":
-                return self._tune(loop, request)
-            case "checkpoint":
+        """Carry out a request; its answer, and whether settings or position changed."""
+        match command_of(request):
+            case Tune() as tune:
+                return self._tune(loop, tune, request.who)
+            case Checkpoint():
                 return {"checkpoint": loop.checkpoint()}, False
-            case "validate":
-                return self._validated(loop, arguments.get("name") or f"step-{loop.step}"), False
-            case "pause" | "resume":
-                pause = request.command == "pause"
-                if pause != self.paused:
-                    self.paused = pause
-                    logger.info("%s, step %d: %s", self.folder.stage, loop.step, "paused" if pause else "resumed")
-                    self.emit(Paused(self.folder.stage, loop.step, pause))
-                return {"paused": pause}, False
-            case "stop":
+            case Validate(name):
+                return self._validated(loop, name or f"step-{loop.step}"), False
+            case Pause(pause):
+                return self._pause(loop, pause), False
+            case Stop():
                 stop.ask()
                 return {}, False
-            case "rollback":
-                return self._roll_back(loop, int(arguments["to"]), request, config_only=arguments["config_only"])
-        raise UsageError(f"a training cannot {request.command!r}")
+            case RollBack(to, config_only):
+                if config_only:
+                    return self._roll_back_settings(loop, to, request.who)
+                return self._roll_back(loop, to, request.who), True
 
-    def _tune(self, loop: Steerable, request: Request) -> tuple[dict[str, Any], bool]:
-        changes, name = request.arguments["changes"], request.arguments.get("validate")
+    def _pause(self, loop: Steerable, pause: bool) -> dict[str, Any]:
+        if pause != self.paused:
+            self.paused = pause
+            logger.info("%s, step %d: %s", self.folder.stage, loop.step, "paused" if pause else "resumed")
+            self.emit(Paused(self.folder.stage, loop.step, pause))
+        return {"paused": pause}
+
+    def _tune(self, loop: Steerable, tune: Tune, who: str) -> tuple[dict[str, Any], bool]:
         self._require_present()
-        self.settings.changed(changes)
+        self.settings.changed(tune.changes)
         values: dict[str, Any] = {}
-        if name:
-            values["before"] = self._validated(loop, f"{name}-before")
-        values["changes"] = self._tell_file(self._change(loop, changes, request.who))
-        if name:
-            due = loop.step + int(request.arguments["after"])
-            values["after"] = {"name": f"{name}-after", "step": due}
-            self._later.append((due, f"{name}-after"))
+        if tune.measure:
+            values["before"] = self._validated(loop, f"{tune.measure}-before")
+        values["changes"] = self._tell_file(self._change(loop, tune.changes, who))
+        if tune.measure:
+            due = loop.step + tune.after
+            values["after"] = {"name": f"{tune.measure}-after", "step": due}
+            self._later.append((due, f"{tune.measure}-after"))
         return values, bool(values["changes"])
 
     def _change(self, loop: Steerable, changes: Mapping[str, Any], who: str) -> Changes:
@@ -260,7 +261,7 @@ class Steering:
         return result
 
     def _tell_file(self, changes: Changes) -> Changes:
-        """Bring the file up to date without losing what somebody writes there at the same time."""
+        """Bring the file up to date without losing an edit made at the same time."""
         if changes:
             try:
                 self._manager.update({name: new for name, (_, new) in changes.items()}, who=TRAINING)
@@ -269,7 +270,7 @@ class Steering:
         return changes
 
     def _rewrite_file(self) -> None:
-        """Let the file hold what is in force; where it cannot be written the training goes on without it."""
+        """Write the settings in force to the file; if that fails the training goes on without it."""
         try:
             self._manager.reset(self.settings)
         except StorageError as error:
@@ -279,38 +280,43 @@ class Steering:
         changes = difference(self.settings.values(), settings.values())
         self.settings = settings
         loop.apply(settings)
-        # What a model file or another training carried along is nobody's here.
+        # Entries from a model file or another training name nobody.
         who = entry.who or "journal"
         for name, (old, new) in changes.items():
             logger.info("%s, step %d: %s %s -> %s (%s)", self.folder.stage, loop.step, name, old, new, who)
         self.emit(Tuned(self.folder.stage, loop.step, entry.seq, who, changes))
 
-    def _roll_back(
-        self, loop: Steerable, to: int, request: Request, *, config_only: bool
-    ) -> tuple[dict[str, Any], bool]:
+    def _roll_back_settings(self, loop: Steerable, to: int, who: str) -> tuple[dict[str, Any], bool]:
+        self._require_present()
+        settings = self._with_effects(loop.look_up(to))
+        changes = self._tell_file(self._change(loop, settings.values(), who))
+        return {"changes": changes}, bool(changes)
+
+    def _roll_back(self, loop: Steerable, to: int, who: str) -> dict[str, Any]:
         self._require_present()
         effects = loop.look_up(to)
-        if config_only:
-            settings = self.base
-            for effect in effects:
-                settings = settings.changed(effect["change"])
-            changes = self._tell_file(self._change(loop, settings.values(), request.who))
-            return {"changes": changes}, bool(changes)
         if to > loop.step:
             raise UsageError(f"step {to} is still to come: the training is at step {loop.step}")
         before, at = self.settings.values(), loop.step
         abandoned = self.entries[len(effects) :]
         if abandoned:
             kept = self.entries[len(effects) - 1].seq if effects else 0
-            self.journal.append(at, request.who, {ROLLBACK: to}, {"kept": kept})
+            self.journal.append(at, who, {ROLLBACK: to}, {"kept": kept})
             self.entries = self.entries[: len(effects)]
         loop.roll_back(to)
         self.begin(loop, effects)
         self._later.clear()
-        logger.info("%s, step %d: back to step %d (%s)", self.folder.stage, at, to, request.who)
+        logger.info("%s, step %d: back to step %d (%s)", self.folder.stage, at, to, who)
         self.emit(RolledBack(self.folder.stage, at, to, len(abandoned)))
         changes = difference(before, self.settings.values())
-        return {"to": to, "abandoned": len(abandoned), "changes": changes}, True
+        return {"to": to, "abandoned": len(abandoned), "changes": changes}
+
+    def _with_effects(self, effects: list[dict[str, Any]]) -> Settings:
+        """The settings that some effects of the journal lead to."""
+        settings = self.base
+        for effect in effects:
+            settings = settings.changed(effect["change"])
+        return settings
 
     def _validated(self, loop: Steerable, name: str) -> dict[str, Any]:
         path = self.folder.validation(name)

@@ -31,14 +31,14 @@ class StopRequest:
 
     @property
     def asked(self) -> bool:
-        """Whether somebody asked."""
+        """Whether a stop was requested."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise if somebody asked.
+        """Raise if a stop was requested.
 
         Raises:
-            Interrupted: somebody asked to stop.
+            Interrupted: a stop was requested.
         """
         if self.asked:
             raise Interrupted("interrupted")

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from distill.codec.codec import Grid
 from distill.configs import STRIDE
-from distill.memorization.sounds import Cells, CheckedSound, Grid
+from distill.memorization.sounds import Cells, CheckedSound
 
 # Codes in a short sequence: long enough that chance does not repeat it, shorter than half a column.
 NGRAM = 8

@@ -56,7 +56,7 @@ class Findings:
         training: the training sounds.
         column_codes: codes in a column of a grid.
         spectrogram: of the log mels.
-        labels: what each generated sound was asked to be; None: nothing.
+        labels: the label that each generated sound was conditioned on; None: none.
     """
 
     generated: tuple[Comparison, ...]
@@ -66,6 +66,16 @@ class Findings:
     column_codes: int
     spectrogram: SpectrogramConfig
     labels: tuple[str | None, ...] = ()
+
+    @property
+    def unconditioned(self) -> list[Comparison]:
+        """The generated sounds without a label: only they are as the model's sounds are."""
+        labels = self.labels or (None,) * len(self.generated)
+        return [each for each, label in zip(self.generated, labels, strict=True) if label is None]
+
+    def seconds_of(self, frame: int) -> float:
+        """Where a frame of a log mel begins, in s."""
+        return frame * self.spectrogram.hop_length / self.spectrogram.sample_rate
 
 
 def compare(
@@ -92,7 +102,7 @@ def compare(
         silence: of the model's codes.
         spectrogram: of all log mels.
         most_frames: as much of a held-out or training sound is held against the others, from where it is loud.
-        labels: what each generated sound was asked to be.
+        labels: the label that each generated sound was conditioned on; None: none.
         tell: told how much of how much is done; it may raise to end the comparison.
     """
     of_held_out, of_peers = _measured(held_out), _measured(training)
@@ -104,38 +114,15 @@ def compare(
         done += 1
         tell(done, count)
 
-    asked: list[tuple[CheckedSound, int | None]] = [(sound, None) for sound in generated]
-    channels: list[list[tuple[CheckedSound, int | None]]] = [
-        [(channel, None) for channel in sound.channels] for sound in generated
-    ]
+    # With the file of a training sound, which is not compared with itself.
+    sounds: list[tuple[CheckedSound, int | None]] = [(sound, None) for sound in generated]
     for known, chosen, own in ((held_out, of_held_out, False), (training, of_peers, True)):
         for index in chosen:
-            file = known.files[index] if own else None
-            asked.append((_sound(known, index, silence, most_frames), file))
-            channels.append([(_sound(known, each, silence, most_frames), file) for each in known.channels[index]])
+            channels = (_sound(known, each, silence, most_frames) for each in known.channels[index])
+            sound = replace(_sound(known, index, silence, most_frames), channels=tuple(channels))
+            sounds.append((sound, known.files[index] if own else None))
             step()
-
-    size = window_frames(spectrogram)
-    every = [*asked, *(channel for each in channels for channel in each)]
-    sounds, own_files = [sound for sound, _ in every], [own for _, own in every]
-    search, codes = Search([sound.log_mel for sound in sounds], own_files, size), SharedCodes(sounds, own_files)
-    for index, file in enumerate(training.files):
-        for first in range(0, training.frames[index], PART_FRAMES):
-            last = min(first + PART_FRAMES, training.frames[index]) + size - 1
-            search.add(Part(index, first), training.log_mel(index, first, last), file)
-        codes.add(index, training.grid(index), file)
-        step()
-
-    def comparison(index: int) -> Comparison:
-        near, run = _beside(sounds[index], search.found(index), codes.run(index), training, size)
-        return Comparison(sounds[index], run, codes.overlap(index), near)
-
-    compared, behind = [], len(asked)
-    for index, of_sound in enumerate(channels):
-        places = range(behind, behind + len(of_sound))
-        compared.append(replace(comparison(index), channels=tuple(map(comparison, places))))
-        behind += len(of_sound)
-        step()
+    compared = _with_training(sounds, training, window_frames(spectrogram), step)
     first, last = len(generated), len(generated) + len(of_held_out)
     return Findings(
         generated=tuple(compared[:first]),
@@ -146,6 +133,36 @@ def compare(
         spectrogram=spectrogram,
         labels=tuple(labels),
     )
+
+
+def _with_training(
+    sounds: Sequence[tuple[CheckedSound, int | None]], training: KnownSounds, size: int, step: Callable[[], None]
+) -> list[Comparison]:
+    """Compare sounds and their channels, each with its own file or None, with the training sounds of other files.
+
+    Each training sound is read once and compared with all sounds; `size` are the frames of a window.
+    """
+    views = [*sounds, *((channel, file) for sound, file in sounds for channel in sound.channels)]
+    checked, own_files = [view for view, _ in views], [file for _, file in views]
+    search, codes = Search([view.log_mel for view in checked], own_files, size), SharedCodes(checked, own_files)
+    for index, file in enumerate(training.files):
+        for first in range(0, training.frames[index], PART_FRAMES):
+            last = min(first + PART_FRAMES, training.frames[index]) + size - 1
+            search.add(Part(index, first), training.log_mel(index, first, last), file)
+        codes.add(index, training.grid(index), file)
+        step()
+
+    def comparison(index: int) -> Comparison:
+        near, run = _beside(checked[index], search.found(index), codes.run(index), training, size)
+        return Comparison(checked[index], run, codes.overlap(index), near)
+
+    compared, behind = [], len(sounds)
+    for index, (sound, _) in enumerate(sounds):
+        places = range(behind, behind + len(sound.channels))
+        compared.append(replace(comparison(index), channels=tuple(map(comparison, places))))
+        behind += len(sound.channels)
+        step()
+    return compared
 
 
 def _measured(known: KnownSounds) -> list[int]:

@@ -1,6 +1,7 @@
 """The check of a model: sounds that it generates, and the sounds it learned from and did not, through its codec."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,26 +17,26 @@ from distill.configs import STRIDE
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
 from distill.generation import GUIDANCE
-from distill.generation.conditioning import Ask, nearest_grids
+from distill.generation.conditioning import Target, nearest_grids
 from distill.generation.generator import Generator, sample_grids
 from distill.generation.sampler import SamplingConfig
-from distill.generation.space import placed
+from distill.generation.space import with_space
 from distill.memorization.compare import Findings, Tell, compare
 from distill.memorization.sounds import CheckedSound, Silence
-from distill.models.grid import CONTEXT_COLUMNS, columns_of, encode_pieces
+from distill.models.grid import CONTEXT_COLUMNS, columns_of_frames, encode_pieces
 from distill.training.prior import encode_segment
 
 # Where the two channels of a sound differ by so much in level, in dB, the mean by power, each is compared by itself:
 # what one of them holds alone is hidden in the mix.
 APART_DB = 3.0
 CHANNELS = ("left", "right")
-# So many sounds are asked for by each label, beside those of which nothing is asked.
+# How many sounds are generated for each label, beside the unconditioned ones.
 SOUNDS_OF_LABEL = 4
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which sounds a model generates for its check: how many, of at most so many s, and how."""
+class CheckSettings:
+    """How many sounds a model generates for its check, of how many s at most, and how."""
 
     sounds: int
     seconds: float
@@ -44,63 +45,82 @@ class Asked:
 
 
 def findings_of(
-    generator: Generator, dataset: PreparedDataset, asked: Asked, *, tell: Tell = lambda _done, _count: None
+    generator: Generator, dataset: PreparedDataset, settings: CheckSettings, *, tell: Tell = lambda _done, _count: None
 ) -> Findings:
     """Generate sounds and hold them against the sounds of the dataset.
 
     Args:
         generator: the model's codec and prior.
         dataset: the dataset that it learned from.
-        asked: what to generate.
+        settings: what to generate.
         tell: told how much of how much is done; it may raise to end the check.
 
     Raises:
         ArtifactError: the weights give numbers that are not finite.
     """
     codec = generator.codec
-    silence, samples = Silence(codec), codec.samples_of(asked.seconds)
+    silence, config = Silence(codec), SamplingConfig(temperature=settings.temperature)
     training = DatasetSounds(codec, dataset, dataset.segments_of(TRAIN, variants=True))
-    generated: list[CheckedSound] = []
     labels = () if generator.conditions is None else generator.conditions.labels
-    count = asked.sounds + SOUNDS_OF_LABEL * len(labels) + len(training.frames)
-    settings: dict[str, Any] = {"config": SamplingConfig(temperature=asked.temperature), "natural": True}
+    wanted = [None] * settings.sounds + [label for label in labels for _ in range(SOUNDS_OF_LABEL)]
+    count, generated = len(wanted) + len(training.frames), list[CheckedSound]()
 
-    def checked(name: str, log_mel: LogMel, grid: Grid) -> CheckedSound:
-        return CheckedSound(name, log_mel, grid, silence.sounding(log_mel, grid))
-
-    def add(seed: int, grid: Grid, kind: str = "") -> None:
-        log_mel = np.maximum(codec.decode_log_mel(grid), 0.0)
-        name = f"generated sound {len(generated) + 1}{kind}"
-        space = codec.space_of(placed(codec, grid, seed=seed, config=settings["config"]))
-        channels = []
-        if space is not None and apart_db(log_mel, space) >= APART_DB:
-            for channel in CHANNELS:
-                codes = codec.encode_log_mel(in_channel(log_mel, space, channel))
-                heard = np.maximum(codec.decode_log_mel(codes), 0.0)
-                channels.append(checked(f"{name}, {channel} channel", heard, codes))
-        generated.append(replace(checked(name, log_mel, grid), channels=tuple(channels), space=space))
+    def step() -> None:
         tell(len(generated), count)
 
-    settings["step"] = lambda: tell(len(generated), count)
-    for seed, grid in sample_grids(generator, range(asked.seed, asked.seed + asked.sounds), samples, **settings):
-        add(seed, grid)
-    # A label of few sounds is where copies would come from.
-    for number, label in enumerate(labels):
-        assert generator.conditions is not None
-        first = asked.seed + asked.sounds + SOUNDS_OF_LABEL * number
-        ask = Ask(generator.conditions, label, {}, None, GUIDANCE, 1)
-        for seed, grid, _ in nearest_grids(generator, range(first, first + SOUNDS_OF_LABEL), samples, ask, **settings):
-            add(seed, grid, f" ({label})")
+    for (seed, grid), label in zip(_draw(generator, settings, labels, config, step), wanted, strict=True):
+        name = f"generated sound {len(generated) + 1}" + (f" ({label})" if label is not None else "")
+        space = codec.space_of(with_space(codec, grid, seed=seed, config=config))
+        generated.append(_checked(codec, silence, name, grid, space))
+        step()
     return compare(
         generated,
         training,
         DatasetSounds(codec, dataset, dataset.segments_of(VALIDATION)),
         silence,
         spectrogram=codec.spectrogram,
-        most_frames=STRIDE * codec.columns_of(samples),
-        labels=[None] * asked.sounds + [label for label in labels for _ in range(SOUNDS_OF_LABEL)],
+        most_frames=STRIDE * codec.columns_of(codec.samples_of(settings.seconds)),
+        labels=wanted,
         tell=tell,
     )
+
+
+def _draw(
+    generator: Generator,
+    settings: CheckSettings,
+    labels: Sequence[str],
+    config: SamplingConfig,
+    step: Callable[[], None],
+) -> Iterator[tuple[int, Grid]]:
+    """Seeds and grids of unconditioned sounds, then of some for each label: copies are
+    likeliest where a label has few sounds.
+    """
+    samples = generator.codec.samples_of(settings.seconds)
+    options: dict[str, Any] = {"config": config, "natural": True, "step": step}
+    first = settings.seed + settings.sounds
+    yield from sample_grids(generator, range(settings.seed, first), samples, **options)
+    for label in labels:
+        assert generator.conditions is not None
+        target = Target(generator.conditions, label, {}, None, GUIDANCE, 1)
+        seeds = range(first, first + SOUNDS_OF_LABEL)
+        yield from ((seed, grid) for seed, grid, _ in nearest_grids(generator, seeds, samples, target, **options))
+        first += SOUNDS_OF_LABEL
+
+
+def _checked(
+    codec: Codec, silence: Silence, name: str, grid: Grid, space: npt.NDArray[np.float32] | None
+) -> CheckedSound:
+    """A generated sound; where its channels differ in level, they are as the codec gives each of them back."""
+    log_mel, channels = np.maximum(codec.decode_log_mel(grid), 0.0), []
+    if space is not None and apart_db(log_mel, space) >= APART_DB:
+        for channel in CHANNELS:
+            codes = codec.encode_log_mel(in_channel(log_mel, space, channel))
+            decoded = np.maximum(codec.decode_log_mel(codes), 0.0)
+            channels.append(
+                CheckedSound(f"{name}, {channel} channel", decoded, codes, silence.sounding(decoded, codes))
+            )
+    sounding = silence.sounding(log_mel, grid)
+    return CheckedSound(name, log_mel, grid, sounding, channels=tuple(channels), space=space)
 
 
 def figures_of(metadata: PriorMetadata) -> dict[str, Any]:
@@ -192,7 +212,7 @@ class DatasetSounds(RecordedSegments):
         """So many columns from a frame on; the network sees what lies around them, where the segment goes on."""
         before = min(CONTEXT_COLUMNS, max(0, first) // STRIDE)
         last = first + STRIDE * columns
-        behind = min(CONTEXT_COLUMNS, columns_of(max(0, self.frames[index] - last)))
+        behind = min(CONTEXT_COLUMNS, columns_of_frames(max(0, self.frames[index] - last)))
         seen = self.log_mel(index, first - STRIDE * before, last + STRIDE * behind)
         grid = self.codec.encode_log_mel(seen)[before : before + columns]
         return np.maximum(self.codec.decode_log_mel(grid), 0.0), grid

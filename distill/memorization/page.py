@@ -19,7 +19,7 @@ from distill.audio.space import in_two, side_of
 from distill.configs import SpectrogramConfig
 from distill.files import write_bytes
 from distill.memorization.compare import Comparison, Findings
-from distill.memorization.verdict import Verdict, seconds_of
+from distill.memorization.verdict import Verdict
 from distill.pictures import spectrogram_image, top_level_db
 
 # The flagged sounds first, then the nearest.
@@ -107,8 +107,8 @@ def _pair(findings: Findings, each: Comparison, flagged: bool) -> str:
         flag="flagged" if flagged else "",
         name=escape(name),
         words=f"distance {each.near.distance:.3f}, longest shared run {each.run.codes} codes, "
-        f"nearest at {seconds_of(findings, each.near.frame):.2f} s and "
-        f"{seconds_of(findings, each.near.source_frame):.2f} s",
+        f"nearest at {findings.seconds_of(each.near.frame):.2f} s and "
+        f"{findings.seconds_of(each.near.source_frame):.2f} s",
         own=_side(own, name, findings, top),
         other=_side(other, other_name, findings, top),
     )
@@ -116,7 +116,7 @@ def _pair(findings: Findings, each: Comparison, flagged: bool) -> str:
 
 def _side(piece: _Piece, name: str, findings: Findings, top_db: float) -> str:
     config = findings.spectrogram
-    begin, end = (seconds_of(findings, frame) for frame in (piece.frame, piece.frame + piece.log_mel.shape[1]))
+    begin, end = (findings.seconds_of(frame) for frame in (piece.frame, piece.frame + piece.log_mel.shape[1]))
     return _template("side.html").substitute(
         name=escape(name),
         begin=f"{begin:.2f}",

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.audio.nearness import ACTIVE_DB, LogMel
-from distill.codec.codec import Codec
+from distill.codec.codec import Codec, Grid
 from distill.configs import STRIDE
 
-Grid = npt.NDArray[np.int64]
 Cells = npt.NDArray[np.bool_]
 
 

@@ -1,4 +1,4 @@
-"""What a prior can be asked for: labels, and knobs by their rank among the sounds that it learned from."""
+"""The conditions of a prior: labels, and knobs by their rank among the training sounds."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 KNOTS = 5
 # A knob is known by so many quantiles of the training's sounds, and by no fewer sounds than it has knots.
 QUANTILES = 17
-# Column by column a sound dies away too soon, unless it was told before how long it shall be.
+# Column by column a sound dies away too soon, unless its length is set from the start.
 DRAWN = ("length",)
 # Within labels timbres differ by so much at least, in dB.
 LEAST_SPREAD = 3.0
@@ -32,7 +32,7 @@ class Conditions(BaseModel):
         knobs: by name, quantiles of the training's sounds, ascending, evenly from the least to the greatest.
         centres: for each label the mean timbre of its sounds (see `distill.audio.timbre`).
         spreads: the standard deviation of each number of a timbre within the labels.
-        drawn: knobs that a new sound of which nothing is asked draws for itself, so that they lie among the new sounds
+        drawn: knobs that an unconditioned new sound draws for itself, so that they lie among the new sounds
             as they do among the training's.
     """
 
@@ -66,18 +66,18 @@ class Conditions(BaseModel):
         knobs: "Mapping[str, npt.NDArray[np.floating]]",
         timbres: "npt.NDArray[np.float64]",
     ) -> "Conditions":
-        """What can be asked for after some sounds.
+        """The conditions that some sounds teach.
 
-        A knob that too few sounds have, or that is the same for the middle half of them, is left out: it tells little
-        apart.
+        A knob that too few sounds have, or that is the same for the middle half of them, is left out: it
+        tells little apart.
 
         Args:
-            learned: the labels that can be.
+            learned: the labels to learn.
             labels: of each sound.
             knobs: by name the value of each sound, NaN where it has none.
             timbres: of each sound, `[sounds, numbers]`.
         """
-        # Lists of models read what can be asked for, and load no numpy.
+        # Lists of models read conditions without loading numpy.
         import numpy as np
 
         of_label = [timbres[[label == each for label in labels]] for each in learned]
@@ -144,7 +144,7 @@ class Conditions(BaseModel):
         return float(np.interp(rank, np.linspace(0.0, 1.0, len(quantiles)), quantiles))
 
     def vector(self, label: str | None, ranks: Mapping[str, float]) -> Vector:
-        """What the prior reads, `[width]`: 0 wherever nothing is asked for, or a rank is NaN.
+        """The vector that conditions the prior, `[width]`: 0 for whatever is not given, or a rank that is NaN.
 
         Raises:
             UsageError: a label or a knob is not known here, or a rank is not from 0 to 1.
@@ -154,12 +154,12 @@ class Conditions(BaseModel):
         found = np.zeros(self.width, np.float32)
         if label is not None:
             if label not in self.labels:
-                raise UsageError(f"there is no label {label}; {self._told('labels', self.labels)}")
+                raise UsageError(f"there is no label {label}; {self._known('labels', self.labels)}")
             found[self.labels.index(label)] = 1.0
         names = self.names
         for name, rank in ranks.items():
             if name not in self.knobs:
-                raise UsageError(f"there is no knob {name}; {self._told('knobs', names)}")
+                raise UsageError(f"there is no knob {name}; {self._known('knobs', names)}")
             if rank != rank:
                 continue
             if not 0.0 <= rank <= 1.0:
@@ -173,7 +173,7 @@ class Conditions(BaseModel):
         return found
 
     def drawn_vector(self, seed: int) -> Vector:
-        """What a new sound of which nothing is asked is told, `[width]`: its `drawn` knobs, at ranks by its seed."""
+        """The vector of an unconditioned new sound, `[width]`: its `drawn` knobs at ranks that follow from its seed."""
         import numpy as np
 
         # Its codes are drawn from the same seed, by other numbers.
@@ -181,5 +181,5 @@ class Conditions(BaseModel):
         return self.vector(None, dict(zip(self.drawn, generator.random(len(self.drawn)).tolist(), strict=True)))
 
     @staticmethod
-    def _told(what: str, names: Sequence[str]) -> str:
+    def _known(what: str, names: Sequence[str]) -> str:
         return f"the model's {what}: {', '.join(names)}" if names else f"the model knows no {what}"

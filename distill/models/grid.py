@@ -8,8 +8,10 @@ from torch import Tensor
 from distill.configs import STRIDE
 from distill.models.vqvae import ConvVQVAE
 
-# In the place of a code: the level adds nothing there. Code 0, in contrast, is a sound like any other.
+# Two marks in the place of a code, which never meet in one grid. Where a grid is decoded SILENT lets its level add
+# nothing; code 0, in contrast, is a sound like any other. Among given codes FREE is one to be found or drawn.
 SILENT = -1
+FREE = -1
 
 # What is long goes through the networks in pieces of so many columns: memory for their layers does not grow with it.
 PIECE_COLUMNS = 128
@@ -20,7 +22,7 @@ CONTEXT_COLUMNS = 2
 LogMelPart = Callable[[int, int], Tensor]
 
 
-def columns_of(frames: int) -> int:
+def columns_of_frames(frames: int) -> int:
     """Columns of the code grid that hold a number of frames."""
     return -(-frames // STRIDE)
 
@@ -59,7 +61,7 @@ def encode_pieces(vqvae: ConvVQVAE, log_mels: LogMelPart, frames: int) -> Iterat
 @torch.inference_mode()
 def vector_pieces(vqvae: ConvVQVAE, log_mels: LogMelPart, frames: int) -> Iterator[Tensor]:
     """The encoder's vectors of the same, in pieces `[batch, codebook_dim, bands, n]`."""
-    for first in range(0, columns_of(frames), PIECE_COLUMNS):
+    for first in range(0, columns_of_frames(frames), PIECE_COLUMNS):
         begin, end = max(0, first - CONTEXT_COLUMNS), first + PIECE_COLUMNS + CONTEXT_COLUMNS
         seen = log_mels(STRIDE * begin, min(STRIDE * end, frames))
         yield vqvae.encode(seen[:, None])[..., first - begin :][..., :PIECE_COLUMNS]

@@ -25,7 +25,7 @@ Health = dict[str, LevelHealth]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Rating:
     """Codebook health as a light and in words."""
 
     light: Literal["green", "yellow", "red"]
@@ -59,19 +59,19 @@ def health_of_counts(counts: npt.NDArray[np.integer]) -> Health:
     return health
 
 
-def judge(health: Mapping[str, LevelHealth]) -> Verdict:
+def rate(health: Mapping[str, LevelHealth]) -> Rating:
     """The light and the words for all levels together; the worst level decides.
 
     Green from 50 % utilization on every level, red below 10 % utilization or perplexity 2, else yellow.
     """
     if not health:
-        return Verdict("yellow", "Codebooks not used yet")
+        return Rating("yellow", "Codebooks not used yet")
     lowest = min(level["utilization"] for level in health.values())
     if lowest < COLLAPSED_UTILIZATION or min(level["perplexity"] for level in health.values()) < COLLAPSED_PERPLEXITY:
-        return Verdict("red", "Codebook collapse detected")
+        return Rating("red", "Codebook collapse detected")
     if lowest < HEALTHY_UTILIZATION:
-        return Verdict("yellow", "Some codes underused")
-    return Verdict("green", "Healthy")
+        return Rating("yellow", "Some codes underused")
+    return Rating("green", "Healthy")
 
 
 def utilization_warnings(health: Mapping[str, LevelHealth]) -> dict[str, str]:

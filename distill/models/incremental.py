@@ -1,4 +1,4 @@
-"""The prior one code at a time, with the keys and values of what it has read kept."""
+"""Reading the prior one code at a time, with a cache of keys and values."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from distill.models.kernels import Array, Kernels, NumpyKernels, TorchKernels
 from distill.models.prior import Block, CodePrior, FeedForward
 
-# A prior whose matrices have at most so many elements is read by numpy. With 256 x 4 that takes 0.6 of the time for one
-# sound, 1.2 for ten; with 512 x 6 as long for one and twice as long for ten.
+# A prior whose matrices have at most so many elements is read by numpy. With 256 x 4 it takes 0.6 of torch's time for
+# one sound and 1.2 for ten; with 512 x 6 as long for one and twice as long for ten.
 SMALL = 2**18
 
 Codes = npt.NDArray[np.int64]
@@ -24,10 +24,7 @@ Product = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class _Feed:
-    """A feed-forward net's weights at hand: finding them through the modules takes longer than a small product.
-
-    Those of a normalisation are in the product behind it, here and in a layer.
-    """
+    """The products of a feed-forward net; looking them up in the modules takes longer than a small product."""
 
     up: Product
     down: Product
@@ -35,7 +32,7 @@ class _Feed:
 
 @dataclass(frozen=True)
 class Place:
-    """A place between two positions, to which a reader can go back."""
+    """A place between two positions to which a reader can go back."""
 
     slot: int
     given: Array
@@ -43,7 +40,7 @@ class Place:
 
 @dataclass(frozen=True)
 class _Layer:
-    """A block's weights."""
+    """The products of a block."""
 
     qkv: Product
     project: Product
@@ -53,8 +50,13 @@ class _Layer:
 class ReadablePrior:
     """A copy of a prior's weights, laid out for reading code by code.
 
-    What is added up to the vectors that the blocks normalise has a mean of 0 each, which changes nothing behind a
-    normalisation; so nothing needs to be subtracted there.
+    A normalisation with weight g and bias h, followed by a product with W and b, is one product of the standardized
+    vector z = (x - mean x) / sqrt(var x + eps): (g z + h) W + b = z (diag(g) W) + (h W + b). So the products hold the
+    weights of the normalisation before them.
+
+    A normalisation does not change where the same number is added to all elements of x. So whatever is summed up to x,
+    embeddings and the outputs of `project` and `down`, is stored with a mean of 0; then mean x is 0, and z is x divided
+    by the root of its mean square.
 
     Args:
         prior: as long as this is used, its weights must stay as they are.
@@ -91,27 +93,26 @@ class ReadablePrior:
         return _Feed(up, self._added(module.down))
 
     def _product(self, weight: Tensor, bias: Tensor, norm: nn.LayerNorm) -> Product:
-        """The product with `[inputs, outputs]` and a bias, of what the normalisation would weight before it."""
+        """The product of a standardized vector with `[inputs, outputs]` and a bias, behind a normalisation."""
         bias = bias + norm.bias.detach() @ weight
         return self.kernels.linear((norm.weight.detach()[:, None] * weight).contiguous(), bias)
 
     def _added(self, module: nn.Linear) -> Product:
-        """The product that is added to what the blocks normalise."""
+        """A product whose output is summed up to the vector that blocks normalise."""
         return self.kernels.linear(_centred(module.weight.T), _centred(module.bias))
 
 
 class CodeReader:
-    """Several sequences of codes, equally long, that the prior reads on and on.
+    """Reads equally long sequences of codes, one code of each at a time.
 
-    Each step gives the logits that `CodePrior.forward` gives at the last slot, but costs the same at the
-    end of a window as at its beginning. A sequence has the same logits, to the last bit, alone and among others.
-    Gradients and dropout do not exist here.
+    Each step gives the logits of `CodePrior.forward` at the last slot, without reading the window again. A sequence has
+    the same logits, to the last bit, alone and among others. There are no gradients and no dropout.
 
     Args:
         readable: the prior.
         batch: sequences, 1 to MOST_ROWS.
         columns: most columns in a window; by default the prior's context.
-        asked: what is asked of each sequence, `[batch, conditions]`; by default nothing.
+        condition: a vector for each sequence, `[batch, conditions]`; by default they are unconditioned.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class CodeReader:
         readable: ReadablePrior,
         batch: int,
         columns: int | None = None,
-        asked: npt.NDArray[np.float32] | None = None,
+        condition: npt.NDArray[np.float32] | None = None,
     ) -> None:
         self.readable, self.prior, self.kernels = readable, readable.prior, readable.kernels
         self.batch = batch
@@ -131,8 +132,10 @@ class CodeReader:
         self._memories = [kernels.array(weight.new_zeros(shape)) for _ in readable.layers]
         rows = kernels.rows(batch)
         self._last = np.zeros(rows, dtype=np.int64)
-        self._asked = [None] * batch if asked is None else [torch.from_numpy(row).to(weight) for row in asked]
-        # Of the position that is being read: its codes' embeddings so far, and what its next code follows from.
+        self._condition = (
+            [None] * batch if condition is None else [torch.from_numpy(row).to(weight) for row in condition]
+        )
+        # Of the position that is being read: the sum of its codes' embeddings, and the input of the next code's logits.
         self._held, self._given, self._attended = (
             kernels.array(weight.new_zeros(rows, weight.shape[1])) for _ in range(3)
         )
@@ -155,9 +158,9 @@ class CodeReader:
             same = next((other for other in range(row) if self._alike(other, row, codes)), None)
             if same is None:
                 tokens = torch.from_numpy(codes[row : row + 1]).to(device)
-                asked = self._asked[row]
-                told = None if asked is None else asked[None]
-                held = self.kernels.array(_centred(self.prior.embed(tokens, starts, asked=told)[0]))
+                condition = self._condition[row]
+                embedded = self.prior.embed(tokens, starts, condition=None if condition is None else condition[None])
+                held = self.kernels.array(_centred(embedded[0]))
                 self._given[row : row + 1] = self._read(held, 0, row, row + 1)
             else:
                 self._given[row] = self._given[same]
@@ -167,8 +170,8 @@ class CodeReader:
         return self._logits()
 
     def _alike(self, row: int, other: int, codes: Codes) -> bool:
-        """Whether two rows read the same, and are asked for the same."""
-        mine, theirs = self._asked[row], self._asked[other]
+        """Whether two rows have the same codes and the same condition."""
+        mine, theirs = self._condition[row], self._condition[other]
         alike = mine is theirs or (mine is not None and theirs is not None and torch.equal(mine, theirs))
         return alike and np.array_equal(codes[row], codes[other])
 
@@ -197,10 +200,10 @@ class CodeReader:
         return self._logits()
 
     def _read(self, held: Array, first: int, begin: int, end: int) -> Array:
-        """What the transformer gives for the next position, `[n, hidden]`, after some more `[rows, hidden]`.
+        """The transformer's output for the next position, `[n, hidden]`, after inputs `[rows, hidden]`.
 
-        The rows are the positions of one sequence from the first on, or the next position of all sequences. Those
-        beyond the sequences are there for the products alone: nobody hears what they attend to.
+        The rows are the positions of one sequence from the first on, or the next position of all sequences. Rows beyond
+        the sequences fill up the products; their attention is never used.
         """
         count, causal = end - begin, first == 0
         positions = len(held) if causal else 1

@@ -1,6 +1,7 @@
-"""The products, norms and attention that a prior is read with: torch's on any device, or numpy's for small matrices.
+"""What a prior is read with: torch on any device, or numpy, which takes less time for small matrices.
 
-Both give a row the same bits alone and among others.
+With either a row of a batch has the same bits as alone: a product is computed with a number of rows from which on the
+library takes the same routine. So a sound follows from its seed, whatever is drawn beside it.
 """
 
 import math
@@ -25,10 +26,10 @@ Array = Any
 
 
 class Kernels(Protocol):
-    """What a transformer is computed with."""
+    """The operations of a transformer."""
 
     def rows(self, batch: int) -> int:
-        """How many rows a product must have for so many that are wanted."""
+        """How many rows a product must have to compute so many."""
 
     def array(self, values: Tensor) -> Array:
         """The same values."""
@@ -37,7 +38,7 @@ class Kernels(Protocol):
         """The same codes, as an index."""
 
     def logits(self, values: Array) -> Floats:
-        """The same values, as numpy's."""
+        """The same values in numpy."""
 
     def linear(self, weight: Tensor, bias: Tensor) -> Callable[[Array], Array]:
         """A product with a matrix `[inputs, outputs]` and a bias: of `[rows, inputs]`, `[rows, outputs]`.
@@ -56,7 +57,7 @@ class Kernels(Protocol):
 
 
 class TorchKernels:
-    """torch's.
+    """The operations in torch.
 
     Args:
         shapes: inputs and outputs of all products.
@@ -93,12 +94,12 @@ class TorchKernels:
 
 
 class NumpyKernels:
-    """numpy's, whose calls take a fraction of the time of torch's.
+    """The operations in numpy, whose calls take a fraction of the time of torch's.
 
-    Its library has routines for small products, where torch's brings the matrix into another order each time. They are
-    taken two rows at a time, however many there are. A step within a window of up to some hundred positions is done by
-    one thread: threads that wait for each other after each small product come to a near standstill where another
-    program keeps a core busy.
+    numpy's library has routines for small products, where torch's reorders the matrix each time. They are computed two
+    rows at a time, however many there are. A step within a window of up to some hundred positions uses one thread:
+    threads that wait for each other after each small product nearly stand still while another program keeps a core
+    busy.
     """
 
     def rows(self, batch: int) -> int:
@@ -120,7 +121,7 @@ class NumpyKernels:
         def product(x: Floats) -> Floats:
             rows = len(x)
             if rows % 2 or rows > MOST_ROWS:
-                # A whole window. numpy's library would share it among threads of its own.
+                # A whole window, which numpy's library would share among threads of its own.
                 windowed: Floats = torch.addmm(bias, torch.from_numpy(x), weight).numpy()
                 return windowed
             found = np.matmul(x.reshape(-1, 2, inputs), matrix)
@@ -165,6 +166,7 @@ class NumpyKernels:
 # Larger products with a vector are shared among threads by numpy's library, which takes longer than they do.
 _UNSHARED = 2**13
 _EPSILON = np.float32(1e-5)
+# gelu(x) = x / 2 (1 + tanh(x (_LINEAR + _CUBE x^2)))
 _HALF = np.float32(0.5)
 _LINEAR = np.float32((2 / np.pi) ** 0.5)
 _CUBE = np.float32(0.044715 * (2 / np.pi) ** 0.5)

@@ -46,8 +46,8 @@ class CodePrior(nn.Module):
         num_quantizers: levels.
         bands: rows of the code grid.
         context: longest window, in codes; only whole columns are used.
-        conditions: length of the vectors that say what is asked for (see `distill.models.conditions`); 0: nothing can
-            be asked for, and the prior has no weights for it.
+        conditions: length of the condition vectors (see `distill.models.conditions`); 0: the prior has none, and no
+            weights for them.
 
     Raises:
         UsageError: `heads` does not divide `hidden`, or the context holds fewer than two columns.
@@ -131,7 +131,7 @@ class CodePrior(nn.Module):
         self.codes_above.weight += vectors @ turn
 
     def forward(
-        self, tokens: Tensor, starts: Tensor, changed: Tensor | None = None, asked: Tensor | None = None
+        self, tokens: Tensor, starts: Tensor, changed: Tensor | None = None, condition: Tensor | None = None
     ) -> Tensor:
         """Logits of every slot of a batch of windows.
 
@@ -143,7 +143,7 @@ class CodePrior(nn.Module):
             changed: whether the sound was changed to learn more from it, `[batch]`; by default none is. What the prior
                 then learns of changes stays apart from what it says of sounds as they are (Jun et al., "Distribution
                 augmentation for generative modeling", 2020).
-            asked: what is asked of each sound, `[batch, conditions]`; by default nothing.
+            condition: a vector for each sound, `[batch, conditions]`; by default the sounds are unconditioned.
 
         Returns:
             `[batch, n + 1, codebook_size + 1]`; the last logit is the end's, -inf where no column begins.
@@ -156,7 +156,7 @@ class CodePrior(nn.Module):
             self.trained_columns.clamp_(min=tokens.shape[1] // self.column_tokens)
         read = tokens[:, : tokens.shape[1] // levels * levels]
         positions = read.shape[1] // levels + 1
-        x = self.dropout(self.embed(read, starts, changed, asked) + self.positions(positions))
+        x = self.dropout(self.embed(read, starts, changed, condition) + self.positions(positions))
         for block in self.blocks:
             x = block(x)
         above = functional.pad(tokens, (0, positions * levels - tokens.shape[1])).unflatten(1, (-1, levels))[..., :-1]
@@ -166,19 +166,19 @@ class CodePrior(nn.Module):
         return self._logits(self.norm(self.depth(x)))[:, :slots]
 
     def embed(
-        self, tokens: Tensor, starts: Tensor, changed: Tensor | None = None, asked: Tensor | None = None
+        self, tokens: Tensor, starts: Tensor, changed: Tensor | None = None, condition: Tensor | None = None
     ) -> Tensor:
         """What the transformer reads at each position.
 
         `[batch, positions * levels]` codes and `[batch]` starts give `[batch, positions + 1, hidden]`. A changed sound
-        has the opposite of a start, to which is added what is asked for.
+        has the opposite of a start; the embedding of the condition is added to it.
         """
         levels = self.num_quantizers
         start = self.codes(levels * self.codebook_size + (~starts.bool()).long())
         if changed is not None:
             start = torch.where(changed[:, None], -start, start)
-        if asked is not None and self.conditions is not None:
-            start = start + asked @ self.conditions
+        if condition is not None and self.conditions is not None:
+            start = start + condition @ self.conditions
         places = torch.arange(levels, device=tokens.device) * self.codebook_size
         codes = tokens.unflatten(1, (tokens.shape[1] // levels, levels)) + places
         return torch.cat([start[:, None], self.codes(codes).sum(2)], dim=1)

@@ -102,7 +102,7 @@ class QuantizerWrapper(nn.Module):
         what takes their place see the same vectors and draw the same numbers everywhere. A process searches the codes
         of items that are not its own for that, which is a small part of a step.
         """
-        whole = shard.peers.gathered(vectors.detach(), shard.rows)
+        whole = shard.peers.all_gather(vectors.detach(), shard.rows)
         whole = torch.cat([whole[: shard.items.start], vectors, whole[shard.items.stop :]])
         output, indices, losses = self.rvq(whole)
         distance = losses.mean()

@@ -24,7 +24,7 @@ class Window:
         scored_from: first code whose prediction counts; those before it are there to be seen. Only at a true start
             can the first code be predicted at all.
         changed: whether the sound was changed to learn more from it.
-        asked: what the prior is told of the sound, `[conditions]`; None: nothing.
+        condition: the vector that the sound is learned with, `[conditions]`; None: none.
     """
 
     grid: Grid
@@ -32,7 +32,7 @@ class Window:
     following: int | None
     scored_from: int
     changed: bool = False
-    asked: npt.NDArray[np.float32] | None = None
+    condition: npt.NDArray[np.float32] | None = None
 
     @property
     def length(self) -> int:
@@ -49,29 +49,29 @@ class Batch:
         starts: whether a sound begins here, `[batch]`.
         targets: what each slot should predict, `[batch, n + 1]`; IGNORED where nothing counts.
         changed: whether a sound was changed, `[batch]`.
-        asked: what the prior is told of each sound, `[batch, conditions]`; None: nothing of any.
+        condition: the vector of each sound, `[batch, conditions]`; None: none has any.
     """
 
     tokens: Tensor
     starts: Tensor
     targets: Tensor
     changed: Tensor
-    asked: Tensor | None = None
+    condition: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
         tokens, starts, targets, changed = (
             part.to(device) for part in (self.tokens, self.starts, self.targets, self.changed)
         )
-        return Batch(tokens, starts, targets, changed, None if self.asked is None else self.asked.to(device))
+        return Batch(tokens, starts, targets, changed, None if self.condition is None else self.condition.to(device))
 
     def part(self, items: slice) -> "Batch":
         """Some windows of the batch, filled up as they are."""
-        asked = None if self.asked is None else self.asked[items]
-        return Batch(self.tokens[items], self.starts[items], self.targets[items], self.changed[items], asked)
+        condition = None if self.condition is None else self.condition[items]
+        return Batch(self.tokens[items], self.starts[items], self.targets[items], self.changed[items], condition)
 
 
-def kept_columns(columns: int) -> int:
+def columns_to_keep(columns: int) -> int:
     """How many of its newest columns a full window keeps when it moves on."""
     return columns // 2
 
@@ -86,7 +86,7 @@ def windows(grid: Grid, context_columns: int) -> list[Window]:
         grid: a whole sound, `[columns, bands, levels]`.
         context_columns: most columns in a window, at least 2.
     """
-    kept = kept_columns(context_columns)
+    kept = columns_to_keep(context_columns)
     last = min(context_columns, len(grid))
     found = [_window(grid, 0, last)]
     while last < len(grid):
@@ -104,7 +104,7 @@ def window_counts(columns: npt.NDArray[np.int64], context_columns: int) -> npt.N
     >>> window_counts(np.array([1, 4, 5, 7]), 4).tolist()
     [1, 1, 2, 3]
     """
-    step = context_columns - kept_columns(context_columns)
+    step = context_columns - columns_to_keep(context_columns)
     return 1 + -(-np.maximum(0, columns - context_columns) // step)
 
 
@@ -147,10 +147,10 @@ def collate(chosen: Sequence[Window], *, codebook_size: int) -> Batch:
         targets[row, window.scored_from : len(codes) + 1] = np.append(codes, after)[window.scored_from :]
     starts = np.array([window.starts_file for window in chosen])
     changed = np.array([window.changed for window in chosen])
-    vectors = [window.asked for window in chosen if window.asked is not None]
-    told = None if len(vectors) < len(chosen) else torch.from_numpy(np.stack(vectors))
+    vectors = [window.condition for window in chosen if window.condition is not None]
+    condition = None if len(vectors) < len(chosen) else torch.from_numpy(np.stack(vectors))
     known = [torch.from_numpy(each) for each in (tokens, starts, targets, changed)]
-    return Batch(known[0], known[1], known[2], known[3], told)
+    return Batch(known[0], known[1], known[2], known[3], condition)
 
 
 def _window(grid: Grid, first: int, last: int) -> Window:

@@ -27,10 +27,10 @@ class Peers(Protocol):
     rank: int
     size: int
 
-    def summed(self, tensor: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         """The sum of the tensors of all processes; without a gradient."""
 
-    def gathered(self, tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    def all_gather(self, tensor: Tensor, rows: Sequence[int]) -> Tensor:
         """The tensors of all processes, which have so many rows each, one behind the other; without a gradient."""
 
 
@@ -140,8 +140,8 @@ class BatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         with torch.no_grad():
             values = x.to(torch.promote_types(x.dtype, torch.float32))
-            mean = shard.peers.summed(shard.share * _means(values))
-            variance = shard.peers.summed(shard.share * _means((values - mean.view(1, -1, 1, 1)).square()))
+            mean = shard.peers.all_reduce(shard.share * _means(values))
+            variance = shard.peers.all_reduce(shard.share * _means((values - mean.view(1, -1, 1, 1)).square()))
             count = shard.total * x.shape[2] * x.shape[3]
             self.num_batches_tracked += 1
             momentum = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
@@ -186,7 +186,7 @@ class _Normalise(torch.autograd.Function):
         of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             gradients[0], x, weight, mean, variance, None, None, False, ctx.epsilon, [True, True, True]
         )
-        whole_weight, whole_bias = ctx.peers.summed(torch.stack([of_weight, of_bias]))
+        whole_weight, whole_bias = ctx.peers.all_reduce(torch.stack([of_weight, of_bias]))
         scale = (variance + ctx.epsilon).rsqrt()
         slope = weight * scale.square() * whole_weight / ctx.count
         offset = weight * scale * whole_bias / ctx.count - slope * mean

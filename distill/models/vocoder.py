@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.audio.invert import ROUNDS, Estimate, LogMel, griffin_lim, linear_power
+from distill.audio.invert import ROUNDS, Estimate, LogMel, griffin_lim
+from distill.audio.magnitudes import linear_power
 from distill.audio.mel import MelTransform, mel_filters
 from distill.configs import Inverse, SpectrogramConfig
 

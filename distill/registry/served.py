@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from distill.audio.knobs import KNOBS
 from distill.errors import UsageError
 from distill.generation import TOP_P
-from distill.generation.conditioning import ask_of, nearest_grids
+from distill.generation.conditioning import nearest_grids, target_of
 from distill.generation.export import ExportSettings, export
 from distill.generation.generator import GeneratedSound, Generator, generate, sound_of
 from distill.generation.sound_request import Request
@@ -70,10 +70,10 @@ class ServedModel(PythonModel):
         first, generator = rows[0], self.generator
         request = Request.model_validate({name: value for name, value in first.items() if name != "seed"})
         request.check(count=1, seed=first["seed"])
-        if ask := ask_of(request, generator.conditions):
+        if target := target_of(request, generator.conditions):
             wanted = max(1, generator.codec.samples_of(request.seconds or 0.0))
             seeds = [row["seed"] for row in rows]
-            grids = nearest_grids(generator, seeds, wanted, ask, config=request.config, natural=False)
+            grids = nearest_grids(generator, seeds, wanted, target, config=request.config, natural=False)
             width = width_of(generator.codec, request.channels, request.width)
             sounds = [sound_of(generator, grid, wanted, seed, request.config, width) for seed, grid, _ in grids]
         else:

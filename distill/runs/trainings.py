@@ -9,7 +9,7 @@ from distill.live.folder import SCHEMA, RunFolder
 from distill.live.journal import TRAININGS
 from distill.live.runtime_config import difference
 from distill.live.status import read_status
-from distill.models.health import judge
+from distill.models.health import rate
 from distill.runs.folder import run_folders
 from distill.runs.progress import alive, progress_of
 from distill.training.position import Checkpoint, best_file, list_checkpoints
@@ -102,7 +102,7 @@ def _health(health: dict[str, Any] | None) -> str | None:
     """The words that every place has for the codebooks' health; the prior has none."""
     if not health:
         return None
-    verdict = judge(health)
+    verdict = rate(health)
     return f"{verdict.light}: {verdict.words}"
 
 

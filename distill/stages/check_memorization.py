@@ -10,7 +10,7 @@ from distill.configs import MemorizationConfig
 from distill.dataset.store import PreparedDataset
 from distill.generation.generator import Generator
 from distill.live.events import Progress, StageStarted, Warned
-from distill.memorization.of_model import Asked, figures_of, findings_of
+from distill.memorization.of_model import CheckSettings, figures_of, findings_of
 from distill.memorization.page import write_page
 from distill.memorization.verdict import judge
 from distill.stages.workspace import Call, read_config, section, write_report
@@ -24,7 +24,7 @@ def run(call: Call) -> dict[str, Any]:
 
     Raises:
         ArtifactError: the trained networks cannot be used.
-        Interrupted: somebody asked to stop.
+        Interrupted: a stop was requested.
     """
     workspace = call.workspace
     values = read_config(workspace, STAGE)
@@ -47,9 +47,9 @@ def run(call: Call) -> dict[str, Any]:
             told = done
             call.emit(Progress(STAGE, done, count, "sounds"))
 
-    asked = Asked(config.sounds, config.seconds, config.temperature, runtime.seed)
+    settings = CheckSettings(config.sounds, config.seconds, config.temperature, runtime.seed)
     generator = Generator(codec, networks.prior.to(runtime.device), conditions=trained.config.conditions)
-    findings = findings_of(generator, dataset, asked, tell=tell)
+    findings = findings_of(generator, dataset, settings, tell=tell)
     verdict = judge(
         findings,
         file_count=dataset.usable_files,

@@ -4,10 +4,10 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
-from distill.artifact.manifest import Environment, Lineage
+from distill.artifact.lineage import Environment, Lineage
 from distill.artifact.model_file import read_manifest
 from distill.dataset.store import PreparedDataset
-from distill.live.journal import Journal, as_carried
+from distill.live.journal import Journal, for_model_file
 from distill.stages.versions import CODE_VERSIONS, FORMER_NAMES
 from distill.stages.workspace import Workspace, read_config
 from distill.training.runtime import Runtime, environment
@@ -83,7 +83,7 @@ def planned(workspace: Workspace, *, vqvae_trained: bool) -> Lineage:
 
 
 def _journal(workspace: Workspace, stage: str) -> list[dict[str, Any]]:
-    return as_carried(Journal(workspace.journal(stage), stage).effective())
+    return for_model_file(Journal(workspace.journal(stage), stage).effective())
 
 
 def _changes(name: str, journal: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ def run(call: Call) -> dict[str, Any]:
 
     Raises:
         DataError: there is no usable sound.
-        Interrupted: somebody asked to stop.
+        Interrupted: a stop was requested.
     """
     workspace = call.workspace
     params = workspace.params()

@@ -5,15 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distill.artifact.manifest import (
-    Following,
-    PriorArchitecture,
-    PriorHistory,
-    PriorMetadata,
-    SpaceArchitecture,
-    SpaceMetadata,
-    TrainAndHeldOut,
-)
+from distill.artifact.architecture import PriorArchitecture, SpaceArchitecture
+from distill.artifact.manifest import Following, PriorHistory, PriorMetadata, SpaceMetadata, TrainAndHeldOut
 from distill.artifact.model_file import ModelFile, read_model
 from distill.artifact.prior_file import PriorFile, SpacePart, write_prior
 from distill.codec.load import build_networks
@@ -22,7 +15,7 @@ from distill.dataset.store import PreparedDataset
 from distill.files import read_json, write_json
 from distill.generation.adherence import following
 from distill.live.events import Progress, StageStarted
-from distill.live.journal import as_carried
+from distill.live.journal import for_model_file
 from distill.models.conditions import Conditions
 from distill.models.vqvae import ConvVQVAE
 from distill.pictures import curves_png
@@ -46,7 +39,7 @@ def run(call: Call) -> dict[str, Any]:
     """Train, or go on with a training that was interrupted, and write what came of it.
 
     Raises:
-        Interrupted: somebody asked to stop; the next call goes on.
+        Interrupted: a stop was requested; the next call resumes.
         TrainingError: the training cannot go on.
         ArtifactError: the VQ-VAE's file cannot be used.
         DataError: the stages before have not run.
@@ -81,7 +74,7 @@ def run(call: Call) -> dict[str, Any]:
         steering = steering_of(call, STAGE, config, state)
         dask = workspace.params().run.dask
         codes = prior_codes(dataset, vqvae, config, runtime, state, digest=model.digest, dask=dask, tell=tell)
-        keep_conditions(state, codes.conditions)
+        write_conditions(state, codes.conditions)
         group = team.meet()
         task = PriorTask(codes, vqvae, config, runtime)
         checkpoints = Checkpoints(state, keep=config.max_checkpoints)
@@ -89,7 +82,7 @@ def run(call: Call) -> dict[str, Any]:
             task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, steering=steering, group=group
         )
     found = _following(call, codes, vqvae, trained, task)
-    prior = prior_file(config, model, trained, as_carried(steering.entries), codes.conditions, found)
+    prior = prior_file(config, model, trained, for_model_file(steering.entries), codes.conditions, found)
     space = _space(call, codes, vqvae, runtime, sketch=values["preset"] == "sketch")
     digest = write_prior(workspace.prior, replace(prior, space=space))
     write_history(workspace, STAGE, trained.history)
@@ -100,13 +93,13 @@ def run(call: Call) -> dict[str, Any]:
     return write_report(workspace, STAGE, report)
 
 
-def keep_conditions(state: Path, conditions: Conditions | None) -> None:
+def write_conditions(state: Path, conditions: Conditions | None) -> None:
     """Note in a training's folder what its prior can be asked for."""
     if conditions is not None:
         write_json(state / CONDITIONS, {"schema": 1, **conditions.model_dump(mode="json")})
 
 
-def kept_conditions(state: Path) -> Conditions | None:
+def read_conditions(state: Path) -> Conditions | None:
     """What the prior of a training can be asked for; None: nothing."""
     path = state / CONDITIONS
     if not path.is_file():

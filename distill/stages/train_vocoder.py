@@ -1,16 +1,20 @@
 """Stage train_vocoder, off by default: sounds and the VQ-VAE's reconstructions of them become a trained vocoder."""
 
 import shutil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from distill.artifact.manifest import VocoderArchitecture, VocoderMetadata
+from distill.artifact.architecture import VocoderArchitecture
+from distill.artifact.manifest import VocoderMetadata
 from distill.artifact.model_file import read_model
 from distill.artifact.vocoder_file import VocoderFile, write_vocoder
-from distill.configs import VocoderConfig
+from distill.configs import Inverse, VocoderConfig
 from distill.dataset.store import PreparedDataset
 from distill.live.events import Progress, StageStarted
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, state_key, write_history, write_report
+
+if TYPE_CHECKING:
+    from distill.training.loop import Trained
 
 STAGE = "train_vocoder"
 
@@ -19,9 +23,9 @@ def run(call: Call) -> dict[str, Any]:
     """Train a vocoder and decide which inverse the model uses; where it is switched off, say so and nothing else.
 
     Raises:
-        Interrupted: somebody asked to stop; the next call goes on.
+        Interrupted: a stop was requested; the next call resumes.
         TrainingError: the training cannot go on.
-        ArtifactError: the VQ-VAE's file, or what was kept of this training, cannot be used.
+        ArtifactError: the VQ-VAE's file, or a checkpoint of this training, cannot be used.
         DataError: the stages before have not run, or a sound has gone.
     """
     workspace = call.workspace
@@ -35,7 +39,7 @@ def run(call: Call) -> dict[str, Any]:
 
 
 def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
-    # Late, so that the stage takes no time where it is switched off.
+    # Imported late, so that the stage takes no time where it is switched off.
     from distill.codec.load import build_networks
     from distill.dataset.waveforms import waveforms
     from distill.stages.training_processes import team_of, tell_of_others
@@ -52,14 +56,14 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
     dataset = PreparedDataset(workspace.prepared)
     model = read_model(workspace.vqvae)
     source = workspace.source(params)
-    # Which inverse is taken in the end has no part in the training.
+    # The training does not depend on which inverse the model uses.
     values = config.model_dump(mode="json", exclude={"inverse"})
 
     def key(runtime: Runtime) -> str:
         return state_key(CODE_VERSIONS[STAGE], values, runtime.values(), dataset.digest, model.digest)
 
     state = workspace.state(STAGE, key(configured))
-    kept = state / "waveforms"
+    waveform_folder = state / "waveforms"
 
     def tell(done: int, count: int) -> None:
         call.stop.check()
@@ -69,10 +73,10 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
         runtime = team.runtime
         runtime.apply()
         vqvae = build_networks(model, workspace.vqvae).vqvae
-        # The first one has made the waveforms when it comes.
+        # Other processes wait until the first one has made the waveforms.
         group = None if team.first else team.meet()
-        training = waveforms(dataset, source, "train", kept, variants=True, tell=tell)
-        held_out = waveforms(dataset, source, "validation", kept, tell=tell)
+        training = waveforms(dataset, source, "train", waveform_folder, variants=True, tell=tell)
+        held_out = waveforms(dataset, source, "validation", waveform_folder, tell=tell)
         task = VocoderTask(training, held_out, vqvae, config, dataset.spectrogram, runtime)
         if group is not None:
             return follow(task, config, runtime, group)
@@ -81,28 +85,28 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
         trained = train(task, config, runtime, checkpoints, emit=call.emit, stop=call.stop, group=team.meet())
     task.model.load_state_dict(trained.state)
     figures = compare_inverses(held_out, task.vqvae, dataset.spectrogram, task.model.eval())
-    inverse = best_inverse(figures) if config.inverse == "auto" else config.inverse
+    inverse: Inverse = best_inverse(figures) if config.inverse == "auto" else config.inverse
     metadata = VocoderMetadata.model_validate(
         {"epochs": len(trained.history), "best_epoch": trained.best_epoch, "inverses": figures}
     )
     architecture = VocoderArchitecture(hidden=config.hidden, blocks=config.blocks)
     digest = write_vocoder(workspace.vocoder, VocoderFile(architecture, metadata, inverse, model.digest, trained.state))
     write_history(workspace, STAGE, trained.history)
+    shutil.rmtree(waveform_folder, ignore_errors=True)
+    return write_report(workspace, STAGE, _report(trained, metadata, inverse, digest))
+
+
+def _report(trained: "Trained", metadata: VocoderMetadata, inverse: Inverse, digest: str) -> dict[str, Any]:
     best = trained.history[trained.best_epoch - 1]
-    shutil.rmtree(kept, ignore_errors=True)
-    return write_report(
-        workspace,
-        STAGE,
-        {
-            "enabled": True,
-            "inverse": inverse,
-            "epochs": len(trained.history),
-            "steps": trained.steps,
-            "skipped_steps": trained.skipped,
-            "best_epoch": trained.best_epoch,
-            "best": {name: best[name] for name in ("train_loss", "validation_loss")},
-            "inverses": metadata.model_dump(mode="json")["inverses"],
-            "warnings": list(trained.warnings.values()),
-            "digest": digest,
-        },
-    )
+    return {
+        "enabled": True,
+        "inverse": inverse,
+        "epochs": len(trained.history),
+        "steps": trained.steps,
+        "skipped_steps": trained.skipped,
+        "best_epoch": trained.best_epoch,
+        "best": {name: best[name] for name in ("train_loss", "validation_loss")},
+        "inverses": metadata.model_dump(mode="json")["inverses"],
+        "warnings": list(trained.warnings.values()),
+        "digest": digest,
+    }

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from distill.artifact.manifest import LossCurves, Manifest, Metadata, VQVAEArchitecture
+from distill.artifact.architecture import VQVAEArchitecture
+from distill.artifact.manifest import LossCurves, Manifest, Metadata
 from distill.artifact.model_file import write_model
 from distill.configs import SpectrogramConfig, VQVAEConfig
 from distill.dataset.store import PreparedDataset
 from distill.files import replacing
 from distill.live.events import StageStarted
-from distill.live.journal import as_carried
-from distill.models.health import health_of_counts, judge
+from distill.live.journal import for_model_file
+from distill.models.health import health_of_counts, rate
 from distill.models.levels import level_labels
 from distill.pictures import curves_png, usage_heatmap_png
 from distill.stages import lineage
@@ -33,7 +34,7 @@ def run(call: Call) -> dict[str, Any]:
     """Train, or go on with a training that was interrupted, and write what came of it.
 
     Raises:
-        Interrupted: somebody asked to stop; the next call goes on.
+        Interrupted: a stop was requested; the next call resumes.
         TrainingError: the training cannot go on.
         DataError: the stages before have not run, or the base has changed since.
         ArtifactError: the base cannot be used.
@@ -72,7 +73,7 @@ def run(call: Call) -> dict[str, Any]:
         )
     task.model.load_state_dict(trained.state)
     counts = task.usage()
-    journal = as_carried(steering.entries)
+    journal = for_model_file(steering.entries)
     manifest = _manifest(workspace, values, config, dataset, spectrogram, trained, counts, journal)
     digest = write_model(workspace.vqvae, manifest, trained.state)
     write_history(workspace, STAGE, trained.history)
@@ -86,7 +87,7 @@ def _report(
 ) -> dict[str, Any]:
     best, last = trained.best_row, trained.history[-1]
     health = health_of_counts(counts)
-    verdict = judge(health)
+    verdict = rate(health)
     return {
         "preset": values["preset"],
         **({"base": values["base"]} if "base" in values else {}),

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from distill.configs import MOST_PROCESSES
 from distill.errors import DistillError, UsageError
-from distill.live.processes import begun_rank, begun_size, is_follower
+from distill.live.processes import is_follower, launch_rank, launch_size
 from distill.stages.workspace import Call
-from distill.training.group import Group, Lost, joined, runtime_here
+from distill.training.group import Group, ProcessLost, join_group, runtime_here
 from distill.training.launch import Started, store_of_first
 from distill.training.runtime import Runtime, require_devices
 
@@ -43,7 +43,7 @@ class Team:
         if self._started is not None:
             self._started.wait_until_ready()
         store = self._started.store if self._started is not None else store_of_first()
-        return self._stack.enter_context(joined(self.runtime, store))
+        return self._stack.enter_context(join_group(self.runtime, store))
 
 
 @contextmanager
@@ -55,9 +55,9 @@ def team_of(call: Call, stage: str, runtime: Runtime) -> Iterator[Team]:
         TrainingError: one of them ended before the training was done.
     """
     size = runtime.processes
-    if begun_rank() is not None and begun_size() != size:
+    if launch_rank() is not None and launch_size() != size:
         raise UsageError(
-            f"{begun_size()} processes were started, but run.processes is {size}: start {size}, or set run.processes "
+            f"{launch_size()} processes were started, but run.processes is {size}: start {size}, or set run.processes "
             "and run the stage configure again"
         )
     if size == 1:
@@ -66,7 +66,7 @@ def team_of(call: Call, stage: str, runtime: Runtime) -> Iterator[Team]:
         return
     require_devices(runtime)
     started = None
-    if begun_rank() is None:
+    if launch_rank() is None:
         command = [sys.executable, "-m", "distill", "stage", stage, "--workspace", str(call.workspace.root), "--quiet"]
         started = Started(command, size, call.stop)
     done = False
@@ -77,7 +77,7 @@ def team_of(call: Call, stage: str, runtime: Runtime) -> Iterator[Team]:
     except DistillError as error:
         if started is not None:
             # What went wrong here may follow from what went wrong there, which takes a moment to be known.
-            started.require_all(within=LOST_SECONDS if isinstance(error, Lost) else 0.0)
+            started.require_all(within=LOST_SECONDS if isinstance(error, ProcessLost) else 0.0)
         raise
     finally:
         if started is not None:

@@ -11,7 +11,7 @@ _BLOCK = re.compile(r"(?:(\w+)\.)?blocks\.(\d+)")
 
 
 @contextmanager
-def measured_activity(model: nn.Module, *, on: bool) -> Iterator[dict[str, Tensor]]:
+def measure_activity(model: nn.Module, *, on: bool) -> Iterator[dict[str, Tensor]]:
     """If it is on: forward passes leave the mean absolute activation of each block of the network, a scalar each.
 
     Blocks are called by their part and number, as `encoder.0`, those without a part `prior.0`.

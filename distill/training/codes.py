@@ -3,8 +3,8 @@
 Every training sound is encoded as it is and in changed copies, and each of them from several first frames, so that the
 borders of the columns lie elsewhere (its cuts); every held-out sound is encoded as it is. The first cut begins where
 something is heard, so that a beginning always lies in the same place of its column. What was made lies row after
-row in `codes.npy`, `[columns, bands, levels]`, and `codes.json` says how much of it is sure to be on disk: whoever is
-interrupted goes on behind it.
+row in `codes.npy`, `[columns, bands, levels]`, and `codes.json` says how much of it is sure to be on disk: after an
+interruption it goes on behind that.
 """
 
 import math
@@ -51,7 +51,7 @@ BATCH_COLUMNS = 4 * PIECE_COLUMNS
 SAVED_SECONDS = 5.0
 # What one core needs for a column.
 SECONDS_A_COLUMN = 6e-4
-# What can be asked for follows from the knobs of at most so many sounds.
+# The conditions follow from the knobs of at most so many sounds.
 MEASURED = 2048
 
 Knobs = npt.NDArray[np.float32]
@@ -63,14 +63,14 @@ Tell = Callable[[int, int], None]
 class Stretch:
     """Codes of a stretch of a sound `[columns, bands, levels]`, and whether it begins and ends where the sound does.
 
-    `asked` is what it would have to be asked for by, `[conditions]`; None: nothing can be asked for.
+    `condition` is the vector of its sound, `[conditions]`; None: the prior has no conditions.
     """
 
     grid: Grid
     at_start: bool
     at_end: bool
     changed: bool
-    asked: Vector | None = None
+    condition: Vector | None = None
 
     def windows(self, columns: int) -> list[Window]:
         """Windows of at most so many columns in which each code of the stretch counts once."""
@@ -92,7 +92,7 @@ class Stretch:
             # Of a single column it is not known what follows.
             after = int(self.grid[-1, 0, 0]) if len(self.grid) > 1 else IGNORED
             window = replace(window, following=after)
-        return replace(window, changed=self.changed, asked=self.asked)
+        return replace(window, changed=self.changed, condition=self.condition)
 
 
 class Sounds:
@@ -160,7 +160,7 @@ class Sounds:
             begin = end
 
     def knobs(self, position: int, cut: int) -> Knobs:
-        """The knobs of a sound in a cut and of its copies, `[1 + copies, 6]`, measured when they are first asked for.
+        """The knobs of a sound in a cut and of its copies, `[1 + copies, 6]`, measured when they are first needed.
 
         A knob says little of what is longer than a piece, which has none.
         """
@@ -202,7 +202,7 @@ class PriorCodes:
         train: the training sounds.
         held_out: the held-out sounds.
         bands: rows of a code grid.
-        conditions: what a prior of them can be asked for; None: nothing.
+        conditions: those of a prior of them; None: none.
     """
 
     def __init__(self, train: Sounds, held_out: Sounds, rows: MappedRows, *, conditions: bool = False) -> None:
@@ -241,11 +241,11 @@ class PriorCodes:
         first = before + int(sounds.first[cut, position]) + copy * columns
         begins = bool(sounds.at_start[position]) and sounds.skipped[cut, position] == sounds.silence[position]
         grid = self._rows.part(first, first + columns)
-        asked = self._asked(position, cut, copy) if sounds is self.train else None
-        return Stretch(grid, begins, bool(sounds.at_end[position]), bool(copy), asked)
+        condition = self._condition(position, cut, copy) if sounds is self.train else None
+        return Stretch(grid, begins, bool(sounds.at_end[position]), bool(copy), condition)
 
-    def _asked(self, position: int, cut: int, copy: int) -> Vector | None:
-        """What a training sound would have to be asked for by."""
+    def _condition(self, position: int, cut: int, copy: int) -> Vector | None:
+        """The vector of a training sound with its label and all its knobs."""
         if (conditions := self.conditions) is None:
             return None
         values = dict(zip(KNOBS, self.train.knobs(position, cut)[copy].tolist(), strict=True))

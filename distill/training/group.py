@@ -18,14 +18,15 @@ from torch import Tensor, nn
 from torch._C._distributed_c10d import Store
 
 from distill.errors import TrainingError
-from distill.live.processes import begun_rank, local_rank
+from distill.live.processes import launch_rank, local_rank
 from distill.training.runtime import Runtime, environment
 
-Said = TypeVar("Said")
+Shared = TypeVar("Shared")
 
 INTERFACE = "GLOO_SOCKET_IFNAME"
 LOOPBACK = "127.0.0.1"
-# While the first one evaluates or is paused the others wait. Whoever ends is noticed at once, by the connection.
+# The others wait while the first one evaluates or is paused. A process that ends is noticed at once, as its connection
+# breaks.
 PATIENCE = timedelta(days=30)
 
 
@@ -47,10 +48,10 @@ class Group:
         return self.rank == 0
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """The other processes wait meanwhile: the first one computes with the threads of all.
+    def with_all_threads(self) -> Iterator[None]:
+        """Compute with as many threads as all processes have, while the others wait.
 
-        Even of those on other hosts, so that the bytes do not depend on where the processes are.
+        Processes on other hosts count too, so that the bytes do not depend on where the processes are.
         """
         torch.set_num_threads(self.threads * self.size)
         try:
@@ -58,14 +59,14 @@ class Group:
         finally:
             torch.set_num_threads(self.threads)
 
-    def summed(self, tensor: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         """The sum of the tensors of all processes, the same bits in each; without a gradient."""
         total = tensor.detach().clone(memory_format=torch.contiguous_format)
         with _connected():
             dist.all_reduce(total)
         return total
 
-    def gathered(self, tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    def all_gather(self, tensor: Tensor, rows: Sequence[int]) -> Tensor:
         """The tensors of all processes, which have so many rows each, one behind the other; without a gradient."""
         most, own = max(rows), tensor.detach().contiguous()
         if len(own) < most:
@@ -75,19 +76,19 @@ class Group:
             dist.all_gather(parts, own)
         return torch.cat([part[:count] for part, count in zip(parts, rows, strict=True)])
 
-    def told(self, number: int) -> int:
-        """The number that the first process gives."""
-        said = torch.tensor(number)
+    def broadcast_number(self, number: int) -> int:
+        """The number of the first process, in all of them."""
+        sent = torch.tensor(number)
         with _connected():
-            dist.broadcast(said, 0)
-        return int(said)
+            dist.broadcast(sent, 0)
+        return int(sent)
 
-    def given(self, value: Said) -> Said:
-        """What the first process gives, whatever it is."""
+    def broadcast(self, value: Shared) -> Shared:
+        """The value of the first process, of any kind, in all of them."""
         box: list[Any] = [value if self.first else None]
         with _connected():
             dist.broadcast_object_list(box, 0, device=torch.device("cpu"))
-        found: Said = box[0]
+        found: Shared = box[0]
         return found
 
     def make_alike(self, model: nn.Module) -> None:
@@ -130,7 +131,7 @@ def runtime_here(runtime: Runtime) -> Runtime:
 
 
 @contextmanager
-def joined(runtime: Runtime, store: Store | None) -> Iterator[Group]:
+def join_group(runtime: Runtime, store: Store | None) -> Iterator[Group]:
     """The group of a training, once all of its processes are there.
 
     Args:
@@ -144,7 +145,7 @@ def joined(runtime: Runtime, store: Store | None) -> Iterator[Group]:
         os.environ[INTERFACE] = name
     # What is on the CPU goes by gloo whatever the device.
     backend = "cpu:gloo,cuda:nccl" if runtime.kind == "cuda" else "gloo"
-    rank = begun_rank() or 0
+    rank = launch_rank() or 0
     with _connected():
         # Without a store it is torchrun's, which knows the numbers as well.
         dist.init_process_group(backend, store=store, rank=rank, world_size=runtime.processes, timeout=PATIENCE)
@@ -156,7 +157,7 @@ def joined(runtime: Runtime, store: Store | None) -> Iterator[Group]:
         dist.destroy_process_group()
 
 
-class Lost(TrainingError):
+class ProcessLost(TrainingError):
     """Another process of the training is gone."""
 
 
@@ -165,7 +166,9 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise Lost(f"the processes of the training lost each other: {' '.join(str(error).split())[:200]}") from error
+        raise ProcessLost(
+            f"the processes of the training lost each other: {' '.join(str(error).split())[:200]}"
+        ) from error
 
 
 def _loopback_interface() -> str | None:

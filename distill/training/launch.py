@@ -60,7 +60,7 @@ class Started:
 
         Raises:
             TrainingError: one is gone.
-            Interrupted: somebody asked to stop.
+            Interrupted: a stop was requested.
         """
         names = [ready(rank) for rank in range(1, self.size)]
         while not self.store.check(names):

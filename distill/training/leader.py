@@ -60,19 +60,19 @@ class Leader:
         if self.moved:
             # Each takes them to its own device.
             tensors = {name: value.cpu() for name, value in state_of(model, self.stepper.optimizer).items()}
-        group.given(Standing(position, Settings(config, live), boost, tensors))
+        group.broadcast(Standing(position, Settings(config, live), boost, tensors))
         self.moved = False
         if not position.finished:
             group.make_alike(model)
 
     def waited_for(self) -> AbstractContextManager[None]:
         """What the first process does alone and all weights follow from."""
-        return self.stepper.group.waiting() if self.stepper.group is not None else nullcontext()
+        return self.stepper.group.with_all_threads() if self.stepper.group is not None else nullcontext()
 
     def order(self, order: Order) -> None:
         """Tell the others what to do next."""
         if self.stepper.group is not None:
-            self.stepper.group.told(order)
+            self.stepper.group.broadcast_number(order)
 
 
 def follow(task: Task, config: TrainingConfig, runtime: Runtime, group: Group | None) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def follow(task: Task, config: TrainingConfig, runtime: Runtime, group: Group | 
     assert group is not None
     stepper = Stepper(task, config, runtime, group)
     while True:
-        standing: Standing | None = group.given(None)
+        standing: Standing | None = group.broadcast(None)
         assert standing is not None
         if standing.tensors is not None:
             set_state(standing.tensors, task.model, stepper.optimizer)
@@ -100,7 +100,7 @@ def _epoch(stepper: Stepper, standing: Standing, group: Group) -> Order:
     position, task = standing.position, stepper.task
     task.model.train()
     for batch, shard in stepper.batches(position.epoch, position.step_in_epoch):
-        order = Order(group.told(0))
+        order = Order(group.broadcast_number(0))
         if order is not Order.STEP:
             return order
         config = standing.settings.training

@@ -78,7 +78,7 @@ def train(
     checkpoint that lies on the journal's way. With a `group` this is its first process, and the others `follow`.
 
     Raises:
-        Interrupted: somebody asked to stop; the state is saved and the same call goes on from it.
+        Interrupted: a stop was requested; the state is saved and the same call resumes.
         TrainingError: too many steps in a row were not finite; the state is saved, and the same call tries on from it.
         StorageError: another process trains here, or what is to be gone on from cannot be written.
     """
@@ -116,7 +116,7 @@ class _Loop:
         restored = self.checkpoints.restore(self.task.model, self.optimizer, self._fits)
         self.position = restored or self.position
         if self.position.skipped_in_row >= MOST_SKIPPED_IN_ROW:
-            # It ended with this; whoever starts it again wants it tried.
+            # It ended for that reason; a new start is to try again.
             self.position.skipped_in_row = 0
         self.best_saved = self.position.best_epoch
         self.controller = State.restored(self.position.controller)

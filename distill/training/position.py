@@ -11,7 +11,7 @@ FORMAT = "distill_checkpoint"
 BEST_FORMAT = "distill_best"
 VERSION = 1
 
-# Why a checkpoint was written: by the interval, to stay (`keep_interval`), or because somebody asked.
+# Why a checkpoint was written: by the interval, to stay (`keep_interval`), or by a command.
 Kind = Literal["regular", "kept", "asked"]
 
 

@@ -11,10 +11,10 @@ Item = TypeVar("Item")
 DEPTH = 2
 
 
-def made_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, made by a thread of their own while the caller does something else.
+def prefetch(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, made by another thread while the caller works on the one before.
 
-    Whoever leaves early waits until the thread has left too, so that nobody makes items for others at the same time.
+    A caller that leaves early waits until the thread has ended, so that no two threads make items at the same time.
 
     Raises:
         Exception: what making an item raises, in its place.

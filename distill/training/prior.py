@@ -1,7 +1,7 @@
 """Training the prior on the code grids of whole sounds: its batches, loss, evaluation and memorization watch."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,9 @@ Codes = npt.NDArray[np.int64]
 BUCKET_BATCHES = 8
 # At most so many sounds tell how new ones begin and end.
 EDGES = 64
-# Of so many windows the prior is told nothing, so that it makes sounds unasked as well; of so many a single label or
-# knob, as somebody asks for; of the others a share of them, from few to all.
-UNTOLD, ONE_TOLD = 0.3, 0.4
+# Shares of the windows that are learned unconditioned, and with a single label or knob, as users mostly set them. The
+# others keep a share of the condition's parts, from few to all.
+UNCONDITIONED, ONE_PART = 0.3, 0.4
 
 
 def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int, conditions: Conditions | None = None) -> CodePrior:
@@ -62,11 +62,6 @@ def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int, conditions: 
         context=config.context,
         conditions=conditions.width if conditions else 0,
     )
-
-
-def encode_segments(dataset: PreparedDataset, vqvae: ConvVQVAE, segments: Sequence[int], device: str) -> list[Codes]:
-    """Code grids `[columns, bands, levels]` of whole segments; the VQ-VAE must be in evaluation mode."""
-    return [encode_segment(dataset, vqvae, segment, device) for segment in segments]
 
 
 def encode_segment(dataset: PreparedDataset, vqvae: ConvVQVAE, segment: int, device: str) -> Codes:
@@ -137,7 +132,9 @@ class PriorTask:
             if self._known is None or self._known[0] != number:
                 self._known = (number, self._pass(number))
             chosen = [
-                self._told(self.codes.training(position, cut, copy).window(first, self.model.context_columns), parts)
+                self._with_parts(
+                    self.codes.training(position, cut, copy).window(first, self.model.context_columns), parts
+                )
                 for position, cut, copy, first, parts in self._known[1][place].tolist()
             ]
             yield collate(chosen, codebook_size=self.codebook_size)
@@ -148,30 +145,30 @@ class PriorTask:
             shard = Shard(peers, len(batch.tokens))
             yield batch.part(shard.items), shard
 
-    def _told(self, window: Window, parts: int) -> Window:
-        """A window of whose sound the prior is told some parts only, each a bit of a number."""
-        if (conditions := self.codes.conditions) is None or window.asked is None:
+    def _with_parts(self, window: Window, parts: int) -> Window:
+        """A window with only some parts of its condition, each a bit of a number."""
+        if (conditions := self.codes.conditions) is None or window.condition is None:
             return window
-        asked = np.zeros_like(window.asked)
+        condition = np.zeros_like(window.condition)
         for bit, part in enumerate(conditions.parts):
             if parts >> bit & 1:
-                asked[part] = window.asked[part]
-        return replace(window, asked=asked)
+                condition[part] = window.condition[part]
+        return replace(window, condition=condition)
 
     def _parts(self, rng: np.random.Generator) -> int:
-        """Which parts the prior is told of a sound, each a bit of a number."""
+        """Which parts of a condition a window keeps, each a bit of a number."""
         if (conditions := self.codes.conditions) is None:
             return 0
         kind, share, one = rng.random(3)
-        if kind < UNTOLD:
+        if kind < UNCONDITIONED:
             return 0
         parts = len(conditions.parts)
-        if kind < UNTOLD + ONE_TOLD:
+        if kind < UNCONDITIONED + ONE_PART:
             return 1 << int(one * parts)
         return int((rng.random(parts) < share) @ (1 << np.arange(parts)))
 
     def _pass(self, number: int) -> list[np.ndarray]:
-        """The windows of each batch of a pass: sound, cut, copy, first column and what is told, `[batch, 5]`."""
+        """The windows of each batch of a pass: sound, cut, copy, first column and parts, `[batch, 5]`."""
         rng, sounds = np.random.default_rng([self.runtime.seed, number]), self.codes.train
         context, size = self.model.context_columns, self.config.batch_size
         drawn, lengths = np.empty((len(self.shown), 5), np.int32), np.empty(len(self.shown), np.int32)
@@ -203,9 +200,9 @@ class PriorTask:
 
     def loss(self, batch: Batch) -> StepLoss:
         batch = batch.to(self.runtime.device)
-        logits = self.model(batch.tokens, batch.starts, batch.changed, batch.asked)
+        logits = self.model(batch.tokens, batch.starts, batch.changed, batch.condition)
         shard = current_shard()
-        scored = shard.peers.summed((batch.targets != IGNORED).sum()) if shard else None
+        scored = shard.peers.all_reduce((batch.targets != IGNORED).sum()) if shard else None
         loss = prior_loss(logits, batch.targets, scored)
         return StepLoss(loss, {"cross_entropy": loss})
 
@@ -249,7 +246,7 @@ class PriorTask:
         for begin in range(0, len(by_length), self.config.batch_size):
             batch = collate(by_length[begin : begin + self.config.batch_size], codebook_size=self.codebook_size)
             batch = batch.to(self.runtime.device)
-            # Nothing is asked for, so that the figures of all priors can be compared.
+            # Unconditioned, so that the figures of all priors can be compared.
             nll = negative_log_likelihood(self.model(batch.tokens, batch.starts), batch.targets)
             level_sums, level_counts = sum_by_level(nll, batch.targets, levels)
             sums += level_sums.cpu()

@@ -15,7 +15,7 @@ from distill import __version__
 from distill.configs import DEVICES, RunConfig
 from distill.errors import UsageError
 from distill.instructions import Arithmetic, in_force, portable_here, processor_features, processor_maker
-from distill.live.processes import begun_here
+from distill.live.processes import launch_local_size
 from distill.workers.place import usable_cores
 
 
@@ -136,7 +136,7 @@ def require_devices(runtime: Runtime) -> None:
     """
     if runtime.processes == 1:
         return
-    processes_here = begun_here(runtime.processes)
+    processes_here = launch_local_size(runtime.processes)
     kind, _, number = runtime.device.partition(":")
     if kind == "mps" or number:
         raise UsageError(

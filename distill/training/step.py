@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from distill.configs import TrainingConfig
 from distill.models.shard import Shard, shared
-from distill.training.block_activity import measured_activity
+from distill.training.block_activity import measure_activity
 from distill.training.group import Group
-from distill.training.prefetch import made_ahead
+from distill.training.prefetch import prefetch
 from distill.training.runtime import Runtime
 from distill.training.task import StepLoss, Task
 
@@ -67,7 +67,7 @@ class Stepper:
         """What this process computes of the batches of an epoch, and which part of each that is; None: all of it."""
         found = self._batches(epoch, first_step)
         # The processor makes the next batches while another device computes; its own cores have nothing to spare.
-        return found if self.runtime.kind == "cpu" else made_ahead(found)
+        return found if self.runtime.kind == "cpu" else prefetch(found)
 
     def _batches(self, epoch: int, first_step: int) -> Iterator[tuple[Any, Shard | None]]:
         if self.group is not None:
@@ -95,7 +95,7 @@ class Stepper:
             group["lr"] = rate
         # Codebooks and running statistics change in the forward pass, before it is known to be finite.
         buffers = [buffer.clone() for buffer in model.buffers()]
-        with self.runtime.autocast(), measured_activity(model, on=log) as activity, shared(shard):
+        with self.runtime.autocast(), measure_activity(model, on=log) as activity, shared(shard):
             loss = self.task.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         if self.group is None or shard is None:
@@ -124,7 +124,7 @@ class Stepper:
         gradients = [weight.grad for weight in self.task.model.parameters() if weight.grad is not None]
         figures = [loss.total.detach() * factor, *(term.detach() * factor for term in loss.terms.values())]
         parts = [*gradients, *(figure.float() for figure in figures)]
-        summed = group.summed(torch.cat([part.reshape(-1) for part in parts]))
+        summed = group.all_reduce(torch.cat([part.reshape(-1) for part in parts]))
         found = summed.split([part.numel() for part in parts])
         for gradient, whole in zip(gradients, found, strict=False):
             gradient.copy_(whole.view(gradient.shape))

@@ -79,7 +79,7 @@ def _better(workspace: Workspace, known: list[EarlyModel]) -> tuple[Position, fl
 
 def _so_far(workspace: Workspace, model: ModelFile, position: Position) -> PriorFile:
     """The best prior of a training that goes on."""
-    from distill.stages.train_prior import kept_conditions, prior_file
+    from distill.stages.train_prior import prior_file, read_conditions
     from distill.training.checkpoint import Checkpoints
     from distill.training.loop import Trained
 
@@ -89,7 +89,7 @@ def _so_far(workspace: Workspace, model: ModelFile, position: Position) -> Prior
     state = Checkpoints(folder, keep=config.max_checkpoints).load_best(position.best_epoch)
     best, history = (position.best_epoch, position.best_loss), position.history
     trained = Trained(state, *best, history, position.warnings, position.step, 0)
-    return prior_file(config, model, trained, (), kept_conditions(folder))
+    return prior_file(config, model, trained, (), read_conditions(folder))
 
 
 def _write(workspace: Workspace, model: ModelFile, prior: PriorFile, share: float) -> None:

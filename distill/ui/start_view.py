@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from distill.dataset.scan import FileReport, Verdict
+from distill.dataset.scan import FileReport, FileVerdict
 from distill.errors import DistillError
 from distill.library.takes import WAVE_POINTS, Note, Take
 from distill.live.status import read_status
@@ -30,14 +30,14 @@ DOING = {
     "assemble": "Putting it all together",
 }
 WHY = {
-    Verdict.DUPLICATE: "the same sound is there twice",
-    Verdict.UNREADABLE: "it cannot be read",
-    Verdict.TRUNCATED: "a part of it is missing",
-    Verdict.EMPTY: "there is nothing in it",
-    Verdict.SILENT: "it is silent",
-    Verdict.TOO_SHORT: "it is too short",
-    Verdict.NOT_FINITE: "it is broken",
-    Verdict.NOT_AUDIO: "it is no sound",
+    FileVerdict.DUPLICATE: "the same sound is there twice",
+    FileVerdict.UNREADABLE: "it cannot be read",
+    FileVerdict.TRUNCATED: "a part of it is missing",
+    FileVerdict.EMPTY: "there is nothing in it",
+    FileVerdict.SILENT: "it is silent",
+    FileVerdict.TOO_SHORT: "it is too short",
+    FileVerdict.NOT_FINITE: "it is broken",
+    FileVerdict.NOT_AUDIO: "it is no sound",
 }
 NOTHING_YET = (
     "<section class='d-started d-lead'><h3>Drop a few sounds of your own</h3>"

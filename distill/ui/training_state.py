@@ -15,7 +15,7 @@ from distill.live.folder import RunFolder
 from distill.live.journal import read_entries
 from distill.live.status import read_rows, read_status
 from distill.memorization.plain_words import in_plain_words
-from distill.models.health import Health, judge
+from distill.models.health import Health, rate
 from distill.models.levels import level_labels, with_labels
 from distill.runs.progress import progress_of
 from distill.runs.trainings import in_force, training_of, trainings_in, where_it_stands
@@ -82,7 +82,7 @@ def _training(folder: RunFolder) -> dict[str, Any]:
         "gradient_clip": settings.get("gradient_clip"),
         "terms": _terms(settings, status.get("terms") or {}),
         "levels": _levels(health),
-        "verdict": asdict(judge(health)) if health else None,
+        "verdict": asdict(rate(health)) if health else None,
         "peak": asdict(peak) if peak else None,
         "activity": status.get("activity") or {},
         "warnings": [*told, *([peak.warning] if peak and peak.warning else [])],
@@ -122,7 +122,7 @@ def _levels(health: Health) -> list[dict[str, Any]]:
     if not 2 <= len(health) <= 4:
         return []
     return [
-        {"label": label, "light": judge({name: health[name]}).light, "words": judge({name: health[name]}).words}
+        {"label": label, "light": rate({name: health[name]}).light, "words": rate({name: health[name]}).words}
         | dict(health[name])
         for label, name in zip(level_labels(len(health)), sorted(health), strict=True)
     ]

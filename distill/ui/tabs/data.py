@@ -13,7 +13,7 @@ import gradio as gr
 
 from distill.audio.sound import EXTENSIONS
 from distill.dataset.overview import overview
-from distill.dataset.scan import FIRST_FILES, FileReport, Verdict, scanned
+from distill.dataset.scan import FIRST_FILES, FileReport, FileVerdict, scanned
 from distill.errors import UsageError
 from distill.ui.context import Context
 from distill.ui.desk import Desk
@@ -29,7 +29,7 @@ MOST_WARNINGS = 5
 PROGRESS_SECONDS = 0.4
 # Where a page was closed, work ends with the next answer to it.
 ANSWER_SECONDS = 5.0
-COLOURS = {Verdict.OK: "green", Verdict.CLIPPED: "yellow", Verdict.DUPLICATE: "grey"}
+COLOURS = {FileVerdict.OK: "green", FileVerdict.CLIPPED: "yellow", FileVerdict.DUPLICATE: "grey"}
 HEAD = ("", "file", "verdict", "length", "rate", "channels", "loudness", "waveform", "why")
 
 
@@ -248,7 +248,7 @@ def _row(report: FileReport, link: str | None) -> str:
         _channels_of(report) if known else "",
         f"{report.loudness_db:.1f} dB" if known else "",
         _drawn(report.waveform),
-        escape(report.reason) if report.verdict is not Verdict.OK else "",
+        escape(report.reason) if report.verdict is not FileVerdict.OK else "",
     )
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
