@@ -47,3 +47,10 @@ export function duration(seconds) {
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;
 }
+
+/** A position or length in s as on a clock: 1.37 s, 1:05.2. */
+export function clock(seconds, digits = 2) {
+  if (seconds < 60) return `${seconds.toFixed(digits)} s`;
+  const minutes = Math.floor(seconds / 60);
+  return `${minutes}:${(seconds - 60 * minutes).toFixed(1).padStart(4, "0")}`;
+}

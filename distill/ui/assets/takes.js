@@ -2,8 +2,7 @@
 //
 // It reads and writes `/api/takes`. `attach(ask)` names the function that takes what other tabs do with a sound.
 
-import { h, put } from "./dom.js";
-import { clock } from "./grid.js";
+import { clock, h, put } from "./dom.js";
 import { position, stop } from "./player.js";
 import { hear, heardNow, hovers, setHovers } from "./sounds.js";
 import { placeBar, waveform } from "./waveform.js";
