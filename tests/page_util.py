@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+
 from pipeline_util import TINY
 from sounds_util import folder_of_tones, noise, save
 
@@ -89,6 +91,12 @@ class Served:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
         raise AssertionError(f"{path} was not refused")
+
+
+def require_described(openapi: Any, path: str, answer: Any, method: str = "get", status: str = "200") -> None:
+    """Require that an answer is as the API's description says."""
+    schema = openapi["paths"][path][method]["responses"][status]["content"]["application/json"]["schema"]
+    jsonschema.validate(answer, {**schema, "components": openapi["components"]})
 
 
 def free_port() -> int:

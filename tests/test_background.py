@@ -1,9 +1,9 @@
 """Trainings in processes of their own: started, found, stopped, gone on with, and what is told of them."""
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,22 +43,21 @@ def test_a_training_goes_on_by_itself_is_found_stopped_and_finished(project: Pat
     assert (noted.source, noted.name, noted.until) == ("kit", "tiny", "train_vqvae")
     with pytest.raises(TrainingError, match="runs already"):
         start(project, order)
-    wait(lambda: (training := state_of(root)["training"]) and len(training["history"]["epoch"]) > 2)
+    wait(lambda: (training := state_of(root).training) and len(training.history["epoch"]) > 2)
     folder = RunFolder(root, "train_vqvae")
     assert folder.running()
     assert [name for name, _ in progress_of(root).stages] == ["prepare", "configure", "train_vqvae"]
     # A quick training has its first previews before it says for the first time how it stands.
     shown = ("previews", "terms", "levels", "memory_mb")
-    state = wait(lambda: (state := state_of(root)) and all(state["training"][name] for name in shown) and state)
-    json.dumps(state, default=str, allow_nan=False)
-    assert (state["state"], state["stage"]) == ("running", "train_vqvae")
-    training = state["training"]
-    assert {term["name"] for term in training["terms"]} == {"full", "half", "quarter", "l1", "commitment"}
-    assert sum(term["share"] for term in training["terms"]) == pytest.approx(1)
-    assert sum(term["weight_share"] for term in training["terms"]) == pytest.approx(1)
-    assert [level["label"] for level in training["levels"]] == ["Structure", "Timbre", "Detail"]
-    assert training["memory_mb"] > 10
-    assert training["previews"][0]["original"].is_file()
+    state = wait(lambda: (state := state_of(root)) and all(getattr(state.training, name) for name in shown) and state)
+    assert (state.state, state.stage) == ("running", "train_vqvae")
+    training = state.training
+    assert {term.name for term in training.terms} == {"full", "half", "quarter", "l1", "commitment"}
+    assert sum(term.share for term in training.terms) == pytest.approx(1)
+    assert sum(term.weight_share for term in training.terms) == pytest.approx(1)
+    assert [level.label for level in training.levels] == ["Structure", "Timbre", "Detail"]
+    assert training.memory_mb > 10
+    assert training.previews[0].original.is_file()
     # By now the training itself has noted what it was started with.
     noted = read_order(root)
     assert noted is not None
@@ -70,10 +69,16 @@ def test_a_training_goes_on_by_itself_is_found_stopped_and_finished(project: Pat
     stopped = wait(lambda: progress_of(root))
     assert stopped.state == "stopped"
     assert "interrupted in epoch" in stopped.reason
-    rows = state_of(root)["training"]["history"]["step"]
+
+    def steps() -> list[Any]:
+        training = state_of(root).training
+        assert training is not None
+        return training.history["step"]
+
+    rows = steps()
     go_on(project, root, until="train_vqvae")
-    wait(lambda: len(state_of(root)["training"]["history"]["step"]) > len(rows))
-    again = state_of(root)["training"]["history"]["step"]
+    wait(lambda: len(steps()) > len(rows))
+    again = steps()
     assert again[: len(rows)] == rows
     assert again == sorted(set(again))
 
@@ -83,12 +88,14 @@ def test_a_training_that_only_holds_its_folder_has_nothing_to_tell_yet(project: 
     with folder.held():
         assert list_trainings(project)[0]["stage"] is None
         state = state_of(project)
-        assert (state["trainings"], state["training"]) == ([], None)
+        assert (state.trainings, state.training) == ([], None)
         with pytest.raises(DataError, match="has not run there"):
             training_of(project, "train_vqvae")
         folder.note(project / "checkpoints", {"max_lr": 0.001})
         assert [found["stage"] for found in list_trainings(project)] == ["train_vqvae"]
-        assert state_of(project)["training"]["running"]
+        training = state_of(project).training
+        assert training is not None
+        assert training.running
 
 
 def test_the_prior_is_trained_from_the_same_workspace(project: Path) -> None:
@@ -99,17 +106,23 @@ def test_the_prior_is_trained_from_the_same_workspace(project: Path) -> None:
     wait(lambda: progress_of(root).state == "finished" and progress_of(root).stage == "assemble")
     assert (project / "models" / "tiny.distill").is_file()
     state = state_of(root)
-    assert state["model"] == "tiny"
-    assert state["memorization"]["verdict"] in ("pass", "warn", "fail")
-    assert state["memorization"]["page"].is_file()
-    prior = state["training"]
-    assert prior["stage"] == "train_prior"
-    assert len(prior["history"]["train_perplexity"]) == 2
-    assert prior["threshold"] > 1
-    assert prior["verdict"] is None
-    first = state_of(root, "train_vqvae")["training"]
-    assert first["usage"].is_file()
-    assert first["verdict"]["light"] in ("green", "yellow", "red")
+    assert state.model == "tiny"
+    assert state.memorization is not None
+    assert state.memorization.verdict in ("pass", "warn", "fail")
+    assert state.memorization.page is not None
+    assert state.memorization.page.is_file()
+    prior = state.training
+    assert prior is not None
+    assert prior.stage == "train_prior"
+    assert len(prior.history["train_perplexity"]) == 2
+    assert prior.threshold > 1
+    assert prior.verdict is None
+    first = state_of(root, "train_vqvae").training
+    assert first is not None
+    assert first.usage is not None
+    assert first.usage.is_file()
+    assert first.verdict is not None
+    assert first.verdict.light in ("green", "yellow", "red")
 
 
 @pytest.mark.parametrize(

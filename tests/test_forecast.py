@@ -209,7 +209,7 @@ def test_status_and_listeners_say_the_same_of_a_real_run(tmp_path: Path, monkeyp
     listener(Expected("train_prior", 8.0, 40.0, 0.0))
     assert (read_status(tmp_path, "train_prior") or {})["expected"]["left"] == 8
     # Of a run that has ended nothing is expected.
-    assert state_of(outcome.workspace)["expected"] is None
+    assert state_of(outcome.workspace).expected is None
 
 
 def test_a_stage_in_a_process_of_its_own_tells_of_the_whole_run(

@@ -19,7 +19,7 @@ from distill.runs.background import start
 from distill.runs.folder import Order
 from distill.runs.progress import alive
 from distill.runs.stopping import stop
-from page_util import Served, free_port, make_sounds, served, settings, wait
+from page_util import Served, free_port, make_sounds, require_described, served, settings, wait
 
 pytest.importorskip("gradio")
 
@@ -94,6 +94,29 @@ def test_a_training_is_read_tuned_measured_and_rolled_back(page: Served, root: P
     assert (back["to"], back["abandoned"]) == (saved["step"], 1)
     (entry, *_) = page.get("/api/state")["training"]["journal"]
     assert entry["change"] == {"decay": 0.9, "max_lr": 5e-4}
+
+
+def test_what_is_answered_of_a_training_is_as_described(page: Served, root: Path) -> None:
+    openapi = page.get("/openapi.json")
+    state = wait(lambda: (state := page.get("/api/state"))["training"]["levels"] and state)
+    assert [stage["title"] for stage in state["stages"]] == ["Prepare the sounds", "Configure", "Train the VQ-VAE"]
+    require_described(openapi, "/api/state", state)
+    for path in ("/api/runs", "/api/config", "/api/snapshots"):
+        require_described(openapi, path, page.get(path))
+    for path, values in (
+        ("/api/config", {"changes": {"max_lr": 4e-4}, "validate": "described", "after": 1}),
+        ("/api/checkpoint", {}),
+        ("/api/validation", {"name": "described"}),
+        ("/api/pause", {}),
+        ("/api/resume", {}),
+        ("/api/config", {"changes": {"max_lr": 4e-4}}),
+    ):
+        require_described(openapi, path, page.post(path, values), "post")
+    (checkpoint, *_) = page.get("/api/snapshots")["checkpoints"]
+    for only in (True, False):
+        back = page.post("/api/rollback", {"step": checkpoint["step"], "config_only": only})
+        assert ("abandoned" in back) is not only
+        require_described(openapi, "/api/rollback", back, "post")
 
 
 def test_the_server_stays_as_it_is_over_1000_updates(page: Served) -> None:

@@ -1,166 +1,157 @@
 """The JSON API beside the page: the same trainings, for programs."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
 
-from distill.configs import PriorConfig, TrainingConfig, VQVAEConfig
 from distill.errors import DataError, DistillError, TrainingError, UsageError
-from distill.files import canonical_json, finite
 from distill.live.folder import RunFolder
 from distill.live.parameters import parameters
 from distill.runs.folder import default_run, run_folders, run_named
 from distill.runs.progress import progress_of
 from distill.runs.trainings import compare, in_force, roll_back, snapshots, training_of
+from distill.ui.answers import Answer, Refusal, json_answer
+from distill.ui.api_models import (
+    Changes,
+    Comparison,
+    Measurement,
+    Parameters,
+    Paused,
+    Rollback,
+    RolledBack,
+    Runs,
+    Saved,
+    Snapshots,
+    Tuned,
+    Validated,
+    Which,
+)
 from distill.ui.context import Context
-from distill.ui.training_state import state_of
+from distill.ui.training_answers import Run, TrainingState
+from distill.ui.training_state import CONFIGS, stages_of, state_of
 
 WHO = "page"
 WAIT_SECONDS = 120.0
-CONFIGS: dict[str, type[TrainingConfig]] = {"train_vqvae": VQVAEConfig, "train_prior": PriorConfig}
 # What an error of each kind is in HTTP; any other is the server's own.
 STATUS = ((UsageError, 400), (DataError, 404), (TrainingError, 409))
-
+PARAMETER = ("name", "type", "low", "high", "below_high", "unit", "description", "reason")
 
 # A checkpoint's step or a measurement's name, which is that of a file.
 Snapshot = Annotated[str, Query(max_length=100)]
 
 
-class Which(BaseModel):
-    """Which training is meant; by default the one that runs, or ran last."""
-
-    model_config = ConfigDict(extra="forbid")
-    run: str | None = None
-    stage: str | None = None
+def _which(run: str | None = None, stage: str | None = None) -> Which:
+    return Which(run=run, stage=stage)
 
 
-class Changes(Which):
-    """New values, of which all take effect or none; `validate` names a measurement before and after."""
-
-    changes: dict[str, Any]
-    measure: str | None = Field(None, alias="validate")
-    after: int = Field(100, ge=1)
-
-
-class Measurement(Which):
-    """A measurement of the model as it is, under a name."""
-
-    name: str | None = None
-
-
-class Rollback(Which):
-    """Back to the checkpoint of a step."""
-
-    step: int = Field(ge=0)
-    config_only: bool = False
+Asked = Annotated[Which, Depends(_which)]
 
 
 def add_api(app: FastAPI, context: Context) -> None:
-    """Add the routes below `/api` to an application, and answer their errors as `{"error": LINE}`."""
+    """Add the routes of trainings below `/api` to an application, and answer errors as `{"error": LINE}`."""
+    _add_reading(app, context)
+    _add_steering(app, context)
+    _add_refusals(app, context)
+
+
+def _add_reading(app: FastAPI, context: Context) -> None:
     router = APIRouter(prefix="/api")
 
-    def folder_of(which: Which) -> RunFolder:
-        return training_of(_root(context, which.run), which.stage)
-
-    def ask(which: Which, command: str, **arguments: Any) -> Response:
-        folder = folder_of(which)
-        answer = folder.ask(command, arguments, who=WHO, timeout=WAIT_SECONDS)
-        return json_answer({"run": folder.workspace.name, "stage": folder.stage, **answer})
-
-    @router.get("/runs")
+    @router.get("/runs", response_model=Runs)
     def runs() -> Response:
-        return json_answer({"runs": [_progress(root) for root in run_folders(context.project)]})
+        return json_answer(Runs(runs=[_run(root) for root in run_folders(context.project)]), context)
 
-    @router.get("/state")
-    def state(run: str | None = None, stage: str | None = None) -> Response:
-        return json_answer(linked(state_of(_root(context, run), stage), context.link))
+    @router.get("/state", response_model=TrainingState)
+    def state(which: Asked) -> Response:
+        return json_answer(state_of(_root(context, which), which.stage), context)
 
-    @router.get("/config")
-    def config(run: str | None = None, stage: str | None = None) -> Response:
-        folder = folder_of(Which(run=run, stage=stage))
+    @router.get("/config", response_model=Parameters)
+    def config(which: Asked) -> Response:
+        folder = _folder(context, which)
         values = in_force(folder)
         table = [
-            {"name": each.name, "class": str(each.kind), "value": values.get(each.name, each.default)}
-            | {
-                key: getattr(each, key)
-                for key in ("type", "low", "high", "below_high", "unit", "description", "reason")
-            }
+            {"class": str(each.kind), "value": values.get(each.name, each.default)}
+            | {key: getattr(each, key) for key in PARAMETER}
             for each in parameters(CONFIGS[folder.stage]).values()
         ]
-        place = {"run": folder.workspace.name, "stage": folder.stage, "running": folder.running()}
-        return json_answer({**place, "parameters": table})
+        place = {**_place(folder), "running": folder.running()}
+        return json_answer(Parameters.model_validate({**place, "parameters": table}), context)
 
-    @router.post("/config")
-    def change(asked: Changes) -> Response:
-        return ask(asked, "tune", changes=asked.changes, validate=asked.measure, after=asked.after)
+    @router.get("/snapshots", response_model=Snapshots)
+    def listed(which: Asked) -> Response:
+        return json_answer(Snapshots.model_validate(snapshots(_folder(context, which))), context)
 
-    @router.post("/checkpoint")
-    def checkpoint(asked: Which) -> Response:
-        return ask(asked, "checkpoint")
-
-    @router.post("/validation")
-    def validation(asked: Measurement) -> Response:
-        return ask(asked, "validate", name=asked.name)
-
-    @router.post("/pause")
-    def pause(asked: Which) -> Response:
-        return ask(asked, "pause")
-
-    @router.post("/resume")
-    def resume(asked: Which) -> Response:
-        return ask(asked, "resume")
-
-    @router.get("/snapshots")
-    def listed(run: str | None = None, stage: str | None = None) -> Response:
-        return json_answer(snapshots(folder_of(Which(run=run, stage=stage))))
-
-    @router.get("/compare")
-    def compared(a: Snapshot, b: Snapshot, run: str | None = None, stage: str | None = None) -> Response:
-        return json_answer(compare(folder_of(Which(run=run, stage=stage)), a, b))
-
-    @router.post("/rollback")
-    def rollback(asked: Rollback) -> Response:
-        folder = folder_of(asked)
-        answer = roll_back(folder, asked.step, config_only=asked.config_only, who=WHO, timeout=WAIT_SECONDS)
-        return json_answer({"run": folder.workspace.name, "stage": folder.stage, **answer})
+    @router.get("/compare", response_model=Comparison)
+    def compared(a: Snapshot, b: Snapshot, which: Asked) -> Response:
+        return json_answer(Comparison.model_validate(compare(_folder(context, which), a, b)), context)
 
     app.include_router(router)
 
+
+def _add_steering(app: FastAPI, context: Context) -> None:
+    router = APIRouter(prefix="/api")
+
+    def ask(kind: type[Answer], which: Which, command: str, **arguments: Any) -> Response:
+        folder = _folder(context, which)
+        answer = folder.ask(command, arguments, who=WHO, timeout=WAIT_SECONDS)
+        return json_answer(kind.model_validate({**_place(folder), **answer}), context)
+
+    @router.post("/config", response_model=Tuned)
+    def change(asked: Changes) -> Response:
+        return ask(Tuned, asked, "tune", changes=asked.changes, validate=asked.measure, after=asked.after)
+
+    @router.post("/checkpoint", response_model=Saved)
+    def checkpoint(asked: Which) -> Response:
+        return ask(Saved, asked, "checkpoint")
+
+    @router.post("/validation", response_model=Validated)
+    def validation(asked: Measurement) -> Response:
+        return ask(Validated, asked, "validate", name=asked.name)
+
+    @router.post("/pause", response_model=Paused)
+    def pause(asked: Which) -> Response:
+        return ask(Paused, asked, "pause")
+
+    @router.post("/resume", response_model=Paused)
+    def resume(asked: Which) -> Response:
+        return ask(Paused, asked, "resume")
+
+    @router.post("/rollback", response_model=RolledBack)
+    def rollback(asked: Rollback) -> Response:
+        folder = _folder(context, asked)
+        answer = roll_back(folder, asked.step, config_only=asked.config_only, who=WHO, timeout=WAIT_SECONDS)
+        return json_answer(RolledBack.model_validate({**_place(folder), **answer}), context)
+
+    app.include_router(router)
+
+
+def _add_refusals(app: FastAPI, context: Context) -> None:
     @app.exception_handler(DistillError)
     def failed(_request: Request, error: DistillError) -> Response:
         code = next((code for kind, code in STATUS if isinstance(error, kind)), 500)
-        return json_answer({"error": str(error)}, code)
+        return json_answer(Refusal(error=str(error)), context, code)
 
     @app.exception_handler(RequestValidationError)
     def malformed(_request: Request, error: RequestValidationError) -> Response:
-        said = [f"{'.'.join(map(str, each['loc'][1:])) or 'request'}: {each['msg']}" for each in error.errors()]
-        return json_answer({"error": "; ".join(said)}, 400)
+        lines = [f"{'.'.join(map(str, each['loc'][1:])) or 'request'}: {each['msg']}" for each in error.errors()]
+        return json_answer(Refusal(error="; ".join(lines)), context, 400)
 
 
-def linked(value: Any, link: Callable[[Path], str]) -> Any:
-    """A copy of nested values in which each path is the address under which the page serves the file."""
-    if isinstance(value, dict):
-        return {key: linked(each, link) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [linked(each, link) for each in value]
-    return link(value) if isinstance(value, Path) else value
+def _root(context: Context, which: Which) -> Path:
+    return default_run(context.project) if which.run is None else run_named(context.project, which.run)
 
 
-def _root(context: Context, name: str | None) -> Path:
-    return default_run(context.project) if name is None else run_named(context.project, name)
+def _folder(context: Context, which: Which) -> RunFolder:
+    return training_of(_root(context, which), which.stage)
 
 
-def _progress(root: Path) -> dict[str, Any]:
+def _place(folder: RunFolder) -> dict[str, str]:
+    return {"run": folder.workspace.name, "stage": folder.stage}
+
+
+def _run(root: Path) -> Run:
     progress = progress_of(root)
-    stages = [{"name": name, "state": state} for name, state in progress.stages]
-    return {"run": progress.run, "state": progress.state, "stage": progress.stage, "stages": stages}
-
-
-def json_answer(values: Any, code: int = 200) -> Response:
-    """Values as a JSON answer; numbers that are not finite are null."""
-    return Response(canonical_json(finite(values)), code, {"cache-control": "no-store"}, "application/json")
+    return Run(run=progress.run, state=progress.state, stage=progress.stage, stages=stages_of(progress))

@@ -7,14 +7,31 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from distill.errors import UsageError
+from distill.generation.sidecar import Got
 from distill.generation.sound_request import request_of
 from distill.library.takes import Takes
-from distill.ui.api import json_answer
+from distill.ui.answers import Answer, Link, json_answer
 from distill.ui.context import Context
 
 
+class Made(Answer):
+    """A sound that was made."""
+
+    id: str = Field(description="of the take: the path of its file below generated/")
+    seed: int
+    seconds: float
+    sound: Link
+    got: Got | None = Field(description="what the sound has of what was asked for; null: nothing was")
+
+
+class Sounds(Answer):
+    """The sounds that were made."""
+
+    sounds: list[Made]
+
+
 class Order(BaseModel):
-    """Sounds that somebody asks for.
+    """Sounds to make.
 
     Attributes:
         model: a file from the project's folder on, or NAME/VERSION in the registry.
@@ -36,9 +53,9 @@ def add_generate(app: FastAPI, context: Context) -> None:
     """Add the route `/api/generate` to an application; it answers when all sounds are there."""
     router = APIRouter(prefix="/api")
 
-    @router.post("/generate")
+    @router.post("/generate", response_model=Sounds)
     def generate(order: Order) -> Response:
-        # torch is loaded when somebody asks for a sound.
+        # torch is loaded once a sound is asked for.
         from distill.generation.writing import Destination, produce
         from distill.ui.models import Models
         from distill.ui.results import batch_folder
@@ -55,11 +72,11 @@ def add_generate(app: FastAPI, context: Context) -> None:
                 "id": each.path.relative_to(context.generated).as_posix(),
                 "seed": each.seed,
                 "seconds": each.seconds,
-                "sound": context.link(each.path),
+                "sound": each.path,
                 "got": None if each.got is None else each.got.model_dump(),
             }
             for each in produce(model, request, Destination(folder), count=order.count, seed=order.seed, source=source)
         ]
-        return json_answer({"sounds": made})
+        return json_answer(Sounds.model_validate({"sounds": made}), context)
 
     app.include_router(router)

@@ -2,17 +2,18 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import Response
+from pydantic import Field
 
 from distill.errors import DistillError
 from distill.library.takes import Takes
 from distill.params import read_params
 from distill.runs.folder import default_run
 from distill.stages.workspace import Workspace
-from distill.ui.api import json_answer
+from distill.ui.answers import Answer, Link, Number, json_answer
 from distill.ui.context import Context
 from distill.ui.start_state import standing_of
 
@@ -20,13 +21,35 @@ from distill.ui.start_state import standing_of
 MOST = 400
 
 
+class PointAnswer(Answer):
+    """A sound on the map; only generated ones come with duration, loudness and waveform."""
+
+    id: str = Field(description="of the take; empty for one of your sounds")
+    name: str
+    kind: Literal["generated", "yours"]
+    file: str
+    sound: Link
+    places: dict[str, Number] = Field(description="from 0 to 1 on each axis; null: it has no place there")
+    seconds: float | None = None
+    lufs: Number = Field(None, description="loudness of the loudest 400 ms")
+    wave: str | None = Field(None, description="outline of the waveform, as a path of SVG")
+    place: tuple[float, float] | None = Field(None, description="between left and right, and how wide; null: mono")
+
+
+class Map(Answer):
+    """Sounds by where they lie beside each other."""
+
+    axes: list[str]
+    points: list[PointAnswer]
+
+
 def add_map(app: FastAPI, context: Context) -> None:
     """Add the route `/api/map` to an application."""
     router = APIRouter(prefix="/api")
 
-    @router.get("/map")
+    @router.get("/map", response_model=Map)
     def points() -> Response:
-        # torch is loaded when somebody looks at the map.
+        # torch is loaded once the map is opened.
         from distill.library.sound_map import AXES, sound_map
 
         sounds: dict[Path, dict[str, Any]] = {
@@ -36,10 +59,10 @@ def add_map(app: FastAPI, context: Context) -> None:
         for path in sounds_of_run(context.project)[:MOST]:
             sounds.setdefault(path, {"id": "", "name": path.stem, "kind": "yours"})
         found = [
-            {**sounds[point.path], "file": point.path.name, "sound": context.link(point.path), "places": point.places}
+            PointAnswer(**sounds[point.path], file=point.path.name, sound=point.path, places=point.places)
             for point in sound_map(list(sounds))
         ]
-        return json_answer({"axes": list(AXES), "points": found})
+        return json_answer(Map(axes=list(AXES), points=found), context)
 
     app.include_router(router)
 

@@ -28,7 +28,7 @@ FRAMED = {
 def add_media(app: FastAPI, context: Context) -> None:
     """Add the route of `Context.link` to an application."""
 
-    @app.get(f"{MEDIA}/{{signature}}/{{name:path}}")
+    @app.get(f"{MEDIA}/{{signature}}/{{name:path}}", include_in_schema=False)
     def media(signature: str, name: str) -> Response:
         path = Path("/") / name
         if not context.linked(path, signature) or not path.is_file():

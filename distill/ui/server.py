@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from distill.errors import StorageError
 from distill.servers.secret import check_token, read_or_create
 from distill.servers.token_guard import Guard
+from distill.ui.answers import REFUSALS
 from distill.ui.api import add_api
 from distill.ui.context import Context, context_of
 from distill.ui.document import ADDRESS, ASSETS, TITLE, opening_document
@@ -101,7 +102,8 @@ def application(context: Context, opening: Opening, token: str, port: int) -> AS
         async with opening.loading():
             yield
 
-    app = FastAPI(title=TITLE, openapi_url=None, lifespan=lifespan)
+    # The pages with which FastAPI shows the description fetch their scripts from elsewhere.
+    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, responses=REFUSALS, lifespan=lifespan)
     app.mount(ADDRESS, StaticFiles(directory=ASSETS), name="page-assets")
 
     @app.get("/api/ready")

@@ -2,12 +2,21 @@
 
 from fastapi import FastAPI
 from fastapi.responses import Response
+from pydantic import Field
 
-from distill.files import canonical_json
+from distill.ui.answers import Answer, json_answer
 from distill.ui.context import Context
 from distill.ui.first_takes import FirstTakes
-from distill.ui.start_state import standing_of
+from distill.ui.start_state import Kind, standing_of
 from distill.ui.start_view import progress, takes
+
+
+class Screen(Answer):
+    """The screen of the tab Start."""
+
+    kind: Kind
+    progress: str = Field(description="how far the run is, as HTML")
+    takes: str = Field(description="the sounds that there are to hear, as HTML")
 
 
 def add_start(app: FastAPI, context: Context) -> None:
@@ -15,12 +24,8 @@ def add_start(app: FastAPI, context: Context) -> None:
     first_takes = FirstTakes(context)
     first_takes.keep_making()
 
-    @app.get("/api/start")
+    @app.get("/api/start", response_model=Screen)
     def start() -> Response:
         standing = standing_of(context.project)
-        values = {
-            "kind": standing.kind,
-            "progress": progress(standing),
-            "takes": takes(context, standing, first_takes),
-        }
-        return Response(canonical_json(values), 200, {"cache-control": "no-store"}, "application/json")
+        screen = Screen(kind=standing.kind, progress=progress(standing), takes=takes(context, standing, first_takes))
+        return json_answer(screen, context)

@@ -2,19 +2,10 @@
 
 import { duration, h, percent, short } from "./dom.js";
 
-const STAGES = {
-  prepare: "Prepare the sounds",
-  configure: "Choose the settings",
-  train_vqvae: "Learn to rebuild them (VQ-VAE)",
-  train_prior: "Learn what follows what (prior)",
-  check_memorization: "Check for copies",
-  train_vocoder: "Learn to sound clearer (vocoder, off by default)",
-  assemble: "Write the model",
-};
 const STATES = { running: "running", paused: "paused", finished: "finished", stopped: "stopped" };
 
-/** A stage's name for people. */
-export const stageName = (name) => STAGES[name] ?? name ?? "starting";
+/** The title of the stage at which a run is. */
+export const titleOf = ({ stage, stages }) => stages.find(({ name }) => name === stage)?.title ?? stage ?? "starting";
 
 /** A word on coloured ground. */
 export const badge = (word, colour) => h("span", { class: `d-badge d-${colour}` }, word);
@@ -39,10 +30,10 @@ export function progress(state) {
   const left = state.expected ? `; about ${duration(state.expected.left)} left in all`
     : training?.eta_seconds != null ? `; about ${duration(training.eta_seconds)} left of this part` : "";
   const words = `${done} of ${total} ${unit}${left}`;
-  const bar = h("div", { class: "d-progress", role: "progressbar", "aria-label": stageName(state.stage),
+  const bar = h("div", { class: "d-progress", role: "progressbar", "aria-label": titleOf(state),
     "aria-valuemin": 0, "aria-valuemax": total, "aria-valuenow": done, "aria-valuetext": words }, h("div"));
   bar.firstChild.style.width = `${100 * share}%`;
-  return [bar, h("p", { class: "d-subdued" }, `${stageName(state.stage)}: ${words}`)];
+  return [bar, h("p", { class: "d-subdued" }, `${titleOf(state)}: ${words}`)];
 }
 
 /** The levels' codebooks as a table with lights. */

@@ -1,7 +1,7 @@
 // The view of the tab Train: what happens, curves, codebooks, previews, the verdict.
 
 import { h, put, short } from "./dom.js";
-import { levels, light, progress, stageName, stateBadge, warnings } from "./parts.js";
+import { levels, light, progress, stateBadge, titleOf, warnings } from "./parts.js";
 import { usage } from "./usage.js";
 
 export class Training {
@@ -21,13 +21,13 @@ export class Training {
       now.state === "stopped" && now.reason ? h("p", { class: "d-warning" }, now.reason) : null,
       now.model ? h("p", {}, `The model “${now.model}” is written: it is in the library.`) : null,
     ]);
-    put(this.#stages, [now.stages, now.state], () => now.stages.map(({ name, state: at }) =>
+    put(this.#stages, [now.stages, now.state], () => now.stages.map(({ title, state: at }) =>
       h("li", { class: `d-stage d-is-${at}`, "aria-current": at === "running" ? "step" : null },
-        stageName(name), h("span", { class: "d-hidden" }, `, ${at}`))));
+        title, h("span", { class: "d-hidden" }, `, ${at}`))));
     this.#vqvae.show(now.trainings.includes("train_vqvae") ? await of("train_vqvae") : null, now.state);
     this.#prior.show(now.trainings.includes("train_prior") ? await of("train_prior") : null, now.state);
     put(this.#verdict, [now.memorization, now.state], () => verdict(now.memorization));
-    tell(`${now.run}: ${now.state}, ${stageName(now.stage)}`);
+    tell(`${now.run}: ${now.state}, ${titleOf(now)}`);
   }
 }
 
