@@ -98,4 +98,7 @@ def build_app(context: Context) -> gr.Blocks:
             [filled for _, components in studio.on_return for filled in components],
             **quiet,
         ).then(None, js=READY, **quiet)
+        # Programs use the JSON API; what controls do is nobody's endpoint.
+        for function in blocks.fns.values():
+            function.api_visibility = "private"
     return blocks

@@ -1,0 +1,88 @@
+"""What the controls of tabs do, called without a browser."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+pytest.importorskip("gradio")
+
+import gradio as gr
+
+from distill.ui.app import build_app
+from distill.ui.context import Context
+from distill.ui.desk import Desk
+from distill.ui.studio import Studio
+from distill.ui.tabs.generate import GenerateTab
+from registry_util import make_folder, model_file
+from sounds_util import save, tone
+
+MODEL = "models/bells.distill"
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    project = make_folder(tmp_path_factory.mktemp("handlers") / "project")
+    model_file(project / MODEL)
+    save(project / "tone.wav", tone(1.4, 330.0))
+    return Context(project)
+
+
+def within_loop(build: Callable[[], T]) -> T:
+    """What `build` gives; where no loop runs, Gradio leaves one of its own open."""
+
+    async def built() -> T:
+        return build()
+
+    return asyncio.run(built())
+
+
+def tab_of(context: Context, build: Callable[[Studio], T]) -> T:
+    """A tab on a page of its own."""
+
+    def page() -> T:
+        with gr.Blocks(analytics_enabled=False):
+            return build(Studio.of(context, gr.Tabs(render=False)))
+
+    return within_loop(page)
+
+
+def test_no_control_is_an_endpoint(tmp_path: Path) -> None:
+    blocks = within_loop(lambda: build_app(Context(tmp_path)))
+    assert len(blocks.fns) > 100
+    assert blocks.get_api_info(all_endpoints=True) == {"named_endpoints": {}, "unnamed_endpoints": {}}
+
+
+def form_of(tab: GenerateTab, **changes: Any) -> dict[str, Any]:
+    return {name: field.value for name, field in tab.form.fields.items()} | changes
+
+
+def generate_tab(context: Context) -> GenerateTab:
+    return tab_of(context, lambda studio: GenerateTab(context, studio))
+
+
+def test_sounds_are_made_from_the_form(context: Context) -> None:
+    tab, desk = generate_tab(context), Desk(context)
+    source = {"sound": None, "begin": None, "end": None, "renewed": []}
+    form = form_of(tab, seconds=0.3, count=2, seed=5)
+    first, *_, last = list(tab.make(desk, MODEL, **source, **form))
+    assert first[tab.making.status] == "Making 2 sounds …"
+    assert first[tab.making.stop].interactive
+    assert last[tab.making.status].startswith("2 sounds in `generated/")
+    assert not last[tab.making.stop].interactive
+    assert [result.seed for result in desk.results] == [5, 6]
+    with pytest.raises(gr.Error, match="sound"):
+        list(tab.make(desk, MODEL, **source, **form_of(tab, action="continue")))
+    with pytest.raises(gr.Error, match="choose a sound first"):
+        list(tab.make_more(desk))
+
+
+def test_controls_follow_the_model(context: Context) -> None:
+    tab = generate_tab(context)
+    updates = tab.show_model(Desk(context), MODEL, "generate")
+    assert [updates[row].visible for row in tab.by_level.rows] == [True, True, False, False]
+    assert [button.interactive for button in tab.ready(Desk(context), MODEL, "generate", None).values()] == [True, True]
+    assert [button.interactive for button in tab.ready(Desk(context), MODEL, "vary", None).values()] == [False, False]
