@@ -1,6 +1,7 @@
 """What the controls of tabs do, called without a browser."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,11 +12,16 @@ pytest.importorskip("gradio")
 
 import gradio as gr
 
+from distill.ui import codes_edits
 from distill.ui.app import build_app
 from distill.ui.context import Context
 from distill.ui.desk import Desk
+from distill.ui.library_view import Shelf, View
+from distill.ui.shelf import key_of
 from distill.ui.studio import Studio
+from distill.ui.tabs.codes import CodesTab
 from distill.ui.tabs.generate import GenerateTab
+from distill.ui.tabs.library import LibraryTab
 from registry_util import make_folder, model_file
 from sounds_util import save, tone
 
@@ -86,3 +92,47 @@ def test_controls_follow_the_model(context: Context) -> None:
     assert [updates[row].visible for row in tab.by_level.rows] == [True, True, False, False]
     assert [button.interactive for button in tab.ready(Desk(context), MODEL, "generate", None).values()] == [True, True]
     assert [button.interactive for button in tab.ready(Desk(context), MODEL, "vary", None).values()] == [False, False]
+
+
+def test_codes_are_opened_edited_and_blended(context: Context) -> None:
+    tab, desk = tab_of(context, lambda studio: CodesTab(context, studio)), Desk(context)
+    assert tab.open_file(desk, MODEL, None) == gr.skip()
+    context.uploads.mkdir(parents=True)
+    upload = context.uploads / "tone.wav"
+    upload.write_bytes((context.project / "tone.wav").read_bytes())
+    updates = tab.open_file(desk, MODEL, str(upload))
+    assert updates[tab.edits.reverse].interactive
+    assert not updates[tab.second.swap].interactive
+    before = json.loads(updates[tab.sheet.grid])["codes"]
+    reversed_ = tab.editing(codes_edits.reverse)(desk, "null", "null", False)
+    assert json.loads(reversed_[tab.sheet.grid])["codes"] != before
+    assert "1 of 1 edits done" in reversed_[tab.sheet.words]
+    second = tab.open_second(desk, str(upload))
+    assert json.loads(second[tab.second.grid])["codes"] == before
+    blended = tab.blend(desk, "null", "null", False, 1.0, False)
+    assert json.loads(blended[tab.sheet.grid])["codes"] == before
+    assert tab.editing(codes_edits.freeze)(desk, "null", "null", False, []) == gr.skip()
+    with pytest.raises(gr.Error, match="give a whole number"):
+        tab.editing(codes_edits.move)(desk, "null", "null", False, None)
+
+
+def test_the_library_finds_shows_and_deletes_models(context: Context) -> None:
+    extra = context.models / "extra.distill"
+    model_file(extra, name="extra", weights=1, lineage="c", data="cd")
+    tab = tab_of(context, lambda studio: LibraryTab(context, studio))
+    filters = {"words": "extra", "verdict": "any", "dataset": "any", "sort": "name"}
+    shelf = tab.read_files()[tab.shelf]
+    assert len(shelf.entries) == 2
+    assert tab.search(shelf, View(), **filters).count("<article") == 1
+    assert tab.search(shelf, View(), **filters | {"words": "nothing"}).count("<article") == 0
+    key = next(key_of(entry) for entry in shelf.entries if extra in entry.files)
+    assert tab.show_details(shelf, View(shown=key))[tab.details.column].visible
+    assert not tab.show_details(shelf, View())[tab.details.column].visible
+    place = extra.relative_to(context.project).as_posix()
+    with pytest.raises(gr.Error, match="open the details of a model first"):
+        list(tab.hear_one(Shelf(), View()))
+    updates = tab.ask_delete(View(), str(extra))
+    assert place in updates[tab.details.asked]
+    assert extra.is_file()
+    assert tab.calm(updates[tab.view])[tab.view].asked is None
+    assert extra.is_file()
