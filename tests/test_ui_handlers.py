@@ -20,8 +20,13 @@ from distill.ui.library_view import Shelf, View
 from distill.ui.shelf import key_of
 from distill.ui.studio import Studio
 from distill.ui.tabs.codes import CodesTab
+from distill.ui.tabs.data import DataTab
 from distill.ui.tabs.generate import GenerateTab
 from distill.ui.tabs.library import LibraryTab
+from distill.ui.tabs.monitor import MonitorTab
+from distill.ui.tabs.start import StartTab
+from distill.ui.tabs.train import TrainTab, settings_from
+from distill.ui.training_choice import sounds_choice
 from registry_util import make_folder, model_file
 from sounds_util import save, tone
 
@@ -136,3 +141,66 @@ def test_the_library_finds_shows_and_deletes_models(context: Context) -> None:
     assert extra.is_file()
     assert tab.calm(updates[tab.view])[tab.view].asked is None
     assert extra.is_file()
+
+
+def test_sounds_of_a_folder_are_judged_and_kept(tmp_path: Path) -> None:
+    context = Context(tmp_path)
+    for number in range(3):
+        save(context.project / "sounds" / f"{number}.wav", tone(0.4, 300.0 + 50 * number))
+    tab = tab_of(context, lambda studio: DataTab(context, sounds_choice(), studio.tabs))
+    desk = Desk(context)
+    *_, last = list(tab.judge_folder("sounds", desk))
+    assert "3 of 3 files" in last[tab.summary]
+    assert last[tab.table].count("<tr>") == 4
+    with pytest.raises(gr.Error, match="give the dataset a name first"):
+        tab.keep(last[tab.path], " ")
+    assert tab.train(last[tab.path], "", desk)[tab.training_sounds]["value"] == "sounds"
+    kept = tab.keep(last[tab.path], "mine")
+    assert "data/mine: 3 usable sounds" in kept[tab.answer]
+    with pytest.raises(gr.Error, match="drop sounds, or name a folder first"):
+        list(tab.judge_folder("", desk))
+
+
+def test_the_screen_of_start_follows_what_is_dropped(tmp_path: Path) -> None:
+    context = Context(tmp_path)
+    tab = tab_of(context, lambda studio: StartTab(context, studio))
+    assert tab.show()[tab.empty].visible
+    save(context.uploads / "tone.wav", tone(0.4, 330.0))
+    tab.drop([str(context.uploads / "tone.wav")])
+    shown = tab.show()
+    assert (shown[tab.empty].visible, shown[tab.plans.column].visible) == (False, True)
+    judged = tab.judge()
+    assert judged[tab.seconds] == pytest.approx([0.4])
+    assert judged[tab.plans.go].interactive
+    with pytest.raises(gr.Error, match="nothing was begun here so far"):
+        tab.stop()
+    tab.forget()
+    assert tab.show()[tab.empty].visible
+
+
+def test_a_training_needs_sounds_and_settings_that_differ(context: Context) -> None:
+    tab = tab_of(context, lambda _: TrainTab(context, sounds_choice()))
+    form = {name: field.value for name, field in tab.form.fields.items()}
+    with pytest.raises(gr.Error, match="choose the sounds first"):
+        tab.start(**form)
+    settings = {name: value for name, value in form.items() if name not in ("sounds", "name", "what")}
+    assert settings_from(**settings) == ()
+    changed = settings_from(**settings | {"epochs": 3, "more": "vqvae.dropout=0.1\n"})
+    assert changed == ("vqvae.epochs=3", "vqvae.dropout=0.1")
+    with pytest.raises(gr.Error, match="choose a training first"):
+        tab.stop(None)
+    with pytest.raises(gr.Error, match="no older training"):
+        tab.removal.ask_older(5)
+
+
+def test_the_form_of_the_monitor_has_what_the_training_has(context: Context) -> None:
+    tab = tab_of(context, lambda _: MonitorTab(context))
+    vqvae, prior = (tab.show_form(None, stage) for stage in ("train_vqvae", "train_prior"))
+    weight = tab.tuning.fields["commitment_weight"]
+    assert (vqvae[weight]["visible"], prior[weight]["visible"]) == (True, False)
+    before = vqvae[tab.before]
+    with pytest.raises(gr.Error, match="nothing is changed in the form"):
+        tab.apply(None, "train_vqvae", "", before, **before)
+    with pytest.raises(gr.Error, match="choose a training first"):
+        tab.apply(None, "train_vqvae", "", before, **before | {"commitment_weight": 0.5})
+    assert tab.forget()[tab.snapshots.table] == ""

@@ -8,7 +8,7 @@ import gradio as gr
 from distill.errors import UsageError
 from distill.runs.folder import default_run, run_folders, run_named
 from distill.runs.progress import progress_of
-from distill.runs.removal import prune, remove, size_of
+from distill.runs.removal import Removed, prune, remove, size_of
 from distill.ui.context import Context
 from distill.ui.failures import notice, told
 from distill.ui.training_choice import chosen, possible, pressable
@@ -22,77 +22,96 @@ LOST = {
 }
 
 
-def removing(context: Context, run: gr.Dropdown, live: gr.HTML) -> None:
-    """Put the controls into the open tab.
+Updates = dict[Any, Any]
+_QUIET: dict[str, Any] = {"show_progress": "hidden"}
+
+
+class RunRemoval:
+    """The controls in the open tab, and what they do.
 
     Args:
         context: the page's surroundings.
         run: the choice of a training, which shows another one after this was removed.
         live: what tells that the chosen training is in another state.
     """
-    asked = gr.State(())
-    with gr.Accordion("Remove trainings", open=False, elem_id="train-removing") as fold:
-        with gr.Row(elem_classes="d-line"):
-            one = gr.Button("Remove this training …", size="sm", interactive=False, elem_id="train-remove")
-            keep = gr.Number(
-                KEPT,
-                precision=0,
-                minimum=0,
-                label="Finished ones to keep",
-                info="The newest.",
-                min_width=140,
-                elem_id="train-keep",
-            )
-            older = gr.Button("Remove the older ones …", size="sm", interactive=False, elem_id="train-prune")
-        with gr.Row(visible=False, elem_classes="d-line", elem_id="train-removing-question") as question:
-            words = gr.HTML(apply_default_css=False)
-            yes = gr.Button("Remove for good", variant="stop", scale=0, min_width=150, elem_id="train-remove-yes")
-            no = gr.Button("No, leave it", scale=0, min_width=120, elem_id="train-remove-no")
 
-    def able(name: str | None, keep: float | None) -> list[gr.Button]:
-        can = {*possible(context, name)} | ({"prune"} if keep is not None and _older(keep) else set())
-        return pressable(frozenset(can), "remove", "prune")
+    def __init__(self, context: Context, run: gr.Dropdown, live: gr.HTML) -> None:
+        self.context, self.run, self.live = context, run, live
+        # The runs that the open question is about.
+        self.asked = gr.State(())
+        with gr.Accordion("Remove trainings", open=False, elem_id="train-removing") as self.fold:
+            with gr.Row(elem_classes="d-line"):
+                self.one = gr.Button("Remove this training …", size="sm", interactive=False, elem_id="train-remove")
+                self.keep = gr.Number(
+                    KEPT, precision=0, minimum=0, label="Finished ones to keep", info="The newest.", min_width=140,
+                    elem_id="train-keep",
+                )  # fmt: skip
+                self.older = gr.Button("Remove the older ones …", size="sm", interactive=False, elem_id="train-prune")
+            with gr.Row(visible=False, elem_classes="d-line", elem_id="train-removing-question") as self.question:
+                self.words = gr.HTML(apply_default_css=False)
+                self.yes = gr.Button(
+                    "Remove for good", variant="stop", scale=0, min_width=150, elem_id="train-remove-yes"
+                )
+                self.no = gr.Button("No, leave it", scale=0, min_width=120, elem_id="train-remove-no")
 
-    def _older(keep: float) -> list[str]:
-        return [each.run for each in prune(context.project, keep=int(keep), dry_run=True)]
+    def connect(self) -> None:
+        """Let the controls act."""
+        question, closed = [self.asked, self.question, self.words], [self.asked, self.question]
+        able = self.able, [self.run, self.keep], [self.one, self.older]
+        for event in (self.run.change, self.live.moved, self.keep.change, self.fold.expand):
+            event(*able, **_QUIET)
+        self.run.change(self.calm, None, closed, **_QUIET)
+        self.one.click(self.ask_one, self.run, question, **_QUIET)
+        self.older.click(self.ask_older, self.keep, question, **_QUIET)
+        # A run that was started meanwhile is not removed: then the question is over as well.
+        done = self.yes.click(self.remove, [self.asked, self.run], [*closed, self.run], **_QUIET)
+        done.failure(self.calm, None, closed, **_QUIET)
+        done.then(*able, **_QUIET)
+        self.no.click(self.calm, None, closed, **_QUIET)
 
-    def ask_one(name: str | None) -> Any:
-        root = run_named(context.project, name or "")
+    @told
+    def able(self, run: str | None, keep: float | None) -> list[gr.Button]:
+        """What can be removed."""
+        older = keep is not None and self._prunable(keep)
+        return pressable(possible(self.context, run) | ({"prune"} if older else set()), "remove", "prune")
+
+    def _prunable(self, keep: float) -> list[Removed]:
+        return prune(self.context.project, keep=int(keep), dry_run=True)
+
+    @told
+    def ask_one(self, run: str | None) -> Updates:
+        """Ask whether the chosen run is to be removed."""
+        root = run_named(self.context.project, run or "")
         lost = LOST.get(progress_of(root).state, "")
-        size = megabytes(size_of(root))
-        return (root.name,), gr.Row(visible=True), f"<p>Remove <b>{escape(root.name)}</b> ({size})? {lost} {STAYS}</p>"
+        return self._ask((root.name,), f"<b>{escape(root.name)}</b> ({megabytes(size_of(root))})? {lost}")
 
-    def ask_older(keep: float | None) -> Any:
+    @told
+    def ask_older(self, keep: float | None) -> Updates:
+        """Ask whether the older finished runs are to be removed."""
         if keep is None:
             raise UsageError("say how many finished trainings stay")
-        found = prune(context.project, keep=int(keep), dry_run=True)
+        found = self._prunable(keep)
         if not found:
             raise UsageError("there is no older training to remove")
         names = ", ".join(f"<b>{escape(each.run)}</b>" for each in found)
         size = megabytes(sum(each.bytes for each in found))
-        text = f"<p>Remove {len(found)} finished trainings ({size}): {names}? {STAYS}</p>"
-        return tuple(each.run for each in found), gr.Row(visible=True), text
+        return self._ask(tuple(each.run for each in found), f"{len(found)} finished trainings ({size}): {names}?")
 
-    def answered(names: tuple[str, ...], name: str | None) -> Any:
-        freed = sum(remove(run_named(context.project, each)).bytes for each in names)
-        if names:
-            notice(f"Removed {', '.join(names)}: {megabytes(freed)}.", 4)
-        left = [root.name for root in run_folders(context.project)]
-        shown = name if name in left else default_run(context.project).name if left else None
-        return (), gr.Row(visible=False), chosen(context, shown)
+    def _ask(self, runs: tuple[str, ...], what: str) -> Updates:
+        text = f"<p>Remove {what} {STAYS}</p>"
+        return {self.asked: runs, self.question: gr.Row(visible=True), self.words: text}
 
-    def calm() -> Any:
-        return (), gr.Row(visible=False)
+    @told
+    def remove(self, runs: tuple[str, ...], run: str | None) -> Updates:
+        """Remove the runs that were asked about."""
+        project = self.context.project
+        freed = sum(remove(run_named(project, each)).bytes for each in runs)
+        if runs:
+            notice(f"Removed {', '.join(runs)}: {megabytes(freed)}.", 4)
+        left = [root.name for root in run_folders(project)]
+        shown = run if run in left else default_run(project).name if left else None
+        return {**self.calm(), self.run: chosen(self.context, shown)}
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    buttons = [one, older]
-    for event in (run.change, live.moved, keep.change, fold.expand):
-        event(told(able), [run, keep], buttons, **quiet)
-    run.change(calm, None, [asked, question], **quiet)
-    one.click(told(ask_one), run, [asked, question, words], **quiet)
-    older.click(told(ask_older), keep, [asked, question, words], **quiet)
-    # A run that somebody started meanwhile is not removed: then the question is over as well.
-    done = yes.click(told(answered), [asked, run], [asked, question, run], **quiet)
-    done.failure(calm, None, [asked, question], **quiet)
-    done.then(told(able), [run, keep], buttons, **quiet)
-    no.click(calm, None, [asked, question], **quiet)
+    def calm(self) -> Updates:
+        """No question is open."""
+        return {self.asked: (), self.question: gr.Row(visible=False)}

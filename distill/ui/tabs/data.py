@@ -4,7 +4,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from html import escape
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,108 +13,173 @@ import gradio as gr
 
 from distill.audio.sound import EXTENSIONS
 from distill.dataset.overview import overview
-from distill.dataset.scan import FIRST_FILES, FileReport, FileVerdict, scanned
+from distill.dataset.scan import FIRST_FILES, FileReport, scanned
 from distill.errors import UsageError
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import told, told_while
+from distill.ui.sounds_table import MOST_ROWS, nothing_yet, summary_of, table_of
 from distill.ui.studio import Studio
 from distill.ui.training_choice import dataset_choices, said
 from distill.versions.datasets import gather, keep_dataset
 
-# More rows than anybody reads are left out of the table; the summary counts all.
-MOST_ROWS = 1000
-MOST_WARNINGS = 5
 # Between two moves of the bar; after the first of them, or the files that come first, what is judged so far is listed.
 PROGRESS_SECONDS = 0.4
-# Where a page was closed, work ends with the next answer to it.
+# Once a page is closed, work ends with the next answer to it.
 ANSWER_SECONDS = 5.0
-COLOURS = {FileVerdict.OK: "green", FileVerdict.CLIPPED: "yellow", FileVerdict.DUPLICATE: "grey"}
-HEAD = ("", "file", "verdict", "length", "rate", "channels", "loudness", "waveform", "why")
+DROPPED = "What you dropped"
+
+Updates = dict[Any, Any]
 
 
 def build(context: Context, studio: Studio, training_sounds: gr.Dropdown) -> None:
-    """Put the tab's controls into the open tab; what is kept becomes what the tab Train has chosen."""
-    with gr.Row(equal_height=True):
-        with gr.Column(scale=1, min_width=280):
-            files = gr.File(
-                label="Drop sounds here",
-                file_count="multiple",
-                file_types=list(EXTENSIONS),
-                height=150,
-                elem_id="data-files",
+    """Put the tab's controls into the open tab; what is kept becomes the choice of sounds in the tab Train."""
+    DataTab(context, training_sounds, studio.tabs).connect(studio)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the sounds come from: dropped files, or a folder that is checked on request."""
+
+    files: gr.File
+    folder: gr.Dropdown
+    check: gr.Button
+
+    @classmethod
+    def build(cls) -> "Source":
+        """Put them into the open tab."""
+        with gr.Row(equal_height=True):
+            with gr.Column(scale=1, min_width=280):
+                files = gr.File(
+                    label="Drop sounds here", file_count="multiple", file_types=list(EXTENSIONS), height=150,
+                    elem_id="data-files",
+                )  # fmt: skip
+            with gr.Column(scale=1, min_width=280):
+                folder = gr.Dropdown(
+                    choices=[], value=None, label="or name a folder", allow_custom_value=True, elem_id="data-folder",
+                    info="A dataset of this project, or any folder; all folders below it count.",
+                )  # fmt: skip
+                check = gr.Button("Check", variant="primary", elem_id="data-check")
+        return cls(files, folder, check)
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What can be done with judged sounds: keep them as a dataset, and train on them."""
+
+    row: gr.Row
+    name: gr.Textbox
+    keep: gr.Button
+    train: gr.Button
+
+    @classmethod
+    def build(cls) -> "Keeping":
+        """Put them into the open tab."""
+        with gr.Row(visible=False) as row:
+            name = gr.Textbox(
+                value="", label="Keep it as a dataset called", info="A folder below data/; versioned with DVC.",
+                max_lines=1, elem_id="data-name",
+            )  # fmt: skip
+            keep = gr.Button("Keep this version", elem_id="data-keep", size="md", scale=0, min_width=190)
+            train = gr.Button(
+                "Train on these", variant="primary", elem_id="data-train", size="md", scale=0, min_width=160
             )
-        with gr.Column(scale=1, min_width=280):
-            folder = gr.Dropdown(
-                choices=[],
-                value=None,
-                label="or name a folder",
-                info="A dataset of this project, or any folder; all folders below it count.",
-                allow_custom_value=True,
-                elem_id="data-folder",
-            )
-            check = gr.Button("Check", variant="primary", elem_id="data-check")
-    summary = gr.HTML(_nothing(), elem_id="data-summary", apply_default_css=False)
-    shown = gr.HTML(elem_id="data-table", elem_classes="d-answer", apply_default_css=False)
-    with gr.Row(visible=False) as keeping:
-        name = gr.Textbox(
-            value="",
-            label="Keep it as a dataset called",
-            info="A folder below data/; versioned with DVC.",
-            max_lines=1,
-            elem_id="data-name",
+        return cls(row, name, keep, train)
+
+
+class DataTab:
+    """The tab's controls in the open tab, and what they do; handlers return updates by component."""
+
+    def __init__(self, context: Context, training_sounds: gr.Dropdown, tabs: gr.Tabs) -> None:
+        self.context, self.training_sounds, self.tabs = context, training_sounds, tabs
+        self.source = Source.build()
+        self.summary = gr.HTML(nothing_yet(), elem_id="data-summary", apply_default_css=False)
+        self.table = gr.HTML(elem_id="data-table", elem_classes="d-answer", apply_default_css=False)
+        self.keeping = Keeping.build()
+        self.answer = gr.HTML(elem_id="data-answer", elem_classes="d-answer", apply_default_css=False)
+        # The folder that was judged last.
+        self.path = gr.State(None)
+
+    def connect(self, studio: Studio) -> None:
+        """Let the controls act."""
+        source, keeping, desk = self.source, self.keeping, studio.desk
+        outputs = [self.path, self.summary, self.table, keeping.row, self.answer]
+        gr.on(None, self.list_datasets, None, source.folder, show_progress="hidden")
+        # Only the summary shows the progress: five circles would be too many.
+        judging: dict[str, Any] = {"show_progress_on": self.summary}
+        source.files.change(self.judge_files, [source.files, desk], outputs, **judging)
+        source.check.click(self.judge_folder, [source.folder, desk], outputs, **judging)
+        studio.returned.change(self.come_back, desk, outputs, **judging)
+        kept = [self.answer, source.folder, self.training_sounds]
+        keeping.keep.click(self.keep, [self.path, keeping.name], kept, show_progress_on=self.answer)
+        keeping.train.click(
+            self.train, [self.path, keeping.name, desk], [*kept, self.tabs], show_progress_on=self.answer
         )
-        keep = gr.Button("Keep this version", elem_id="data-keep", size="md", scale=0, min_width=190)
-        go = gr.Button("Train on these", variant="primary", elem_id="data-train", size="md", scale=0, min_width=160)
-    answer = gr.HTML(elem_id="data-answer", elem_classes="d-answer", apply_default_css=False)
-    source = gr.State(None)
 
-    def opened() -> gr.Dropdown:
-        return gr.Dropdown(choices=dataset_choices(context))
+    def list_datasets(self) -> gr.Dropdown:
+        """The project's datasets to choose from."""
+        return gr.Dropdown(choices=dataset_choices(self.context))
 
-    def dropped(
+    # Judging.
+
+    @told_while
+    def judge_files(
+        self,
         paths: list[str] | None,
         desk: Desk,
         progress: gr.Progress = gr.Progress(),  # noqa: B008, Gradio's way
-    ) -> Iterator[list[Any]]:
+    ) -> Iterator[Updates]:
+        """Judge dropped files; without any, what was dropped before is gone."""
         if desk.dropped is not None:
             shutil.rmtree(desk.dropped, ignore_errors=True)
             desk.dropped = None
         if not paths:
-            yield [None, _nothing(), "", gr.update(visible=False), ""]
+            yield {
+                self.path: None,
+                self.summary: nothing_yet(),
+                self.table: "",
+                self.keeping.row: gr.update(visible=False),
+                self.answer: "",
+            }
             return
         gathered = desk.lasting() / "dropped" / uuid.uuid4().hex
-        left_out = gather(map(context.uploaded, paths), gathered)
+        left_out = gather(map(self.context.uploaded, paths), gathered)
         if not gathered.is_dir():
             raise UsageError(f"none of these files looks like a sound ({', '.join(EXTENSIONS)})")
         desk.dropped = gathered
         text = f"Left out, because they do not look like sounds: {', '.join(left_out)}" if left_out else ""
-        for answer in judged(gathered, "What you dropped", progress):
-            yield [*answer, said(text)]
+        for updates in self._judge(gathered, DROPPED, progress):
+            yield {**updates, self.answer: said(text)}
 
-    def named(
-        text: str | None,
+    @told_while
+    def judge_folder(
+        self,
+        folder: str | None,
         desk: Desk,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[list[Any]]:
-        if not text and desk.dropped is None:
+    ) -> Iterator[Updates]:
+        """Judge the sounds of a folder; without one, the dropped files again."""
+        if not folder and desk.dropped is None:
             raise UsageError("drop sounds, or name a folder first")
-        path, title = (context.named(text), Path(text).name) if text else (desk.dropped, "What you dropped")
-        assert path is not None
-        for answer in judged(path, title, progress):
-            yield [*answer, "" if text else gr.skip()]
+        if not folder:
+            yield from self.come_back(desk, progress)
+            return
+        for updates in self._judge(self.context.named(folder), Path(folder).name, progress):
+            yield {**updates, self.answer: ""}
 
+    @told_while
     def come_back(
+        self,
         desk: Desk,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[list[Any]]:
+    ) -> Iterator[Any]:
+        """Judge what was dropped before the tab was reloaded."""
         if desk.dropped is None:
-            yield [gr.skip()] * 5
-            return
-        for answer in judged(desk.dropped, "What you dropped", progress):
-            yield [*answer, gr.skip()]
+            yield gr.skip()
+        else:
+            yield from self._judge(desk.dropped, DROPPED, progress)
 
-    def judged(path: Path, title: str, progress: gr.Progress) -> Iterator[list[Any]]:
+    def _judge(self, path: Path, title: str, progress: gr.Progress) -> Iterator[Updates]:
         """The first files as soon as they are judged, and all of them in the end."""
         reports: list[FileReport] = []
         moved = answered = 0.0
@@ -128,158 +193,58 @@ def build(context: Context, studio: Studio, training_sounds: gr.Dropdown) -> Non
                 moved = now
             if not answered and len(reports) < total and (due or len(reports) >= FIRST_FILES):
                 answered = now
-                yield [None, gr.skip(), listed(path, reports, total), gr.update(visible=False)]
+                table = self._table(path, reports, total)
+                yield {self.path: None, self.table: table, self.keeping.row: gr.update(visible=False)}
             elif answered and now - answered >= ANSWER_SECONDS:
                 answered = now
-                yield [gr.skip()] * 4
+                yield {self.summary: gr.skip()}
         values = overview(title, reports)
-        shown = listed(path, reports, len(reports))
-        yield [str(path), _summary(values), shown, gr.update(visible=bool(values["usable"]))]
+        yield {
+            self.path: str(path),
+            self.summary: summary_of(values),
+            self.table: self._table(path, reports, len(reports)),
+            self.keeping.row: gr.update(visible=bool(values["usable"])),
+        }
 
-    def listed(path: Path, reports: list[FileReport], total: int) -> str:
+    def _table(self, path: Path, reports: list[FileReport], total: int) -> str:
         base = path if path.is_dir() else path.parent
-        rows = "".join(_row(report, _link(context, base / report.path)) for report in reports[:MOST_ROWS])
-        left_out = len(reports) - MOST_ROWS
-        note = f"{left_out} more files are not listed." if left_out > 0 else ""
-        note = f"The first {len(reports)} of {total} files; the others follow." if len(reports) < total else note
-        return _table(rows) + (f"<p class='d-subdued'>{note}</p>" if note else "")
+        files = [base / report.path for report in reports[:MOST_ROWS]]
+        return table_of(reports, [self.context.link(file) if file.is_file() else None for file in files], total)
 
-    def kept(path: str | None, name: str) -> tuple[str, gr.Dropdown, gr.Dropdown]:
+    # Keeping.
+
+    @told
+    def keep(self, path: str | None, name: str) -> Updates:
+        """Keep the judged sounds as a dataset."""
         if path is None:
             raise UsageError("check the sounds first")
         if not name.strip():
             raise UsageError("give the dataset a name first")
-        added = keep_dataset(Path(path), context.project, name.strip())
+        added = keep_dataset(Path(path), self.context.project, name.strip())
         how = f"versioned as {added.pointer}" if added.pointer else "not versioned: this folder is no project of DVC"
         text = f"{added.path}: {added.usable} usable sounds, {how}. The tab Train has it now."
-        choices = dataset_choices(context)
-        return said(text), gr.Dropdown(choices=choices), gr.Dropdown(choices=choices, value=added.path)
+        choices = dataset_choices(self.context)
+        return {
+            self.answer: said(text),
+            self.source.folder: gr.Dropdown(choices=choices),
+            self.training_sounds: gr.Dropdown(choices=choices, value=added.path),
+        }
 
-    def trained_on(path: str | None, name: str, desk: Desk) -> Any:
-        """Sounds that lie in a folder are trained on where they are; those that were dropped are kept first."""
+    @told
+    def train(self, path: str | None, name: str, desk: Desk) -> Updates:
+        """Go to the tab Train with sounds of a folder where they are; those that were dropped are kept first."""
         if path is None:
             raise UsageError("check the sounds first")
-        if desk.dropped is None or Path(path) != desk.dropped:
-            return (
-                said(""),
-                gr.skip(),
-                gr.Dropdown(choices=dataset_choices(context), value=_place(path)),
-                gr.Tabs(selected="train"),
-            )
-        return *kept(path, name.strip() or _free_name(context)), gr.Tabs(selected="train")
-
-    def _place(path: str) -> str:
-        folder = Path(path)
-        return folder.relative_to(context.project).as_posix() if folder.is_relative_to(context.project) else path
-
-    quiet: dict[str, Any] = {"api_visibility": "private"}
-    outputs = [source, summary, shown, keeping, answer]
-    gr.on(None, opened, None, folder, show_progress="hidden", **quiet)
-    # Only the summary shows the progress: five circles would be too many.
-    files.change(told_while(dropped), [files, studio.desk], outputs, show_progress_on=summary, **quiet)
-    check.click(told_while(named), [folder, studio.desk], outputs, show_progress_on=summary, **quiet)
-    studio.returned.change(told_while(come_back), studio.desk, outputs, show_progress_on=summary, **quiet)
-    keep.click(told(kept), [source, name], [answer, folder, training_sounds], show_progress_on=answer, **quiet)
-    go.click(
-        told(trained_on),
-        [source, name, studio.desk],
-        [answer, folder, training_sounds, studio.tabs],
-        show_progress_on=answer,
-        **quiet,
-    )
+        tabs = {self.tabs: gr.Tabs(selected="train")}
+        choices = dataset_choices(self.context)
+        if desk.dropped is not None and Path(path) == desk.dropped:
+            return {**self.keep(path, name.strip() or _free_name(choices)), **tabs}
+        folder, project = Path(path), self.context.project
+        value = folder.relative_to(project).as_posix() if folder.is_relative_to(project) else path
+        return {self.answer: said(""), self.training_sounds: gr.update(choices=choices, value=value), **tabs}
 
 
-def _free_name(context: Context) -> str:
-    """A name for a dataset that no other has."""
-    taken = {Path(path).name for _, path in dataset_choices(context)}
+def _free_name(choices: list[tuple[str, str]]) -> str:
+    """A name for a dataset that none of these has."""
+    taken = {Path(path).name for _, path in choices}
     return next(name for number in count(1) if (name := f"sounds-{number}") not in taken)
-
-
-def _nothing() -> str:
-    words = "5 to 500 sounds of your own are a good start. Each is checked before anything is trained."
-    return f"<p class='d-empty'>{words}</p>"
-
-
-def _link(context: Context, path: Path) -> str | None:
-    return context.link(path) if path.is_file() else None
-
-
-def _summary(values: dict[str, Any]) -> str:
-    loudness = values["loudness_db"]
-    figures = {
-        "usable": f"{values['usable']} of {values['files']} files",
-        "length in all": _duration(values["seconds"]),
-        "sample rates": ", ".join(f"{int(rate) / 1000:g} kHz ({n})" for rate, n in values["sample_rates"].items()),
-        "channels": ", ".join(f"{_channels(int(number))} ({n})" for number, n in values["channels"].items()),
-        **({"apart": _apart(values["stereo"])} if "stereo" in values else {}),
-        "loudness": "" if loudness["median"] is None else f"{loudness['min']:.0f} to {loudness['max']:.0f} dB",
-    }
-    cells = "".join(f"<div><dt>{name}</dt><dd>{escape(text) or '–'}</dd></div>" for name, text in figures.items())
-    warnings = values["warnings"][:MOST_WARNINGS]
-    if len(values["warnings"]) > MOST_WARNINGS:
-        warnings.append(f"{len(values['warnings']) - MOST_WARNINGS} more warnings stand in the table")
-    told_of = "".join(f"<p class='d-warning'>{escape(text)}</p>" for text in warnings)
-    return f"<div class='d-live' role='status'><dl class='d-figures'>{cells}</dl><div>{told_of}</div></div>"
-
-
-def _table(rows: str) -> str:
-    head = "".join(f"<th scope='col'>{name or '<span class=d-hidden>play</span>'}</th>" for name in HEAD)
-    return (
-        "<div class='d-scroll d-tall'><table class='d-table d-sounds'><caption class='d-hidden'>The files and their "
-        f"verdicts</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _row(report: FileReport, link: str | None) -> str:
-    name = escape(report.path)
-    known = report.seconds > 0
-    play = (
-        f"<button type='button' class='d-play' data-src='{link}' aria-label='Play {name}'></button>"
-        if link and known
-        else ""
-    )
-    colour = COLOURS.get(report.verdict, "red")
-    cells = (
-        play,
-        name,
-        f"<span class='d-badge d-{colour}'>{report.verdict.replace('_', ' ')}</span>",
-        f"{report.seconds:.2f} s" if known else "",
-        f"{report.sample_rate / 1000:g} kHz" if known else "",
-        _channels_of(report) if known else "",
-        f"{report.loudness_db:.1f} dB" if known else "",
-        _drawn(report.waveform),
-        escape(report.reason) if report.verdict is not FileVerdict.OK else "",
-    )
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-
-
-def _drawn(waveform: tuple[int, ...]) -> str:
-    """A waveform's thumbnail, of 0 to 100 % in each place, as a picture that says nothing the words do not."""
-    strokes = "".join(
-        f"M{2 * place + 1} {16 - height * 0.15:.1f}V{16 + height * 0.15:.1f}" for place, height in enumerate(waveform)
-    )
-    return (
-        f"<svg class='d-wave' viewBox='0 0 {2 * len(waveform)} 32' preserveAspectRatio='none' aria-hidden='true'>"
-        f"<path d='{strokes}'/></svg>"
-        if waveform
-        else ""
-    )
-
-
-def _apart(stereo: dict[str, float]) -> str:
-    """How many sounds have two channels that differ, and how loud their sides are."""
-    return f"{stereo['sounds']} ({stereo['least_db']:.0f} to {stereo['greatest_db']:.0f} dB)"
-
-
-def _channels_of(report: FileReport) -> str:
-    if report.channels != 2:
-        return _channels(report.channels)
-    return "stereo, both alike" if report.side_db is None else f"stereo, side {report.side_db:.0f} dB"
-
-
-def _channels(number: int) -> str:
-    return {1: "mono", 2: "stereo"}.get(number, f"{number} channels")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.1f} min"

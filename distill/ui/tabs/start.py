@@ -1,5 +1,6 @@
 """The tab Start: from a folder of sounds to new ones in one screen, in words that need no explanation."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from distill.words import in_words
 DROPPED = "my-sounds"
 TITLES = {SKETCH.name: "Sketch", BEST.name: "Best"}
 MEASURING = "Looking how fast this machine is …"
+_QUIET: dict[str, Any] = {"show_progress": "hidden"}
+
+Updates = dict[Any, Any]
 
 
 def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
@@ -40,156 +44,235 @@ def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
         studio: what leads to the tabs Generate and Codes.
         looked_at: the choice of a training in other tabs, which show the one that is begun here.
     """
-    project = context.project
-    with gr.Column(visible=False, elem_id="start-empty") as empty:
-        gr.HTML(NOTHING_YET, apply_default_css=False)
-        files = gr.File(
-            label="Drop your sounds here",
-            file_count="multiple",
-            file_types=list(EXTENSIONS),
-            height=170,
-            elem_id="start-files",
-        )
-    with gr.Column(visible=False, elem_id="start-sounds") as ready:
-        heard = gr.HTML(elem_id="start-verdict", apply_default_css=False)
-        plan = gr.Radio(
-            [(title, name) for name, title in TITLES.items()],
-            value=SKETCH.name,
-            label="How well shall it learn them?",
-            info=MEASURING,
-            elem_id="start-plan",
-        )
-        with gr.Row():
-            go = gr.Button("Go", variant="primary", scale=3, elem_id="start-go")
-            other = gr.Button("Take other sounds", scale=1, min_width=150, elem_id="start-other")
-    with gr.Row(visible=False, elem_id="start-done") as done:
-        more = gr.Button("Make more sounds", variant="primary", scale=2, elem_id="start-more")
-        again = gr.Button("Learn them again", scale=1, min_width=160, elem_id="start-again")
-        others = gr.Button("Take other sounds", scale=1, min_width=160)
-    live = cards_component("start-live", "")
-    with gr.Row(visible=False, elem_id="start-going") as going:
-        halt = gr.Button("Stop", size="md", scale=0, min_width=140, elem_id="start-stop")
-    with gr.Row(visible=False, elem_id="start-halted") as halted:
-        resume = gr.Button("Go on", variant="primary", scale=2, elem_id="start-resume")
-        anew = gr.Button("Choose again", scale=1, min_width=160)
+    StartTab(context, studio).connect(looked_at)
 
-    def shown() -> list[Any]:
-        """Everything as it stands on the disk."""
-        kind = standing_of(project).kind
-        return [
-            gr.Column(visible=kind == "empty"),
-            gr.Column(visible=kind == "sounds"),
-            f'<distill-start kind="{kind}"></distill-start>',
-            gr.Row(visible=kind == "running"),
-            gr.Row(visible=kind == "stopped"),
-            gr.Row(visible=kind == "finished"),
-        ]
 
-    def judged(progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008, Gradio's way
-        standing = standing_of(project)
+@dataclass(frozen=True)
+class Plans:
+    """What became of the sounds, and the choice of a plan for them."""
+
+    column: gr.Column
+    verdict: gr.HTML
+    plan: gr.Radio
+    go: gr.Button
+    other: gr.Button
+
+    @classmethod
+    def build(cls) -> "Plans":
+        """Put them into the open tab."""
+        with gr.Column(visible=False, elem_id="start-sounds") as column:
+            verdict = gr.HTML(elem_id="start-verdict", apply_default_css=False)
+            plan = gr.Radio(
+                [(title, name) for name, title in TITLES.items()],
+                value=SKETCH.name,
+                label="How well shall it learn them?",
+                info=MEASURING,
+                elem_id="start-plan",
+            )
+            with gr.Row():
+                go = gr.Button("Go", variant="primary", scale=3, elem_id="start-go")
+                other = gr.Button("Take other sounds", scale=1, min_width=150, elem_id="start-other")
+        return cls(column, verdict, plan, go, other)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What can be done once a run has finished."""
+
+    row: gr.Row
+    more: gr.Button
+    again: gr.Button
+    others: gr.Button
+
+    @classmethod
+    def build(cls) -> "Finished":
+        """Put them into the open tab."""
+        with gr.Row(visible=False, elem_id="start-done") as row:
+            more = gr.Button("Make more sounds", variant="primary", scale=2, elem_id="start-more")
+            again = gr.Button("Learn them again", scale=1, min_width=160, elem_id="start-again")
+            others = gr.Button("Take other sounds", scale=1, min_width=160)
+        return cls(row, more, again, others)
+
+
+class StartTab:
+    """The tab's controls in the open tab, and what they do; the screen follows what is on the disk."""
+
+    def __init__(self, context: Context, studio: Studio) -> None:
+        self.context, self.studio, self.project = context, studio, context.project
+        with gr.Column(visible=False, elem_id="start-empty") as self.empty:
+            gr.HTML(NOTHING_YET, apply_default_css=False)
+            self.files = gr.File(
+                label="Drop your sounds here",
+                file_count="multiple",
+                file_types=list(EXTENSIONS),
+                height=170,
+                elem_id="start-files",
+            )
+        self.plans, self.finished = Plans.build(), Finished.build()
+        self.live = cards_component("start-live", "")
+        with gr.Row(visible=False, elem_id="start-going") as self.going:
+            self.halt = gr.Button("Stop", size="md", scale=0, min_width=140, elem_id="start-stop")
+        with gr.Row(visible=False, elem_id="start-halted") as self.halted:
+            self.resuming = gr.Button("Go on", variant="primary", scale=2, elem_id="start-resume")
+            self.anew = gr.Button("Choose again", scale=1, min_width=160)
+        # The durations of the usable sounds.
+        self.seconds = gr.State(None)
+
+    def connect(self, looked_at: gr.Dropdown) -> None:
+        """Let the controls act."""
+        studio, plans, finished = self.studio, self.plans, self.finished
+        self._show_after(gr.on(None, lambda: None, None, None, **_QUIET))
+        self._show_after(self.files.upload(self.drop, self.files, None, **_QUIET))
+        started = self._show_after(plans.go.click(self.start, plans.plan, None, **_QUIET))
+        started.then(self.look_at_run, None, looked_at, **_QUIET)
+        for button, handler in (
+            (self.halt, self.stop),
+            (self.resuming, self.resume),
+            (self.anew, self.leave),
+            (finished.again, self.leave),
+            (plans.other, self.forget),
+            (finished.others, self.forget),
+        ):
+            self._show_after(button.click(handler, None, None, **_QUIET))
+        finished.more.click(self.make_more, studio.desk, [*studio.choices.values(), studio.tabs], **_QUIET)
+        shared = [studio.arrivals, studio.tabs]
+        self._show_after(self.live.pick(self.pick, [studio.desk, studio.arrivals], shared, **_QUIET))
+
+    def _show_after(self, event: Any) -> Any:
+        """After what changes the disk: the screen, the sounds if they wait for a plan, how long each plan takes."""
+        plans = self.plans
+        screen = [self.empty, plans.column, self.live, self.going, self.halted, self.finished.row]
+        judged = event.then(self.show, None, screen, **_QUIET).then(
+            self.judge, None, [plans.verdict, self.seconds, plans.go], show_progress_on=plans.verdict
+        )
+        return judged.then(self.estimate, self.seconds, plans.plan, **_QUIET)
+
+    # Showing.
+
+    def show(self) -> Updates:
+        """The screen as it stands on the disk."""
+        kind = standing_of(self.project).kind
+        return {
+            self.empty: gr.Column(visible=kind == "empty"),
+            self.plans.column: gr.Column(visible=kind == "sounds"),
+            self.live: f'<distill-start kind="{kind}"></distill-start>',
+            self.going: gr.Row(visible=kind == "running"),
+            self.halted: gr.Row(visible=kind == "stopped"),
+            self.finished.row: gr.Row(visible=kind == "finished"),
+        }
+
+    @told
+    def judge(self, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008, Gradio's way
+        """What became of the sounds that wait for a plan."""
+        standing = standing_of(self.project)
         if standing.kind != "sounds" or standing.sounds is None:
-            return gr.skip(), gr.skip(), gr.skip()
+            return gr.skip()
         reports = scan(standing.sounds, on_progress=lambda done, total: progress((done, total), desc="Listening"))
         seconds = [report.seconds for report in reports if report.usable]
-        return verdict(standing.sounds, reports), seconds, gr.Button(interactive=bool(seconds))
+        return {
+            self.plans.verdict: verdict(standing.sounds, reports),
+            self.seconds: seconds,
+            self.plans.go: gr.Button(interactive=bool(seconds)),
+        }
 
-    def estimated(seconds: list[float] | None) -> Any:
+    @told
+    def estimate(self, seconds: list[float] | None) -> Any:
+        """How long each plan takes with usable sounds of these durations."""
         if not seconds:
             return gr.skip()
-        found = estimates(project, seconds)
+        found = estimates(self.project, seconds)
         choices = [(_offer(title, found[name]), name) for name, title in TITLES.items()]
         first = in_words(found[SKETCH.name].first)
         return gr.Radio(choices=choices, info=f"The first sounds of a sketch can be heard in about {first}.")
 
-    def dropped(paths: list[str] | None) -> None:
+    @told
+    def look_at_run(self) -> Any:
+        """Let the other tabs look at what was begun here."""
+        root = standing_of(self.project).root
+        return chosen(self.context, root.name) if root else gr.skip()
+
+    # Beginning, stopping, going on.
+
+    @told
+    def drop(self, paths: list[str] | None) -> None:
+        """Begin with dropped sounds."""
         if not paths:
             return
-        target = _free(project / DATA, DROPPED)
-        left_out = gather(map(context.uploaded, paths), target)
+        target = _free(self.project / DATA, DROPPED)
+        left_out = gather(map(self.context.uploaded, paths), target)
         if not target.is_dir():
             raise UsageError(f"none of these files looks like a sound ({', '.join(EXTENSIONS)})")
         if left_out:
             notice(f"Left out, because they do not look like sounds: {', '.join(left_out)}")
-        begin_with(project, target)
+        begin_with(self.project, target)
 
-    def started(name: str) -> None:
-        standing = standing_of(project)
+    @told
+    def start(self, plan: str) -> None:
+        """Start a run of a plan."""
+        project, standing = self.project, standing_of(self.project)
         if standing.sounds is None:
             raise DataError("choose sounds first")
-        settings = plan_named(name).settings
+        settings = plan_named(plan).settings
         source = source_of(project, standing.sounds)
         root = Inputs(project, source, with_settings(Params(), settings)).root
-        model = None if root.is_dir() else _model_name(project, standing.sounds, name)
+        model = None if root.is_dir() else _model_name(project, standing.sounds, plan)
         try:
             background.start(project, Order(str(standing.sounds), settings, model, None, "page"))
         except TrainingError:
-            # Somebody was faster, in another window: it is the same run.
+            # Another window was faster: it is the same run.
             notice("These sounds are being learned already.")
         begun(project, root)
 
-    def stopped() -> None:
-        stop(_root())
+    @told
+    def stop(self) -> None:
+        """Stop the run."""
+        stop(self._root())
 
-    def resumed() -> None:
-        background.go_on(project, _root())
+    @told
+    def resume(self) -> None:
+        """Let the run go on."""
+        background.go_on(self.project, self._root())
 
-    def leave() -> None:
+    @told
+    def leave(self) -> None:
         """Choose among the plans again; the run stays where it is."""
-        begun(project, None)
+        begun(self.project, None)
 
-    def forget() -> None:
-        begin_with(project, None)
+    @told
+    def forget(self) -> None:
+        """Take other sounds."""
+        begin_with(self.project, None)
 
-    def make_more(desk: Desk) -> Any:
-        model = finished_model(project, _root())
-        if model is None or not model.is_relative_to(context.models):
-            raise DataError("the model is not there any more: start again")
-        return *studio.taken(desk, library_name(project, model)), gr.Tabs(selected="generate")
-
-    def pick(desk: Desk, arrivals: int, event: gr.EventData) -> Any:
-        act, key = picked(event)
-        if act != "codes":
-            return gr.skip(), gr.skip()
-        [take] = Takes(project).named([key])
-        said = take.sidecar()
-        if said is None:
-            raise UsageError(f"{take.name}: nothing beside it says which model made it")
-        name = studio.models.with_digest(said.model_file.digest, said.model_name)
-        desk.open_file(take.path, studio.models.load(name), name)
-        return arrivals + 1, gr.Tabs(selected="codes")
-
-    def _root() -> Path:
-        root = standing_of(project).root
+    def _root(self) -> Path:
+        root = standing_of(self.project).root
         if root is None:
             raise DataError("nothing was begun here so far")
         return root
 
-    def known_run() -> Any:
-        """What was begun here is what the other tabs look at."""
-        root = standing_of(project).root
-        return chosen(context, root.name) if root else gr.skip()
+    # Leading on.
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    screen = [empty, ready, live, going, halted, done]
-    usable = gr.State(None)
+    @told
+    def make_more(self, desk: Desk) -> Any:
+        """Go to the tab Generate with the finished model."""
+        model = finished_model(self.project, self._root())
+        if model is None or not model.is_relative_to(self.context.models):
+            raise DataError("the model is not there any more: start again")
+        return *self.studio.taken(desk, library_name(self.project, model)), gr.Tabs(selected="generate")
 
-    def follow(event: Any) -> Any:
-        """After what moves it: the screen, the sounds if they wait for a plan, and then how long each plan takes."""
-        return (
-            event.then(shown, None, screen, **quiet)
-            .then(told(judged), None, [heard, usable, go], show_progress_on=heard, api_visibility="private")
-            .then(told(estimated), usable, plan, **quiet)
-        )
-
-    follow(gr.on(None, lambda: None, None, None, **quiet))
-    follow(files.upload(told(dropped), files, None, **quiet))
-    follow(go.click(told(started), plan, None, **quiet)).then(known_run, None, looked_at, **quiet)
-    acts = ((halt, stopped), (resume, resumed), (anew, leave), (again, leave), (other, forget), (others, forget))
-    for button, handler in acts:
-        follow(button.click(told(handler), None, None, **quiet))
-    more.click(told(make_more), studio.desk, [*studio.choices.values(), studio.tabs], **quiet)
-    moved = live.pick(told(pick), [studio.desk, studio.arrivals], [studio.arrivals, studio.tabs], **quiet)
-    follow(moved)
+    @told
+    def pick(self, desk: Desk, arrivals: int, event: gr.EventData) -> Any:
+        """Open the codes of a sound that was clicked."""
+        act, key = picked(event)
+        if act != "codes":
+            return gr.skip()
+        [take] = Takes(self.project).named([key])
+        sidecar = take.sidecar()
+        if sidecar is None:
+            raise UsageError(f"{take.name}: nothing beside it says which model made it")
+        models = self.studio.models
+        name = models.with_digest(sidecar.model_file.digest, sidecar.model_name)
+        desk.open_file(take.path, models.load(name), name)
+        return {self.studio.arrivals: arrivals + 1, self.studio.tabs: gr.Tabs(selected="codes")}
 
 
 def _offer(title: str, expected: Estimate) -> str:

@@ -1,4 +1,4 @@
-"""The tab Train: start trainings, and see and hear how they get on."""
+"""The tab Train: start trainings, and watch and hear how they get on."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,10 @@ import gradio as gr
 from pydantic import ValidationError
 
 from distill.adaptive import get_adaptive_vqvae_config
-from distill.configs import ModelConfig, RunConfig, VQVAEConfig
+from distill.configs import ModelConfig, RunConfig
 from distill.dataset.overview import overview
 from distill.dataset.scan import scan
 from distill.errors import DistillError, UsageError
-from distill.live.folder import RunFolder
 from distill.runs import background
 from distill.runs.folder import Order, read_order, run_named
 from distill.runs.progress import alive
@@ -21,8 +20,10 @@ from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import told
 from distill.ui.forms import Form
-from distill.ui.run_removal import removing
+from distill.ui.run_removal import RunRemoval
 from distill.ui.studio import Studio
+from distill.ui.train_controls import FIRST, LEVELS, WEIGHT, Commands
+from distill.ui.train_controls import Order as OrderForm
 from distill.ui.training_choice import (
     bring_sounds,
     chosen,
@@ -36,194 +37,148 @@ from distill.ui.training_choice import (
 )
 from distill.versions.datasets import count_sounds
 
-BOTH, FIRST = "All of it", "Only to rebuild sounds (VQ-VAE)"
-# An empty field of numbers comes back as 0 once the page has shown it.
-PLANNED = "0: planned."
-LEVELS, WEIGHT = VQVAEConfig().num_quantizers, VQVAEConfig().commitment_weight
 WAIT_SECONDS = 120.0
-FIELDS = (
-    "sounds", "name", "what", "levels", "commitment_weight", "preset", "epochs", "learning_rate", "prior_epochs",
-    "seed", "more",
-)  # fmt: skip
 # Larger datasets all get the same settings.
 MOST_HEARD = 2000
+_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 
 
 def build(context: Context, studio: Studio, sounds: gr.Dropdown) -> gr.Dropdown:
     """Put the tab's controls into the open tab, with the choice of sounds; the choice of a training, for others."""
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=2, min_width=300):
-            sounds.render()
-            name = gr.Textbox(
-                value="",
-                label="Name of the model",
-                info="Left empty: the folder's name and the time.",
-                max_lines=1,
-                elem_id="train-name",
-            )
-            levels = gr.Slider(
-                2,
-                4,
-                LEVELS,
-                step=1,
-                label="Levels",
-                elem_id="train-levels",
-                info="Fewer levels = faster, more levels = finer detail",
-            )
-            size = gr.Textbox(
-                value="",
-                label="Building blocks of a level (codebook size)",
-                info="Follows from the number of files.",
-                interactive=False,
-                elem_id="train-codebook",
-            )
-            what = gr.Radio([BOTH, FIRST], value=BOTH, label="What to train", elem_id="train-what")
-            with gr.Accordion("More settings", open=False):
-                weight = gr.Slider(
-                    0.01,
-                    1.0,
-                    WEIGHT,
-                    step=0.01,
-                    label="Commitment weight",
-                    info="How firmly the encoder is held to the codes.",
-                    elem_id="train-commitment",
-                )
-                preset = gr.Radio(
-                    ["tuned", "sharp", "reference"],
-                    value="tuned",
-                    label="Preset",
-                    info="tuned: what measurement shows better; sharp: the same with finer steps in time, for hits, at "
-                    "twice the work; reference: the plain table.",
-                    elem_id="train-preset",
-                )
-                epochs = gr.Number(
-                    label="Rounds of rebuilding (epochs of the VQ-VAE)",
-                    info=PLANNED,
-                    precision=0,
-                    value=0,
-                    elem_id="train-epochs",
-                )
-                rate = gr.Number(label="Learning rate", info=PLANNED, value=0, step=0.0001, elem_id="train-rate")
-                prior = gr.Number(
-                    label="Rounds of what follows what (epochs of the prior)",
-                    info=PLANNED,
-                    precision=0,
-                    value=0,
-                    elem_id="train-prior-epochs",
-                )
-                seed = gr.Number(label="Seed", info="Of everything random.", precision=0, value=0, elem_id="train-seed")
-                more = gr.Textbox(
-                    value="",
-                    label="Any other parameter",
-                    info="section.key=value, one a line, such as vqvae.codebook_size=256",
-                    lines=2,
-                    elem_id="train-more",
-                )
-            begin = gr.Button("Start", variant="primary", elem_id="train-start")
-        with gr.Column(scale=3, min_width=320):
-            run = training_choice(context, "train")
-            with gr.Row():
-                pause = gr.Button("Pause", size="sm", min_width=80, interactive=False)
-                resume = gr.Button("Resume", size="sm", min_width=80, interactive=False)
-                stop = gr.Button("Stop", size="sm", min_width=80, interactive=False)
-                go_on = gr.Button("Learn the rest", size="sm", min_width=80, interactive=False)
-                use = gr.Button(
-                    "Make sounds",
-                    size="sm",
-                    variant="primary",
-                    min_width=110,
-                    interactive=False,
-                    elem_id="train-sounds-of",
-                )
-            answer = gr.HTML(elem_id="train-answer", elem_classes="d-answer", apply_default_css=False)
-            live = live_component("train")
-            removing(context, run, live)
+    tab = TrainTab(context, sounds)
+    tab.connect(studio)
+    return tab.run
 
-    fields = [sounds, name, what, levels, weight, preset, epochs, rate, prior, seed, more]
-    form = Form("train", dict(zip(FIELDS, fields, strict=True)))
 
-    def opened(desk: Desk) -> list[Any]:
-        choices = dataset_choices(context)
+class TrainTab:
+    """The tab's controls in the open tab, and what they do; handlers get the run's name, or the form by name."""
+
+    def __init__(self, context: Context, sounds: gr.Dropdown) -> None:
+        self.context = context
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=2, min_width=300):
+                self.order = OrderForm.build(sounds)
+            with gr.Column(scale=3, min_width=320):
+                self.run = training_choice(context, "train")
+                self.commands = Commands.build()
+                self.live = live_component("train")
+                self.removal = RunRemoval(context, self.run, self.live)
+        self.form = Form("train", self.order.fields)
+
+    def connect(self, studio: Studio) -> None:
+        """Let the controls act."""
+        order, commands, run = self.order, self.commands, self.run
+        studio.on_return.append((self.come_back, self.form.components))
+        # Other tabs choose sounds, too.
+        self.form.keep(studio, order.sounds.change)
+        order.sounds.change(self.show_size, order.sounds, order.size, **_QUIET)
+        form: dict[str, Any] = {**self.form.fields}
+        order.start.click(self.start, inputs_kwargs=form, outputs=[run, commands.answer], **_QUIET)
+        for button, handler in (
+            (commands.pause, self.pause),
+            (commands.resume, self.resume),
+            (commands.stop, self.stop),
+            (commands.go_on, self.train_prior),
+        ):
+            button.click(handler, run, commands.answer, **_QUIET)
+        run.change(lambda name: live_view(name, "train"), run, self.live, **_QUIET)
+        buttons = [commands.pause, commands.resume, commands.stop, commands.go_on, commands.use]
+        for event in (run.change, self.live.moved):
+            event(self.able, run, buttons, **_QUIET)
+        bring_sounds(commands.use, run, self.context, studio)
+        self.removal.connect()
+
+    def come_back(self, desk: Desk) -> list[Any]:
+        """The form as it was left; without a choice of sounds, the first dataset."""
+        choices = dataset_choices(self.context)
         first = choices[0][1] if choices else None
-        return [gr.Dropdown(choices=choices, value=form.kept(desk).get("sounds") or first), *form.back(desk)[1:]]
+        sounds = gr.Dropdown(choices=choices, value=self.form.kept(desk).get("sounds") or first)
+        return [sounds, *self.form.back(desk)[1:]]
 
-    def sized(folder: str | None) -> str:
-        if not folder:
+    def show_size(self, sounds: str | None) -> str:
+        """The codebook size that follows from the sounds."""
+        if not sounds:
             return ""
         try:
-            files = _usable(context.named(folder))
+            files = _usable(self.context.named(sounds))
         except DistillError as error:
             return str(error)
         return f"auto: {get_adaptive_vqvae_config(files).codebook_size} for {files} usable files"
 
-    def started(folder: str | None, model: str, until: str, *values: Any) -> tuple[gr.Dropdown, str]:
-        if not folder:
+    @told
+    def start(self, sounds: str | None, name: str, what: str, **settings: Any) -> tuple[gr.Dropdown, str]:
+        """Start a training."""
+        if not sounds:
             raise UsageError("choose the sounds first: a dataset, or a folder")
-        source = context.named(folder)
+        source = self.context.named(sounds)
         if not count_sounds(source):
-            raise UsageError(f"{folder}: no file in it looks like a sound")
-        last = "train_vqvae" if until == FIRST else None
-        order = Order(str(source), _settings(*values), _named(model), last, "page")
-        root = background.start(context.project, order)
-        return chosen(context, root.name), said(f"{root.name} has begun. It goes on when this page is closed.")
+            raise UsageError(f"{sounds}: no file in it looks like a sound")
+        last = "train_vqvae" if what == FIRST else None
+        order = Order(str(source), settings_from(**settings), _named(name), last, "page")
+        root = background.start(self.context.project, order)
+        return chosen(self.context, root.name), said(f"{root.name} has begun. It goes on when this page is closed.")
 
-    def paused(name: str | None) -> str:
-        step = _steered(_root(context, name)).ask("pause", {}, who="page", timeout=WAIT_SECONDS)["step"]
-        return said(f"Paused at step {step}.")
+    @told
+    def pause(self, run: str | None) -> str:
+        """Pause the training."""
+        return said(f"Paused at step {_ask(self._root(run), 'pause')}.")
 
-    def resumed(name: str | None) -> str:
-        root = _root(context, name)
+    @told
+    def resume(self, run: str | None) -> str:
+        """Let a paused training go on, or a stopped run."""
+        root = self._root(run)
         if alive(root):
-            step = _steered(root).ask("resume", {}, who="page", timeout=WAIT_SECONDS)["step"]
-            return said(f"Goes on from step {step}.")
+            return said(f"Goes on from step {_ask(root, 'resume')}.")
         order = read_order(root)
-        background.go_on(context.project, root, until=order.until if order else None)
+        background.go_on(self.context.project, root, until=order.until if order else None)
         return said("Goes on from where it stopped.")
 
-    def stopped(name: str | None) -> str:
-        stop_run(_root(context, name))
+    @told
+    def stop(self, run: str | None) -> str:
+        """Stop the run."""
+        stop_run(self._root(run))
         return said("It saves its state and ends; Resume goes on from there.")
 
-    def trained_prior(name: str | None) -> str:
-        background.go_on(context.project, _root(context, name))
+    @told
+    def train_prior(self, run: str | None) -> str:
+        """Run the stages that were left out."""
+        background.go_on(self.context.project, self._root(run))
         return said("It learns what follows what (the prior); then the model is written.")
 
-    def able(name: str | None) -> list[gr.Button]:
-        return pressable(possible(context, name), "pause", "resume", "stop", "complete", "sounds")
+    def able(self, run: str | None) -> list[gr.Button]:
+        """What can be done with the run."""
+        return pressable(possible(self.context, run), "pause", "resume", "stop", "complete", "sounds")
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    studio.on_return.append((opened, form.components))
-    # Other tabs choose sounds, too.
-    form.keep(studio, sounds.change)
-    sounds.change(sized, sounds, size, **quiet)
-    begin.click(told(started), form.components, [run, answer], **quiet)
-    for button, handler in ((pause, paused), (resume, resumed), (stop, stopped), (go_on, trained_prior)):
-        button.click(told(handler), run, answer, **quiet)
-    run.change(lambda name: live_view(name, "train"), run, live, **quiet)
-    for event in (run.change, live.moved):
-        event(able, run, [pause, resume, stop, go_on, use], **quiet)
-    bring_sounds(use, run, context, studio)
-    return run
+    def _root(self, run: str | None) -> Path:
+        if not run:
+            raise UsageError("choose a training first")
+        return run_named(self.context.project, run)
 
 
-def _settings(
+def _ask(root: Path, command: str) -> int:
+    """Tell the training of a run what to do; its step."""
+    return int(training_of(root).ask(command, {}, who="page", timeout=WAIT_SECONDS)["step"])
+
+
+def settings_from(
+    *,
     levels: int,
-    weight: float,
+    commitment_weight: float,
     preset: str,
     epochs: float | None,
-    rate: float | None,
-    prior: float | None,
+    learning_rate: float | None,
+    prior_epochs: float | None,
     seed: float | None,
     more: str,
 ) -> tuple[str, ...]:
-    """What is not as it is by default: then the same as the plain command, in the same workspace."""
+    """The settings that differ from the defaults: then the run is that of the plain command."""
     given = {
         "vqvae.num_quantizers": None if int(levels) == LEVELS else int(levels),
-        "vqvae.commitment_weight": None if weight == WEIGHT else weight,
+        "vqvae.commitment_weight": None if commitment_weight == WEIGHT else commitment_weight,
         "run.preset": None if preset == RunConfig().preset else preset,
         "vqvae.epochs": int(epochs or 0) or None,
-        "vqvae.learning_rate": rate or None,
-        "prior.epochs": int(prior or 0) or None,
+        "vqvae.learning_rate": learning_rate or None,
+        "prior.epochs": int(prior_epochs or 0) or None,
         "run.seed": int(seed or 0) or None,
     }
     settings = [f"{name}={value}" for name, value in given.items() if value is not None]
@@ -252,13 +207,3 @@ def _usable(folder: Path) -> int:
     """How many files of a folder a training would use; of more than change anything, how many look like sounds."""
     files = count_sounds(folder)
     return files if files > MOST_HEARD else int(overview("", scan(folder))["usable"])
-
-
-def _root(context: Context, name: str | None) -> Path:
-    if not name:
-        raise UsageError("choose a training first")
-    return run_named(context.project, name)
-
-
-def _steered(root: Path) -> RunFolder:
-    return training_of(root)
