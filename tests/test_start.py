@@ -21,7 +21,7 @@ from distill.processes.run_lock import hold
 from distill.runs.local import Options, train_folder
 from distill.stages.workspace import Workspace
 from distill.ui.early_models import early_models, renewed_models
-from distill.ui.start_state import begin_with, begun, standing_of
+from distill.ui.start_state import begin_with, set_run, standing_of
 from page_util import make_sounds, settings, wait
 from registry_util import model_file
 
@@ -58,7 +58,7 @@ def test_it_goes_from_nothing_over_sounds_and_a_run_to_the_end(project: Path) ->
         begin_with(project, project / "nothing")
     begin_with(project, project / "kit")
     assert (standing_of(project).kind, standing_of(project).sounds) == ("sounds", project / "kit")
-    begun(project, root)
+    set_run(project, root)
     assert (standing_of(project).kind, standing_of(project).root) == ("finished", root)
     # The same sounds again change nothing, other ones begin anew.
     begin_with(project, project / "kit")
@@ -84,7 +84,7 @@ def test_a_run_that_goes_on_elsewhere_is_found_and_one_that_is_gone_is_forgotten
     with hold(root):
         assert (standing_of(project).kind, standing_of(project).root) == ("running", root)
     assert standing_of(project).kind == "sounds"
-    begun(project, root)
+    set_run(project, root)
     shutil.rmtree(root)
     assert standing_of(project).kind == "sounds"
     shutil.rmtree(project / "kit")
@@ -96,7 +96,7 @@ def test_a_note_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:
     (tmp_path / ".distill" / "start.json").write_text("{")
     assert standing_of(tmp_path).kind == "empty"
     with pytest.raises(DataError, match="choose sounds first"):
-        begun(tmp_path, tmp_path)
+        set_run(tmp_path, tmp_path)
 
 
 def test_a_run_can_be_heard_before_it_has_finished(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_sounds_are_made_once_and_those_that_are_missing_again(project: Path) ->
 
     (root,) = (project / "runs").iterdir()
     begin_with(project, project / "kit")
-    begun(project, root)
+    set_run(project, root)
     context, standing = Context(project), standing_of(project)
     first_takes = FirstTakes(context)
 
@@ -187,7 +187,7 @@ def test_the_verdict_is_said_plainly_with_both_sounds_to_hear(project: Path) -> 
 
     (root,) = (project / "runs").iterdir()
     begin_with(project, project / "kit")
-    begun(project, root)
+    set_run(project, root)
     context = Context(project)
     [entry], _ = catalogue(project, registry=False)
     for page in (takes(context, standing_of(project), FirstTakes(context)), details_of(entry, context)):
@@ -214,7 +214,7 @@ def test_sounds_come_while_it_learns_though_nobody_looks(project: Path, monkeypa
     monkeypatch.setattr("distill.ui.first_takes.LOOK_SECONDS", 0.1)
     (root,) = (project / "runs").iterdir()
     begin_with(project, project / "kit")
-    begun(project, root)
+    set_run(project, root)
     early = renewed_models(root)
     context = Context(project)
     with hold(root):

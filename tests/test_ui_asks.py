@@ -16,16 +16,16 @@ pytest.importorskip("gradio")
 
 
 def test_a_model_shows_what_it_can_be_asked_for(tmp_path: Path) -> None:
-    from distill.ui.ask_controls import asked, shown
+    from distill.ui.ask_controls import kind_settings, show_kinds
 
-    group, label, knobs = shown(read_manifest(write_askable(tmp_path / "kit.distill")), new=True)
+    group, label, knobs = show_kinds(read_manifest(write_askable(tmp_path / "kit.distill")), new=True)
     assert group["visible"]
     assert [value for _, value in label["choices"]] == ["", "hat", "kick"]
     assert [value for _, value in knobs["choices"]] == ["length", "bright", "noisy", "pitch"]
     plain = read_manifest(write_example(tmp_path / "plain.distill"))
-    assert not shown(plain, new=True)[0]["visible"]
-    assert asked("", ["bright"], 0.1, 0.2, 0.3, 0.4, 0.5, 0.6) == {"label": None, "bright": 0.3}
-    assert asked("hat", [], *[0.5] * 6) == {"label": "hat"}
+    assert not show_kinds(plain, new=True)[0]["visible"]
+    assert kind_settings("", ["bright"], 0.1, 0.2, 0.3, 0.4, 0.5, 0.6) == {"label": None, "bright": 0.3}
+    assert kind_settings("hat", [], *[0.5] * 6) == {"label": "hat"}
 
 
 @pytest.mark.browser

@@ -9,7 +9,7 @@ from registry_util import make_folder, model_file
 pytest.importorskip("gradio")
 
 from distill.library.takes import Takes
-from distill.ui.auditions import COUNT, auditioned
+from distill.ui.auditions import COUNT, audition
 from distill.ui.context import context_of
 
 
@@ -20,7 +20,7 @@ def test_two_models_are_heard_by_the_same_seeds_and_made_once(tmp_path: Path, mo
         (name, model_file(project / "models" / f"{name}.distill", weights=n)) for n, name in enumerate(("a", "b<"))
     ]
     context = context_of(project, local=True)
-    texts = list(auditioned(models, context))
+    texts = list(audition(models, context))
     assert len(texts) == 2 * COUNT + 1
     assert "more are being made" in texts[0]
     assert "more are being made" not in texts[-1]
@@ -33,6 +33,6 @@ def test_two_models_are_heard_by_the_same_seeds_and_made_once(tmp_path: Path, mo
     takes = {take.id for take in Takes(project).all()}
     assert len(takes) == 2 * COUNT
     # What was made is found again, also in part.
-    assert list(auditioned(models, context)) == texts[-1:]
+    assert list(audition(models, context)) == texts[-1:]
     (project / "generated" / min(takes)).unlink()
-    assert len(list(auditioned(models[:1], context))) + len(list(auditioned(models[1:], context))) == 3
+    assert len(list(audition(models[:1], context))) + len(list(audition(models[1:], context))) == 3

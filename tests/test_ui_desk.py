@@ -19,11 +19,13 @@ from distill.codes.model import CodesModel
 from distill.codes.selection import Selection
 from distill.codes.session import EditSession
 from distill.errors import DataError, UsageError
-from distill.ui.cards import filled
+from distill.ui.cards import render_template
 from distill.ui.context import Context
-from distill.ui.desk import MOST_SECONDS, Desk, selection_of, wish_of
+from distill.ui.desk import Desk
 from distill.ui.desks import Desks
 from distill.ui.forms import Form
+from distill.ui.grid_files import MOST_SECONDS
+from distill.ui.grid_requests import selection_of, wish_of
 from distill.ui.models import MOST_LOADED, Models
 from distill.ui.outline import POINTS_A_COLUMN
 from distill.ui.results import given_file
@@ -48,7 +50,7 @@ def test_each_session_has_a_desk_of_its_own_that_ends(context: Context) -> None:
     first = desk_with_grid(context)
     second = copy.deepcopy(first)
     assert second.sheets == {}
-    played = first.played()
+    played = first.play()
     assert played["play"]
     [folder] = (context.files / "desks").iterdir()
     first.close()
@@ -63,7 +65,7 @@ NAME = "0123456789abcdef" * 2
 def test_what_lies_on_a_desk_is_found_again_when_the_server_is_started_anew(context: Context) -> None:
     def opened(load: Callable[[str], CodesModel] = lambda _name: model()) -> tuple[Desks, Desk]:
         desks = Desks(context, load)
-        return desks, desks.taken(NAME, Desk(context))
+        return desks, desks.take(NAME, Desk(context))
 
     desks, desk = opened()
     desk.put(EditSession.begin(model(), History(grid())), "models/bells.distill", "kick.wav")
@@ -102,20 +104,20 @@ def test_only_what_was_in_a_form_before_a_tab_was_loaded_comes_back(context: Con
     fresh = Desk(context)
     # Somebody was faster than the page.
     fresh.forms = {"train": {"name": "mine", "levels": 2}}
-    desk = desks.taken(NAME, fresh)
-    assert form.kept(desk) == {}
+    desk = desks.take(NAME, fresh)
+    assert form.values_left(desk) == {}
     assert desk.forms == {"train": {"name": "mine", "levels": 2}}
     # With the next load it is what was there before.
-    assert form.kept(desks.taken(NAME, Desk(context))) == {"name": "mine", "levels": 2}
+    assert form.values_left(desks.take(NAME, Desk(context))) == {"name": "mine", "levels": 2}
     desks.save()
     desk.forms = {"train": {"name": "other", "levels": 2}}
-    assert form.kept(desk) == {"name": "mine", "levels": 2}
+    assert form.values_left(desk) == {"name": "mine", "levels": 2}
 
 
 def test_only_a_tab_of_a_browser_gets_a_folder(context: Context) -> None:
     desks = Desks(context, lambda _name: model())
     for name in (None, "", "../../elsewhere", "x" * 32):
-        assert desks.taken(name, Desk(context)).home is None
+        assert desks.take(name, Desk(context)).home is None
 
 
 def test_tabs_that_never_came_back_are_forgotten(context: Context) -> None:
@@ -129,7 +131,7 @@ def test_tabs_that_never_came_back_are_forgotten(context: Context) -> None:
 
 def test_a_grid_says_how_it_sounds_when_its_sound_has_changed(context: Context) -> None:
     desk = desk_with_grid(context, 6)
-    first = desk.outlined()
+    first = desk.draw_outline()
     assert first is not None
     assert (first["grid"], len(first["wave"]), max(map(abs, first["wave"]))) == (
         desk.sheet().key,
@@ -137,10 +139,10 @@ def test_a_grid_says_how_it_sounds_when_its_sound_has_changed(context: Context) 
         100,
     )
     assert first["picture"].endswith(".png")
-    assert desk.outlined(anew=False) is None
-    assert desk.outlined() is not None
+    assert desk.draw_outline(anew=False) is None
+    assert desk.draw_outline() is not None
     desk.change(desk.sheet().work.do(SetCode(selection=Selection(columns=(1, 5)), code=3)))
-    edited = desk.outlined(anew=False)
+    edited = desk.draw_outline(anew=False)
     assert edited is not None
     assert edited["wave"] != first["wave"]
 
@@ -148,7 +150,7 @@ def test_a_grid_says_how_it_sounds_when_its_sound_has_changed(context: Context) 
 def test_files_of_a_desk_do_not_pile_up(context: Context) -> None:
     desk = desk_with_grid(context, 2)
     for _ in range(7):
-        desk.played()
+        desk.play()
     assert len(list(desk.folder().glob("*.wav"))) == 4
 
 
@@ -223,7 +225,7 @@ def test_the_last_models_stay_loaded(context: Context) -> None:
 
 
 def test_what_stands_in_a_card_is_escaped() -> None:
-    text = filled("details", name="<b>", value="\" onload='x' <script>")
+    text = render_template("details", name="<b>", value="\" onload='x' <script>")
     assert "<script>" not in text
     assert "<b>" not in text
     assert "'x'" not in text

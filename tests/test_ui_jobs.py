@@ -32,17 +32,17 @@ def job(context: Context, desk: Desk, count: int, seconds: float = 0.2) -> Job:
 def test_all_sounds_are_made_though_nobody_looks(context: Context) -> None:
     desk = Desk(context)
     first = job(context, desk, 3)
-    looking = first.followed()
+    looking = first.follow()
     assert next(looking) >= 1
     looking.close()
     # Whoever comes later sees how far it is, and the end.
-    assert list(first.followed())[-1] == 3
+    assert list(first.follow())[-1] == 3
     assert first.over
     assert [result.seed for result in desk.results] == [0, 1, 2]
     assert first.folder == desk.results[0].path.parent
     # What is made later stands before it.
     second = job(context, desk, 1)
-    assert list(second.followed()) == [1]
+    assert list(second.follow()) == [1]
     assert desk.results[0].path.parent == second.folder
     assert len(desk.results) == 4
 
@@ -50,7 +50,7 @@ def test_all_sounds_are_made_though_nobody_looks(context: Context) -> None:
 def test_a_stop_ends_it_after_the_sound_that_is_being_made(context: Context) -> None:
     desk = Desk(context)
     long = job(context, desk, 30, 2.0)
-    looking = long.followed()
+    looking = long.follow()
     next(looking)
     long.stop()
     made = list(looking)
@@ -64,6 +64,6 @@ def test_what_goes_wrong_is_told_to_whoever_looks(context: Context) -> None:
     failed = Job(Order("models/gone.distill", Request(seconds=0.2), 2), context, Models(context), desk)
     for _ in range(2):
         with pytest.raises(UsageError, match="not there any more"):
-            list(failed.followed())
+            list(failed.follow())
     assert failed.over
     assert desk.results == ()

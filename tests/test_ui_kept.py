@@ -10,16 +10,16 @@ pytest.importorskip("gradio")
 
 from distill.errors import UsageError
 from distill.ui.context import Context
-from distill.ui.server_folder import kept
+from distill.ui.server_folder import own_folder
 from sounds_util import save, tone
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from distill.ui.context import Context
-from distill.ui.server_folder import kept
+from distill.ui.server_folder import own_folder
 context = Context(Path(sys.argv[1]))
-with kept(context):
+with own_folder(context):
     (context.files / "left").write_text("x")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -27,9 +27,9 @@ with kept(context):
 
 def test_a_second_page_leaves_what_was_dropped_in_the_first(tmp_path: Path) -> None:
     first, second = Context(tmp_path), Context(tmp_path)
-    with kept(first):
+    with own_folder(first):
         dropped = save(first.uploads / "kick.wav", tone(0.1))
-        with kept(second):
+        with own_folder(second):
             assert dropped.is_file()
             assert first.uploaded(str(dropped)) == dropped
             with pytest.raises(UsageError, match="not among what was uploaded"):
@@ -42,14 +42,14 @@ def test_a_second_page_leaves_what_was_dropped_in_the_first(tmp_path: Path) -> N
 def test_what_a_killed_server_left_is_removed_by_the_next(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     (left,) = tmp_path.glob(".distill/ui/*/left")
-    with kept(Context(tmp_path)):
+    with own_folder(Context(tmp_path)):
         assert not left.parent.exists()
 
 
 def test_only_uploads_are_taken(tmp_path: Path) -> None:
     context = Context(tmp_path / "project")
     outside = save(tmp_path / "outside.wav", tone(0.1))
-    with kept(context):
+    with own_folder(context):
         inside = save(context.uploads / "a" / "inside.wav", tone(0.1))
         (context.uploads / "link.wav").symlink_to(outside)
         (context.uploads / "shelf").symlink_to(tmp_path)

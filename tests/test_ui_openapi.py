@@ -15,7 +15,7 @@ from distill.live.controller import State, get_plateau_info
 from distill.ui.context import Context
 from distill.ui.loading_page import Opening
 from distill.ui.server import application
-from distill.ui.server_folder import kept
+from distill.ui.server_folder import own_folder
 from distill.ui.training_answers import Plateau
 from page_util import require_described
 from sounds_util import save, tone
@@ -29,7 +29,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     for name, hertz in (("one", 330.0), ("two", 880.0)):
         save(project / "generated" / f"{name}.wav", tone(0.3, hertz))
     context = Context(project)
-    with kept(context):
+    with own_folder(context):
         page = application(context, Opening(FastAPI, lambda: ""), TOKEN, 5050)
         yield TestClient(page, "http://127.0.0.1:5050", headers={"authorization": f"Bearer {TOKEN}"})
 

@@ -10,7 +10,7 @@ from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.desks import OWN_NAME, Desks
 from distill.ui.document import ASSETS, TITLE, header, scripts, styles, with_first_scripts
-from distill.ui.failures import told
+from distill.ui.failures import shows_errors
 from distill.ui.studio import Studio
 from distill.ui.tabs import codes, data, generate, library, monitor, start, takes, train
 from distill.ui.theme import theme
@@ -58,7 +58,7 @@ def build_app(context: Context) -> gr.Blocks:
 
     def come_back(fresh: Desk, name: str, returned: int) -> tuple[Desk, int]:
         """The desk of a tab; the tabs of the page show what lies on it when that is told."""
-        return desks.taken(name, fresh), returned + 1
+        return desks.take(name, fresh), returned + 1
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=CACHE_SECONDS) as blocks:
         gr.HTML(header(context.project.name), apply_default_css=False)
@@ -85,19 +85,16 @@ def build_app(context: Context) -> gr.Blocks:
                 library.build(context, studio, tab)
         with start_tab:
             start.build(context, studio, looked_at)
-        choices = [studio.generate_model, studio.codes_model]
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        quiet: dict[str, Any] = {"show_progress": "hidden"}
         named = gr.Textbox("", visible="hidden")
-        offered = blocks.load(told(studio.first_offered), None, choices, **quiet)
+        arrived = [studio.desk, named, studio.returned], [studio.desk, studio.returned]
+        restored = [filled for _, components in studio.on_return for filled in components]
+        choices = [studio.generate_model, studio.codes_model]
+        offered = blocks.load(shows_errors(studio.offer_files), None, choices, **quiet)
         # What was on the desk comes last: the model of an open grid is chosen.
-        offered.then(
-            told(come_back), [studio.desk, named, studio.returned], [studio.desk, studio.returned], js=OWN_NAME, **quiet
-        ).then(
-            told(studio.bring_back),
-            studio.desk,
-            [filled for _, components in studio.on_return for filled in components],
-            **quiet,
-        ).then(None, js=READY, **quiet)
+        desk_known = offered.then(shows_errors(come_back), *arrived, js=OWN_NAME, **quiet)
+        shown = desk_known.then(shows_errors(studio.bring_back), studio.desk, restored, **quiet)
+        shown.then(None, js=READY, **quiet)
         # Programs use the JSON API; what controls do is nobody's endpoint.
         for function in blocks.fns.values():
             function.api_visibility = "private"

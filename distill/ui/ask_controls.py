@@ -58,23 +58,23 @@ class Asks:
 
     @property
     def inputs(self) -> list[gr.components.Component]:
-        """What `asked` wants to know, in its order."""
+        """The arguments of `kind_settings`, in its order."""
         return [self.label, self.ticked, *self.sliders]
 
     @property
     def outputs(self) -> list[Any]:
-        """What `shown` fills, in its order."""
+        """What `show_kinds` fills, in its order."""
         return [self.group, self.label, self.ticked]
 
 
-def asked(label: str | None, ticked: Sequence[str], *ranks: float) -> dict[str, Any]:
+def kind_settings(label: str | None, ticked: Sequence[str], *ranks: float) -> dict[str, Any]:
     """The settings of a request."""
     knobs = {name: rank for name, rank in zip(KNOBS, ranks, strict=True) if name in ticked}
     return {"label": label or None, **knobs}
 
 
-def shown(manifest: Manifest, *, new: bool, kept: Mapping[str, Any] | None = None) -> list[Any]:
-    """What a model can be asked for, as somebody left it where that is `kept`; only new sounds can."""
+def show_kinds(manifest: Manifest, *, new: bool, kept: Mapping[str, Any] | None = None) -> list[Any]:
+    """What a model can be asked for, with the choices that were `kept`; only new sounds can be asked for anything."""
     kept = kept or {}
     conditions = None if manifest.prior_config is None or not new else manifest.prior_config.conditions
     if conditions is None:

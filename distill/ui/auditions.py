@@ -9,13 +9,13 @@ from distill.generation.ending import ends_by_itself
 from distill.generation.sound_request import Request
 from distill.generation.writing import Destination, produce
 from distill.library.takes import WAVE_POINTS, Take, Takes
-from distill.ui.cards import filled, placed
+from distill.ui.cards import place_values, render_template
 from distill.ui.context import Context
 
 COUNT, SECONDS = 8, 2.0
 
 
-def auditioned(models: Sequence[tuple[str, Path]], context: Context) -> Iterator[str]:
+def audition(models: Sequence[tuple[str, Path]], context: Context) -> Iterator[str]:
     """The sounds of models as rows, of the same seeds below each other; a new text whenever there is one more.
 
     Args:
@@ -52,7 +52,7 @@ def _seed(take: Take) -> str:
 
 def _row(name: str, takes: Sequence[Take], context: Context) -> str:
     sounds = "".join(
-        filled(
+        render_template(
             "heard",
             name=f"{name}, seed {int(_seed(take))}",
             file=take.path.name,
@@ -60,7 +60,7 @@ def _row(name: str, takes: Sequence[Take], context: Context) -> str:
             sound=context.link(take.path),
             wave=take.heard().wave,
             width=WAVE_POINTS,
-            **placed(take.heard().place),
+            **place_values(take.heard().place),
         )
         for take in takes
     )

@@ -33,11 +33,11 @@ class Bars:
 
     @property
     def inputs(self) -> list[gr.components.Component]:
-        """What `measured_in` wants to know, in its order."""
+        """The arguments of `length_settings`, in its order."""
         return [self.bpm, self.bars, self.loop]
 
 
-def measured_in(bpm: float | None, bars: float, loop: bool, seconds: float, *, natural: bool) -> dict[str, Any]:
+def length_settings(bpm: float | None, bars: float, loop: bool, seconds: float, *, natural: bool) -> dict[str, Any]:
     """The settings of a request: bars where there is a tempo, else seconds."""
     if bpm:
         return {"bpm": bpm, "bars": int(bars), "loop": loop}

@@ -11,12 +11,12 @@ _LEAST_BREADTH, _MIDDLE = 3.0, 0.05
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def filled(template: str, /, **values: object) -> str:
+def render_template(template: str, /, **values: object) -> str:
     """A template of this package with escaped values."""
     return _template(template).substitute({key: escape(str(value)) for key, value in values.items()})
 
 
-def placed(place: tuple[float, float] | None) -> dict[str, object]:
+def place_values(place: tuple[float, float] | None) -> dict[str, object]:
     """What the bar of a card says: where a sound lies between its channels, and how wide it is; of a mono one nothing.
 
     >>> placed((-0.5, 0.2))
@@ -37,7 +37,7 @@ def row_of(cards: Sequence[str]) -> str:
     return f'<div class="d-cards">{"".join(cards)}</div>'
 
 
-def nothing(words: str) -> str:
+def empty_hint(words: str) -> str:
     """What stands where there is nothing yet."""
     return f'<p class="d-hint">{escape(words)}</p>'
 

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from distill.ui.cards import nothing
+from distill.ui.cards import empty_hint
 
 # Whatever carries data-act is told with its id.
 _BRIDGE = """
@@ -15,17 +15,17 @@ element.addEventListener("click", (event) => {
 
 def cards_component(elem_id: str, empty: str) -> gr.HTML:
     """A place for cards; its event is `pick`, with `act` and `id` of what was clicked."""
-    return gr.HTML(nothing(empty), js_on_load=_BRIDGE, apply_default_css=False, elem_id=elem_id)
+    return gr.HTML(empty_hint(empty), js_on_load=_BRIDGE, apply_default_css=False, elem_id=elem_id)
 
 
-def picked_several(event: gr.EventData) -> list[str]:
+def clicks_of(event: gr.EventData) -> list[str]:
     """What was clicked for one or several sounds: the act, then their ids."""
     values = event._data if isinstance(event._data, dict) else {}
     ids = values.get("ids")
     return [str(values.get("act", "")), *map(str, ids if isinstance(ids, list) else [values.get("id", "")])]
 
 
-def picked(event: gr.EventData) -> tuple[str, str]:
+def click_of(event: gr.EventData) -> tuple[str, str]:
     """What was clicked in a card: the act and the id."""
     values = event._data if isinstance(event._data, dict) else {}
     return str(values.get("act", "")), str(values.get("id", ""))

@@ -7,8 +7,8 @@ import gradio as gr
 from distill.audio.sound import EXTENSIONS
 from distill.codes.edits import MAX_LABEL
 from distill.models.levels import MOST_LEVELS as LEVELS_OF_SOUND
-from distill.ui.desk import GRID_EXTENSION
 from distill.ui.grid import grid_component, outline_component
+from distill.ui.grid_files import GRID_EXTENSION
 
 MINE, OTHER = "codes-grid", "codes-other"
 EMPTY = "Open a sound or a grid file, or send a sound here from the tab Generate."

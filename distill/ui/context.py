@@ -74,7 +74,7 @@ class Context:
         """What the link to an absolute path is recognised by."""
         return hmac.new(self.key, os.fsencode(path), hashlib.sha256).hexdigest()
 
-    def linked(self, path: Path, signature: str) -> bool:
+    def is_linked(self, path: Path, signature: str) -> bool:
         """Whether the page linked to an absolute path with this signature."""
         return hmac.compare_digest(signature.encode(), self.signature(path).encode())
 

@@ -4,48 +4,30 @@ import secrets
 import shutil
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from distill.audio.sound import EXTENSIONS, FINE_SUBTYPES, seconds_of, wav_bytes, write_sound
+from distill.audio.sound import EXTENSIONS, FINE_SUBTYPES, wav_bytes, write_sound
 from distill.codec.codec import Samples
 from distill.codes.edits import SetCode
-from distill.codes.file import read_grid, write_grid
+from distill.codes.file import write_grid
 from distill.codes.grid import CodeGrid
-from distill.codes.history import History
 from distill.codes.model import CodesModel
 from distill.codes.pictures import palette
 from distill.codes.playback import Rendering
-from distill.codes.selection import Selection
 from distill.codes.session import EditSession
-from distill.codes.sound import encode_file
-from distill.errors import ArtifactError, DataError, DistillError, UsageError
-from distill.files import plain_name, storage_errors
+from distill.errors import UsageError
+from distill.files import storage_errors
 from distill.ui.context import Context
+from distill.ui.grid_files import read_history, stem_of
+from distill.ui.grid_requests import Wish
 from distill.ui.outline import outline
 
-GRID_EXTENSION = ".json"
-MOST_SECONDS = 600.0
-MOST_GRID_BYTES = 64 << 20
 # Sounds of a desk that browsers may still be reading.
 _KEPT = 4
 
 Which = Literal["mine", "other"]
-
-
-class Wish(BaseModel):
-    """What a grid on the page asks for."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    what: Literal["set", "undo", "redo", "hear", "play"]
-    selection: Selection
-    code: int | None = Field(None, ge=0)
 
 
 @dataclass(frozen=True)
@@ -132,25 +114,7 @@ class Desk:
             DataError: the sound cannot be used.
             ArtifactError: the grid file cannot be used, or belongs to another model.
         """
-        kind = path.suffix.lower()
-        if kind == GRID_EXTENSION:
-            if path.stat().st_size > MOST_GRID_BYTES:
-                raise UsageError(f"{path.name} is larger than {MOST_GRID_BYTES >> 20} MB: too large for the page")
-            with _called(path):
-                history = read_grid(path)
-        elif kind in EXTENSIONS:
-            with _called(path):
-                seconds = seconds_of(path)
-            if seconds is not None and seconds > MOST_SECONDS:
-                raise UsageError(
-                    f"{path.name} lasts {seconds / 60:.0f} minutes; the page takes {MOST_SECONDS / 60:.0f}: "
-                    "cut it, or use distill encode"
-                )
-            with _called(path):
-                history = History(encode_file(model, path))
-        else:
-            raise UsageError(f"{path.name} is neither a sound ({', '.join(EXTENSIONS)}) nor a grid file (.json)")
-        self.put(EditSession.begin(model, history), model_name, path.name, which)
+        self.put(EditSession.begin(model, read_history(path, model)), model_name, path.name, which)
 
     def put(self, work: EditSession, model_name: str, name: str, which: Which = "mine") -> None:
         """Put a grid on the desk; a second grid of another model leaves it."""
@@ -185,7 +149,7 @@ class Desk:
             UsageError: it cannot be done.
         """
         if wish.what == "play":
-            return self.played(which)
+            return self.play(which)
         with self.lock:
             work = self.sheet(which).work
             if wish.what == "hear":
@@ -199,7 +163,7 @@ class Desk:
             self.change(work, which)
             return self.view(which, clip=work.hear_change() if hear else None)
 
-    def played(self, which: Which = "mine") -> dict[str, Any]:
+    def play(self, which: Which = "mine") -> dict[str, Any]:
         """The view of a grid with its whole sound, to be played at once."""
         self.decode(which)
         with self.lock:
@@ -210,7 +174,7 @@ class Desk:
             path.write_bytes(wav_bytes(work.samples(), work.model.sample_rate))
             return self.view(which, sound=path, play=True)
 
-    def outlined(self, which: Which = "mine", *, anew: bool = True) -> dict[str, Any] | None:
+    def draw_outline(self, which: Which = "mine", *, anew: bool = True) -> dict[str, Any] | None:
         """How the sound of a grid looks, decoded at the cost of what changed.
 
         None: it is as it was when this was asked last, and it need not be told anew.
@@ -230,7 +194,7 @@ class Desk:
         shape = outline(rendering, sheet.work.model.codec.spectrogram, path, self.context.link)
         return {"grid": sheet.key, **shape}
 
-    def saved_grid(self) -> dict[str, Any]:
+    def save_grid(self) -> dict[str, Any]:
         """The view with the grid file, to be saved by the browser."""
         with self.lock:
             sheet = self.sheet()
@@ -238,7 +202,7 @@ class Desk:
             write_grid(path, sheet.work.history)
             return self.view(download=path, name=f"{stem_of(sheet.name)}-codes.json")
 
-    def saved_sound(self, kind: str) -> dict[str, Any]:
+    def save_sound(self, kind: str) -> dict[str, Any]:
         """The view with the decoded sound as wav, flac, ogg or mp3, to be saved by the browser.
 
         Raises:
@@ -306,41 +270,6 @@ class Desk:
             return self._folder
 
 
-def wish_of(values: Any) -> Wish:
-    """A wish that came from a browser.
-
-    Raises:
-        UsageError: it is none.
-    """
-    try:
-        return Wish.model_validate(values)
-    except ValidationError as error:
-        raise UsageError("the page sent an invalid request: reload it") from error
-
-
-def selection_of(text: str | None) -> Selection | None:
-    """A selection as the browser writes it down; None where it made none.
-
-    Raises:
-        UsageError: it is no selection.
-    """
-    if not text or text == "null":
-        return None
-    try:
-        return Selection.model_validate_json(text)
-    except ValidationError as error:
-        raise UsageError("the page sent an invalid selection: reload it") from error
-
-
-def stem_of(name: str) -> str:
-    """A name without extension, of letters, digits, - and _ only, for files that browsers save.
-
-    >>> stem_of("../my kick.wav"), stem_of("..")
-    ('my-kick', 'sound')
-    """
-    return plain_name(name.rpartition(".")[0] or name)
-
-
 def _grid_values(grid: CodeGrid) -> dict[str, Any]:
     return {
         "columns": len(grid),
@@ -358,14 +287,3 @@ def _grid_values(grid: CodeGrid) -> dict[str, Any]:
 
 def _data_address(samples: Samples, sample_rate: int) -> str:
     return f"data:audio/wav;base64,{b64encode(wav_bytes(samples, sample_rate)).decode()}"
-
-
-@contextmanager
-def _called(path: Path) -> Iterator[None]:
-    """Errors name the file that somebody gave, not where the server keeps it."""
-    try:
-        yield
-    except DistillError as error:
-        kind = ArtifactError if isinstance(error, ArtifactError) else DataError
-        words = str(error).replace(str(path), path.name)
-        raise kind(words if path.name in words else f"{path.name}: {words}") from error

@@ -51,7 +51,7 @@ class Desks:
         self.forget_old()
         threading.Thread(target=self._save_on, name="desks", daemon=True).start()
 
-    def taken(self, name: str | None, fresh: Desk) -> Desk:
+    def take(self, name: str | None, fresh: Desk) -> Desk:
         """The desk of a tab, which one more session has now; `fresh`, if the tab has none yet."""
         if name is None or not _NAME.fullmatch(name):
             return fresh

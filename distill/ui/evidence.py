@@ -10,7 +10,7 @@ from distill.errors import DistillError
 from distill.files import write_bytes
 from distill.library.takes import WAVE_POINTS, Note, Take
 from distill.memorization.pairs import Pair, Side, read_pairs
-from distill.ui.cards import filled, placed
+from distill.ui.cards import place_values, render_template
 from distill.ui.context import Context
 
 # Where no sound is close, those that come nearest are heard.
@@ -63,7 +63,7 @@ def _side(whose: str, side: Side, context: Context) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, side.flac)
     heard = Take(path.name, path, Note(), 0.0).heard()
-    sound = filled(
+    sound = render_template(
         "heard",
         name=f"{whose}: {side.name}",
         file=path.name,
@@ -71,7 +71,7 @@ def _side(whose: str, side: Side, context: Context) -> str:
         sound=context.link(path),
         wave=heard.wave,
         width=WAVE_POINTS,
-        **placed(heard.place),
+        **place_values(heard.place),
     )
     name = escape(side.name)
     return f"<figure><figcaption title='{name}'><b>{whose}</b> {name}</figcaption>{sound}</figure>"

@@ -20,7 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def told(handler: Callable[P, R]) -> Callable[P, R]:
+def shows_errors(handler: Callable[P, R]) -> Callable[P, R]:
     """A handler whose errors the page shows as one line, without a traceback."""
 
     @functools.wraps(handler)
@@ -31,7 +31,7 @@ def told(handler: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-def told_while(handler: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
+def shows_errors_while(handler: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
     """The same for a handler that gives one result after the other."""
 
     @functools.wraps(handler)

@@ -42,11 +42,11 @@ class Form:
             api_visibility="private",
         )
 
-    def kept(self, desk: Desk) -> dict[str, Any]:
+    def values_left(self, desk: Desk) -> dict[str, Any]:
         """What was in the fields when the tab was loaded; nothing where nobody had changed one."""
         return desk.left.get(self.name, {})
 
-    def back(self, desk: Desk) -> list[Any]:
+    def bring_back(self, desk: Desk) -> list[Any]:
         """What brings each field to what was in it."""
-        kept = self.kept(desk)
+        kept = self.values_left(desk)
         return [gr.update(value=kept[name]) if name in kept else gr.skip() for name in self.fields]

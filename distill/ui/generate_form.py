@@ -7,11 +7,11 @@ from distill.artifact.manifest import Manifest
 from distill.audio.knobs import KNOBS
 from distill.generation.export import ExportSettings
 from distill.generation.sound_request import Request, request_of
-from distill.ui.ask_controls import asked
-from distill.ui.bars import measured_in
+from distill.ui.ask_controls import kind_settings
+from distill.ui.bars import length_settings
 from distill.ui.generate_controls import CONTINUE, ENDS, FILL, NEW, VARY
 from distill.ui.sound_jobs import Order
-from distill.ui.space import placed_as
+from distill.ui.space import space_settings
 
 
 def order_from(model: str | None, manifest: Manifest, form: Mapping[str, Any], source: Mapping[str, Any]) -> Order:
@@ -40,7 +40,7 @@ def request_from(manifest: Manifest, form: Mapping[str, Any], source: Mapping[st
     """
     action = form["action"]
     chosen = sampling_from(form, manifest.vqvae_config.num_quantizers)
-    chosen |= placed_as(manifest, form["width"], form["mono"], given=action in (CONTINUE, FILL))
+    chosen |= space_settings(manifest, form["width"], form["mono"], given=action in (CONTINUE, FILL))
     if action == FILL:
         labels = manifest.level_labels
         levels = tuple(labels.index(label) for label in source["renewed"] if label in labels) or None
@@ -51,8 +51,8 @@ def request_from(manifest: Manifest, form: Mapping[str, Any], source: Mapping[st
     natural = form["ending"] == ENDS
     if action == CONTINUE:
         return request_of({"action": CONTINUE, "seconds": form["seconds"], "natural": natural, **chosen})
-    length = measured_in(form["bpm"], form["bars"], form["loop"], form["seconds"], natural=natural)
-    kind = asked(form["label"], form["ticked"], *(form[name] for name in KNOBS))
+    length = length_settings(form["bpm"], form["bars"], form["loop"], form["seconds"], natural=natural)
+    kind = kind_settings(form["label"], form["ticked"], *(form[name] for name in KNOBS))
     return request_of({"action": NEW, "finish": not form["as_made"], **length, **kind, **chosen})
 
 

@@ -38,7 +38,7 @@ def grid_component(elem_id: str, *, plain: bool = False) -> gr.HTML:
 
 
 def outline_component(grid_id: str) -> gr.HTML:
-    """What tells the grid of that `elem_id` how its sound looks (see `Desk.outlined`); it shows nothing by itself."""
+    """A hidden component whose value shows the grid of that `elem_id` how its sound looks (`Desk.draw_outline`)."""
     return gr.HTML(
         "",
         html_template="<span hidden></span>",
@@ -48,11 +48,11 @@ def outline_component(grid_id: str) -> gr.HTML:
     )
 
 
-def shown(view: dict[str, Any] | None) -> str:
+def value_of(view: dict[str, Any] | None) -> str:
     """A view, or an outline, as its component takes it; None: nothing is shown."""
     return json.dumps(view, allow_nan=False)
 
 
-def wished(event: gr.EventData) -> dict[str, Any]:
+def event_values(event: gr.EventData) -> dict[str, Any]:
     """What came from the element."""
     return dict(event._data or {})

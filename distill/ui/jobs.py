@@ -40,7 +40,7 @@ class Job:
         """Make no further sound."""
         self.stopped = True
 
-    def followed(self) -> Generator[int]:
+    def follow(self) -> Generator[int]:
         """How many sounds are made, whenever there are more, until nothing more comes.
 
         Raises:

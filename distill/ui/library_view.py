@@ -6,7 +6,7 @@ from typing import Literal
 
 from distill.errors import UsageError
 from distill.registry.catalogue import Entry, compare
-from distill.ui.cards import nothing
+from distill.ui.cards import empty_hint
 from distill.ui.shelf import differences_of, key_of, places_of
 
 
@@ -51,7 +51,7 @@ def differences_shown(shelf: Shelf, view: View, project: Path) -> str:
     """How the two compared models differ; with one of them, that a second one is to be chosen."""
     entries = [entry for entry in map(shelf.entry, view.compared) if entry is not None]
     if len(entries) < 2:
-        return nothing("Choose a second model to compare with.") if entries else ""
+        return empty_hint("Choose a second model to compare with.") if entries else ""
     references = [places_of(entry, project)[0][1] for entry in entries]
     names = [f"{entry.manifest.metadata.name} ({places_of(entry, project)[0][0]})" for entry in entries]
     return differences_of(compare(references, project), names)

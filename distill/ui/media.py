@@ -31,7 +31,7 @@ def add_media(app: FastAPI, context: Context) -> None:
     @app.get(f"{MEDIA}/{{signature}}/{{name:path}}", include_in_schema=False)
     def media(signature: str, name: str) -> Response:
         path = Path("/") / name
-        if not context.linked(path, signature) or not path.is_file():
+        if not context.is_linked(path, signature) or not path.is_file():
             return PlainTextResponse("there is no such file\n", 404)
         suffix = path.suffix.lower()
         if suffix in PAGES:

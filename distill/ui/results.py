@@ -24,9 +24,10 @@ from distill.files import storage_errors, write_bytes
 from distill.generation.sound_request import Request
 from distill.generation.writing import Written
 from distill.pictures import spectrogram_image, top_level_db
-from distill.ui.cards import filled, placed
+from distill.ui.cards import place_values, render_template
 from distill.ui.context import Context
-from distill.ui.desk import Desk, stem_of
+from distill.ui.desk import Desk
+from distill.ui.grid_files import stem_of
 
 WAVE_POINTS = 240
 # Width of the picture of a long sound.
@@ -99,7 +100,7 @@ class Result:
 
     def card(self, context: Context) -> str:
         """The sound as a card."""
-        return filled(
+        return render_template(
             "sound",
             id=self.key,
             name=self.path.stem,
@@ -112,7 +113,7 @@ class Result:
             picture=context.link(self.picture),
             wave=self.wave,
             width=WAVE_POINTS,
-            **placed(self.place),
+            **place_values(self.place),
         )
 
     def to_desk(self, desk: Desk, model: CodesModel) -> None:

@@ -10,8 +10,8 @@ from distill.runs.folder import default_run, run_folders, run_named
 from distill.runs.progress import progress_of
 from distill.runs.removal import Removed, prune, remove, size_of
 from distill.ui.context import Context
-from distill.ui.failures import notice, told
-from distill.ui.training_choice import chosen, possible, pressable
+from distill.ui.failures import notice, shows_errors
+from distill.ui.training_choice import choose_run, enable_buttons, possible_acts
 from distill.words import megabytes
 
 KEPT = 5
@@ -69,23 +69,23 @@ class RunRemoval:
         done.then(*able, **_QUIET)
         self.no.click(self.calm, None, closed, **_QUIET)
 
-    @told
+    @shows_errors
     def able(self, run: str | None, keep: float | None) -> list[gr.Button]:
         """What can be removed."""
         older = keep is not None and self._prunable(keep)
-        return pressable(possible(self.context, run) | ({"prune"} if older else set()), "remove", "prune")
+        return enable_buttons(possible_acts(self.context, run) | ({"prune"} if older else set()), "remove", "prune")
 
     def _prunable(self, keep: float) -> list[Removed]:
         return prune(self.context.project, keep=int(keep), dry_run=True)
 
-    @told
+    @shows_errors
     def ask_one(self, run: str | None) -> Updates:
         """Ask whether the chosen run is to be removed."""
         root = run_named(self.context.project, run or "")
         lost = LOST.get(progress_of(root).state, "")
         return self._ask((root.name,), f"<b>{escape(root.name)}</b> ({megabytes(size_of(root))})? {lost}")
 
-    @told
+    @shows_errors
     def ask_older(self, keep: float | None) -> Updates:
         """Ask whether the older finished runs are to be removed."""
         if keep is None:
@@ -101,7 +101,7 @@ class RunRemoval:
         text = f"<p>Remove {what} {STAYS}</p>"
         return {self.asked: runs, self.question: gr.Row(visible=True), self.words: text}
 
-    @told
+    @shows_errors
     def remove(self, runs: tuple[str, ...], run: str | None) -> Updates:
         """Remove the runs that were asked about."""
         project = self.context.project
@@ -110,7 +110,7 @@ class RunRemoval:
             notice(f"Removed {', '.join(runs)}: {megabytes(freed)}.", 4)
         left = [root.name for root in run_folders(project)]
         shown = run if run in left else default_run(project).name if left else None
-        return {**self.calm(), self.run: chosen(self.context, shown)}
+        return {**self.calm(), self.run: choose_run(self.context, shown)}
 
     def calm(self) -> Updates:
         """No question is open."""

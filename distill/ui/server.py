@@ -22,7 +22,7 @@ from distill.ui.generate_api import add_generate
 from distill.ui.loading_page import Opening
 from distill.ui.map_api import add_map
 from distill.ui.media import add_media
-from distill.ui.server_folder import kept
+from distill.ui.server_folder import own_folder
 from distill.ui.start_api import add_start
 from distill.ui.start_state import standing_of
 from distill.ui.takes_api import add_takes
@@ -45,7 +45,7 @@ def serve(project: Path, *, host: str, port: int, on_up: Callable[[str], None] =
     context = context_of(project, local=host in LOCAL)
     token = token_of(context.project)
     os.chdir(context.project)
-    with kept(context):
+    with own_folder(context):
         opening = Opening(lambda: _page(context), lambda: _opened(context))
         _serve(application(context, opening, token, port), opening, host, port, token, on_up)
 
@@ -95,7 +95,7 @@ def _serve(app: ASGIApp, opening: Opening, host: str, port: int, token: str, on_
 
 
 def application(context: Context, opening: Opening, token: str, port: int) -> ASGIApp:
-    """The page with everything beside it, behind the guard; to be made within `kept`."""
+    """The page with everything beside it, behind the guard; to be made within `own_folder`."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -17,7 +17,7 @@ _WAIT_SECONDS = 60.0
 
 
 @contextmanager
-def kept(context: Context) -> Iterator[None]:
+def own_folder(context: Context) -> Iterator[None]:
     """Have `context.files` as long as the block runs; what servers left that were killed is removed first.
 
     Raises:

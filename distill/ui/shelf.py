@@ -23,7 +23,8 @@ from distill.library.evidence import evidence_page
 from distill.memorization.plain_words import in_plain_words
 from distill.models.levels import level_labels, with_labels
 from distill.registry.catalogue import Entry
-from distill.ui.cards import filled
+from distill.registry.describe import NOT_CHECKED, asked_words, health_of, light_of, space_words, verdict_of
+from distill.ui.cards import render_template
 from distill.ui.context import Context
 from distill.ui.evidence import evidence
 
@@ -54,7 +55,7 @@ def card_of(entry: Entry, project: Path, *, shown: bool, compared: bool) -> str:
         "distance (held-out)": _figure(metadata.best_val_lsd_db, " dB"),
         "choices left open (perplexity)": _figure(perplexity_of(manifest)),
     }
-    return filled(
+    return render_template(
         "model",
         id=key_of(entry),
         chosen=" chosen" if shown else "",
@@ -92,7 +93,7 @@ def details_of(entry: Entry, context: Context) -> str:
         "Fingerprint of the sounds (data digest)": lineage.data_digest,
         "What it follows from (lineage)": lineage.id,
     }
-    listed = "".join(filled("details", name=name, value=value) for name, value in rows.items() if value)
+    listed = "".join(render_template("details", name=name, value=value) for name, value in rows.items() if value)
     curves = [
         _curve(
             "Error of rebuilding (loss)",
@@ -139,7 +140,7 @@ def _levels(manifest: Manifest) -> str:
     health = health_of(manifest)
     labels = level_labels(manifest.vqvae_config.num_quantizers)
     rows = "".join(
-        filled(
+        render_template(
             "level",
             label=label,
             utilization=f"{level['utilization']:.0%}",
@@ -168,8 +169,8 @@ def _curve(title: str, train: Sequence[float | None], held_out: Sequence[float |
     last_held_out = next((value for value in reversed(held_out) if value is not None), None)
     words = f"{title} over {max(len(train), len(held_out))} epochs: training (grey) {figure(last_train)} at the end"
     if last_held_out is not None:
-        words += f", sounds kept aside (held-out, coloured) {figure(last_held_out)}"
-    return filled("curve", words=words, train=_points(train, low, high), held_out=_points(held_out, low, high))
+        words += f", sounds kept aside (held-out, coloured) {_known(last_held_out)}"
+    return render_template("curve", words=words, train=_points(train, low, high), held_out=_points(held_out, low, high))
 
 
 def _points(values: Sequence[float | None], low: float, high: float) -> str:

@@ -99,13 +99,13 @@ def _written(order: Order, model: Path, destination: Destination, source: Path |
         )
 
 
-def like(sound: Path, model: str) -> Order:
+def order_like(sound: Path, model: str) -> Order:
     """An order for variations of a generated sound."""
     request = Request(action="vary", strength=MORE_STRENGTH, channels=channels_like([sound]))
     return Order(model, request, MORE, None, like=sound)
 
 
-def between(sounds: Sequence[Path], model: str) -> Order:
+def order_between(sounds: Sequence[Path], model: str) -> Order:
     """An order for what lies between each sound and the next.
 
     Raises:

@@ -34,11 +34,11 @@ class Space:
 
     @property
     def inputs(self) -> list[gr.components.Component]:
-        """What `placed_as` wants to know, in its order."""
+        """The arguments of `space_settings`, in its order."""
         return [self.width, self.mono]
 
 
-def placed_as(manifest: Manifest, width: float, mono: bool, *, given: bool) -> dict[str, Any]:
+def space_settings(manifest: Manifest, width: float, mono: bool, *, given: bool) -> dict[str, Any]:
     """The settings of a request; `given`: what goes on with a sound has that one's channels."""
     if manifest.space_config is None:
         return {}
@@ -47,6 +47,6 @@ def placed_as(manifest: Manifest, width: float, mono: bool, *, given: bool) -> d
     return {"width": 0.0 if mono else width}
 
 
-def shown(manifest: Manifest) -> Any:
+def show_space(manifest: Manifest) -> Any:
     """Whether a model has such controls."""
     return gr.Row(visible=manifest.space_config is not None)

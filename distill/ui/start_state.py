@@ -70,7 +70,7 @@ def begin_with(project: Path, sounds: Path | None) -> None:
         _note(project, source, None)
 
 
-def begun(project: Path, root: Path | None) -> None:
+def set_run(project: Path, root: Path | None) -> None:
     """Note the run that was begun for the sounds; None: they wait for another.
 
     Raises:

@@ -10,7 +10,7 @@ from distill.library.takes import WAVE_POINTS, Note, Take
 from distill.live.status import read_status
 from distill.memorization.plain_words import in_plain_words
 from distill.stages.workspace import Workspace, read_report
-from distill.ui.cards import filled, placed, row_of
+from distill.ui.cards import place_values, render_template, row_of
 from distill.ui.context import Context
 from distill.ui.evidence import evidence
 from distill.ui.first_takes import SHIPPED, Batch, FirstTakes
@@ -136,7 +136,7 @@ def _title(standing: Standing, batch: Batch) -> str:
 
 def _card(context: Context, number: int, path: Path, *, known: bool) -> str:
     heard = Take(path.name, path, Note(), 0.0).heard()
-    return filled(
+    return render_template(
         "take",
         id=path.relative_to(context.generated).as_posix() if known else "",
         number=number,
@@ -146,7 +146,7 @@ def _card(context: Context, number: int, path: Path, *, known: bool) -> str:
         sound=context.link(path),
         wave=heard.wave,
         width=WAVE_POINTS,
-        **placed(heard.place),
+        **place_values(heard.place),
         hidden="" if known else "hidden",
     )
 

@@ -61,7 +61,7 @@ class Studio:
         )
         for name, choice in studio.choices.items():
             choice.input(partial(_pick, name), [studio.desk, choice], None, **_QUIET)
-        studio.on_return.append((studio.back, [*studio.choices.values()]))
+        studio.on_return.append((studio.bring_back_models, [*studio.choices.values()]))
         return studio
 
     @property
@@ -73,12 +73,12 @@ class Studio:
         """All that `on_return` says, in its order."""
         return [value for back, _ in self.on_return for value in back(desk)]
 
-    def first_offered(self) -> tuple[Any, Any]:
+    def offer_files(self) -> tuple[Any, Any]:
         """Both choices when the page opens: the files, which are found at once."""
         choices, value = self.models.choices(registry=False), self.models.newest()
         return gr.Dropdown(choices=choices, value=value), gr.Dropdown(choices=choices, value=value)
 
-    def offered(self, name: str, desk: Desk) -> Any:
+    def offer(self, name: str, desk: Desk) -> Any:
         """A choice as it is now, with the registry; what somebody picked stays, else the newest is chosen.
 
         In the tab Codes the model of the open grid stays as well.
@@ -90,22 +90,22 @@ class Studio:
             return gr.Dropdown(choices=choices)
         return gr.Dropdown(choices=choices, value=self.models.newest())
 
-    def taken(self, desk: Desk, model: str) -> tuple[Any, Any]:
+    def choose_model(self, desk: Desk, model: str) -> tuple[Any, Any]:
         """What brings a model to `choices`, as if somebody had picked it there."""
         choices = self.models.choices()
         desk.forms = {**desk.forms, _PICKED: dict.fromkeys(self.choices, model)}
         return gr.Dropdown(choices=choices, value=model), gr.Dropdown(choices=choices, value=model)
 
-    def back(self, desk: Desk) -> list[Any]:
+    def bring_back_models(self, desk: Desk) -> list[Any]:
         """The choices as they were when the tab was loaded, of models that are still here."""
-        left = {name: self.left(desk, name) for name in self.choices}
+        left = {name: self.model_left(desk, name) for name in self.choices}
         if "mine" in desk.sheets:
             # The tab Codes chooses the model of the open grid.
             left["codes"] = None
         here = {model for model in {*left.values()} if model and self.models.has(model)}
         return [gr.update(value=model) if model in here else gr.skip() for model in left.values()]
 
-    def left(self, desk: Desk, name: str) -> str | None:
+    def model_left(self, desk: Desk, name: str) -> str | None:
         """The model that was picked in a choice when the tab was loaded; None: nobody had picked one."""
         model: str | None = desk.left.get(_PICKED, {}).get(name)
         return model

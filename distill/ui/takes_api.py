@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from distill.files import plain_name
 from distill.library.takes import Shown, Take, Takes, copied, packed, shown
 from distill.ui.answers import Answer, Link, Number, json_answer
-from distill.ui.cards import placed
+from distill.ui.cards import place_values
 from distill.ui.context import Context
 
 PAGE = 24
@@ -178,6 +178,6 @@ def _take(take: Take) -> TakeAnswer:
         seconds=heard.seconds,
         lufs=heard.lufs,
         wave=heard.wave,
-        place=None if heard.place is None else Placement.model_validate(placed(heard.place)),
+        place=None if heard.place is None else Placement.model_validate(place_values(heard.place)),
         sound=take.path,
     )

@@ -10,7 +10,7 @@ from distill.errors import DistillError, UsageError
 from distill.runs.folder import default_run, run_folders, run_named
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.failures import told
+from distill.ui.failures import shows_errors
 from distill.ui.studio import Studio
 from distill.ui.training_actions import acts_of
 from distill.ui.training_state import written_model
@@ -29,8 +29,8 @@ def training_choice(context: Context, name: str) -> gr.Dropdown:
         names = [root.name for root in run_folders(context.project)]
         return gr.Dropdown(choices=names, value=default_run(context.project).name if names else None)
 
-    def looked(chosen: str | None) -> gr.Dropdown:
-        return gr.Dropdown(choices=[root.name for root in run_folders(context.project)], value=chosen)
+    def looked(run: str | None) -> gr.Dropdown:
+        return gr.Dropdown(choices=[root.name for root in run_folders(context.project)], value=run)
 
     gr.on(None, opened, None, choice, show_progress="hidden", api_visibility="private")
     choice.focus(looked, choice, choice, show_progress="hidden", api_visibility="private")
@@ -54,7 +54,7 @@ def sounds_choice() -> gr.Dropdown:
     )
 
 
-def chosen(context: Context, name: str | None) -> gr.Dropdown:
+def choose_run(context: Context, name: str | None) -> gr.Dropdown:
     """The list with another training chosen, such as one that has just begun, or with none."""
     return gr.Dropdown(choices=[root.name for root in run_folders(context.project)], value=name)
 
@@ -69,7 +69,7 @@ def live_component(name: str) -> gr.HTML:
     )
 
 
-def possible(context: Context, run: str | None) -> frozenset[str]:
+def possible_acts(context: Context, run: str | None) -> frozenset[str]:
     """What can be done with the run of that name, besides `sounds` where its model can be used; nothing without one."""
     with suppress(DistillError):
         root = run_named(context.project, run or "")
@@ -77,7 +77,7 @@ def possible(context: Context, run: str | None) -> frozenset[str]:
     return frozenset()
 
 
-def pressable(can: frozenset[str], *acts: str) -> list[gr.Button]:
+def enable_buttons(can: frozenset[str], *acts: str) -> list[gr.Button]:
     """Buttons that can be pressed where what they do can be done."""
     return [gr.Button(interactive=act in can) for act in acts]
 
@@ -92,10 +92,10 @@ def bring_sounds(button: gr.Button, run: gr.Dropdown, context: Context, studio: 
         model = studio.models.newest(called) if called else None
         if model is None:
             raise UsageError(f"{name} has no model here: let it finish first")
-        return *studio.taken(desk, model), gr.Tabs(selected="generate")
+        return *studio.choose_model(desk, model), gr.Tabs(selected="generate")
 
     outputs = [*studio.choices.values(), studio.tabs]
-    button.click(told(use), [studio.desk, run], outputs, show_progress="hidden", api_visibility="private")
+    button.click(shows_errors(use), [studio.desk, run], outputs, show_progress="hidden", api_visibility="private")
 
 
 def live_view(run: str | None, view: str, stage: str | None = None) -> str:
@@ -106,6 +106,6 @@ def live_view(run: str | None, view: str, stage: str | None = None) -> str:
     return f'<distill-live run="{escape(run)}" view="{escape(view)}"{which}></distill-live>'
 
 
-def said(text: str) -> str:
+def message(text: str) -> str:
     """What a control answers, told to those who cannot see it as well."""
     return f"<p class='d-said' role='status'>{escape(text)}</p>" if text else ""

@@ -17,9 +17,10 @@ from distill.library.takes import shown as takes_shown
 from distill.ui import codes_edits
 from distill.ui.codes_controls import MINE, MOST_LEVELS, OTHER, Edits, Levels, Second, Sheet
 from distill.ui.context import Context
-from distill.ui.desk import Desk, Which, selection_of, wish_of
-from distill.ui.failures import notice, told
-from distill.ui.grid import CALM, shown, wished
+from distill.ui.desk import Desk, Which
+from distill.ui.failures import notice, shows_errors
+from distill.ui.grid import CALM, event_values, value_of
+from distill.ui.grid_requests import selection_of, wish_of
 from distill.ui.grid_words import history_of, words_of
 from distill.ui.studio import Studio
 
@@ -66,7 +67,7 @@ class CodesTab:
         """Let the controls act."""
         studio, sheet, second = self.studio, self.sheet, self.second
         desk, outputs = studio.desk, self._outputs()
-        tab.select(told(partial(studio.offered, "codes")), desk, studio.codes_model, **_QUIET)
+        tab.select(shows_errors(partial(studio.offer, "codes")), desk, studio.codes_model, **_QUIET)
         arrived = [*outputs, studio.codes_model, second.grid]
         for event in (
             studio.arrivals.change(self.arrive, desk, arrived),
@@ -150,43 +151,43 @@ class CodesTab:
             },
         }
 
-    @told
+    @shows_errors
     def outline(self, which: Which, anew: bool, desk: Desk) -> Any:
         """How the sound of a grid looks, unless it still looks as it did and is not asked for anew."""
-        found = desk.outlined(which, anew=anew) if which in desk.sheets else None
-        return shown(found) if found else gr.skip()
+        found = desk.draw_outline(which, anew=anew) if which in desk.sheets else None
+        return value_of(found) if found else gr.skip()
 
     # Opening, hearing, saving.
 
-    @told
+    @shows_errors
     def open_file(self, desk: Desk, model: str | None, path: str | None) -> Any:
         """Open a file that was uploaded."""
         if path is None:
             return gr.skip()
         desk.open_file(self.context.uploaded(path), self.studio.models.load(model), model or "")
-        return {self.sheet.grid: shown(desk.view()), **self.about(desk)}
+        return {self.sheet.grid: value_of(desk.view()), **self.about(desk)}
 
-    @told
+    @shows_errors
     def arrive(self, desk: Desk) -> Any:
         """Show what another tab put on the desk, or what lay there before a reload."""
         if "mine" not in desk.sheets:
             return gr.skip()
-        second = {self.second.grid: shown(desk.view("other"))} if "other" in desk.sheets else {}
+        second = {self.second.grid: value_of(desk.view("other"))} if "other" in desk.sheets else {}
         model = {self.studio.codes_model: desk.sheet().model_name}
-        return {self.sheet.grid: shown(desk.view()), **self.about(desk), **model, **second}
+        return {self.sheet.grid: value_of(desk.view()), **self.about(desk), **model, **second}
 
-    @told
+    @shows_errors
     def list_takes(self) -> Any:
         """The newest takes: the name of each with its folder, and its id."""
         found = takes_shown(Takes(self.context.project).all(), "all")[:MOST_TAKES]
         return gr.Dropdown(choices=[(f"{take.name} · {take.id.rpartition('/')[0]}", take.id) for take in found])
 
-    @told
+    @shows_errors
     def open_second(self, desk: Desk, path: str | None) -> Any:
         """Open a second file that was uploaded."""
         return gr.skip() if path is None else self._open_beside(desk, self.context.uploaded(path))
 
-    @told
+    @shows_errors
     def open_take(self, desk: Desk, take: str | None) -> Any:
         """Open a take as the second grid."""
         if not take:
@@ -198,41 +199,41 @@ class CodesTab:
         mine = desk.sheet()
         desk.open_file(path, mine.work.model, mine.model_name, "other")
         buttons = {button: gr.Button(interactive=True) for button in self.with_two}
-        return {self.second.grid: shown(desk.view("other")), **buttons}
+        return {self.second.grid: value_of(desk.view("other")), **buttons}
 
-    @told
+    @shows_errors
     def fulfil(self, desk: Desk, hear: bool, event: gr.EventData) -> Updates:
         """Do what the grid asks for."""
-        wish = wish_of(wished(event))
-        view = shown(desk.fulfil(wish, hear=hear))
+        wish = wish_of(event_values(event))
+        view = value_of(desk.fulfil(wish, hear=hear))
         if wish.what in ("undo", "redo"):
             return {self.sheet.grid: view, **self.about(desk)}
         return {self.sheet.grid: view, self.sheet.words: words_of(desk), self.done: history_of(desk)}
 
-    @told
+    @shows_errors
     def fulfil_second(self, desk: Desk, event: gr.EventData) -> str:
         """Do what the second grid asks for, which is only heard."""
-        wish = wish_of(wished(event))
+        wish = wish_of(event_values(event))
         if wish.what not in ("hear", "play"):
             raise UsageError("the second grid is only heard; edit the first")
-        return shown(desk.fulfil(wish, hear=False, which="other"))
+        return value_of(desk.fulfil(wish, hear=False, which="other"))
 
-    @told
+    @shows_errors
     def save_sound(self, desk: Desk, kind: str) -> str:
         """Let the browser save the decoded sound."""
-        return shown(desk.saved_sound(kind))
+        return value_of(desk.save_sound(kind))
 
-    @told
+    @shows_errors
     def save_grid(self, desk: Desk) -> str:
         """Let the browser save the grid file."""
-        return shown(desk.saved_grid())
+        return value_of(desk.save_grid())
 
     # Editing.
 
     def editing(self, edit: Callable[..., Edit | None]) -> Callable[..., Any]:
         """A handler that does the edit that `edit` gives for work, selection and further values."""
 
-        @told
+        @shows_errors
         def handler(desk: Desk, selection: str | None, other: str | None, hear: bool, *values: Any) -> Any:
             with desk.lock:
                 work = desk.sheet().work
@@ -244,7 +245,7 @@ class CodesTab:
 
         return handler
 
-    @told
+    @shows_errors
     def swap(self, desk: Desk, selection: str | None, other: str | None, hear: bool) -> Updates:
         """Exchange the selected codes of both grids."""
         with desk.lock:
@@ -255,9 +256,9 @@ class CodesTab:
             desk.change(both[0])
             desk.change(both[1], "other")
             _tell_left_out(found.overlap.left_out)
-            return {**self._edited(desk, hear), self.second.grid: shown(desk.view("other"))}
+            return {**self._edited(desk, hear), self.second.grid: value_of(desk.view("other"))}
 
-    @told
+    @shows_errors
     def blend(
         self, desk: Desk, selection: str | None, other: str | None, hear: bool, weight: float, single: bool,
         *weights: float,
@@ -280,7 +281,7 @@ class CodesTab:
 
     def _edited(self, desk: Desk, hear: bool) -> Updates:
         view = desk.view(clip=desk.sheet().work.hear_change() if hear else None)
-        return {self.sheet.grid: shown(view), **self.about(desk)}
+        return {self.sheet.grid: value_of(view), **self.about(desk)}
 
 
 def _first(selection: str | None) -> int | None:

@@ -17,10 +17,10 @@ from distill.dataset.scan import FIRST_FILES, FileReport, scanned
 from distill.errors import UsageError
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.failures import told, told_while
+from distill.ui.failures import shows_errors, shows_errors_while
 from distill.ui.sounds_table import MOST_ROWS, nothing_yet, summary_of, table_of
 from distill.ui.studio import Studio
-from distill.ui.training_choice import dataset_choices, said
+from distill.ui.training_choice import dataset_choices, message
 from distill.versions.datasets import gather, keep_dataset
 
 # Between two moves of the bar; after the first of them, or the files that come first, what is judged so far is listed.
@@ -122,7 +122,7 @@ class DataTab:
 
     # Judging.
 
-    @told_while
+    @shows_errors_while
     def judge_files(
         self,
         paths: list[str] | None,
@@ -149,9 +149,9 @@ class DataTab:
         desk.dropped = gathered
         text = f"Left out, because they do not look like sounds: {', '.join(left_out)}" if left_out else ""
         for updates in self._judge(gathered, DROPPED, progress):
-            yield {**updates, self.answer: said(text)}
+            yield {**updates, self.answer: message(text)}
 
-    @told_while
+    @shows_errors_while
     def judge_folder(
         self,
         folder: str | None,
@@ -167,7 +167,7 @@ class DataTab:
         for updates in self._judge(self.context.named(folder), Path(folder).name, progress):
             yield {**updates, self.answer: ""}
 
-    @told_while
+    @shows_errors_while
     def come_back(
         self,
         desk: Desk,
@@ -213,7 +213,7 @@ class DataTab:
 
     # Keeping.
 
-    @told
+    @shows_errors
     def keep(self, path: str | None, name: str) -> Updates:
         """Keep the judged sounds as a dataset."""
         if path is None:
@@ -225,12 +225,12 @@ class DataTab:
         text = f"{added.path}: {added.usable} usable sounds, {how}. The tab Train has it now."
         choices = dataset_choices(self.context)
         return {
-            self.answer: said(text),
+            self.answer: message(text),
             self.source.folder: gr.Dropdown(choices=choices),
             self.training_sounds: gr.Dropdown(choices=choices, value=added.path),
         }
 
-    @told
+    @shows_errors
     def train(self, path: str | None, name: str, desk: Desk) -> Updates:
         """Go to the tab Train with sounds of a folder where they are; those that were dropped are kept first."""
         if path is None:
@@ -241,7 +241,7 @@ class DataTab:
             return {**self.keep(path, name.strip() or _free_name(choices)), **tabs}
         folder, project = Path(path), self.context.project
         value = folder.relative_to(project).as_posix() if folder.is_relative_to(project) else path
-        return {self.answer: said(""), self.training_sounds: gr.update(choices=choices, value=value), **tabs}
+        return {self.answer: message(""), self.training_sounds: gr.update(choices=choices, value=value), **tabs}
 
 
 def _free_name(choices: list[tuple[str, str]]) -> str:

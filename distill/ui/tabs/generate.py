@@ -15,13 +15,13 @@ from distill.errors import UsageError
 from distill.generation.ending import ends_by_itself
 from distill.library.takes import Takes
 from distill.models.levels import MOST_LEVELS, level_labels
-from distill.ui.ask_controls import Asks, shown
+from distill.ui.ask_controls import Asks, show_kinds
 from distill.ui.bars import Bars
-from distill.ui.cards import nothing, row_of
-from distill.ui.clicks import picked
+from distill.ui.cards import empty_hint, row_of
+from distill.ui.clicks import click_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.failures import notice, told, told_while
+from distill.ui.failures import notice, shows_errors, shows_errors_while
 from distill.ui.forms import Form
 from distill.ui.generate_controls import (
     ACTIONS,
@@ -41,9 +41,8 @@ from distill.ui.generate_controls import (
 )
 from distill.ui.generate_form import order_from
 from distill.ui.jobs import Job
-from distill.ui.sound_jobs import Order, like, part_of
-from distill.ui.space import Space
-from distill.ui.space import shown as placing
+from distill.ui.sound_jobs import Order, order_like, part_of
+from distill.ui.space import Space, show_space
 from distill.ui.studio import Studio
 
 Updates = dict[Any, Any]
@@ -120,7 +119,7 @@ class GenerateTab:
 
     def _connect_choices(self, tab: gr.Tab) -> None:
         studio, source, making = self.studio, self.source, self.making
-        tab.select(told(partial(studio.offered, "generate")), studio.desk, studio.generate_model, **_QUIET)
+        tab.select(shows_errors(partial(studio.offer, "generate")), studio.desk, studio.generate_model, **_QUIET)
         parts = [source.row, source.fill, source.vary, self.amount.seconds, self.amount.ending, self.bars.group]
         self.action.change(self.show_action, self.action, parts, **_QUIET)
         source.sound.change(self.show_part, source.sound, [source.begin, source.end], **_QUIET)
@@ -135,7 +134,7 @@ class GenerateTab:
         for each in needed:
             each.change(self.ready, [studio.desk, *needed], [making.go, making.again], **_QUIET)
 
-    @told_while
+    @shows_errors_while
     def make(
         self, desk: Desk, model: str | None, sound: str | None, begin: float | None, end: float | None,
         renewed: list[str], **form: Any,
@@ -145,7 +144,7 @@ class GenerateTab:
         source = {"sound": sound, "begin": begin, "end": end, "renewed": renewed}
         yield from self._run(order_from(model, manifest, form, source), desk)
 
-    @told_while
+    @shows_errors_while
     def make_more(self, desk: Desk) -> Iterator[Updates]:
         """Make what another tab ordered."""
         if desk.order is None:
@@ -164,7 +163,7 @@ class GenerateTab:
         cards, status, made = self.making.cards, self.making.status, 0
         yield {status: f"Making {_sounds(job.count)} …", **self._buttons(busy=True)}
         try:
-            for made in job.followed():
+            for made in job.follow():
                 yield {cards: self.cards(desk), status: f"{made} of {_sounds(job.count)}"}
         finally:
             if job.over and desk.job is job:
@@ -174,7 +173,7 @@ class GenerateTab:
         text = f"{stopped}{_sounds(made)} in `{place}`; the tab Takes has them"
         yield {status: text, **self._buttons(busy=False)}
 
-    @told_while
+    @shows_errors_while
     def follow_again(self, desk: Desk) -> Iterator[Any]:
         """Follow what was still being made when the tab was reloaded."""
         if desk.job is None:
@@ -203,13 +202,13 @@ class GenerateTab:
 
     def cards(self, desk: Desk) -> str:
         """The sounds on a desk."""
-        return row_of([result.card(self.context) for result in desk.results]) if desk.results else nothing(EMPTY)
+        return row_of([result.card(self.context) for result in desk.results]) if desk.results else empty_hint(EMPTY)
 
-    @told
+    @shows_errors
     def pick(self, desk: Desk, arrivals: int, more: int, event: gr.EventData) -> Updates:
         """Do what was clicked in a card."""
         studio = self.studio
-        act, key = picked(event)
+        act, key = click_of(event)
         found = next((result for result in desk.results if result.key == key), None)
         if found is None:
             raise UsageError("this sound is not on the page any more; the tab Takes has it")
@@ -217,7 +216,7 @@ class GenerateTab:
             found.to_desk(desk, studio.models.load(found.model_name))
             return {studio.arrivals: arrivals + 1, studio.tabs: gr.Tabs(selected="codes")}
         if act == "more":
-            desk.order = like(found.path, found.model_name)
+            desk.order = order_like(found.path, found.model_name)
             return {studio.more: more + 1}
         takes, name = Takes(self.context.project), found.path.relative_to(self.context.generated).as_posix()
         if act == "drop":
@@ -232,7 +231,7 @@ class GenerateTab:
 
     def come_back(self, desk: Desk) -> list[Any]:
         """The sounds that were made, and the form."""
-        return [self.cards(desk), *self.form.back(desk)]
+        return [self.cards(desk), *self.form.bring_back(desk)]
 
     def show_action(self, action: str) -> Updates:
         """What is asked for depends on what is made: a sound, a part of it, a strength, or a duration."""
@@ -246,7 +245,7 @@ class GenerateTab:
             self.bars.group: gr.Accordion(visible=action == NEW),
         }
 
-    @told
+    @shows_errors
     def show_part(self, path: str | None) -> Any:
         """The part of an uploaded sound that is made anew unless another one is given."""
         length = seconds_of(self.context.uploaded(path)) if path else None
@@ -259,7 +258,7 @@ class GenerateTab:
             self.source.end: gr.Number(value=last, maximum=last),
         }
 
-    @told
+    @shows_errors
     def show_model(self, desk: Desk, model: str | None, action: str) -> Any:
         """What depends on the model: the names of its levels, how many codes there are, how its sounds end."""
         if model is None:
@@ -267,16 +266,16 @@ class GenerateTab:
             return gr.skip()
         manifest = read_manifest(self.studio.models.path(model))
         config = manifest.vqvae_config
-        left = self.form.kept(desk)
+        left = self.form.values_left(desk)
         # Before a model is picked, the newest is chosen.
-        before = self.studio.left(desk, "generate") or self.studio.models.newest()
+        before = self.studio.model_left(desk, "generate") or self.studio.models.newest()
         came_back = (before, left.get("action")) == (model, action)
         ends = ENDS if action == NEW and ends_by_itself(manifest) else EXACT
-        kinds = shown(manifest, new=action == NEW, kept=left if came_back else None)
+        kinds = show_kinds(manifest, new=action == NEW, kept=left if came_back else None)
         updates: Updates = {
             self.amount.ending: left.get("ending", ends) if came_back else ends,
             **dict(zip(self.asks.outputs, kinds, strict=True)),
-            self.space.group: placing(manifest),
+            self.space.group: show_space(manifest),
             self.source.renewed: gr.CheckboxGroup(choices=list(manifest.level_labels), value=[]),
             self.choice.top_k: gr.Slider(maximum=config.codebook_size),
         }

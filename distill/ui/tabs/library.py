@@ -13,14 +13,13 @@ from distill.artifact.model_file import EXTENSION
 from distill.errors import DistillError, UsageError
 from distill.registry.catalogue import Entry, catalogue, chosen, deletable, delete, export, import_file
 from distill.registry.promotion import NotPromoted, promote
-from distill.registry.registration import register
-from distill.registry.registry import CHAMPION, is_file_reference
-from distill.ui.auditions import auditioned
-from distill.ui.cards import nothing, row_of
-from distill.ui.clicks import cards_component, picked
+from distill.registry.registry import CHAMPION, is_file_reference, register
+from distill.ui.auditions import audition
+from distill.ui.cards import empty_hint, row_of
+from distill.ui.clicks import cards_component, click_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.failures import notice, told, told_while
+from distill.ui.failures import notice, shows_errors, shows_errors_while
 from distill.ui.library_controls import ANY, SAVE, Comparison, Details, Filters, Import
 from distill.ui.library_view import Shelf, View, differences_shown
 from distill.ui.shelf import card_of, details_of, key_of, places_of
@@ -118,17 +117,17 @@ class LibraryTab:
             self.filters.dataset: gr.Dropdown(choices=[ANY, *datasets]),
         }
 
-    @told
+    @shows_errors
     def read_files(self) -> Updates:
         """Read the models in files, which are found at once."""
         return self._read(registry=False)
 
-    @told
+    @shows_errors
     def read_all(self) -> Updates:
         """Read all models."""
         return self._read(registry=True)
 
-    @told
+    @shows_errors
     def search(self, shelf: Shelf, view: View, words: str | None, verdict: str, dataset: str, sort: str) -> str:
         """The cards of the models that the filters let through."""
         models = chosen(
@@ -139,7 +138,7 @@ class LibraryTab:
             sort=sort,
         )
         if not models:
-            return nothing(_NONE_FOUND if shelf.entries else _EMPTY)
+            return empty_hint(_NONE_FOUND if shelf.entries else _EMPTY)
         return row_of(
             [
                 card_of(entry, self.project, shown=key == view.shown, compared=key in view.compared)
@@ -148,10 +147,10 @@ class LibraryTab:
             ]
         )
 
-    @told
+    @shows_errors
     def pick(self, shelf: Shelf, view: View, event: gr.EventData, **filters: str) -> Updates:
         """Open or close the details of a model, or compare it."""
-        act, key = picked(event)
+        act, key = click_of(event)
         if shelf.entry(key) is None:
             raise UsageError("this model is not here any more: open the tab again")
         if act == "compare":
@@ -167,7 +166,7 @@ class LibraryTab:
             updates = {self.details.heard: "", **self.show_details(shelf, view)}
         return {self.view: view, self.cards: self.search(shelf, view, **filters), **updates}
 
-    @told
+    @shows_errors
     def show_details(self, shelf: Shelf, view: View) -> Updates:
         """The details of the model that is open; none if it is gone."""
         details, entry = self.details, shelf.entry(view.shown)
@@ -187,14 +186,14 @@ class LibraryTab:
 
     def _hear(self, entries: list[Entry]) -> Iterator[str]:
         names = [self.studio.models.name_of(entry) for entry in entries]
-        yield from auditioned([(name, self.studio.models.path(name)) for name in names], self.context)
+        yield from audition([(name, self.studio.models.path(name)) for name in names], self.context)
 
-    @told_while
+    @shows_errors_while
     def hear_one(self, shelf: Shelf, view: View) -> Iterator[str]:
         """Make sounds of the model that is open."""
         yield from self._hear([shelf.opened(view)])
 
-    @told_while
+    @shows_errors_while
     def hear_both(self, shelf: Shelf, view: View) -> Iterator[str]:
         """Make sounds of both compared models by the same seeds."""
         entries = [entry for entry in map(shelf.entry, view.compared) if entry is not None]
@@ -202,15 +201,15 @@ class LibraryTab:
             raise UsageError("choose models to compare first")
         yield from self._hear(entries)
 
-    @told
+    @shows_errors
     def use(self, shelf: Shelf, view: View, desk: Desk) -> Any:
         """Choose the open model in the tabs Generate and Codes."""
         # The same weights in several places are one choice, and only what is among the choices stays chosen.
         model = self.studio.models.name_of(shelf.opened(view))
         notice(f"The tabs Generate and Codes now use {model}.", 4)
-        return *self.studio.taken(desk, model), gr.Tabs(selected="generate")
+        return *self.studio.choose_model(desk, model), gr.Tabs(selected="generate")
 
-    @told
+    @shows_errors
     def save(self, desk: Desk, shelf: Shelf, view: View, place: str) -> str:
         """The address of a verified copy, and the name under which the browser saves it."""
         entry = shelf.entry(view.shown)
@@ -220,7 +219,7 @@ class LibraryTab:
 
     # Changing.
 
-    @told
+    @shows_errors
     def register(self, place: str) -> None:
         """Register a file."""
         if not is_file_reference(place):
@@ -228,7 +227,7 @@ class LibraryTab:
         version = register(Path(place), self.project)
         notice(f"{version.reference}{'' if version.created else ' was there already'}")
 
-    @told
+    @shows_errors
     def promote(self, view: View, place: str) -> Updates:
         """Promote a version, or ask if something speaks against it."""
         if is_file_reference(place):
@@ -241,7 +240,7 @@ class LibraryTab:
         notice(f"{version.name}@champion is {version.reference}")
         return self.calm(view)
 
-    @told
+    @shows_errors
     def ask_delete(self, view: View, place: str) -> Updates:
         """Ask whether a file or version is to be deleted."""
         found = deletable(place, self.project, force=True)
@@ -260,7 +259,7 @@ class LibraryTab:
             details.yes: gr.Button(yes),
         }
 
-    @told
+    @shows_errors
     def confirm(self, view: View) -> Updates:
         """Do what was asked about."""
         if view.asked is not None:
@@ -286,7 +285,7 @@ class LibraryTab:
             self.details.promote: gr.Button(interactive=bool(place) and not file),
         }
 
-    @told
+    @shows_errors
     def bring(self, upload: str | None, name: str | None) -> None:
         """Import an uploaded file; its field is emptied."""
         if upload is None:

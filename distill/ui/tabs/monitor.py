@@ -12,19 +12,19 @@ from distill.live.parameters import tunable
 from distill.runs.folder import run_named
 from distill.runs.trainings import compare, in_force, roll_back, snapshots, training_of
 from distill.ui.context import Context
-from distill.ui.failures import told
+from distill.ui.failures import shows_errors
 from distill.ui.monitor_controls import WORDS, Commands, Snapshots, Tuning, rounded, stage_choice, typed
 from distill.ui.plain_words import Word, changes_of
 from distill.ui.studio import Studio
 from distill.ui.tables import cell, table
 from distill.ui.training_choice import (
     bring_sounds,
-    chosen,
+    choose_run,
+    enable_buttons,
     live_component,
     live_view,
-    possible,
-    pressable,
-    said,
+    message,
+    possible_acts,
     training_choice,
 )
 from distill.ui.training_state import CONFIGS
@@ -70,7 +70,7 @@ class MonitorTab:
         """Let the controls act."""
         which = [self.run, self.stage]
         commands, tuning = self.commands, self.tuning
-        looked_at.change(partial(chosen, self.context), looked_at, self.run, **_QUIET)
+        looked_at.change(partial(choose_run, self.context), looked_at, self.run, **_QUIET)
         run_moved = self.run.change(self.last_stage, self.run, self.stage, **_QUIET)
         for event in (run_moved, self.stage.input(lambda: None, None, None, **_QUIET)):
             # One after the other, so that the form of the training before cannot come last.
@@ -133,32 +133,34 @@ class MonitorTab:
 
     def able(self, run: str | None, stage: str) -> list[gr.Button]:
         """What can be done with the training that is shown; another one of the run may be the one that answers."""
-        can, running = possible(self.context, run), False
+        can, running = possible_acts(self.context, run), False
         with suppress(DistillError):
             running = self._folder(run, stage).running()
         # The prior has one loss alone: nothing of it can be sharper.
         of_words = ["steer" if stage == "train_vqvae" or word not in RESOLUTION else "" for word in WORDS]
-        return pressable(can if running else can & {"sounds"}, "pause", "resume", *["steer"] * 3, "sounds", *of_words)
+        return enable_buttons(
+            can if running else can & {"sounds"}, "pause", "resume", *["steer"] * 3, "sounds", *of_words
+        )
 
     # Commands.
 
-    @told
+    @shows_errors
     def pause(self, run: str | None, stage: str) -> str:
         """Pause the training."""
-        return said(f"Paused at step {self._ask(run, stage, 'pause')['step']}.")
+        return message(f"Paused at step {self._ask(run, stage, 'pause')['step']}.")
 
-    @told
+    @shows_errors
     def resume(self, run: str | None, stage: str) -> str:
         """Let the training go on."""
-        return said(f"Goes on from step {self._ask(run, stage, 'resume')['step']}.")
+        return message(f"Goes on from step {self._ask(run, stage, 'resume')['step']}.")
 
-    @told
+    @shows_errors
     def save(self, run: str | None, stage: str) -> str:
         """Save a checkpoint that is kept."""
         step = self._ask(run, stage, "checkpoint")["step"]
-        return said(f"Saved at step {step}; this checkpoint is kept for good.")
+        return message(f"Saved at step {step}; this checkpoint is kept for good.")
 
-    @told
+    @shows_errors
     def measure(self, run: str | None, stage: str) -> str:
         """Measure the model as it is."""
         found = self._ask(run, stage, "validate", name=None)
@@ -167,11 +169,11 @@ class MonitorTab:
             for key in ("validation_loss", "validation_lsd_db", "validation_perplexity")
             if key in found["metrics"]
         ]
-        return said(f"Measured as {found['name']}: held-out {', '.join(figures)}.")
+        return message(f"Measured as {found['name']}: held-out {', '.join(figures)}.")
 
     # Tuning.
 
-    @told
+    @shows_errors
     def show_form(self, run: str | None, stage: str) -> Updates:
         """What is in force, in the form; parameters that the training does not have are hidden."""
         known = tunable(CONFIGS[stage])
@@ -185,7 +187,7 @@ class MonitorTab:
         }
         return {self.before: before, **fields}
 
-    @told
+    @shows_errors
     def apply(self, run: str | None, stage: str, name: str, before: Values, **values: Any) -> Updates:
         """Apply what was changed in the form since it was filled with `before`; `name`: of a measurement."""
         known = tunable(CONFIGS[stage])
@@ -196,22 +198,22 @@ class MonitorTab:
         answer = self._tune(run, stage, changes, name.strip() or None)
         done = [f"{key}: {cell(old)} → {cell(new)}" for key, (old, new) in answer["changes"].items()]
         text = f"From step {answer['step']}: {', '.join(done)}" if done else "It was so already."
-        return {self.tuning.answer: said(text), self.before: {**before, **changes}}
+        return {self.tuning.answer: message(text), self.before: {**before, **changes}}
 
-    @told
+    @shows_errors
     def say(self, word: Word, run: str | None, stage: str) -> str:
         """Change what a word stands for."""
         changes = changes_of(word, in_force(self._folder(run, stage)), tunable(CONFIGS[stage]))
         answer = self._tune(run, stage, changes, None)
         done = ", ".join(f"{key} {cell(old)} → {cell(new)}" for key, (old, new) in answer["changes"].items())
-        return said(f"From step {answer['step']} on it is {MEANT[word]} ({done}).")
+        return message(f"From step {answer['step']} on it is {MEANT[word]} ({done}).")
 
     def _tune(self, run: str | None, stage: str, changes: Values, name: str | None) -> Values:
         return self._ask(run, stage, "tune", changes=changes, validate=name, after=STEPS_AFTER)
 
     # Snapshots.
 
-    @told
+    @shows_errors
     def list_snapshots(self, run: str | None, stage: str) -> Updates:
         """Checkpoints and measurements, as a table and to choose from."""
         every = snapshots(self._folder(run, stage))
@@ -233,16 +235,16 @@ class MonitorTab:
         compared = {choice: gr.Dropdown(choices=names, value=None) for choice in (found.one, found.other)}
         return {found.table: text, **compared, found.back: gr.Dropdown(choices=steps, value=None)}
 
-    @told
+    @shows_errors
     def compare(self, run: str | None, stage: str, a: str | None, b: str | None) -> str:
         """What differs between two snapshots."""
         if not a or not b:
             return ""
         values = compare(self._folder(run, stage), a, b)
         rows = [[key, *pair] for part in ("settings", "figures") for key, pair in values[part].items()]
-        return table(["", a, b], rows, f"What differs between {a} and {b}") if rows else said("No difference.")
+        return table(["", a, b], rows, f"What differs between {a} and {b}") if rows else message("No difference.")
 
-    @told
+    @shows_errors
     def go_back(
         self, run: str | None, stage: str, step: int | None, settings_only: bool, sure: bool
     ) -> tuple[str, bool]:
@@ -254,8 +256,8 @@ class MonitorTab:
         folder = self._folder(run, stage)
         answer = roll_back(folder, int(step), config_only=settings_only, who=WHO, timeout=WAIT_SECONDS)
         if settings_only:
-            return said(f"The settings of step {step} are in force again."), False
-        return said(f"Back at step {step}; {answer['abandoned']} changes no longer count."), False
+            return message(f"The settings of step {step} are in force again."), False
+        return message(f"Back at step {step}; {answer['abandoned']} changes no longer count."), False
 
 
 def _figures(each: Values) -> list[Any]:

@@ -16,15 +16,15 @@ from distill.runs.estimates import Estimate, estimates
 from distill.runs.folder import Order
 from distill.runs.inputs import Inputs, as_name, source_of
 from distill.runs.stopping import stop
-from distill.ui.clicks import cards_component, picked
+from distill.ui.clicks import cards_component, click_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.failures import notice, told
+from distill.ui.failures import notice, shows_errors
 from distill.ui.first_takes import finished_model, library_name
-from distill.ui.start_state import begin_with, begun, standing_of
+from distill.ui.start_state import begin_with, set_run, standing_of
 from distill.ui.start_view import NOTHING_YET, verdict
 from distill.ui.studio import Studio
-from distill.ui.training_choice import chosen
+from distill.ui.training_choice import choose_run
 from distill.versions.datasets import DATA, gather
 from distill.words import in_words
 
@@ -161,7 +161,7 @@ class StartTab:
             self.finished.row: gr.Row(visible=kind == "finished"),
         }
 
-    @told
+    @shows_errors
     def judge(self, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008, Gradio's way
         """What became of the sounds that wait for a plan."""
         standing = standing_of(self.project)
@@ -175,7 +175,7 @@ class StartTab:
             self.plans.go: gr.Button(interactive=bool(seconds)),
         }
 
-    @told
+    @shows_errors
     def estimate(self, seconds: list[float] | None) -> Any:
         """How long each plan takes with usable sounds of these durations."""
         if not seconds:
@@ -185,15 +185,15 @@ class StartTab:
         first = in_words(found[SKETCH.name].first)
         return gr.Radio(choices=choices, info=f"The first sounds of a sketch can be heard in about {first}.")
 
-    @told
+    @shows_errors
     def look_at_run(self) -> Any:
         """Let the other tabs look at what was begun here."""
         root = standing_of(self.project).root
-        return chosen(self.context, root.name) if root else gr.skip()
+        return choose_run(self.context, root.name) if root else gr.skip()
 
     # Beginning, stopping, going on.
 
-    @told
+    @shows_errors
     def drop(self, paths: list[str] | None) -> None:
         """Begin with dropped sounds."""
         if not paths:
@@ -206,7 +206,7 @@ class StartTab:
             notice(f"Left out, because they do not look like sounds: {', '.join(left_out)}")
         begin_with(self.project, target)
 
-    @told
+    @shows_errors
     def start(self, plan: str) -> None:
         """Start a run of a plan."""
         project, standing = self.project, standing_of(self.project)
@@ -221,24 +221,24 @@ class StartTab:
         except TrainingError:
             # Another window was faster: it is the same run.
             notice("These sounds are being learned already.")
-        begun(project, root)
+        set_run(project, root)
 
-    @told
+    @shows_errors
     def stop(self) -> None:
         """Stop the run."""
         stop(self._root())
 
-    @told
+    @shows_errors
     def resume(self) -> None:
         """Let the run go on."""
         background.go_on(self.project, self._root())
 
-    @told
+    @shows_errors
     def leave(self) -> None:
         """Choose among the plans again; the run stays where it is."""
-        begun(self.project, None)
+        set_run(self.project, None)
 
-    @told
+    @shows_errors
     def forget(self) -> None:
         """Take other sounds."""
         begin_with(self.project, None)
@@ -251,18 +251,18 @@ class StartTab:
 
     # Leading on.
 
-    @told
+    @shows_errors
     def make_more(self, desk: Desk) -> Any:
         """Go to the tab Generate with the finished model."""
         model = finished_model(self.project, self._root())
         if model is None or not model.is_relative_to(self.context.models):
             raise DataError("the model is not there any more: start again")
-        return *self.studio.taken(desk, library_name(self.project, model)), gr.Tabs(selected="generate")
+        return *self.studio.choose_model(desk, library_name(self.project, model)), gr.Tabs(selected="generate")
 
-    @told
+    @shows_errors
     def pick(self, desk: Desk, arrivals: int, event: gr.EventData) -> Any:
         """Open the codes of a sound that was clicked."""
-        act, key = picked(event)
+        act, key = click_of(event)
         if act != "codes":
             return gr.skip()
         [take] = Takes(self.project).named([key])

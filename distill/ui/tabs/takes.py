@@ -6,11 +6,11 @@ import gradio as gr
 
 from distill.errors import UsageError
 from distill.library.takes import Take, Takes
-from distill.ui.clicks import picked_several
+from distill.ui.clicks import clicks_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.failures import told
-from distill.ui.sound_jobs import between, like
+from distill.ui.failures import shows_errors
+from distill.ui.sound_jobs import order_between, order_like
 from distill.ui.studio import Studio
 
 _BRIDGE = """
@@ -40,13 +40,15 @@ def build(context: Context, studio: Studio) -> None:
             raise UsageError(f"{take.name}: nothing beside it says which model made it")
         return studio.models.with_digest(said.model_file.digest, said.model_name)
 
-    @told
+    @shows_errors
     def pick(desk: Desk, arrivals: int, more: int, event: gr.EventData) -> Any:
-        act, *keys = picked_several(event)
+        act, *keys = clicks_of(event)
         takes = Takes(context.project).named(keys)
         take, name = takes[0], model_of(takes[0])
         if act in ("more", "between"):
-            desk.order = like(take.path, name) if act == "more" else between([each.path for each in takes], name)
+            desk.order = (
+                order_like(take.path, name) if act == "more" else order_between([each.path for each in takes], name)
+            )
             return gr.skip(), more + 1, gr.Tabs(selected="generate")
         desk.open_file(take.path, studio.models.load(name), name)
         return arrivals + 1, gr.skip(), gr.Tabs(selected="codes")

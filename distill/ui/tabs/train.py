@@ -18,7 +18,7 @@ from distill.runs.stopping import stop as stop_run
 from distill.runs.trainings import training_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
-from distill.ui.failures import told
+from distill.ui.failures import shows_errors
 from distill.ui.forms import Form
 from distill.ui.run_removal import RunRemoval
 from distill.ui.studio import Studio
@@ -26,13 +26,13 @@ from distill.ui.train_controls import FIRST, LEVELS, WEIGHT, Commands
 from distill.ui.train_controls import Order as OrderForm
 from distill.ui.training_choice import (
     bring_sounds,
-    chosen,
+    choose_run,
     dataset_choices,
+    enable_buttons,
     live_component,
     live_view,
-    possible,
-    pressable,
-    said,
+    message,
+    possible_acts,
     training_choice,
 )
 from distill.versions.datasets import count_sounds
@@ -92,8 +92,8 @@ class TrainTab:
         """The form as it was left; without a choice of sounds, the first dataset."""
         choices = dataset_choices(self.context)
         first = choices[0][1] if choices else None
-        sounds = gr.Dropdown(choices=choices, value=self.form.kept(desk).get("sounds") or first)
-        return [sounds, *self.form.back(desk)[1:]]
+        sounds = gr.Dropdown(choices=choices, value=self.form.values_left(desk).get("sounds") or first)
+        return [sounds, *self.form.bring_back(desk)[1:]]
 
     def show_size(self, sounds: str | None) -> str:
         """The codebook size that follows from the sounds."""
@@ -105,7 +105,7 @@ class TrainTab:
             return str(error)
         return f"auto: {get_adaptive_vqvae_config(files).codebook_size} for {files} usable files"
 
-    @told
+    @shows_errors
     def start(self, sounds: str | None, name: str, what: str, **settings: Any) -> tuple[gr.Dropdown, str]:
         """Start a training."""
         if not sounds:
@@ -116,38 +116,40 @@ class TrainTab:
         last = "train_vqvae" if what == FIRST else None
         order = Order(str(source), settings_from(**settings), _named(name), last, "page")
         root = background.start(self.context.project, order)
-        return chosen(self.context, root.name), said(f"{root.name} has begun. It goes on when this page is closed.")
+        return choose_run(self.context, root.name), message(
+            f"{root.name} has begun. It goes on when this page is closed."
+        )
 
-    @told
+    @shows_errors
     def pause(self, run: str | None) -> str:
         """Pause the training."""
-        return said(f"Paused at step {_ask(self._root(run), 'pause')}.")
+        return message(f"Paused at step {_ask(self._root(run), 'pause')}.")
 
-    @told
+    @shows_errors
     def resume(self, run: str | None) -> str:
         """Let a paused training go on, or a stopped run."""
         root = self._root(run)
         if alive(root):
-            return said(f"Goes on from step {_ask(root, 'resume')}.")
+            return message(f"Goes on from step {_ask(root, 'resume')}.")
         order = read_order(root)
         background.go_on(self.context.project, root, until=order.until if order else None)
-        return said("Goes on from where it stopped.")
+        return message("Goes on from where it stopped.")
 
-    @told
+    @shows_errors
     def stop(self, run: str | None) -> str:
         """Stop the run."""
         stop_run(self._root(run))
-        return said("It saves its state and ends; Resume goes on from there.")
+        return message("It saves its state and ends; Resume goes on from there.")
 
-    @told
+    @shows_errors
     def train_prior(self, run: str | None) -> str:
         """Run the stages that were left out."""
         background.go_on(self.context.project, self._root(run))
-        return said("It learns what follows what (the prior); then the model is written.")
+        return message("It learns what follows what (the prior); then the model is written.")
 
     def able(self, run: str | None) -> list[gr.Button]:
         """What can be done with the run."""
-        return pressable(possible(self.context, run), "pause", "resume", "stop", "complete", "sounds")
+        return enable_buttons(possible_acts(self.context, run), "pause", "resume", "stop", "complete", "sounds")
 
     def _root(self, run: str | None) -> Path:
         if not run:
