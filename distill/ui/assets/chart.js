@@ -1,7 +1,8 @@
 // <distill-chart>: curves over epochs as SVG, with a legend and the same in words.
 //
 // `curves` is {title, x, unit, series: [{name, values, colour, dashed}], level: {name, value} or null, log}. With `log`
-// values that span more than a decade stand on a logarithmic axis, where a wall and a floor become a slope.
+// values that span more than a decade are on a logarithmic axis, where a wall and a floor become a slope. A library for
+// charts would be several times as large, and would not say the curves in words.
 
 import { h, s, short } from "./dom.js";
 
