@@ -8,7 +8,7 @@ import gradio as gr
 from distill.errors import UsageError
 from distill.runs.folder import default_run, run_folders, run_named
 from distill.runs.progress import progress_of
-from distill.runs.removal import Removed, prune, remove, size_of
+from distill.runs.removal import Removal, prune, remove, size_of
 from distill.ui.context import Context
 from distill.ui.failures import notice, shows_errors
 from distill.ui.training_choice import choose_run, enable_buttons, possible_acts
@@ -75,7 +75,7 @@ class RunRemoval:
         older = keep is not None and self._prunable(keep)
         return enable_buttons(possible_acts(self.context, run) | ({"prune"} if older else set()), "remove", "prune")
 
-    def _prunable(self, keep: float) -> list[Removed]:
+    def _prunable(self, keep: float) -> list[Removal]:
         return prune(self.context.project, keep=int(keep), dry_run=True)
 
     @shows_errors

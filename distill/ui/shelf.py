@@ -23,7 +23,6 @@ from distill.library.evidence import evidence_page
 from distill.memorization.plain_words import in_plain_words
 from distill.models.levels import level_labels, with_labels
 from distill.registry.catalogue import Entry
-from distill.registry.describe import NOT_CHECKED, asked_words, health_of, light_of, space_words, verdict_of
 from distill.ui.cards import render_template
 from distill.ui.context import Context
 from distill.ui.evidence import evidence
@@ -169,7 +168,7 @@ def _curve(title: str, train: Sequence[float | None], held_out: Sequence[float |
     last_held_out = next((value for value in reversed(held_out) if value is not None), None)
     words = f"{title} over {max(len(train), len(held_out))} epochs: training (grey) {figure(last_train)} at the end"
     if last_held_out is not None:
-        words += f", sounds kept aside (held-out, coloured) {_known(last_held_out)}"
+        words += f", sounds kept aside (held-out, coloured) {figure(last_held_out)}"
     return render_template("curve", words=words, train=_points(train, low, high), held_out=_points(held_out, low, high))
 
 

@@ -1,13 +1,14 @@
 """The JSON API of the takes: what the tab Takes lists, and what it does with them."""
 
 import secrets
+from typing import get_args
 
 from fastapi import APIRouter, FastAPI, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from distill.files import plain_name
-from distill.library.takes import Shown, Take, Takes, copied, packed, shown
+from distill.library.takes import Shown, Take, Takes, copy_takes, filter_takes, write_zip
 from distill.ui.answers import Answer, Link, Number, json_answer
 from distill.ui.cards import place_values
 from distill.ui.context import Context
@@ -110,7 +111,7 @@ def add_takes(app: FastAPI, context: Context) -> None:
     @router.get("", response_model=TakesPage)
     def listed(show: Shown = "all", words: str = Query("", max_length=200), page: int = Query(0, ge=0)) -> Response:
         every = takes.all()
-        found = shown(every, show, words)
+        found = filter_takes(every, show, words)
         pages = max(1, -(-len(found) // PAGE))
         page = min(page, pages - 1)
         return json_answer(
@@ -119,9 +120,7 @@ def add_takes(app: FastAPI, context: Context) -> None:
                 page=page,
                 pages=pages,
                 found=len(found),
-                counts=Counts(
-                    all=len(shown(every, "all")), kept=len(shown(every, "kept")), bin=len(shown(every, "bin"))
-                ),
+                counts=Counts(**{each: len(filter_takes(every, each)) for each in get_args(Shown)}),
             ),
             context,
         )
@@ -152,7 +151,7 @@ def add_takes(app: FastAPI, context: Context) -> None:
 
     @router.post("/folder", response_model=Copied)
     def folder(chosen: Chosen) -> Response:
-        place = copied(takes.named(chosen.takes), context.project / "exports")
+        place = copy_takes(takes.named(chosen.takes), context.project / "exports")
         return json_answer(Copied(folder=place.relative_to(context.project).as_posix()), context)
 
     app.include_router(router)

@@ -12,8 +12,7 @@ from distill.codes.edits import Edit
 from distill.codes.exchange import swap
 from distill.codes.selection import EVERYTHING
 from distill.errors import UsageError
-from distill.library.takes import Takes
-from distill.library.takes import shown as takes_shown
+from distill.library.takes import Takes, filter_takes
 from distill.ui import codes_edits
 from distill.ui.codes_controls import MINE, MOST_LEVELS, OTHER, Edits, Levels, Second, Sheet
 from distill.ui.context import Context
@@ -179,7 +178,7 @@ class CodesTab:
     @shows_errors
     def list_takes(self) -> Any:
         """The newest takes: the name of each with its folder, and its id."""
-        found = takes_shown(Takes(self.context.project).all(), "all")[:MOST_TAKES]
+        found = filter_takes(Takes(self.context.project).all(), "all")[:MOST_TAKES]
         return gr.Dropdown(choices=[(f"{take.name} · {take.id.rpartition('/')[0]}", take.id) for take in found])
 
     @shows_errors

@@ -11,9 +11,10 @@ import gradio as gr
 
 from distill.artifact.model_file import EXTENSION
 from distill.errors import DistillError, UsageError
-from distill.registry.catalogue import Entry, catalogue, chosen, deletable, delete, export, import_file
+from distill.registry.catalogue import Entry, catalogue, deletable, delete, export, import_file, select
 from distill.registry.promotion import NotPromoted, promote
-from distill.registry.registry import CHAMPION, is_file_reference, register
+from distill.registry.registration import register
+from distill.registry.registry import CHAMPION, is_file_reference
 from distill.ui.auditions import audition
 from distill.ui.cards import empty_hint, row_of
 from distill.ui.clicks import cards_component, click_of
@@ -130,7 +131,7 @@ class LibraryTab:
     @shows_errors
     def search(self, shelf: Shelf, view: View, words: str | None, verdict: str, dataset: str, sort: str) -> str:
         """The cards of the models that the filters let through."""
-        models = chosen(
+        models = select(
             shelf.entries,
             words=(words or "").split(),
             verdict=None if verdict == ANY else verdict,
