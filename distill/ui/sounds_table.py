@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from distill.dataset.scan import FileReport, Verdict
+from distill.dataset.scan import FileReport, FileVerdict
 
 # More rows than anybody reads are left out of the table; the summary counts all.
 MOST_ROWS = 1000
 MOST_WARNINGS = 5
-COLOURS = {Verdict.OK: "green", Verdict.CLIPPED: "yellow", Verdict.DUPLICATE: "grey"}
+COLOURS = {FileVerdict.OK: "green", FileVerdict.CLIPPED: "yellow", FileVerdict.DUPLICATE: "grey"}
 HEAD = ("", "file", "verdict", "length", "rate", "channels", "loudness", "waveform", "why")
 
 
@@ -73,7 +73,7 @@ def _row(report: FileReport, link: str | None) -> str:
         _channels_of(report) if known else "",
         f"{report.loudness_db:.1f} dB" if known else "",
         _drawn(report.waveform),
-        escape(report.reason) if report.verdict is not Verdict.OK else "",
+        escape(report.reason) if report.verdict is not FileVerdict.OK else "",
     )
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 

@@ -141,14 +141,14 @@ def _terms(settings: Mapping[str, Any], terms: Mapping[str, float | None]) -> li
 
 
 def _verdict(health: Health) -> Verdict:
-    return Verdict(**asdict(judge(health)))
+    return Verdict(**asdict(rate(health)))
 
 
 def _levels(health: Health) -> list[Level]:
     if not 2 <= len(health) <= 4:
         return []
     return [
-        Level(label=label, **asdict(judge({name: health[name]})), **health[name])
+        Level(label=label, **asdict(rate({name: health[name]})), **health[name])
         for label, name in zip(level_labels(len(health)), sorted(health), strict=True)
     ]
 
