@@ -7,7 +7,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from distill.errors import UsageError
-from distill.generation.sidecar import Got
+from distill.generation.sidecar import Properties
 from distill.generation.sound_request import request_of
 from distill.library.takes import Takes
 from distill.ui.answers import Answer, Link, json_answer
@@ -21,7 +21,7 @@ class Made(Answer):
     seed: int
     seconds: float
     sound: Link
-    got: Got | None = Field(description="what the sound has of what was asked for; null: nothing was")
+    got: Properties | None = Field(description="what the sound has of what was asked for; null: nothing was")
 
 
 class Sounds(Answer):
