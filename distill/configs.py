@@ -81,7 +81,10 @@ class SpectrogramConfig(Config):
     )
     n_fft: int = Field(2048, ge=256, le=8192, description="Window length of the Fourier transform, in samples.")
     hop_length: int = Field(
-        512, ge=64, le=4096, description="Hop length between two frames, in samples; at most half of n_fft."
+        512,
+        ge=64,
+        le=4096,
+        description="Hop length between two frames, in samples; at most half of n_fft; 256 with the preset sharp.",
     )
     n_mels: int = Field(128, ge=16, le=256, multiple_of=STRIDE, description="Number of mel bins; n_fft limits it.")
     floor_db: float = Field(

@@ -14,7 +14,7 @@ from sounds_util import folder_of_tones, noise, save
 # As small as a run can be that still has several steps an epoch, several epochs, dropout and augmentation.
 TINY: dict[str, dict[str, Any]] = {
     "data": {"chunk_seconds": 0.35, "speed_semitones": [2.0]},
-    "run": {"arithmetic": "native", "device": "cpu", "precision": "fp32", "threads": 1},
+    "run": {"arithmetic": "native", "device": "cpu", "precision": "fp32", "preset": "tuned", "threads": 1},
     "vqvae": {
         "epochs": 3,
         "batch_size": 4,

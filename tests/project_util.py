@@ -81,7 +81,7 @@ def make_project(root: Path, **changes: dict[str, Any]) -> Path:
     values: dict[str, Any] = {name: dict(section) for name, section in TINY.items()}
     values["data"]["path"] = "sounds"
     # What a stage lists under `params` in dvc.yaml must stand in params.yaml.
-    values["run"] |= {"preset": "tuned", "seed": 0}
+    values["run"] |= {"seed": 0}
     values["spectrogram"] = {"floor_db": -20.0}
     for name, section in changes.items():
         values[name] = {**values.get(name, {}), **section}
