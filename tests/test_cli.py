@@ -190,7 +190,7 @@ def test_dataset_check(trained: Path, distill: Command, monkeypatch: pytest.Monk
         (["train"], 2, "Missing argument"),
         (["train", "empty", "--epochs", "0"], 2, "vqvae.epochs"),
         (["train", "empty", "--epochs", "x"], 2, "Invalid value"),
-        (["train", "empty", "--preset", "best"], 2, "'tuned', 'sketch' or 'reference'"),
+        (["train", "empty", "--preset", "best"], 2, "'tuned', 'sketch', 'sharp' or 'reference'"),
         (["train", "empty", "--plan", "rough"], 2, "no plan 'rough'"),
         (["train", "empty", "--set", "vqvae.dropot=1"], 2, "did you mean dropout?"),
         (["train", "empty", "--device", "cuda"], 2, "cuda is not available"),

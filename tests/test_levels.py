@@ -4,13 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_dvc import PROJECT, call, dvc
+from test_dvc import dvc
 
 from distill.audio.sound import read_sound
 from distill.codes.model import CodesModel
 from distill.codes.sound import decode, encode_sound
 from distill.models.levels import level_labels
 from pipeline_util import make_workspace, run
+from project_util import PROJECT, git
 
 
 @pytest.mark.parametrize("levels", [2, 3, 4])
@@ -23,7 +24,7 @@ def test_every_level_is_drawn_and_decoded(tmp_path: Path, levels: int) -> None:
     old.write_text("epoch,utilization\n1,1\n")
     run(workspace, "prepare", "configure", "train_vqvae", "train_prior")
     shutil.copy(PROJECT / "dvc.yaml", tmp_path)
-    call("git", "init", "-q", cwd=tmp_path)
+    git(tmp_path, "init", "-q")
     dvc("init", "-q", cwd=tmp_path)
     said = dvc("plots", "show", "-o", "page", cwd=tmp_path)
     assert "failed" not in said.lower()

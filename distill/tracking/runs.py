@@ -102,7 +102,7 @@ def open_run(
             if state and status == "RUNNING":
                 client.set_terminated(state.run_id, "KILLED")
             run_id = _create(
-                client, project, workspace, {**_first_tags(workspace, started_by, lineage), **(tags or {})}
+                client, project, _name(workspace), {**_first_tags(workspace, started_by, lineage), **(tags or {})}
             )
             opened = State(noted_address(project), run_id, lineage, started_by)
     _write_state(workspace, opened)
@@ -212,8 +212,11 @@ def _first_tags(workspace: Workspace, started_by: str, lineage: str | None) -> d
     return content.tags_at_start(workspace, started_by=started_by, lineage=lineage)
 
 
-def _create(client: "MlflowClient", project: Path, workspace: Workspace, tags: Mapping[str, str]) -> str:
-    name = content.run_name(workspace.params(), PreparedDataset(workspace.prepared).name)
+def _name(workspace: Workspace) -> str:
+    return content.run_name(workspace.params(), PreparedDataset(workspace.prepared).name)
+
+
+def _create(client: "MlflowClient", project: Path, name: str, tags: Mapping[str, str]) -> str:
     short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
     run = client.create_run(experiment_of(client, project), run_name=short, tags=_short(tags))
     return str(run.info.run_id)

@@ -19,7 +19,7 @@ def render_template(template: str, /, **values: object) -> str:
 def place_values(place: tuple[float, float] | None) -> dict[str, object]:
     """What the bar of a card says: where a sound lies between its channels, and how wide it is; of a mono one nothing.
 
-    >>> placed((-0.5, 0.2))
+    >>> place_values((-0.5, 0.2))
     {'place': '20% wide, 50% to the left', 'left': 15.0, 'breadth': 20.0, 'stereo': ''}
     """
     if place is None:
