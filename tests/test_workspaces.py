@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from distill.errors import DataError, DistillError, UsageError
-from distill.processes.dvc_stage import StageCrashed, repro
+from distill.processes.dvc_stage import StageCrashed, _failure, repro
 from distill.runs.dvc_project import DvcRun, open_project, plan_run
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
@@ -168,3 +168,9 @@ def test_a_killed_owner_leaves_nothing_running_and_the_next_one_ends_with_the_sa
     shutil.copy(work.root / "params.yaml", tmp_path)
     run(alone, "train_vqvae")
     assert alone.vqvae.read_bytes() == resumed
+
+
+def test_a_stage_that_dies_without_a_word_is_reported_so() -> None:
+    error = _failure("train_prior", ["ERROR: failed to run: distill stage train_prior, exited with 137"])
+    assert isinstance(error, StageCrashed)
+    assert str(error) == "train_prior ended with exit code 137 and said nothing; out of memory?"

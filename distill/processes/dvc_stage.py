@@ -167,5 +167,5 @@ def _failure(stage: str, lines: list[str]) -> DistillError:
     if error and ("lock" in error.lower() or "busy" in error.lower()):
         return StageCrashed(f"{stage}: another DVC works in this workspace: {error}")
     if code is not None:
-        return StageCrashed(f"{stage} ended with exit code {code} and lines nothing; out of memory?")
+        return StageCrashed(f"{stage} ended with exit code {code} and said nothing; out of memory?")
     return StorageError(f"dvc failed at {stage}: {error or (lines[-1] if lines else 'it gave no reason')}")
