@@ -259,7 +259,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_project_from_the_wheel_trains_and_generates(installed: dict[str, str], tmp_path: Path) -> None:
+def test_a_project_from_the_wheel_trains_generates_and_is_rebuilt(installed: dict[str, str], tmp_path: Path) -> None:
     def call(*command: str, folder: Path) -> str:
         return call_installed(*command, folder=folder, environment=installed)
 
@@ -276,6 +276,8 @@ def test_a_project_from_the_wheel_trains_and_generates(installed: dict[str, str]
     made = call("distill", "generate", "-d", "0.5", folder=root).split()
     assert [Path(path).name for path in made] == ["bells_0000.wav"]
     assert (root / made[0]).is_file()
+    rebuilt = json.loads(call("distill", "reproduce", "models/bells.distill", "--json", folder=root))
+    assert rebuilt["identical"] is True
     lock = yaml.safe_load((root / "dvc.lock").read_text())
     assert set(lock["stages"]) == set(STAGES)
     where = "import distill; print(distill.__file__)"
