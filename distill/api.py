@@ -329,9 +329,10 @@ def train(
     from distill.instructions import use
     from distill.live.events import Listeners
     from distill.live.stop_request import StopRequest
-    from distill.params import Params, plan_named, with_settings
+    from distill.params import Params, with_settings
     from distill.projects.project import current_project
     from distill.runs.local import Options, train_folder
+    from distill.runs.plans import plan_named
 
     params = with_settings(with_settings(Params(), plan_named(plan).settings, where="plan"), settings, where="settings")
     use(params.run.arithmetic)

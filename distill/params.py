@@ -1,8 +1,7 @@
-"""params.yaml: the sections of parameters as people write them, with `auto` for the adaptive settings; the plans."""
+"""params.yaml: the sections of parameters as people write them, with `auto` for the adaptive settings."""
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -227,27 +226,3 @@ def _number(value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A way to train: what it is called, and the parameters that are not as by default, as `section.key=value`."""
-
-    name: str
-    settings: tuple[str, ...]
-
-
-SKETCH = Plan("sketch", ("run.preset=sketch", "memorization.sounds=8"))
-BEST = Plan("best", ())
-PLANS = {plan.name: plan for plan in (SKETCH, BEST)}
-
-
-def plan_named(name: str) -> Plan:
-    """The plan of that name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if name not in PLANS:
-        raise UsageError(f"there is no plan {name!r}; plans: {', '.join(PLANS)}")
-    return PLANS[name]

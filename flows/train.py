@@ -15,7 +15,8 @@ from prefect.states import Cancelled
 from distill.configs import MemorizationConfig, ModelConfig, SpectrogramConfig, VocoderConfig
 from distill.errors import DistillError, Interrupted
 from distill.params import PriorParams, VQVAEParams
-from distill.processes.run_lock import RunLock, gpus_for
+from distill.processes.gpus import gpus_for
+from distill.processes.run_lock import RunLock
 from distill.projects.project import find_project
 from distill.runs.dvc_project import DvcRun, open_project, plan_run, with_overrides
 from distill.runs.publish import publish

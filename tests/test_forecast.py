@@ -22,11 +22,13 @@ from distill.live.events import (
 )
 from distill.live.status import StatusListener, read_status
 from distill.live.stop_request import StopRequest
-from distill.params import BEST, PLANS, SKETCH, Params, plan_named, with_settings
+from distill.params import Params, with_settings
 from distill.runs.estimates import estimates
 from distill.runs.forecast import Forecast, Outlook
 from distill.runs.local import Options, train_folder
-from distill.runs.pace import PHASES, Pace, effort, first_sounds, learn, read_pace
+from distill.runs.pace import Pace, learn, read_pace
+from distill.runs.phase_seconds import PHASES, effort, first_sounds
+from distill.runs.plans import BEST, PLANS, SKETCH, plan_named
 from distill.stages.planning import planned, sizes_for, sizes_of
 from distill.stages.workspace import Workspace
 from distill.training.runtime import Runtime, resolve_runtime

@@ -11,7 +11,7 @@ from distill.configs import RunConfig
 from distill.errors import DistillError, UsageError
 from distill.live.events import Event, StepDone
 from distill.params import Params, with_settings
-from distill.processes.run_lock import VISIBLE, gpus_for, visible_gpus
+from distill.processes.gpus import VISIBLE, gpus_for, visible_gpus
 from distill.training.runtime import device_present, resolve_device, resolve_runtime
 from pipeline_util import make_workspace, run
 

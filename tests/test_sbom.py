@@ -11,7 +11,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from distill.tracking.run_facts import bill_of_materials
+from distill.tracking.sbom import bill_of_materials
 
 Install = Callable[..., None]
 

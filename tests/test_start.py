@@ -16,9 +16,10 @@ from distill.files import write_json
 from distill.generation.sidecar import read_sidecar, sidecar_of
 from distill.live.events import Listeners
 from distill.live.stop_request import StopRequest
-from distill.params import SKETCH, Params, with_settings
+from distill.params import Params, with_settings
 from distill.processes.run_lock import hold
 from distill.runs.local import Options, train_folder
+from distill.runs.plans import SKETCH
 from distill.stages.workspace import Workspace
 from distill.ui.early_models import early_models, renewed_models
 from distill.ui.start_state import begin_with, set_run, standing_of

@@ -48,7 +48,7 @@ def stage(
     from distill.processes.run_lock import held_by_ancestor, hold
     from distill.runs.folder import is_run
     from distill.runs.local import watch
-    from distill.runs.pace import PHASES
+    from distill.runs.phase_seconds import PHASES
 
     alone = is_run(workspace) and not held_by_ancestor(workspace)
     # A caller that runs stages one by one runs the rest as well.

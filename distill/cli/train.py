@@ -166,7 +166,8 @@ def _params(
     From then on this process computes with their arithmetic.
     """
     from distill.instructions import use
-    from distill.params import BEST, Params, plan_named, with_settings
+    from distill.params import Params, with_settings
+    from distill.runs.plans import BEST, plan_named
 
     params = with_settings(Params(), plan_named(plan or BEST.name).settings, where="--plan")
     flags |= {f"--{name}": (f"run.{name}", value) for name, value in run.items()}

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.configs import STRIDE
-from distill.params import PLANS, Params, with_settings
+from distill.params import Params, with_settings
 from distill.runs.forecast import Forecast
-from distill.runs.pace import LISTENING, Pace, effort, first_sounds, learn, read_pace, training_steps
+from distill.runs.pace import Pace, learn, read_pace
+from distill.runs.phase_seconds import LISTENING, effort, first_sounds, training_steps
+from distill.runs.plans import PLANS
 from distill.stages.planning import Planned, Sizes, planned, sizes_for
 from distill.training.probe import step_seconds
 from distill.training.runtime import Runtime, resolve_runtime

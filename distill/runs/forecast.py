@@ -17,7 +17,8 @@ from distill.live.events import (
     StepDone,
     TrainingStarted,
 )
-from distill.runs.pace import LISTENING, MAKE_CODES, effort, first_sounds, learn, read_pace
+from distill.runs.pace import learn, read_pace
+from distill.runs.phase_seconds import LISTENING, MAKE_CODES, effort, first_sounds
 from distill.stages.pipeline import STAGES
 from distill.stages.planning import planned, sizes_of
 from distill.stages.workspace import Workspace

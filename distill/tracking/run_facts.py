@@ -1,28 +1,22 @@
 """Facts about a training that are in none of its outputs, kept in its workspace until they are recorded.
 
-These are times, memory, what started it, and the bill of materials of its environment as CycloneDX 1.6.
+These are times, memory, what started it, and the bill of materials of its environment.
 """
 
 import json
-import platform
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from distill import __version__
 from distill.files import canonical_json, storage_errors, write_bytes, write_json
 from distill.stages.workspace import Workspace
 from distill.tracking.content import GROUPS
+from distill.tracking.sbom import bill_of_materials
 
 SCHEMA = 1
 FOLDER, SUFFIX = "environment", ".cdx.json"
-_LICENCE = "License :: "
-_LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -96,33 +90,6 @@ def _readable(data: bytes) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def bill_of_materials() -> dict[str, Any]:
-    """A CycloneDX document of the installed distributions; the same environment gives the same document.
-
-    It has neither time nor serial number, and names no machine and no folder.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for each in distributions():
-        # The first on the path is imported; a half-removed one is only a folder.
-        if (name := _field(each, "Name")) and _field(each, "Version"):
-            found.setdefault(_canonical(name), _component(each))
-    python = {
-        "type": "platform",
-        "bom-ref": "python",
-        "name": platform.python_implementation(),
-        "version": platform.python_version(),
-    }
-    own = {"type": "application", "bom-ref": "distill", "name": "distill", "version": __version__}
-    return {
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "version": 1,
-        "metadata": {"component": own},
-        "components": [python, *(found[name] for name in sorted(found))],
-    }
-
-
 def bills_of(workspace: Workspace, lineage: str) -> Iterator[tuple[Path, str]]:
     """The bills of materials of the stages that trained the model of a lineage here, each with its folder there."""
     for stage in GROUPS:
@@ -133,31 +100,3 @@ def bills_of(workspace: Workspace, lineage: str) -> Iterator[tuple[Path, str]]:
 
 def _bill_file(workspace: Workspace, stage: str) -> Path:
     return workspace.root / ".distill" / FOLDER / f"{stage}{SUFFIX}"
-
-
-def _component(distribution: Distribution) -> dict[str, Any]:
-    name, version = _field(distribution, "Name"), _field(distribution, "Version")
-    purl = f"pkg:pypi/{_canonical(name)}@{quote(version, safe='')}"
-    component = {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
-    licences = _licences(distribution)
-    return {**component, "licenses": licences} if licences else component
-
-
-def _licences(distribution: Distribution) -> list[dict[str, Any]]:
-    """As the distribution states them: an SPDX expression, else its classifiers, else the first line of a text."""
-    if expression := _field(distribution, "License-Expression"):
-        return [{"expression": expression}]
-    classifiers = [each for each in distribution.metadata.get_all("Classifier", []) if each.startswith(_LICENCE)]
-    classifiers = sorted({each.rpartition(" :: ")[2] for each in classifiers} - {"OSI Approved"})
-    text = _field(distribution, "License").strip()
-    named = classifiers or ([text.splitlines()[0][:_LONGEST]] if text and text != "UNKNOWN" else [])
-    return [{"license": {"name": name}} for name in named]
-
-
-def _field(distribution: Distribution, name: str) -> str:
-    known = distribution.metadata
-    return str(known[name]) if known and name in known else ""
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

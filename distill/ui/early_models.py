@@ -62,7 +62,7 @@ def renewed_models(root: Path) -> list[EarlyModel]:
 
 def _better(workspace: Workspace, known: list[EarlyModel]) -> tuple[Position, float] | None:
     """The newest checkpoint of a prior that is worth to be heard after those that are known, and its share."""
-    from distill.runs.pace import FIRST_SHARE
+    from distill.runs.phase_seconds import FIRST_SHARE
 
     folder, _ = RunFolder(workspace.root, STAGE).noted()
     files = checkpoint_files(folder)

@@ -10,11 +10,12 @@ from distill.audio.sound import EXTENSIONS
 from distill.dataset.scan import scan
 from distill.errors import DataError, TrainingError, UsageError
 from distill.library.takes import Takes
-from distill.params import BEST, SKETCH, Params, plan_named, with_settings
+from distill.params import Params, with_settings
 from distill.runs import background
 from distill.runs.estimates import Estimate, estimates
 from distill.runs.folder import Order
 from distill.runs.inputs import Inputs, as_name, source_of
+from distill.runs.plans import BEST, SKETCH, plan_named
 from distill.runs.stopping import stop
 from distill.ui.clicks import cards_component, click_of
 from distill.ui.context import Context
