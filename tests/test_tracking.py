@@ -289,7 +289,8 @@ def test_a_flow_records_the_same_as_dvc_repro(tmp_path: Path) -> None:
     assert run.data.params == same.data.params
     for name in ("distill.digest", "distill.lineage", "distill.health", "distill.verdict"):
         assert run.data.tags[name] == same.data.tags[name]
-    assert set(run.data.metrics) == set(same.data.metrics)
+    # The flow registers its model too, whose figures then stand with the run.
+    assert set(run.data.metrics) == {name for name in same.data.metrics if not name.startswith("model/")}
     for name in run.data.metrics:
         if not name.endswith(("epoch_seconds", "steps_per_second", "memory_mb")):
             assert curve(client, run, name) == curve(other, same, name)
