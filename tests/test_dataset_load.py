@@ -4,6 +4,7 @@ import json
 import pickle
 import random
 import shutil
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -126,6 +127,24 @@ def test_any_number_of_workers_gives_the_same_and_touches_no_global_state(folder
     for step, batch in enumerate(made, start=1):
         assert isinstance(batch, np.ndarray)
         assert np.array_equal(batch, batches.batch(1, step))
+
+
+def test_workers_are_no_copies_of_the_training_process(folder: Path) -> None:
+    program = """
+import os, sys
+from pathlib import Path
+from distill.dataset.loader import TrainingBatches
+from distill.dataset.store import PreparedDataset
+
+if __name__ == "__main__":
+    # As a library would that has threads: what it does at a copy's end fails there.
+    os.register_at_fork(after_in_child=lambda: os._exit(1))
+    batches = TrainingBatches(PreparedDataset(Path(sys.argv[1])), batch_size=8, expansion=2, strength=1.0, seed=0)
+    print(len(list(batches.iter_batches(0, num_workers=2))) == batches.steps_per_epoch)
+"""
+    command = [sys.executable, "-c", program, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_strength_zero_leaves_only_the_variants(folder: Path) -> None:

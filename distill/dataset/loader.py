@@ -1,7 +1,9 @@
 """Training batches that follow from seed, epoch and step alone, in any process and any order."""
 
+import multiprocessing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import numpy as np
@@ -140,6 +142,9 @@ class TrainingBatches:
             batch_size=None,
             num_workers=num_workers,
             collate_fn=_as_it_is,
+            # A copy of this process would have its threads' locks without the threads, and run what other libraries
+            # do at the end of it.
+            multiprocessing_context=_clean_processes(),
             generator=torch.Generator().manual_seed(self.seed),
         )
 
@@ -187,6 +192,15 @@ class _EpochBatches(Dataset[np.ndarray]):
 
     def __getitem__(self, step: int) -> np.ndarray:
         return self._batches.batch(self._epoch, step, self._part)
+
+
+def _clean_processes() -> BaseContext:
+    """Processes that are no copies of this one, which start fast where the system can copy an empty one."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _as_it_is(batch: Any) -> Any:
