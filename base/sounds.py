@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """Collect and render the sounds of the base into the folder `sounds` beside this file.
 
     python base/sounds.py
@@ -13,6 +14,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from distill import instructions
+
+# With wider instructions numpy's sine has other last bits, and one of the sounds another sample.
+instructions.use("portable")
 
 import fluidsynth
 import numpy as np
