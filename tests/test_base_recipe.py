@@ -14,7 +14,7 @@ BASE = Path(__file__).parents[1] / "base"
 def test_the_recorded_sounds_are_those_of_the_scripts() -> None:
     stages = yaml.safe_load((BASE / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     for dependency in stages["sounds"]["deps"]:
-        assert hashlib.md5((BASE / dependency["path"]).read_bytes()).hexdigest() == dependency["md5"], dependency  # noqa: S324
+        assert hashlib.md5((BASE / dependency["path"]).read_bytes()).hexdigest() == dependency["md5"], dependency
 
 
 def test_the_sounds_are_computed_alike_on_all_processors() -> None:

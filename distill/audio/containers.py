@@ -159,29 +159,46 @@ def inspect(path: Path) -> Inspection:
 
 
 def _chunked(data: mmap.mmap, form: _Chunks) -> Inspection:
-    kind, size_at, size_bytes = "chunked", 0, form.size
-    position, long_size_at = form.start, 0
+    """Go from chunk to chunk to the one with the samples, and hold its size against the file.
+
+    A WAV of 96,044 bytes whose recorder was cut off before it could go back, and what comes of it:
+
+        offset   0      RIFF, size 0, WAVE
+        offset  12      fmt , size 16, content
+        offset  36      data, size 0              a note, and patches {40: the bytes of 96,000}
+        offset  44      samples
+    """
+    kind, position, long_size_at = "chunked", form.start, 0
     for _ in range(_MOST_CHUNKS):
         body = form.body(position)
         if body > len(data):
             return Inspection(kind, headless=True)
         name, size = form.head(data, position)
         if name == form.samples:
-            size_at = position + form.name
-            if long_size_at and size == 0xFFFF_FFFF:
-                size_at, size_bytes = long_size_at, 8
-                size = int.from_bytes(data[size_at : size_at + 8], "little")
-            if size == 0 and _ends_in_chunks(data, body, form):
-                return Inspection(kind)
-            head_bytes = (body - position if form.whole else 0) + form.lead
-            place = _Place(size_at, size_bytes, form.order, body + form.lead, head_bytes)
-            return _sized(kind, data, size - form.lead, place)
+            return _samples_chunk(kind, data, form, position, long_size_at)
         if name == b"ds64":
             long_size_at = body + 8
         elif name == b"fmt " and form.name == 4 and int.from_bytes(data[body : body + 2], form.order) in _MPEG_TAGS:
             kind = "mpeg"
         position = form.after(position, size)
     return Inspection(kind)
+
+
+def _samples_chunk(kind: str, data: mmap.mmap, form: _Chunks, position: int, long_size_at: int) -> Inspection:
+    """The chunk with the samples, at a position.
+
+    An RF64 has sizes of 32 bits as a WAV has; where the true one is longer it stands in the chunk `ds64`, at
+    `long_size_at`, and this one is all ones.
+    """
+    size, size_at, size_bytes = form.head(data, position)[1], position + form.name, form.size
+    if long_size_at and size == 0xFFFF_FFFF:
+        size_at, size_bytes = long_size_at, 8
+        size = int.from_bytes(data[size_at : size_at + 8], "little")
+    body = form.body(position)
+    if size == 0 and _ends_in_chunks(data, body, form):
+        return Inspection(kind)
+    beside = (body - position if form.whole else 0) + form.lead
+    return _sized(kind, data, size - form.lead, _Place(size_at, size_bytes, form.order, body + form.lead, beside))
 
 
 def _ends_in_chunks(data: mmap.mmap, position: int, form: _Chunks) -> bool:
