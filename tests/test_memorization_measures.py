@@ -234,16 +234,26 @@ def test_the_parts_that_are_found_are_those_of_a_plain_search(size: int) -> None
     rng = np.random.default_rng(size)
     long, short, *known = (
         (rng.uniform(0, 6, (128, frames)) * rng.uniform(0, 1, (128, 1))).astype(np.float32)
-        for frames in (60, 9, *rng.integers(1, 40, 12))
+        for frames in (60, 9, *rng.integers(1, 40, 20))
     )
-    searched = Search([long, np.zeros_like(long), short, long], [None, None, None, 4], size, 2)
+    searched = Search([long, np.zeros_like(long), short, long], [None, None, None, 4], size, 6)
     for number, part in enumerate(known):
         searched.add(Part(number, 0), part, number)
     parts = dict(enumerate(known))
     found = [[part.source for part in searched.found(sound)] for sound in range(4)]
-    assert found[:3] == [plain_found(long, parts, size, 2), [], plain_found(short, parts, size, 2)]
+    assert found[:3] == [plain_found(long, parts, size, 6), [], plain_found(short, parts, size, 6)]
     del parts[4]
-    assert found[3] == plain_found(long, parts, size, 2)
+    assert found[3] == plain_found(long, parts, size, 6)
+
+
+def test_neither_silence_nor_a_sound_of_the_own_file_is_found() -> None:
+    sound = np.random.default_rng(0).uniform(0, 6, (128, 20)).astype(np.float32)
+    searched = Search([sound], [7], SIZE)
+    for source, (log_mel, file) in enumerate([(sound, 7), (np.zeros_like(sound), 8)]):
+        searched.add(Part(source, 0), log_mel, file)
+        assert searched.found(0) == []
+    searched.add(Part(5, 0), sound, 9)
+    assert searched.found(0) == [Part(5, 0)]
 
 
 def test_nothing_is_found_for_no_sounds() -> None:
