@@ -119,6 +119,13 @@ def test_sounds_of_which_nothing_is_heard_are_passed_over() -> None:
     assert len(silent) == columns
 
 
+def test_of_nothing_but_silence_every_eighth_sound_is_taken() -> None:
+    model = prior(end_bias=50.0)
+    (all_sounds,) = sample_sequences(model, columns=64, seeds=[4])
+    (sounds,) = sample_sequences(model, columns=4, seeds=[4], is_audible=lambda grid: False)
+    assert equal(sounds, all_sounds[7:32:8])
+
+
 def levels(grid: np.ndarray) -> ColumnLevels:
     """As if the first code of a column were its level, and the last one that of its end."""
     assert 1 <= len(grid) <= LAST_COLUMNS
