@@ -301,3 +301,12 @@ def test_damaged_headers(tmp_path: Path) -> None:
     }.items():
         path.write_bytes(content)
         assert words in complaint(path)
+
+
+def test_a_file_that_was_cut_off_anywhere_is_said_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    entry = {"dtype": "U8", "shape": [9], "data_offsets": [0, 9]}
+    content = raw_file({"__metadata__": metadata_of(DOCUMENT), "a": entry}, bytes(9))
+    for size in range(9, len(content)):
+        path.write_bytes(content[:size])
+        assert "is truncated" in complaint(path)

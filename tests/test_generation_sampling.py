@@ -93,6 +93,16 @@ def test_short_sounds_follow_each_other_while_there_is_room_for_another() -> Non
     assert [len(sound) for sound in gone_on] == [5, 3, 3, 3]
 
 
+def test_short_sounds_that_follow_each_other_are_drawn_side_by_side() -> None:
+    model = prior(end_bias=50.0)
+    model.shortest_columns.fill_(2)
+    columns = list[None]()
+    (sounds,) = sample_sequences(model, columns=80, seeds=[0], step=lambda: columns.append(None))
+    assert len(sounds) == 40
+    # One after the other they would take more than their 80 columns.
+    assert len(columns) < 40
+
+
 def test_sounds_of_which_nothing_is_heard_are_passed_over() -> None:
     model, columns = prior(end_bias=50.0), 12
     (all_sounds,) = sample_sequences(model, columns=2 * columns, seeds=[4])
@@ -107,6 +117,13 @@ def test_sounds_of_which_nothing_is_heard_are_passed_over() -> None:
     (silent,) = sample_codes(model, columns=columns, seeds=[4], given=all_sounds[1], is_audible=lambda grid: False)
     assert np.array_equal(silent[:1], all_sounds[1])
     assert len(silent) == columns
+
+
+def test_of_nothing_but_silence_every_eighth_sound_is_taken() -> None:
+    model = prior(end_bias=50.0)
+    (all_sounds,) = sample_sequences(model, columns=64, seeds=[4])
+    (sounds,) = sample_sequences(model, columns=4, seeds=[4], is_audible=lambda grid: False)
+    assert equal(sounds, all_sounds[7:32:8])
 
 
 def levels(grid: np.ndarray) -> ColumnLevels:

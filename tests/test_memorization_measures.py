@@ -1,6 +1,8 @@
 """What the check measures: shared codes, places beside which sounds lie, distances, silence, and how much is read."""
 
-from collections.abc import Callable
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -202,6 +204,77 @@ def test_the_parts_of_a_splice_are_found_and_own_files_are_left_out() -> None:
         searched.add(Part(index, 0), log_mel, index)
     assert {1, 3, 5} <= {part.source for part in searched.found(0)}
     assert 3 not in {part.source for part in searched.found(1)}
+
+
+def plain_windows(log_mel: np.ndarray, frames: Iterable[int], size: int) -> np.ndarray:
+    """The rough windows at frames: amplitudes, joined to 16 bands by 4 times, in whole numbers at a length of 4000."""
+    amplitude, step = np.sqrt(np.expm1(log_mel.astype(float))), max(1, size // 4)
+    vectors = []
+    for frame in frames:
+        window = amplitude[:, frame : frame + size]
+        times = [window[:, time : time + step].reshape(16, -1).sum(1) for time in range(0, size - step + 1, step)]
+        vectors.append(np.rint(np.concatenate(times) * 4000 / np.linalg.norm(times)))
+    return np.array(vectors)
+
+
+def plain_found(sound: np.ndarray, known: dict[int, np.ndarray], size: int, most: int) -> list[int]:
+    """The parts that come nearest to a quarter of the windows, and those that are the nearest of most windows."""
+    windows = plain_windows(sound, active_windows(sound, size).frames, size)
+    near = {
+        number: (plain_windows(part, range(part.shape[1]), size) @ windows.T).max(0) for number, part in known.items()
+    }
+    quarter = {number: np.sort(each)[-math.ceil(len(windows) / 4)] for number, each in near.items()}
+    nearest = sorted(near, key=lambda number: -quarter[number])[:most]
+    votes = Counter(max(near, key=lambda number: near[number][window]) for window in range(len(windows)))
+    return list(dict.fromkeys(nearest + [number for number, _ in votes.most_common(3)]))
+
+
+@pytest.mark.parametrize("size", [2, 5, 8, 13])
+def test_the_parts_that_are_found_are_those_of_a_plain_search(size: int) -> None:
+    rng = np.random.default_rng(size)
+    long, short, *known = (
+        (rng.uniform(0, 6, (128, frames)) * rng.uniform(0, 1, (128, 1))).astype(np.float32)
+        for frames in (60, 9, *rng.integers(1, 40, 20))
+    )
+    searched = Search([long, np.zeros_like(long), short, long], [None, None, None, 4], size, 6)
+    for number, part in enumerate(known):
+        searched.add(Part(number, 0), part, number)
+    parts = dict(enumerate(known))
+    found = [[part.source for part in searched.found(sound)] for sound in range(4)]
+    assert found[:3] == [plain_found(long, parts, size, 6), [], plain_found(short, parts, size, 6)]
+    del parts[4]
+    assert found[3] == plain_found(long, parts, size, 6)
+
+
+def test_neither_silence_nor_a_sound_of_the_own_file_is_found() -> None:
+    sound = np.random.default_rng(0).uniform(0, 6, (128, 20)).astype(np.float32)
+    searched = Search([sound], [7], SIZE)
+    for source, (log_mel, file) in enumerate([(sound, 7), (np.zeros_like(sound), 8)]):
+        searched.add(Part(source, 0), log_mel, file)
+        assert searched.found(0) == []
+    searched.add(Part(5, 0), sound, 9)
+    assert searched.found(0) == [Part(5, 0)]
+
+
+def test_nothing_is_found_for_no_sounds() -> None:
+    searched = Search([], [], SIZE)
+    searched.add(Part(0, 0), np.ones((128, 20), np.float32), 0)
+    assert [searched.found(sound) for sound in range(len(searched.own))] == []
+
+
+@pytest.mark.parametrize(("frames", "length"), [(1, 1), (1, 9), (9, 1), (7, 30), (30, 7), (16, 16)])
+def test_places_are_those_of_a_plain_search(frames: int, length: int) -> None:
+    rng = np.random.default_rng(frames)
+    sound, other = (rng.uniform(0, 6, (32, n)) * rng.uniform(0, 1, n) ** 4 for n in (frames, length))
+    around = np.pad(other, ((0, 0), (frames - 1, frames - 1)))
+    energy, scores = np.square(sound).sum(), {}
+    for first in range(1 - frames, length):
+        beside = around[:, first + frames - 1 :][:, :frames]
+        covered = max(np.square(beside).sum(), 0.01 * energy)
+        scores[first] = (sound * beside).sum() / np.sqrt(energy * covered)
+    found = places_beside(sound.astype(np.float32), other.astype(np.float32))
+    assert [place.first for place in found] == sorted(scores, key=lambda first: -scores[first])[:3]
+    assert [place.score for place in found] == pytest.approx([scores[place.first] for place in found], rel=1e-4)
 
 
 # All together

@@ -277,6 +277,16 @@ def test_a_line_that_was_cut_off_never_counted(tmp_path: Path) -> None:
     assert [entry.seq for entry in journal.entries()] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(("cut", "kept"), [(30, []), (1, [1])], ids=["within the entry", "before the line's end"])
+def test_a_first_line_that_was_cut_off_counts_if_its_entry_is_whole(tmp_path: Path, cut: int, kept: list[int]) -> None:
+    journal = Journal(tmp_path / "run" / "journal" / "journal.jsonl", STAGE)
+    journal.append(1, "test", {"max_lr": 1e-3}, {})
+    journal.path.write_bytes(journal.path.read_bytes()[:-cut])
+    assert [entry.seq for entry in journal.entries()] == kept
+    journal.append(2, "test", {"max_lr": 1e-4}, {})
+    assert [entry.step for entry in journal.entries()] == [*kept, 2]
+
+
 def test_a_stop_that_was_asked_for_is_saved(
     plain: tuple[Workspace, list[Event]], prepared: Workspace, tmp_path: Path
 ) -> None:
