@@ -17,6 +17,7 @@ from distill.runs.folder import Order, read_order, run_folders, run_named
 from distill.runs.progress import alive, progress_of
 from distill.runs.stopping import stop
 from distill.runs.trainings import list_trainings, training_of
+from distill.stages.workspace import Workspace
 from distill.ui.training_state import state_of
 from page_util import make_sounds, settings, wait
 
@@ -81,6 +82,17 @@ def test_a_training_goes_on_by_itself_is_found_stopped_and_finished(project: Pat
     again = steps()
     assert again[: len(rows)] == rows
     assert again == sorted(set(again))
+
+
+def test_a_folder_that_is_no_project_gets_its_trainings_and_nobody_else(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISTILL_PROJECT")
+    monkeypatch.setenv("DISTILL_HOME", str(tmp_path / "home"))
+    root = start(project, Order(str(project / "kit"), settings(vqvae_epochs=1), "tiny", "prepare", "page"))
+    wait(lambda: not alive(root))
+    assert Workspace(root).report("prepare").is_file()
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_training_that_only_holds_its_folder_has_nothing_to_tell_yet(project: Path) -> None:

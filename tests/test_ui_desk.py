@@ -212,6 +212,17 @@ def test_names_never_become_paths(context: Context, tmp_path: Path) -> None:
     assert taken.name == "weird-x-né.wav"
 
 
+def test_a_model_of_the_users_own_folder_is_offered_in_every_project(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTILL_HOME", str(tmp_path / "home"))
+    own = model_file(tmp_path / "home" / "models" / "own.distill")
+    models = Models(context)
+    [(_, name)] = models.choices(registry=False)
+    assert models.path(name) == own
+    assert models.newest() == name
+
+
 def test_the_last_models_stay_loaded(context: Context) -> None:
     names = [f"models/m{number}.distill" for number in range(MOST_LOADED + 1)]
     for number, name in enumerate(names):

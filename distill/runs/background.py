@@ -76,7 +76,8 @@ def _launch(inputs: Inputs, order: Order) -> None:
 
 
 def _command(inputs: Inputs, order: Order) -> list[str]:
-    command = [sys.executable, "-m", "distill", "train", "--quiet"]
+    # Without its name a folder that is no project yet would not be found again.
+    command = [sys.executable, "-m", "distill", "train", "--quiet", f"--project={inputs.project}"]
     command += [f"--model-name={order.name}"] if order.name else []
     command += [f"--until={order.until}"] if order.until else []
     # A folder's name may begin with a dash.

@@ -112,3 +112,8 @@ def context_of(folder: Path, *, local: bool) -> Context:
         return Context(find_project(folder), local)
     except UsageError:
         return Context(folder.resolve(), local)
+
+
+def path_in(project: Path, path: Path) -> str:
+    """A path as the page shows and names it: below the project, or as a whole where it lies elsewhere."""
+    return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)

@@ -9,7 +9,7 @@ from distill.codes.model import CodesModel
 from distill.errors import UsageError
 from distill.registry.catalogue import Entry, catalogue
 from distill.registry.registry import file_of, find_version
-from distill.ui.context import Context
+from distill.ui.context import Context, path_in
 
 MOST_LOADED = 3
 
@@ -50,7 +50,7 @@ class Models:
     def name_of(self, entry: Entry) -> str:
         """What a model is called here: by its file if it has one."""
         if entry.files:
-            return entry.files[0].relative_to(self.context.project).as_posix()
+            return path_in(self.context.project, entry.files[0])
         return entry.registered[0].reference
 
     def with_digest(self, digest: str, called: str) -> str:
@@ -80,7 +80,7 @@ class Models:
         if not name.endswith(EXTENSION):
             return file_of(find_version(name, self.context.project), self.context.project)
         entries, _ = catalogue(self.context.project, registry=False)
-        files = {path.relative_to(self.context.project).as_posix(): path for e in entries for path in e.files}
+        files = {path_in(self.context.project, path): path for entry in entries for path in entry.files}
         if name not in files:
             raise UsageError(f"{name} is not there any more: choose another model")
         return files[name]

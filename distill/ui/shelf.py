@@ -24,7 +24,7 @@ from distill.memorization.plain_words import in_plain_words
 from distill.models.levels import level_labels, with_labels
 from distill.registry.catalogue import Entry
 from distill.ui.cards import render_template
-from distill.ui.context import Context
+from distill.ui.context import Context, path_in
 from distill.ui.evidence import evidence
 
 _WIDTH, _HEIGHT, _EDGE = 300.0, 90.0, 4.0
@@ -37,7 +37,7 @@ def key_of(entry: Entry) -> str:
 
 def places_of(entry: Entry, project: Path) -> list[tuple[str, str]]:
     """Where a model is: words for people, and the reference that the library takes."""
-    files = [(_shown(path, project), str(path)) for path in entry.files]
+    files = [(path_in(project, path), str(path)) for path in entry.files]
     registered = [
         (" ".join([version.reference, *(f"@{alias}" for alias in version.aliases)]), version.reference)
         for version in entry.registered
@@ -179,10 +179,6 @@ def _points(values: Sequence[float | None], low: float, high: float) -> str:
         for index, value in enumerate(values)
         if value is not None
     )
-
-
-def _shown(path: Path, project: Path) -> str:
-    return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
 
 
 def _figure(value: float | None, unit: str = "") -> str:

@@ -15,7 +15,7 @@ from distill.audio.sound import EXTENSIONS
 from distill.dataset.overview import overview
 from distill.dataset.scan import FIRST_FILES, FileReport, scanned
 from distill.errors import UsageError
-from distill.ui.context import Context
+from distill.ui.context import Context, path_in
 from distill.ui.desk import Desk
 from distill.ui.failures import shows_errors, shows_errors_while
 from distill.ui.sounds_table import MOST_ROWS, nothing_yet, summary_of, table_of
@@ -239,8 +239,7 @@ class DataTab:
         choices = dataset_choices(self.context)
         if desk.dropped is not None and Path(path) == desk.dropped:
             return {**self.keep(path, name.strip() or _free_name(choices)), **tabs}
-        folder, project = Path(path), self.context.project
-        value = folder.relative_to(project).as_posix() if folder.is_relative_to(project) else path
+        value = path_in(self.context.project, Path(path))
         return {self.answer: message(""), self.training_sounds: gr.update(choices=choices, value=value), **tabs}
 
 

@@ -18,7 +18,7 @@ from distill.registry.registry import CHAMPION, is_file_reference
 from distill.ui.auditions import audition
 from distill.ui.cards import empty_hint, row_of
 from distill.ui.clicks import cards_component, click_of
-from distill.ui.context import Context
+from distill.ui.context import Context, path_in
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, shows_errors, shows_errors_while
 from distill.ui.library_controls import ANY, SAVE, Comparison, Details, Filters, Import
@@ -245,7 +245,7 @@ class LibraryTab:
     def ask_delete(self, view: View, place: str) -> Updates:
         """Ask whether a file or version is to be deleted."""
         found = deletable(place, self.project, force=True)
-        what, champion = found.relative_to(self.project).as_posix() if isinstance(found, Path) else found.reference, ""
+        what, champion = path_in(self.project, found) if isinstance(found, Path) else found.reference, ""
         if not isinstance(found, Path) and CHAMPION in found.aliases:
             champion = " It is the one in use (champion) of its name."
         question = f"Delete <b>{escape(what)}</b> for good?{champion}"
