@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
 BASE = Path(__file__).parents[1] / "base"
+# Of a sound whose last bits depend on the instructions that numpy takes, as 24 bits.
+CHIRP = "a0447f6842cfff7f6f893d8f1822c63a020b7a7b5a88dd4bfdf097c1fe905dc9"
 
 
 def test_the_recorded_sounds_are_those_of_the_scripts() -> None:
@@ -18,7 +19,16 @@ def test_the_recorded_sounds_are_those_of_the_scripts() -> None:
 
 
 def test_the_sounds_are_computed_alike_on_all_processors() -> None:
-    pytest.importorskip("fluidsynth", reason="the base needs its packages", exc_type=ImportError)
-    command = [sys.executable, "-c", "import sounds; from distill.instructions import in_force; print(in_force())"]
-    done = subprocess.run(command, cwd=BASE, capture_output=True, text=True, check=True)
-    assert done.stdout == "portable\n"
+    # What fluidsynth renders is not asked for, and not every machine has it.
+    program = """
+import hashlib, itertools, sys, types
+sys.modules["fluidsynth"] = types.SimpleNamespace(Synth=object)
+import sounds
+import numpy as np
+found = {name: samples for name, samples in itertools.islice(sounds.synthesized(), 299)}
+ready = np.round(sounds.finished(found["298-chirp"]) * 2**23).astype("<i4")
+print(hashlib.sha256(ready.tobytes()).hexdigest())
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=BASE, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{CHIRP}\n", done.stderr
