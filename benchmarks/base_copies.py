@@ -13,7 +13,6 @@ folder base/ in which the pipeline of docs/explanation/base.md has prepared its 
 """
 
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from distill.configs import STRIDE
@@ -22,7 +21,6 @@ from distill.dataset.store import PreparedDataset
 from distill.generation.generator import sample_grids
 from distill.generation.sampler import SamplingConfig
 from distill.memorization.compare import Findings, compare
-from distill.memorization.copies import distances_of, find_copies
 from distill.memorization.of_model import DatasetSounds
 from distill.memorization.sounds import CheckedSound, Silence
 from distill.memorization.verdict import judge
@@ -62,20 +60,19 @@ def _row(name: str, seed: int, base: PreparedDataset, args: Any) -> tuple[list[A
             if not file.exists():
                 train(workspace, stage)
         findings = _held_against(base, workspace, args.count)
-    copies = find_copies(findings, base.usable_files)
     verdict = judge(findings, file_count=base.usable_files, perplexity={}, memorization_warnings=[])
-    new, held_out = (distances_of(each) for each in (findings.generated, findings.held_out))
+    distances, sounds = verdict.evidence["distances"], verdict.evidence["generated"]
     row = [
         f"{name} {seed}",
-        len(new),
+        len(sounds),
         verdict.verdict,
         len(verdict.flagged),
-        min(new),
-        copies.limits.distance,
-        median(new),
-        median(held_out),
-        max(each.run.codes for each in findings.generated),
-        copies.limits.codes,
+        min(each["distance"] for each in sounds),
+        distances["threshold"],
+        distances["generated"],
+        distances["held_out"],
+        max(each["code_run"]["codes"] for each in sounds),
+        verdict.evidence["code_runs"]["threshold"],
     ]
     return row, list(verdict.reasons)
 

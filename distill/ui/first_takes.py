@@ -213,9 +213,3 @@ def longest(root: Path) -> float:
     files = PreparedDataset(Workspace(root).prepared).manifest
     seconds = float(files["seconds"][files["usable"]].max())
     return min(MOST_SECONDS, max(LEAST_SECONDS, seconds))
-
-
-def library_name(project: Path, model: Path) -> str:
-    """What the other tabs call a model file of the project."""
-    assert model.suffix == EXTENSION
-    return model.relative_to(project).as_posix()

@@ -18,10 +18,10 @@ from distill.runs.inputs import Inputs, as_name, source_of
 from distill.runs.plans import BEST, SKETCH, plan_named
 from distill.runs.stopping import stop
 from distill.ui.clicks import cards_component, click_of
-from distill.ui.context import Context
+from distill.ui.context import Context, path_in
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, shows_errors
-from distill.ui.first_takes import finished_model, library_name
+from distill.ui.first_takes import finished_model
 from distill.ui.start_state import begin_with, set_run, standing_of
 from distill.ui.start_view import NOTHING_YET, verdict
 from distill.ui.studio import Studio
@@ -258,7 +258,7 @@ class StartTab:
         model = finished_model(self.project, self._root())
         if model is None or not model.is_relative_to(self.context.models):
             raise DataError("the model is not there any more: start again")
-        return *self.studio.choose_model(desk, library_name(self.project, model)), gr.Tabs(selected="generate")
+        return *self.studio.choose_model(desk, path_in(self.project, model)), gr.Tabs(selected="generate")
 
     @shows_errors
     def pick(self, desk: Desk, arrivals: int, event: gr.EventData) -> Any:
