@@ -99,6 +99,27 @@ def test_controls_follow_the_model(context: Context) -> None:
     assert [button.interactive for button in tab.ready(Desk(context), MODEL, "vary", None).values()] == [False, False]
 
 
+def test_whether_sounds_can_be_made_is_asked_after_whatever_makes_some(context: Context) -> None:
+    def page() -> tuple[GenerateTab, gr.Blocks]:
+        with gr.Blocks(analytics_enabled=False) as blocks:
+            studio = Studio.of(context, gr.Tabs(render=False))
+            tab = GenerateTab(context, studio)
+            with gr.Tab() as opened:
+                tab.connect(opened)
+        return tab, blocks
+
+    tab, blocks = within_loop(page)
+    again = {function.trigger_after for function in blocks.fns.values() if function.fn == tab.ready}
+    # What makes sounds ends by switching off what stops it.
+    makers = [each for each in blocks.fns.values() if tab.making.stop in each.outputs and each.fn != tab.reset]
+    assert len(makers) == 5
+    assert {function._id for function in makers} <= again
+    # An answer of while sounds were being made may come after their end.
+    desk = Desk(context)
+    list(tab.make(desk, MODEL, None, None, None, [], **form_of(tab, seconds=0.3, count=1)))
+    assert [button.interactive for button in tab.ready(desk, MODEL, "generate", None).values()] == [True, True]
+
+
 def test_codes_are_opened_edited_and_blended(context: Context) -> None:
     tab, desk = tab_of(context, lambda studio: CodesTab(context, studio)), Desk(context)
     assert tab.open_file(desk, MODEL, None) == gr.skip()

@@ -182,7 +182,7 @@ def test_sounds_are_made_to_the_end_after_a_reload_and_until_somebody_stops_it(
     page.locator("#generate-stop").click()
     status.get_by_text("Stopped: ").wait_for()
     assert 4 < cards.count() < 20
-    assert page.locator("#generate-go").is_enabled()
+    wait(lambda: page.locator("#generate-go").is_enabled())
     assert watched.errors == []
 
 

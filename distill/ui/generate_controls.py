@@ -208,6 +208,11 @@ class Making:
         return cls(go, again, stop, status, cards_component("generate-cards", EMPTY))
 
     @property
+    def buttons(self) -> list[gr.Button]:
+        """What begins."""
+        return [self.go, self.again]
+
+    @property
     def outputs(self) -> list[gr.components.Component]:
         """All of them."""
-        return [self.cards, self.status, self.go, self.again, self.stop]
+        return [self.cards, self.status, *self.buttons, self.stop]

@@ -107,9 +107,11 @@ class GenerateTab:
             again.then(self.make, **make),
             studio.more.change(self.make_more, studio.desk, making.outputs, show_progress="minimal"),
             studio.returned.change(self.follow_again, studio.desk, making.outputs, **_QUIET),
+            making.stop.click(self.stop, studio.desk, making.outputs, **_QUIET),
         ):
             event.failure(self.reset, None, making.outputs, **_QUIET)
-        making.stop.click(self.stop, studio.desk, making.outputs, **_QUIET)
+            # Asked once more: an answer of while sounds were being made may arrive after their end.
+            event.then(self.ready, [studio.desk, *self.needed], making.buttons, **_QUIET)
         shared = [studio.desk, studio.arrivals, studio.more]
         picked_outputs = [making.cards, studio.arrivals, studio.more, studio.tabs]
         making.cards.pick(self.pick, shared, picked_outputs, trigger_mode="multiple", **_QUIET)
@@ -130,9 +132,13 @@ class GenerateTab:
         ]  # fmt: skip
         for control in (studio.generate_model, self.action):
             control.change(self.show_model, [studio.desk, studio.generate_model, self.action], of_model, **_QUIET)
-        needed = studio.generate_model, self.action, source.sound
-        for each in needed:
-            each.change(self.ready, [studio.desk, *needed], [making.go, making.again], **_QUIET)
+        for each in self.needed:
+            each.change(self.ready, [studio.desk, *self.needed], making.buttons, **_QUIET)
+
+    @property
+    def needed(self) -> tuple[gr.Dropdown, gr.Radio, gr.Audio]:
+        """What must be filled before sounds can be made."""
+        return self.studio.generate_model, self.action, self.source.sound
 
     @shows_errors_while
     def make(
@@ -161,7 +167,12 @@ class GenerateTab:
         """Each sound as a card, with how many are made and which buttons can act meanwhile."""
         job: Job = desk.job
         cards, status, made = self.making.cards, self.making.status, 0
-        yield {status: f"Making {_sounds(job.count)} …", **self._buttons(busy=True)}
+        off, on = gr.Button(interactive=False), gr.Button(interactive=True)
+        yield {
+            status: f"Making {_sounds(job.count)} …",
+            **dict.fromkeys(self.making.buttons, off),
+            self.making.stop: on,
+        }
         try:
             for made in job.follow():
                 yield {cards: self.cards(desk), status: f"{made} of {_sounds(job.count)}"}
@@ -171,7 +182,7 @@ class GenerateTab:
         stopped = "Stopped: " if job.stopped else ""
         place = "" if job.folder is None else job.folder.relative_to(self.context.project).as_posix()
         text = f"{stopped}{_sounds(made)} in `{place}`; the tab Takes has them"
-        yield {status: text, **self._buttons(busy=False)}
+        yield {status: text, self.making.stop: gr.Button(interactive=False)}
 
     @shows_errors_while
     def follow_again(self, desk: Desk) -> Iterator[Any]:
@@ -189,16 +200,8 @@ class GenerateTab:
         return {self.making.status: "Stopping …"}
 
     def reset(self) -> Updates:
-        """The controls when nothing is made."""
-        return {self.making.status: "", **self._buttons(busy=False)}
-
-    def _buttons(self, *, busy: bool) -> Updates:
-        making = self.making
-        return {
-            making.go: gr.Button(interactive=not busy),
-            making.again: gr.Button(interactive=not busy),
-            making.stop: gr.Button(interactive=busy),
-        }
+        """No word and nothing to stop, as nothing is made."""
+        return {self.making.status: "", self.making.stop: gr.Button(interactive=False)}
 
     def cards(self, desk: Desk) -> str:
         """The sounds on a desk."""
@@ -290,7 +293,7 @@ class GenerateTab:
     def ready(self, desk: Desk, model: str | None, action: str, sound: str | None) -> Updates:
         """Whether everything needed is there, and nothing is being made."""
         can = bool(model) and (action == NEW or bool(sound)) and (desk.job is None or desk.job.over)
-        return {button: gr.Button(interactive=can) for button in (self.making.go, self.making.again)}
+        return {button: gr.Button(interactive=can) for button in self.making.buttons}
 
 
 def _sounds(count: int) -> str:
