@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from command_util import Command
     from distill.live.events import Event
+    from distill.registry.signing import KeyPair
     from distill.stages.workspace import Workspace
     from page_util import Served
 
@@ -115,6 +116,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         os.close(descriptor)
     return shutil.copytree(made, tmp_path_factory.mktemp("trained") / "project")
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> "KeyPair":
+    """Keys to sign with."""
+    from distill.registry.signing import make_keys
+
+    return make_keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory: pytest.TempPathFactory) -> "KeyPair":
+    """The keys of somebody else."""
+    from distill.registry.signing import make_keys
+
+    return make_keys(tmp_path_factory.mktemp("others"))
 
 
 @pytest.fixture(scope="session")

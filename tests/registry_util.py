@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import artifact_example
 import model_example
 from distill.artifact.manifest import Memorization
 from distill.artifact.model_file import write_model
 from page_util import answers, free_port, wait
+
+if TYPE_CHECKING:
+    from distill.registry.signing import KeyPair
 
 
 def make_folder(root: Path) -> Path:
@@ -43,6 +46,29 @@ def model_file(
     next(iter(state.values())).view(-1)[0] += weights
     path.parent.mkdir(parents=True, exist_ok=True)
     write_model(path, changed, state, model_example.prior().state_dict() if with_prior else None)
+    return path
+
+
+def with_model(root: Path) -> Path:
+    """A project with a registered model, `bells/1`."""
+    from database_util import put_database
+    from distill.registry.registration import register
+
+    put_database(make_folder(root))
+    register(model_file(root / "models" / "bells.distill"), root)
+    return root
+
+
+def stored_files(project: Path) -> set[Path]:
+    """The files that the registry of a project keeps."""
+    return {path for path in (project / "mlartifacts").rglob("*") if path.is_file()}
+
+
+def signed_file(path: Path, keys: "KeyPair", *, weights: int = 0) -> Path:
+    """A model as of `model_file` with a signature beside it."""
+    from distill.registry.signing import sign, write_signature
+
+    write_signature(model_file(path, weights=weights), sign(path, keys.private))
     return path
 
 

@@ -1,19 +1,12 @@
-"""The registry: versions around model files, who may be champion, and what goes wrong in one line."""
+"""The registry: versions around model files, and what goes wrong in one line."""
 
-import ast
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from importlib.metadata import packages_distributions
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
 
 from database_util import put_database
@@ -25,7 +18,7 @@ from distill.registry.registry import delete_version, find_version, resolve, ver
 from distill.tracking import address
 from distill.tracking.address import client_of, experiment_of
 from page_util import free_port
-from registry_util import make_folder, mlflow_server, model_file
+from registry_util import make_folder, mlflow_server, model_file, stored_files, with_model
 
 # MLflow uses what SQLAlchemy will remove.
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -38,14 +31,7 @@ def _own_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a registered model."""
-    root = put_database(make_folder(tmp_path_factory.mktemp("registry") / "project"))
-    register(model_file(root / "models" / "bells.distill"), root)
-    return root
-
-
-def stored_files(project: Path) -> set[Path]:
-    return {path for path in (project / "mlartifacts").rglob("*") if path.is_file()}
+    return with_model(tmp_path_factory.mktemp("registry") / "project")
 
 
 def test_the_same_bytes_are_one_version_and_others_a_new_one(project: Path, tmp_path: Path) -> None:
@@ -58,17 +44,6 @@ def test_the_same_bytes_are_one_version_and_others_a_new_one(project: Path, tmp_
     assert other.version == first.version + 1
     assert find_version("bells@candidate", project).version == other.version
     assert resolve("bells/1", project).read_bytes() == (project / "models" / "bells.distill").read_bytes()
-
-
-def test_a_version_says_what_it_is_and_holds_nothing_pickled(project: Path) -> None:
-    version = client_of(project).get_model_version("bells", "1")
-    assert version.tags["distill.verdict"] == "pass"
-    assert version.tags["distill.health"] == "green: Healthy"
-    assert version.tags["distill.dataset"] == "Glöckchen 🔔"
-    assert "held-out distance in dB 4" in version.description
-    assert "Memorization: pass. a reason" in version.description
-    suffixes = {path.suffix for path in stored_files(project)}
-    assert suffixes == {".distill", ".json", ".py", ".txt", ".yaml", ""}
 
 
 def test_the_same_weights_with_another_history_are_a_version_of_their_own(project: Path, tmp_path: Path) -> None:
@@ -114,62 +89,6 @@ def test_looking_makes_no_database(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing yet"):
         find_version("bells", tmp_path / "project")
     assert not (tmp_path / "project" / "mlflow.db").exists()
-
-
-def promoted(name: str, project: Path, folder: Path, *, force: bool = False, **kind: Any) -> str:
-    version = register(model_file(folder / f"{name}.distill", **kind), project)
-    try:
-        promote(version.reference, project, force=force)
-    except UsageError as error:
-        return str(error)
-    assert find_version(f"{name}@champion", project).version == version.version
-    return "promoted"
-
-
-def test_only_what_memorized_nothing_and_is_not_worse_becomes_champion(project: Path, tmp_path: Path) -> None:
-    assert "a reason" in promoted("gate", project, tmp_path, verdict="fail", weights=1)
-    assert "a reason" in promoted("gate", project, tmp_path, verdict="fail", weights=2, force=True)
-    assert "warn" in promoted("gate", project, tmp_path, verdict="warn", weights=3)
-    assert "never checked" in promoted("gate", project, tmp_path, verdict=None, weights=4)
-    assert promoted("gate", project, tmp_path, distance=4.0, weights=5) == "promoted"
-    assert "4.5" in promoted("gate", project, tmp_path, distance=4.5, weights=6)
-    assert "other sounds" in promoted("gate", project, tmp_path, distance=3.0, weights=7, data="cd")
-    assert promoted("gate", project, tmp_path, distance=4.5, weights=8, force=True) == "promoted"
-    assert promoted("gate", project, tmp_path, distance=3.9, weights=9) == "promoted"
-
-
-def test_an_unknown_quality_compares_by_loss_or_not_at_all(project: Path, tmp_path: Path) -> None:
-    assert promoted("blind", project, tmp_path, distance=None, weights=1) == "promoted"
-    assert "not known" in promoted("blind", project, tmp_path, distance=3.0, weights=2)
-    known = {"distance": None, "best_val_loss": 0.5}
-    assert promoted("blind", project, tmp_path, weights=3, force=True, **known) == "promoted"
-    assert "loss is 0.6" in promoted("blind", project, tmp_path, weights=4, distance=None, best_val_loss=0.6)
-    assert promoted("blind", project, tmp_path, weights=5, distance=None, best_val_loss=0.4) == "promoted"
-
-
-def test_a_tag_that_somebody_edits_does_not_open_the_gate(project: Path, tmp_path: Path) -> None:
-    version = register(model_file(tmp_path / "edited.distill", verdict="fail"), project)
-    client_of(project).set_model_version_tag(version.name, str(version.version), "distill.verdict", "pass")
-    with pytest.raises(UsageError, match="memorized"):
-        promote(version.reference, project)
-
-
-def test_a_file_that_was_exchanged_or_damaged_is_no_champion(project: Path, tmp_path: Path) -> None:
-    version = register(model_file(tmp_path / "changed.distill", verdict="fail"), project)
-    stored = resolve(version.reference, project)
-    shutil.copy(model_file(tmp_path / "other" / "changed.distill", weights=1), stored)
-    with pytest.raises(ArtifactError, match="is not the model that was registered"):
-        promote(version.reference, project)
-    data = bytearray(model_file(tmp_path / "again" / "changed.distill").read_bytes())
-    data[-1] ^= 1
-    stored.write_bytes(data)
-    with pytest.raises(ArtifactError, match="damaged"):
-        promote(version.reference, project)
-
-
-def test_a_file_is_registered_before_it_is_promoted(project: Path) -> None:
-    with pytest.raises(UsageError, match="distill model register"):
-        promote(str(project / "models" / "bells.distill"), project)
 
 
 @pytest.mark.parametrize("step", ["set_registered_model_alias", "create_model_version", "finalize_logged_model"])
@@ -255,13 +174,6 @@ def test_a_reference_to_nothing_is_one_line(reference: str, said: str, project: 
     with pytest.raises(UsageError, match=said) as failed:
         resolve(reference, project)
     assert "\n" not in str(failed.value)
-
-
-def test_a_file_that_is_in_no_registry_is_told_how_it_gets_there(project: Path) -> None:
-    file = shutil.copy(project / "models" / "bells.distill", project / "models" / "kit.distill")
-    with pytest.raises(UsageError, match=rf"{file} is a file: distill model register {file} registers it"):
-        promote("kit", project)
-    file.unlink()
 
 
 @pytest.mark.parametrize("name", ["../up", ".hidden", "a/b", "a b", "Glöckchen", "a'b", "a\n", "x" * 101])
@@ -351,64 +263,3 @@ def test_a_server_keeps_models_as_files_do(tmp_path: Path, monkeypatch: pytest.M
         assert versions(project) == []
         assert not list((tmp_path / "kept").rglob("*.distill"))
         assert not list(fetched.iterdir())
-
-
-# Python finds neither this repository nor an installed distill.
-ALONE = """
-import sys
-sys.path = [path for path in sys.path if not path.startswith({repository!r}) or "site-packages" in path]
-sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
-import mlflow.pyfunc, pandas
-model = mlflow.pyfunc.load_model({folder!r})
-made = model.predict(pandas.DataFrame([{{"seed": 3, "seconds": 0.4}}]))
-import distill
-print(distill.__file__)
-print(made["audio"][0])
-"""
-
-
-def test_a_registered_model_brings_the_code_that_it_needs(project: Path, tmp_path: Path) -> None:
-    version = register(model_file(tmp_path / "kit.distill"), project)
-    folder = Path(version.source.removeprefix("file://"))
-    code = ALONE.format(repository=str(Path(__file__).parents[1]), folder=str(folder))
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    where, audio = done.stdout.split()
-    assert Path(where).is_relative_to(folder / "code")
-    import mlflow.pyfunc
-
-    here = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame([{"seed": 3, "seconds": 0.4}]))
-    assert here["audio"][0] == audio
-    size = sum(path.stat().st_size for path in (folder / "code").rglob("*") if path.is_file())
-    assert size < 1_000_000
-
-
-def test_what_a_registered_model_imports_is_what_it_asks_for(project: Path, tmp_path: Path) -> None:
-    folder = Path(register(model_file(tmp_path / "kit.distill"), project).source.removeprefix("file://"))
-    asked = {line.partition("==")[0] for line in (folder / "requirements.txt").read_text().splitlines()}
-    assert not any(name.startswith("distill") for name in asked)
-    known = packages_distributions()
-    for path in (folder / "code").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for name in (each.partition(".")[0] for each in names):
-                if name not in sys.stdlib_module_names and name != "distill":
-                    assert {each.lower() for each in known[name]} & asked, f"{path.name} imports {name}"
-
-
-def test_a_registered_model_is_a_logged_model_with_its_figures(project: Path, tmp_path: Path) -> None:
-    version = register(model_file(tmp_path / "logged.distill", distance=2.5), project)
-    client = client_of(project)
-    model_id = version.source.split("/")[-2]
-    logged = client.get_logged_model(model_id)
-    assert logged.artifact_location == version.source
-    assert str(logged.status).endswith("READY")
-    figures = {metric.key: metric.value for metric in logged.metrics}
-    assert figures["model/lsd_db"] == 2.5
-    assert {"model/level_0/utilization", "model/level_1/dead_codes"} <= figures.keys()
-    delete_version(version, project)
-    with pytest.raises(Exception, match="not found"):
-        client.get_logged_model(model_id)
