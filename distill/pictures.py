@@ -144,7 +144,9 @@ def save_figure(path: Path, figure: Figure) -> None:
     canvas = FigureCanvasAgg(figure)
     with replacing(path) as temporary, temporary.open("wb") as handle:
         canvas.print_png(handle, metadata={"Software": None}, pil_kwargs={})
+    # Figure and canvas hold each other: without pixels they may wait for a full collection, which comes seldom.
     figure.clear()
+    del canvas.renderer
 
 
 def _level_db(log_mel: np.ndarray, config: SpectrogramConfig) -> np.ndarray:

@@ -127,7 +127,7 @@ def test_forms_are_as_they_were_left_and_edits_outlive_the_server(chromium: Any,
         # A card that was found again does what it did.
         watched.show("Generate")
         card = page.locator("#generate-cards .d-card")
-        assert card.count() == 1
+        wait(lambda: card.count() == 1)
         with page.expect_response(lambda answer: "/media/" in answer.url) as answer:
             card.locator(".d-wave-button").click()
         assert answer.value.status in (200, 206)

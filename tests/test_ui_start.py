@@ -63,7 +63,7 @@ def test_from_sounds_to_new_ones_in_three_acts_by_keyboard_alone(project: Path, 
         wait(lambda: "kit-sketch" in page.locator("#generate-model input").input_value())
         # The run that was begun is the one that the other tabs look at.
         watched.show("Train")
-        assert page.locator("#train-run input").input_value().startswith("kit-")
+        wait(lambda: page.locator("#train-run input").input_value().startswith("kit-"))
         watched.show("Start")
         watched.press(cards.first.get_by_text("To the codes"))
         page.locator("#codes-grid .cells").wait_for()

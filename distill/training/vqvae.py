@@ -1,6 +1,5 @@
 """Training the VQ-VAE: its batches, loss, evaluation and previews."""
 
-import gc
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -181,8 +180,6 @@ class VQVAETask:
             panels = {"held-out original": original.numpy(), f"reconstruction, epoch {epoch}": reconstruction.numpy()}
             spectrogram_png(picture, panels, self.spectrogram)
             files.append(picture)
-        # A figure is a ring of references: with its pixels it would wait for a full collection, which comes seldom.
-        gc.collect()
         return tuple(files)
 
     def concerns(self, history: list[dict[str, Any]]) -> list[Concern]:
