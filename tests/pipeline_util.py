@@ -24,8 +24,7 @@ TINY: dict[str, dict[str, Any]] = {
         "dropout": 0.1,
         "kmeans_chunks": 8,
         "checkpoint_interval": 1,
-        "preview_interval": 2,
-        "preview_count": 1,
+        "preview_count": 0,
         "learning_rate": 1e-3,
     },
     "prior": {

@@ -20,7 +20,6 @@ STAGE = "train_vqvae"
 OUTPUTS = ("trained/vqvae", "previews", "history/train_vqvae", "reports/train_vqvae", "plots/train_vqvae")
 VQVAE = {
     "augmentation_expansion": 6,
-    "preview_count": 0,
     "learning_rate": 1e-3,
     "weight_full": 0.5,
     "weight_half": 0.3,

@@ -35,7 +35,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_a_training_goes_on_by_itself_is_found_stopped_and_finished(project: Path) -> None:
     order = Order(
-        str(project / "kit"), settings(vqvae_epochs=400, vqvae_preview_interval=2), "tiny", "train_vqvae", "page"
+        str(project / "kit"),
+        settings(vqvae_epochs=400, vqvae_preview_interval=2, vqvae_preview_count=1),
+        "tiny",
+        "train_vqvae",
+        "page",
     )
     root = start(project, order)
     assert alive(root)

@@ -17,8 +17,6 @@ from reader_world import World, make_world
 from terminal_util import SERVERS, Terminal, end_all, offline
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
-# In the gate one page shows that pages can be followed: on it a model is registered, promoted, served and signed.
-IN_GATE = {"docs/how-to/promote.md"}
 SECONDS = 2400.0
 
 
@@ -40,7 +38,6 @@ WITH_LINES = {
     for page in PAGES
     if (name := page.relative_to(REPOSITORY).as_posix()) not in ELSEWHERE and (found := blocks(page))
 }
-PARAMETERS = [pytest.param(name, marks=[] if name in IN_GATE else [pytest.mark.slow]) for name in WITH_LINES]
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +129,9 @@ def reader(world: World, tmp_path: Path, network: list[str]) -> Iterator[Reader]
         somebody.leave()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", WITH_LINES)
 def test_a_page_can_be_followed(name: str, reader: Reader) -> None:
     reader.prepare(BEFORE[name])
     for block in WITH_LINES[name]:

@@ -45,7 +45,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(PROJECT / name, origin / name)
     folder_of_tones(origin / "sounds", 6)
     data = {"path": "sounds", **TINY["data"]}
-    values = {"schema": 1, **TINY, "data": data, "run": {"seed": 0, **TINY["run"]}, "spectrogram": {"floor_db": -20.0}}
+    vqvae = {**TINY["vqvae"], "preview_count": 1}
+    values = {
+        "schema": 1,
+        **TINY,
+        "vqvae": vqvae,
+        "data": data,
+        "run": {"seed": 0, **TINY["run"]},
+        "spectrogram": {"floor_db": -20.0},
+    }
     (origin / "params.yaml").write_text(yaml.safe_dump(values))
     git(origin, "init", "-q")
     commit(origin, "first")

@@ -182,7 +182,6 @@ def ask(address: str, *rows: dict[str, Any]) -> dict[str, Any]:
         return dict(json.loads(answer.read()))
 
 
-@pytest.mark.slow
 def test_the_same_over_http(champion: Any, project: Path) -> None:
     with served(project) as address:
         answer = ask(address, {"seed": 3, "seconds": 1})

@@ -27,7 +27,7 @@ from pipeline_util import bytes_of, make_workspace, run
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    workspace = make_workspace(tmp_path_factory.mktemp("stages"))
+    workspace = make_workspace(tmp_path_factory.mktemp("stages"), vqvae={"preview_count": 1})
     run(workspace, *STAGES)
     return workspace
 
@@ -61,7 +61,7 @@ def test_the_model_makes_sounds(finished: Workspace) -> None:
 
 def test_equal_inputs_give_equal_bytes_wherever_they_lie(finished: Workspace, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    again = make_workspace(tmp_path / "elsewhere")
+    again = make_workspace(tmp_path / "elsewhere", vqvae={"preview_count": 1})
     run(again, *STAGES)
     assert bytes_of(again.root) == bytes_of(finished.root)
 
@@ -214,7 +214,7 @@ def test_real_sounds(tmp_path: Path) -> None:
     if not folder:
         pytest.skip("DISTILL_TEST_AUDIO names no folder of real sounds")
     sounds = sorted(Path(folder).rglob("*.wav"), key=lambda path: (path.stat().st_size, path.name))[40:400:40]
-    workspace = make_workspace(tmp_path)
+    workspace = make_workspace(tmp_path, vqvae={"preview_count": 1})
     for path in (tmp_path / "sounds").iterdir():
         path.unlink()
     for index, path in enumerate(sounds):

@@ -66,7 +66,7 @@ def curve(client: "MlflowClient", run: "Run", name: str) -> dict[int, float]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A project in which every stage ran once, each in a process of its own."""
     root = put_database(tmp_path_factory.mktemp("tracking"))
-    workspace = make_workspace(root, vqvae={"num_quantizers": 2})
+    workspace = make_workspace(root, vqvae={"num_quantizers": 2, "preview_count": 1})
     (root / ".dvc").mkdir()
     run_stages(workspace, *STAGES, DVC_ROOT=str(root))
     return workspace

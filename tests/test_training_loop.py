@@ -30,7 +30,7 @@ from pipeline_util import bytes_of, make_workspace, run
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    workspace = make_workspace(tmp_path_factory.mktemp("loop"))
+    workspace = make_workspace(tmp_path_factory.mktemp("loop"), vqvae={"preview_count": 1})
     run(workspace, "prepare", "configure")
     return workspace
 

@@ -31,6 +31,7 @@ def test_a_thousand_steps_need_no_more_memory(tmp_path: Path) -> None:
             "augmentation_expansion": 8,
             "max_checkpoints": 2,
             "preview_interval": 2,
+            "preview_count": 1,
         },
     )
     run(workspace, "prepare", "configure")

@@ -99,7 +99,7 @@ def _outputs(workspace: Workspace, stage: str) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A run that nothing disturbed."""
-    workspace = make_workspace(tmp_path_factory.mktemp("whole"))
+    workspace = make_workspace(tmp_path_factory.mktemp("whole"), vqvae={"preview_count": 1})
     run(workspace, "prepare", "configure", "train_vqvae", "train_prior")
     return workspace
 

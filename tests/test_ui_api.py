@@ -140,7 +140,12 @@ def test_a_watched_training_stays_as_it_is_over_1000_steps(tmp_path: Path, monke
     """Its previews are figures of several MB each, eighty of them, so that a figure that is not closed would show."""
     make_sounds(tmp_path / "kit")
     monkeypatch.chdir(tmp_path)
-    changes = {"vqvae_epochs": 3000, "vqvae_preview_interval": 4, "vqvae_checkpoint_interval": 40}
+    changes = {
+        "vqvae_epochs": 3000,
+        "vqvae_preview_interval": 4,
+        "vqvae_preview_count": 1,
+        "vqvae_checkpoint_interval": 40,
+    }
     root = start(tmp_path, Order(str(tmp_path / "kit"), settings(**changes), "long", "train_vqvae"))
     try:
         with served(tmp_path) as page:

@@ -181,7 +181,7 @@ def test_the_form_takes_what_the_training_takes(server: Served, chromium: Any, p
 
 def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chromium: Any, project: Path) -> None:
     first, second = Watched(chromium, server), Watched(chromium, server)
-    start(first, "live", vqvae_epochs=3000, vqvae_preview_interval=4)
+    start(first, "live", vqvae_epochs=3000, vqvae_preview_interval=4, vqvae_preview_count=1)
     (root,) = run_folders(project)
     page = first.page
     page.get_by_role("heading", name="Sounds kept aside").wait_for(timeout=150_000)
