@@ -13,7 +13,7 @@ pytest.importorskip("gradio")
 import gradio as gr
 
 from distill.ui import codes_edits
-from distill.ui.app import build_app
+from distill.ui.app import READY, build_app
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.library_view import Shelf, View
@@ -67,6 +67,17 @@ def test_no_control_is_an_endpoint(tmp_path: Path) -> None:
     assert blocks.get_api_info(all_endpoints=True) == {"named_endpoints": {}, "unnamed_endpoints": {}}
 
 
+def test_what_cannot_be_brought_back_leaves_no_page_that_cannot_be_touched(tmp_path: Path) -> None:
+    blocks = within_loop(lambda: build_app(Context(tmp_path)))
+    ready = [function for function in blocks.fns.values() if function.js == READY]
+    (shown,) = [each.trigger_after for each in ready if not each.trigger_only_on_failure]
+    chain = [shown]
+    while (before := blocks.fns[chain[-1]].trigger_after) is not None:
+        chain.append(before)
+    assert len(chain) == 3
+    assert {each.trigger_after for each in ready if each.trigger_only_on_failure} == {*chain}
+
+
 def form_of(tab: GenerateTab, **changes: Any) -> dict[str, Any]:
     return {name: field.value for name, field in tab.form.fields.items()} | changes
 
@@ -110,10 +121,10 @@ def test_whether_sounds_can_be_made_is_asked_after_whatever_makes_some(context: 
 
     tab, blocks = within_loop(page)
     again = {function.trigger_after for function in blocks.fns.values() if function.fn == tab.ready}
-    # What makes sounds ends by switching off what stops it.
-    makers = [each for each in blocks.fns.values() if tab.making.stop in each.outputs and each.fn != tab.reset]
-    assert len(makers) == 5
-    assert {function._id for function in makers} <= again
+    # What makes sounds ends by switching off what stops it, also where it fails.
+    makers = [each for each in blocks.fns.values() if tab.making.stop in each.outputs]
+    assert len(makers) == 10
+    assert {function._id for function in makers} == again - {None}
     # An answer of while sounds were being made may come after their end.
     desk = Desk(context)
     list(tab.make(desk, MODEL, None, None, None, [], **form_of(tab, seconds=0.3, count=1)))

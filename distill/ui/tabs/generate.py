@@ -109,9 +109,10 @@ class GenerateTab:
             studio.returned.change(self.follow_again, studio.desk, making.outputs, **_QUIET),
             making.stop.click(self.stop, studio.desk, making.outputs, **_QUIET),
         ):
-            event.failure(self.reset, None, making.outputs, **_QUIET)
+            failed = event.failure(self.reset, None, making.outputs, **_QUIET)
             # Asked once more: an answer of while sounds were being made may arrive after their end.
-            event.then(self.ready, [studio.desk, *self.needed], making.buttons, **_QUIET)
+            for ended in (event, failed):
+                ended.then(self.ready, [studio.desk, *self.needed], making.buttons, **_QUIET)
         shared = [studio.desk, studio.arrivals, studio.more]
         picked_outputs = [making.cards, studio.arrivals, studio.more, studio.tabs]
         making.cards.pick(self.pick, shared, picked_outputs, trigger_mode="multiple", **_QUIET)
