@@ -78,6 +78,23 @@ def test_what_cannot_be_brought_back_leaves_no_page_that_cannot_be_touched(tmp_p
     assert {each.trigger_after for each in ready if each.trigger_only_on_failure} == {*chain}
 
 
+def test_what_follows_a_handler_follows_its_failure_too(tmp_path: Path) -> None:
+    functions = within_loop(lambda: build_app(Context(tmp_path))).fns.values()
+    after: dict[Any, list[Any]] = {}
+    for function in functions:
+        after.setdefault(function.trigger_after, []).append(function)
+    checked = 0
+    for event in functions:
+        following = after.get(event._id, [])
+        failures = [each for each in following if each.trigger_only_on_failure and each.fn is not None]
+        for each in following if failures else []:
+            if not (each.trigger_only_on_failure or each.trigger_only_on_success):
+                again = [other.name for failure in failures for other in after.get(failure._id, [])]
+                assert each.name in again
+                checked += 1
+    assert checked == 6
+
+
 def form_of(tab: GenerateTab, **changes: Any) -> dict[str, Any]:
     return {name: field.value for name, field in tab.form.fields.items()} | changes
 

@@ -65,8 +65,9 @@ class RunRemoval:
         self.older.click(self.ask_older, self.keep, question, **_QUIET)
         # A run that was started meanwhile is not removed: then the question is over as well.
         done = self.yes.click(self.remove, [self.asked, self.run], [*closed, self.run], **_QUIET)
-        done.failure(self.calm, None, closed, **_QUIET)
-        done.then(*able, **_QUIET)
+        failed = done.failure(self.calm, None, closed, **_QUIET)
+        for ended in (done, failed):
+            ended.then(*able, **_QUIET)
         self.no.click(self.calm, None, closed, **_QUIET)
 
     @shows_errors
