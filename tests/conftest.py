@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 IN_CI = bool(os.environ.get("CI"))
 # Files of tests that take longest begin first, so that no worker is left with one at the end.
 LONGEST = (
-    "test_docs_commands", "test_ui_page", "test_ui_reload", "test_dvc", "test_ui_start", "test_processes",
+    "test_ui_page", "test_ui_reload", "test_dvc", "test_ui_start", "test_processes",
     "test_tracking", "test_workspaces", "test_reproduce", "test_flows_together", "test_ui_defaults", "test_ui_library",
     "test_ui_studio", "test_tutorial", "test_foreign_site", "test_flows", "test_stereo_learned", "test_shared_record",
     "test_training_faults", "test_background", "test_run_cli", "test_runs", "test_steering", "test_stages",
