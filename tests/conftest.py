@@ -41,6 +41,8 @@ torch.set_num_threads(1)
 
 # Recording takes seconds a process; the tests that are about it switch it on.
 os.environ["DISTILL_TRACKING"] = "off"
+# And wherever a developer records, these tests record in projects of their own.
+os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 # Commands of the tests work in the folder that a test stands in, and never in the user's own.
 os.environ["DISTILL_PROJECT"] = "."

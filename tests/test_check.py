@@ -38,11 +38,6 @@ from registry_util import model_file
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 
-@pytest.fixture(autouse=True)
-def _own_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
 @pytest.fixture(scope="module")
 def memorized(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A finished workspace, and a project, whose prior knows its training sounds by heart."""

@@ -95,6 +95,7 @@ def build_app(context: Context) -> gr.Blocks:
         desk_known = offered.then(shows_errors(come_back), *arrived, js=OWN_NAME, **quiet)
         shown = desk_known.then(shows_errors(studio.bring_back), studio.desk, restored, **quiet)
         shown.then(None, js=READY, **quiet)
+        # Nothing follows what failed but this.
         for failing in (offered, desk_known, shown):
             failing.failure(None, js=READY, **quiet)
         # Programs use the JSON API; what controls do is nobody's endpoint.
