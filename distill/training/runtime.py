@@ -64,7 +64,8 @@ class Runtime:
             torch.cuda.set_device(self.device)
         torch.set_num_threads(self.threads)
         # Some CUDA and MPS kernels have no deterministic form; there only the CPU promises equal bytes.
-        torch.use_deterministic_algorithms(True, warn_only=self.device != "cpu")
+        # As use_deterministic_algorithms, which loads the compiler: a second for nothing where nothing is trained.
+        torch.set_deterministic_debug_mode("error" if self.device == "cpu" else "warn")
         # Nothing here reads what it has not written; filling each new tensor took a sixth of Griffin-Lim.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.manual_seed(self.seed)
