@@ -67,6 +67,13 @@ def test_no_control_is_an_endpoint(tmp_path: Path) -> None:
     assert blocks.get_api_info(all_endpoints=True) == {"named_endpoints": {}, "unnamed_endpoints": {}}
 
 
+def test_progress_that_is_not_shown_is_said_to_no_component(tmp_path: Path) -> None:
+    blocks = within_loop(lambda: build_app(Context(tmp_path)))
+    quiet = [function for function in blocks.config["dependencies"] if function["show_progress"] == "hidden"]
+    assert len(quiet) > 100
+    assert [each["show_progress_on"] for each in quiet] == [[]] * len(quiet)
+
+
 def test_what_cannot_be_brought_back_leaves_no_page_that_cannot_be_touched(tmp_path: Path) -> None:
     blocks = within_loop(lambda: build_app(Context(tmp_path)))
     ready = [function for function in blocks.fns.values() if function.js == READY]

@@ -101,4 +101,7 @@ def build_app(context: Context) -> gr.Blocks:
         # Programs use the JSON API; what controls do is nobody's endpoint.
         for function in blocks.fns.values():
             function.api_visibility = "private"
+            if function.show_progress == "hidden":
+                # Where it is said is searched for once for each component, before and after every call.
+                function.show_progress_on = []
     return blocks
