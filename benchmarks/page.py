@@ -1,11 +1,11 @@
 """The page in Chromium: how soon it is there, what it costs a training that it shows, how it bears much to show.
 
-`first paint` is first contentful paint after the address was opened, `usable` the time until the first tab's button can
-be clicked; `first visit` is the first of all after the server's start. One training goes on in turns alone, `read` (its
-state is asked for every 2 s, as for a browser elsewhere) and `watched` (a browser on this machine shows the Monitor of
-it); steps per second follow from the status that the training writes. The table of 500 files and the grid of 60 s
-are shown in the browser; `scrolling` is the longest that a frame took while they were scrolled from end to end. Sounds
-are synthetic, the model's weights random.
+`first paint` is first contentful paint after the address was opened, `usable` the time until another tab can be
+brought to the front; `first visit` is the first of all after the server's start. One training goes on in turns alone,
+`read` (its state is asked for every 2 s, as for a browser elsewhere) and `watched` (a browser on this machine shows the
+Monitor of it); steps per second follow from the status that the training writes. The table of 500 files and the grid of
+60 s are shown in the browser; `scrolling` is the longest that a frame took while they were scrolled from end to end.
+Sounds are synthetic, the model's weights random.
 """
 
 import shutil
@@ -36,7 +36,7 @@ from startup import write_example
 import numpy as np
 import psutil
 import soundfile
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 STAGE = "train_vqvae"
 WAYS = ("alone", "read", "watched")
@@ -94,7 +94,7 @@ def opening(browser: Browser, address: str, rounds: int) -> list[list[Any]]:
         with opened(browser) as page:
             begun = time.perf_counter()
             page.goto(address, wait_until="commit")
-            page.locator("#data-check").click(trial=True)
+            tab(page, "Data").click(trial=True)
             usable.append(1000 * (time.perf_counter() - begun))
             paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
     return [
@@ -112,6 +112,7 @@ def table(browser: Browser, address: str, project: Path, args: Any) -> list[list
         scanned.append(1000 * timed(lambda: scan(project / "many")))
         with opened(browser) as page:
             page.goto(address)
+            tab(page, "Data").click()
             name = page.locator("#data-folder input")
             name.fill("many")
             name.press("Enter")
@@ -128,7 +129,7 @@ def grid(browser: Browser, address: str, project: Path, args: Any) -> list[list[
     """A long grid: from the file to its picture, and from a key to the sound of the edited cell."""
     with opened(browser) as page:
         page.goto(address)
-        page.get_by_role("tab", name="Codes", exact=True).click()
+        tab(page, "Codes").click()
         page.locator("#codes-model input").click()
         page.get_by_role("option").first.click()
         begun = time.perf_counter()
@@ -192,7 +193,7 @@ def looked_at(way: str, browser: Browser, address: str) -> Iterator[None]:
     if way == "watched":
         with opened(browser) as page:
             page.goto(address)
-            page.get_by_role("tab", name="Monitor", exact=True).click()
+            tab(page, "Monitor").click()
             page.locator(".d-segment").first.wait_for()
             yield
         return
@@ -261,6 +262,11 @@ def opened(browser: Browser) -> Iterator[Page]:
         yield context.new_page()
     finally:
         context.close()
+
+
+def tab(page: Page, name: str) -> Locator:
+    """The control that brings a tab to the front."""
+    return page.get_by_role("tab", name=name, exact=True)
 
 
 def row(what: str, milliseconds: list[float]) -> list[Any]:
