@@ -17,7 +17,7 @@ if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$wanted" ]; then
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt \
     --editable ".$1"
   # pip compiles on one core, and tests of packages, too. What cannot be compiled is for another Python.
-  "$venv/bin/python" -W ignore -m compileall -qq -j 0 -x '/tests/' "$venv/lib" || true
+  "$venv/bin/python" -W ignore -m compileall -qq -j 0 -x '/tests/' "$venv/lib" distill flows || true
   echo "$wanted" > "$venv/.installed"
 fi
 

@@ -76,7 +76,8 @@ def make_project(root: Path, **changes: dict[str, Any]) -> Path:
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(PROJECT / name, root / name)
     for name in ("distill", "flows"):
-        shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        # With what was compiled: it is as old as its source there, too.
+        shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("*.pyc.*"))
     folder_of_tones(root / "sounds", 6)
     values: dict[str, Any] = {name: dict(section) for name, section in TINY.items()}
     values["data"]["path"] = "sounds"
