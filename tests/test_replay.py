@@ -16,7 +16,7 @@ from distill.configs import VQVAEConfig
 from distill.errors import ArtifactError, Interrupted
 from distill.live.events import Event, Listeners, RolledBack, StepDone
 from distill.live.folder import RunFolder
-from distill.live.journal import Journal, effective_by_stage, parse_entry
+from distill.live.journal import EMPTY, Journal, effective_by_stage, parse_entry
 from distill.live.runtime_config import RuntimeConfigManager
 from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
@@ -215,6 +215,17 @@ def test_a_journal_of_no_training_is_refused(tmp_path: Path) -> None:
     write_journal(tmp_path / "journal" / "x.jsonl", "train_nothing", (1, {"max_lr": 1e-3}))
     with pytest.raises(ArtifactError, match="none of train_vqvae, train_prior"):
         effective_by_stage([tmp_path / "journal" / "x.jsonl"])
+
+
+def test_a_journal_without_entries_goes_on_where_it_is(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl", STAGE)
+    journal.replace([])
+    assert journal.path.read_bytes() == EMPTY
+    assert journal.entries() == []
+    journal.append(1, "test", {"max_lr": 1e-4}, {})
+    # A run whose journal begins like the project's is the project's.
+    assert journal.path.read_bytes().startswith(EMPTY)
+    assert [entry.step for entry in journal.entries()] == [1]
 
 
 def test_only_what_a_rollback_kept_counts_and_is_numbered_anew(tmp_path: Path) -> None:

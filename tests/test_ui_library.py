@@ -81,8 +81,11 @@ def test_versions_are_promoted_saved_imported_compared_and_deleted(
     page.locator(".toast-body", has_text="now use models/bells.distill").wait_for()
     for tab in ("Generate", "Codes", "Generate"):
         watched.show(tab)
+        chosen = page.locator(f"#{tab.lower()}-model input")
+        # The message comes before what it tells of.
+        wait(lambda shown=chosen: "models/bells.distill" in shown.input_value())
         page.wait_for_timeout(500)
-        assert "models/bells.distill" in page.locator(f"#{tab.lower()}-model input").input_value()
+        assert "models/bells.distill" in chosen.input_value()
     watched.show("Library")
     place(watched, "bells/1")
     page.locator("#library-promote").click()

@@ -13,6 +13,7 @@ from distill import __version__
 from distill.dataset.scan import scan
 from distill.errors import ArtifactError, UsageError
 from distill.files import read_json, storage_errors, write_bytes, write_json
+from distill.live.journal import EMPTY
 from distill.projects.params_file import with_values
 from distill.projects.template import JOURNALS, PARAMS, first_params, readme, template_files
 from distill.runs.inputs import as_name
@@ -152,7 +153,7 @@ def _made_whole(folder: Path) -> Iterator[Path]:
 def _fill(root: Path, name: str, sounds: Path | None, *, ci: bool) -> int:
     """Write a project, take the sounds in and commit; how many of them are usable."""
     files = template_files(ci=ci)
-    _write(root, {**files, **dict.fromkeys(JOURNALS, b"")})
+    _write(root, {**files, **dict.fromkeys(JOURNALS, EMPTY)})
     own: dict[str, Any] = {"model.name": name, "model.description": "", "model.tags": [], "run.device": "auto"}
     own["run.threads"] = usable_cores()
     write_bytes(root / PARAMS, with_values(first_params().decode(), own, where=PARAMS).encode())

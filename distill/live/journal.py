@@ -14,6 +14,8 @@ SCHEMA = 1
 ROLLBACK = "rollback"
 # The stages that may be tuned while they run.
 TRAININGS = ("train_vqvae", "train_prior")
+# A journal without entries: DVC warns of files without a byte.
+EMPTY = b"\n"
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Journal:
         Raises:
             StorageError: it cannot be written.
         """
-        write_bytes(self.path, b"".join(entry.line() for entry in entries if entry.stage == self.stage))
+        write_bytes(self.path, b"".join(entry.line() for entry in entries if entry.stage == self.stage) or EMPTY)
 
     def _mine(self, entry: Entry) -> bool:
         if entry.stage != self.stage:
@@ -114,8 +116,8 @@ def read_entries(path: Path) -> list[Entry]:
         if path.exists():
             raise
         return []
-    lines = data[: _whole(data)].splitlines()
-    return in_sequence([_entry(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)], str(path))
+    lines = [(number, line) for number, line in enumerate(data[: _whole(data)].splitlines(), 1) if line.strip()]
+    return in_sequence([_entry(line, f"{path}, line {number}") for number, line in lines], str(path))
 
 
 def in_sequence(entries: list[Entry], where: str) -> list[Entry]:

@@ -3,7 +3,7 @@
 CODE_VERSIONS = {
     "prepare": 5,
     "configure": 11,
-    "train_vqvae": 10,
+    "train_vqvae": 11,
     "train_prior": 14,
     "check_memorization": 17,
     "train_vocoder": 7,

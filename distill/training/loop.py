@@ -45,7 +45,10 @@ CHECKPOINT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome: the best epoch's weights, a row for each evaluated epoch, the warnings of the last, live changes."""
+    """The outcome: the best epoch's weights, a row for each evaluated epoch, the warnings of the last.
+
+    `best_loss` is what the best epoch has the least of (`Evaluation.criterion`).
+    """
 
     state: dict[str, Tensor]
     best_epoch: int
@@ -254,8 +257,9 @@ class _Loop:
         position = self.position
         if not position.best_epoch:
             return "no epoch had been evaluated"
+        loss = next(row["validation_loss"] for row in position.history if row["epoch"] == position.best_epoch)
         best = self.checkpoints.best(position.best_epoch)
-        return f"the best so far, of epoch {position.best_epoch} (held-out loss {position.best_loss:.4g}), is {best}"
+        return f"the best so far, of epoch {position.best_epoch} (held-out loss {loss:.4g}), is {best}"
 
     def _evaluation(self) -> Evaluation:
         self.task.model.eval()
@@ -292,9 +296,9 @@ class _Loop:
         )
         position.history.append(row)
         if math.isfinite(evaluation.validation_loss) and (
-            position.best_loss is None or evaluation.validation_loss < position.best_loss
+            position.best_loss is None or evaluation.criterion < position.best_loss
         ):
-            position.best_loss, position.best_epoch = evaluation.validation_loss, position.epoch
+            position.best_loss, position.best_epoch = evaluation.criterion, position.epoch
             self.best = {name: value.detach().clone() for name, value in self.task.model.state_dict().items()}
         self._watch_plateau(evaluation)
         concerns = self.task.concerns(position.history)

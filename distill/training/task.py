@@ -43,7 +43,8 @@ class Evaluation:
     """The model after an epoch, in evaluation mode, on clean training items and on held-out ones.
 
     Both losses are the same function of the same kind of items; `row` holds what else belongs to the history. `quality`
-    is a held-out figure that no weight changes, better when lower; `high_frequencies` as in `controller.Measurement`.
+    is a held-out figure that no weight changes, better when lower; `high_frequencies` as in `controller.Measurement`;
+    `reconstruction` the held-out loss without what says nothing of the output, where there is such a part.
     """
 
     train_loss: float
@@ -52,6 +53,12 @@ class Evaluation:
     health: Health = field(default_factory=dict)
     quality: float = math.nan
     high_frequencies: float | None = None
+    reconstruction: float | None = None
+
+    @property
+    def criterion(self) -> float:
+        """What the best epoch has the least of."""
+        return self.validation_loss if self.reconstruction is None else self.reconstruction
 
     @property
     def gap(self) -> float:

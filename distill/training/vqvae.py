@@ -146,7 +146,11 @@ class VQVAETask:
         row |= {f"validation_{name}": value for name, value in validation.items()}
         row["validation_lsd_db"] = distance
         row |= {f"{level}_{key}": value for level, values in health.items() for key, value in values.items()}
-        return Evaluation(self._total(train), self._total(validation), row, health, distance, high)
+        # The farther the encodings spread, the farther they lie from their codes, however near the output comes.
+        reconstruction = self._total({**validation, COMMITMENT: 0.0})
+        return Evaluation(
+            self._total(train), self._total(validation), row, health, distance, high, reconstruction=reconstruction
+        )
 
     def usage(self) -> np.ndarray:
         """How often the held-out set uses each code, `[levels, codebook_size]`."""
