@@ -1,5 +1,6 @@
 """Where the tab Start stands, and what it lets hear: all of it from the disk."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from distill.errors import DataError
 from distill.files import write_json
 from distill.generation.sidecar import read_sidecar, sidecar_of
 from distill.live.events import Listeners
+from distill.live.status import status_file
 from distill.live.stop_request import StopRequest
 from distill.params import Params, with_settings
 from distill.processes.run_lock import hold
@@ -113,7 +115,11 @@ def test_a_run_can_be_heard_before_it_has_finished(tmp_path: Path) -> None:
     # While the prior still learns there are its checkpoints: the best of them is the same.
     early.path.unlink()
     workspace.prior.unlink()
+    # Behind its last step a stage counts other things.
+    status = status_file(root, "train_prior")
+    status.write_text(json.dumps({**json.loads(status.read_text()), "done": 1, "total": 2, "unit": "sounds"}))
     (again,) = renewed_models(root)
+    assert again == early
     found = read_model(again.path)
     assert found.manifest.prior_config == whole.manifest.prior_config
     assert whole.prior_state is not None

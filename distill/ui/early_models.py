@@ -12,7 +12,6 @@ from distill.artifact.prior_file import PriorFile, read_prior
 from distill.configs import PriorConfig
 from distill.errors import DistillError
 from distill.live.folder import RunFolder
-from distill.live.status import read_status
 from distill.stages.workspace import Workspace, read_config, section
 from distill.training.position import Position, checkpoint_files, read_position
 
@@ -66,11 +65,10 @@ def _better(workspace: Workspace, known: list[EarlyModel]) -> tuple[Position, fl
 
     folder, _ = RunFolder(workspace.root, STAGE).noted()
     files = checkpoint_files(folder)
-    steps = (read_status(workspace.root, STAGE) or {}).get("total")
-    if not files or not steps:
+    if not files:
         return None
     position = read_position(files[-1])
-    share = position.step / steps
+    share = position.epoch / read_config(workspace, STAGE)["prior"]["epochs"]
     if share < (known[0].share + EVERY_SHARE if known else FIRST_SHARE) or position.best_loss is None:
         return None
     heard = read_manifest(known[0].path).prior_metadata if known else None
