@@ -92,8 +92,9 @@ class MonitorTab:
         form: Values = {
             "run": self.run, "stage": self.stage, "name": tuning.note, "before": self.before, **tuning.fields
         }  # fmt: skip
-        applied = tuning.apply.click(self.apply, inputs_kwargs=form, outputs=[tuning.answer, self.before], **_QUIET)
-        self._form_after(applied.success)
+        # The form comes with the answer: behind it, it would take back what was typed meanwhile.
+        applied = [tuning.answer, self.before, *tuning.fields.values()]
+        tuning.apply.click(self.apply, inputs_kwargs=form, outputs=applied, **_QUIET)
         self._form_after(tuning.reload.click)
         self._connect_snapshots(which)
 
@@ -198,7 +199,7 @@ class MonitorTab:
         answer = self._tune(run, stage, changes, name.strip() or None)
         done = [f"{key}: {cell(old)} → {cell(new)}" for key, (old, new) in answer["changes"].items()]
         text = f"From step {answer['step']}: {', '.join(done)}" if done else "It was so already."
-        return {self.tuning.answer: message(text), self.before: {**before, **changes}}
+        return {self.tuning.answer: message(text), **self.show_form(run, stage)}
 
     @shows_errors
     def say(self, word: Word, run: str | None, stage: str) -> str:
