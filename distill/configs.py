@@ -193,7 +193,7 @@ class TrainingConfig(Config):
     gradient_clip: float = Field(1.0, ge=0.1, le=10.0, description="Maximum norm of the gradient.")
     batch_size: int = Field(32, ge=1, le=1024, description="Items per step.")
     early_stop_patience: int = Field(
-        0, ge=0, le=10_000, description="Epochs after the best one with which the training ends; 0: never."
+        0, ge=0, le=10_000, description="Epochs without a better one after which the training ends; 0: never."
     )
     checkpoint_interval: int = Field(10, ge=1, le=10_000, description="Epochs between two checkpoints.")
     max_checkpoints: int = Field(

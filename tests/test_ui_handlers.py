@@ -259,3 +259,12 @@ def test_the_form_of_the_monitor_has_what_the_training_has(context: Context) -> 
     with pytest.raises(gr.Error, match="choose a training first"):
         tab.apply(None, "train_vqvae", "", before, **before | {"commitment_weight": 0.5})
     assert tab.forget()[tab.snapshots.table] == ""
+
+
+def test_the_form_of_the_monitor_comes_with_the_answer_and_never_behind_it(tmp_path: Path) -> None:
+    blocks = within_loop(lambda: build_app(Context(tmp_path)))
+    (apply,) = [each for each in blocks.fns.values() if each.name == "apply"]
+    fields = next(set(each.outputs) for each in blocks.fns.values() if each.name == "show_form")
+    assert len(fields) > 10
+    assert fields < set(apply.outputs)
+    assert not [each for each in blocks.fns.values() if each.trigger_after == apply._id and fields & set(each.outputs)]
