@@ -16,6 +16,20 @@ CHROMIUM = shutil.which("chromium")
 MOST_TABS = 200
 # What a page complains of within so many s before another one takes its place, it was asking for when it was left.
 LEAVING_SECONDS = 1.0
+# Until nothing was put into the page for 150 ms. What shows progress does not end; 3 s are enough for all else.
+SETTLED = """() => new Promise(done => {
+  let last = performance.now();
+  const until = last + 3000;
+  const seen = new MutationObserver(() => { last = performance.now(); });
+  seen.observe(document.body, { childList: true, subtree: true });
+  const look = setInterval(() => {
+    const now = performance.now();
+    if (now - last < 150 && now < until) return;
+    clearInterval(look);
+    seen.disconnect();
+    done();
+  }, 30);
+})"""
 
 
 @contextmanager
@@ -27,6 +41,17 @@ def browser() -> Iterator["playwright.Browser"]:
         running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield running
         running.close()
+
+
+def settle(page: "playwright.Page") -> None:
+    """Wait until what was opened is there: Gradio makes it in steps, and what is typed into the first is lost."""
+    page.evaluate(SETTLED)
+
+
+def unfold(page: "playwright.Page", name: str) -> None:
+    """Open the fold with that name."""
+    page.get_by_role("button", name=name).click()
+    settle(page)
 
 
 class Watched:
@@ -81,3 +106,4 @@ class Watched:
     def show(self, tab: str) -> None:
         """Bring a tab to the front."""
         self.page.get_by_role("tab", name=tab, exact=True).click()
+        settle(self.page)

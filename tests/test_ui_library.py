@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from browser_util import Watched
+from browser_util import Watched, unfold
 from database_util import put_database
 from distill.registry.registry import find_version, versions
 from page_util import Served, wait
@@ -139,7 +139,7 @@ def test_versions_are_promoted_saved_imported_compared_and_deleted(
     page.get_by_text("now use bells/1").wait_for()
     page.get_by_role("tab", name="Generate", selected=True).wait_for()
     watched.show("Library")
-    page.get_by_role("button", name="Import a model file").click()
+    unfold(page, "Import a model file")
     page.locator("#library-name").locator("input, textarea").fill("chimes")
     page.set_input_files("#library-file input[type=file]", saved)
     page.locator("#library-import").click()

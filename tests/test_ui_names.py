@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from browser_util import Watched
+from browser_util import Watched, unfold
 from page_util import Served, wait
 from registry_util import make_folder, model_file
 from sounds_util import save, tone
@@ -69,7 +69,7 @@ def test_names_are_shown_as_they_are(server: Served, chromium: Any, project: Pat
     harmless()
     page.get_by_role("tab", name="Generate", selected=True).wait_for()
     watched.show("Library")
-    page.get_by_role("button", name="Import a model file").click()
+    unfold(page, "Import a model file")
     other = tmp_path / f"{NAME}.distill"
     shutil.copy(project / "models" / f"broken {NAME}.distill", other)
     page.set_input_files("#library-file input[type=file]", other)

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from browser_util import Watched
+from browser_util import Watched, unfold
 from distill.errors import DistillError
 from distill.live.folder import RunFolder
 from distill.runs.folder import read_order, run_folders
@@ -44,7 +44,7 @@ def start(watched: Watched, name: str, **changes: Any) -> None:
     page.locator("#train-codebook input, #train-codebook textarea").filter(has_text="").wait_for()
     wait(lambda: "for 8 usable files" in page.locator("#train-codebook").locator("input, textarea").input_value())
     page.locator("#train-name").locator("input, textarea").fill(name)
-    page.get_by_role("button", name="More settings").click()
+    unfold(page, "More settings")
     page.locator("#train-more textarea").fill("\n".join(settings(**changes)))
     page.locator("#train-start").click()
     page.get_by_text("It goes on when this page is closed").wait_for()
@@ -205,7 +205,7 @@ def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chr
     )
     assert shares == pytest.approx(1)
     # One transaction, applied and answered.
-    other.get_by_role("button", name="Tune it while it runs").click()
+    unfold(other, "Tune it while it runs")
     rate = other.locator("#tune-max_lr input")
     wait(lambda: rate.input_value() == "0.001")
     rate.fill("0.0005")
@@ -221,7 +221,7 @@ def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chr
     assert len(journal_of(Workspace(root), "train_vqvae")) == 1
     # Another browser's form is its own.
     first.show("Monitor")
-    page.get_by_role("button", name="Tune it while it runs").click()
+    unfold(page, "Tune it while it runs")
     wait(lambda: page.locator("#tune-weight_full input").input_value() == "0.3")
     for button, words in (
         ("Checkpoint now", "this checkpoint is kept"),
@@ -231,7 +231,7 @@ def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chr
         other.get_by_role("button", name=button).locator("visible=true").click()
         other.locator("#monitor-answer").get_by_text(words).wait_for()
     other.locator(".d-badge", has_text="paused").locator("visible=true").wait_for()
-    other.get_by_role("button", name="Snapshots: compare, and go back").click()
+    unfold(other, "Snapshots: compare, and go back")
     other.locator("#snapshots-list").get_by_text("checkpoint (asked)").wait_for()
     other.locator("#rollback").click()
     other.get_by_text("choose a checkpoint first").wait_for()
@@ -278,7 +278,7 @@ def test_a_training_starts_with_fields_left_as_they_are(server: Served, chromium
     page = watched.open("Train")
     wait(lambda: "for 8 usable files" in page.locator("#train-codebook").locator("input, textarea").input_value())
     page.locator("#train-name").locator("input, textarea").fill("plain")
-    page.get_by_role("button", name="More settings").click()
+    unfold(page, "More settings")
     page.locator("#train-seed input").fill("7")
     page.locator("#train-start").click()
     page.get_by_text("It goes on when this page is closed").wait_for()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from browser_util import Watched
+from browser_util import Watched, unfold
 from distill.library.takes import Takes
 from page_util import Served, free_port, make_sounds, served, wait
 from registry_util import make_folder, model_file
@@ -220,8 +220,8 @@ def test_what_cannot_be_done_cannot_be_pressed(server: Served, chromium: Any, pr
     page = watched.open("Codes")
     chosen(page, "#codes-model")
     buttons = {name: page.locator(f"#codes-{name}") for name in ("save-sound", "save-grid", "rename", "blend", "swap")}
-    page.get_by_role("button", name="Freeze and rename levels").click()
-    page.get_by_role("button", name="Swap and blend").click()
+    unfold(page, "Freeze and rename levels")
+    unfold(page, "Swap and blend")
     assert all(button.is_disabled() for button in buttons.values())
     page.set_input_files("#codes-file input[type=file]", project / "tone.wav")
     wait(lambda: buttons["save-sound"].is_enabled() and buttons["save-grid"].is_enabled())

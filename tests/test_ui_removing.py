@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from browser_util import Watched
+from browser_util import Watched, unfold
 from distill.processes.run_lock import hold
 from distill.runs.folder import Order, run_folders, write_order
 from page_util import Served, make_sounds, wait
@@ -38,7 +38,7 @@ def test_trainings_are_removed_by_state_and_after_a_question(server: Served, chr
     remove, question = page.locator("#train-remove"), page.locator("#train-removing-question")
     # The one that runs comes first, and cannot be removed.
     page.locator("#train-live strong", has_text="runs-on").wait_for()
-    page.get_by_role("button", name="Remove trainings").click()
+    unfold(page, "Remove trainings")
     page.locator("#train-prune").wait_for()
     assert remove.is_disabled()
     # Five are kept, and there are three.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from space_util import write_stereo
 
-from browser_util import Watched
+from browser_util import Watched, unfold
 from distill.audio.sound import read_sound
 from distill.generation.sound_request import Request
 from distill.generation.writing import Destination, produce
@@ -86,9 +86,9 @@ def test_space_is_a_level_among_the_codes(server: Served, chromium: Any, project
     page.locator('.d-entry[data-id="wide_0000.wav"]').get_by_role("button", name="Open its codes").click()
     cells = page.locator("distill-grid .cells").first
     wait(lambda: "Space of" in (cells.get_attribute("aria-label") or ""))
-    page.get_by_role("button", name="Freeze and rename levels").click()
+    unfold(page, "Freeze and rename levels")
     page.locator("#codes-levels").get_by_label("Space", exact=True).check()
-    page.get_by_role("button", name="What was done").click()
+    unfold(page, "What was done")
     wait(lambda: page.get_by_text("freeze Space").count() > 0)
     assert watched.errors == []
 

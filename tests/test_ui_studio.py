@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from browser_util import Watched
+from browser_util import Watched, unfold
 from distill.audio.sound import read_sound
 from distill.codes.file import read_grid
 from distill.generation.sidecar import read_sidecar
@@ -141,7 +141,7 @@ def test_grids_are_blended_and_swapped(server: Served, chromium: Any, project: P
     watched = codes_tab(chromium, server)
     page = watched.page
     mine = open_file(watched, project / "tone0.wav")
-    page.get_by_role("button", name="Swap and blend").click()
+    unfold(page, "Swap and blend")
     theirs = open_file(watched, project / "tone1.wav", "#codes-second-file", OTHER)
     assert mine["codes"] != theirs["codes"]
     page.locator(f"{MINE} .cells").focus()
@@ -181,7 +181,7 @@ def test_a_grid_shows_its_sound_and_is_blended_with_a_take(server: Served, chrom
     found = page.evaluate(f"document.querySelector('{MINE}').selection")
     assert (found["bands"], found["levels"]) == (None, None)
 
-    page.get_by_role("button", name="Swap and blend").click()
+    unfold(page, "Swap and blend")
     take = page.locator("#codes-second-take input")
     take.click()
     take.fill("bells_0009")
@@ -199,7 +199,7 @@ def test_levels_are_renamed_and_blended_each_by_itself(server: Served, chromium:
     watched = codes_tab(chromium, server)
     page = watched.page
     mine = open_file(watched, project / "tone0.wav")
-    page.get_by_role("button", name="Freeze and rename levels").click()
+    unfold(page, "Freeze and rename levels")
     page.locator("#codes-level input").click()
     page.get_by_role("option", name="Detail").click()
     page.locator("#codes-label").locator("input, textarea").fill("Sparkle")
@@ -207,7 +207,7 @@ def test_levels_are_renamed_and_blended_each_by_itself(server: Served, chromium:
     assert (renamed["levels"], renamed["codes"]) == (["Structure", "Sparkle"], mine["codes"])
     page.get_by_label("Sparkle", exact=True).first.wait_for()
 
-    page.get_by_role("button", name="Swap and blend").click()
+    unfold(page, "Swap and blend")
     theirs = open_file(watched, project / "tone1.wav", "#codes-second-file", OTHER)
     page.locator(f"{MINE} .cells").focus()
     page.keyboard.press("Control+a")
@@ -296,7 +296,7 @@ def test_the_library_shows_imports_saves_and_deletes(server: Served, chromium: A
     page = watched.open("Library")
     cards = page.locator("#library-cards .d-card")
     wait(lambda: cards.count() == 1)
-    page.get_by_role("button", name="Import a model file").click()
+    unfold(page, "Import a model file")
     other = model_file(
         project.parent / "other.distill", name="drums", verdict="warn", weights=1, lineage="c", data="cd"
     )

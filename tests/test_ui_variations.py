@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asking_util import write_askable
-from browser_util import Watched
+from browser_util import Watched, unfold
 from distill.audio.sound import read_sound
 from distill.generation.sound_request import Request
 from distill.generation.writing import Destination, produce
@@ -91,7 +91,7 @@ def test_a_sound_is_varied_and_a_loop_is_made(server: Served, chromium: Any, pro
     assert [(each["request"]["strength"], each["request"]["keep"]) for each in varied] == [(0.6, "structure")] * 2
     assert "from the given one" in page.locator("#generate-cards .d-card").first.inner_text()
     page.locator("#generate-what").get_by_label("New sounds").check()
-    page.locator("#generate-bars").get_by_role("button", name="Bars and loops").click()
+    unfold(page, "Bars and loops")
     page.get_by_label("Tempo").fill("150")
     page.get_by_label("number input for Bars").fill("1")
     page.locator("#generate-loop").get_by_label("Loop").check()
