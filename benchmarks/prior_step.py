@@ -80,6 +80,9 @@ class RandomCodes:
     def preview(self, epoch: int) -> tuple[Path, ...]:
         return ()
 
+    def go_back(self, epoch: int) -> None:
+        pass
+
     def concerns(self, history: list[dict[str, Any]]) -> list[Concern]:
         return []
 

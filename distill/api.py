@@ -64,7 +64,7 @@ class Model:
 
     Args:
         path: a `.distill` file with a prior.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
         ArtifactError: the file cannot be used, or has no prior.

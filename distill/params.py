@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 
 from distill.configs import (
     Config,
@@ -26,6 +26,8 @@ from distill.validation import GONE, explain, nearest
 SCHEMA = 1
 # The preset `sharp` has half the usual hop: docs/explanation/settings.md.
 SHARP_HOP_LENGTH = 256
+# The coarsest term of the loss compares means of 4 by 4 values.
+LEAST_CHUNK_FRAMES = 4
 BASE_AUTO, BASE_NONE = "auto", "none"
 # A range as it is typed: its two ends, which are numbers.
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -71,6 +73,18 @@ class Params(Config):
     memorization: MemorizationConfig = MemorizationConfig()
     vocoder: VocoderConfig = VocoderConfig()
     model: ModelConfig = ModelConfig()
+
+    @model_validator(mode="after")
+    def _chunks_are_long_enough(self) -> "Params":
+        seconds, spectrogram = self.data.chunk_seconds, self.spectrogram
+        frames = -(-round(seconds * spectrogram.sample_rate) // spectrogram.hop_length)
+        if frames < LEAST_CHUNK_FRAMES:
+            raise ValueError(
+                f"data.chunk_seconds: {seconds:g} s are {frames} frames at spectrogram.hop_length "
+                f"{spectrogram.hop_length}, and a training needs {LEAST_CHUNK_FRAMES}: make chunks longer or the hop "
+                "shorter"
+            )
+        return self
 
 
 def overrides(section: BaseModel) -> dict[str, Any]:
@@ -167,7 +181,9 @@ def with_settings(params: Params, settings: Iterable[str], *, where: str = "--se
             sections = [each for each, value in values.items() if isinstance(value, dict)]
             raise UsageError(f"{where} {setting}: no section {section!r}{nearest(section, sections)}")
         try:
-            values[section][key] = _number(yaml.safe_load(text))
+            value = yaml.safe_load(text)
+            # What is quoted is meant as a word.
+            values[section][key] = value if text.lstrip()[:1] in ("'", '"') else _number(value)
         except yaml.YAMLError as error:
             raise UsageError(f"{where} {setting}: {text!r} is not a value") from error
     return parse_params(values, where=where)

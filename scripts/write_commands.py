@@ -63,9 +63,14 @@ def _usage(command: Any) -> list[str]:
     pieces = ["[OPTIONS]"]
     for each in command.params:
         if each.param_type_name == "argument":
-            name = (each.metavar or each.name.upper()).strip("[]")
-            pieces.append((name if each.required else f"[{name}]") + ("..." if each.nargs == -1 else ""))
+            name = _argument(each)
+            more = "..." if each.nargs == -1 and not name.endswith("...") else ""
+            pieces.append((name if each.required else f"[{name}]") + more)
     return pieces
+
+
+def _argument(parameter: Any) -> str:
+    return str(parameter.metavar or parameter.name.upper()).strip("[]")
 
 
 def _table(parameters: list[Any]) -> str:
@@ -75,7 +80,8 @@ def _table(parameters: list[Any]) -> str:
 
 def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return f"`{(parameter.metavar or parameter.name.upper()).strip('[]')}`"
+        # Within a table a bar ends a cell, in code as well.
+        return f"`{_argument(parameter)}`".replace("|", r"\|")
     names = ", ".join(f"`{name}`" for name in sorted(parameter.opts, key=len, reverse=True))
     opposites = "".join(f" / `{name}`" for name in parameter.secondary_opts)
     value = "" if parameter.is_flag else f" {_kind(parameter)}"

@@ -212,3 +212,9 @@ def test_weights_that_are_no_numbers_are_refused(memorized: Workspace, tmp_path:
     write_model(tmp_path / "broken.distill", model.manifest, states["vqvae"], states["prior"])
     with pytest.raises(ArtifactError, match="not finite"):
         check(str(tmp_path / "broken.distill"), memorized.root)
+
+
+def test_the_device_may_be_left_to_the_machine(memorized: Workspace, tmp_path: Path) -> None:
+    model = str(memorized.model("tiny"))
+    checked = check(model, memorized.root, output=tmp_path, settings={"sounds": 1}, device="auto")
+    assert checked.report.is_file()

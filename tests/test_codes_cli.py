@@ -79,7 +79,10 @@ def test_nothing_is_replaced_without_force(distill: Run) -> None:
     assert "--force" in distill("encode", "bells.distill", "noise.flac", "-o", "a.json", code=1)
     Path("x.wav").touch()
     assert "--force" in distill("decode", "bells.distill", "a.json", "-o", "x.wav", code=1)
-    assert "--force" in distill("codes", "set", "a.json", "1", "-o", "b.json", code=1)
+    # An edit has no such option.
+    said = distill("codes", "set", "a.json", "1", "-o", "b.json", code=1)
+    assert "choose another file" in said
+    assert "--force" not in said
     assert Path("a.json").read_bytes() == before
     distill("encode", "bells.distill", "noise.flac", "-o", "a.json", "--force")
     assert Path("a.json").read_bytes() != before

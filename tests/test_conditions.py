@@ -1,6 +1,7 @@
 """Labels and knobs: where labels come from, what knobs measure, and how a prior is told of them."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,11 @@ def knobs(samples: np.ndarray) -> dict[str, float]:
 def table(folder: Path, *lines: str) -> Path:
     (folder / TABLE).write_text("\n".join(("path,label", *lines)) + "\n")
     return folder
+
+
+def test_an_accent_is_part_of_its_letter_however_a_table_writes_it(tmp_path: Path) -> None:
+    name = "caf\u00e9.wav"
+    assert labels_of(table(tmp_path, unicodedata.normalize("NFD", name) + ",kick"), [name]) == ["kick"]
 
 
 def test_labels_are_the_first_folders_or_those_of_the_table(tmp_path: Path) -> None:

@@ -60,7 +60,10 @@ def test_any_of_loss_quality_and_trend_resets(which: str) -> None:
 
 def test_an_improvement_too_small_lets_the_counter_sink_by_half() -> None:
     state = State(1.0, 1.0, 1.0, 0.5, 1.0, 1.0, counter=7)
-    assert observe(state, Measurement(0.999, 1.0), LIVE, WEIGHTS)[0].counter == 3
+    # 0.5 % would count.
+    for loss in (0.999, 0.997, 0.9955):
+        assert observe(state, Measurement(loss, 1.0), LIVE, WEIGHTS)[0].counter == 3
+    assert observe(state, Measurement(0.99, 1.0), LIVE, WEIGHTS)[0].counter == 0
     assert observe(state, Measurement(1.0, 1.0), LIVE, WEIGHTS)[0].counter == 8
     assert observe(state, Measurement(1.001, 1.0), LIVE, WEIGHTS)[0].counter == 8
 

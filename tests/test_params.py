@@ -6,11 +6,15 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from distill.configs import PriorConfig, VQVAEConfig
+from distill.configs import LiveConfig, PriorConfig, VQVAEConfig
 from distill.errors import UsageError
 from distill.params import Params, overrides, parse_params, read_params, resolve, with_settings, write_params
 from distill.runs.inputs import Inputs, settings_of
+
+# Those of params.yaml.
+_SECTIONS = [type(section) for _, section in Params() if isinstance(section, BaseModel)]
 
 
 def test_everything_is_automatic_by_default() -> None:
@@ -119,11 +123,11 @@ def test_weights_must_sum_to_about_one() -> None:
         PriorConfig(hidden=256, heads=3)
 
 
-@pytest.mark.parametrize("config", [VQVAEConfig, PriorConfig])
-def test_every_parameter_is_described(config: type[VQVAEConfig]) -> None:
+@pytest.mark.parametrize("config", [*_SECTIONS, LiveConfig], ids=lambda config: config.__name__)
+def test_every_parameter_is_described(config: type[BaseModel]) -> None:
     for name, field in config.model_fields.items():
         assert field.description, name
-        assert field.default is not None, name
+        assert not field.is_required(), name
 
 
 def test_who_does_the_work_makes_no_other_run(tmp_path: Path) -> None:
@@ -135,3 +139,26 @@ def test_who_does_the_work_makes_no_other_run(tmp_path: Path) -> None:
     assert "dask" not in (tmp_path / "params.yaml").read_text()
     with pytest.raises(UsageError, match=r"run\.dask"):
         parse_params({"run": {"dask": "host"}}, where="here")
+
+
+def test_a_chunk_too_short_for_the_loss_is_one_line() -> None:
+    short = {"chunk_seconds": 0.1}
+    with pytest.raises(UsageError, match=r"^here: data\.chunk_seconds: 0\.1 s are 3 frames at .*2048, .* needs 4"):
+        parse_params({"data": short, "spectrogram": {"n_fft": 4096, "hop_length": 2048}}, where="here")
+    assert parse_params({"data": short, "spectrogram": {"hop_length": 1024}}, where="here").data.chunk_seconds == 0.1
+
+
+def test_what_is_quoted_is_a_word() -> None:
+    params = with_settings(Params(), ['model.description="2024"', "vqvae.learning_rate=1e-3"])
+    assert params.model.description == "2024"
+    assert params.vqvae.learning_rate == 1e-3
+    assert with_settings(Params(), settings_of(params)) == params
+
+
+def test_a_hop_length_other_than_that_of_the_preset_is_a_setting() -> None:
+    preset = 'run.preset="sharp"'
+    for hop, listed in ((512, {preset, "spectrogram.hop_length=512"}), (256, {preset})):
+        params = with_settings(Params(), ["run.preset=sharp", f"spectrogram.hop_length={hop}"])
+        assert params.spectrogram.hop_length == hop
+        assert set(settings_of(params)) == listed
+        assert with_settings(Params(), settings_of(params)) == params

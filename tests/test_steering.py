@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from distill.artifact.container import read_document
 from distill.artifact.model_file import read_manifest
-from distill.errors import UsageError
+from distill.errors import TrainingError, UsageError
 from distill.live.events import (
     CheckpointSaved,
     EpochDone,
@@ -278,3 +279,45 @@ def test_an_edit_is_acknowledged_beside_the_file(prepared: Workspace, tmp_path: 
     (entry,) = journal_of(workspace, STAGE)
     assert (entry["seq"], entry["step"], entry["who"]) == (1, 3, "file")
     assert entry["result"] == {"max_lr": [1e-3, 2e-3]}
+
+
+def test_a_request_that_nobody_waits_for_is_withdrawn_or_said_to_be_carried_out(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, STAGE)
+    said: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(TrainingError) as error:
+            folder.ask("tune", {}, who="test", timeout=0.2)
+        said.append(str(error.value))
+
+    with folder.held():
+        for taken in (False, True):
+            thread = threading.Thread(target=ask)
+            thread.start()
+            while not (requests := folder.pending()):
+                pass
+            if taken:
+                assert folder.take(requests[0])
+            thread.join()
+            assert folder.take(requests[0]) is False
+            folder.answer(requests[0])
+            assert folder.pending() == []
+    assert "nothing was changed" in said[0]
+    assert "has begun to carry out the request" in said[1]
+    assert "nothing was changed" not in said[1]
+
+
+def test_a_journal_that_is_damaged_meanwhile_refuses_an_edit_and_ends_nothing(
+    plain: tuple[Workspace, list[Event]], prepared: Workspace, tmp_path: Path
+) -> None:
+    workspace = copy(prepared, tmp_path / "run")
+    folder = RunFolder(workspace.root, STAGE)
+
+    def damage() -> None:
+        workspace.journal(STAGE).parent.mkdir(exist_ok=True)
+        workspace.journal(STAGE).write_text("<<<<<<< HEAD\n")
+        edit(folder, max_lr=5e-4)
+
+    assert of(train(workspace, {2: damage}), Tuned) == []
+    assert weights(workspace) == weights(plain[0])
+    assert workspace.journal(STAGE).read_text() == "<<<<<<< HEAD\n"

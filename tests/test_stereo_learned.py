@@ -35,7 +35,7 @@ from distill.memorization.of_model import CheckSettings, DatasetSounds, findings
 from distill.memorization.sounds import CheckedSound, Silence
 from distill.memorization.verdict import judge
 from distill.stages import train_prior
-from distill.stages.pipeline import run_stage
+from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, Workspace, read_report
 from distill.training.space import SKETCH_STEPS
 from pipeline_util import bytes_of, make_workspace, run
@@ -308,3 +308,18 @@ def test_a_prior_file_without_space_reads_as_before(learned: Workspace, trained:
     assert document["minor"] < 3
     assert not {"space_config", "space_metadata"} & set(document)
     assert CodesModel.load(_model(learned)).codec.labels[-1] == "Space"
+
+
+def test_where_no_held_out_sound_is_stereo_a_model_is_made_and_its_distances_are_not_known(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, vqvae={"epochs": 1}, prior={"epochs": 1})
+    run(workspace, "prepare")
+    dataset = PreparedDataset(workspace.prepared)
+    learned = dataset.segment_name(int(dataset.segments_of("train")[0]))
+    save(tmp_path / "sounds" / learned, panned(tone(0.4, 300), 0.8))
+    run(workspace, *STAGES)
+    space = read_report(workspace, "train_prior")["space"]
+    assert space["stereo_sounds"] == 1
+    assert (space["level_db"], space["coherence"]) == (None, None)
+    known = read_manifest(_model(workspace)).space_metadata
+    assert known is not None
+    assert known.level_db is None

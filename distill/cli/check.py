@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr
-from distill.cli.options import Model, Workspace
+from distill.cli.options import Device, Model, Workspace
 from distill.errors import EXIT_FAILURE
 from distill.live.stop_request import stop_on_signals
 
@@ -30,7 +30,7 @@ def check(
     ] = None,
     workspace: Workspace = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 when the verdict is fail.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    device: Device = "cpu",
     project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -11,7 +11,7 @@ from distill.cli.grids import (
     Bands,
     Columns,
     GridFile,
-    Levels,
+    HeardLevels,
     Other,
     Seconds,
     load_model,
@@ -20,7 +20,7 @@ from distill.cli.grids import (
     selection_of,
     write_audio,
 )
-from distill.cli.options import Channels, Device, Force, Model, Width
+from distill.cli.options import Channels, Device, Force, Model, Width, require_suffix
 from distill.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a grid, its history and its codes."""
+    for path in (picture, usage):
+        require_suffix(path, ".png")
     from distill.codes.file import read_grid
 
     history = read_grid(grid)
@@ -130,7 +132,7 @@ def preview(
     columns: Columns = None,
     seconds: Seconds = None,
     bands: Bands = None,
-    levels: Levels = None,
+    levels: HeardLevels = None,
     code: Annotated[list[int] | None, typer.Option("--code", help="Codebook entry; repeatable (default: all).")] = None,
     length: Annotated[int, typer.Option("--length", help="Duration of each entry, in columns.")] = 2,
     true_level: Annotated[
@@ -182,6 +184,7 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Show how two grids of a model differ."""
+    require_suffix(picture, ".png")
     from distill.codes.difference import difference
     from distill.codes.file import read_grid
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stdout_console
+from distill.cli.options import require_suffix
 from distill.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def check(
 ) -> None:
     """List every file with a verdict (usable or not) and a reason."""
     set_up_logging(quiet=quiet, verbose=verbose)
+    require_suffix(report, ".json")
     from distill.dataset.labels import labels_of
     from distill.dataset.overview import overview
     from distill.dataset.scan import scan

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, loading, print_result, set_up_logging
-from distill.cli.grids import GridFile, Levels, load_model, require_free, require_stereo, selection_of, write_audio
-from distill.cli.options import Channels, Device, Force, Model, Width
+from distill.cli.grids import GridFile, HeardLevels, load_model, require_free, require_stereo, selection_of, write_audio
+from distill.cli.options import Channels, Device, Force, Model, Width, require_suffix
 
 
 def encode(
@@ -32,6 +32,7 @@ def encode(
 ) -> None:
     """Turn a sound into a grid of codes."""
     set_up_logging(quiet=quiet, verbose=verbose)
+    require_suffix(output, ".json")
     require_free(output, force=force)
     with loading():
         from distill.codes.file import read_grid, write_grid
@@ -59,7 +60,7 @@ def decode(
     model: Model,
     grid: GridFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="Sound file to write.", show_default=False)],
-    levels: Levels = None,
+    levels: HeardLevels = None,
     channels: Channels = None,
     width: Width = 1.0,
     check: Annotated[

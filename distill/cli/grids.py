@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.cli.console import loading, print_result
-from distill.cli.options import model_file
+from distill.cli.options import model_file, require_suffix
 from distill.errors import StorageError, UsageError
 from distill.models.levels import parse_levels
 
@@ -36,6 +36,9 @@ Levels = Annotated[
     typer.Option(
         "--levels", help="Levels by name or number from 0, separated by commas (default: all that are not frozen)."
     ),
+]
+HeardLevels = Annotated[
+    str | None, typer.Option("--levels", help="Levels by name or number from 0, separated by commas (default: all).")
 ]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write this file and leave the grid file unchanged.")
@@ -150,7 +153,9 @@ def write_and_report(
 
     target = output or grid
     if output is not None and output.resolve() != grid.resolve():
-        require_free(output, force=False)
+        require_suffix(output, ".json")
+        if output.exists():
+            raise StorageError(f"{output} exists: choose another file")
     write_grid(target, history)
     summary = summary_of(target, before.grid, history)
     edits = f"{summary['done']} of {summary['edits']} edits applied"

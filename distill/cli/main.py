@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 
 import typer
@@ -79,6 +80,9 @@ app.command("serve-flows", rich_help_panel=TOOLS)(flows.serve_flows)
 app.add_typer(tracking.app, name="tracking", rich_help_panel=TOOLS)
 
 
+_TYPER_INTERRUPTED = 130
+
+
 def _version(show: bool) -> None:
     if show:
         sys.stdout.write(f"distill {__version__}\n")
@@ -96,8 +100,15 @@ def main() -> None:
     """Run the command; what goes wrong becomes one line on stderr and an exit code."""
     for name, value in QUIET_TOOLS.items():
         os.environ.setdefault(name, value)
+    # Ended by the system, a command clears up as after Ctrl-C; what saves its state has handlers of its own.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
+    except SystemExit as end:
+        # Typer makes a code of its own of a KeyboardInterrupt.
+        if end.code == _TYPER_INTERRUPTED:
+            _fail("interrupted", EXIT_INTERRUPTED)
+        raise
     except DistillError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:

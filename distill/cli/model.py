@@ -17,7 +17,7 @@ from distill.cli.console import (
     set_up_logging,
     stdout_console,
 )
-from distill.cli.options import Model
+from distill.cli.options import Force, Model
 from distill.errors import UsageError
 from distill.words import visible
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Sort = Annotated[str, typer.Option(help="name, distance, loss, perplexity, dataset or sounds.")]
 Verdict = Annotated[str | None, typer.Option(help="pass, warn, fail or 'not checked'.")]
 Dataset = Annotated[str | None, typer.Option(help="Name of the dataset.")]
-Force = Annotated[bool, typer.Option("--force", help="Do it despite the objections.")]
+Despite = Annotated[bool, typer.Option("--force", help="Do it despite the objections.")]
 FilesOnly = Annotated[bool, typer.Option("--files-only", help="Skip the registry, which takes seconds to query.")]
 Folders = Annotated[list[Path] | None, typer.Option("--folder", help="Another folder with model files; repeatable.")]
 
@@ -143,7 +143,7 @@ def register(
 @app.command()
 def promote(
     model: Annotated[str, typer.Argument(help="NAME/VERSION, NAME@ALIAS or NAME.", show_default=False)],
-    force: Force = False,
+    force: Despite = False,
     project: Project = None,
     as_json: Json = False,
 ) -> None:
@@ -190,7 +190,7 @@ def import_model(
 def delete(
     model: Annotated[str, typer.Argument(help="Model file, or NAME/VERSION.", show_default=False)],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
-    force: Force = False,
+    force: Despite = False,
     project: Project = None,
     as_json: Json = False,
 ) -> None:

@@ -69,10 +69,10 @@ class TerminalListener:
                 self._finish(title, event)
 
     def _expect(self, event: Expected) -> None:
-        first = f", first sounds in {in_words(event.first)}" if event.first else ""
+        first = f", first sounds in {in_words(event.first)} (distill start plays them)" if event.first else ""
         if not self.expected and not stderr.is_terminal:
-            logger.info("About %s in all%s (distill start plays them)", in_words(event.total), first)
-        self.expected = f"about {in_words(event.left)} left of {in_words(event.total)} in all{first}"
+            logger.info("It takes %s in all%s", in_words(event.total), first)
+        self.expected = f"{in_words(event.left)} left of {in_words(event.total)} in all{first}"
 
     def _move(self, stage: str, done: int, total: int | None = None) -> None:
         if stage not in self.tasks:

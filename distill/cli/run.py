@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,10 +11,6 @@ from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_loggi
 from distill.cli.steer import Run, Stage, folder_of, root_of, text_of
 from distill.errors import UsageError
 from distill.words import in_words, megabytes
-
-if TYPE_CHECKING:
-    pass
-
 
 Folder = Annotated[
     Path | None,
@@ -37,6 +33,8 @@ def list_runs(
     from distill.projects.project import current_project
     from distill.runs.trainings import list_trainings
 
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{folder}: there is no such folder")
     found = list_trainings(folder or current_project())
     if as_json:
         print_result([], {"runs": found}, as_json=True)

@@ -180,20 +180,25 @@ def _params(
     return params
 
 
+def _figure(value: float | None, form: str = ".4g") -> str:
+    return "not finite" if value is None else format(value, form)
+
+
 def _summary(model: Path | None, workspace: Path, reports: dict[str, dict[str, Any]], *, as_json: bool) -> None:
     vqvae, prior, check = (reports.get(name) for name in ("train_vqvae", "train_prior", "check_memorization"))
     if vqvae is not None:
         stderr.print(health_table(vqvae["codebook"], title=f"Codebooks: {vqvae['health']['words']}"))
         best = vqvae["best"]
         stderr.print(
-            f"VQ-VAE: best epoch {vqvae['best_epoch']} of {vqvae['epochs']}, training loss {best['train_loss']:.4g}, "
-            f"held-out loss {best['validation_loss']:.4g}, held-out distance {best['validation_lsd_db']:.2f} dB"
+            f"VQ-VAE: best epoch {vqvae['best_epoch']} of {vqvae['epochs']}, "
+            f"training loss {_figure(best['train_loss'])}, held-out loss {_figure(best['validation_loss'])}, "
+            f"held-out distance {_figure(best['validation_lsd_db'], '.2f')} dB"
         )
     if prior is not None:
         stderr.print(
             f"Prior: best epoch {prior['best_epoch']} of {prior['epochs']}, "
-            f"training perplexity {prior['best']['train_perplexity']:.2f}, "
-            f"held-out perplexity {prior['best']['validation_perplexity']:.2f}"
+            f"training perplexity {_figure(prior['best']['train_perplexity'], '.2f')}, "
+            f"held-out perplexity {_figure(prior['best']['validation_perplexity'], '.2f')}"
         )
     if check is not None:
         stderr.print(f"Memorization: {check['verdict']}")

@@ -1,6 +1,7 @@
 """What kind of sound each file is: as its owner sorted it into folders, or as a table beside the sounds says."""
 
 import csv
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,8 @@ def labels_of(source: Path, names: Sequence[str]) -> list[str]:
                     raise DataError(
                         f"{table}, line {rows.line_num}: expected a path and a label, not {len(row)} fields"
                     )
-                name, label = row
+                # As names of files are read: an accent is part of its letter.
+                name, label = unicodedata.normalize("NFC", row[0]), row[1]
                 if name not in known:
                     raise DataError(f"{table}, line {rows.line_num}: there is no file {name} in {source}")
                 if name in found:

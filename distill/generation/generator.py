@@ -110,7 +110,7 @@ def generate(
         natural: end a sound where the prior ends it.
         channels: 1 or 2; None: 2 of a model that knows space.
         width: by how much what tells the channels apart is scaled.
-        device: where to compute: auto, cpu, cuda or mps; of no effect on what is loaded already.
+        device: where to compute: auto, cpu, cuda, cuda:N or mps; of no effect on what is loaded already.
 
     Raises:
         UsageError: a number is out of its range, or the device is not present.

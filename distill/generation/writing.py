@@ -97,7 +97,7 @@ def produce(
             there already, or 0 where files may be replaced.
         seeds: those of all sounds, in place of `count` and `seed`, for which no file stands in the way.
         source: the sound to continue, to fill or to vary.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda, cuda:N or mps.
 
     Returns:
         The written sounds, each when it is there.
@@ -161,7 +161,7 @@ def morph(
         ends: whether the series has both ends.
         first: the number of the first file.
         request: of one of the sounds, for its channels and width.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
         UsageError, StorageError, ArtifactError, DataError: as `produce`.
@@ -319,4 +319,4 @@ def require_free(paths: Sequence[Path], destination: Destination) -> None:
     for sound in paths:
         for path in (sound, sidecar_of(sound)):
             if path.exists() or path.is_symlink():
-                raise StorageError(f"{path} exists: choose another seed or folder, or replace it with --force")
+                raise StorageError(f"{path} exists: choose another folder or seed, or replace it with --force")

@@ -83,7 +83,7 @@ def make_kit(
         settings: how sounds are written.
         licence: what may be done with the sounds; by default a word on whose they are.
         force: whether a kit that is there is replaced.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda, cuda:N or mps.
         tell: told how many sounds are written, and of how many; it may raise to end the work.
 
     Raises:
@@ -254,6 +254,8 @@ def _require_free(folder: Path, force: bool) -> None:
         if not force and (path.exists() or path.is_symlink()):
             raise StorageError(f"{path} exists: choose another name, or replace it with --force")
     # Only a kit is ever replaced.
+    if folder.exists() and not folder.is_dir():
+        raise StorageError(f"{folder} is a file: choose another name")
     if folder.exists():
         if (foreign := _foreign(folder)) is not None:
             raise StorageError(f"{folder} is no kit alone, {foreign} is in it: choose another name")

@@ -55,7 +55,7 @@ def best_seeds(
         of: so many are drawn.
         seed: of the first that is drawn; each further one has the next.
         project: where the prepared sounds are looked for.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda, cuda:N or mps.
         tell: called with the number drawn and the total; it may raise to end the work.
 
     Raises:

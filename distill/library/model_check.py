@@ -19,7 +19,7 @@ from distill.memorization.verdict import Verdict, judge
 from distill.params import resolve
 from distill.projects.models import named_file
 from distill.registry.registry import file_of, find_version
-from distill.training.runtime import Runtime
+from distill.training.runtime import Runtime, resolve_device
 
 SCHEMA = 1
 REPORT, PAGE = "report.json", "report.html"
@@ -61,7 +61,7 @@ def check(
         workspace: where the prepared sounds are; by default they are looked for around the model and in the project.
         settings: `sounds`, `seconds` and `temperature`, by default those of the model's training.
         seed: seed of the first sound, by default that of the training.
-        device: cpu, cuda or mps.
+        device: auto, cpu, cuda, cuda:N or mps.
         tell: called with what is done and the total; it may raise to end the check.
 
     Raises:
@@ -79,6 +79,7 @@ def check(
     if not 0 <= seed <= MOST_SEED:
         raise UsageError(f"--seed {seed}: choose one from 0 to {MOST_SEED}")
     environment = manifest.lineage.environment
+    device = resolve_device(device)
     Runtime(device, environment.precision, environment.threads, seed).apply()
     generator = Generator.load(path, device)
     dataset = find_dataset(manifest, path, project, workspace)

@@ -15,11 +15,9 @@ from distill.configs import LiveConfig
 ALPHA = 0.1
 
 # Improvement that is asked for, by how much of its first value the loss still has (up to which share).
-THRESHOLDS = (("low", 0.25, 0.002), ("middle", 0.5, 0.003), ("high", 0.75, 0.004), ("start", math.inf, 0.005))
+THRESHOLDS = ((0.25, 0.002), (0.5, 0.003), (0.75, 0.004), (math.inf, 0.005))
 # The smoothed loss is near the best one up to this ratio; then the least improvement counts.
 NEAR_BEST, NEAR_BEST_THRESHOLD = 1.02, 0.001
-# An improvement too small to count, up to this share of the best value, still lets the counter sink by half.
-GRACE = 0.002
 
 # Below this share of the true energy in the upper half of the mel bins, held-out sounds count as dull.
 DULL = 0.9
@@ -96,11 +94,11 @@ def threshold(state: State) -> float:
     From 0.5 % where the loss still is as high as at the start down to 0.2 %, and 0.1 % near the best attained.
     """
     if state.first_loss is None:
-        return THRESHOLDS[-1][2]
+        return THRESHOLDS[-1][1]
     if state.smoothed_loss <= state.best_loss * NEAR_BEST and state.smoothed_loss <= state.first_loss / 2:
         return NEAR_BEST_THRESHOLD
     share = state.smoothed_loss / max(state.first_loss, 1e-12)
-    return next(needed for _, most, needed in THRESHOLDS if share <= most)
+    return next(needed for most, needed in THRESHOLDS if share <= most)
 
 
 def observe(state: State, seen: Measurement, live: LiveConfig, weights: Mapping[str, float]) -> tuple[State, Actions]:
@@ -123,7 +121,8 @@ def observe(state: State, seen: Measurement, live: LiveConfig, weights: Mapping[
     pairs = ((seen.loss, state.best_loss), (seen.quality, state.best_quality), (smoothed, state.best_smoothed))
     if any(value < best * (1 - needed) for value, best in pairs):
         counter = 0
-    elif any(best * (1 - GRACE) <= value < best for value, best in pairs):
+    elif any(value < best for value, best in pairs):
+        # Too small to count.
         counter = state.counter // 2
     else:
         counter = state.counter + 1

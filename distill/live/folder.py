@@ -110,10 +110,18 @@ class RunFolder:
                 path.unlink(missing_ok=True)
         return found
 
+    def take(self, request: Request) -> bool:
+        """Take up a request, which nobody can withdraw from then on; False: it was withdrawn."""
+        try:
+            self._request(request.id).replace(self._taken(request.id))
+        except FileNotFoundError:
+            return False
+        return True
+
     def answer(self, request: Request, *, refused: str | None = None, **values: Any) -> None:
         """Answer a request, as done or refused."""
         write_json(self._answers / f"{request.id}.json", {"schema": SCHEMA, "refused": refused, **values})
-        (self._requests / f"{request.id}.json").unlink(missing_ok=True)
+        self._taken(request.id).unlink(missing_ok=True)
 
     def ask(self, command: str, arguments: Mapping[str, Any], *, who: str, timeout: float) -> dict[str, Any]:
         """Send the training a command and wait for its answer, at most `timeout` s.
@@ -126,7 +134,7 @@ class RunFolder:
         if not self.running():
             raise TrainingError(f"{self.stage} of {self.workspace} is not running")
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
-        request, answer = self._requests / f"{name}.json", self._answers / f"{name}.json"
+        request, answer = self._request(name), self._answers / f"{name}.json"
         write_json(request, {"schema": SCHEMA, "command": command, "arguments": dict(arguments), "who": who})
         until = time.monotonic() + timeout
         try:
@@ -135,8 +143,7 @@ class RunFolder:
                     raise TrainingError(f"{self.stage} of {self.workspace} ended before it answered")
                 if time.monotonic() > until:
                     raise TrainingError(
-                        f"{self.stage} of {self.workspace} has not answered for {timeout:g} s: nothing was changed; "
-                        "it may be in a long evaluation, so wait longer (--wait)"
+                        f"{self.stage} of {self.workspace} has not answered for {timeout:g} s: {self._withdrawn(name)}"
                     )
                 time.sleep(POLL_SECONDS)
             values = read_json(answer, what="answer", schema=SCHEMA)
@@ -148,14 +155,24 @@ class RunFolder:
             raise UsageError(values["refused"])
         return {key: value for key, value in values.items() if key not in ("schema", "refused")}
 
+    def _withdrawn(self, name: str) -> str:
+        """What has become of a request that nobody waits for any more, in words."""
+        try:
+            self._request(name).unlink()
+        except FileNotFoundError:
+            return "it has begun to carry out the request, and distill run list shows what comes of it"
+        return "nothing was changed; it may be in a long evaluation, so wait longer (--wait)"
+
     def validation(self, name: str) -> Path:
         """The file of a named measurement.
 
         Raises:
             UsageError: it cannot be a name.
         """
-        if not name or name.startswith(".") or not all(each.isalnum() or each in "._-" for each in name):
-            raise UsageError(f"{name!r} is no name: use letters, digits, dots and dashes")
+        # A number alone means the checkpoint of a step.
+        usable = bool(name) and all(each.isalnum() or each in "._-" for each in name)
+        if not usable or name.startswith(".") or name.isdigit():
+            raise UsageError(f"{name!r} is no name: use letters, digits, dots and dashes, and not digits alone")
         return self.validations / f"{name}.json"
 
     @property
@@ -169,6 +186,12 @@ class RunFolder:
     @property
     def _requests(self) -> Path:
         return self.root / "requests"
+
+    def _request(self, name: str) -> Path:
+        return self._requests / f"{name}.json"
+
+    def _taken(self, name: str) -> Path:
+        return self._requests / f".{name}.taken"
 
     @property
     def _answers(self) -> Path:

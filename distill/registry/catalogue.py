@@ -188,6 +188,8 @@ def export(reference: str, target: Path, project: Path, *, force: bool = False) 
     read_model(source)
     if target.is_dir():
         target = target / source.name
+    if target.suffix != EXTENSION:
+        raise UsageError(f"{target}: the name of a model file must end in {EXTENSION}")
     if target.exists() and not force:
         raise UsageError(f"{target} is there already: choose another file, or add --force")
     _copy(source, target)

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from distill.configs import ModelConfig
+from distill.configs import ModelConfig, RunConfig
 from distill.errors import DataError
 from distill.files import digest_json, storage_errors
-from distill.params import Params, parse_params, read_params
+from distill.params import SCHEMA, Params, parse_params, read_params
 from distill.runs.folder import RUNS
 
 # What stages and tools make in a run folder: sounds of such a name are reached without a link.
@@ -56,7 +56,10 @@ class Inputs:
 
 def settings_of(params: Params) -> tuple[str, ...]:
     """The parameters that are not as by default, as `section.key=value`, without sounds and the model's name."""
-    default = Params().model_dump(mode="json", by_alias=True)
+    preset = {"schema": SCHEMA, "run": {"preset": params.run.preset}}
+    default = parse_params(preset, where="defaults").model_dump(mode="json", by_alias=True)
+    # It decides what others are by default.
+    default["run"]["preset"] = RunConfig().preset
     apart = {("data", "path"), ("model", "name")}
     return tuple(
         f"{name}.{key}={json.dumps(value, ensure_ascii=False)}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.artifact.container import digest_tensors
-from distill.artifact.manifest import parse_manifest
+from distill.artifact.manifest import Manifest, parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model, write_model
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import replacing, storage_errors
@@ -128,6 +128,8 @@ def train_prior_for(model_path: Path, source: Path, params: Params, options: Opt
     known = model.manifest.metadata
     values = params.model_dump(mode="json", by_alias=True)
     values["spectrogram"] = model.manifest.spectrogram_config.model_dump(mode="json")
+    # The codes that the prior is planned for.
+    values["vqvae"]["num_quantizers"] = model.manifest.vqvae_config.num_quantizers
     values["model"] = {"name": as_name(known.name), "description": known.description, "tags": list(known.tags)}
     params = parse_params(values, where=str(model_path))
     target = options.output or model_path
@@ -135,10 +137,26 @@ def train_prior_for(model_path: Path, source: Path, params: Params, options: Opt
     inputs = Inputs(options.project, named, params, model=digest_tensors(model.vqvae_state))
     params = named_params(inputs, options.given_name or params.model.name)
     with _open(inputs, params, options, again=False, until=None) as workspace:
-        document = {**dict(model.manifest), "prior_config": None, "prior_metadata": None, "memorization": None}
-        document |= {"inverse": None, "vocoder_config": None, "vocoder_metadata": None}
-        write_model(workspace.vqvae, parse_manifest(document, model_path), model.vqvae_state)
+        write_model(workspace.vqvae, _vqvae_alone(model.manifest, model_path), model.vqvae_state)
         return _run(workspace, options, tuple(stage for stage in STAGES if stage != "train_vqvae"), target)
+
+
+def _vqvae_alone(manifest: Manifest, path: Path) -> Manifest:
+    """What a model's file says of its VQ-VAE, without all that came behind it."""
+    parts = [f"{part}_{what}" for part in ("prior", "vocoder", "space") for what in ("config", "metadata")]
+    known, prior = manifest.metadata, manifest.prior_metadata
+    of_prior = () if prior is None else prior.memorization_warnings
+    warnings = [warning for warning in known.warnings if warning not in of_prior]
+    changes = [entry for entry in manifest.journal or () if entry["stage"] == "train_vqvae"]
+    return parse_manifest(
+        {
+            **dict(manifest),
+            **dict.fromkeys([*parts, "inverse", "memorization"]),
+            "metadata": {**known.model_dump(mode="json"), "warnings": warnings},
+            "journal": changes or None,
+        },
+        path,
+    )
 
 
 def stages_until(until: str | None) -> tuple[str, ...]:
@@ -166,7 +184,8 @@ def watch(workspace: Workspace, emit: Listeners, stop: StopRequest, *, ahead: Se
     """
     with track(workspace) as recorder:
         emit = emit.with_listener(recorder).with_listener(StatusListener(workspace.root))
-        if ahead:
+        # What is planned is known behind `prepare`.
+        if ahead and ahead[-1] != "prepare":
             emit = emit.with_listener(Outlook(project_of(workspace.root), workspace, ahead, emit))
         yield lambda stage: run_stage(stage, Call(workspace, emit, stop))
 
@@ -219,6 +238,8 @@ def _check_target(target: Path, workspace: Workspace, force: bool) -> None:
 def _check_writable(target: Path) -> None:
     if target.is_dir():
         raise UsageError(f"{target} is a folder: name a file, such as {target / 'model.distill'}")
+    if target.suffix != EXTENSION:
+        raise UsageError(f"{target}: the name of a model file must end in {EXTENSION}")
     with storage_errors(target.parent, "write into"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target.parent):

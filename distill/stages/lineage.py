@@ -52,7 +52,8 @@ def of_model(
     sections: dict[str, Any] = {
         **{name: before[name] for name in _TRAINED if name in before},
         "prior": values["prior"],
-        "vqvae_lineage": vqvae.id,
+        # Of a finished model, around whose VQ-VAE another prior was trained, only that part stays.
+        "vqvae_lineage": before.get("vqvae_lineage", vqvae.id),
         "memorization": read_config(workspace, "check_memorization")["memorization"],
         **_changes("prior", journal),
     }

@@ -117,7 +117,6 @@ def _manifest(
 ) -> Manifest:
     rows = trained.history
     best, last = trained.best_row, rows[-1]
-    spectral = config.spectral_weights
     names = VQVAEArchitecture.model_fields.keys() & config.model_dump().keys()
     return Manifest(
         vqvae_config=VQVAEArchitecture(n_mels=spectrogram.n_mels, **{name: getattr(config, name) for name in names}),
@@ -127,7 +126,7 @@ def _manifest(
         loss_curve_history=LossCurves(
             train_losses=[row["train_loss"] for row in rows],
             val_losses=[row["validation_loss"] for row in rows],
-            recon_losses=[sum(weight * row[f"train_{name}"] for name, weight in spectral.items()) for row in rows],
+            recon_losses=[_spectral_loss(row, config.spectral_weights) for row in rows],
             commit_losses=[row["train_commitment"] for row in rows],
         ),
         metadata=Metadata(
@@ -146,6 +145,12 @@ def _manifest(
         lineage=lineage.of_vqvae(workspace, dataset, values, journal),
         journal=journal or None,
     )
+
+
+def _spectral_loss(row: dict[str, Any], weights: dict[str, float]) -> float | None:
+    """The spectral part of an epoch's training loss; None where a term was not finite."""
+    terms = [(weight, row[f"train_{name}"]) for name, weight in weights.items()]
+    return None if any(term is None for _, term in terms) else sum(weight * term for weight, term in terms)
 
 
 def _plots(workspace: Workspace, trained: Trained, counts: np.ndarray) -> None:

@@ -71,7 +71,7 @@ class _Recorder:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.events = _Events(workspace)
-        self.queue: queue.SimpleQueue[Event | str | None] = queue.SimpleQueue()
+        self.queue: queue.SimpleQueue[Event | _Training | str | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
 
     def __call__(self, event: Event) -> None:
@@ -80,7 +80,10 @@ class _Recorder:
         ended = isinstance(event, StageFinished) and (
             event.stage == "assemble" or content.trains(event.stage, event.report)
         )
-        if trains or ended or isinstance(event, (EpochDone, Tuned, RolledBack, LayerActivity, PlateauSeen)):
+        if trains:
+            # At once, not in the other thread: a moment later the journal may hold a change.
+            self._put(_Training(event.stage, _planned_lineage(self.workspace, event.stage)))
+        elif ended or isinstance(event, (EpochDone, Tuned, RolledBack, LayerActivity, PlateauSeen)):
             self._put(event)
 
     def close(self, status: str | None) -> None:
@@ -95,7 +98,7 @@ class _Recorder:
         if self.thread.is_alive():
             logger.warning("the record of runs does not answer; distill tracking sync catches up later")
 
-    def _put(self, item: Event | str) -> None:
+    def _put(self, item: "Event | _Training | str") -> None:
         if self.thread is None:
             self.thread = threading.Thread(target=self._work, name="tracking", daemon=True)
             self.thread.start()
@@ -128,14 +131,14 @@ class _Training:
         stage: its stage.
         lineage: of the model that it makes.
         run_id: the run that records it; None until one is open.
-        recorded: the epochs that the run had before.
+        recorded: the epochs that the run had before (`record.recorded_epochs`).
         seconds: until the end of the last epoch, of this process.
     """
 
     stage: str
     lineage: str
     run_id: str | None = None
-    recorded: set[int] = field(default_factory=set)
+    recorded: dict[int, dict[str, float]] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -163,7 +166,7 @@ class _Events:
         if self._system is not None:
             self._system.finish()
 
-    def take(self, item: Event | str) -> "Send | None":
+    def take(self, item: Event | _Training | str) -> "Send | None":
         """Note in the workspace what no output of its stages has; what to send to MLflow, if anything.
 
         The notes are written even if MLflow is away. A status instead of an event ends the run.
@@ -172,8 +175,8 @@ class _Events:
         match item:
             case str():
                 return lambda client: runs.close_run(client, self.workspace, item)
-            case TrainingStarted():
-                return self._begin(item.stage)
+            case _Training():
+                return self._begin(item)
             case StageFinished(stage="assemble"):
                 return lambda _client: record.complete(self.workspace, started_by=started_by())
         if training is None:
@@ -181,13 +184,13 @@ class _Events:
         run_id = training.run_id
         match item:
             case Tuned() | RolledBack():
-                before, training.lineage = training.lineage, self._lineage(item.stage)
+                before, training.lineage = training.lineage, _planned_lineage(self.workspace, item.stage)
                 runs.relabel(self.workspace, before, training.lineage)
                 if run_id:
                     return partial(record.log_change, run_id=run_id, event=item, lineage=training.lineage)
             case EpochDone():
                 measured = self._measure(training, item)
-                if run_id and item.row["epoch"] not in training.recorded:
+                if run_id and not record.is_recorded(item.row, training.recorded):
                     return partial(record.log_epoch, run_id=run_id, stage=item.stage, row={**item.row, **measured})
             case PlateauSeen() if run_id:
                 return partial(record.log_plateau, run_id=run_id, event=item)
@@ -197,10 +200,9 @@ class _Events:
                 return partial(self._fill, training)
         return None
 
-    def _begin(self, stage: str) -> "Send":
-        self._training = None
-        self._training = training = _Training(stage, self._lineage(stage))
-        note_start(self.workspace, stage, lineage=training.lineage, started_by=started_by())
+    def _begin(self, training: _Training) -> "Send":
+        self._training = training
+        note_start(self.workspace, training.stage, lineage=training.lineage, started_by=started_by())
         return partial(self._join, training)
 
     def _measure(self, training: _Training, event: EpochDone) -> dict[str, float]:
@@ -225,9 +227,6 @@ class _Events:
         run_id = training.run_id or self._join(training, client)
         record.fill_metrics(client, run_id, self.workspace, training.stage, training.lineage)
 
-    def _lineage(self, stage: str) -> str:
-        return lineage.planned(self.workspace, vqvae_trained=stage != "train_vqvae").id
-
     def _watch_system(self, run_id: str) -> None:
         """Record processor, memory and disk if MLflow's own switch for that is on."""
         from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
@@ -239,6 +238,11 @@ class _Events:
         address = tracking_address(project_of(self.workspace.root))
         self._system = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=address)
         self._system.start()
+
+
+def _planned_lineage(workspace: Workspace, stage: str) -> str:
+    """The lineage of the model that a stage's training leads to, as its journal is by now."""
+    return lineage.planned(workspace, vqvae_trained=stage != "train_vqvae").id
 
 
 def _peak_memory_mb() -> float:

@@ -24,6 +24,8 @@ THIS_RUN = "this run"
 # MLflow's limits for one call.
 _MOST_METRICS, _MOST_PARAMS = 1000, 100
 _LONGEST_DIGEST = 36
+# What epochs of different courses of a training differ in.
+_COURSE = ("step", "validation_loss")
 
 
 def complete(workspace: Workspace, *, started_by: str) -> str:
@@ -61,7 +63,10 @@ def complete(workspace: Workspace, *, started_by: str) -> str:
 
 
 def fill_metrics(client: "MlflowClient", run_id: str, workspace: Workspace, stage: str, lineage: str) -> None:
-    """Record the epochs of a stage's history that the run lacks, with the figures measured beside them."""
+    """Record the epochs of a stage's history that the run lacks or has from another course of the training.
+
+    With them go the figures measured beside them.
+    """
     rows = content.read_history(workspace, stage)
     if not rows:
         return
@@ -70,8 +75,8 @@ def fill_metrics(client: "MlflowClient", run_id: str, workspace: Workspace, stag
     epochs = noted.epochs if noted else {}
     batch: list[Metric] = []
     for row in rows:
-        if (epoch := int(row["epoch"])) not in known:
-            metrics = content.metrics_of_row(stage, {**row, **epochs.get(epoch, {})})
+        if not is_recorded(row, known):
+            metrics = content.metrics_of_row(stage, {**row, **epochs.get(int(row["epoch"]), {})})
             # An epoch's figures go out in one call: either all of them are there or none.
             if len(batch) + len(metrics) > _MOST_METRICS:
                 _log_metrics(client, run_id, batch)
@@ -80,10 +85,20 @@ def fill_metrics(client: "MlflowClient", run_id: str, workspace: Workspace, stag
     _log_metrics(client, run_id, batch)
 
 
-def recorded_epochs(client: "MlflowClient", run_id: str, stage: str) -> set[int]:
-    """The epochs of a stage that the run has."""
-    # Every row has this figure, and what belongs to an epoch is recorded in one call.
-    return {metric.step for metric in client.get_metric_history(run_id, f"{GROUPS[stage]}/step")}
+def recorded_epochs(client: "MlflowClient", run_id: str, stage: str) -> dict[int, dict[str, float]]:
+    """The epochs of a stage that the run has, each with the newest of the figures that tell its course from others."""
+    found: dict[int, dict[str, float]] = {}
+    for figure in _COURSE:
+        history = client.get_metric_history(run_id, f"{GROUPS[stage]}/{figure}")
+        for metric in sorted(history, key=lambda each: each.timestamp):
+            found.setdefault(metric.step, {})[figure] = metric.value
+    return found
+
+
+def is_recorded(row: Mapping[str, Any], known: Mapping[int, Mapping[str, float]]) -> bool:
+    """Whether an epoch's row is among `recorded_epochs`: after a return to an earlier step it has other figures."""
+    figures = {name: float(row[name]) for name in _COURSE if row[name] is not None and row[name] == row[name]}
+    return known.get(int(row["epoch"])) == figures
 
 
 def log_epoch(client: "MlflowClient", run_id: str, stage: str, row: Mapping[str, Any]) -> None:

@@ -123,6 +123,7 @@ class _Loop:
             self.position.skipped_in_row = 0
         self.best_saved = self.position.best_epoch
         self.controller = State.restored(self.position.controller)
+        self.task.go_back(self.position.epoch)
         self.emit(TrainingStarted(self.task.stage, self.step, self.total_steps, self.task.steps_per_epoch))
         if restored is None:
             with self.leader.waited_for():
@@ -187,6 +188,7 @@ class _Loop:
         self.position = self.checkpoints.restore_step(step, self.task.model, self.optimizer)
         self.best, self.best_saved = None, self.position.best_epoch
         self.controller = State.restored(self.position.controller)
+        self.task.go_back(self.position.epoch)
         self.leader.moved = True
 
     def _fits(self, position: Position) -> bool:

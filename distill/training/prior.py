@@ -221,6 +221,9 @@ class PriorTask:
         """The prior writes no previews."""
         return ()
 
+    def go_back(self, epoch: int) -> None:
+        """There are no previews."""
+
     def concerns(self, history: list[dict[str, Any]]) -> list[Concern]:
         row, threshold = history[-1], self.config.perplexity_threshold
         rows = [each for each in history if each["validation_loss"] is not None]

@@ -47,7 +47,7 @@ class Trained:
         utilization: share of the codes that held-out sounds use.
         code_perplexity: exponential of the entropy of that use.
         level_db: of held-out cells that both channels do not have alike, the median distance of the level differences
-            from what the code stands for, in dB; NaN where there are none.
+            from what the code stands for, in dB; None where there are none.
         coherence: the same of coherences.
     """
 
@@ -56,8 +56,8 @@ class Trained:
     held_out_perplexity: float
     utilization: float
     code_perplexity: float
-    level_db: float
-    coherence: float
+    level_db: float | None
+    coherence: float | None
 
 
 @dataclass(frozen=True)
@@ -221,13 +221,13 @@ def _trained(model: SpaceModel, known: Sequence[_Sound], held_out: Sequence[_Sou
         for sound in held_out
     ]
     distances = np.concatenate(apart).reshape(-1, 2)
-    level_db, coherence = np.median(distances, axis=0) if len(distances) else (math.nan, math.nan)
+    level_db, coherence = np.median(distances, axis=0).tolist() if len(distances) else (None, None)
     return Trained(
         model=model,
         train_perplexity=math.exp(_judged(model, known)),
         held_out_perplexity=math.exp(_judged(model, held_out)),
         utilization=float((uses > 0).mean()),
         code_perplexity=float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 1.0,
-        level_db=float(level_db),
-        coherence=float(coherence),
+        level_db=level_db,
+        coherence=coherence,
     )

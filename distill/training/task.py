@@ -109,5 +109,12 @@ class Task(Protocol):
     def preview(self, epoch: int) -> tuple[Path, ...]:
         """Write previews if this epoch is due; the files written."""
 
+    def go_back(self, epoch: int) -> None:
+        """Remove previews of later epochs: the training goes on from this one, maybe on another course.
+
+        Raises:
+            StorageError: they cannot be removed.
+        """
+
     def concerns(self, history: list[dict[str, Any]]) -> list[Concern]:
         """Warnings after an epoch, from its row and those before."""

@@ -105,6 +105,9 @@ class VocoderTask:
         """The vocoder writes no previews."""
         return ()
 
+    def go_back(self, epoch: int) -> None:
+        """There are no previews."""
+
     def concerns(self, history: list[dict[str, Any]]) -> list[Concern]:
         return []
 

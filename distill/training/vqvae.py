@@ -16,6 +16,7 @@ from distill.audio.space import in_two, side_of
 from distill.configs import SpectrogramConfig, VQVAEConfig
 from distill.dataset.loader import TrainingBatches
 from distill.dataset.store import PreparedDataset
+from distill.files import storage_errors
 from distill.models.health import Health, health_of_counts, usage_counts, utilization_warnings
 from distill.models.losses import COMMITMENT, log_spectral_distance, spectral_terms, total_loss
 from distill.models.shard import Peers, Shard, current_shard, part_of
@@ -162,9 +163,11 @@ class VQVAETask:
         if not has_previews(epoch, self.config):
             return ()
         files: list[Path] = []
-        segments = self.dataset.segments_of("validation")[: self.config.preview_count]
+        segments = self.dataset.segments_of("validation")
+        # Between the middles of two frames is the shortest sound.
+        heard = [each for each in segments if self.dataset.segments["frames"].iloc[each] > 1]
         frames = int(PREVIEW_SECONDS * self.spectrogram.sample_rate / self.spectrogram.hop_length)
-        for number, segment in enumerate(segments):
+        for number, segment in enumerate(heard[: self.config.preview_count]):
             original = torch.from_numpy(self.dataset.segment(segment, 0, frames))
             # The networks alone compute in the run's precision, not what makes them audible.
             with self.runtime.autocast():
@@ -185,6 +188,12 @@ class VQVAETask:
             spectrogram_png(picture, panels, self.spectrogram)
             files.append(picture)
         return tuple(files)
+
+    def go_back(self, epoch: int) -> None:
+        with storage_errors(self.preview_folder, "remove previews in"):
+            for path in self.preview_folder.glob("epoch-*"):
+                if int(path.name.split("-")[1]) > epoch:
+                    path.unlink()
 
     def concerns(self, history: list[dict[str, Any]]) -> list[Concern]:
         row = history[-1]

@@ -141,6 +141,8 @@ def _keep(source: Path, project: Path, name: str) -> AddedDataset:
     with storage_errors(project / DATA, "write into"):
         _recover_all(project / DATA)
     if source.resolve() != target.resolve():
+        if target.resolve().is_relative_to(source.resolve()):
+            raise UsageError(f"{source} contains {DATA}, where datasets are kept: name the folder of the sounds alone")
         _copy(source, target)
     return AddedDataset((DATA / name).as_posix(), None, usable)
 
