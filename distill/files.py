@@ -119,6 +119,8 @@ def read_json(path: Path, *, what: str, schema: int) -> dict[str, Any]:
         data = path.read_bytes()
     try:
         value = json.loads(data, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{path} is not a readable {what}: it is no text") from error
     except ValueError as error:
         raise ArtifactError(f"{path} is not a readable {what}: {error}") from error
     except RecursionError as error:

@@ -103,19 +103,21 @@ def test_labels_are_in_the_prepared_dataset_and_in_its_digest(tmp_path: Path) ->
 
 
 def test_a_check_tells_labels_and_how_the_knobs_lie(tmp_path: Path, distill: Command) -> None:
-    for seed, label in enumerate(["low"] * 3 + ["high"]):
-        save(tmp_path / "in" / label / f"{seed}.wav", tone(0.2 + 0.1 * seed, 300.0 * (1 + seed)))
+    for seed, label in enumerate(["low"] * 6 + ["high"] * 3):
+        save(tmp_path / "in" / label / f"{seed}.wav", tone(0.2 + 0.05 * seed, 300.0 + 112.5 * seed))
     done = distill("dataset", "check", str(tmp_path / "in"), "--json")
     said = json.loads(done.out)
-    assert said["labels"] == {"high": 1, "low": 3}
-    assert "labels of fewer than 3 usable sounds are not learned: high" in said["warnings"]
+    assert said["labels"] == {"high": 3, "low": 6}
+    # Half of so few sounds are held out.
+    words = "labels of fewer than 3 training sounds are not learned, and some sounds are held out: high"
+    assert words in said["warnings"]
     least, middle, greatest = said["knobs"]["pitch"]
     assert 280 < least < 320
     assert least < middle < greatest
     assert 1100 < greatest < 1300
     assert said["knobs"]["length"][0] < 0.3 < said["knobs"]["length"][2]
     text = distill("dataset", "check", str(tmp_path / "in")).out
-    assert "Labels: high 1, low 3." in text
+    assert "Labels: high 3, low 6." in text
     assert "Pitch: " in text
     table(tmp_path / "in", "nothing.wav,a")
     assert "there is no file nothing.wav" in distill("dataset", "check", str(tmp_path / "in"), code=1).err

@@ -78,6 +78,8 @@ def set_up_logging(*, quiet: bool, verbose: bool) -> None:
     logger.handlers = [handler]
     logger.setLevel(level)
     logger.propagate = False
+    # Where a home cannot be written, it says so in lines of its own, and goes on.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     stderr.quiet = quiet
 
 

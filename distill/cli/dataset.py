@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BLOCKS = " ▁▂▃▄▅▆▇█"
 # Names of files that a line of a comparison holds; the page and the JSON have all.
 MOST_NAMED = 8
+# Columns of a terminal that has room for waveforms beside names and figures.
+WIDE = 100
 
 app = typer.Typer(help="Check, report, compare and version sounds.", no_args_is_help=True)
 
@@ -137,20 +139,24 @@ def diff(
 def _print_files(reports: "Sequence[FileReport]") -> None:
     from rich.table import Table
 
-    table = Table("file", "verdict", "s", "Hz", "channels", "dB", "waveform", "reason")
+    stdout, table = stdout_console(), Table()
+    table.add_column("file", overflow="fold")
+    drawn = ["waveform"] if stdout.width >= WIDE else []
+    for name in ("verdict", "s", "Hz", "channels", "dB", *drawn):
+        table.add_column(name, no_wrap=True)
     for each in reports:
-        known = each.seconds > 0
-        table.add_row(
-            each.path,
-            each.verdict,
-            f"{each.seconds:.2f}" if known else "",
-            str(each.sample_rate) if known else "",
-            str(each.channels) if known else "",
-            f"{each.loudness_db:.1f}" if known else "",
-            _thumbnail(each.waveform),
-            each.reason,
+        figures = (
+            f"{each.seconds:.2f}",
+            str(each.sample_rate),
+            str(each.channels),
+            f"{each.loudness_db:.1f}",
+            *(_thumbnail(each.waveform) for _ in drawn),
         )
-    stdout_console().print(table)
+        table.add_row(each.path, each.verdict, *(figures if each.seconds > 0 else ()))
+    stdout.print(table)
+    for each in reports:
+        if each.reason:
+            stdout.print(f"{each.path}: {each.reason}", markup=False, soft_wrap=True)
 
 
 def _print_overview(values: dict[str, Any], tempo: str) -> None:

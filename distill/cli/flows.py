@@ -14,7 +14,6 @@ from distill.cli.console import (
     Project,
     Quiet,
     Verbose,
-    interrupt_on_sigterm,
     print_result,
     set_up_logging,
     stderr,
@@ -153,7 +152,6 @@ def serve_flows(
         print_result(lines, {}, as_json=False)
         stderr.print("Press Ctrl-C to stop.")
 
-    interrupt_on_sigterm()
     stderr.print(f"Starting Prefect on {server.address} (log: {server.log})")
     try:
         serve(server, verbose=verbose, on_up=show, tell=stderr.print)

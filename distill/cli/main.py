@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import sys
 
 import typer
@@ -28,6 +27,7 @@ from distill.cli import (
     ui,
     variations,
 )
+from distill.cli.console import interrupt_on_sigterm
 from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError
 from distill.words import visible
 
@@ -100,8 +100,10 @@ def main() -> None:
     """Run the command; what goes wrong becomes one line on stderr and an exit code."""
     for name, value in QUIET_TOOLS.items():
         os.environ.setdefault(name, value)
-    # Ended by the system, a command clears up as after Ctrl-C; what saves its state has handlers of its own.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Closed by whoever started this; what is printed goes nowhere.
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: PTH123, SIM115
+    # What saves its state has handlers of its own.
+    interrupt_on_sigterm()
     try:
         app()
     except SystemExit as end:
@@ -117,6 +119,11 @@ def main() -> None:
         # The reader has closed the pipe; Python would complain once more when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILURE)
+    except UnicodeEncodeError as error:
+        _fail(f"{error.object!r} holds bytes that are no UTF-8: rename the file or folder", EXIT_FAILURE)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}", EXIT_FAILURE)
     except MemoryError:
         _fail(
             "out of memory: use fewer or shorter sounds, or a smaller batch size (--set vqvae.batch_size=8)",

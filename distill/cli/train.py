@@ -19,6 +19,7 @@ from distill.cli.console import (
     stderr,
 )
 from distill.cli.progress import shown_progress
+from distill.errors import UsageError
 from distill.live.events import Listeners
 from distill.live.stop_request import stop_on_signals
 
@@ -174,6 +175,8 @@ def _params(
     for flag, (name, value) in flags.items():
         if value is not None:
             params = with_settings(params, [f"{name}={value}"], where=flag)
+    if any(setting.partition("=")[0].strip() == "data.path" for setting in settings or []):
+        raise UsageError("--set data.path: the sounds are those of the folder that the command names")
     params = with_settings(params, settings or [])
     # Before what loads numpy and torch.
     use(params.run.arithmetic)

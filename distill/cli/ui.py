@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.console import Project, Quiet, Verbose, interrupt_on_sigterm, print_result, set_up_logging, stderr
+from distill.cli.console import Project, Quiet, Verbose, print_result, set_up_logging, stderr
 from distill.errors import UsageError
 
 
@@ -51,5 +51,4 @@ def serve_page(project: Path, *, host: str, port: int, on_up: Callable[[str], No
         on_up(address)
 
     # What the page keeps while it runs is removed either way.
-    interrupt_on_sigterm()
     serve(project, host=host, port=port, on_up=show)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from distill.adaptive import validation_fraction
 from distill.dataset.labels import LEAST_SOUNDS
 from distill.dataset.scan import FileReport
 
@@ -31,12 +32,16 @@ def overview(name: str, reports: list[FileReport], labels: Sequence[str] = ()) -
     used = [report for report in reports if report.usable]
     loudness = [report.loudness_db for report in used] or [0.0]
     counts = Counter(label for report, label in zip(reports, labels, strict=False) if label and report.usable)
-    rare = sorted(label for label, count in counts.items() if count < LEAST_SOUNDS)
+    learned = 1.0 - validation_fraction(max(1, len(used)))
+    rare = sorted(label for label, count in counts.items() if count * learned < LEAST_SOUNDS)
     warnings = [f"{report.path}: {warning}" for report in used for warning in report.warnings]
     if len(used) < len(reports):
         warnings.append(f"{len(reports) - len(used)} of {len(reports)} files are not used")
     if rare and len(rare) < len(counts):
-        warnings.append(f"labels of fewer than {LEAST_SOUNDS} usable sounds are not learned: {', '.join(rare)}")
+        warnings.append(
+            f"labels of fewer than {LEAST_SOUNDS} training sounds are not learned, and some sounds are held out: "
+            f"{', '.join(rare)}"
+        )
     return {
         "folder": name,
         "files": len(reports),

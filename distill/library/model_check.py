@@ -71,6 +71,8 @@ def check(
         StorageError: the result cannot be written.
     """
     path, folder = _place(reference, project)
+    if output is not None and output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file: name a folder")
     manifest = read_manifest(path)
     trained = manifest.lineage.parameters.get("memorization")
     values = {**(trained if isinstance(trained, dict) else {}), **(settings or {})}

@@ -1,0 +1,124 @@
+"""What a command writes over, and how it ends when somebody or something ends it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asking_util import write_askable
+from command_util import Command
+from distill.codes.file import write_grid
+from distill.codes.history import History
+from distill.codes.model import CodesModel
+from distill.codes.sound import encode_file
+from distill.errors import EXIT_INTERRUPTED
+from model_example import write_example
+from page_util import wait
+from sounds_util import folder_of_tones, noise, save
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, a sound, its grid, and sounds in a folder."""
+    folder = tmp_path_factory.mktemp("outputs")
+    model = CodesModel.load(write_example(folder / "bells.distill"))
+    sound = save(folder / "noise.wav", noise(0.6))
+    for name in ("a", "b"):
+        write_grid(folder / f"{name}.json", History(encode_file(model, sound)))
+    folder_of_tones(folder / "tones", 4)
+    return folder
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of them, in which commands run."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "suffix"),
+    [
+        (("codes", "show", "a.json", "--picture", "noise.wav"), ".png"),
+        (("codes", "show", "a.json", "--usage", "a.json"), ".png"),
+        (("codes", "diff", "a.json", "b.json", "--picture", "noise.wav"), ".png"),
+        (("dataset", "check", "tones", "--report", "noise.wav"), ".json"),
+        (("encode", "bells.distill", "noise.wav", "-o", "bells.distill", "--force"), ".json"),
+        (("encode", "bells.distill", "noise.wav", "-o", "new.wav"), ".json"),
+        (("codes", "set", "a.json", "1", "-o", "new.wav"), ".json"),
+        (("model", "export", "bells.distill", "-o", "noise.wav", "--force"), ".distill"),
+        (("train", "tones", "-o", "noise.wav", "--force"), ".distill"),
+    ],
+)
+def test_nothing_takes_the_place_of_a_file_of_another_kind(
+    here: Path, distill: Command, words: tuple[str, ...], suffix: str
+) -> None:
+    before = {path: path.read_bytes() for path in here.glob("*.*")}
+    assert f"must end in {suffix}" in distill(*words, code=2).err
+    assert {path: path.read_bytes() for path in here.glob("*.*")} == before
+
+
+def test_a_file_in_the_place_of_a_folder_is_one_line(here: Path, distill: Command) -> None:
+    assert "noise.wav is a file: choose another name" in distill(
+        "kit", "bells.distill", "-o", "noise.wav", "--force", "--pads", "1", code=1
+    ).err  # fmt: skip
+    assert "no such folder" in distill("run", "list", "nowhere", code=2).err
+
+
+def test_a_project_is_no_dataset_of_itself(here: Path, distill: Command) -> None:
+    distill("new", "project")
+    shutil.copytree(here / "tones", here / "project" / "data" / "tones")
+    for source in ("project", "project/data"):
+        said = distill("dataset", "add", source, "--name", "all", "--project", "project", code=2).err
+        assert "name the folder of the sounds alone" in said
+    assert [path.name for path in (here / "project" / "data").iterdir() if path.is_dir()] == ["tones"]
+
+
+def test_the_sounds_of_a_training_are_those_of_its_folder(here: Path, distill: Command) -> None:
+    assert "data.path" in distill("train", "tones", "--set", "data.path=other", code=2).err
+    assert not (here / "runs").exists()
+
+
+def test_every_file_of_a_check_is_named_whole_in_a_narrow_terminal(
+    here: Path, distill: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a name that is longer than any column of a table may be in a terminal of eighty columns.wav"
+    save(here / "tones" / name, noise(0.3))
+    (here / "tones" / "broken.wav").write_bytes(b"no sound")
+    monkeypatch.setattr("distill.cli.console.PLAIN_WIDTH", 80)
+    shown = distill("dataset", "check", "tones").out
+    assert max(map(len, shown.splitlines()[:12])) <= 80
+    cells = "".join(line.split("│")[1].strip() + " " for line in shown.splitlines() if line.startswith("│"))
+    assert "".join(name.split()) in "".join(cells.split())
+    assert any(line.startswith("broken.wav: ") for line in shown.splitlines())
+    assert "…" not in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_ended_says_so_and_leaves_nothing_half(here: Path, number: signal.Signals) -> None:
+    write_askable(here / "kit.distill")
+    command = [sys.executable, "-m", "distill", "kit", "kit.distill", "-o", "Kit", "--pads", "64", "--velocity", "4"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait(lambda: list(here.glob(".kit-*")) or process.poll() is not None)
+    os.kill(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.splitlines()[-1]) == (EXIT_INTERRUPTED, "distill: interrupted")
+    assert "Traceback" not in said
+    assert not list(here.glob(".kit-*"))
+    assert not (here / "Kit").exists()
+
+
+def test_what_cannot_be_printed_is_one_line(here: Path) -> None:
+    command = [sys.executable, "-m", "distill", "model", "info", "bells.distill"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "distill: No space left on device"
+    words = f"exec {' '.join(command)} >&-"
+    closed = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+    assert (closed.returncode, closed.stderr) == (0, "")
