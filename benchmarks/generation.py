@@ -1,11 +1,12 @@
 """Ten seconds of new sound in process, and the memory that a minute and ten minutes of it take.
 
-`ours` is generation.render on loaded models: codes from the smallest prior, the decoder, Griffin-Lim. It makes one
-sound that does not end, ten sounds of a second, and with `--model` what a trained model puts into the time. `plain`
-makes ten sounds of a second, one after the other: the whole sequence read again for each code (`plain_prior.py`), the
-decoder, torchaudio's Griffin-Lim with 128 rounds. The floor is what must happen in any case: two Fourier transforms a
-frame in each round, and each weight of the prior read once for each position or code that follows from it. Other
-weights are random, which changes no time. Memory is the peak (VmHWM) of `distill generate` to a file.
+`ours` is generation.generator.generate on loaded models: codes from the smallest prior, the decoder, Griffin-Lim. It
+makes one sound that does not end, ten sounds of a second, and with `--model` what a trained model puts into the time.
+`plain` makes ten sounds of a second, one after the other: the whole sequence read again for each code
+(`plain_prior.py`), the decoder, torchaudio's Griffin-Lim with 128 rounds. The floor is what must happen in any case:
+two Fourier transforms a frame in each round, and each weight of the prior read once for each position or code that
+follows from it. Other weights are random, which changes no time. Memory is the peak (VmHWM) of `distill generate` to a
+file.
 """
 
 import argparse

@@ -13,7 +13,7 @@ from distill.audio.mel import MelTransform, mel_filters
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import SpectrogramConfig
 from distill.dataset.walk import find_files
-from measures import distances, normalised_chunks
+from measures import distances, normalized_chunks
 from output import Report, parser, sounds
 
 import torch
@@ -48,7 +48,7 @@ def main() -> None:
     transform, plain = MelTransform(config), PlainInversion(config, args.plain_rounds)
     rows: list[list[Any]] = []
     for name in args.sets:
-        chunks = normalised_chunks((found.path for found in find_files(sounds(name))), config)
+        chunks = normalized_chunks((found.path for found in find_files(sounds(name))), config)
         log_mels = transform.log_mel(_spread(chunks, 2 if args.quick else args.chunks))
         turns = iter(range(10**9))
 

@@ -36,7 +36,7 @@ class Distance:
     loud: float
 
 
-def normalised_chunks(paths: Iterable[Path], config: SpectrogramConfig) -> Tensor:
+def normalized_chunks(paths: Iterable[Path], config: SpectrogramConfig) -> Tensor:
     """Chunks of one second, each with a peak of 1: float32 `[chunks, sample_rate]`; unreadable files are left out."""
     length, chunks = config.sample_rate, []
     for path in paths:

@@ -38,7 +38,7 @@ from typing import Any
 from distill.audio.invert import griffin_lim
 from distill.audio.mel import MelTransform
 from distill.audio.spool import Spool
-from distill.codec.codec import Samples, normalise
+from distill.codec.codec import Samples, normalize
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.dataset.store import PreparedDataset
@@ -228,7 +228,7 @@ def run(name: str, seed: int, args: argparse.Namespace) -> dict[str, dict[str, f
     longest = max(len(each) for each in training + held_out)
     count = 8 if args.quick else args.count
     raw = list(_drawn(generator, count, longest, SamplingConfig(args.temperature, top_p=args.top_p)))
-    made = [normalise(_finished(each, rate)).samples for each in raw]
+    made = [normalize(_finished(each, rate)).samples for each in raw]
     if args.pictures:
         for label, some in (("new", made), ("real", held_out + training)):
             _draw(args.pictures / f"{name}-{seed}-{label}.png", some[:PICTURES], config)
@@ -270,7 +270,7 @@ def _finished(samples: Samples, rate: int) -> Samples:
 def _through(generator: Generator, samples: Samples) -> Samples:
     codec = generator.codec
     log_mel = torch.from_numpy(codec.decode_log_mel(codec.encode(samples)))
-    return normalise(griffin_lim(log_mel[None], codec.spectrogram)[0].numpy()[: len(samples)]).samples
+    return normalize(griffin_lim(log_mel[None], codec.spectrogram)[0].numpy()[: len(samples)]).samples
 
 
 def _draw(path: Path, sounds: Sequence[Samples], config: SpectrogramConfig) -> None:

@@ -1,8 +1,8 @@
 """Preparation of a folder of sounds: times real time, against a plain loop.
 
 The sets are copied into one folder, so that every file is in the system's cache. `prepare` is the library's: it checks
-each file, mixes, resamples, normalises, makes and stores spectrograms; with variants it does so for the training files
-at four other speeds too. `plain` reads each file with soundfile, mixes, resamples with soxr, normalises and makes the
+each file, mixes, resamples, normalizes, makes and stores spectrograms; with variants it does so for the training files
+at four other speeds too. `plain` reads each file with soundfile, mixes, resamples with soxr, normalizes and makes the
 spectrogram with torchaudio, in one process, and stores nothing. All of them are timed in turns. `x real time` is the
 duration of the source sounds over that of the work; `with variants` counts only the source sounds too.
 """

@@ -27,7 +27,7 @@ from distill.live.events import Event, Listeners, StepDone
 from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace, read_config
-from measures import Distance, distances, normalised_chunks
+from measures import Distance, distances, normalized_chunks
 from output import Report, parser
 from plain import ORIGINAL_STEP_MS, ORIGINAL_TRAINING_SECONDS, PlainTraining
 from workspaces import files, prepared
@@ -129,11 +129,11 @@ def measure(workspace: Workspace, dataset: PreparedDataset, name: str) -> tuple[
     """Distances of the reconstructions, and of the training mean, to the held-out chunks."""
     transform = MelTransform(dataset.spectrogram)
     model = build_networks(read_model(workspace.vqvae), workspace.vqvae).vqvae
-    log_mels = transform.log_mel(normalised_chunks(files(dataset, "validation", name), dataset.spectrogram))
+    log_mels = transform.log_mel(normalized_chunks(files(dataset, "validation", name), dataset.spectrogram))
     with torch.no_grad():
         rebuilt = torch.cat([model(part[:, None])[0][:, 0] for part in log_mels.split(32)])
     power = transform.to_power(log_mels)
-    training = transform.log_mel(normalised_chunks(files(dataset, "train", name), dataset.spectrogram))
+    training = transform.log_mel(normalized_chunks(files(dataset, "train", name), dataset.spectrogram))
     always = training.mean((0, 2))[None, :, None].expand_as(log_mels)
     return distances(transform.to_power(rebuilt), power), distances(transform.to_power(always), power)
 

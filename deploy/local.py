@@ -39,11 +39,10 @@ class Services:
 
     Args:
         folder: for their data, their logs and env.sh; made where it is missing.
-        python: whose packages they run with.
     """
 
-    def __init__(self, folder: Path, python: str = sys.executable) -> None:
-        self.folder, self.python = folder.resolve(), python
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         names = ("POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY", "MLFLOW_TOKEN", "PREFECT_PASSWORD")
         self.values = {name: secrets.token_hex(16) for name in names}
@@ -58,7 +57,7 @@ class Services:
         data = home or self.folder / service
         here = {name: self._here(value).replace("/data", str(data)) for name, value in given.items()}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PREFECT_"))}
-        path = os.pathsep.join([str(Path(self.python).parent), os.environ.get("PATH", "")])
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         return {**inherited, **here, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
     def command(self, service: str) -> list[str]:
@@ -68,8 +67,8 @@ class Services:
         port = str(PORTS.get(service, ""))
         words = [str(self.ports[service]) if port and word == port else word for word in words]
         first = words[0]
-        scripts = {"python": [self.python], "mlflow": [self.python, "-m", "mlflow"]}
-        words[:1] = scripts.get(first, [self.python, "-m", first])
+        scripts = {"python": [sys.executable], "mlflow": [sys.executable, "-m", "mlflow"]}
+        words[:1] = scripts.get(first, [sys.executable, "-m", first])
         return [str(HERE.parent / word) if word.startswith("deploy/") else word for word in words]
 
     def start(self) -> None:
@@ -85,7 +84,7 @@ class Services:
         """Start a server, on the port that it had before, and wait until it answers."""
         environment = self.environment(service)
         if service == "s3":
-            command = [self.python, "-m", "moto.server", "-H", HOST, "-p", str(self.ports["s3"])]
+            command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(self.ports["s3"])]
         else:
             command = self.command(service)
         self.running[service] = self._spawn(service, command, environment)
@@ -93,7 +92,8 @@ class Services:
         if service == "s3":
             subprocess.run(self.command("bucket"), env=self.environment("bucket"), check=True)
             return
-        check = [self.python, str(HERE / "answers.py"), self._here(self.described[service]["healthcheck"]["test"][-1])]
+        said = self._here(self.described[service]["healthcheck"]["test"][-1])
+        check = [sys.executable, str(HERE / "answers.py"), said]
         _until(lambda: _succeeds(check, environment), self.running[service], self._log(service))
 
     def stop(self, service: str, number: int = signal.SIGTERM) -> None:

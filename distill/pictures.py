@@ -16,6 +16,7 @@ from distill.configs import SpectrogramConfig
 from distill.files import replacing
 
 _DPI = 100
+_PER_ROW = 4
 # Read as well on a dark page as on a white one: pictures have no ground of their own.
 INK = "#7a7a7a"
 _TICKS_HZ = (100, 500, 1000, 2000, 5000, 10_000, 20_000)
@@ -47,9 +48,7 @@ def _leaving_nothing(draw: Callable[P, None]) -> Callable[P, None]:
 
 
 @_leaving_nothing
-def spectrogram_png(
-    path: Path, log_mels: Mapping[str, np.ndarray], config: SpectrogramConfig, *, per_row: int = 4
-) -> None:
+def spectrogram_png(path: Path, log_mels: Mapping[str, np.ndarray], config: SpectrogramConfig) -> None:
     """Draw log mels `[n_mels, frames]` side by side, by title, in s and Hz, with one scale of levels in dB.
 
     Raises:
@@ -57,7 +56,7 @@ def spectrogram_png(
     """
     levels = {title: _level_db(log_mel, config) for title, log_mel in log_mels.items()}
     top = max((float(level.max()) for level in levels.values() if level.size), default=0.0)
-    columns, rows = max(1, min(per_row, len(levels))), max(1, -(-len(levels) // per_row))
+    columns, rows = max(1, min(_PER_ROW, len(levels))), max(1, -(-len(levels) // _PER_ROW))
     figure = Figure(figsize=(4.2 * columns + 0.8, 3.6 * rows), dpi=_DPI, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     image = None

@@ -1,7 +1,7 @@
 """Write down what each stage's code looks like, beside its version.
 
 `distill/stages/fingerprints.json` holds, by stage, the version of its code and a digest of every module that the stage
-imports. A test fails when the digest has changed and the version has not: either the change alters what the stage
+imports. A test fails when either is another than the recorded one: either the change alters what the stage
 writes, then its version in `distill/stages/versions.py` and dvc.yaml goes up, or it does not. In both cases this script
 writes the new digests.
 """

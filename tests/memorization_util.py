@@ -10,7 +10,7 @@ import model_example
 from distill.artifact.model_file import read_model
 from distill.audio.nearness import LogMel
 from distill.audio.sound import read_sound, to_mono
-from distill.codec.codec import Codec, normalise
+from distill.codec.codec import Codec, normalize
 from distill.codec.load import build_networks
 from distill.configs import SpectrogramConfig
 from distill.dataset.store import PreparedDataset
@@ -120,11 +120,11 @@ class Trained:
     def samples(self, split: str) -> list[np.ndarray]:
         """The sounds of a split without variants, at a peak of 1."""
         names = [self.dataset.segment_name(segment) for segment in self.dataset.segments_of(split)]
-        return [normalise(to_mono(read_sound(self.folder / name), RATE)).samples for name in dict.fromkeys(names)]
+        return [normalize(to_mono(read_sound(self.folder / name), RATE)).samples for name in dict.fromkeys(names)]
 
     def checked(self, name: str, samples: np.ndarray) -> CheckedSound:
         """A sound through the codec."""
-        grid = self.codec.encode(normalise(samples.astype(np.float32)).samples)
+        grid = self.codec.encode(normalize(samples.astype(np.float32)).samples)
         log_mel = np.maximum(self.codec.decode_log_mel(grid), 0.0)
         return CheckedSound(name, log_mel, grid, self.silence.sounding(log_mel, grid))
 

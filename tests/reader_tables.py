@@ -41,9 +41,7 @@ until distill run tune "$(basename runs/kit-*)" keep_interval=10; do sleep 1; do
 # Every page with lines for a terminal, and what somebody has who comes to it. All have sounds in ~/kit.
 BEFORE = {
     "CONTRIBUTING.md": IN_CLONE + INSTALLED.format("dev"),
-    "README.md": IN_CLONE
-    + INSTALLED.format("ui")
-    + 'cp "$WORLD"/singles/*.wav .\nrm -r ~/kit\ncp -a "$WORLD/many" ~/kit',
+    "README.md": IN_CLONE + INSTALLED.format("ui") + WITH_LABELS,
     "docs/explanation/base.md": "cp -a ~/kit ~/more",
     "docs/explanation/scale.md": IN_PROJECT + CHANGE.format("epochs: 3", "epochs: 2"),
     "docs/explanation/memorization.md": IN_PROJECT + WITH_CHAMPION + "cp models/bells.distill kit.distill",

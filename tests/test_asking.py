@@ -266,4 +266,3 @@ def test_following_is_told_for_every_label_and_knob() -> None:
     assert {*found.knobs} == {*known.knobs}
     assert all(share * SOUNDS == round(share * SOUNDS) for share in found.labels.values())
     assert all(value is None or -1 <= value <= 1 for value in found.knobs.values())
-    assert len(RANKS) > 2

@@ -16,7 +16,7 @@ from distill.artifact.manifest import SpaceMetadata
 from distill.artifact.model_file import read_model, write_model
 from distill.artifact.prior_file import PriorFile, SpacePart
 from distill.audio.mel import frames_of
-from distill.codec.codec import Codec, normalise
+from distill.codec.codec import Codec, normalize
 from distill.codec.load import build_networks
 from distill.codec.unchanged_codes import keep_codes
 from distill.configs import STRIDE
@@ -166,14 +166,14 @@ def test_a_grid_of_another_model_is_refused(grid: np.ndarray, words: str) -> Non
         codec().decode_log_mel(grid)
 
 
-def test_normalising_brings_the_peak_to_1_and_says_by_how_much() -> None:
-    quiet = normalise(0.25 * noise(1000) / np.abs(noise(1000)).max())
+def test_normalizing_brings_the_peak_to_1_and_says_by_how_much() -> None:
+    quiet = normalize(0.25 * noise(1000) / np.abs(noise(1000)).max())
     assert np.abs(quiet.samples).max() == pytest.approx(1.0)
     assert quiet.samples.dtype == np.float32
     assert quiet.gain_db == pytest.approx(12.04, abs=0.01)
     for silent in (np.zeros(100, np.float32), np.zeros(0, np.float32)):
         with pytest.raises(DataError, match="silent"):
-            normalise(silent)
+            normalize(silent)
 
 
 def test_a_model_file_gives_the_networks_that_were_written(tmp_path: Path) -> None:

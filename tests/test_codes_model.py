@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from codes_util import IDENTITY, OTHER_IDENTITY, edits, grid, grids, model, selections
 from distill.audio.sound import Sound
-from distill.codec.codec import MOST_LOST_DB, normalise
+from distill.codec.codec import MOST_LOST_DB, normalize
 from distill.codec.load import Networks
 from distill.codec.unchanged_codes import keep_codes
 from distill.codec.vectors import codebooks, quantize, sum_of_vectors
@@ -39,7 +39,7 @@ def test_a_file_is_encoded_as_in_training_whatever_its_level_rate_and_channels(t
     mono = tone(0.7, rate=48_000)
     path = save(tmp_path / "a.wav", mono, 48_000, subtype="FLOAT")
     found = encode_file(model(), path)
-    expected = model().codec.encode(normalise(mono).samples)
+    expected = model().codec.encode(normalize(mono).samples)
     assert np.array_equal(found.codes, expected)
     assert found.source is not None
     assert (found.source.name, round(found.source.seconds, 3)) == ("a.wav", 0.7)
@@ -74,7 +74,7 @@ def test_a_grid_knows_how_much_louder_the_sound_was_than_its_codes() -> None:
     for level in (0.02, 0.5):
         samples = level * noise(0.5, rate=48_000) / np.abs(noise(0.5, rate=48_000)).max()
         found = encode_sound(model(), Sound(samples[None], 48_000, "FLOAT", "WAV"), "noise")
-        lost = codec.lost_db(codec.log_mel(normalise(samples).samples), found.codes)
+        lost = codec.lost_db(codec.log_mel(normalize(samples).samples), found.codes)
         assert found.source is not None
         assert found.source.gain_db == pytest.approx(-20 * np.log10(level) - lost, abs=0.01)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from distill.audio.sound import read_sound, to_mono
-from distill.codec.codec import normalise
+from distill.codec.codec import normalize
 from distill.codes.grid import Codes
 from distill.codes.model import CodesModel
 from distill.codes.randomize import randomize
@@ -70,7 +70,7 @@ def test_cells_are_drawn_anew_as_a_part_of_a_sound_is(trained: Workspace) -> Non
     path = held_out(trained)[0]
     grid = encode_file(model, path)
     edit = randomize(model, grid, Selection(columns=(1, 3)), seed=5)
-    sound = model.codec.encode(normalise(to_mono(read_sound(path), model.sample_rate)).samples)
+    sound = model.codec.encode(normalize(to_mono(read_sound(path), model.sample_rate)).samples)
     expected = inpaint(model.prior, sound, Region(1, 3), seed=5)
     assert np.array_equal(edit.apply(grid).codes, expected)
     assert decode(model, edit.apply(grid)).any()

@@ -110,7 +110,7 @@ def test_every_file_and_every_second_is_accounted_for(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary.as_dict()
 
 
-def test_spectrograms_are_those_of_the_normalised_mono_sound(tmp_path: Path) -> None:
+def test_spectrograms_are_those_of_the_normalized_mono_sound(tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.wav", np.stack([tone(1.2), noise(1.2)], axis=1), 44_101)
     save(tmp_path / "in" / "b.wav", tone(0.4))
     prepare(tmp_path / "in", tmp_path / "out", PLAIN, CONFIG, 0)

@@ -133,7 +133,7 @@ def test_all_draw_what_one_process_draws(layer: nn.Module, shape: tuple[int, ...
     assert not torch.equal(wanted, whole)
 
 
-def test_normalisation_sees_the_items_of_all() -> None:
+def test_normalization_sees_the_items_of_all() -> None:
     whole = torch.randn(6, 4, 3, 2) * 3 + 2
     one, layers = BatchNorm2d(4), [BatchNorm2d(4) for _ in range(2)]
     wanted = one(whole)

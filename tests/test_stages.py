@@ -79,8 +79,6 @@ def test_nothing_of_the_machine_or_the_moment_is_in_an_output(finished: Workspac
 
 
 def test_another_name_is_another_file_with_the_same_weights_and_lineage(finished: Workspace, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(finished.root, tmp_path / "named")
     workspace = make_workspace(tmp_path / "named", model={"name": "other", "description": "x"})
     run(workspace, "assemble")
@@ -111,7 +109,6 @@ def test_a_changed_prior_parameter_leaves_the_configuration_of_the_vqvae_alone(t
 
 def test_presets(tmp_path: Path) -> None:
     automatic = dict.fromkeys(("epochs", "dropout", "batch_size", "augmentation_expansion", "learning_rate"), "auto")
-    make_workspace(tmp_path, vqvae=automatic, run={"preset": "reference"})
     workspace = make_workspace(tmp_path, vqvae=automatic, run={"preset": "reference"})
     run(workspace, "prepare")
     report = run(workspace, "configure")
@@ -132,8 +129,6 @@ def test_a_stage_before_its_inputs_says_what_to_run(tmp_path: Path) -> None:
 
 
 def test_a_prior_of_another_vqvae_is_refused(finished: Workspace, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(finished.root, tmp_path / "mixed")
     workspace = make_workspace(tmp_path / "mixed", run={"seed": 5})
     run(workspace, "prepare", "configure", "train_vqvae")

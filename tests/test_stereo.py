@@ -28,7 +28,7 @@ from distill.artifact.model_file import read_model, write_model
 from distill.audio.sound import Sound
 from distill.codec.codec import Codec
 from distill.codes.sound import encode_sound
-from distill.configs import DataConfig, Inverse
+from distill.configs import Inverse
 from distill.errors import ArtifactError
 from distill.generation.continuation import continue_sound, fill_sound
 from distill.generation.generator import Generator
@@ -41,7 +41,6 @@ from distill.models.vocoder import Vocoder
 from model_example import BANDS, LEVELS, SIZE
 from sounds_util import save, tone
 
-PLAIN = DataConfig(speed_semitones=())
 SPACE = LEVELS
 
 

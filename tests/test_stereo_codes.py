@@ -16,11 +16,9 @@ from distill.codes.randomize import randomize
 from distill.codes.selection import Selection
 from distill.codes.session import EditSession
 from distill.codes.sound import as_source, decode, encode_sound, round_trip
-from distill.configs import DataConfig
 from distill.models.space import distances
 from model_example import BANDS, LEVELS
 
-PLAIN = DataConfig(speed_semitones=())
 SPACE = LEVELS
 
 

@@ -13,7 +13,7 @@ import pytest
 from command_util import Command
 from distill.audio.loudness import loudest_lufs
 from distill.audio.sound import read_sound, to_mono
-from distill.codec.codec import normalise
+from distill.codec.codec import normalize
 from distill.errors import UsageError
 from distill.generation.generator import Generator
 from distill.generation.remaking import remake
@@ -47,7 +47,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_strength_tells_how_much_is_new(generator: Generator, sound: Path) -> None:
-    grid = generator.codec.encode(normalise(to_mono(read_sound(sound), 48_000)).samples)
+    grid = generator.codec.encode(normalize(to_mono(read_sound(sound), 48_000)).samples)
     levels = grid.shape[2]
     assert np.array_equal(vary_codes(generator.prior, grid, strength=0.0, seed=1), grid)
     finest = vary_codes(generator.prior, grid, strength=1 / levels, seed=1)
@@ -82,7 +82,7 @@ def test_all_of_it_anew_is_a_new_sound(model: Path, sound: Path, tmp_path: Path)
 
 def test_what_shall_stay_stays(generator: Generator, sound: Path) -> None:
     samples = np.concatenate([to_mono(read_sound(sound), 48_000)] * 2)
-    log_mel = generator.codec.log_mel(normalise(samples).samples)
+    log_mel = generator.codec.log_mel(normalize(samples).samples)
     grid = generator.codec.encode_log_mel(log_mel)
     kept = cells_to_keep(log_mel, grid, generator.codec.spectrogram, "attack")
     begins = np.flatnonzero(kept.all((1, 2)))

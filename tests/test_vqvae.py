@@ -135,12 +135,12 @@ def test_codes_are_placed_on_the_data() -> None:
     quantizer = QuantizerWrapper(
         dim=4, codebook_size=6, num_quantizers=2, decay=0.9, threshold_ema_dead_code=0, kmeans_iters=20
     )
-    assert not quantizer.initialised
+    assert not quantizer.initialized
     centres = 10 * torch.eye(6, 4)
     centres[4:] = torch.tensor([[10.0, 10, 0, 0], [0, 10, 10, 0]])
     vectors = centres.repeat(50, 1) + 0.01 * torch.randn(300, 4)
     quantizer.place_codes(vectors)
-    assert quantizer.initialised
+    assert quantizer.initialized
     quantizer.eval()
     quantized = quantizer(vectors[None])
     assert quantized.commitment < 10

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from distill.artifact.recognise import describe_foreign
+from distill.artifact.recognize import describe_foreign
 from distill.errors import ArtifactError
 from distill.files import canonical_json, digest_json, replacing, storage_errors
 

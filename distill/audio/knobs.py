@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from distill.audio.power import in_floors
 from distill.configs import SpectrogramConfig
 
 # By name what each is measured in: length and attack in s; bright and pitch in Hz; noisy from 0, a tone, to 1, noise of
@@ -22,8 +23,6 @@ OVER_DB = 40.0
 LOW_HZ, LOWEST_LOW_DB = 150.0, -60.0
 # The pitch is that of the strongest partial below this, which stands out from its surroundings by so much.
 HIGHEST_PITCH_HZ, PARTIAL_DB = 2000.0, 6.0
-# 170 dB above the floor, louder than any sound.
-_MOST_LOG_MEL = 40.0
 
 Values = npt.NDArray[np.float32]
 
@@ -48,7 +47,7 @@ def knobs_of(log_mel: npt.NDArray[np.float32], config: SpectrogramConfig) -> Val
 
 def power_of(log_mel: npt.NDArray[np.float32], config: SpectrogramConfig) -> npt.NDArray[np.float64]:
     """Mel power of a log mel, any shape, as `MelTransform.to_power`, in double precision."""
-    return np.expm1(np.clip(log_mel, 0.0, _MOST_LOG_MEL).astype(np.float64)) * 10.0 ** (config.floor_db / 10.0)
+    return in_floors(log_mel.astype(np.float64)) * 10.0 ** (config.floor_db / 10.0)
 
 
 def _attack(frames: npt.NDArray[np.float64]) -> float:

@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 
 import distill.arithmetic  # noqa: F401
+from distill.audio.power import MOST_LOG_MEL
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import SpectrogramConfig
 
 # So many frames at a time that their windows and spectra stay in a core's cache.
 _BLOCK_FRAMES = 128
-# 170 dB above the floor: louder than any sound, and its power is still an fp32 number whose square is one.
-_MOST_LOG_MEL = 40.0
 
 
 def frames_of(samples: int, config: SpectrogramConfig) -> int:
@@ -116,4 +115,4 @@ class MelTransform:
 
     def to_power(self, log_mel: Tensor) -> Tensor:
         """Mel power of log mel, any shape; below 0 it counts as 0, far beyond any sound as a limit."""
-        return torch.expm1(log_mel.clamp(0.0, _MOST_LOG_MEL)) * self.floor
+        return torch.expm1(log_mel.clamp(0.0, MOST_LOG_MEL)) * self.floor

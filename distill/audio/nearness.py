@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from distill.audio.power import in_floors
 from distill.configs import SpectrogramConfig
 
 LogMel = npt.NDArray[np.float32]
@@ -135,5 +136,5 @@ def _windows(power: Floats, top: float, size: int) -> Floats:
 
 def _power(log_mel: LogMel) -> Floats:
     """Power `[frames, n_mels / 2]` in units of the spectrogram's floor, two mel bins joined."""
-    power = np.expm1(np.clip(np.asarray(log_mel, np.float64), 0.0, 40.0)).T
+    power = in_floors(np.asarray(log_mel, np.float64)).T
     return power.reshape(len(power), -1, 2).sum(axis=2)

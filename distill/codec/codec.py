@@ -28,14 +28,14 @@ MOST_LOST_DB = 15.0
 
 
 @dataclass(frozen=True)
-class Normalised:
+class Normalized:
     """Samples `[n]` with a peak of 1, and the gain in dB that brought them there."""
 
     samples: Samples
     gain_db: float
 
 
-def normalise(samples: Samples) -> Normalised:
+def normalize(samples: Samples) -> Normalized:
     """Scale a whole sound `[n]` to a peak of 1, the level that the models know.
 
     Raises:
@@ -44,7 +44,7 @@ def normalise(samples: Samples) -> Normalised:
     peak = float(np.max(np.abs(samples), initial=0.0))
     if peak < SILENCE_PEAK:
         raise DataError("the sound is silent: there is nothing to encode")
-    return Normalised((samples / np.float32(peak)).astype(np.float32), -20.0 * float(np.log10(peak)))
+    return Normalized((samples / np.float32(peak)).astype(np.float32), -20.0 * float(np.log10(peak)))
 
 
 class Codec:

@@ -8,7 +8,7 @@ import numpy as np
 
 from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono, two_channels
-from distill.codec.codec import Normalised, Samples, normalise
+from distill.codec.codec import Normalized, Samples, normalize
 from distill.codec.unchanged_codes import keep_codes
 from distill.codec.vectors import codebooks, relative_distance, sum_of_vectors
 from distill.codes.grid import CodeGrid, Codes, Source
@@ -73,24 +73,24 @@ def encode_sound(model: CodesModel, sound: Sound, name: str, *, like: CodeGrid |
         DataError: the sound is silent, or `like` was not made from a sound.
     """
     samples = to_mono(sound, model.sample_rate)
-    normalised = normalise(samples)
+    normalized = normalize(samples)
     if like is not None:
         model.require(like, "the grid whose codes are to stay")
         if like.source is None:
             raise DataError("the grid whose level is wanted was not made from a sound: it has no level")
-        normalised = Normalised(scaled(samples, like.source.gain_db), like.source.gain_db)
+        normalized = Normalized(scaled(samples, like.source.gain_db), like.source.gain_db)
     seconds = len(samples) / model.sample_rate
-    log_mel = model.codec.log_mel(normalised.samples)
+    log_mel = model.codec.log_mel(normalized.samples)
     codes = model.codec.encode_log_mel(log_mel)
     if like is not None:
         codes = keep_codes(model.codec, log_mel, codes, model.codec.without_space(like.codes))
-        gain_db = normalised.gain_db
+        gain_db = normalized.gain_db
     else:
-        gain_db = normalised.gain_db - model.codec.lost_db(log_mel, codes)
+        gain_db = normalized.gain_db - model.codec.lost_db(log_mel, codes)
     channels = None if model.codec.space is None else two_channels(sound, model.sample_rate)
     if channels is not None:
         known = None if like is None or like.levels == model.codec.levels else like.codes[..., -1]
-        codes = model.codec.whole(codes, _space(model, scaled(channels, normalised.gain_db), len(codes), known))
+        codes = model.codec.whole(codes, _space(model, scaled(channels, normalized.gain_db), len(codes), known))
     return model.grid(model.codec.whole(codes), Source(name, seconds, gain_db))
 
 
@@ -175,7 +175,7 @@ def round_trip(model: CodesModel, grid: CodeGrid) -> RoundTrip:
     made = codec.column_waveform(log_mel)
     heard = codec.log_mel(made)
     as_sound = codec.encode_log_mel(heard)
-    as_file = codec.encode(normalise(made).samples)[:columns]
+    as_file = codec.encode(normalize(made).samples)[:columns]
     books, codes = codebooks(codec), codec.without_space(grid.codes)
     distance = relative_distance(sum_of_vectors(books, as_file), sum_of_vectors(books, codes))
     # A level moves no space.

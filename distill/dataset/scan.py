@@ -14,6 +14,7 @@ from distill.audio.downmix import Downmix, mean_of, turned_over
 from distill.audio.sound import CONVERT, EXTENSIONS, FOREIGN_EXTENSIONS, SoundError, SoundReader
 from distill.audio.spool import Spool
 from distill.dataset.envelope import Envelope
+from distill.dataset.layout import THUMBNAIL_POINTS
 from distill.dataset.walk import Found, find_files
 from distill.workers.choice import place_here
 from distill.workers.place import mapped, usable_cores
@@ -23,7 +24,6 @@ MIN_SECONDS = 0.01
 SECONDS_A_FILE = 7e-4
 # So many are judged before processes are started.
 FIRST_FILES = 64
-THUMBNAIL_POINTS = 64
 SILENCE_PEAK = 1e-4
 _CLIP_LEVEL = 0.985
 _CLIP_RUN = 8
@@ -104,7 +104,6 @@ class Examined:
 def scan(
     source: Path,
     *,
-    min_seconds: float = MIN_SECONDS,
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[FileReport]:
@@ -117,35 +116,33 @@ def scan(
         DataError: there is no such folder or file.
     """
     reports = []
-    for report, count in scanned(source, min_seconds=min_seconds, workers=workers):
+    for report, count in scanned(source, workers=workers):
         reports.append(report)
         if on_progress is not None:
             on_progress(len(reports), count)
     return reports
 
 
-def scanned(
-    source: Path, *, min_seconds: float = MIN_SECONDS, workers: int | None = None
-) -> Iterator[tuple[FileReport, int]]:
+def scanned(source: Path, *, workers: int | None = None) -> Iterator[tuple[FileReport, int]]:
     """The same, one report after the other, and with each how many there will be.
 
     Raises:
         DataError: there is no such folder or file.
     """
     files = find_files(source)
-    for report, _ in resolve_duplicates(_judged(files, min_seconds, workers or usable_cores())):
+    for report, _ in resolve_duplicates(_judged(files, workers or usable_cores())):
         yield report, len(files)
 
 
-def _judged(files: list[Found], min_seconds: float, workers: int) -> Iterator[tuple[FileReport, None]]:
+def _judged(files: list[Found], workers: int) -> Iterator[tuple[FileReport, None]]:
     # Processes take seconds to start; the first files are reported before that.
     for part in (files[:FIRST_FILES], files[FIRST_FILES:]):
         with place_here(SECONDS_A_FILE * len(part), workers) as place:
-            yield from mapped(place, _report_of, min_seconds, part, size=lambda each: each.size)
+            yield from mapped(place, _report_of, None, part, size=lambda each: each.size)
 
 
-def _report_of(min_seconds: float, found: Found) -> tuple[FileReport, None]:
-    return examine(found, min_seconds).report, None
+def _report_of(_none: None, found: Found) -> tuple[FileReport, None]:
+    return examine(found).report, None
 
 
 def resolve_duplicates(judged: Iterable[tuple[FileReport, Extra]]) -> Iterator[tuple[FileReport, Extra]]:
@@ -161,9 +158,7 @@ def resolve_duplicates(judged: Iterable[tuple[FileReport, Extra]]) -> Iterator[t
         yield report, extra
 
 
-def examine(
-    found: Found, min_seconds: float = MIN_SECONDS, folder: Path | None = None, *, stereo: bool = False
-) -> Examined:
+def examine(found: Found, folder: Path | None = None, *, stereo: bool = False) -> Examined:
     """Decode and judge one file; memory is needed for a block of it, the mono mix of a long one waits in `folder`.
 
     `stereo` asks for the channels of a stereo sound, too.
@@ -179,7 +174,7 @@ def examine(
         return Examined(FileReport(name, FileVerdict.NOT_AUDIO, f"its extension is none of a sound's ({known})"))
     try:
         with SoundReader(found.path) as reader:
-            examined, turned = _examine_samples(name, reader, min_seconds, Spool(folder=folder))
+            examined, turned = _examine_samples(name, reader, Spool(folder=folder))
         if not stereo or examined.mono is None or examined.report.side_db is None:
             return examined
         channels = Spool(folder=folder)
@@ -202,12 +197,12 @@ class _Measured:
     content: str
 
 
-def _examine_samples(name: str, reader: SoundReader, min_seconds: float, mono: Spool) -> tuple[Examined, int | None]:
+def _examine_samples(name: str, reader: SoundReader, mono: Spool) -> tuple[Examined, int | None]:
     """Judge the samples of a file; and which channel is turned over in its mix, None: none is."""
     mix = Downmix(reader.channels)
     measured = _measure(reader, mix, mono)
     report = _report_usable(name, reader, measured)
-    if (refused := _refused(report, measured, min_seconds)) is not None:
+    if (refused := _refused(report, measured)) is not None:
         return Examined(refused), None
     notes = [reader.note] if reader.note else []
     loudest = mix.loudest_of_cancelling
@@ -272,11 +267,11 @@ def _report_usable(name: str, reader: SoundReader, measured: _Measured) -> FileR
     )
 
 
-def _refused(report: FileReport, measured: _Measured, min_seconds: float) -> FileReport | None:
+def _refused(report: FileReport, measured: _Measured) -> FileReport | None:
     """The report of a file that is too short, broken or silent; None: of any other."""
     seconds = measured.samples / report.sample_rate
-    if seconds < min_seconds:
-        reason = f"{measured.samples} samples ({1000 * seconds:.3g} ms) are fewer than {1000 * min_seconds:g} ms"
+    if seconds < MIN_SECONDS:
+        reason = f"{measured.samples} samples ({1000 * seconds:.3g} ms) are fewer than {1000 * MIN_SECONDS:g} ms"
         return unusable(report, FileVerdict.TOO_SHORT, reason)
     if not measured.finite:
         reason = "some samples are not finite numbers (NaN, infinite, or absurdly large)"

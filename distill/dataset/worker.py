@@ -14,9 +14,9 @@ from distill.audio.space import band_powers, space_blocks
 from distill.audio.spool import Spool
 from distill.configs import SpectrogramConfig
 from distill.dataset.envelope import Envelope
+from distill.dataset.layout import THUMBNAIL_POINTS
 from distill.dataset.scan import (
     SILENCE_PEAK,
-    THUMBNAIL_POINTS,
     Examined,
     FileReport,
     FileVerdict,

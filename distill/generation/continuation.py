@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from distill.audio.downmix import turned_over
 from distill.audio.sound import Sound, mixed, resample, to_mono, two_channels
-from distill.codec.codec import Codec, Grid, Samples, normalise
+from distill.codec.codec import Codec, Grid, Samples, normalize
 from distill.configs import STRIDE
 from distill.errors import DataError, UsageError
 from distill.generation.autoregressive import window_columns
@@ -219,12 +219,12 @@ def as_known(generator: Generator, sound: Sound, *, least: int = 0) -> Known:
     """
     rate = generator.codec.spectrogram.sample_rate
     mono = to_mono(sound, rate)
-    normalised = normalise(mono)
+    normalized = normalize(mono)
     if len(mono) < least:
         raise DataError(f"a sound of {sound.seconds:.3f} s is too short: give at least {least / rate:.3f} s")
-    peak = 10 ** (-normalised.gain_db / 20)
+    peak = 10 ** (-normalized.gain_db / 20)
     channels = None if generator.codec.space is None else two_channels(sound, rate)
-    return Known(normalised.samples, peak, None if channels is None else (channels / peak).astype(np.float32))
+    return Known(normalized.samples, peak, None if channels is None else (channels / peak).astype(np.float32))
 
 
 def space_codes(codec: Codec, known: Known, columns: int) -> Grid | None:

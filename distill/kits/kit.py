@@ -171,9 +171,7 @@ class _Maker:
         }
 
 
-def kit_of(
-    sounds: Sequence[Path], pads: Sequence[Pad], folder: Path, *, licence: str | None = None, force: bool = False
-) -> Kit:
+def kit_of(sounds: Sequence[Path], pads: Sequence[Pad], folder: Path, *, force: bool = False) -> Kit:
     """Put sounds that are there on pads, one each, as they are.
 
     Raises:
@@ -191,7 +189,7 @@ def kit_of(
                 shutil.copyfile(sound, temporary / name)
             instruments.append(Instrument(pad, ((name,),)))
             listed.append({"file": name, "pad": pad.name, "note": pad.note, "digest": digest_file(sound)})
-        text = licence or "Whoever has the rights in these sounds says what may be done with them."
+        text = "Whoever has the rights in these sounds says what may be done with them."
         _write_texts(temporary, folder.name, instruments, {"sounds": listed}, text)
         return _finished(temporary, folder, tuple(instruments), force)
 

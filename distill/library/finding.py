@@ -13,7 +13,7 @@ from distill.artifact.model_file import read_manifest
 from distill.audio.mel import MelTransform
 from distill.audio.nearness import LogMel
 from distill.audio.sound import read_sound, to_mono
-from distill.codec.codec import normalise
+from distill.codec.codec import normalize
 from distill.configs import SpectrogramConfig
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.errors import DataError, DistillError, UsageError
@@ -149,7 +149,7 @@ def log_mel_of(path: Path, config: SpectrogramConfig) -> LogMel:
         DataError: it is no sound that can be used, or it is silent.
     """
     try:
-        samples = normalise(to_mono(read_sound(path), config.sample_rate)).samples
+        samples = normalize(to_mono(read_sound(path), config.sample_rate)).samples
     except DataError as error:
         raise DataError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     found: LogMel = MelTransform(config).log_mel(torch.from_numpy(samples)).numpy()

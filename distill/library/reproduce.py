@@ -19,7 +19,7 @@ from distill.artifact.model_file import read_manifest
 from distill.dataset.store import PreparedDataset
 from distill.errors import DistillError, Interrupted, StorageError, TrackingError
 from distill.files import storage_errors
-from distill.live.journal import TRAININGS, Journal, parse_entry
+from distill.live.journal import TUNABLE, Journal, parse_entry
 from distill.live.stop_request import StopRequest
 from distill.params import read_yaml
 from distill.registry.catalogue import flatten
@@ -131,7 +131,7 @@ def _with_environment(params: dict[str, Any], environment: Environment) -> dict[
 def _write_journals(root: Path, manifest: Manifest) -> None:
     """The live changes that the model carries, in place of those of the commit."""
     entries = [parse_entry(dict(entry), "the model's journal") for entry in manifest.journal or ()]
-    for stage in TRAININGS:
+    for stage in TUNABLE:
         Journal(Workspace(root).journal(stage), stage).replace(entries)
 
 

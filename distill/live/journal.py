@@ -13,7 +13,7 @@ from distill.files import canonical_json, storage_errors, write_bytes
 SCHEMA = 1
 ROLLBACK = "rollback"
 # The stages that may be tuned while they run.
-TRAININGS = ("train_vqvae", "train_prior")
+TUNABLE = ("train_vqvae", "train_prior")
 # A journal without entries: DVC warns of files without a byte.
 EMPTY = b"\n"
 
@@ -158,8 +158,8 @@ def effective_by_stage(paths: Iterable[Path]) -> dict[str, list[dict[str, Any]]]
             raise StorageError(f"cannot read {path}: no such file")
         entries = read_entries(path)
         for stage in dict.fromkeys(entry.stage for entry in entries):
-            if stage not in TRAININGS:
-                raise ArtifactError(f"{path} holds changes to {stage}, which is none of {', '.join(TRAININGS)}")
+            if stage not in TUNABLE:
+                raise ArtifactError(f"{path} holds changes to {stage}, which is none of {', '.join(TUNABLE)}")
             if stage in found:
                 raise ArtifactError(f"{path} holds changes to {stage}, and so does a journal before it")
             found[stage] = for_model_file(effective(entry for entry in entries if entry.stage == stage))

@@ -11,6 +11,7 @@ import torch
 
 from distill.artifact.manifest import PriorMetadata
 from distill.audio.nearness import LogMel
+from distill.audio.power import in_floors
 from distill.audio.space import BAND_MELS, channel_factors
 from distill.codec.codec import Codec, Grid
 from distill.configs import STRIDE
@@ -225,7 +226,7 @@ def apart_db(log_mel: LogMel, space: npt.NDArray[np.float32]) -> float:
         log_mel: of the mix, `[n_mels, frames]`.
         space: level differences and coherences, `[frames, bands, 2]`, of as many frames or more.
     """
-    power = np.expm1(np.clip(log_mel, 0.0, 40.0))
+    power = in_floors(log_mel)
     power = power.reshape(-1, BAND_MELS, power.shape[1]).sum(1).T
     level = np.abs(space[: len(power), :, 0])
     return float((level * power).sum() / max(float(power.sum()), 1e-9))
@@ -234,6 +235,6 @@ def apart_db(log_mel: LogMel, space: npt.NDArray[np.float32]) -> float:
 def in_channel(log_mel: LogMel, space: npt.NDArray[np.float32], channel: str) -> LogMel:
     """The log mel of a channel, of that of the mix and where the sound lies."""
     factors = channel_factors(space[: log_mel.shape[1]])[CHANNELS.index(channel)]
-    power = np.expm1(np.clip(log_mel, 0.0, 40.0)) * np.repeat(factors.T, BAND_MELS, axis=0)
+    power = in_floors(log_mel) * np.repeat(factors.T, BAND_MELS, axis=0)
     found: LogMel = np.log1p(power).astype(np.float32)
     return found

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from distill.audio.nearness import MOST_WINDOWS, NEAREST_SHARE, LogMel, active_windows
+from distill.audio.power import in_floors
 
 # Frames of known sounds that are searched at once.
 PART_FRAMES = 1024
@@ -130,7 +131,7 @@ def places_beside(log_mel: LogMel, other: LogMel) -> list[Place]:
 
 def _rough(log_mel: LogMel, size: int) -> Floats:
     """A window at every frame, `[frames, times * bands]`, as a vector of whole numbers."""
-    amplitude = np.sqrt(np.expm1(np.clip(log_mel, 0.0, 40.0), dtype=np.float32))
+    amplitude = np.sqrt(in_floors(np.asarray(log_mel, np.float32)))
     bands = amplitude.reshape(_BANDS, -1, amplitude.shape[1]).sum(1).T
     step = max(1, size // _TIMES)
     padded = np.pad(bands, ((0, size - 1), (0, 0)))

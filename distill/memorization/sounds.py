@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.audio.nearness import ACTIVE_DB, LogMel
+from distill.audio.power import in_floors
 from distill.codec.codec import Codec, Grid
 from distill.configs import STRIDE
 
@@ -91,7 +92,7 @@ class Silence:
             grid: its codes, `[columns, bands, levels]`.
         """
         power = np.zeros((len(log_mel), STRIDE * len(grid)))
-        power[:, : log_mel.shape[1]] = np.expm1(np.clip(log_mel, 0.0, 40.0))
+        power[:, : log_mel.shape[1]] = in_floors(log_mel)
         cells = power.reshape(-1, STRIDE, len(grid), STRIDE).mean((1, 3)).T
         columns = cells.sum(1)
         loud = columns >= columns.max(initial=0.0) * 10.0 ** (-ACTIVE_DB / 10.0)

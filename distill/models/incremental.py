@@ -50,11 +50,11 @@ class _Layer:
 class ReadablePrior:
     """A copy of a prior's weights, laid out for reading code by code.
 
-    A normalisation with weight g and bias h, followed by a product with W and b, is one product of the standardized
+    A normalization with weight g and bias h, followed by a product with W and b, is one product of the standardized
     vector z = (x - mean x) / sqrt(var x + eps): (g z + h) W + b = z (diag(g) W) + (h W + b). So the products hold the
-    weights of the normalisation before them.
+    weights of the normalization before them.
 
-    A normalisation does not change where the same number is added to all elements of x. So whatever is summed up to x,
+    A normalization does not change where the same number is added to all elements of x. So whatever is summed up to x,
     embeddings and the outputs of `project` and `down`, is stored with a mean of 0; then mean x is 0, and z is x divided
     by the root of its mean square.
 
@@ -93,12 +93,12 @@ class ReadablePrior:
         return _Feed(up, self._added(module.down))
 
     def _product(self, weight: Tensor, bias: Tensor, norm: nn.LayerNorm) -> Product:
-        """The product of a standardized vector with `[inputs, outputs]` and a bias, behind a normalisation."""
+        """The product of a standardized vector with `[inputs, outputs]` and a bias, behind a normalization."""
         bias = bias + norm.bias.detach() @ weight
         return self.kernels.linear((norm.weight.detach()[:, None] * weight).contiguous(), bias)
 
     def _added(self, module: nn.Linear) -> Product:
-        """A product whose output is summed up to the vector that blocks normalise."""
+        """A product whose output is summed up to the vector that blocks normalize."""
         return self.kernels.linear(_centred(module.weight.T), _centred(module.bias))
 
 

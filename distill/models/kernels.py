@@ -47,7 +47,7 @@ class Kernels(Protocol):
         """
 
     def standardize(self, x: Array) -> Array:
-        """Layer normalisation of `[rows, hidden]` whose mean is 0, without weights."""
+        """Layer normalization of `[rows, hidden]` whose mean is 0, without weights."""
 
     def gelu(self, x: Array) -> Array:
         """`distill.models.prior.gelu`."""

@@ -101,7 +101,7 @@ class CodePrior(nn.Module):
         self.register_buffer("shortest_columns", torch.ones((), dtype=torch.int64))
         # How the sounds of the training begin, go on and end: the numbers of `Edges`.
         self.register_buffer("limits", torch.tensor(astuple(Edges())))
-        self._initialise()
+        self._initialize()
 
     @property
     def end(self) -> int:
@@ -203,7 +203,7 @@ class CodePrior(nn.Module):
         inside = torch.arange(logits.shape[1], device=x.device) % self.column_tokens != 0
         return logits.masked_fill(functional.pad(inside[:, None], (self.codebook_size, 0)), -math.inf)
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         if self.conditions is not None:
             # As far apart as codes are: from nothing they would hardly be learned in the steps that few sounds allow.
             nn.init.normal_(self.conditions, std=EMBEDDED_SPREAD)
@@ -219,7 +219,7 @@ class CodePrior(nn.Module):
 
 
 class Block(nn.Module):
-    """Causal self-attention and a feed-forward net, each normalised first: `[batch, positions, hidden]` to the same."""
+    """Causal self-attention and a feed-forward net, each normalized first: `[batch, positions, hidden]` to the same."""
 
     def __init__(self, hidden: int, heads: int, dropout: float) -> None:
         super().__init__()

@@ -72,7 +72,7 @@ class QuantizerWrapper(nn.Module):
         )
 
     @property
-    def initialised(self) -> bool:
+    def initialized(self) -> bool:
         """Whether k-means has placed the codes."""
         return all(bool(layer._codebook.initted) for layer in self.rvq.layers)
 

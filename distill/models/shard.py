@@ -125,7 +125,7 @@ class Dropout2d(nn.Dropout2d):
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """torch's batch normalisation, with mean and variance over the items of all processes.
+    """torch's batch normalization, with mean and variance over the items of all processes.
 
     torch's own for several processes knows no CPU.
     """
@@ -147,21 +147,21 @@ class BatchNorm2d(nn.BatchNorm2d):
             momentum = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
             self.running_mean.lerp_(mean, momentum)
             self.running_var.lerp_(variance * (count / max(1, count - 1)), momentum)
-        found_here: Tensor = _Normalise.apply(x, self.weight, self.bias, mean, variance, self.eps, shard.peers, count)
+        found_here: Tensor = _Normalize.apply(x, self.weight, self.bias, mean, variance, self.eps, shard.peers, count)
         return found_here
 
 
 def _means(x: Tensor) -> Tensor:
     """The mean of each channel of `[batch, channels, height, width]`."""
     if x.device.type == "cpu":
-        # torch's normalisation loses a hundred times as much to rounding as its plain mean does. Summed in the same
+        # torch's normalization loses a hundred times as much to rounding as its plain mean does. Summed in the same
         # way, two processes of a thread find what one process of two threads finds.
         return torch.batch_norm_update_stats(x, None, None, 0.0)[0]
     return x.mean((0, 2, 3))
 
 
-class _Normalise(torch.autograd.Function):
-    """Normalisation by the mean and variance of a batch, through which the gradient flows to the items of all."""
+class _Normalize(torch.autograd.Function):
+    """Normalization by the mean and variance of a batch, through which the gradient flows to the items of all."""
 
     @staticmethod
     def forward(

@@ -42,7 +42,7 @@ def start(project: Path, order: Order) -> Path:
     return inputs.root
 
 
-def go_on(project: Path, root: Path, *, until: str | None = None, started_by: str = "page") -> None:
+def go_on(project: Path, root: Path, *, until: str | None = None) -> None:
     """Resume a stopped run, up to another last stage.
 
     Raises:
@@ -52,7 +52,7 @@ def go_on(project: Path, root: Path, *, until: str | None = None, started_by: st
     order = read_order(root)
     if order is None or not order.again:
         raise DataError(f"{root.name} follows from more than its settings: give the same command there again")
-    start(project, replace(order, until=until, started_by=started_by))
+    start(project, replace(order, until=until, started_by="page"))
 
 
 def _launch(inputs: Inputs, order: Order) -> None:

@@ -11,17 +11,16 @@ import yaml
 
 from distill.errors import UsageError
 from distill.files import digest_file, digest_json, storage_errors, write_bytes
-from distill.live.journal import TRAININGS, effective_by_stage
+from distill.live.journal import effective_by_stage
 from distill.locks import lock, patiently
 from distill.params import Params, parse_params, read_yaml
 from distill.processes.run_lock import RunLock
+from distill.projects.template import JOURNALS
 from distill.runs.folder import Order, open_folder
 from distill.runs.inputs import Inputs, bring_sounds, given_source, settings_of
 from distill.stages.workspace import Workspace
 from distill.versions.dvc import check_out, dvc, settings
 from distill.versions.worker_clone import origin_of
-
-JOURNALS = tuple(f"journal/{stage}.jsonl" for stage in TRAININGS)
 
 Overrides = Mapping[str, Mapping[str, Any]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from distill.errors import DistillError
 from distill.live.folder import RunFolder
-from distill.live.journal import TRAININGS
+from distill.live.journal import TUNABLE
 from distill.live.status import read_status, status_file
 from distill.processes.run_lock import Holder, holder_of
 from distill.runs.folder import Order, finished_at, read_order
@@ -45,7 +45,7 @@ def alive(root: Path) -> bool:
 
 def running_training(root: Path) -> RunFolder | None:
     """The training that runs in a folder now."""
-    return next((folder for name in TRAININGS if (folder := RunFolder(root, name)).running()), None)
+    return next((folder for name in TUNABLE if (folder := RunFolder(root, name)).running()), None)
 
 
 def progress_of(root: Path) -> Progress:

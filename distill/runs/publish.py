@@ -18,7 +18,8 @@ from distill.errors import StorageError
 from distill.files import write_bytes
 from distill.locks import acquire, lock
 from distill.params import Params, read_yaml
-from distill.runs.dvc_project import JOURNALS, DvcRun
+from distill.projects.template import JOURNALS
+from distill.runs.dvc_project import DvcRun
 from distill.stages.pipeline import STAGES
 from distill.versions.dvc import dvc
 

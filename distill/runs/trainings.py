@@ -6,7 +6,7 @@ from typing import Any
 from distill.errors import DataError, DistillError, TrainingError, UsageError
 from distill.files import read_json
 from distill.live.folder import SCHEMA, RunFolder
-from distill.live.journal import TRAININGS
+from distill.live.journal import TUNABLE
 from distill.live.runtime_config import difference
 from distill.live.status import read_status
 from distill.models.health import rate
@@ -32,7 +32,7 @@ def list_trainings(project: Path) -> list[dict[str, Any]]:
 
 def trainings_in(root: Path) -> list[RunFolder]:
     """The trainings that have begun in a workspace, in the order of their stages."""
-    return [folder for stage in TRAININGS if (folder := RunFolder(root, stage)).begun()]
+    return [folder for stage in TUNABLE if (folder := RunFolder(root, stage)).begun()]
 
 
 def training_of(root: Path, stage: str | None = None) -> RunFolder:
@@ -42,8 +42,8 @@ def training_of(root: Path, stage: str | None = None) -> RunFolder:
         UsageError: there is no such stage.
         DataError: it has not run there.
     """
-    if stage is not None and stage not in TRAININGS:
-        raise UsageError(f"{stage} is no training: use {' or '.join(TRAININGS)}")
+    if stage is not None and stage not in TUNABLE:
+        raise UsageError(f"{stage} cannot be tuned: use {' or '.join(TUNABLE)}")
     fitting = [folder for folder in trainings_in(root) if stage in (None, folder.stage)]
     if not fitting:
         raise DataError(f"{root}: {stage or 'no training'} has {'not ' if stage else ''}run there")

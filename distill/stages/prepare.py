@@ -1,4 +1,4 @@
-"""Stage prepare: a folder of sounds becomes checked, split, normalised spectrograms on disk."""
+"""Stage prepare: a folder of sounds becomes checked, split, normalized spectrograms on disk."""
 
 from typing import Any
 

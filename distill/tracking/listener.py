@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STARTED_BY = "DISTILL_STARTED_BY"
+STARTED_BY_VARIABLE = "DISTILL_STARTED_BY"
 # Longest wait at the end; the rest is caught up later.
 CLOSE_SECONDS = 60.0
 
 
 def started_by() -> str:
     """What started this process: as the environment says, DVC, or the command itself."""
-    return os.environ.get(STARTED_BY) or ("dvc" if "DVC_ROOT" in os.environ else "cli")
+    return os.environ.get(STARTED_BY_VARIABLE) or ("dvc" if "DVC_ROOT" in os.environ else "cli")
 
 
 @contextmanager

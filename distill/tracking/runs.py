@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SCHEMA = 1
-STARTED_BY = "distill.started_by"
+STARTED_BY_TAG = "distill.started_by"
 UNFINISHED = {"RUNNING", "SCHEDULED", "KILLED", "FAILED"}
 # MLflow's limit for one call.
 _MOST_TAGS = 100
@@ -126,7 +126,7 @@ def run_to_complete(client: "MlflowClient", workspace: Workspace, *, lineage: st
             here = run.tags.get("distill.workspace") == content.folder_of(workspace)
             # A model trained in several places has several runs; one from the cache has none of its own.
             if run.status == "FINISHED" and (here or not trained):
-                starter = run.tags.get(STARTED_BY, started_by)
+                starter = run.tags.get(STARTED_BY_TAG, started_by)
                 _write_state(workspace, State(noted_address(project), run.run_id, lineage, starter))
                 return run.run_id
     return open_run(client, workspace, lineage=lineage, started_by=trained[0].started_by if trained else started_by)
@@ -208,7 +208,7 @@ def _is_finished(workspace: Workspace) -> bool:
 
 def _first_tags(workspace: Workspace, started_by: str, lineage: str | None) -> dict[str, str]:
     if lineage is None:
-        return {STARTED_BY: started_by}
+        return {STARTED_BY_TAG: started_by}
     return content.tags_at_start(workspace, started_by=started_by, lineage=lineage)
 
 

@@ -11,6 +11,7 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor
 from torch.nn import functional
 
+from distill.audio.power import in_floors
 from distill.audio.space import MONO
 from distill.configs import STRIDE
 from distill.models.space import PARTS, SCALE, SLOTS, Codes, SpaceModel, Values, cells_of
@@ -150,7 +151,7 @@ def _cells_of(sounds: Sounds, position: int, cut: int, first: int, columns: int)
     begin = int(sounds.skipped[cut, position]) + STRIDE * first
     end = begin + STRIDE * columns
     cells = cells_of(dataset.space(row, begin, end))
-    power = np.expm1(np.clip(dataset.segment(row, begin, end), 0.0, 40.0))
+    power = in_floors(dataset.segment(row, begin, end))
     whole = np.pad(power, ((0, 0), (0, STRIDE * len(cells) - power.shape[1])))
     mean = whole.reshape(-1, STRIDE, len(cells), STRIDE).mean((1, 3)).T
     return cells, (mean >= 1.0).astype(np.float32)

@@ -27,7 +27,7 @@ def spread(count: int, most: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class StepLoss:
-    """Loss of one batch: the scalar to minimise, its named terms, and the codes of the batch where it has some.
+    """Loss of one batch: the scalar to minimize, its named terms, and the codes of the batch where it has some.
 
     Of a batch that processes share (`distill.models.shard`), loss and terms are what the items of this process add to
     those of the batch.

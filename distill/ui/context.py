@@ -71,7 +71,7 @@ class Context:
         return f"{MEDIA}/{self.signature(absolute)}{quote(os.fsencode(absolute))}"
 
     def signature(self, path: Path) -> str:
-        """What the link to an absolute path is recognised by."""
+        """What the link to an absolute path is recognized by."""
         return hmac.new(self.key, os.fsencode(path), hashlib.sha256).hexdigest()
 
     def is_linked(self, path: Path, signature: str) -> bool:

@@ -23,13 +23,13 @@ from distill.errors import UsageError
 from distill.files import storage_errors, write_bytes
 from distill.generation.sound_request import Request
 from distill.generation.writing import Written
+from distill.library.takes import WAVE_POINTS
 from distill.pictures import spectrogram_image, top_level_db
 from distill.ui.cards import place_values, render_template
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.grid_files import stem_of
 
-WAVE_POINTS = 240
 # Width of the picture of a long sound.
 MOST_PIXELS = 1000
 

@@ -150,7 +150,7 @@ def _keep(source: Path, project: Path, name: str) -> AddedDataset:
 def _copy(source: Path, target: Path) -> None:
     """Copy every file that a scan sees, as a folder that takes the target's place whole.
 
-    The old version is put aside only when the new one is complete, so that `_recover` knows which of them counts.
+    The old version is put aside only when the new one is complete, so that `_recover_all` knows which of them counts.
     """
     fresh, old = target.with_name(f"{FRESH}{target.name}"), target.with_name(f"{OLD}{target.name}")
     with storage_errors(target, "write"):

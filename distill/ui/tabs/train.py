@@ -22,6 +22,7 @@ from distill.ui.failures import shows_errors
 from distill.ui.forms import Form
 from distill.ui.run_removal import RunRemoval
 from distill.ui.studio import Studio
+from distill.ui.tabs.monitor import WAIT_SECONDS, WHO
 from distill.ui.train_controls import FIRST, LEVELS, WEIGHT, Commands
 from distill.ui.train_controls import Order as OrderForm
 from distill.ui.training_choice import (
@@ -37,7 +38,6 @@ from distill.ui.training_choice import (
 )
 from distill.versions.datasets import count_sounds
 
-WAIT_SECONDS = 120.0
 # Larger datasets all get the same settings.
 MOST_HEARD = 2000
 _QUIET: dict[str, Any] = {"show_progress": "hidden"}
@@ -159,7 +159,7 @@ class TrainTab:
 
 def _ask(root: Path, command: str) -> int:
     """Tell the training of a run what to do; its step."""
-    return int(training_of(root).ask(command, {}, who="page", timeout=WAIT_SECONDS)["step"])
+    return int(training_of(root).ask(command, {}, who=WHO, timeout=WAIT_SECONDS)["step"])
 
 
 def settings_from(
