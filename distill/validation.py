@@ -24,6 +24,8 @@ def explain(error: ValidationError, config: type[BaseModel]) -> str:
             continue
         else:
             message = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "string_pattern_mismatch" and place == ["model", "name"]:
+                message = "use letters, digits, . _ - and at most 100 of them, a letter or digit first"
             name = ".".join(part for part in place if not part.startswith(("constrained-", "literal[")))
             name = name.removesuffix(".float").removesuffix(".int").removesuffix(".bool").removesuffix(".str")
             given = "" if isinstance(item["input"], dict) else f" (given: {item['input']!r})"

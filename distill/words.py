@@ -21,6 +21,15 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours"
 
 
+def counted(number: int, thing: str) -> str:
+    """So many things.
+
+    >>> counted(1, "cell"), counted(0, "cell")
+    ('1 cell', '0 cells')
+    """
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def megabytes(count: int) -> str:
     """A number of bytes.
 

@@ -12,6 +12,7 @@ from distill.configs import LiveConfig, PriorConfig, VQVAEConfig
 from distill.errors import UsageError
 from distill.params import Params, overrides, parse_params, read_params, resolve, with_settings, write_params
 from distill.runs.inputs import Inputs, settings_of
+from distill.stages.planning import planned, sizes_for
 
 # Those of params.yaml.
 _SECTIONS = [type(section) for _, section in Params() if isinstance(section, BaseModel)]
@@ -40,7 +41,7 @@ def test_everything_is_automatic_by_default() -> None:
         ("spectrogram.n_mels=256", "lower it to 208, or raise n_fft"),
         ("spectrogram.n_fft=1024", "lower it to 96, or raise n_fft"),
         ("data.speed_semitones=[0]", "must lie between -24 and 24"),
-        ("model.name=../x", "pattern"),
+        ("model.name=../x", "model.name: use letters, digits, . _ -"),
         ("dropout=0.1", "expected section.key=value"),
         ("vqvae.dropout", "expected section.key=value"),
         ("vqvae.dropout=[", "is not a value"),
@@ -162,3 +163,9 @@ def test_a_hop_length_other_than_that_of_the_preset_is_a_setting() -> None:
         assert params.spectrogram.hop_length == hop
         assert set(settings_of(params)) == listed
         assert with_settings(Params(), settings_of(params)) == params
+
+
+def test_a_context_of_less_than_two_columns_is_refused_before_anything_is_trained() -> None:
+    params = with_settings(Params(), ["prior.context=64", "vqvae.num_quantizers=4", "spectrogram.n_mels=192"])
+    with pytest.raises(UsageError, match=r"^prior\.context: 64 codes are less than two columns of 48 codes"):
+        planned(params, sizes_for([1.0] * 8, params))

@@ -18,6 +18,8 @@ import pytest
 from command_util import run_command
 from distill.errors import DataError, Interrupted, TrainingError, UsageError
 from distill.live.events import Event, Listeners, StepDone, TrainingStarted
+from distill.live.folder import RunFolder
+from distill.live.status import StatusListener, status_file
 from distill.live.stop_request import StopRequest
 from distill.params import Params, read_params, with_settings
 from distill.processes.run_lock import Holder, hold, holder_of, lock_file
@@ -27,8 +29,11 @@ from distill.runs.inputs import Inputs, bring_sounds, from_project, settings_of,
 from distill.runs.local import Options, train_folder
 from distill.runs.progress import progress_of
 from distill.runs.removal import prune, remove
+from distill.runs.trainings import where_it_stands
+from distill.stages.pipeline import run_stage
+from distill.stages.workspace import Call, read_report
 from page_util import make_sounds, settings, wait
-from pipeline_util import bytes_of
+from pipeline_util import bytes_of, make_workspace
 
 PARAMS = with_settings(Params(), settings())
 
@@ -332,3 +337,18 @@ def test_runs_are_those_of_the_folder_that_is_named(project: Path, tmp_path: Pat
     inner.mkdir()
     assert run_command("list", str(inner))["runs"] == []
     assert run_command("prune", str(inner), "--keep", "0", "--dry-run")["runs"] == []
+
+
+def test_the_health_of_a_finished_training_is_that_of_its_model(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    listeners = Listeners([StatusListener(workspace.root)])
+    for stage in ("prepare", "configure", "train_vqvae"):
+        run_stage(stage, Call(workspace, listeners, StopRequest()))
+    path = status_file(workspace.root, "train_vqvae")
+    status = json.loads(path.read_text())
+    # As if the last epoch had been far worse than the best one.
+    bad = {level: {**values, "utilization": 0.01, "dead_codes": 8} for level, values in status["health"].items()}
+    path.write_text(json.dumps({**status, "health": bad}))
+    report = read_report(workspace, "train_vqvae")
+    said = where_it_stands(RunFolder(workspace.root, "train_vqvae"))
+    assert (said["state"], said["health"]) == ("finished", f"{report['health']['light']}: {report['health']['words']}")

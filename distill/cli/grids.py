@@ -11,6 +11,7 @@ from distill.cli.console import loading, print_result
 from distill.cli.options import model_file, require_suffix
 from distill.errors import StorageError, UsageError
 from distill.models.levels import parse_levels
+from distill.words import counted
 
 if TYPE_CHECKING:
     from distill.codec.codec import Samples
@@ -159,7 +160,7 @@ def write_and_report(
     write_grid(target, history)
     summary = summary_of(target, before.grid, history)
     edits = f"{summary['done']} of {summary['edits']} edits applied"
-    cells = f"{summary['changed']} cells changed, {summary['columns']} columns, {edits}"
+    cells = f"{counted(summary['changed'], 'cell')} changed, {counted(summary['columns'], 'column')}, {edits}"
     print_result([*lines, f"{target}: {cells}"], {**summary, **values}, as_json=as_json)
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from distill.codes.edits import Edit
 from distill.codes.grid import CodeGrid
 from distill.errors import UsageError
+from distill.words import counted
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,6 @@ class History:
             raise UsageError(f"the number of edits to {verb} must be 1 or more, not {steps}")
         if steps > possible:
             raise UsageError(
-                f"there is nothing to {verb}" if not possible else f"only {possible} edits are there to {verb}"
+                f"only {counted(possible, 'edit')} to {verb}" if possible else f"there is nothing to {verb}"
             )
         return History(self.start, self.edits, self.position + by)

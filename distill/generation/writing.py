@@ -314,6 +314,8 @@ def sound_tags(generator: Generator, seed: int, title: str | None = None) -> Tag
 
 
 def require_free(paths: Sequence[Path], destination: Destination) -> None:
+    if destination.folder.exists() and not destination.folder.is_dir():
+        raise UsageError(f"{destination.folder} is a file: name a folder")
     if destination.force:
         return
     for sound in paths:

@@ -13,7 +13,7 @@ from distill.artifact.manifest import Manifest, parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model, write_model
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import replacing, storage_errors
-from distill.live.events import Listeners
+from distill.live.events import Listeners, Warned
 from distill.live.journal import Journal, effective_by_stage, parse_entry
 from distill.live.status import StatusListener
 from distill.live.stop_request import StopRequest
@@ -137,6 +137,9 @@ def train_prior_for(model_path: Path, source: Path, params: Params, options: Opt
     inputs = Inputs(options.project, named, params, model=digest_tensors(model.vqvae_state))
     params = named_params(inputs, options.given_name or params.model.name)
     with _open(inputs, params, options, again=False, until=None) as workspace:
+        if model.manifest.vocoder_config is not None and not params.vocoder.enabled:
+            said = f"the vocoder of {model_path} is left out: --set vocoder.enabled=true trains one"
+            options.emit(Warned("train_vocoder", "no_vocoder", said))
         write_model(workspace.vqvae, _vqvae_alone(model.manifest, model_path), model.vqvae_state)
         return _run(workspace, options, tuple(stage for stage in STAGES if stage != "train_vqvae"), target)
 

@@ -1,5 +1,6 @@
 """The trainings of a project's workspaces: which there are, where they stand, their snapshots; free of torch."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from distill.live.status import read_status
 from distill.models.health import rate
 from distill.runs.folder import run_folders
 from distill.runs.progress import alive, progress_of
+from distill.stages.workspace import Workspace, read_report
 from distill.training.position import Checkpoint, best_file, list_checkpoints
 from distill.training.rollback import roll_back_stopped
 
@@ -74,9 +76,17 @@ def where_it_stands(folder: RunFolder) -> dict[str, Any]:
         "validation_loss": (status.get("row") or {}).get("validation_loss"),
         "mode": (status.get("plateau") or {}).get("mode"),
         "plateau": status.get("plateau"),
-        "health": _health(status.get("health")),
+        "health": _health(_in_the_model(folder) if state == "finished" else status.get("health")),
         "settings_file": str(folder.config_file),
     }
+
+
+def _in_the_model(folder: RunFolder) -> dict[str, Any] | None:
+    """The codebooks' health at the best epoch, whose weights the model has, by level."""
+    with suppress(DistillError):
+        codebook: dict[str, Any] | None = read_report(Workspace(folder.workspace), folder.stage).get("codebook")
+        return codebook
+    return None
 
 
 def _elsewhere(root: Path) -> dict[str, Any]:
