@@ -12,7 +12,7 @@ from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.jobs import Job
 from distill.ui.models import Models
-from distill.ui.sound_jobs import Order
+from distill.ui.sound_jobs import SoundOrder
 from model_example import write_example
 
 NAME = "models/bells.distill"
@@ -26,7 +26,7 @@ def context(tmp_path: Path) -> Context:
 
 
 def job(context: Context, desk: Desk, count: int, seconds: float = 0.2) -> Job:
-    return Job(Order(NAME, Request(seconds=seconds), count), context, Models(context), desk)
+    return Job(SoundOrder(NAME, Request(seconds=seconds), count), context, Models(context), desk)
 
 
 def test_all_sounds_are_made_though_nobody_looks(context: Context) -> None:
@@ -61,7 +61,7 @@ def test_a_stop_ends_it_after_the_sound_that_is_being_made(context: Context) -> 
 
 def test_what_goes_wrong_is_told_to_whoever_looks(context: Context) -> None:
     desk = Desk(context)
-    failed = Job(Order("models/gone.distill", Request(seconds=0.2), 2), context, Models(context), desk)
+    failed = Job(SoundOrder("models/gone.distill", Request(seconds=0.2), 2), context, Models(context), desk)
     for _ in range(2):
         with pytest.raises(UsageError, match="not there any more"):
             list(failed.follow())

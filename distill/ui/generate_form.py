@@ -10,11 +10,11 @@ from distill.generation.sound_request import Request, request_of
 from distill.ui.ask_controls import kind_settings
 from distill.ui.bars import length_settings
 from distill.ui.generate_controls import CONTINUE, ENDS, FILL, NEW, VARY
-from distill.ui.sound_jobs import Order
+from distill.ui.sound_jobs import SoundOrder
 from distill.ui.space import space_settings
 
 
-def order_from(model: str | None, manifest: Manifest, form: Mapping[str, Any], source: Mapping[str, Any]) -> Order:
+def order_from(model: str | None, manifest: Manifest, form: Mapping[str, Any], source: Mapping[str, Any]) -> SoundOrder:
     """The order of a filled form.
 
     Args:
@@ -29,7 +29,7 @@ def order_from(model: str | None, manifest: Manifest, form: Mapping[str, Any], s
     settings = ExportSettings(form["format"], form["sample_rate"] or None, form["bits"] or None)
     request = request_from(manifest, form, source)
     upload = None if form["action"] == NEW else source["sound"]
-    return Order(model or "", request, int(form["count"]), int(form["seed"] or 0), settings, upload)
+    return SoundOrder(model or "", request, int(form["count"]), int(form["seed"] or 0), settings, upload)
 
 
 def request_from(manifest: Manifest, form: Mapping[str, Any], source: Mapping[str, Any]) -> Request:

@@ -7,7 +7,7 @@ from pathlib import Path
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.models import Models
-from distill.ui.sound_jobs import Order, make
+from distill.ui.sound_jobs import SoundOrder, make
 
 # More than these leave the page; their files stay.
 MOST_SHOWN = 48
@@ -22,7 +22,7 @@ class Job:
         stopped: whether somebody asked to stop, which ends it after the sound that is being made.
     """
 
-    def __init__(self, order: Order, context: Context, models: Models, desk: Desk) -> None:
+    def __init__(self, order: SoundOrder, context: Context, models: Models, desk: Desk) -> None:
         self.count = order.count
         self.folder: Path | None = None
         self.stopped = False
@@ -59,7 +59,7 @@ class Job:
             self._changed.wait_for(lambda: self._made > seen or self._over)
             return self._made
 
-    def _run(self, order: Order, context: Context, models: Models, desk: Desk) -> None:
+    def _run(self, order: SoundOrder, context: Context, models: Models, desk: Desk) -> None:
         keys: set[str] = set()
         error = None
         making = make(order, context, models, desk)

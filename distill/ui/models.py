@@ -7,6 +7,7 @@ from pathlib import Path
 from distill.artifact.model_file import EXTENSION
 from distill.codes.model import CodesModel
 from distill.errors import UsageError
+from distill.library.takes import Take
 from distill.registry.catalogue import Entry, catalogue
 from distill.registry.registry import file_of, find_version
 from distill.ui.context import Context, path_in
@@ -52,6 +53,17 @@ class Models:
         if entry.files:
             return path_in(self.context.project, entry.files[0])
         return entry.registered[0].reference
+
+    def of_take(self, take: Take) -> str:
+        """What the page calls the model that made a take.
+
+        Raises:
+            UsageError: it is not known, or not here.
+        """
+        said = take.sidecar()
+        if said is None:
+            raise UsageError(f"{take.name}: nothing beside it says which model made it")
+        return self.with_digest(said.model_file.digest, said.model_name)
 
     def with_digest(self, digest: str, called: str) -> str:
         """What the model with these weights is called here; `called` is what people call it.

@@ -26,7 +26,7 @@ BETWEEN, MOST_ENDS = 4, 8
 
 
 @dataclass(frozen=True)
-class Order:
+class SoundOrder:
     """What somebody asked for.
 
     Attributes:
@@ -50,7 +50,7 @@ class Order:
     between: tuple[Path, ...] = ()
 
 
-def make(order: Order, context: Context, models: Models, desk: Desk) -> Generator[Result]:
+def make(order: SoundOrder, context: Context, models: Models, desk: Desk) -> Generator[Result]:
     """Make what is asked for, one sound after the other; a folder in which nothing was made is not left.
 
     Raises:
@@ -88,7 +88,7 @@ def require_few(count: int, request: Request) -> None:
         raise UsageError(f"at most {MOST_COUNT} sounds of {MOST_SECONDS:g} s at once here; distill generate makes more")
 
 
-def _written(order: Order, model: Path, destination: Destination, source: Path | None) -> Iterator[Written]:
+def _written(order: SoundOrder, model: Path, destination: Destination, source: Path | None) -> Iterator[Written]:
     if not order.between:
         yield from produce(model, order.request, destination, count=order.count, seed=order.seed, source=source)
         return
@@ -99,13 +99,13 @@ def _written(order: Order, model: Path, destination: Destination, source: Path |
         )
 
 
-def order_like(sound: Path, model: str) -> Order:
+def order_like(sound: Path, model: str) -> SoundOrder:
     """An order for variations of a generated sound."""
     request = Request(action="vary", strength=MORE_STRENGTH, channels=channels_like([sound]))
-    return Order(model, request, MORE, None, like=sound)
+    return SoundOrder(model, request, MORE, None, like=sound)
 
 
-def order_between(sounds: Sequence[Path], model: str) -> Order:
+def order_between(sounds: Sequence[Path], model: str) -> SoundOrder:
     """An order for what lies between each sound and the next.
 
     Raises:
@@ -114,7 +114,7 @@ def order_between(sounds: Sequence[Path], model: str) -> Order:
     if not 2 <= len(sounds) <= MOST_ENDS:
         raise UsageError(f"choose 2 to {MOST_ENDS} sounds to make a series between them")
     request = Request(action="morph", weight=0.5, channels=channels_like(sounds))
-    return Order(model, request, BETWEEN * (len(sounds) - 1), between=tuple(sounds))
+    return SoundOrder(model, request, BETWEEN * (len(sounds) - 1), between=tuple(sounds))
 
 
 def channels_like(sounds: Sequence[Path]) -> Literal[1] | None:

@@ -60,7 +60,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Order:
+class TrainingForm:
     """What is to be trained; `size` only shows what follows from the sounds."""
 
     sounds: gr.Dropdown
@@ -72,7 +72,7 @@ class Order:
     start: gr.Button
 
     @classmethod
-    def build(cls, sounds: gr.Dropdown) -> "Order":
+    def build(cls, sounds: gr.Dropdown) -> "TrainingForm":
         """Put them into the open column, with the choice of sounds."""
         sounds.render()
         name = gr.Textbox(

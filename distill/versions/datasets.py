@@ -111,6 +111,7 @@ def gather(files: Iterable[Path], folder: Path) -> list[str]:
         The names of the files that are left out, because they do not look like sounds.
 
     Raises:
+        DataError: none of them looks like a sound.
         StorageError: a file cannot be copied.
     """
     left_out = []
@@ -124,6 +125,8 @@ def gather(files: Iterable[Path], folder: Path) -> list[str]:
             while target.exists():
                 target, number = folder / f"{path.stem}-{number}{path.suffix}", number + 1
             shutil.copyfile(path, target)
+    if not folder.is_dir():
+        raise DataError(f"none of these files looks like a sound ({', '.join(EXTENSIONS)})")
     return left_out
 
 

@@ -144,8 +144,6 @@ class DataTab:
             return
         gathered = desk.lasting() / "dropped" / uuid.uuid4().hex
         left_out = gather(map(self.context.uploaded, paths), gathered)
-        if not gathered.is_dir():
-            raise UsageError(f"none of these files looks like a sound ({', '.join(EXTENSIONS)})")
         desk.dropped = gathered
         text = f"Left out, because they do not look like sounds: {', '.join(left_out)}" if left_out else ""
         for updates in self._judge(gathered, DROPPED, progress):

@@ -41,7 +41,7 @@ from distill.ui.generate_controls import (
 )
 from distill.ui.generate_form import order_from
 from distill.ui.jobs import Job
-from distill.ui.sound_jobs import Order, order_like, part_of
+from distill.ui.sound_jobs import SoundOrder, order_like, part_of
 from distill.ui.space import Space, show_space
 from distill.ui.studio import Studio
 
@@ -158,7 +158,7 @@ class GenerateTab:
             raise UsageError("choose a sound first")
         yield from self._run(desk.order, desk)
 
-    def _run(self, order: Order, desk: Desk) -> Iterator[Updates]:
+    def _run(self, order: SoundOrder, desk: Desk) -> Iterator[Updates]:
         if desk.job is not None and not desk.job.over:
             raise UsageError("sounds are being made: wait for them, or stop that")
         desk.job = Job(order, self.context, self.studio.models, desk)

@@ -8,7 +8,7 @@ import gradio as gr
 
 from distill.audio.sound import EXTENSIONS
 from distill.dataset.scan import scan
-from distill.errors import DataError, TrainingError, UsageError
+from distill.errors import DataError, TrainingError
 from distill.library.takes import Takes
 from distill.params import Params, with_settings
 from distill.runs import background
@@ -201,8 +201,6 @@ class StartTab:
             return
         target = _free(self.project / DATA, DROPPED)
         left_out = gather(map(self.context.uploaded, paths), target)
-        if not target.is_dir():
-            raise UsageError(f"none of these files looks like a sound ({', '.join(EXTENSIONS)})")
         if left_out:
             notice(f"Left out, because they do not look like sounds: {', '.join(left_out)}")
         begin_with(self.project, target)
@@ -267,11 +265,8 @@ class StartTab:
         if act != "codes":
             return gr.skip()
         [take] = Takes(self.project).named([key])
-        sidecar = take.sidecar()
-        if sidecar is None:
-            raise UsageError(f"{take.name}: nothing beside it says which model made it")
         models = self.studio.models
-        name = models.with_digest(sidecar.model_file.digest, sidecar.model_name)
+        name = models.of_take(take)
         desk.open_file(take.path, models.load(name), name)
         return {self.studio.arrivals: arrivals + 1, self.studio.tabs: gr.Tabs(selected="codes")}
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from distill.errors import UsageError
-from distill.library.takes import Take, Takes
+from distill.library.takes import Takes
 from distill.ui.clicks import clicks_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
@@ -29,22 +28,11 @@ def build(context: Context, studio: Studio) -> None:
         elem_id="takes-list",
     )
 
-    def model_of(take: Take) -> str:
-        """What the page calls the model that made a take.
-
-        Raises:
-            UsageError: it is not known, or not here.
-        """
-        said = take.sidecar()
-        if said is None:
-            raise UsageError(f"{take.name}: nothing beside it says which model made it")
-        return studio.models.with_digest(said.model_file.digest, said.model_name)
-
     @shows_errors
     def pick(desk: Desk, arrivals: int, more: int, event: gr.EventData) -> Any:
         act, *keys = clicks_of(event)
         takes = Takes(context.project).named(keys)
-        take, name = takes[0], model_of(takes[0])
+        take, name = takes[0], studio.models.of_take(takes[0])
         if act in ("more", "between"):
             desk.order = (
                 order_like(take.path, name) if act == "more" else order_between([each.path for each in takes], name)

@@ -23,8 +23,7 @@ from distill.ui.forms import Form
 from distill.ui.run_removal import RunRemoval
 from distill.ui.studio import Studio
 from distill.ui.tabs.monitor import WAIT_SECONDS, WHO
-from distill.ui.train_controls import FIRST, LEVELS, WEIGHT, Commands
-from distill.ui.train_controls import Order as OrderForm
+from distill.ui.train_controls import FIRST, LEVELS, WEIGHT, Commands, TrainingForm
 from distill.ui.training_choice import (
     bring_sounds,
     choose_run,
@@ -57,7 +56,7 @@ class TrainTab:
         self.context = context
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
-                self.order = OrderForm.build(sounds)
+                self.order = TrainingForm.build(sounds)
             with gr.Column(scale=3, min_width=320):
                 self.run = training_choice(context, "train")
                 self.commands = Commands.build()
