@@ -103,7 +103,10 @@ def test_every_file_of_a_check_is_named_whole_in_a_narrow_terminal(
 def test_a_command_that_is_ended_says_so_and_leaves_nothing_half(here: Path, number: signal.Signals) -> None:
     write_askable(here / "kit.distill")
     command = [sys.executable, "-m", "distill", "kit", "kit.distill", "-o", "Kit", "--pads", "64", "--velocity", "4"]
+    # Where the tests run in the background, children would inherit that SIGINT is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    signal.signal(signal.SIGINT, before)
     wait(lambda: list(here.glob(".kit-*")) or process.poll() is not None)
     os.kill(process.pid, number)
     _, said = process.communicate(timeout=60)

@@ -228,7 +228,7 @@ def test_a_number_of_steps_that_is_none(steps: int) -> None:
     history = History(grid()).do(Reverse())
     with pytest.raises(UsageError, match="must be 1 or more"):
         history.undo(steps)
-    with pytest.raises(UsageError, match="only 1 edits are there to undo"):
+    with pytest.raises(UsageError, match="only 1 edit to undo"):
         history.undo(2)
     with pytest.raises(UsageError, match="nothing to undo"):
         history.undo().undo()

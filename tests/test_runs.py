@@ -258,7 +258,9 @@ def test_a_model_is_called_as_the_file_that_is_asked_for(project: Path) -> None:
     assert name(None, None) == "bells"
     assert name(None, "my kit.distill") == "my-kit"
     assert name("tiny", "bells.distill") == "tiny"
-    assert name(None, "bells.model") == "tiny"
+    assert name(None, None) == "tiny"
+    with pytest.raises(UsageError, match=r"must end in \.distill"):
+        name(None, "bells.model")
 
 
 def finished(project: Path, name: str, when: str) -> Path:

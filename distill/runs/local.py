@@ -66,7 +66,7 @@ class Options:
     @property
     def given_name(self) -> str | None:
         """The model's name as far as the call says it."""
-        if self.name is None and self.output is not None and self.output.suffix == EXTENSION:
+        if self.name is None and self.output is not None:
             return as_name(self.output.stem)
         return self.name
 
