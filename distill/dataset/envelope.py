@@ -2,6 +2,9 @@
 
 import numpy as np
 
+# Of a waveform that is shown small.
+THUMBNAIL_POINTS = 64
+
 
 class Envelope:
     """Lowest and highest value of each of equal stretches of a sound that comes in parts.

@@ -40,7 +40,6 @@ MANIFEST_COLUMNS = (
     "guard_seconds",
     "looped",
 )
-THUMBNAIL_POINTS = 64
 
 
 @dataclass(frozen=True)

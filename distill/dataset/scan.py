@@ -13,8 +13,7 @@ import numpy as np
 from distill.audio.downmix import Downmix, mean_of, turned_over
 from distill.audio.sound import CONVERT, EXTENSIONS, FOREIGN_EXTENSIONS, SoundError, SoundReader
 from distill.audio.spool import Spool
-from distill.dataset.envelope import Envelope
-from distill.dataset.layout import THUMBNAIL_POINTS
+from distill.dataset.envelope import THUMBNAIL_POINTS, Envelope
 from distill.dataset.walk import Found, find_files
 from distill.workers.choice import place_here
 from distill.workers.place import mapped, usable_cores

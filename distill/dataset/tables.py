@@ -12,6 +12,7 @@ import numpy as np
 from distill.audio.mel import chunk_frames
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset import layout
+from distill.dataset.envelope import THUMBNAIL_POINTS
 from distill.dataset.labels import folder_label
 from distill.dataset.layout import Segment, Summary
 from distill.dataset.overview import stereo_of
@@ -220,4 +221,4 @@ def thumbnails(files: list[PreparedFile]) -> dict[str, Any]:
         for file in files
         if file.envelope is not None
     }
-    return {"schema": layout.SCHEMA, "points": layout.THUMBNAIL_POINTS, "files": shapes}
+    return {"schema": layout.SCHEMA, "points": THUMBNAIL_POINTS, "files": shapes}

@@ -13,8 +13,7 @@ from distill.audio.sound import BLOCK_FRAMES, resampled_blocks
 from distill.audio.space import band_powers, space_blocks
 from distill.audio.spool import Spool
 from distill.configs import SpectrogramConfig
-from distill.dataset.envelope import Envelope
-from distill.dataset.layout import THUMBNAIL_POINTS
+from distill.dataset.envelope import THUMBNAIL_POINTS, Envelope
 from distill.dataset.scan import (
     SILENCE_PEAK,
     Examined,

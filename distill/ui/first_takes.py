@@ -19,6 +19,7 @@ from distill.runs.folder import finished_at, run_folders
 from distill.stages.workspace import Workspace
 from distill.ui.context import Context
 from distill.ui.early_models import early_models, renewed_models
+from distill.ui.loading_page import LOADING
 from distill.ui.start_state import Standing, standing_of
 from distill.ui.training_state import written_model
 
@@ -173,7 +174,8 @@ class FirstTakes:
             self._lock.release()
 
     def _produce(self, batch: Batch) -> None:
-        from distill.generation.writing import Destination, produce
+        with LOADING:
+            from distill.generation.writing import Destination, produce
 
         first, last = batch.missing[0], batch.missing[-1]
         # What lies between them is made again as it is.

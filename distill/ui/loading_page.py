@@ -10,6 +10,9 @@ from fastapi import FastAPI
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+# Held while modules are loaded that set up logging, as Gradio, MLflow and torch do: two at a time disturb each other.
+LOADING = threading.Lock()
+
 
 class Opening:
     """ASGI application that answers with a document at `/` until another one is loaded; whatever else is asked waits.

@@ -19,7 +19,7 @@ from distill.ui.api import add_api
 from distill.ui.context import Context, context_of
 from distill.ui.document import ADDRESS, ASSETS, TITLE, opening_document
 from distill.ui.generate_api import add_generate
-from distill.ui.loading_page import Opening
+from distill.ui.loading_page import LOADING, Opening
 from distill.ui.map_api import add_map
 from distill.ui.media import add_media
 from distill.ui.server_folder import own_folder
@@ -64,7 +64,8 @@ def token_of(project: Path) -> str:
 
 def _page(context: Context) -> FastAPI:
     # Importing Gradio and torch takes most of the time.
-    from distill.ui.app import page
+    with LOADING:
+        from distill.ui.app import page
 
     return page(context)
 
