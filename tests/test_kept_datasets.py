@@ -27,9 +27,12 @@ def test_a_folder_without_dvc_keeps_sounds_unversioned(tmp_path: Path) -> None:
     added = keep_dataset(sounds, tmp_path, "kit")
     assert (added.path, added.pointer, added.usable) == ("data/kit", None, 8)
     assert list_datasets(tmp_path) == [Dataset("data/kit", 8)]
+    # Nothing has a copy of what would be replaced.
     folder_of_tones(tmp_path / "fewer", 3)
-    assert keep_dataset(tmp_path / "fewer", tmp_path, "kit").usable == 3
-    assert list_datasets(tmp_path) == [Dataset("data/kit", 3)]
+    with pytest.raises(UsageError, match="no version of it is kept"):
+        keep_dataset(tmp_path / "fewer", tmp_path, "kit")
+    assert list_datasets(tmp_path) == [Dataset("data/kit", 8)]
+    assert keep_dataset(tmp_path / "data" / "kit", tmp_path, "kit").usable == 8
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../kit", "a/b", "/etc", ".hidden", "nul\0"])
@@ -96,6 +99,8 @@ datasets.keep_dataset(Path(sys.argv[1]), Path(sys.argv[2]), "kit")
 @pytest.mark.parametrize("renames", [0, 1])
 def test_a_dataset_is_whole_wherever_its_copy_is_killed(tmp_path: Path, renames: int) -> None:
     keep_dataset(make_sounds(tmp_path / "mine", 4), tmp_path, "kit")
+    # As DVC leaves it, which keeps the version that is replaced.
+    (tmp_path / "data" / "kit.dvc").touch()
     more = make_sounds(tmp_path / "more", 6)
     done = subprocess.run([sys.executable, "-c", KEEP, more, tmp_path, str(renames)], check=False)
     assert done.returncode == -signal.SIGKILL

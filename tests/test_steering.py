@@ -321,3 +321,10 @@ def test_a_journal_that_is_damaged_meanwhile_refuses_an_edit_and_ends_nothing(
     assert of(train(workspace, {2: damage}), Tuned) == []
     assert weights(workspace) == weights(plain[0])
     assert workspace.journal(STAGE).read_text() == "<<<<<<< HEAD\n"
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "300", 101 * "y"])
+def test_a_measurement_has_a_name_that_a_file_can_have(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is no name"):
+        RunFolder(tmp_path, STAGE).validation(name)
+    assert RunFolder(tmp_path, STAGE).validation(100 * "y").name == 100 * "y" + ".json"

@@ -167,3 +167,21 @@ def test_a_take_goes_to_the_codes_and_more_like_it_are_made(server: Served, chro
     assert made.first.locator("h3").inner_text().startswith("bells_0002_vary_")
     wait(lambda: len(Takes(project).all()) == before + 4)
     assert (watched.elsewhere, watched.errors) == ([], [])
+
+
+def test_what_is_in_the_bin_is_not_exported_and_what_is_refused_is_said(chromium: Any, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "project")
+    model = model_file(folder / "models" / "bells.distill")
+    request = Request(seconds=0.3, finish=True)
+    list(produce(model, request, Destination(folder / "generated", ExportSettings()), count=3, seed=0))
+    with served(folder) as server:
+        watched = takes_tab(chromium, server)
+        page, cards = watched.page, watched.page.locator(CARDS)
+        for number in (0, 1):
+            cards.nth(number).get_by_role("button", name="Choose").click()
+        cards.nth(0).get_by_role("button", name="Drop into the bin").click()
+        export = page.get_by_role("button", name="Export 1 as zip")
+        export.wait_for()
+        (folder / "generated" / "bells_0001.wav").unlink()
+        export.click()
+        wait(lambda: page.locator(".d-trouble").first.inner_text())

@@ -16,6 +16,8 @@ from distill.locks import is_held, try_lock_within
 
 SCHEMA = 1
 POLL_SECONDS = 0.02
+# Of a measurement: its file's name is longer, and file systems have limits.
+LONGEST_NAME = 100
 # A check whether a training runs holds the lock for a moment.
 LOCK_SECONDS = 2.0
 
@@ -170,9 +172,12 @@ class RunFolder:
             UsageError: it cannot be a name.
         """
         # A number alone means the checkpoint of a step.
-        usable = bool(name) and all(each.isalnum() or each in "._-" for each in name)
+        usable = 0 < len(name) <= LONGEST_NAME and all(each.isalnum() or each in "._-" for each in name)
         if not usable or name.startswith(".") or name.isdigit():
-            raise UsageError(f"{name!r} is no name: use letters, digits, dots and dashes, and not digits alone")
+            raise UsageError(
+                f"{name[:LONGEST_NAME]!r} is no name: use at most {LONGEST_NAME} letters, digits, dots and dashes, "
+                "and not digits alone"
+            )
         return self.validations / f"{name}.json"
 
     @property

@@ -146,6 +146,8 @@ def _keep(source: Path, project: Path, name: str) -> AddedDataset:
     if source.resolve() != target.resolve():
         if target.resolve().is_relative_to(source.resolve()):
             raise UsageError(f"{source} contains {DATA}, where datasets are kept: name the folder of the sounds alone")
+        if target.exists() and not target.with_name(f"{name}.dvc").exists():
+            raise UsageError(f"{DATA / name} is there, and no version of it is kept: choose another name")
         _copy(source, target)
     return AddedDataset((DATA / name).as_posix(), None, usable)
 

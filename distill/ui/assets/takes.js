@@ -87,17 +87,21 @@ class Takes extends HTMLElement {
   }
 
   async #do(words, act) {
+    let trouble = "";
     try {
       await act();
       this.#said.textContent = words;
-      this.#trouble.textContent = "";
     } catch (error) {
-      this.#trouble.textContent = error.line ?? "The page's server does not answer.";
+      trouble = error.line ?? "The page's server does not answer.";
     }
+    // Reading says what it has to say in the same place.
     await this.#read();
+    if (trouble) this.#trouble.textContent = trouble;
   }
 
   #mark(take, changes, words) {
+    // What is in the bin is not exported with what stays.
+    if (changes.dropped) this.#chosen.delete(take.id);
     return this.#do(`${take.name}: ${words}`, () => this.#call("/api/takes", { takes: [take.id], ...changes }));
   }
 
