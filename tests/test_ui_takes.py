@@ -184,4 +184,4 @@ def test_what_is_in_the_bin_is_not_exported_and_what_is_refused_is_said(chromium
         export.wait_for()
         (folder / "generated" / "bells_0001.wav").unlink()
         export.click()
-        wait(lambda: page.locator(".d-trouble").first.inner_text())
+        wait(lambda: page.locator("distill-takes .d-trouble").inner_text())
