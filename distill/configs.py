@@ -110,6 +110,14 @@ class SpectrogramConfig(Config):
             )
         return self
 
+    def frames_of(self, samples: int) -> int:
+        """Frames of a sound of so many samples.
+
+        >>> SpectrogramConfig().frames_of(48_000)
+        94
+        """
+        return 1 + samples // self.hop_length
+
     def _empty_filters(self, n_mels: int) -> int:
         """Triangular filters, evenly spaced in mel after HTK, within which no frequency of the transform lies."""
         top = math.log10(1.0 + self.sample_rate / 2 / 700.0)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from distill.errors import ArtifactError, StorageError
+from distill.errors import ArtifactError, StorageError, UsageError
 
 
 def canonical_json(value: Any) -> bytes:
@@ -132,6 +132,26 @@ def read_json(path: Path, *, what: str, schema: int) -> dict[str, Any]:
             f"{path} is a {what} of schema {value['schema']}; this version reads up to {schema}: update distill"
         )
     return value
+
+
+def require_suffix(path: Path | None, suffix: str) -> None:
+    """Make sure that a file to write has the ending of its kind, so that it replaces no file of another.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if path is not None and path.suffix != suffix:
+        raise UsageError(f"{path}: the file name must end in {suffix}")
+
+
+def require_folder(path: Path) -> None:
+    """Make sure, before any work, that no file lies where a folder is to be written.
+
+    Raises:
+        UsageError: one does.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file: name a folder")
 
 
 def plain_name(text: str) -> str:

@@ -77,7 +77,7 @@ class Params(Config):
     @model_validator(mode="after")
     def _chunks_are_long_enough(self) -> "Params":
         seconds, spectrogram = self.data.chunk_seconds, self.spectrogram
-        frames = 1 + round(seconds * spectrogram.sample_rate) // spectrogram.hop_length
+        frames = spectrogram.frames_of(round(seconds * spectrogram.sample_rate))
         if frames < LEAST_CHUNK_FRAMES:
             raise ValueError(
                 f"data.chunk_seconds: {seconds:g} s are {frames} frames at spectrogram.hop_length "

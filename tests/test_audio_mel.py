@@ -17,7 +17,7 @@ from distill.audio import invert
 from distill.audio.augment import augment
 from distill.audio.invert import PIECE_FRAMES, griffin_lim, griffin_lim_blocks
 from distill.audio.magnitudes import linear_power, scale_to_mel
-from distill.audio.mel import MelTransform, chunk_frames, frames_of, mel_filters
+from distill.audio.mel import MelTransform, chunk_frames, mel_filters
 from distill.audio.torchaudio_import import import_torchaudio
 from distill.configs import STRIDE, SpectrogramConfig
 from sounds_util import noise, tone
@@ -59,7 +59,7 @@ def test_a_spectrogram_is_taken_where_every_filter_holds_something(sample_rate: 
 @settings(deadline=None, max_examples=30)
 def test_frames_of_any_length(samples: int) -> None:
     log_mel = MelTransform(CONFIG).log_mel(torch.full((samples,), 0.1))
-    assert log_mel.shape == (128, frames_of(samples, CONFIG))
+    assert log_mel.shape == (128, CONFIG.frames_of(samples))
     assert torch.isfinite(log_mel).all()
 
 

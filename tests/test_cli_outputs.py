@@ -116,12 +116,17 @@ def test_a_command_that_is_ended_says_so_and_leaves_nothing_half(here: Path, num
     assert not (here / "Kit").exists()
 
 
+def done_well(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_what_cannot_be_printed_is_one_line(here: Path) -> None:
     command = [sys.executable, "-m", "distill", "model", "info", "bells.distill"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[0] == "distill: No space left on device"
-    words = f"exec {' '.join(command)} >&-"
-    closed = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
-    assert (closed.returncode, closed.stderr) == (0, "")
+    assert done.stderr.splitlines()[0] == "distill: the output cannot be written: No space left on device"
+    for stream, said in ((">&-", ("", "")), ("2>&-", (done_well(command), ""))):
+        words = f"exec {' '.join(command)} {stream}"
+        closed = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+        assert (closed.returncode, (closed.stdout, closed.stderr)) == (0, said)

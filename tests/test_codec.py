@@ -15,7 +15,6 @@ from distill.artifact.architecture import SpaceArchitecture
 from distill.artifact.manifest import SpaceMetadata
 from distill.artifact.model_file import read_model, write_model
 from distill.artifact.prior_file import PriorFile, SpacePart
-from distill.audio.mel import frames_of
 from distill.codec.codec import Codec, normalize
 from distill.codec.load import build_networks
 from distill.codec.unchanged_codes import keep_codes
@@ -57,7 +56,7 @@ def test_the_grid_is_time_band_level() -> None:
 def test_encoding_gives_the_codes_of_the_network_for_the_whole_sound(samples: int) -> None:
     model = codec()
     grid = model.encode(noise(samples))
-    assert grid.shape == (columns_of_frames(frames_of(samples, model.spectrogram)), BANDS, LEVELS)
+    assert grid.shape == (columns_of_frames(model.spectrogram.frames_of(samples)), BANDS, LEVELS)
     assert grid.dtype == np.int64
     log_mel = model.mel.log_mel(torch.from_numpy(noise(samples)))[None, None]
     with torch.inference_mode():

@@ -167,5 +167,5 @@ def test_a_hop_length_other_than_that_of_the_preset_is_a_setting() -> None:
 
 def test_a_context_of_less_than_two_columns_is_refused_before_anything_is_trained() -> None:
     params = with_settings(Params(), ["prior.context=64", "vqvae.num_quantizers=4", "spectrogram.n_mels=192"])
-    with pytest.raises(UsageError, match=r"^prior\.context: 64 codes are less than two columns of 48 codes"):
+    with pytest.raises(UsageError, match=r"^the context \(64 codes\) must hold two columns of 48 codes"):
         planned(params, sizes_for([1.0] * 8, params))

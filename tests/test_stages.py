@@ -1,6 +1,7 @@
 """The stages from sounds to a model: what they write, that it follows from the inputs alone, and what they refuse."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import STAGES
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Workspace, read_report
+from distill.training.vqvae import VQVAETask
 from pipeline_util import bytes_of, make_workspace, run
 
 
@@ -233,3 +236,24 @@ def test_a_pipeline_that_uses_the_former_name_of_a_stage_still_works(finished: W
     assert not workspace.report("assemble").exists()
     assert read_report(workspace, "assemble") == read_report(finished, "assemble")
     assert "register" in read_manifest(workspace.model("tiny")).lineage.code_versions
+
+
+def test_a_training_figure_that_was_not_finite_is_left_out_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make_workspace(tmp_path)
+    run(workspace, "prepare", "configure")
+    measured, first = VQVAETask._evaluate, True
+
+    def evaluate(self: VQVAETask, split: str, chunks: np.ndarray) -> Any:
+        nonlocal first
+        terms, *rest = measured(self, split, chunks)
+        if split == "train" and first:
+            first, terms = False, dict.fromkeys(terms, math.inf)
+        return terms, *rest
+
+    monkeypatch.setattr(VQVAETask, "_evaluate", evaluate)
+    run(workspace, "train_vqvae")
+    curves = read_manifest(workspace.vqvae).loss_curve_history
+    assert curves.recon_losses[0] is None
+    assert None not in curves.recon_losses[1:]

@@ -289,6 +289,9 @@ def test_what_cannot_be_done_is_one_line(server: Served, chromium: Any, project:
     assert "Traceback" not in toast.inner_text()
     assert str(project) not in toast.inner_text()
     assert view(watched) is None
+    # Nothing lies over the field, into which another file can go.
+    covers = watched.page.locator("#codes-file .wrap.default")
+    assert not any(cover.is_visible() for cover in covers.all())
 
 
 def test_the_library_shows_imports_saves_and_deletes(server: Served, chromium: Any, project: Path) -> None:

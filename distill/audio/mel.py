@@ -15,22 +15,13 @@ from distill.configs import SpectrogramConfig
 _BLOCK_FRAMES = 128
 
 
-def frames_of(samples: int, config: SpectrogramConfig) -> int:
-    """Frames of a sound of so many samples.
-
-    >>> frames_of(48_000, SpectrogramConfig())
-    94
-    """
-    return 1 + samples // config.hop_length
-
-
 def chunk_frames(config: SpectrogramConfig, seconds: float) -> int:
     """Frames of a chunk of so many seconds.
 
     >>> chunk_frames(SpectrogramConfig(), 1.0)
     94
     """
-    return frames_of(round(seconds * config.sample_rate), config)
+    return config.frames_of(round(seconds * config.sample_rate))
 
 
 @lru_cache(maxsize=8)
@@ -77,7 +68,7 @@ class MelTransform:
     def power_blocks(self, parts: Iterable[Tensor], samples: int) -> Iterator[Tensor]:
         """Mel power of a sound of so many samples that comes in parts `[n]`: blocks `[frames, n_mels]`, time first."""
         n_fft, hop = self.config.n_fft, self.config.hop_length
-        left = frames_of(samples, self.config)
+        left = self.config.frames_of(samples)
         waiting = self._window.new_empty(0)
         for part in self._reflected(parts):
             waiting = torch.cat([waiting, part])

@@ -20,8 +20,9 @@ from distill.cli.grids import (
     selection_of,
     write_audio,
 )
-from distill.cli.options import Channels, Device, Force, Model, Width, require_suffix
+from distill.cli.options import Channels, Device, Force, Model, Width
 from distill.errors import UsageError
+from distill.files import require_suffix
 
 if TYPE_CHECKING:
     from distill.codes.grid import CodeGrid

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -51,12 +51,17 @@ class _Formatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-stderr = _Terminal(stderr=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
+def _width(stream: TextIO | None) -> int | None:
+    """That of a terminal, which rich finds out: None."""
+    return None if stream is not None and stream.isatty() else PLAIN_WIDTH
+
+
+stderr = _Terminal(stderr=True, width=_width(sys.stderr))
 
 
 def stdout_console() -> Console:
     """A console for tables on stdout."""
-    return _Terminal(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    return _Terminal(width=_width(sys.stdout))
 
 
 def lines_of(lines: list[str]) -> Text:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stdout_console
-from distill.cli.options import require_suffix
 from distill.errors import DataError
+from distill.files import require_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,8 @@ import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, loading, print_result, set_up_logging
 from distill.cli.grids import GridFile, HeardLevels, load_model, require_free, require_stereo, selection_of, write_audio
-from distill.cli.options import Channels, Device, Force, Model, Width, require_suffix
+from distill.cli.options import Channels, Device, Force, Model, Width
+from distill.files import require_suffix
 
 
 def encode(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.cli.console import loading, print_result
-from distill.cli.options import model_file, require_suffix
+from distill.cli.options import model_file
 from distill.errors import StorageError, UsageError
+from distill.files import require_suffix
 from distill.models.levels import parse_levels
 from distill.words import counted
 
@@ -111,14 +112,15 @@ def span(text: str, end: int, option: str) -> tuple[int, int]:
     return (first, int(match[3] or end)) if match[2] else (first, first + 1)
 
 
-def require_free(path: Path, *, force: bool) -> None:
-    """Check that a file may be written.
+def require_free(path: Path, *, force: bool | None = None) -> None:
+    """Check that a file may be written; `force` is None where a command has no such option.
 
     Raises:
         StorageError: it exists.
     """
     if not force and (path.exists() or path.is_symlink()):
-        raise StorageError(f"{path} exists: choose another file, or replace it with --force")
+        replaced = "" if force is None else ", or replace it with --force"
+        raise StorageError(f"{path} exists: choose another file{replaced}")
 
 
 def write_audio(path: Path, samples: "Samples", sample_rate: int) -> None:
@@ -155,8 +157,7 @@ def write_and_report(
     target = output or grid
     if output is not None and output.resolve() != grid.resolve():
         require_suffix(output, ".json")
-        if output.exists():
-            raise StorageError(f"{output} exists: choose another file")
+        require_free(output)
     write_grid(target, history)
     summary = summary_of(target, before.grid, history)
     edits = f"{summary['done']} of {summary['edits']} edits applied"

@@ -1,5 +1,6 @@
 """The entry point: commands, errors as one line, exit codes."""
 
+import errno
 import logging
 import os
 import sys
@@ -41,6 +42,9 @@ QUIET_TOOLS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
 
+# Typer's code for a KeyboardInterrupt.
+_TYPER_INTERRUPTED = 130
+
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 interrupted (the same command resumes a training)."
 
 app = typer.Typer(
@@ -80,9 +84,6 @@ app.command("serve-flows", rich_help_panel=TOOLS)(flows.serve_flows)
 app.add_typer(tracking.app, name="tracking", rich_help_panel=TOOLS)
 
 
-_TYPER_INTERRUPTED = 130
-
-
 def _version(show: bool) -> None:
     if show:
         sys.stdout.write(f"distill {__version__}\n")
@@ -107,7 +108,6 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        # Typer makes a code of its own of a KeyboardInterrupt.
         if end.code == _TYPER_INTERRUPTED:
             _fail("interrupted", EXIT_INTERRUPTED)
         raise
@@ -119,11 +119,6 @@ def main() -> None:
         # The reader has closed the pipe; Python would complain once more when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILURE)
-    except UnicodeEncodeError as error:
-        _fail(f"{error.object!r} holds bytes that are no UTF-8: rename the file or folder", EXIT_FAILURE)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}", EXIT_FAILURE)
     except MemoryError:
         _fail(
             "out of memory: use fewer or shorter sounds, or a smaller batch size (--set vqvae.batch_size=8)",
@@ -131,8 +126,16 @@ def main() -> None:
         )
     except Exception as error:
         logging.getLogger("distill").debug("unexpected error", exc_info=error)
-        text = " ".join(str(error).split())
-        _fail(f"unexpected {type(error).__name__}: {text} (-v shows where; please report it)", EXIT_FAILURE)
+        _fail(_in_words(error), EXIT_FAILURE)
+
+
+def _in_words(error: Exception) -> str:
+    match error:
+        case UnicodeEncodeError(reason="surrogates not allowed"):
+            return f"{error.object!r} holds bytes that are no UTF-8: rename the file or folder"
+        case OSError(errno=errno.ENOSPC, filename=None):
+            return f"the output cannot be written: {error.strerror}"
+    return f"unexpected {type(error).__name__}: {' '.join(str(error).split())} (-v shows where; please report it)"
 
 
 def _fail(message: str, code: int) -> None:

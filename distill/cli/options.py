@@ -51,16 +51,6 @@ def model_file(reference: str | None, project: Path | None) -> Path:
     return path
 
 
-def require_suffix(path: Path | None, suffix: str) -> None:
-    """Make sure that a file to write has the ending of its kind, so that it replaces no file of another.
-
-    Raises:
-        UsageError: it has not.
-    """
-    if path is not None and path.suffix.lower() != suffix:
-        raise UsageError(f"{path}: the file name must end in {suffix}")
-
-
 def given_options(context: typer.Context) -> set[str]:
     """The parameters of a command that the call gives."""
     sources = {name: context.get_parameter_source(name) for name in context.params}

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.audio.mel import frames_of
 from distill.audio.sound import Sound, read_sound, to_mono, two_channels
 from distill.codec.codec import Normalized, Samples, normalize
 from distill.codec.unchanged_codes import keep_codes
@@ -128,7 +127,7 @@ def as_source(model: CodesModel, grid: CodeGrid, samples: Samples) -> Samples:
     source = grid.source
     if source is not None:
         wanted = model.codec.samples_of(source.seconds)
-        if columns_of_frames(frames_of(wanted, model.codec.spectrogram)) == len(grid):
+        if columns_of_frames(model.codec.spectrogram.frames_of(wanted)) == len(grid):
             samples = samples[..., :wanted]
     return at_source_level(model, grid, samples)
 

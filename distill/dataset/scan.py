@@ -140,7 +140,7 @@ def _judged(files: list[Found], workers: int) -> Iterator[tuple[FileReport, None
             yield from mapped(place, _report_of, None, part, size=lambda each: each.size)
 
 
-def _report_of(_none: None, found: Found) -> tuple[FileReport, None]:
+def _report_of(_common: None, found: Found) -> tuple[FileReport, None]:
     return examine(found).report, None
 
 

@@ -10,7 +10,7 @@ from distill import __version__
 from distill.audio.sound import BLOCK_FRAMES, Sound, read_sound
 from distill.codec.codec import Grid
 from distill.errors import DataError, StorageError, UsageError
-from distill.files import digest_file
+from distill.files import digest_file, require_folder
 from distill.generation.autoregressive import window_columns
 from distill.generation.conditioning import Target, target_of
 from distill.generation.export import Exported, ExportSettings, Tags, export
@@ -314,8 +314,7 @@ def sound_tags(generator: Generator, seed: int, title: str | None = None) -> Tag
 
 
 def require_free(paths: Sequence[Path], destination: Destination) -> None:
-    if destination.folder.exists() and not destination.folder.is_dir():
-        raise UsageError(f"{destination.folder} is a file: name a folder")
+    require_folder(destination.folder)
     if destination.force:
         return
     for sound in paths:

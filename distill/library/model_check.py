@@ -11,7 +11,7 @@ from distill.configs import MemorizationConfig
 from distill.dataset.layout import SUMMARY
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, DistillError, UsageError
-from distill.files import write_json
+from distill.files import require_folder, write_json
 from distill.generation.generator import Generator
 from distill.memorization.of_model import CheckSettings, figures_of, findings_of
 from distill.memorization.page import write_page
@@ -71,8 +71,8 @@ def check(
         StorageError: the result cannot be written.
     """
     path, folder = _place(reference, project)
-    if output is not None and output.exists() and not output.is_dir():
-        raise UsageError(f"{output} is a file: name a folder")
+    if output is not None:
+        require_folder(output)
     manifest = read_manifest(path)
     trained = manifest.lineage.parameters.get("memorization")
     values = {**(trained if isinstance(trained, dict) else {}), **(settings or {})}

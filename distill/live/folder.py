@@ -113,10 +113,11 @@ class RunFolder:
         return found
 
     def take(self, request: Request) -> bool:
-        """Take up a request, which nobody can withdraw from then on; False: it was withdrawn."""
+        """Take up a request, which nobody can withdraw from then on; False: it was withdrawn, or cannot be taken."""
         try:
             self._request(request.id).replace(self._taken(request.id))
-        except FileNotFoundError:
+        except OSError:
+            # Whatever stands in the way, it is no reason to end a training.
             return False
         return True
 

@@ -142,7 +142,7 @@ class Steering:
             return
         try:
             self._tell_file(self._change(loop, changes, "controller"))
-        except DistillError as error:
+        except (UsageError, StorageError, ArtifactError) as error:
             logger.warning("the controller's change is not made: %s", error)
 
     @property
@@ -183,7 +183,7 @@ class Steering:
             self._require_present()
             who = self._manager.writer()
             applied = self._change(loop, {name: new for name, (_, new) in changes.items()}, who)
-        except DistillError as error:
+        except (UsageError, StorageError, ArtifactError) as error:
             self._manager.refuse(str(error))
             self._rewrite_file()
             return False

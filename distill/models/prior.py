@@ -17,6 +17,20 @@ IGNORED = -100
 EMBEDDED_SPREAD = 0.3
 
 
+def columns_within(context: int, column_codes: int) -> int:
+    """Whole columns of so many codes in a context.
+
+    Raises:
+        UsageError: it holds fewer than two.
+    """
+    if context < 2 * column_codes:
+        raise UsageError(
+            f"the context ({context} codes) must hold two columns of {column_codes} codes: raise it to "
+            f"{2 * column_codes}"
+        )
+    return context // column_codes
+
+
 class CodePrior(nn.Module):
     """Predicts each code of a grid from all codes before it.
 
@@ -77,12 +91,7 @@ class CodePrior(nn.Module):
         self.num_quantizers = num_quantizers
         self.bands = bands
         self.column_tokens = bands * num_quantizers
-        self.context_columns = context // self.column_tokens
-        if self.context_columns < 2:
-            raise UsageError(
-                f"the context ({context} codes) must hold two columns of {self.column_tokens} codes: "
-                f"raise it to {2 * self.column_tokens}"
-            )
+        self.context_columns = columns_within(context, self.column_tokens)
         self.codes = nn.Embedding(num_quantizers * codebook_size + 2, hidden)
         self.codes_above = nn.Embedding(num_quantizers * codebook_size, hidden)
         self.level = nn.Embedding(num_quantizers, hidden)

@@ -10,7 +10,7 @@ from distill.artifact.facts import NOT_CHECKED, health_of, light_of, perplexity_
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model
 from distill.errors import DistillError, StorageError, TrackingError, UsageError
-from distill.files import digest_file, replacing, storage_errors
+from distill.files import digest_file, replacing, require_suffix, storage_errors
 from distill.projects.models import model_places, named_file
 from distill.registry.registry import (
     CHAMPION,
@@ -188,8 +188,7 @@ def export(reference: str, target: Path, project: Path, *, force: bool = False) 
     read_model(source)
     if target.is_dir():
         target = target / source.name
-    if target.suffix != EXTENSION:
-        raise UsageError(f"{target}: the name of a model file must end in {EXTENSION}")
+    require_suffix(target, EXTENSION)
     if target.exists() and not force:
         raise UsageError(f"{target} is there already: choose another file, or add --force")
     _copy(source, target)

@@ -12,7 +12,7 @@ from distill.artifact.container import digest_tensors
 from distill.artifact.manifest import Manifest, parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model, write_model
 from distill.errors import DataError, DistillError, UsageError
-from distill.files import replacing, storage_errors
+from distill.files import replacing, require_suffix, storage_errors
 from distill.live.events import Listeners, Warned
 from distill.live.journal import Journal, effective_by_stage, parse_entry
 from distill.live.status import StatusListener
@@ -241,8 +241,7 @@ def _check_target(target: Path, workspace: Workspace, force: bool) -> None:
 def _check_writable(target: Path) -> None:
     if target.is_dir():
         raise UsageError(f"{target} is a folder: name a file, such as {target / 'model.distill'}")
-    if target.suffix != EXTENSION:
-        raise UsageError(f"{target}: the name of a model file must end in {EXTENSION}")
+    require_suffix(target, EXTENSION)
     with storage_errors(target.parent, "write into"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target.parent):

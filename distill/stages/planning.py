@@ -18,7 +18,7 @@ from distill.configs import STRIDE, PriorConfig, VQVAEConfig
 from distill.dataset.loader import EpochSteps
 from distill.dataset.split import TRAIN
 from distill.dataset.store import PreparedDataset
-from distill.errors import UsageError
+from distill.models.prior import columns_within
 from distill.models.sequences import pass_windows
 from distill.params import Params, overrides, resolve
 from distill.stages.base import has_base
@@ -138,11 +138,8 @@ def planned(params: Params, sizes: Sizes) -> Planned:
         )
     chosen = resolve(VQVAEConfig, vqvae | vqvae_given, where="parameters of vqvae")
     learned = resolve(PriorConfig, prior | prior_given, where="parameters of prior")
-    if learned.context < 2 * bands * levels:
-        # Before the VQ-VAE is trained for nothing.
-        raise UsageError(
-            f"prior.context: {learned.context} codes are less than two columns of {bands * levels} codes: raise it"
-        )
+    # Refused before the VQ-VAE is trained for nothing.
+    columns_within(learned.context, bands * levels)
     shown_chunks = sizes.train_chunks * chosen.augmentation_expansion
     vqvae_pass = EpochSteps(math.ceil(shown_chunks / chosen.batch_size), chosen.steps_per_epoch)
     prior_pass = EpochSteps(math.ceil(windows / learned.batch_size), learned.steps_per_epoch)

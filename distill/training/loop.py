@@ -123,7 +123,7 @@ class _Loop:
             self.position.skipped_in_row = 0
         self.best_saved = self.position.best_epoch
         self.controller = State.restored(self.position.controller)
-        self.task.go_back(self.position.epoch)
+        self._leave_course()
         self.emit(TrainingStarted(self.task.stage, self.step, self.total_steps, self.task.steps_per_epoch))
         if restored is None:
             with self.leader.waited_for():
@@ -188,8 +188,15 @@ class _Loop:
         self.position = self.checkpoints.restore_step(step, self.task.model, self.optimizer)
         self.best, self.best_saved = None, self.position.best_epoch
         self.controller = State.restored(self.position.controller)
-        self.task.go_back(self.position.epoch)
+        self._leave_course()
         self.leader.moved = True
+
+    def _leave_course(self) -> None:
+        """Remove what was shown of epochs behind this position, which may come out otherwise now."""
+        try:
+            self.task.go_back(self.position.epoch)
+        except StorageError as error:
+            self._go_on_without("previews", error)
 
     def _fits(self, position: Position) -> bool:
         return self.steering is None or self.steering.fits(position.step, position.effects)

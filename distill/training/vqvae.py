@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -163,11 +164,11 @@ class VQVAETask:
         if not has_previews(epoch, self.config):
             return ()
         files: list[Path] = []
-        segments = self.dataset.segments_of("validation")
+        segments, lengths = self.dataset.segments_of("validation"), self.dataset.segments["frames"].to_numpy()
         # Between the middles of two frames is the shortest sound.
-        heard = [each for each in segments if self.dataset.segments["frames"].iloc[each] > 1]
+        heard = islice((each for each in segments if lengths[each] > 1), self.config.preview_count)
         frames = int(PREVIEW_SECONDS * self.spectrogram.sample_rate / self.spectrogram.hop_length)
-        for number, segment in enumerate(heard[: self.config.preview_count]):
+        for number, segment in enumerate(heard):
             original = torch.from_numpy(self.dataset.segment(segment, 0, frames))
             # The networks alone compute in the run's precision, not what makes them audible.
             with self.runtime.autocast():
