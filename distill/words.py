@@ -21,6 +21,16 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours"
 
 
+def about(seconds: float) -> str:
+    """The same, as it stands in a sentence.
+
+    >>> about(4), about(100)
+    ('a few seconds', 'about 2 min')
+    """
+    words = in_words(seconds)
+    return words if words.startswith("a ") else f"about {words}"
+
+
 def counted(number: int, thing: str) -> str:
     """So many things.
 

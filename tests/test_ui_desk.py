@@ -11,9 +11,12 @@ import pytest
 pytest.importorskip("gradio")
 
 import gradio as gr
+import numpy as np
 
 from codes_util import grid, model
 from distill.codes.edits import SetCode
+from distill.codes.exchange import swap
+from distill.codes.grid import CodeGrid
 from distill.codes.history import History
 from distill.codes.model import CodesModel
 from distill.codes.selection import Selection
@@ -25,7 +28,7 @@ from distill.ui.desk import Desk
 from distill.ui.desks import Desks
 from distill.ui.forms import Form
 from distill.ui.grid_files import MOST_SECONDS
-from distill.ui.grid_requests import selection_of, wish_of
+from distill.ui.grid_requests import Wish, selection_of, wish_of
 from distill.ui.models import MOST_LOADED, Models
 from distill.ui.outline import POINTS_A_COLUMN
 from distill.ui.results import given_file
@@ -71,6 +74,7 @@ def test_what_lies_on_a_desk_is_found_again_when_the_server_is_started_anew(cont
     desk.put(EditSession.begin(model(), History(grid())), "models/bells.distill", "kick.wav")
     desk.change(desk.sheet().work.do(SetCode(selection=Selection(**CELL), code=3)))
     desk.change(desk.sheet().work.do(SetCode(selection=Selection(**CELL), code=4)).undo())
+    desk.sheets["earlier"] = desk.sheet()
     desk.forms = {"train": {"name": "mine", "levels": 2}}
     desk.dropped = desk.lasting() / "dropped"
     save(desk.dropped / "kick.wav", tone(0.1))
@@ -78,7 +82,7 @@ def test_what_lies_on_a_desk_is_found_again_when_the_server_is_started_anew(cont
     _, found = opened()
     sheet, before = found.sheet(), desk.sheet()
     assert (sheet.name, sheet.model_name) == ("kick.wav", "models/bells.distill")
-    assert sheet.work.grid == before.work.grid
+    assert sheet.work.grid == found.sheet("earlier").work.grid == before.work.grid
     assert (sheet.work.undoable, sheet.work.redoable) == (before.work.undoable, before.work.redoable)
     assert (found.forms, found.dropped) == (desk.forms, desk.dropped)
 
@@ -152,6 +156,52 @@ def test_files_of_a_desk_do_not_pile_up(context: Context) -> None:
     for _ in range(7):
         desk.play()
     assert len(list(desk.folder().glob("*.wav"))) == 4
+
+
+def test_an_edited_grid_is_had_back_after_another_was_opened(context: Context) -> None:
+    desk = desk_with_grid(context)
+    desk.put(EditSession.begin(model(), History(grid(3))), "models/bells.distill", "snare.wav")
+    with pytest.raises(UsageError, match="no earlier grid"):
+        desk.go_back()
+    desk.change(desk.sheet().work.do(SetCode(selection=Selection(**CELL), code=3)))
+    edited = desk.sheet()
+    desk.put(EditSession.begin(model(), History(grid(4))), "models/bells.distill", "hat.wav")
+    # What nobody edited is no loss.
+    desk.put(EditSession.begin(model(), History(grid(5))), "models/bells.distill", "bell.wav")
+    desk.go_back()
+    assert desk.sheet() == edited
+    desk.go_back()
+    assert desk.sheet().name == "bell.wav"
+
+
+def test_a_swap_is_undone_in_both_grids_unless_the_other_was_edited_since(context: Context) -> None:
+    def swapped() -> Desk:
+        desk = desk_with_grid(context)
+        other = History(grid().with_codes(np.flip(grid().codes, axis=0)))
+        desk.put(EditSession.begin(model(), other), "models/bells.distill", "snare.wav", "other")
+        mine, theirs = desk.sheet().work, desk.sheet("other").work
+        found = swap(mine.grid, theirs.grid, Selection(columns=(1, 3)), 2)
+        desk.change(mine.do(found.edit))
+        desk.change(theirs.do(found.other_edit), "other")
+        return desk
+
+    def grids(desk: Desk) -> list[CodeGrid]:
+        return [desk.sheet(which).work.grid for which in ("mine", "other")]
+
+    def wish(what: str) -> Wish:
+        return wish_of({"what": what, "selection": CELL})
+
+    desk = swapped()
+    after, before = grids(desk), [desk.sheet(which).work.history.start for which in ("mine", "other")]
+    assert after[0] != before[0]
+    desk.fulfil(wish("undo"), hear=False)
+    assert grids(desk) == before
+    desk.fulfil(wish("redo"), hear=False)
+    assert grids(desk) == after
+    desk.change(desk.sheet("other").work.do(SetCode(selection=Selection(**CELL), code=3)), "other")
+    edited = grids(desk)[1]
+    desk.fulfil(wish("undo"), hear=False)
+    assert grids(desk) == [before[0], edited]
 
 
 def test_edits_during_decoding_are_kept(context: Context) -> None:

@@ -166,7 +166,7 @@ def test_codes_are_opened_edited_and_blended(context: Context) -> None:
     before = json.loads(updates[tab.sheet.grid])["codes"]
     reversed_ = tab.editing(codes_edits.reverse)(desk, "null", "null", False)
     assert json.loads(reversed_[tab.sheet.grid])["codes"] != before
-    assert "1 of 1 edits done" in reversed_[tab.sheet.words]
+    assert "1 edit done" in reversed_[tab.sheet.words]
     second = tab.open_second(desk, str(upload))
     assert json.loads(second[tab.second.grid])["codes"] == before
     blended = tab.blend(desk, "null", "null", False, 1.0, False)
@@ -224,6 +224,9 @@ def test_the_screen_of_start_follows_what_is_dropped(tmp_path: Path) -> None:
     tab.drop([str(context.uploads / "tone.wav")])
     shown = tab.show()
     assert (shown[tab.empty].visible, shown[tab.plans.column].visible) == (False, True)
+    # What was dropped does not come along with the next.
+    assert shown[tab.files] is None
+    assert tab.estimate(None).info != tab.estimate([]).info == ""
     judged = tab.judge()
     assert judged[tab.seconds] == pytest.approx([0.4])
     assert judged[tab.plans.go].interactive
@@ -253,6 +256,8 @@ def test_the_form_of_the_monitor_has_what_the_training_has(context: Context) -> 
     vqvae, prior = (tab.show_form(None, stage) for stage in ("train_vqvae", "train_prior"))
     weight = tab.tuning.fields["commitment_weight"]
     assert (vqvae[weight]["visible"], prior[weight]["visible"]) == (True, False)
+    # An answer is that of the training before.
+    assert set(tab.answers) <= {control for control, value in tab.forget().items() if value == ""}
     before = vqvae[tab.before]
     with pytest.raises(gr.Error, match="nothing is changed in the form"):
         tab.apply(None, "train_vqvae", "", before, **before)

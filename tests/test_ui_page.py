@@ -66,6 +66,33 @@ def test_nothing_is_fetched_from_elsewhere_and_nothing_complains(server: Served,
     assert watched.errors == []
 
 
+def test_what_did_not_change_stays_where_it_is(server: Served, chromium: Any) -> None:
+    watched = Watched(chromium, server)
+    page = watched.open()
+    found = page.evaluate("""async () => {
+      const { renew } = await import("/page-assets/dom.js");
+      const place = document.body.appendChild(document.createElement("div"));
+      const show = (text) => {
+        const template = document.createElement("template");
+        template.innerHTML = text;
+        renew(place, [...template.content.children]);
+      };
+      const wall = (title, ...names) =>
+        `<section><h3>${title}</h3><div>${names.map((name) => `<button>${name}</button>`).join("")}</div></section>`;
+      const behind = (text) => `<details><summary>Earlier</summary>${text}</details>`;
+      show(wall("2 sounds", "a", "b") + behind(wall("1 sound", "x")));
+      const button = place.querySelector("button");
+      button.focus();
+      place.querySelector("details").open = true;
+      show(wall("3 sounds", "a", "b", "c") + behind(wall("2 sounds", "x", "y")));
+      const kept = document.activeElement === button && place.querySelector("details").open;
+      const shown = place.innerText.split(/\\s+/).join(" ");
+      show("<p>gone</p>");
+      return [kept, shown, place.innerHTML];
+    }""")
+    assert found == [True, "3 sounds abc Earlier 2 sounds xy", "<p>gone</p>"]
+
+
 def test_sounds_are_judged_heard_and_kept(server: Served, chromium: Any, project: Path) -> None:
     watched = Watched(chromium, server)
     page = watched.open("Data")

@@ -111,6 +111,11 @@ def test_a_cell_is_edited_undone_and_saved(server: Served, chromium: Any, projec
     assert edited["clip"].startswith("data:audio/wav")
     assert "set to" in edited["undo"]
 
+    # No code is none.
+    page.locator(f"{MINE} input[type=number]").fill("")
+    page.locator(f"{MINE} input[type=number]").press("Enter")
+    assert page.locator(f"{MINE} input[type=number]").input_value() == str(other)
+
     cells.focus()
     assert after(watched, lambda: page.keyboard.press("Control+z"))["codes"] == start["codes"]
     assert after(watched, lambda: page.keyboard.press("Control+Shift+z"))["codes"] == edited["codes"]
@@ -137,6 +142,26 @@ def test_a_cell_is_edited_undone_and_saved(server: Served, chromium: Any, projec
     assert (watched.elsewhere, watched.errors) == ([], [])
 
 
+def test_keys_in_quick_succession_are_each_heeded(server: Served, chromium: Any, project: Path) -> None:
+    watched = codes_tab(chromium, server)
+    page = watched.page
+    start = open_file(watched, project / "tone0.wav")
+    page.locator(f"{MINE} .cells").focus()
+    # The highest band of the first level.
+    place = (start["bands"] - 1) * len(start["levels"])
+    key = "+" if start["codes"][place] < start["size"] - 6 else "-"
+    for _ in range(6):
+        page.keyboard.press(key)
+    wanted = start["codes"][place] + (6 if key == "+" else -6)
+    wait(lambda: view(watched)["codes"][place] == wanted)
+    # What a field took makes room for the next, and what was edited can be had back.
+    open_file(watched, project / "tone1.wav")
+    returned = after(watched, page.get_by_role("button", name="Back to tone0.wav").click)
+    assert returned["codes"][place] == wanted
+    page.get_by_role("button", name="Back to tone1.wav").wait_for()
+    assert watched.errors == []
+
+
 def test_grids_are_blended_and_swapped(server: Served, chromium: Any, project: Path) -> None:
     watched = codes_tab(chromium, server)
     page = watched.page
@@ -148,6 +173,12 @@ def test_grids_are_blended_and_swapped(server: Served, chromium: Any, project: P
     page.keyboard.press("Control+a")
     swapped = after(watched, lambda: page.locator("#codes-swap").click())
     assert (swapped["codes"], wait(lambda: view(watched, OTHER))["codes"]) == (theirs["codes"], mine["codes"])
+    page.locator(f"{MINE} .cells").focus()
+    undone = after(watched, lambda: page.keyboard.press("Control+z"))
+    assert undone["codes"] == mine["codes"]
+    wait(lambda: view(watched, OTHER)["codes"] == theirs["codes"])
+    after(watched, lambda: page.keyboard.press("Control+Shift+z"))
+    wait(lambda: view(watched, OTHER)["codes"] == mine["codes"])
     page.get_by_label("Blend").first.fill("1")
     blended = after(watched, lambda: page.locator("#codes-blend").click())
     assert blended["codes"] == mine["codes"]

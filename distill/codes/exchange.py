@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from distill.codes.edits import Swap, cells_of
+from distill.codes.edits import Edit, Swap, cells_of
 from distill.codes.grid import CodeGrid
 from distill.codes.selection import EVERYTHING, Selection
 from distill.errors import UsageError
@@ -83,6 +83,19 @@ def overlap(
     if both:
         there.resolved(other)
     return Overlap(here.resolved(grid), there, last - first - columns)
+
+
+def are_halves(edit: Edit | None, other: Edit | None) -> bool:
+    """Whether two edits are the halves of one swap: each took what stood in the cells that the other changed."""
+    if not isinstance(edit, Swap) or not isinstance(other, Swap):
+        return False
+    here, there = edit.selection, other.selection
+    same = (here.bands, here.levels) == (there.bands, there.levels)
+    return same and edit.other_first == _first(there) and other.other_first == _first(here)
+
+
+def _first(selection: Selection) -> int:
+    return selection.columns[0] if selection.columns else 0
 
 
 def swap(

@@ -63,6 +63,11 @@ class EditSession:
         """What redo does again, in words."""
         return self.words[self.history.position] if self.history.position < len(self.words) else None
 
+    def step(self, *, back: bool) -> Edit | None:
+        """The edit that undo takes back, or the one that redo does again; None: there is none."""
+        edits, position = self.history.edits, self.history.position
+        return next(iter(edits[position - 1 : position] if back else edits[position : position + 1]), None)
+
     def do(self, edit: Edit) -> "EditSession":
         """With one more edit.
 

@@ -30,6 +30,7 @@ class Sheet:
     Attributes:
         file: a sound or a grid file to open.
         words: what the grid is.
+        back: to the edited grid whose place this one took.
         grid: the element.
         outline: how its sound looks.
         selection: what is selected in it, as the browser writes it down.
@@ -40,6 +41,7 @@ class Sheet:
 
     file: gr.File
     words: gr.HTML
+    back: gr.Button
     grid: gr.HTML
     outline: gr.HTML
     selection: gr.Textbox
@@ -57,7 +59,9 @@ class Sheet:
             file = gr.File(
                 label="Sound or grid file", file_types=_FILES, height=130, scale=3, min_width=260, elem_id="codes-file"
             )
-        words = gr.HTML(f"<p>{EMPTY}</p>", elem_id="codes-said", apply_default_css=False)
+        with gr.Row(elem_classes="d-line"):
+            words = gr.HTML(f"<p>{EMPTY}</p>", elem_id="codes-said", apply_default_css=False)
+            back = gr.Button("Back", size="sm", min_width=140, scale=0, visible=False, elem_id="codes-back")
         grid, outline = grid_component(MINE), outline_component(MINE)
         selections = gr.Textbox("", visible="hidden"), gr.Textbox("", visible="hidden")
         with gr.Row(elem_classes="d-line"):
@@ -71,7 +75,7 @@ class Sheet:
                           elem_id=f"codes-save-{what}")
                 for what in ("sound", "grid")
             )  # fmt: skip
-        return cls(file, words, grid, outline, *selections, hear, kind, save_sound, save_grid)
+        return cls(file, words, back, grid, outline, *selections, hear, kind, save_sound, save_grid)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from distill.audio.sound import EXTENSIONS, FINE_SUBTYPES, wav_bytes, write_sound
 from distill.codec.codec import Samples
 from distill.codes.edits import SetCode
+from distill.codes.exchange import are_halves
 from distill.codes.file import write_grid
 from distill.codes.grid import CodeGrid
 from distill.codes.model import CodesModel
@@ -27,7 +28,8 @@ from distill.ui.outline import outline
 # Sounds of a desk that browsers may still be reading.
 _KEPT = 4
 
-Which = Literal["mine", "other"]
+# The grid that is edited, the second one, and the edited one whose place another sound took.
+Which = Literal["mine", "other", "earlier"]
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,31 @@ class Desk:
         self.put(EditSession.begin(model, read_history(path, model)), model_name, path.name, which)
 
     def put(self, work: EditSession, model_name: str, name: str, which: Which = "mine") -> None:
-        """Put a grid on the desk; a second grid of another model leaves it."""
+        """Put a grid on the desk; an edited one in its place can be had back, a second one of another model leaves."""
         with self.lock:
-            self.sheets[which] = Sheet(work, model_name, name)
-            other = self.sheets.get("other")
-            if which == "mine" and other and other.work.grid.model.codec_digest != work.grid.model.codec_digest:
-                del self.sheets["other"]
+            before = self.sheets.get("mine")
+            if which == "mine" and before and before.work.history.edits:
+                self.sheets["earlier"] = before
+            self._lay(which, Sheet(work, model_name, name))
+
+    def go_back(self) -> None:
+        """Exchange the grid that is edited for the one before it.
+
+        Raises:
+            UsageError: there is none.
+        """
+        with self.lock:
+            earlier, mine = self.sheets.get("earlier"), self.sheets.get("mine")
+            if earlier is None or mine is None:
+                raise UsageError("there is no earlier grid to go back to")
+            self.sheets["earlier"] = mine
+            self._lay("mine", earlier)
+
+    def _lay(self, which: Which, sheet: Sheet) -> None:
+        self.sheets[which] = sheet
+        other = self.sheets.get("other")
+        if which == "mine" and other and other.work.grid.model.codec_digest != sheet.work.grid.model.codec_digest:
+            del self.sheets["other"]
 
     def change(self, work: EditSession, which: Which = "mine") -> None:
         """Let the work on a grid be at another step."""
@@ -159,9 +180,17 @@ class Desk:
                     raise UsageError("choose a code for the cells")
                 work = work.do(SetCode(selection=wish.selection, code=wish.code))
             else:
-                work = work.undo() if wish.what == "undo" else work.redo()
+                work = self._step(work, which, back=wish.what == "undo")
             self.change(work, which)
             return self.view(which, clip=work.hear_change() if hear else None)
+
+    def _step(self, work: EditSession, which: Which, *, back: bool) -> EditSession:
+        """The work after an undo or redo; a swap is undone in the other grid as well, unless that was edited since."""
+        other: Which = "other" if which == "mine" else "mine"
+        sheet = self.sheets.get(other)
+        if sheet and are_halves(work.step(back=back), sheet.work.step(back=back)):
+            self.change(sheet.work.undo() if back else sheet.work.redo(), other)
+        return work.undo() if back else work.redo()
 
     def play(self, which: Which = "mine") -> dict[str, Any]:
         """The view of a grid with its whole sound, to be played at once."""

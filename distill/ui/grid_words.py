@@ -3,13 +3,16 @@
 from html import escape
 
 from distill.ui.desk import Desk
+from distill.words import counted
 
 
 def words_of(desk: Desk) -> str:
     """What the grid is: its name, its size, and how many edits are done."""
     sheet = desk.sheet()
     grid, history = sheet.work.grid, sheet.work.history
-    edits = f"{history.position} of {len(history.edits)} edits done" if history.edits else "no edits yet"
+    count = len(history.edits)
+    done = counted(count, "edit") if history.position == count else f"{history.position} of {count} edits"
+    edits = f"{done} done" if count else "no edits yet"
     time = f"{len(grid)} columns of {1000 * grid.seconds_per_column:.0f} ms"
     codes = f"{grid.bands} bands, {grid.levels} levels of {grid.codebook_size} codes"
     return f"<p><b>{escape(sheet.name)}</b>: {time}, {codes}; {edits}.</p>"

@@ -15,7 +15,7 @@ from distill.ui.context import Context
 from distill.ui.evidence import evidence
 from distill.ui.first_takes import SHIPPED, Batch, FirstTakes
 from distill.ui.start_state import Standing
-from distill.words import in_words
+from distill.words import about, in_words
 
 CHECK = "check_memorization"
 # More names than anybody reads are counted.
@@ -155,10 +155,10 @@ def _bar(doing: str, expected: dict[str, Any] | None) -> str:
     if not expected:
         return "<p>How long it takes is known in a moment.</p>"
     share = max(0.0, min(1.0, 1 - expected["left"] / max(1e-9, expected["total"])))
-    words = f"About {in_words(expected['left'])} left, of {in_words(expected['total'])} in all."
+    words = f"{about(expected['left']).capitalize()} left, of {in_words(expected['total'])} in all."
     first = expected["first"]
     if first:
-        words += f" The first sounds can be heard in about {in_words(first)}."
+        words += f" The first sounds can be heard in {about(first)}."
     return (
         f"<div class='d-progress' role='progressbar' aria-label='{escape(doing)}' aria-valuemin='0' "
         f"aria-valuemax='100' aria-valuenow='{100 * share:.0f}' aria-valuetext='{words}'>"

@@ -28,6 +28,31 @@ export function put(place, key, content) {
   place.replaceChildren(...[content()].flat(3).filter(Boolean));
 }
 
+// The source of elements that `renew` has placed: all of it, and without what is in it.
+const sources = new WeakMap();
+
+/** Bring a place up to date: elements whose source is as it was stay, with their players, focus and open folds. */
+export function renew(place, elements) {
+  const before = [...place.children];
+  elements.forEach((element, index) => {
+    const old = before[index], was = sources.get(old), now = sourceOf(element);
+    if (was?.whole === now.whole) return;
+    if (was?.shell === now.shell && holdsElements(old) && holdsElements(element)) {
+      renew(old, [...element.children]);
+      sources.set(old, now);
+      return;
+    }
+    for (const each of [element, ...element.querySelectorAll("*")]) sources.set(each, sourceOf(each));
+    if (old) old.replaceWith(element);
+    else place.append(element);
+  });
+  before.slice(elements.length).forEach((old) => old.remove());
+}
+
+const sourceOf = (element) => ({ whole: element.outerHTML, shell: element.cloneNode(false).outerHTML });
+
+const holdsElements = ({ childNodes }) => [...childNodes].every((node) => node instanceof Element || !node.data.trim());
+
 /** A number with three significant digits; a dash where there is none. */
 export function short(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";

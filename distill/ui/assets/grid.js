@@ -25,6 +25,8 @@ class DistillGrid extends HTMLElement {
   #screen = null;
   #speaking = 0;
   #watchers = [];
+  // The code that a cell has once the page's server has answered; keys pressed meanwhile go on from it.
+  #awaited = null;
 
   connectedCallback() {
     if (!this.#parts) this.#build();
@@ -55,6 +57,7 @@ class DistillGrid extends HTMLElement {
   set view(view) {
     const before = this.#view;
     this.#view = view;
+    if (before === view || (this.#awaited && view && codeAt(view, this.#awaited.cell) === this.#awaited.code)) this.#awaited = null;
     this.classList.toggle("empty", !view);
     this.setAttribute("aria-busy", "false");
     const another = before?.grid !== view?.grid;
@@ -108,7 +111,8 @@ class DistillGrid extends HTMLElement {
       clicked: () => this.#act("hear"),
     });
     const { number, slider } = parts;
-    number.addEventListener("change", () => this.#set(Number(number.value)));
+    // An emptied field means no code, and not code 0.
+    number.addEventListener("change", () => this.#set(number.value === "" ? NaN : Number(number.value)));
     slider.addEventListener("input", () => (number.value = slider.value));
     slider.addEventListener("change", () => this.#set(Number(slider.value)));
   }
@@ -159,7 +163,7 @@ class DistillGrid extends HTMLElement {
       all: () => this.select({ column: 0, row: 0 }, last),
       one: () => this.select(this.#selection.focus),
       act: (act) => this.#act(act),
-      step: (by) => this.#set(codeAt(view, this.#selection.focus) + by),
+      step: (by) => this.#set(this.#code() + by),
     });
     if (handled) event.preventDefault();
   }
@@ -175,10 +179,18 @@ class DistillGrid extends HTMLElement {
 
   // -- asking and playing
 
+  /** The code of the cell with the focus: the one that was asked for last, or else the one that is shown. */
+  #code() {
+    const { focus } = this.#selection, awaited = this.#awaited;
+    const same = awaited?.cell.column === focus.column && awaited?.cell.row === focus.row;
+    return same ? awaited.code : codeAt(this.#view, focus);
+  }
+
   #set(code) {
     if (!this.#view) return;
-    if (Number.isInteger(code) && code >= 0 && code < this.#view.size) this.#request({ what: "set", code });
-    else this.#describe();
+    if (!Number.isInteger(code) || code < 0 || code >= this.#view.size) return this.#describe();
+    this.#request({ what: "set", code });
+    this.#awaited = { cell: this.#selection.focus, code };
   }
 
   #act(act) {
@@ -191,6 +203,7 @@ class DistillGrid extends HTMLElement {
 
   #request(request) {
     this.setAttribute("aria-busy", "true");
+    this.#awaited = null;
     this.#ask({ ...request, selection: this.selection });
   }
 

@@ -28,7 +28,7 @@ export class Monitor {
         mode ? h("span", { class: "d-mode" }, "mode ", badge(mode, MODES[mode] ?? "grey")) : null),
       training ? progress(now) : h("p", {}, "The training itself has not begun."),
     ]);
-    for (const part of [this.#terms, this.#activity, this.#codes, this.#plateau, this.#journal]) part.hidden = !training;
+    for (const part of [this.#figures, this.#warnings, this.#terms, this.#activity, this.#codes, this.#plateau, this.#journal]) part.hidden = !training;
     tell([`${now.run}: ${now.state}${mode ? `, mode ${mode}` : ""}`, training?.peak?.warning].filter(Boolean).join(". "));
     if (!training) return;
     const figures = {

@@ -1,4 +1,5 @@
-// What holds all over the page: play buttons, and what was told, which goes with the tab that it was told in.
+// What holds all over the page: play buttons, the tab in front, which is so again after a reload, and what was told,
+// which goes with the tab that it was told in.
 
 import { play, stop } from "./player.js";
 
@@ -16,6 +17,22 @@ document.addEventListener("click", (event) => {
   const done = () => { button.classList.remove("d-on"); playing = null; };
   play(button.dataset.src, { done, failed: () => button.classList.add("d-broken") });
 });
+
+const IN_FRONT = "distill-in-front";
+const tabs = () => [...document.querySelectorAll("#tabs [role=tab]")];
+
+addEventListener("pagehide", () => {
+  const front = tabs().find((tab) => tab.getAttribute("aria-selected") === "true");
+  if (front) sessionStorage.setItem(IN_FRONT, front.textContent.trim());
+});
+
+// Before the page can be touched, it is not whole.
+new MutationObserver((_, observer) => {
+  if (document.documentElement.inert) return;
+  observer.disconnect();
+  const name = sessionStorage.getItem(IN_FRONT);
+  tabs().find((tab) => tab.textContent.trim() === name)?.click();
+}).observe(document.documentElement, { attributes: true, attributeFilter: ["inert"] });
 
 document.addEventListener("click", (event) => {
   if (!event.target.closest?.("[role=tab]")) return;

@@ -2,7 +2,7 @@
 //
 // Where it no longer stands as its attribute says, it presses the button `moved` in it, which the tab hears.
 
-import { h, put } from "./dom.js";
+import { h, put, renew } from "./dom.js";
 
 const SECONDS = 2;
 
@@ -45,7 +45,7 @@ class Start extends HTMLElement {
 
   #show({ kind, progress, takes }) {
     put(this.#progress, progress, () => parsed(progress));
-    put(this.#takes, takes, () => parsed(takes));
+    renew(this.#takes, parsed(takes));
     if (kind !== this.getAttribute("kind")) this.#moved.click();
   }
 }
@@ -54,7 +54,7 @@ class Start extends HTMLElement {
 function parsed(text) {
   const template = document.createElement("template");
   template.innerHTML = text;
-  return [...template.content.childNodes];
+  return [...template.content.children];
 }
 
 let asked = 0;

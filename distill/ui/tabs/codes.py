@@ -67,17 +67,18 @@ class CodesTab:
         studio, sheet, second = self.studio, self.sheet, self.second
         desk, outputs = studio.desk, self._outputs()
         tab.select(shows_errors(partial(studio.offer, "codes")), desk, studio.codes_model, **_QUIET)
-        arrived = [*outputs, studio.codes_model, second.grid]
+        arrived = [*outputs, studio.codes_model]
         for event in (
             studio.arrivals.change(self.arrive, desk, arrived),
             studio.returned.change(self.arrive, desk, arrived),
-            sheet.file.upload(self.open_file, [desk, studio.codes_model, sheet.file], outputs,
-                              show_progress_on=sheet.file),
+            sheet.back.click(self.go_back, desk, arrived, **_QUIET),
+            sheet.file.upload(self.open_file, [desk, studio.codes_model, sheet.file],
+                              [*outputs, sheet.file], show_progress_on=sheet.file),
         ):  # fmt: skip
             self._draw_after(event, "mine", "other", anew=True)
         for opening in (second.fold.expand, second.take.focus):
             opening(self.list_takes, None, second.take, **_QUIET)
-        opened = [second.grid, *self.with_two]
+        opened = [second.grid, second.take, second.file, *self.with_two]
         for event in (
             second.file.upload(self.open_second, [desk, second.file], opened, show_progress_on=second.file),
             second.take.input(self.open_take, [desk, second.take], opened, show_progress_on=second.take),
@@ -86,7 +87,7 @@ class CodesTab:
         quick: dict[str, Any] = {"trigger_mode": "multiple", **_QUIET}
         asked = sheet.grid.wish(self.fulfil, [desk, sheet.hear], outputs, **quick)
         asked.failure(None, js=CALM)
-        self._draw_after(asked, "mine")
+        self._draw_after(asked, "mine", "other")
         second.grid.wish(self.fulfil_second, desk, second.grid, **quick).failure(None, js=CALM)
         sheet.save_sound.click(self.save_sound, [desk, sheet.format], sheet.grid, show_progress_on=sheet.grid)
         sheet.save_grid.click(self.save_grid, desk, sheet.grid, show_progress_on=sheet.grid)
@@ -114,13 +115,14 @@ class CodesTab:
         second.single.change(lambda on: gr.Row(visible=on), second.single, second.each_level, **_QUIET)
         weights = [second.weight, second.single, *second.weights]
         self._draw_after(second.blend.click(self.blend, [*given, *weights], outputs, **slow), "mine")
-        swapped = second.swap.click(self.swap, given, [*outputs, second.grid], **slow)
+        swapped = second.swap.click(self.swap, given, outputs, **slow)
         self._draw_after(swapped, "mine", "other")
 
     def _outputs(self) -> list[Any]:
         """What a change of the desk may show."""
         levels = [self.levels.frozen, self.levels.level, *self.second.weights]
-        return [self.sheet.grid, self.sheet.words, self.done, *levels, *self.with_grid, *self.with_two]
+        grids = self.sheet.grid, self.second.grid
+        return [*grids, self.sheet.words, self.sheet.back, self.done, *levels, *self.with_grid, *self.with_two]
 
     def _draw_after(self, event: Any, *grids: Which, anew: bool = False) -> None:
         """After what changes the sound of grids: how it looks; it is decoded then, so that playing it does not wait."""
@@ -134,7 +136,13 @@ class CodesTab:
         """What a change of the desk shows besides the grid."""
         buttons: Updates = {button: gr.Button(interactive=True) for button in self.with_grid}
         buttons |= {button: gr.Button(interactive="other" in desk.sheets) for button in self.with_two}
+        earlier = desk.sheets.get("earlier")
+        buttons[self.sheet.back] = gr.Button(f"Back to {earlier.name}" if earlier else "Back", visible=bool(earlier))
         return {self.sheet.words: words_of(desk), self.done: history_of(desk), **self._by_level(desk), **buttons}
+
+    def _second(self, desk: Desk) -> Updates:
+        """The second grid; one of another model than the first has left the desk."""
+        return {self.second.grid: value_of(desk.view("other") if "other" in desk.sheets else None)}
 
     def _by_level(self, desk: Desk) -> Updates:
         """What names the grid's levels: which are frozen, which is renamed, how much of each is blended."""
@@ -164,16 +172,23 @@ class CodesTab:
         if path is None:
             return gr.skip()
         desk.open_file(self.context.uploaded(path), self.studio.models.load(model), model or "")
-        return {self.sheet.grid: value_of(desk.view()), **self.about(desk)}
+        shown = {self.sheet.grid: value_of(desk.view()), **self.about(desk), **self._second(desk)}
+        # An empty field takes the next file.
+        return {**shown, self.sheet.file: None}
 
     @shows_errors
     def arrive(self, desk: Desk) -> Any:
         """Show what another tab put on the desk, or what lay there before a reload."""
         if "mine" not in desk.sheets:
             return gr.skip()
-        second = {self.second.grid: value_of(desk.view("other"))} if "other" in desk.sheets else {}
         model = {self.studio.codes_model: desk.sheet().model_name}
-        return {self.sheet.grid: value_of(desk.view()), **self.about(desk), **model, **second}
+        return {self.sheet.grid: value_of(desk.view()), **self.about(desk), **model, **self._second(desk)}
+
+    @shows_errors
+    def go_back(self, desk: Desk) -> Any:
+        """Show the edited grid whose place this one took."""
+        desk.go_back()
+        return self.arrive(desk)
 
     @shows_errors
     def list_takes(self) -> Any:
@@ -184,7 +199,9 @@ class CodesTab:
     @shows_errors
     def open_second(self, desk: Desk, path: str | None) -> Any:
         """Open a second file that was uploaded."""
-        return gr.skip() if path is None else self._open_beside(desk, self.context.uploaded(path))
+        if path is None:
+            return gr.skip()
+        return {**self._open_beside(desk, self.context.uploaded(path)), self.second.file: None, self.second.take: None}
 
     @shows_errors
     def open_take(self, desk: Desk, take: str | None) -> Any:
@@ -206,7 +223,7 @@ class CodesTab:
         wish = wish_of(event_values(event))
         view = value_of(desk.fulfil(wish, hear=hear))
         if wish.what in ("undo", "redo"):
-            return {self.sheet.grid: view, **self.about(desk)}
+            return {self.sheet.grid: view, **self.about(desk), **self._second(desk)}
         return {self.sheet.grid: view, self.sheet.words: words_of(desk), self.done: history_of(desk)}
 
     @shows_errors
@@ -255,7 +272,7 @@ class CodesTab:
             desk.change(both[0])
             desk.change(both[1], "other")
             _tell_left_out(found.overlap.left_out)
-            return {**self._edited(desk, hear), self.second.grid: value_of(desk.view("other"))}
+            return {**self._edited(desk, hear), **self._second(desk)}
 
     @shows_errors
     def blend(

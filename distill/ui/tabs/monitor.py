@@ -65,6 +65,7 @@ class MonitorTab:
         self.live = live_component("monitor")
         self.tuning, self.snapshots = Tuning.build(), Snapshots.build()
         self.before = gr.State({})
+        self.answers = [self.commands.answer, self.tuning.worded, self.tuning.answer, self.snapshots.answer]
 
     def connect(self, studio: Studio, looked_at: gr.Dropdown) -> None:
         """Let the controls act."""
@@ -75,7 +76,7 @@ class MonitorTab:
         for event in (run_moved, self.stage.input(lambda: None, None, None, **_QUIET)):
             # One after the other, so that the form of the training before cannot come last.
             shown = event.then(self.show, which, self.live, **_QUIET)
-            self._form_after(shown.then).then(self.forget, None, self.snapshots.lists, **_QUIET)
+            self._form_after(shown.then).then(self.forget, None, [*self.snapshots.lists, *self.answers], **_QUIET)
         buttons = [commands.pause, commands.resume, commands.save, commands.measure, tuning.apply, commands.use]
         for moved in (self.run.change, self.stage.change, self.live.moved):
             moved(self.able, which, [*buttons, *tuning.words.values()], **_QUIET)
@@ -88,7 +89,9 @@ class MonitorTab:
             (commands.save, self.save),
             (commands.measure, self.measure),
         ):
-            button.click(handler, which, commands.answer, **_QUIET)
+            done = button.click(handler, which, commands.answer, **_QUIET)
+            if handler in (self.save, self.measure):
+                done.success(self.list_snapshots, which, self.snapshots.lists, **_QUIET)
         form: Values = {
             "run": self.run, "stage": self.stage, "name": tuning.note, "before": self.before, **tuning.fields
         }  # fmt: skip
@@ -228,8 +231,8 @@ class MonitorTab:
         return self._lists(table(head, rows, "Snapshots"), names, steps)
 
     def forget(self) -> Updates:
-        """No snapshots, as before they are read."""
-        return self._lists("", [], [])
+        """No snapshots, as before they are read, and no answers: they are of the training before."""
+        return {**self._lists("", [], []), **dict.fromkeys(self.answers, "")}
 
     def _lists(self, text: str, names: Any, steps: Any) -> Updates:
         found = self.snapshots

@@ -27,7 +27,7 @@ from distill.ui.start_view import NOTHING_YET, verdict
 from distill.ui.studio import Studio
 from distill.ui.training_choice import choose_run
 from distill.versions.datasets import DATA, gather
-from distill.words import in_words
+from distill.words import about
 
 DROPPED = "my-sounds"
 TITLES = {SKETCH.name: "Sketch", BEST.name: "Best"}
@@ -142,7 +142,7 @@ class StartTab:
     def _show_after(self, event: Any) -> Any:
         """After what changes the disk: the screen, the sounds if they wait for a plan, how long each plan takes."""
         plans = self.plans
-        screen = [self.empty, plans.column, self.live, self.going, self.halted, self.finished.row]
+        screen = [self.files, self.empty, plans.column, self.live, self.going, self.halted, self.finished.row]
         judged = event.then(self.show, None, screen, **_QUIET).then(
             self.judge, None, [plans.verdict, self.seconds, plans.go], show_progress_on=plans.verdict
         )
@@ -154,6 +154,8 @@ class StartTab:
         """The screen as it stands on the disk."""
         kind = standing_of(self.project).kind
         return {
+            # What was dropped lies in the project by now, and must not come along with what is dropped next.
+            self.files: None,
             self.empty: gr.Column(visible=kind == "empty"),
             self.plans.column: gr.Column(visible=kind == "sounds"),
             self.live: f'<distill-start kind="{kind}"></distill-start>',
@@ -180,11 +182,11 @@ class StartTab:
     def estimate(self, seconds: list[float] | None) -> Any:
         """How long each plan takes with usable sounds of these durations."""
         if not seconds:
-            return gr.skip()
+            return gr.Radio(info="" if seconds == [] else MEASURING)
         found = estimates(self.project, seconds)
         choices = [(_offer(title, found[name]), name) for name, title in TITLES.items()]
-        first = in_words(found[SKETCH.name].first)
-        return gr.Radio(choices=choices, info=f"The first sounds of a sketch can be heard in about {first}.")
+        first = about(found[SKETCH.name].first)
+        return gr.Radio(choices=choices, info=f"The first sounds of a sketch can be heard in {first}.")
 
     @shows_errors
     def look_at_run(self) -> Any:
@@ -272,7 +274,7 @@ class StartTab:
 
 
 def _offer(title: str, expected: Estimate) -> str:
-    return f"{title} (about {in_words(expected.total)})"
+    return f"{title} ({about(expected.total)})"
 
 
 def _free(folder: Path, name: str) -> Path:
