@@ -25,7 +25,7 @@ from distill.generation.generator import Generator, waveform_blocks
 from distill.generation.sound_request import Request, request_of
 from distill.generation.sounds import Made, changed_sound, new_sounds
 from distill.generation.space import width_of
-from distill.generation.writing import MOST_STEPS
+from distill.generation.writing import require_series
 
 if TYPE_CHECKING:
     from distill.library.model_check import CheckResult
@@ -219,8 +219,7 @@ class Model:
             DataError: a sound is silent.
             UsageError: the number of steps cannot be.
         """
-        if not 2 <= steps <= MOST_STEPS:
-            raise UsageError(f"a series has 2 to {MOST_STEPS} sounds, not {steps}")
+        require_series(steps)
         given = [_sound(samples, sample_rate), _sound(other, other_rate)]
         requests = [request_of({"action": "morph", "weight": step / (steps - 1), **settings}) for step in range(steps)]
         return [made for request in requests for made in self._changed(request, given, 1, 0)]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from distill.codes.grid import CodeGrid
-from distill.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,7 @@ def difference(grid: CodeGrid, other: CodeGrid) -> Difference:
         ArtifactError: they belong to different models.
         UsageError: they have other bands or levels.
     """
-    grid.model.require(other.model, "the other grid")
-    if (grid.bands, grid.levels) != (other.bands, other.levels):
-        raise UsageError(
-            f"the other grid has {other.bands} bands and {other.levels} levels, not {grid.bands} and {grid.levels}"
-        )
+    grid.require_alike(other)
     both = min(len(grid), len(other))
     differs = grid.codes[:both] != other.codes[:both]
     return Difference(

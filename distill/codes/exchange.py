@@ -62,11 +62,7 @@ def overlap(
         ArtifactError: the grids belong to different models.
         UsageError: nothing is selected, it lies outside of one of the grids, or a selected level is frozen.
     """
-    grid.model.require(other.model, "the other grid")
-    if (grid.bands, grid.levels) != (other.bands, other.levels):
-        raise UsageError(
-            f"the other grid has {other.bands} bands and {other.levels} levels, not {grid.bands} and {grid.levels}"
-        )
+    grid.require_alike(other)
     found = selection.resolved(grid)
     assert found.columns is not None
     assert found.levels is not None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distill.errors import ArtifactError, DataError
+from distill.errors import ArtifactError, DataError, UsageError
 
 Codes = npt.NDArray[np.int64]
 
@@ -129,6 +129,19 @@ class CodeGrid:
     def seconds(self) -> float:
         """Duration of all columns, in s."""
         return len(self) * self.seconds_per_column
+
+    def require_alike(self, other: "CodeGrid") -> None:
+        """Require that another grid can be compared with this one, or edited with it.
+
+        Raises:
+            ArtifactError: they belong to different models.
+            UsageError: the other has other bands or levels.
+        """
+        self.model.require(other.model, "the other grid")
+        if (self.bands, self.levels) != (other.bands, other.levels):
+            raise UsageError(
+                f"the other grid has {other.bands} bands and {other.levels} levels, not {self.bands} and {self.levels}"
+            )
 
     def with_codes(self, codes: Codes) -> "CodeGrid":
         """The same with other codes `[columns, bands, levels]`.

@@ -136,6 +136,16 @@ def _named(stem: str, destination: Destination, seed: int) -> Path:
     return destination.folder / f"{stem}_{seed:04d}.{destination.settings.format}"
 
 
+def require_series(steps: int) -> None:
+    """Require that a series from one sound to another can have so many.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not 2 <= steps <= MOST_STEPS:
+        raise UsageError(f"a series has 2 to {MOST_STEPS} sounds, not {steps}")
+
+
 def morph(
     model: Path,
     sound: Path,
@@ -166,8 +176,7 @@ def morph(
     Raises:
         UsageError, StorageError, ArtifactError, DataError: as `produce`.
     """
-    if not 2 <= steps <= MOST_STEPS:
-        raise UsageError(f"a series has 2 to {MOST_STEPS} sounds, not {steps}")
+    require_series(steps)
     weights = (
         [step / (steps - 1) for step in range(steps)] if ends else [step / (steps + 1) for step in range(1, steps + 1)]
     )

@@ -20,7 +20,7 @@ from distill.training.task import Task
 MOST_SKIPPED_IN_ROW = 10
 
 
-class Order(IntEnum):
+class Signal(IntEnum):
     """What the first process has the others do before a step."""
 
     STEP = 0
@@ -69,10 +69,10 @@ class Leader:
         """What the first process does alone and all weights follow from."""
         return self.stepper.group.with_all_threads() if self.stepper.group is not None else nullcontext()
 
-    def order(self, order: Order) -> None:
+    def signal(self, signal: Signal) -> None:
         """Tell the others what to do next."""
         if self.stepper.group is not None:
-            self.stepper.group.broadcast_number(order)
+            self.stepper.group.broadcast_number(signal)
 
 
 def follow(task: Task, config: TrainingConfig, runtime: Runtime, group: Group | None) -> dict[str, Any]:
@@ -92,21 +92,21 @@ def follow(task: Task, config: TrainingConfig, runtime: Runtime, group: Group | 
             return {}
         task.configure(standing.settings.training)
         group.make_alike(task.model)
-        if _epoch(stepper, standing, group) is Order.END:
+        if _epoch(stepper, standing, group) is Signal.END:
             return {}
 
 
-def _epoch(stepper: Stepper, standing: Standing, group: Group) -> Order:
+def _epoch(stepper: Stepper, standing: Standing, group: Group) -> Signal:
     position, task = standing.position, stepper.task
     task.model.train()
     for batch, shard in stepper.batches(position.epoch, position.step_in_epoch):
-        order = Order(group.broadcast_number(0))
-        if order is not Order.STEP:
-            return order
+        signal = Signal(group.broadcast_number(0))
+        if signal is not Signal.STEP:
+            return signal
         config = standing.settings.training
         step = stepper.step(config, position.step, batch, shard, boost=standing.boost, log=False)
         position.step += 1
         position.skipped_in_row = 0 if step.finite else position.skipped_in_row + 1
         if position.skipped_in_row >= MOST_SKIPPED_IN_ROW:
             raise TrainingError(f"{MOST_SKIPPED_IN_ROW} steps in a row had a loss that is not finite")
-    return Order.LOOK
+    return Signal.LOOK

@@ -33,7 +33,7 @@ from distill.models.health import Health
 from distill.models.shard import Shard
 from distill.training.checkpoint import Checkpoints
 from distill.training.group import Group
-from distill.training.leader import MOST_SKIPPED_IN_ROW, Leader, Order
+from distill.training.leader import MOST_SKIPPED_IN_ROW, Leader, Signal
 from distill.training.position import Kind, Position, verified_position
 from distill.training.runtime import Runtime
 from distill.training.step import Stepper
@@ -208,18 +208,18 @@ class _Loop:
         for batch, shard in self.stepper.batches(position.epoch, position.step_in_epoch):
             if self.steering and self.steering.act(self, self.stop):
                 # What was prepared ahead was prepared for other settings.
-                self.leader.order(Order.LOOK)
+                self.leader.signal(Signal.LOOK)
                 return False
             if self.stop.asked:
                 self._save()
-                self.leader.order(Order.END)
+                self.leader.signal(Signal.END)
                 raise Interrupted(
                     f"interrupted in epoch {position.epoch + 1} of {self.config.epochs}; its state is saved: "
                     "run the same command to resume"
                 )
             if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
                 self._save_if_possible()
-            self.leader.order(Order.STEP)
+            self.leader.signal(Signal.STEP)
             self._step(batch, shard)
         position.epoch += 1
         position.step_in_epoch = 0

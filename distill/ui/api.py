@@ -30,11 +30,10 @@ from distill.ui.api_models import (
     Which,
 )
 from distill.ui.context import Context
+from distill.ui.training_actions import WAIT_SECONDS, WHO
 from distill.ui.training_answers import Run, TrainingState
 from distill.ui.training_state import CONFIGS, stages_of, state_of
 
-WHO = "page"
-WAIT_SECONDS = 120.0
 # What an error of each kind is in HTTP; any other is the server's own.
 STATUS = ((UsageError, 400), (DataError, 404), (TrainingError, 409))
 PARAMETER = ("name", "type", "low", "high", "below_high", "unit", "description", "reason")

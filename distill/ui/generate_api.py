@@ -30,7 +30,7 @@ class Sounds(Answer):
     sounds: list[Made]
 
 
-class Order(BaseModel):
+class GenerateBody(BaseModel):
     """Sounds to make.
 
     Attributes:
@@ -54,19 +54,19 @@ def add_generate(app: FastAPI, context: Context) -> None:
     router = APIRouter(prefix="/api")
 
     @router.post("/generate", response_model=Sounds)
-    def generate(order: Order) -> Response:
+    def generate(body: GenerateBody) -> Response:
         # torch is loaded once a sound is asked for.
         from distill.generation.writing import Destination, produce
         from distill.ui.models import Models
         from distill.ui.results import batch_folder
         from distill.ui.sound_jobs import require_few
 
-        request = request_of(order.request)
+        request = request_of(body.request)
         if request.action == "morph":
             raise UsageError("request: action morph takes two sounds: use the page or distill morph")
-        require_few(order.count, request)
-        source = None if order.sound is None else Takes(context.project).named([order.sound])[0].path
-        model, folder = Models(context).path(order.model), batch_folder(context)
+        require_few(body.count, request)
+        source = None if body.sound is None else Takes(context.project).named([body.sound])[0].path
+        model, folder = Models(context).path(body.model), batch_folder(context)
         made = [
             {
                 "id": each.path.relative_to(context.generated).as_posix(),
@@ -75,7 +75,7 @@ def add_generate(app: FastAPI, context: Context) -> None:
                 "sound": each.path,
                 "got": None if each.got is None else each.got.model_dump(),
             }
-            for each in produce(model, request, Destination(folder), count=order.count, seed=order.seed, source=source)
+            for each in produce(model, request, Destination(folder), count=body.count, seed=body.seed, source=source)
         ]
         return json_answer(Sounds.model_validate({"sounds": made}), context)
 

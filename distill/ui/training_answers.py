@@ -52,14 +52,14 @@ class Term(Answer):
     share: Number = Field(description="its share of the weighted loss, from 0 to 1")
 
 
-class Verdict(Answer):
+class CodebookHealth(Answer):
     """The health of codebooks."""
 
     light: Light
     words: str
 
 
-class Level(Verdict):
+class Level(CodebookHealth):
     """The codebook of a level."""
 
     label: str
@@ -146,7 +146,7 @@ class Training(Answer):
     gradient_clip: Number
     terms: list[Term]
     levels: list[Level]
-    verdict: Verdict | None = Field(description="on all codebooks; null without any, as in the prior")
+    verdict: CodebookHealth | None = Field(description="on all codebooks; null without any, as in the prior")
     peak: Peak | None
     activity: dict[str, Number] = Field(description="mean absolute activation by block")
     warnings: list[str] = Field(description="of the newest evaluation, and of the most active block")

@@ -24,6 +24,7 @@ from distill.stages.workspace import CONFIG_SCHEMA, Workspace, read_report
 from distill.ui.answers import Number
 from distill.ui.training_answers import (
     Change,
+    CodebookHealth,
     Expected,
     Level,
     Memorization,
@@ -34,7 +35,6 @@ from distill.ui.training_answers import (
     Term,
     Training,
     TrainingState,
-    Verdict,
     Work,
 )
 
@@ -140,8 +140,8 @@ def _terms(settings: Mapping[str, Any], terms: Mapping[str, float | None]) -> li
     ]
 
 
-def _verdict(health: Health) -> Verdict:
-    return Verdict(**asdict(rate(health)))
+def _verdict(health: Health) -> CodebookHealth:
+    return CodebookHealth(**asdict(rate(health)))
 
 
 def _levels(health: Health) -> list[Level]:

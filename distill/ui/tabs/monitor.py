@@ -17,6 +17,7 @@ from distill.ui.monitor_controls import WORDS, Commands, Snapshots, Tuning, roun
 from distill.ui.plain_words import Word, changes_of
 from distill.ui.studio import Studio
 from distill.ui.tables import cell, table
+from distill.ui.training_actions import WAIT_SECONDS, WHO
 from distill.ui.training_choice import (
     bring_sounds,
     choose_run,
@@ -29,8 +30,6 @@ from distill.ui.training_choice import (
 )
 from distill.ui.training_state import CONFIGS
 
-WHO = "page"
-WAIT_SECONDS = 120.0
 # A measurement after a change waits for so many steps.
 STEPS_AFTER = 100
 RESOLUTION = ("sharper", "smoother")

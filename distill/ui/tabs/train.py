@@ -22,8 +22,8 @@ from distill.ui.failures import shows_errors
 from distill.ui.forms import Form
 from distill.ui.run_removal import RunRemoval
 from distill.ui.studio import Studio
-from distill.ui.tabs.monitor import WAIT_SECONDS, WHO
 from distill.ui.train_controls import FIRST, LEVELS, WEIGHT, Commands, TrainingForm
+from distill.ui.training_actions import WAIT_SECONDS, WHO
 from distill.ui.training_choice import (
     bring_sounds,
     choose_run,
