@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
@@ -15,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 # How long an error stays to be read.
 SECONDS = 12.0
+# What messages say of the command's options, which the page does not have.
+_OPTIONS = re.compile(r"^--[a-z-]+[^:]*: | \(--[a-z-]+[^)]*\)|,? or add --[a-z-]+| with --[a-z-]+")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,6 +50,19 @@ def notice(text: str, seconds: float = 6) -> None:
     gr.Info(escape(text, quote=False), duration=seconds)
 
 
+def without_options(message: str) -> str:
+    """A message without what it says of the command's options.
+
+    >>> without_options("kit.distill is another model: choose a name with --name, or add --force")
+    'kit.distill is another model: choose a name'
+    >>> without_options("--set: unknown parameter vqvae.epoch")
+    'unknown parameter vqvae.epoch'
+    >>> without_options("nothing was changed; wait longer (--wait)")
+    'nothing was changed; wait longer'
+    """
+    return _OPTIONS.sub("", message)
+
+
 @contextmanager
 def _in_one_line() -> Iterator[None]:
     title = "That did not work"
@@ -56,7 +72,8 @@ def _in_one_line() -> Iterator[None]:
         raise
     except DistillError as error:
         # The page takes the message for HTML, and there are names of files in it.
-        raise gr.Error(escape(str(error), quote=False), duration=SECONDS, print_exception=False, title=title) from None
+        text = escape(without_options(str(error)), quote=False)
+        raise gr.Error(text, duration=SECONDS, print_exception=False, title=title) from None
     except Exception as error:
         logger.exception("unexpected error behind the page")
         text = escape(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}", quote=False)
