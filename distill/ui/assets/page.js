@@ -18,6 +18,13 @@ document.addEventListener("click", (event) => {
   play(button.dataset.src, { done, failed: () => button.classList.add("d-broken") });
 });
 
+// What a double click would do twice: the buttons that Gradio makes, and those of cards that make something.
+const ONCE = "button.lg, button.md, button.sm, [data-act=more], [data-act=folder], [data-act=kit], [data-act=export]";
+
+document.addEventListener("click", (event) => {
+  if (event.detail > 1 && event.target.closest?.(ONCE)) event.stopImmediatePropagation();
+}, true);
+
 const IN_FRONT = "distill-in-front";
 const tabs = () => [...document.querySelectorAll("#tabs [role=tab]")];
 

@@ -16,6 +16,8 @@ const EMPTY = {
 };
 const KEYS = "Space plays, the arrows go on, 1 to 9 play the first nine; F keeps, X drops, R renames, S chooses, C opens the codes, M makes more like it. B plays the other of two chosen ones.";
 
+const sounds = (number) => `${number} sound${number === 1 ? "" : "s"}`;
+
 class Takes extends HTMLElement {
   #ask = () => {};
   #show = "all";
@@ -128,10 +130,10 @@ class Takes extends HTMLElement {
       h("div", { class: "d-choice", role: "group", "aria-label": "Which takes" }, VIEWS.map(([key, name]) =>
         h("button", { type: "button", class: "d-button", "aria-pressed": String(key === this.#show), onclick: () => this.#look(key) },
           `${name} (${counts[key]})`))),
-      h("button", { type: "button", class: "d-button", "data-act": "export", disabled: !chosen.length, onclick: () => this.#fetch("/api/takes/export", chosen, `${chosen.length} sounds in one zip file`) },
+      h("button", { type: "button", class: "d-button", "data-act": "export", disabled: !chosen.length, onclick: () => this.#fetch("/api/takes/export", chosen, `${sounds(chosen.length)} in one zip file`) },
         chosen.length ? `Export ${chosen.length} as zip` : "Export as zip"),
       h("button", { type: "button", class: "d-button", "data-act": "kit", disabled: !chosen.length, title: "A kit for samplers: SFZ, Hydrogen, Decent Sampler",
-        onclick: () => this.#fetch("/api/takes/kit", chosen, `a kit of ${chosen.length} sounds`) }, "As kit"),
+        onclick: () => this.#fetch("/api/takes/kit", chosen, `a kit of ${sounds(chosen.length)}`) }, "As kit"),
       h("button", { type: "button", class: "d-button", "data-act": "folder", disabled: !chosen.length, title: "Copy them into a folder of the project",
         onclick: () => this.#folder(chosen) }, "As folder"),
       h("button", { type: "button", class: "d-button", "data-act": "between", disabled: chosen.length < 2 || chosen.length > MOST_ENDS,
@@ -218,9 +220,9 @@ class Takes extends HTMLElement {
   }
 
   #folder(chosen) {
-    return this.#do(`${chosen.length} sounds in a folder`, async () => {
+    return this.#do(`${sounds(chosen.length)} in a folder`, async () => {
       const { folder } = await this.#call("/api/takes/folder", { takes: chosen });
-      this.#told.textContent = `${chosen.length} sounds lie in ${folder}.`;
+      this.#told.textContent = `${sounds(chosen.length)} copied to ${folder}.`;
     });
   }
 
