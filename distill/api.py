@@ -127,7 +127,7 @@ class Model:
                 `width`.
 
         Raises:
-            UsageError: a setting cannot be.
+            UsageError: a setting is invalid.
             ArtifactError: the weights are damaged.
         """
         exact = settings.get("loop") or settings.get("bpm") is not None
@@ -156,7 +156,7 @@ class Model:
 
         Raises:
             DataError: the sound is silent.
-            UsageError: a setting cannot be.
+            UsageError: a setting is invalid.
         """
         request = request_of({"action": "vary", "strength": strength, "keep": keep, **settings})
         return self._changed(request, [_sound(samples, sample_rate)], count, seed)
@@ -176,7 +176,7 @@ class Model:
 
         Raises:
             DataError: the sound is silent or too short, or the model always ends it where it is.
-            UsageError: a setting cannot be.
+            UsageError: a setting is invalid.
         """
         request = request_of({"action": "continue", "seconds": seconds, "natural": natural, **settings})
         return self._changed(request, [_sound(samples, sample_rate)], count, seed)
@@ -197,7 +197,7 @@ class Model:
 
         Raises:
             DataError: the sound is silent or too short.
-            UsageError: a setting cannot be.
+            UsageError: a setting is invalid.
         """
         chosen = None if levels is None else tuple(levels)
         request = request_of({"action": "fill", "start": start, "end": end, "levels": chosen, **settings})
@@ -217,7 +217,7 @@ class Model:
 
         Raises:
             DataError: a sound is silent.
-            UsageError: the number of steps cannot be.
+            UsageError: the number of steps is out of range.
         """
         require_series(steps)
         given = [_sound(samples, sample_rate), _sound(other, other_rate)]
@@ -306,11 +306,12 @@ def train(
     listener: "Listener | None" = None,
     force: bool = False,
 ) -> Path:
-    """Train a model on a folder of sounds, as `distill train` does; an interrupted training goes on by the same call.
+    """Train a model on a folder of sounds, as `distill train` does; the same call resumes an interrupted training.
 
     Args:
         sounds: the folder.
-        output: the model file; by default `models/NAME.distill` of the project that the current folder lies in.
+        output: the model file; by default `models/NAME.distill` of the project around the current folder, or else of
+            the user folder.
         plan: `best` or `sketch`.
         settings: parameters as `section.name=value`, as in docs/reference/parameters.md.
         listener: told what happens.
@@ -321,7 +322,7 @@ def train(
 
     Raises:
         DataError: no sound can be used.
-        UsageError: a parameter cannot be.
+        UsageError: a parameter is invalid.
         StorageError: a file cannot be read or written.
     """
     # Whoever only makes sounds needs none of it.

@@ -140,7 +140,7 @@ def require_suffix(path: Path | None, suffix: str) -> None:
     Raises:
         UsageError: it has not.
     """
-    if path is not None and path.suffix != suffix:
+    if path is not None and path.suffix.lower() != suffix:
         raise UsageError(f"{path}: the file name must end in {suffix}")
 
 

@@ -175,6 +175,9 @@ def with_settings(params: Params, settings: Iterable[str], *, where: str = "--se
     for setting in settings:
         name, equals, text = setting.partition("=")
         section, dot, key = name.strip().partition(".")
+        places = [f"{each}.{section}" for each, known in values.items() if isinstance(known, dict) and section in known]
+        if equals and not dot and places:
+            raise UsageError(f"{where} {setting}: name the section as well, as in {' or '.join(places)}")
         if not (equals and dot and key):
             raise UsageError(f"{where} {setting}: expected section.key=value, such as vqvae.dropout=0.1")
         if not isinstance(values.get(section), dict):

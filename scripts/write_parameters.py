@@ -38,7 +38,8 @@ that you set overrides every preset. In the other sections, only the parameters 
 
 NOTES = {
     "vqvae": "The four spectral weights must sum to 0.95 to 1.05; the commitment weight is separate. "
-    "`min_learning_rate` must not be above `learning_rate`.",
+    "`min_learning_rate` must not be above `learning_rate`. "
+    f"Without a base, the `learning_rate` of `tuned` is {adaptive.TUNED_VQVAE['learning_rate']:g}.",
     "prior": "`heads` must divide `hidden`. `min_learning_rate` must not be above `learning_rate`.",
 }
 
@@ -221,8 +222,14 @@ def _kind(annotation: Any) -> str:
 
 def span(field: FieldInfo) -> str:
     """The range of a parameter in words; empty where the description alone says it."""
-    if get_origin(field.annotation) is Literal:
-        return ", ".join(f"`{value}`" for value in get_args(field.annotation))
+    choices = [
+        value
+        for each in (field.annotation, *get_args(field.annotation))
+        if get_origin(each) is Literal and each != AUTO
+        for value in get_args(each)
+    ]
+    if choices:
+        return ", ".join(f"`{value}`" for value in choices)
     low = high = ""
     more: list[str] = []
     for each in field.metadata:

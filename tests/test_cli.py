@@ -174,10 +174,14 @@ def test_dataset_check(trained: Path, distill: Command, monkeypatch: pytest.Monk
     (trained / "my tönes" / "text.wav").write_text("no sound")
     try:
         done = distill("dataset", "check", "my tönes", "--json", "--report", "report.json")
+        shown = distill("dataset", "check", "my tönes").out
     finally:
         (trained / "my tönes" / "text.wav").unlink()
     values = json.loads(done.out)
     assert values["usable"] == 6
+    # What can be used needs no reason.
+    assert "text.wav: " in shown
+    assert ": usable" not in shown
     assert values["verdicts"] == {"ok": 6, "unreadable": 1}
     assert json.loads((trained / "report.json").read_text())["usable"] == 6
 

@@ -63,6 +63,23 @@ def test_nothing_takes_the_place_of_a_file_of_another_kind(
     assert {path: path.read_bytes() for path in here.glob("*.*")} == before
 
 
+def test_ctrl_c_is_no_answer_to_a_question(here: Path) -> None:
+    command = [sys.executable, "-m", "distill", "model", "delete", "bells.distill"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
+        assert asking.stderr
+        asked = b""
+        while b"permanently?" not in asked:
+            asked += asking.stderr.read(1)
+        asking.send_signal(signal.SIGINT)
+        assert asking.wait(60) == 3
+    assert (here / "bells.distill").is_file()
+
+
+def test_the_case_of_an_ending_does_not_matter(here: Path, distill: Command) -> None:
+    distill("dataset", "check", "tones", "--report", "REPORT.JSON")
+    assert (here / "REPORT.JSON").is_file()
+
+
 def test_a_file_in_the_place_of_a_folder_is_one_line(here: Path, distill: Command) -> None:
     assert "noise.wav is a file: choose another name" in distill(
         "kit", "bells.distill", "-o", "noise.wav", "--force", "--pads", "1", code=1

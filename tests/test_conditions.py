@@ -16,8 +16,9 @@ from distill.audio.pitch import pitch_of, tuned
 from distill.audio.timbre import timbre_of
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.labels import TABLE, labels_of, learned
+from distill.dataset.overview import overview
 from distill.dataset.prepare import prepare
-from distill.dataset.scan import scan
+from distill.dataset.scan import FileReport, FileVerdict, scan
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, UsageError
 from distill.generation.autoregressive import Conditioning
@@ -102,6 +103,14 @@ def test_labels_are_in_the_prepared_dataset_and_in_its_digest(tmp_path: Path) ->
     assert by_table.digest != by_folder.digest
 
 
+@pytest.mark.parametrize(("counts", "warned"), [((4, 4), "a, b"), ((2, 2), None), ((9, 9), None), ((9, 2), "b")])
+def test_a_check_warns_of_labels_that_may_not_be_learned(counts: tuple[int, int], warned: str | None) -> None:
+    labels = ["a"] * counts[0] + ["b"] * counts[1]
+    reports = [FileReport(str(number), FileVerdict.OK, "usable", usable=True) for number in range(len(labels))]
+    said = [line for line in overview("kit", reports, labels)["warnings"] if line.startswith("labels of fewer")]
+    assert [line.rpartition(": ")[2] for line in said] == ([warned] if warned else [])
+
+
 def test_a_check_tells_labels_and_how_the_knobs_lie(tmp_path: Path, distill: Command) -> None:
     for seed, label in enumerate(["low"] * 6 + ["high"] * 3):
         save(tmp_path / "in" / label / f"{seed}.wav", tone(0.2 + 0.05 * seed, 300.0 + 112.5 * seed))
@@ -109,8 +118,8 @@ def test_a_check_tells_labels_and_how_the_knobs_lie(tmp_path: Path, distill: Com
     said = json.loads(done.out)
     assert said["labels"] == {"high": 3, "low": 6}
     # Half of so few sounds are held out.
-    words = "labels of fewer than 3 training sounds are not learned, and some sounds are held out: high"
-    assert words in said["warnings"]
+    words = "labels of fewer than 3 training sounds are not learned, and some sounds are held out, so these may not be"
+    assert f"{words}: high" in said["warnings"]
     least, middle, greatest = said["knobs"]["pitch"]
     assert 280 < least < 320
     assert least < middle < greatest

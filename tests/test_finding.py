@@ -18,6 +18,8 @@ from distill.library.best import best_seeds, chosen_of
 from distill.library.finding import find, log_mel_of, model_of
 from distill.library.sound_map import LIKENESS, sound_map
 from distill.library.takes import Takes
+from distill.params import Params, with_settings, write_params
+from registry_util import make_folder, model_file
 from sounds_util import noise as noise_at
 from sounds_util import save as save_at
 from sounds_util import tone as tone_at
@@ -73,6 +75,14 @@ def test_a_sound_tells_which_model_it_is_changed_with(trained: Path, model: Path
     assert model_of(trained / "in" / "tone3.wav", trained).name == "tiny.distill"
     with pytest.raises(UsageError, match="name a model"):
         model_of(trained / "in" / "tone3.wav", tmp_path)
+    # Of several it is the one that the parameters of the project name.
+    project = make_folder(tmp_path / "project")
+    for weights, name in enumerate(("bells", "drums"), 1):
+        model_file(project / "models" / f"{name}.distill", name=name, weights=weights)
+    with pytest.raises(UsageError, match="there are 2"):
+        model_of(trained / "in" / "tone3.wav", project)
+    write_params(project / "params.yaml", with_settings(Params(), ["model.name=drums"]))
+    assert model_of(trained / "in" / "tone3.wav", project).name == "drums.distill"
 
 
 def test_the_best_are_chosen_by_what_they_are_worth(trained: Path, model: Path, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from distill.errors import DataError, UsageError
+from distill.errors import DataError, StorageError, UsageError
+from distill.params import Params, write_params
 from distill.versions.datasets import Dataset, count_sounds, gather, keep_dataset, list_datasets
+from distill.versions.dvc import dvc
 from page_util import make_sounds
 from sounds_util import bad_folder, folder_of_tones
 
@@ -33,6 +35,27 @@ def test_a_folder_without_dvc_keeps_sounds_unversioned(tmp_path: Path) -> None:
         keep_dataset(tmp_path / "fewer", tmp_path, "kit")
     assert list_datasets(tmp_path) == [Dataset("data/kit", 8)]
     assert keep_dataset(tmp_path / "data" / "kit", tmp_path, "kit").usable == 8
+
+
+def test_what_could_not_be_versioned_can_be_kept_later(tmp_path: Path) -> None:
+    sounds = make_sounds(tmp_path / "mine", 4)
+    project = tmp_path / "project"
+    write_params(project / "params.yaml", Params())
+    dvc(project, "init", "--no-scm", "--quiet")
+    config = project / ".dvc" / "config"
+    known = config.read_bytes()
+    config.write_text("[core\n")
+    with pytest.raises(StorageError):
+        keep_dataset(sounds, project, "kit")
+    assert list_datasets(project) == []
+    config.write_bytes(known)
+    assert keep_dataset(sounds, project, "kit").pointer == "data/kit.dvc"
+    # What lies where datasets are kept is nobody's copy, and stays.
+    make_sounds(project / "data" / "own", 4)
+    config.write_text("[core\n")
+    with pytest.raises(StorageError):
+        keep_dataset(project / "data" / "own", project, "own")
+    assert Dataset("data/own", 4) in list_datasets(project)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../kit", "a/b", "/etc", ".hidden", "nul\0"])

@@ -28,6 +28,7 @@ def test_everything_is_automatic_by_default() -> None:
     [
         ("vqvae.dropot=0.1", "did you mean dropout?"),
         ("vqave.dropout=0.1", "did you mean vqvae?"),
+        ("epochs=3", "as in vqvae.epochs or prior.epochs"),
         ("vqvae.dropout=1.5", "vqvae.dropout: Input should be less than 1"),
         ("vqvae.dropout=much", "vqvae.dropout: Input should be a valid number"),
         ("vqvae.learning_rate=.nan", "finite number"),
@@ -42,7 +43,7 @@ def test_everything_is_automatic_by_default() -> None:
         ("spectrogram.n_fft=1024", "lower it to 96, or raise n_fft"),
         ("data.speed_semitones=[0]", "must lie between -24 and 24"),
         ("model.name=../x", "model.name: use letters, digits, . _ -"),
-        ("dropout=0.1", "expected section.key=value"),
+        ("nothing=0.1", "expected section.key=value"),
         ("vqvae.dropout", "expected section.key=value"),
         ("vqvae.dropout=[", "is not a value"),
     ],

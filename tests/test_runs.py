@@ -24,7 +24,7 @@ from distill.live.stop_request import StopRequest
 from distill.params import Params, read_params, with_settings
 from distill.processes.run_lock import Holder, hold, holder_of, lock_file
 from distill.runs.background import go_on
-from distill.runs.folder import Order, read_order, run_folders, write_order
+from distill.runs.folder import Order, default_run, read_order, run_folders, write_order
 from distill.runs.inputs import Inputs, bring_sounds, from_project, settings_of, source_of
 from distill.runs.local import Options, train_folder
 from distill.runs.progress import progress_of
@@ -78,6 +78,16 @@ def test_a_lock_that_says_nothing_keeps_nobody_waiting(project: Path) -> None:
         assert holder_of(root) == Holder()
         assert (progress_of(root).state, progress_of(root).pid) == ("running", None)
     assert progress_of(root).state == "stopped"
+
+
+def test_without_a_name_the_run_that_goes_on_is_meant_or_else_the_newest(tmp_path: Path) -> None:
+    for age, name in enumerate(("kit-b", "kit-a", "kit-c")):
+        write_order(tmp_path / "runs" / name, Order("kit"))
+        note = tmp_path / "runs" / name / ".distill" / "run.json"
+        os.utime(note, ns=(note.stat().st_atime_ns, note.stat().st_mtime_ns + (2 - age) * 10**9))
+    assert default_run(tmp_path).name == "kit-b"
+    with hold(tmp_path / "runs" / "kit-a"):
+        assert default_run(tmp_path).name == "kit-a"
 
 
 # Works in a stage until it is asked to stop.

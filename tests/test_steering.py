@@ -323,7 +323,7 @@ def test_a_journal_that_is_damaged_meanwhile_refuses_an_edit_and_ends_nothing(
     assert workspace.journal(STAGE).read_text() == "<<<<<<< HEAD\n"
 
 
-@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "300", 101 * "y"])
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "300", 101 * "y", 90 * "漢"])
 def test_a_measurement_has_a_name_that_a_file_can_have(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="is no name"):
         RunFolder(tmp_path, STAGE).validation(name)

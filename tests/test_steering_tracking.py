@@ -7,7 +7,7 @@ import pytest
 
 from database_util import put_database
 from distill.errors import Interrupted
-from distill.live.events import EpochDone, Event, Listeners
+from distill.live.events import EpochDone, Event, Listeners, StageFinished
 from distill.live.folder import RunFolder
 from distill.live.stop_request import StopRequest
 from distill.runs.folder import Order, write_order
@@ -58,6 +58,32 @@ def test_changes_are_events_of_one_run(tmp_path: Path, monkeypatch: pytest.Monke
         assert [each.step for each in client.get_metric_history(run.info.run_id, f"tune/{name}")] == steps
     assert tags["distill.origin.train_vqvae"] == tags["distill.origin.train_prior"] == "this run"
     assert run.info.status == "FINISHED"
+
+
+def test_a_damaged_journal_of_another_training_does_not_end_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISTILL_TRACKING", raising=False)
+    (tmp_path / "runs" / "run").mkdir(parents=True)
+    workspace = make_workspace(tmp_path / "runs" / "run")
+    write_order(workspace.root, Order("sounds"))
+    run(workspace, "prepare", "configure")
+    journal = workspace.journal("train_prior")
+    journal.parent.mkdir(exist_ok=True)
+    journal.write_text("<<<<<<< HEAD\n")
+
+    def mend(event: Event) -> None:
+        if isinstance(event, StageFinished) and event.stage == "train_vqvae":
+            journal.unlink()
+
+    with track(workspace) as recorder:
+        for stage in STAGES[2:]:
+            run_stage(stage, Call(workspace, Listeners([recorder, mend]), StopRequest()))
+    client = client_of(tmp_path)
+    experiment = client.get_experiment_by_name("distill")
+    assert experiment is not None
+    (recorded,) = client.search_runs([experiment.experiment_id])
+    assert recorded.data.tags["distill.lineage"] == read_report(workspace, "assemble")["lineage"]
 
 
 def test_a_training_that_went_back_and_on_otherwise_is_recorded_as_it_went_on(

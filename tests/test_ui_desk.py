@@ -74,7 +74,7 @@ def test_what_lies_on_a_desk_is_found_again_when_the_server_is_started_anew(cont
     desk.put(EditSession.begin(model(), History(grid())), "models/bells.distill", "kick.wav")
     desk.change(desk.sheet().work.do(SetCode(selection=Selection(**CELL), code=3)))
     desk.change(desk.sheet().work.do(SetCode(selection=Selection(**CELL), code=4)).undo())
-    desk.sheets["earlier"] = desk.sheet()
+    desk.earlier = (desk.sheet(), desk.sheet())
     desk.forms = {"train": {"name": "mine", "levels": 2}}
     desk.dropped = desk.lasting() / "dropped"
     save(desk.dropped / "kick.wav", tone(0.1))
@@ -82,7 +82,9 @@ def test_what_lies_on_a_desk_is_found_again_when_the_server_is_started_anew(cont
     _, found = opened()
     sheet, before = found.sheet(), desk.sheet()
     assert (sheet.name, sheet.model_name) == ("kick.wav", "models/bells.distill")
-    assert sheet.work.grid == found.sheet("earlier").work.grid == before.work.grid
+    assert sheet.work.grid == before.work.grid
+    assert [each.work.grid for each in found.earlier] == [before.work.grid] * 2
+    assert sheet.edited
     assert (sheet.work.undoable, sheet.work.redoable) == (before.work.undoable, before.work.redoable)
     assert (found.forms, found.dropped) == (desk.forms, desk.dropped)
 
@@ -172,6 +174,16 @@ def test_an_edited_grid_is_had_back_after_another_was_opened(context: Context) -
     assert desk.sheet() == edited
     desk.go_back()
     assert desk.sheet().name == "bell.wav"
+    # A history that came with a file is no edit here; of several edited ones none is lost.
+    desk.put(EditSession.begin(model(), edited.work.history), "models/bells.distill", "saved.json")
+    desk.put(EditSession.begin(model(), History(grid(2))), "models/bells.distill", "tom.wav")
+    desk.change(desk.sheet().work.do(SetCode(selection=Selection(**CELL), code=3)))
+    desk.put(EditSession.begin(model(), History(grid(1))), "models/bells.distill", "clap.wav")
+    seen = []
+    for _ in range(3):
+        seen.append(desk.sheet().name)
+        desk.go_back()
+    assert seen == ["clap.wav", "tom.wav", "snare.wav"]
 
 
 def test_a_swap_is_undone_in_both_grids_unless_the_other_was_edited_since(context: Context) -> None:
@@ -180,7 +192,7 @@ def test_a_swap_is_undone_in_both_grids_unless_the_other_was_edited_since(contex
         other = History(grid().with_codes(np.flip(grid().codes, axis=0)))
         desk.put(EditSession.begin(model(), other), "models/bells.distill", "snare.wav", "other")
         mine, theirs = desk.sheet().work, desk.sheet("other").work
-        found = swap(mine.grid, theirs.grid, Selection(columns=(1, 3)), 2)
+        found = swap(mine.grid, theirs.grid, Selection(columns=(1, 3)), 2, names=("kick.wav", "snare.wav"))
         desk.change(mine.do(found.edit))
         desk.change(theirs.do(found.other_edit), "other")
         return desk
@@ -202,6 +214,12 @@ def test_a_swap_is_undone_in_both_grids_unless_the_other_was_edited_since(contex
     edited = grids(desk)[1]
     desk.fulfil(wish("undo"), hear=False)
     assert grids(desk) == [before[0], edited]
+    # That of a grid which lay here before is another swap.
+    desk = swapped()
+    desk.put(desk.sheet().work, "models/bells.distill", "hat.wav")
+    after = grids(desk)
+    desk.fulfil(wish("undo"), hear=False)
+    assert grids(desk) == [before[0], after[1]]
 
 
 def test_edits_during_decoding_are_kept(context: Context) -> None:

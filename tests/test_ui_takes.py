@@ -185,3 +185,9 @@ def test_what_is_in_the_bin_is_not_exported_and_what_is_refused_is_said(chromium
         (folder / "generated" / "bells_0001.wav").unlink()
         export.click()
         wait(lambda: page.locator("distill-takes .d-trouble").inner_text())
+        # It stays until something else is done, however often the takes are read meanwhile.
+        page.wait_for_timeout(3000)
+        assert "bells_0001" in page.locator("distill-takes .d-trouble").inner_text()
+        page.get_by_role("button", name="Bin (").click()
+        page.get_by_role("button", name="Take back from the bin").wait_for()
+        assert page.get_by_role("button", name="Choose, to export").count() == 0

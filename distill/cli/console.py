@@ -5,7 +5,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -16,6 +16,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 from rich.text import Text
 
+from distill.errors import UsageError
 from distill.words import visible
 
 Project = Annotated[
@@ -33,6 +34,21 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more detail
 
 # Without a terminal, lines are not broken at 80 columns.
 PLAIN_WIDTH = 160
+
+
+def answer(ask: Callable[[], Any], otherwise: str) -> Any:
+    """What somebody answers to a question of Typer's.
+
+    Raises:
+        UsageError: nobody answers, with the message `otherwise`.
+        KeyboardInterrupt: Ctrl-C in place of an answer.
+    """
+    try:
+        return ask()
+    except typer.Abort as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise UsageError(otherwise) from None
 
 
 class _Terminal(Console):

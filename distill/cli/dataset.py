@@ -139,6 +139,8 @@ def diff(
 def _print_files(reports: "Sequence[FileReport]") -> None:
     from rich.table import Table
 
+    from distill.dataset.scan import FileVerdict
+
     stdout, table = stdout_console(), Table()
     table.add_column("file", overflow="fold")
     drawn = ["waveform"] if stdout.width >= WIDE else []
@@ -155,7 +157,7 @@ def _print_files(reports: "Sequence[FileReport]") -> None:
         table.add_row(each.path, each.verdict, *(figures if each.seconds > 0 else ()))
     stdout.print(table)
     for each in reports:
-        if each.reason:
+        if each.verdict != FileVerdict.OK:
             stdout.print(f"{each.path}: {each.reason}", markup=False, soft_wrap=True)
 
 

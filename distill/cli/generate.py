@@ -55,7 +55,8 @@ def generate(
         ),
     ] = None,
     drawn: Annotated[
-        int | None, option("--of", help="With --keep-best: sounds to draw (default: four times as many).", min=2)
+        int | None,
+        option("--of", help="With --keep-best: sounds to draw, at most 512 (default: four times as many).", min=2),
     ] = None,
     natural: Annotated[
         bool | None,

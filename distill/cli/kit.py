@@ -22,7 +22,7 @@ def kit(
     pads: Annotated[
         str | None,
         typer.Option(
-            help="LABEL:NUMBER, separated by commas, or a number of pads (default: 16, over all labels).",
+            help="LABEL:NUMBER, separated by commas, or a number of pads, up to 64 (default: 16, over all labels).",
             show_default=False,
         ),
     ] = None,

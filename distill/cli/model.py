@@ -10,6 +10,7 @@ from distill.cli.console import (
     Project,
     Quiet,
     Verbose,
+    answer,
     health_table,
     lines_of,
     print_result,
@@ -207,11 +208,8 @@ def delete(
 
 
 def _ask(question: str) -> None:
-    try:
-        agreed = typer.confirm(visible(question), err=True)
-    except typer.Abort:
-        raise UsageError("nothing was deleted: nobody answered; use --yes to skip the question") from None
-    if not agreed:
+    nobody = "nothing was deleted: nobody answered; use --yes to skip the question"
+    if not answer(lambda: typer.confirm(visible(question), err=True), nobody):
         raise UsageError("nothing was deleted")
 
 

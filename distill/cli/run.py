@@ -53,7 +53,7 @@ def remove(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Remove a run folder; models that the run delivered or registered stay."""
+    """Remove the folder of a run that is not running, also a stopped one; delivered and registered models stay."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.runs.folder import is_run
     from distill.runs.removal import remove as remove_run

@@ -2,12 +2,13 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from distill.cli.console import Json, Project, print_result, stderr
+from distill.cli.console import Json, Project, answer, print_result, stderr
 from distill.cli.model import project_for
 from distill.cli.options import Model
 from distill.errors import UsageError
@@ -70,7 +71,5 @@ def _password(question: str, *, confirm: bool = False) -> str:
     # Without a terminal the answer would be echoed, or never come.
     if not sys.stdin.isatty():
         raise UsageError(f"the key needs a password and there is no terminal to ask for it: set {PASSWORD_VARIABLE}")
-    try:
-        return str(typer.prompt(visible(question), hide_input=True, confirmation_prompt=confirm, err=True))
-    except typer.Abort:
-        raise UsageError("nothing was done: no password was given") from None
+    ask = partial(typer.prompt, visible(question), hide_input=True, confirmation_prompt=confirm, err=True)
+    return str(answer(ask, "nothing was done: no password was given"))

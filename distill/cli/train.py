@@ -41,8 +41,8 @@ Epochs = Annotated[
     int | None,
     typer.Option(
         "--epochs",
-        help="Passes over the training set; with long or many sounds, PARTS of a pass, of steps_per_epoch steps each "
-        "(0: full passes).",
+        help="Epochs: full passes over the training set, or with long or many sounds parts of one "
+        "(full with --set SECTION.steps_per_epoch=0).",
     ),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Random seed.")]

@@ -102,7 +102,7 @@ def morph(
 def find(
     model: Model,
     sound: Annotated[Path, typer.Argument(help="Sound to compare with.", show_default=False)],
-    count: Annotated[int, typer.Option("-n", "--count", help="Number of sounds.")] = 10,
+    count: Annotated[int, typer.Option("-n", "--count", help="Number of sounds, up to 100.")] = 10,
     workspace: Workspace = None,
     project: Project = None,
     as_json: Json = False,

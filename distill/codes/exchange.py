@@ -81,9 +81,9 @@ def overlap(
     return Overlap(here.resolved(grid), there, last - first - columns)
 
 
-def are_halves(edit: Edit | None, other: Edit | None) -> bool:
-    """Whether two edits are the halves of one swap: each took what stood in the cells that the other changed."""
-    if not isinstance(edit, Swap) or not isinstance(other, Swap):
+def are_halves(edit: Edit | None, other: Edit | None, names: tuple[str, str]) -> bool:
+    """Whether two edits are the halves of one swap of the grids with these names."""
+    if not isinstance(edit, Swap) or not isinstance(other, Swap) or (other.other, edit.other) != names:
         return False
     here, there = edit.selection, other.selection
     same = (here.bands, here.levels) == (there.bands, there.levels)

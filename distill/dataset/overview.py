@@ -37,10 +37,10 @@ def overview(name: str, reports: list[FileReport], labels: Sequence[str] = ()) -
     warnings = [f"{report.path}: {warning}" for report in used for warning in report.warnings]
     if len(used) < len(reports):
         warnings.append(f"{len(reports) - len(used)} of {len(reports)} files are not used")
-    if rare and len(rare) < len(counts):
+    if any(count >= LEAST_SOUNDS for count in counts.values()) and rare:
         warnings.append(
-            f"labels of fewer than {LEAST_SOUNDS} training sounds are not learned, and some sounds are held out: "
-            f"{', '.join(rare)}"
+            f"labels of fewer than {LEAST_SOUNDS} training sounds are not learned, and some sounds are held out, so "
+            f"these may not be: {', '.join(rare)}"
         )
     return {
         "folder": name,

@@ -1,6 +1,7 @@
 """Which sounds of a project are nearest to a given one: of those that a model learned from, and of those it made."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from distill.library.takes import Take, Takes
 from distill.memorization.nearest import Near, nearest
 from distill.memorization.of_model import RecordedSegments
 from distill.memorization.sounds import Recorded
+from distill.projects.models import default_file
 from distill.registry.catalogue import catalogue
 
 MOST = 100
@@ -119,7 +121,7 @@ def find(
 
 
 def model_of(sound: Path, project: Path) -> Path:
-    """The model file that a sound is to be changed with: the one that made it, or the project's only one.
+    """The model file that a sound is to be changed with: the one that made it, the only one, or the project's.
 
     Raises:
         UsageError: the sound does not say which one that is.
@@ -138,6 +140,8 @@ def model_of(sound: Path, project: Path) -> Path:
         raise UsageError(f"{sound} was made with {facts.model_name}, which is not here: name a model with --model")
     if len(able) == 1:
         return min(able[0].files)
+    with suppress(UsageError):
+        return default_file(project)
     known = f"there are {len(able)} in {project / 'models'} and its runs" if able else f"there is none in {project}"
     raise UsageError(f"name a model with --model: {known}")
 

@@ -18,6 +18,8 @@ SCHEMA = 1
 POLL_SECONDS = 0.02
 # Of a measurement: its file's name is longer, and file systems have limits.
 LONGEST_NAME = 100
+# Of a file's name file systems take 255, with its ending and that of what replaces it.
+_MOST_BYTES = 200
 # A check whether a training runs holds the lock for a moment.
 LOCK_SECONDS = 2.0
 
@@ -173,11 +175,12 @@ class RunFolder:
             UsageError: it cannot be a name.
         """
         # A number alone means the checkpoint of a step.
-        usable = 0 < len(name) <= LONGEST_NAME and all(each.isalnum() or each in "._-" for each in name)
+        short = 0 < len(name) <= LONGEST_NAME and len(name.encode(errors="surrogateescape")) <= _MOST_BYTES
+        usable = short and all(each.isalnum() or each in "._-" for each in name)
         if not usable or name.startswith(".") or name.isdigit():
             raise UsageError(
                 f"{name[:LONGEST_NAME]!r} is no name: use at most {LONGEST_NAME} letters, digits, dots and dashes, "
-                "and not digits alone"
+                f"of at most {_MOST_BYTES} bytes, and not digits alone"
             )
         return self.validations / f"{name}.json"
 

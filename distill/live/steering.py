@@ -198,7 +198,7 @@ class Steering:
         try:
             values, changed = self._do(request, loop, stop)
             answer |= finite(values)
-        except (DistillError, KeyError, TypeError, ValueError) as error:
+        except (DistillError, KeyError, TypeError, ValueError, OSError) as error:
             # A wrong request, or an answer that cannot be written, must not end the training.
             logger.info("%s is refused: %s", request.command, error)
             answer["refused"] = str(error)
@@ -337,7 +337,7 @@ class Steering:
         for name in due:
             try:
                 self._validated(loop, name)
-            except DistillError as error:
+            except (DistillError, OSError) as error:
                 logger.warning("%s is not measured: %s", name, error)
 
     def _require_present(self) -> None:

@@ -117,7 +117,7 @@ def run_named(project: Path, name: str) -> Path:
 
 
 def default_run(project: Path) -> Path:
-    """The run that goes on, else the last by name.
+    """The run that goes on, else the one that was begun or finished last.
 
     Raises:
         DataError: nothing was trained here.
@@ -125,7 +125,13 @@ def default_run(project: Path) -> Path:
     found = run_folders(project)
     if not found:
         raise DataError("nothing was trained here so far")
-    return next((root for root in found if holder_of(root) is not None), found[-1])
+    return next((root for root in found if holder_of(root) is not None), max(found, key=_noted))
+
+
+def _noted(root: Path) -> tuple[float, str]:
+    """When a run was begun or finished, for comparing; of the same moment the last by name."""
+    note = root / MARKER if is_run(root) else root / ".distill" / "live"
+    return note.stat().st_mtime, root.name
 
 
 def _note(root: Path) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def train_prior_for(model_path: Path, source: Path, params: Params, options: Opt
     values["model"] = {"name": as_name(known.name), "description": known.description, "tags": list(known.tags)}
     params = parse_params(values, where=str(model_path))
     target = options.output or model_path
+    require_suffix(options.output, EXTENSION)
     _check_writable(target)
     inputs = Inputs(options.project, named, params, model=digest_tensors(model.vqvae_state))
     params = named_params(inputs, options.given_name or params.model.name)
@@ -227,6 +228,7 @@ def _run(workspace: Workspace, options: Options, stages: Sequence[str], target: 
 
 
 def _check_target(target: Path, workspace: Workspace, force: bool) -> None:
+    require_suffix(target, EXTENSION)
     _check_writable(target)
     if force or not target.exists():
         return
@@ -241,7 +243,6 @@ def _check_target(target: Path, workspace: Workspace, force: bool) -> None:
 def _check_writable(target: Path) -> None:
     if target.is_dir():
         raise UsageError(f"{target} is a folder: name a file, such as {target / 'model.distill'}")
-    require_suffix(target, EXTENSION)
     with storage_errors(target.parent, "write into"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target.parent):

@@ -3,8 +3,8 @@
 CODE_VERSIONS = {
     "prepare": 5,
     "configure": 11,
-    "train_vqvae": 11,
-    "train_prior": 14,
+    "train_vqvae": 12,
+    "train_prior": 15,
     "check_memorization": 17,
     "train_vocoder": 7,
     "assemble": 2,

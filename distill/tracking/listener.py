@@ -82,7 +82,10 @@ class _Recorder:
         )
         if trains:
             # At once, not in the other thread: a moment later the journal may hold a change.
-            self._put(_Training(event.stage, _planned_lineage(self.workspace, event.stage)))
+            try:
+                self._put(_Training(event.stage, _planned_lineage(self.workspace, event.stage)))
+            except DistillError as error:
+                logger.warning("%s is recorded at its end: %s", event.stage, error)
         elif ended or isinstance(event, (EpochDone, Tuned, RolledBack, LayerActivity, PlateauSeen)):
             self._put(event)
 

@@ -28,17 +28,28 @@ from distill.ui.outline import outline
 # Sounds of a desk that browsers may still be reading.
 _KEPT = 4
 
-# The grid that is edited, the second one, and the edited one whose place another sound took.
-Which = Literal["mine", "other", "earlier"]
+# Edited grids whose places others took: the last ones can be had back.
+MOST_EARLIER = 8
+
+Which = Literal["mine", "other"]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A grid on the desk: the work on it, what the model is called on the page, what the grid is called."""
+    """A grid on the desk.
+
+    Attributes:
+        work: the work on it.
+        model_name: what the model is called on the page.
+        name: what the grid is called.
+        edited: whether it was edited on this desk.
+        key: tells it from all others.
+    """
 
     work: EditSession
     model_name: str
     name: str
+    edited: bool = False
     key: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
@@ -47,6 +58,7 @@ class Desk:
 
     Attributes:
         sheets: the grids.
+        earlier: edited grids whose places in front others took, the last of them at the end.
         results: the sounds that were made, the newest first (see `distill.ui.results`).
         job: the sounds that are being made, until somebody has seen the end of it (see `distill.ui.jobs`).
         order: the sounds that another tab orders in the tab Generate (see `distill.ui.sound_jobs`).
@@ -64,6 +76,7 @@ class Desk:
         # Decoding a long sound takes seconds, in which the grid can be edited.
         self._decoding = threading.Lock()
         self.sheets: dict[Which, Sheet] = {}
+        self.earlier: tuple[Sheet, ...] = ()
         self.results: tuple[Any, ...] = ()
         self.job: Any = None
         self.order: Any = None
@@ -89,6 +102,7 @@ class Desk:
                 return
             self.closed = True
             self.sheets.clear()
+            self.earlier = ()
             for folder in (self._folder, self.home):
                 if folder is not None:
                     shutil.rmtree(folder, ignore_errors=True)
@@ -122,24 +136,25 @@ class Desk:
         """Put a grid on the desk; an edited one in its place can be had back, a second one of another model leaves."""
         with self.lock:
             before = self.sheets.get("mine")
-            if which == "mine" and before and before.work.history.edits:
-                self.sheets["earlier"] = before
-            self._lay(which, Sheet(work, model_name, name))
+            if which == "mine" and before and before.edited:
+                self.earlier = (*self.earlier, before)[-MOST_EARLIER:]
+            self.lay(which, Sheet(work, model_name, name))
 
     def go_back(self) -> None:
-        """Exchange the grid that is edited for the one before it.
+        """Bring the last of the earlier grids to the front; the one that was there becomes the first of them.
 
         Raises:
             UsageError: there is none.
         """
         with self.lock:
-            earlier, mine = self.sheets.get("earlier"), self.sheets.get("mine")
-            if earlier is None or mine is None:
+            if not self.earlier:
                 raise UsageError("there is no earlier grid to go back to")
-            self.sheets["earlier"] = mine
-            self._lay("mine", earlier)
+            *others, last = self.earlier
+            self.earlier = (self.sheet(), *others)
+            self.lay("mine", last)
 
-    def _lay(self, which: Which, sheet: Sheet) -> None:
+    def lay(self, which: Which, sheet: Sheet) -> None:
+        """Put a grid on the desk as it is; a second one of another model than the first leaves."""
         self.sheets[which] = sheet
         other = self.sheets.get("other")
         if which == "mine" and other and other.work.grid.model.codec_digest != sheet.work.grid.model.codec_digest:
@@ -149,7 +164,8 @@ class Desk:
         """Let the work on a grid be at another step."""
         with self.lock:
             before = self.sheet(which)
-            self.sheets[which] = Sheet(work, before.model_name, before.name, before.key)
+            edited = before.edited or work.history != before.work.history
+            self.sheets[which] = replace(before, work=work, edited=edited)
 
     def decode(self, which: Which = "mine") -> None:
         """Have the whole sound of a grid ready, at the cost of what changed since the last time."""
@@ -188,7 +204,8 @@ class Desk:
         """The work after an undo or redo; a swap is undone in the other grid as well, unless that was edited since."""
         other: Which = "other" if which == "mine" else "mine"
         sheet = self.sheets.get(other)
-        if sheet and are_halves(work.step(back=back), sheet.work.step(back=back)):
+        names = self.sheet(which).name, sheet.name if sheet else ""
+        if sheet and are_halves(work.step(back=back), sheet.work.step(back=back), names):
             self.change(sheet.work.undo() if back else sheet.work.redo(), other)
         return work.undo() if back else work.redo()
 

@@ -16,7 +16,7 @@ from distill.codes.model import CodesModel
 from distill.codes.session import EditSession
 from distill.errors import ArtifactError, DistillError
 from distill.files import canonical_json, finite, read_json, write_bytes
-from distill.ui.desk import Desk, Which
+from distill.ui.desk import Desk, Sheet, Which
 from distill.ui.results import Result
 
 SCHEMA = 1
@@ -52,10 +52,14 @@ class _Note(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
     sheets: dict[Which, _Sheet] = {}
+    earlier: list[_Sheet] = []
     results: list[_Result] = []
     dropped: Path | None = None
     forms: dict[str, dict[str, Any]] = {}
 
+
+# The names of a model and a grid, and what was done to it.
+_Grid = tuple[str, str, History]
 
 _AS_THEY_ARE = ("seed", "seconds", "model_name", "words", "wave", "place", "kept", "key")
 
@@ -64,7 +68,8 @@ _AS_THEY_ARE = ("seed", "seconds", "model_name", "words", "wave", "place", "kept
 class Content:
     """What lies on a desk at one moment. Two of the same moment are equal, and cheap to compare."""
 
-    sheets: tuple[tuple[Which, str, str, History], ...]
+    sheets: tuple[tuple[Which, _Grid], ...]
+    earlier: tuple[_Grid, ...]
     results: tuple[Result, ...]
     dropped: Path | None
     forms: tuple[tuple[str, dict[str, Any]], ...]
@@ -72,8 +77,9 @@ class Content:
     @classmethod
     def of(cls, desk: Desk) -> "Content":
         with desk.lock:
-            sheets = [(which, each.model_name, each.name, each.work.history) for which, each in desk.sheets.items()]
-            return cls(tuple(sheets), desk.results, desk.dropped, tuple(desk.forms.items()))
+            sheets = [(which, _grid_of(each)) for which, each in desk.sheets.items()]
+            earlier = map(_grid_of, desk.earlier)
+            return cls(tuple(sheets), tuple(earlier), desk.results, desk.dropped, tuple(desk.forms.items()))
 
     def write(self, folder: Path) -> None:
         """Write it into a desk's folder, whole or not at all.
@@ -81,13 +87,10 @@ class Content:
         Raises:
             StorageError: it cannot be written.
         """
-        sheets = {
-            which: {"model": model, "name": name, "grid": document_of(history)}
-            for which, model, name, history in self.sheets
-        }
         values = {
             "schema": SCHEMA,
-            "sheets": sheets,
+            "sheets": {which: _document(*grid) for which, grid in self.sheets},
+            "earlier": [_document(*grid) for grid in self.earlier],
             "results": [_values(result) for result in self.results],
             "dropped": None if self.dropped is None else str(self.dropped),
             "forms": dict(self.forms),
@@ -110,13 +113,29 @@ def restore(desk: Desk, folder: Path, load: Callable[[str], CodesModel]) -> None
         note = _Note.model_validate(read_json(path, what=WHAT, schema=SCHEMA))
     except ValidationError as error:
         raise ArtifactError(f"{path} is no usable {WHAT}") from error
+
+    def brought(sheet: _Sheet) -> Sheet:
+        history = history_in(sheet.grid, f"{path}, {sheet.name}")
+        work = EditSession.begin(load(sheet.model), history)
+        return Sheet(work, sheet.model, sheet.name, edited=bool(history.edits))
+
     for which, sheet in note.sheets.items():
         with suppress(DistillError):
-            history = history_in(sheet.grid, f"{path}, {which}")
-            desk.put(EditSession.begin(load(sheet.model), history), sheet.model, sheet.name, which)
+            desk.lay(which, brought(sheet))
+    for sheet in note.earlier:
+        with suppress(DistillError):
+            desk.earlier = (*desk.earlier, brought(sheet))
     results = [_result(each) for each in note.results if each.path.is_file() and each.picture.is_file()]
     desk.results, desk.forms, desk.left = tuple(results), note.forms, note.forms
     desk.dropped = note.dropped if note.dropped is not None and note.dropped.is_dir() else None
+
+
+def _grid_of(sheet: Sheet) -> _Grid:
+    return sheet.model_name, sheet.name, sheet.work.history
+
+
+def _document(model: str, name: str, history: History) -> dict[str, Any]:
+    return {"model": model, "name": name, "grid": document_of(history)}
 
 
 def _values(result: Result) -> dict[str, Any]:

@@ -17,7 +17,10 @@ logger = logging.getLogger(__name__)
 # How long an error stays to be read.
 SECONDS = 12.0
 # What messages say of the command's options, which the page does not have.
-_OPTIONS = re.compile(r"^--[a-z-]+[^:]*: | \(--[a-z-]+[^)]*\)|,? or add --[a-z-]+| with --[a-z-]+")
+_OPTION = r"--[a-z-]+"
+_OPTIONS = re.compile(
+    rf"^{_OPTION}:? | \({_OPTION}[^)]*\)|,? or (add|replace it with) {_OPTION}|(: give one)? with {_OPTION}"
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,8 +58,8 @@ def without_options(message: str) -> str:
 
     >>> without_options("kit.distill is another model: choose a name with --name, or add --force")
     'kit.distill is another model: choose a name'
-    >>> without_options("--set: unknown parameter vqvae.epoch")
-    'unknown parameter vqvae.epoch'
+    >>> without_options("--set vqvae.epochs: expected section.key=value")
+    'vqvae.epochs: expected section.key=value'
     >>> without_options("nothing was changed; wait longer (--wait)")
     'nothing was changed; wait longer'
     """

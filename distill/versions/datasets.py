@@ -85,8 +85,16 @@ def add_dataset(source: Path, project: Path, name: str | None = None) -> AddedDa
                 f"{project.resolve()} has no {needed}: run this in a project folder, or name it with --project"
             )
     with _alone(project):
+        target = project / DATA / name
+        fresh = not os.path.lexists(target)
         added = _keep(source, project, name)
-        dvc(project, "add", added.path)
+        try:
+            dvc(project, "add", added.path)
+        except BaseException:
+            # A copy of which no version is kept would refuse the same command the next time.
+            if fresh and not target.with_name(f"{name}.dvc").exists():
+                shutil.rmtree(target, ignore_errors=True)
+            raise
         _point_params(project / "params.yaml", added.path)
     return AddedDataset(added.path, f"{added.path}.dvc", added.usable)
 

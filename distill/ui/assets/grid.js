@@ -16,6 +16,8 @@ import { codeAt, describeGrid, describeHistory, describeSelection } from "./grid
 
 const SPEAK_AFTER = 200; // ms without a move
 
+const keyOf = ({ column, row }) => `${column},${row}`;
+
 class DistillGrid extends HTMLElement {
   #view = null;
   #ask = () => {};
@@ -25,8 +27,8 @@ class DistillGrid extends HTMLElement {
   #screen = null;
   #speaking = 0;
   #watchers = [];
-  // The code that a cell has once the page's server has answered; keys pressed meanwhile go on from it.
-  #awaited = null;
+  // The codes that cells have once the page's server has answered; keys pressed meanwhile go on from them.
+  #awaited = new Map();
 
   connectedCallback() {
     if (!this.#parts) this.#build();
@@ -57,7 +59,8 @@ class DistillGrid extends HTMLElement {
   set view(view) {
     const before = this.#view;
     this.#view = view;
-    if (before === view || (this.#awaited && view && codeAt(view, this.#awaited.cell) === this.#awaited.code)) this.#awaited = null;
+    if (before === view || before?.grid !== view?.grid) this.#awaited.clear();
+    for (const [key, { cell, code }] of this.#awaited) if (codeAt(view, cell) === code) this.#awaited.delete(key);
     this.classList.toggle("empty", !view);
     this.setAttribute("aria-busy", "false");
     const another = before?.grid !== view?.grid;
@@ -181,16 +184,16 @@ class DistillGrid extends HTMLElement {
 
   /** The code of the cell with the focus: the one that was asked for last, or else the one that is shown. */
   #code() {
-    const { focus } = this.#selection, awaited = this.#awaited;
-    const same = awaited?.cell.column === focus.column && awaited?.cell.row === focus.row;
-    return same ? awaited.code : codeAt(this.#view, focus);
+    const { focus } = this.#selection;
+    return this.#awaited.get(keyOf(focus))?.code ?? codeAt(this.#view, focus);
   }
 
   #set(code) {
     if (!this.#view) return;
     if (!Number.isInteger(code) || code < 0 || code >= this.#view.size) return this.#describe();
+    const cell = this.#selection.focus;
+    this.#awaited.set(keyOf(cell), { cell, code });
     this.#request({ what: "set", code });
-    this.#awaited = { cell: this.#selection.focus, code };
   }
 
   #act(act) {
@@ -203,7 +206,7 @@ class DistillGrid extends HTMLElement {
 
   #request(request) {
     this.setAttribute("aria-busy", "true");
-    this.#awaited = null;
+    if (request.what === "undo" || request.what === "redo") this.#awaited.clear();
     this.#ask({ ...request, selection: this.selection });
   }
 

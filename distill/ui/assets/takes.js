@@ -27,6 +27,7 @@ class Takes extends HTMLElement {
   #chosen = new Map();
   #timer = 0;
   #renaming = "";
+  #unread = false;
   #bar = h("div", { class: "d-takes-bar" });
   #pair = h("div", { class: "d-takes-pair" });
   #trouble = h("p", { class: "d-trouble", role: "alert" });
@@ -74,10 +75,17 @@ class Takes extends HTMLElement {
       this.#listed = listed;
       this.#page = listed.page;
       this.#draw();
-      this.#trouble.textContent = "";
+      if (this.#unread) this.#complain("");
     } catch (error) {
-      this.#trouble.textContent = error.line ?? "The page's server does not answer.";
+      this.#complain(error);
+      this.#unread = true;
     }
+  }
+
+  /** Say what went wrong, until something is done or, if it was the reading, until that works again. */
+  #complain(error) {
+    this.#unread = false;
+    this.#trouble.textContent = error && (error.line ?? "The page's server does not answer.");
   }
 
   async #call(address, values) {
@@ -89,22 +97,22 @@ class Takes extends HTMLElement {
   }
 
   async #do(words, act) {
-    let trouble = "";
+    this.#complain("");
     try {
       await act();
       this.#said.textContent = words;
     } catch (error) {
-      trouble = error.line ?? "The page's server does not answer.";
+      this.#complain(error);
     }
-    // Reading says what it has to say in the same place.
     await this.#read();
-    if (trouble) this.#trouble.textContent = trouble;
   }
 
   #mark(take, changes, words) {
-    // What is in the bin is not exported with what stays.
-    if (changes.dropped) this.#chosen.delete(take.id);
-    return this.#do(`${take.name}: ${words}`, () => this.#call("/api/takes", { takes: [take.id], ...changes }));
+    return this.#do(`${take.name}: ${words}`, async () => {
+      await this.#call("/api/takes", { takes: [take.id], ...changes });
+      // What is in the bin is not exported with what stays.
+      if (changes.dropped && this.#chosen.delete(take.id)) this.#map.mark();
+    });
   }
 
   #choose(take) {
@@ -177,7 +185,7 @@ class Takes extends HTMLElement {
           () => this.#mark(take, { kept: !take.kept }, take.kept ? "not kept" : "kept"), { "aria-pressed": String(take.kept) }),
         take.dropped ? act("drop", "Take back", "Take back from the bin", () => this.#mark(take, { dropped: false }, "taken back"))
           : act("drop", "✕", "Drop into the bin", () => this.#mark(take, { dropped: true }, "in the bin")),
-        act("choose", chosen ? "☑" : "☐", "Choose, to export it or to hear two in turns", () => this.#choose(take), { "aria-pressed": String(chosen) }),
+        take.dropped ? null : act("choose", chosen ? "☑" : "☐", "Choose, to export it or to hear two in turns", () => this.#choose(take), { "aria-pressed": String(chosen) }),
         take.dropped ? null : act("rename", "✎", "Rename", () => this.#rename(take)),
         h("a", { class: "d-button", href: take.sound, download: take.file, title: "Download", "aria-label": `Download ${take.file}` }, "⤓"),
         toOthers ? act("codes", "To the codes", "Open its codes", () => this.#ask({ act: "codes", id: take.id })) : null,

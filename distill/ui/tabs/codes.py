@@ -136,8 +136,8 @@ class CodesTab:
         """What a change of the desk shows besides the grid."""
         buttons: Updates = {button: gr.Button(interactive=True) for button in self.with_grid}
         buttons |= {button: gr.Button(interactive="other" in desk.sheets) for button in self.with_two}
-        earlier = desk.sheets.get("earlier")
-        buttons[self.sheet.back] = gr.Button(f"Back to {earlier.name}" if earlier else "Back", visible=bool(earlier))
+        earlier = [sheet.name for sheet in desk.earlier]
+        buttons[self.sheet.back] = gr.Button(f"Back to {earlier[-1]}" if earlier else "Back", visible=bool(earlier))
         return {self.sheet.words: words_of(desk), self.done: history_of(desk), **self._by_level(desk), **buttons}
 
     def _second(self, desk: Desk) -> Updates:
