@@ -188,6 +188,8 @@ class Services:
         user: str | None = None,
         cwd: Path | None = None,
     ) -> "subprocess.Popen[bytes]":
+        # Servers may say more in their logs than everybody should know.
+        self._log(name).touch(0o600)
         with self._log(name).open("ab") as log:
             return subprocess.Popen(
                 command,
@@ -264,6 +266,8 @@ def _until(condition: Callable[[], bool], process: "subprocess.Popen[bytes]", lo
 def main(folder: Path) -> None:
     """Run everything, with one worker, until somebody interrupts."""
     services = Services(folder)
+    # Its password is made anew, and the files that it knows were in the memory of the store before.
+    shutil.rmtree(services.folder / "postgres", ignore_errors=True)
     try:
         services.start()
         services.worker("worker", folder.resolve())

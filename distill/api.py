@@ -21,7 +21,7 @@ from distill.generation.conditioning import target_of
 from distill.generation.continuation import as_known, space_codes
 from distill.generation.ending import ends_by_itself
 from distill.generation.finish import Frames, form_of
-from distill.generation.generator import Generator, waveform_blocks
+from distill.generation.generator import Generator
 from distill.generation.sound_request import Request, request_of
 from distill.generation.sounds import Made, changed_sound, new_sounds
 from distill.generation.space import width_of
@@ -251,10 +251,8 @@ class Model:
             raise DataError(f"codes are whole numbers, not {grid.dtype}")
         grid = grid.astype(np.int64)
         codec.check_grid(grid)
-        # One frame more than whole columns would have is not there.
-        length = len(grid) * codec.column_samples - codec.spectrogram.hop_length
-        blocks = waveform_blocks(self._generator, grid, length)
-        return np.concatenate(list(codec.in_two_channels(blocks, grid, width_of(codec, channels, width)))).T
+        samples = codec.column_waveform(codec.decode_log_mel(grid))
+        return np.concatenate(list(codec.in_two_channels([samples], grid, width_of(codec, channels, width)))).T
 
     def _new(self, made: Made, seed: int, request: Request) -> NewSound:
         with Spool() as spool:
@@ -356,7 +354,12 @@ def check(reference: Path | str, *, project: Path | str | None = None, **options
 
 
 def _sound(samples: AnySamples, sample_rate: int) -> Sound:
-    array = np.asarray(samples, np.float32)
+    given = np.asarray(samples)
+    if given.dtype.kind != "f":
+        raise UsageError(f"a sound is an array of floating-point numbers with full scale at 1, not of {given.dtype}")
+    array = given.astype(np.float32)
+    if array.ndim == 2 and array.shape[0] > array.shape[1]:
+        raise UsageError(f"a sound of shape {array.shape} has more channels than samples: give [channels, n]")
     if array.ndim not in (1, 2) or not array.size or not np.isfinite(array).all():
         raise UsageError(f"a sound is an array [n] or [channels, n] of finite numbers, not one of shape {array.shape}")
     if not 1000 <= sample_rate <= 1_000_000:

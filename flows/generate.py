@@ -13,7 +13,7 @@ from distill.errors import DistillError, UsageError
 from distill.generation import GUIDANCE, TOP_P
 from distill.generation.export import ExportSettings
 from distill.generation.sampler import HOTTEST
-from distill.generation.sound_request import Knob, Request
+from distill.generation.sound_request import Knob, request_of
 from distill.generation.writing import Destination, produce
 from distill.projects.project import find_project
 from distill.registry.registry import resolve
@@ -98,7 +98,7 @@ def generate(
     try:
         folder = inside(project, output)
         path = resolve(model, project)
-        request = Request.model_validate(
+        request = request_of(
             {
                 "seconds": None if bpm is not None and bars is not None else seconds,
                 "bpm": bpm,
@@ -114,7 +114,7 @@ def generate(
                 "best_of": best_of,
                 "channels": channels,
                 "width": width,
-                **(knobs or {}),
+                **{str(name): value for name, value in (knobs or {}).items()},
             }
         )
         destination = Destination(folder, ExportSettings(format, sample_rate, bits), force=force)

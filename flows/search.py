@@ -178,7 +178,8 @@ class _Running:
 def _best(study: Study, row: dict[str, Any]) -> dict[str, Any]:
     inputs = plan_run(find_project(), study.overrides_of(row["trial"])).inputs
     name = f"--model-name={inputs.params.model.name}"
-    words = ["distill", "train", inputs.source, name, *(f"--set={each}" for each in settings_of(inputs.params))]
+    output = f"--output=models/{inputs.params.model.name}-trial{row['trial']}.distill"
+    words = ["distill", "train", inputs.source, name, output, *(f"--set={each}" for each in settings_of(inputs.params))]
     return {
         "trial": row["trial"],
         "objective": study.search.objective,

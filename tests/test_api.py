@@ -53,6 +53,18 @@ def test_sounds_are_those_that_the_command_writes(
         assert new.label == (None if written.got is None else written.got.label)
 
 
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (np.zeros(RATE, np.int16), "floating-point numbers with full scale at 1, not of int16"),
+        (np.zeros((RATE, 2), np.float32), "more channels than samples"),
+    ],
+)
+def test_an_array_that_is_no_sound_is_refused(model: distill.Model, samples: np.ndarray, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        model.encode(samples, RATE)
+
+
 def test_a_given_sound_is_varied_continued_filled_and_morphed(model: distill.Model) -> None:
     sound = tone(1.0, 220, RATE)
     [varied] = model.vary(sound, RATE, strength=0.5, keep="attack")

@@ -18,7 +18,7 @@ from distill.artifact.model_file import read_manifest
 from distill.audio.knobs import KNOBS
 from distill.audio.pitch import pitch_of
 from distill.audio.sound import read_sound
-from distill.errors import UsageError
+from distill.errors import StorageError, UsageError
 from distill.generation.adherence import RANKS, SOUNDS, _correlation, following
 from distill.generation.autoregressive import Conditioning
 from distill.generation.conditioning import Target, candidate_seed, nearest_grids, target_of, value_of
@@ -84,6 +84,8 @@ def test_the_same_is_asked_by_rank_unit_and_note() -> None:
         ({"noisy": "2dB"}, "noisy 2dB: expected a number from 0 to 1"),
         ({"pitch": "H2"}, "pitch H2: expected a number from 0 to 1 or a value such as 880Hz or a note such as A1"),
         ({"pitch": "A1"}, "for sounds that end by themselves"),
+        ({"pitch": "-5Hz", "natural": True}, "choose one from 30 to 2000 Hz"),
+        ({"pitch": "9kHz", "natural": True}, "choose one from 30 to 2000 Hz"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(wish: dict[str, str | float], said: str) -> None:
@@ -178,6 +180,28 @@ def test_a_note_is_exact_where_a_sound_has_a_pitch(
     found = pitch_of(read_sound(written.path).samples[0], 48_000)
     assert found is not None
     assert abs(1200 * np.log2(found / 110.0)) < 5
+    # A lower note takes longer, but no longer than was asked for; what was measured is that of the note.
+    low = request.model_copy(update={"pitch": "A1", "seconds": 0.6})
+    [longer] = produce(model, low, Destination(tmp_path / "low"))
+    assert 0.5 < longer.seconds <= 0.6
+    assert longer.got is not None
+    assert (longer.got.knobs["length"] or 0) <= 0.6
+
+
+def test_nothing_that_somebody_else_writes_meanwhile_is_replaced(model: Path, tmp_path: Path) -> None:
+    one = produce(model, Request(seconds=0.3), Destination(tmp_path), count=2, seed=0)
+    first = next(one)
+    other = produce(model, Request(seconds=0.3), Destination(tmp_path), count=1, seed=1)
+    written = next(other).path.read_bytes()
+    with pytest.raises(StorageError, match=r"_0001.wav exists"):
+        next(one)
+    assert (tmp_path / first.path.name.replace("_0000", "_0001")).read_bytes() == written
+
+
+def test_what_a_seed_decides_besides_the_codes_needs_no_chance() -> None:
+    Request(action="vary", strength=0.5, temperature=0).check(count=2, seed=0)
+    with pytest.raises(UsageError, match="would be the same"):
+        Request(seconds=1.0, temperature=0).check(count=2, seed=0)
 
 
 def test_the_command_asks_and_refuses(model: Path, distill: Command, tmp_path: Path) -> None:

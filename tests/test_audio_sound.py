@@ -68,6 +68,13 @@ def test_mono_is_the_mean_of_the_channels() -> None:
     assert np.allclose(to_mono(sound, 48_000), 0.25)
 
 
+@pytest.mark.parametrize("name", ["long.ogg", "long.flac"])
+def test_a_long_sound_is_written_in_pieces(tmp_path: Path, name: str) -> None:
+    write_sound(tmp_path / name, np.stack([noise(70.0)] * 2), 44_100)
+    written = read_sound(tmp_path / name)
+    assert written.samples.shape == (2, 70 * 44_100)
+
+
 def test_resampling_by_a_ratio_changes_pitch_and_length() -> None:
     wave = tone(1.0, 440.0, 48_000)
     octave = resample(wave, 2 * 48_000, 48_000)

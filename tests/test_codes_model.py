@@ -174,7 +174,7 @@ def test_the_codes_of_a_model_stay_its_own_when_its_prior_changes(tmp_path: Path
 
 def test_a_grid_that_only_claims_to_be_of_the_model_is_refused() -> None:
     wide = grid(codes=np.zeros((2, BANDS, 3), np.int64), labels=("a", "b", "c"))
-    with pytest.raises(DataError, match="does not go with"):
+    with pytest.raises(DataError, match="does not fit the model"):
         decode(model(), wide)
     with pytest.raises(DataError, match="codes from"):
         decode(model(), grid(codes=np.full((2, BANDS, LEVELS), SIZE), codebook_size=SIZE + 1))

@@ -94,6 +94,9 @@ def test_closing_changes_the_last_column_alone(generator: Generator) -> None:
     assert np.array_equal(done[:-1], grid[:-1])
     assert np.array_equal(close_loop(generator, grid, seed=2), done)
     assert np.array_equal(close_loop(generator, grid[:2], seed=2), grid[:2])
+    for columns in (3, 4):
+        short = close_loop(generator, grid[:columns], seed=2)
+        assert np.array_equal(short[:-1], grid[: columns - 1])
 
 
 def test_closing_takes_what_rises_least_at_the_join(generator: Generator) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import artifact_example
 from distill.artifact.model_file import read_manifest
@@ -78,6 +79,17 @@ def test_a_model_is_built_again_although_sounds_and_parameters_have_changed_sinc
     journal = read_manifest(kept).journal or ()
     assert [(entry["stage"], entry["step"]) for entry in journal] == [("train_vqvae", 2), ("train_prior", 2)]
     assert call(project, "git", "worktree", "list").stdout.count("\n") == 1
+
+
+def test_only_the_stages_of_the_pipeline_are_run(tmp_path: Path) -> None:
+    stages = {
+        "prepare": {"cmd": "distill stage prepare"},
+        "listen": {"cmd": "distill generate > new.txt"},
+        "each": {"foreach": [1, 2], "do": {"cmd": "echo ${item}"}},
+        "register": {"cmd": "distill stage register"},
+    }
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    assert [name for name, _ in reproduce._commands(tmp_path)] == ["prepare", "register"]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import pytest
 
 from command_util import run_command
 from distill.errors import DataError, Interrupted, TrainingError, UsageError
-from distill.live.events import Event, Listeners, StepDone, TrainingStarted
+from distill.live.events import Event, Listeners, StageFinished, StepDone, TrainingStarted
 from distill.live.folder import RunFolder
 from distill.live.status import StatusListener, status_file
 from distill.live.stop_request import StopRequest
@@ -34,6 +34,7 @@ from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, read_report
 from page_util import make_sounds, settings, wait
 from pipeline_util import bytes_of, make_workspace
+from registry_util import model_file
 
 PARAMS = with_settings(Params(), settings())
 
@@ -271,6 +272,23 @@ def test_a_model_is_called_as_the_file_that_is_asked_for(project: Path) -> None:
     assert name(None, None) == "tiny"
     with pytest.raises(UsageError, match=r"must end in \.distill"):
         name(None, "bells.model")
+
+
+def test_a_model_is_replaced_by_its_own_run_alone(project: Path) -> None:
+    made = train_folder(project / "kit", PARAMS, options(project)).model
+    assert made is not None
+    # After a fresh start that was interrupted it is still that run's own.
+    train_folder(project / "kit", PARAMS, options(project, fresh=True), until="configure")
+    assert train_folder(project / "kit", PARAMS, options(project)).model == made
+    # Another training that ended there meanwhile is not lost.
+    other = with_settings(PARAMS, ["run.seed=5"])
+
+    def meanwhile(event: Event) -> None:
+        if isinstance(event, StageFinished) and event.stage == "train_vqvae":
+            model_file(project / "models" / "late.distill")
+
+    with pytest.raises(UsageError, match="the model that was trained is"):
+        train_folder(project / "kit", other, options(project, "late", meanwhile))
 
 
 def finished(project: Path, name: str, when: str) -> Path:

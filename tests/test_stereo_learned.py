@@ -22,7 +22,7 @@ from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
 from distill.dataset.scan import scan
 from distill.dataset.store import PreparedDataset
-from distill.errors import Interrupted
+from distill.errors import Interrupted, UsageError
 from distill.generation.generator import Generator
 from distill.generation.remaking import remake
 from distill.generation.sound_request import Request, request_of
@@ -146,6 +146,14 @@ def test_a_model_of_stereo_sounds_makes_stereo_sounds(learned: Workspace, tmp_pa
     mono = list(produce(_model(learned), Request(seconds=0.5, channels=1), Destination(tmp_path / "mono"), count=3))
     assert [each.exported.channels for each in mono] == [1, 1, 1]
     assert all(np.array_equal(one.codes, two.codes) for one, two in zip(made, mono, strict=True))
+
+
+def test_a_mono_sound_has_no_space_to_renew(learned: Workspace, tmp_path: Path) -> None:
+    sound = save(tmp_path / "mono.wav", tone(1.0, 330.0))
+    space = read_manifest(_model(learned)).vqvae_config.num_quantizers
+    request = Request(action="fill", start=0.2, end=0.5, levels=(space,))
+    with pytest.raises(UsageError, match="no level Space to renew"):
+        list(produce(_model(learned), request, Destination(tmp_path / "new"), source=sound))
 
 
 def test_left_and_right_add_up_to_twice_the_mono_sound(learned: Workspace) -> None:

@@ -18,6 +18,7 @@ from distill.errors import DataError
 from distill.live.events import Listeners
 from distill.live.stop_request import StopRequest
 from distill.params import parse_params
+from distill.processes.run_lock import hold
 from distill.runs.folder import Order, write_order
 from distill.stages.pipeline import STAGES, run_stage
 from distill.stages.workspace import Call, Workspace, read_report
@@ -131,9 +132,20 @@ def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:
 def test_completing_twice_changes_nothing(project: Workspace) -> None:
     client = client_of(project.root)
     before = recorded(client)[0].to_dictionary()
-    (said,) = json.loads(distill(project.root, "tracking", "sync", "--json").stdout)["runs"]
-    assert said["run_id"] == before["info"]["run_id"]
+    run_id, known = before["info"]["run_id"], project.params_file.read_text()
+    made_with = Path(client.download_artifacts(run_id, "params.yaml")).read_text()
+    # The folder may be on its way to another model by now.
+    project.params_file.write_text(known.replace("seed: 0", "seed: 7"))
+    try:
+        (said,) = json.loads(distill(project.root, "tracking", "sync", "--json").stdout)["runs"]
+    finally:
+        project.params_file.write_text(known)
+    assert said["run_id"] == run_id
     assert recorded(client)[0].to_dictionary() == before
+    assert Path(client.download_artifacts(run_id, "params.yaml")).read_text() == made_with
+    with hold(project.root):
+        refused = distill(project.root, "tracking", "sync", code=1).stderr
+    assert "is being trained" in refused
 
 
 def test_a_project_somewhere_else_completes_the_run_that_it_brought_along(project: Workspace, tmp_path: Path) -> None:

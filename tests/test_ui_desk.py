@@ -99,8 +99,17 @@ def test_what_lies_on_a_desk_is_found_again_when_the_server_is_started_anew(cont
         note.write_text(damaged)
         _, anew = opened()
         assert (anew.sheets, anew.forms) == ({}, {})
-    # With its last session all of it ends.
-    anew.close()
+    # Its last session may end because the tab is loaded anew after a long time.
+    desks, lasting = opened()
+    lasting.forms = desk.forms
+    desks.save()
+    lasting.close()
+    desks.forget_left()
+    assert desks.take(NAME, Desk(context)).forms == desk.forms
+    desks.forget_left(0)
+    assert (context.desks / NAME).exists()
+    lasting.close()
+    desks.forget_left(0)
     assert not (context.desks / NAME).exists()
 
 

@@ -18,6 +18,7 @@ from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.library_view import Shelf, View
 from distill.ui.shelf import key_of
+from distill.ui.start_state import begin_with, standing_of
 from distill.ui.studio import Studio
 from distill.ui.tabs.codes import CodesTab
 from distill.ui.tabs.data import DataTab
@@ -120,6 +121,16 @@ def test_sounds_are_made_from_the_form(context: Context) -> None:
     assert last[tab.making.status].startswith("2 sounds in `generated/")
     assert not last[tab.making.stop].interactive
     assert [result.seed for result in desk.results] == [5, 6]
+    # What is refused meanwhile leaves what is made as it is.
+    running = tab.make(desk, MODEL, **source, **form)
+    next(running)
+    with pytest.raises(gr.Error, match="wait for them"):
+        next(tab.make(desk, MODEL, **source, **form))
+    assert {*tab.reset(desk)} == {tab.making.stop}
+    assert tab.reset(desk)[tab.making.stop].interactive
+    list(running)
+    assert tab.reset(desk)[tab.making.status] == ""
+    desk.results = desk.results[-2:]
     with pytest.raises(gr.Error, match="sound"):
         list(tab.make(desk, MODEL, **source, **form_of(tab, action="continue")))
     with pytest.raises(gr.Error, match="choose a sound first"):
@@ -183,12 +194,16 @@ def test_the_library_finds_shows_and_deletes_models(context: Context) -> None:
     filters = {"words": "extra", "verdict": "any", "dataset": "any", "sort": "name"}
     shelf = tab.read_files()[tab.shelf]
     assert len(shelf.entries) == 2
+    known = shelf.entries[0].manifest.metadata.dataset
     assert tab.search(shelf, View(), **filters).count("<article") == 1
     assert tab.search(shelf, View(), **filters | {"words": "nothing"}).count("<article") == 0
     key = next(key_of(entry) for entry in shelf.entries if extra in entry.files)
     assert tab.show_details(shelf, View(shown=key))[tab.details.column].visible
     assert not tab.show_details(shelf, View())[tab.details.column].visible
     place = extra.relative_to(context.project).as_posix()
+    # A dataset that no model has any more is no longer what is looked for.
+    assert tab.read_all("gone")[tab.filters.dataset].value == "any"
+    assert tab.read_all(known)[tab.filters.dataset].value == known
     with pytest.raises(gr.Error, match="open the details of a model first"):
         list(tab.hear_one(Shelf(), View()))
     updates = tab.ask_delete(View(), str(extra))
@@ -232,6 +247,12 @@ def test_the_screen_of_start_follows_what_is_dropped(tmp_path: Path) -> None:
     assert judged[tab.plans.go].interactive
     with pytest.raises(gr.Error, match="nothing was begun here so far"):
         tab.stop()
+    # Another window takes other sounds.
+    save(context.project / "others" / "tone.wav", tone(0.4, 500.0))
+    begin_with(context.project, context.project / "others")
+    with pytest.raises(gr.Error, match="another window has chosen other sounds"):
+        tab.start("sketch", judged[tab.about])
+    assert f'about="{standing_of(context.project).about}"' in tab.show()[tab.live]
     tab.forget()
     assert tab.show()[tab.empty].visible
 
@@ -258,6 +279,9 @@ def test_the_form_of_the_monitor_has_what_the_training_has(context: Context) -> 
     assert (vqvae[weight]["visible"], prior[weight]["visible"]) == (True, False)
     # An answer is that of the training before.
     assert set(tab.answers) <= {control for control, value in tab.forget().items() if value == ""}
+    # The form of another training than that of the answer is not left standing.
+    assert tab.form_of_the_chosen(["kit-1", "train_vqvae"], "kit-1", "train_vqvae") == gr.skip()
+    assert tab.form_of_the_chosen(["kit-1", "train_vqvae"], None, "train_prior")[weight]["visible"] is False
     before = vqvae[tab.before]
     with pytest.raises(gr.Error, match="nothing is changed in the form"):
         tab.apply(None, "train_vqvae", "", before, **before)
@@ -272,4 +296,6 @@ def test_the_form_of_the_monitor_comes_with_the_answer_and_never_behind_it(tmp_p
     fields = next(set(each.outputs) for each in blocks.fns.values() if each.name == "show_form")
     assert len(fields) > 10
     assert fields < set(apply.outputs)
-    assert not [each for each in blocks.fns.values() if each.trigger_after == apply._id and fields & set(each.outputs)]
+    behind = [each for each in blocks.fns.values() if each.trigger_after == apply._id and fields & set(each.outputs)]
+    # It does nothing unless another training was chosen meanwhile.
+    assert [each.name for each in behind] == ["form_of_the_chosen"]

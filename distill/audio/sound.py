@@ -64,6 +64,7 @@ FINE_SUBTYPES = {".wav": "PCM_24", ".aif": "PCM_24", ".aiff": "PCM_24", ".flac":
 _SUBTYPES = {".opus": "OPUS"}
 
 BLOCK_FRAMES = 1 << 18
+_WRITTEN_FRAMES = 1 << 16
 # Files of very many channels are decoded in shorter blocks.
 _BLOCK_SAMPLES = 8 * BLOCK_FRAMES
 # A header can say that the length is not known; libsndfile then reports a number near the largest there is.
@@ -307,7 +308,11 @@ def write_sound(path: Path, samples: np.ndarray, sample_rate: int, subtype: str 
     frames = np.ascontiguousarray(np.asarray(samples, dtype=np.float32).T)
     with replacing(path) as temporary:
         try:
-            soundfile.write(str(temporary), frames, sample_rate, format=kind, subtype=subtype)
+            channels = 1 if frames.ndim == 1 else frames.shape[1]
+            with soundfile.SoundFile(str(temporary), "w", sample_rate, channels, subtype, format=kind) as file:
+                # libsndfile puts all of a Vorbis sound that it is given at once on its stack.
+                for first in range(0, len(frames), _WRITTEN_FRAMES):
+                    file.write(frames[first : first + _WRITTEN_FRAMES])
         except soundfile.SoundFileError as error:
             if "samplerate" in str(error).lower() or "sample rate" in str(error).lower() or "Format" in str(error):
                 raise UsageError(f"{path}: {kind} cannot hold {frames.ndim}-d samples at {sample_rate} Hz") from error

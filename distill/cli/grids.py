@@ -67,7 +67,7 @@ def require_stereo(samples: "Samples", channels: int | None, width: float) -> No
         UsageError: it is.
     """
     if samples.ndim == 1 and (channels == 2 or width != 1.0):
-        raise UsageError("the grid is mono (it has no level Space): omit --channels and --width")
+        raise UsageError("without the level Space this is mono: omit --channels and --width")
 
 
 def selection_of(

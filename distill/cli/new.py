@@ -54,7 +54,7 @@ def _update(folder: Path, *, as_json: bool) -> None:
     for path in done.conflicts:
         remark("Conflict", f"{path}: you and distill changed the same lines; resolve this in the file, then commit")
     summary = f"{done.before} -> {done.after}: {len(done.changed)} files changed"
-    undo = "git status and git diff show them; to undo the update: git stash -u"
+    undo = "git status and git diff show them; to undo the update: git checkout -- ., and remove what is new"
     stderr.print(f"{summary}; {undo}" if done.changed else f"{summary}.")
     values = {"before": done.before, "after": done.after, "changed": done.changed, "conflicts": done.conflicts}
     print_result(done.difference.splitlines(), {**values, "difference": done.difference}, as_json=as_json)

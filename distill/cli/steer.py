@@ -130,7 +130,6 @@ def resume(
 
 def stop(
     run: Run,
-    stage: Stage = None,
     wait: Wait = WAIT_SECONDS,
     as_json: Json = False,
     quiet: Quiet = False,

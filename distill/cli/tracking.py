@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr
+from distill.errors import TrainingError
 
 app = typer.Typer(help="Show and complete the records of runs in MLflow.", no_args_is_help=True)
 
@@ -58,6 +59,7 @@ def sync(
     """Complete the records of finished runs from their files, for example after the server was down."""
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.project import project_of
+    from distill.runs.progress import alive
     from distill.stages.workspace import Workspace
     from distill.tracking.address import tracking_address, without_password
     from distill.tracking.listener import started_by
@@ -65,6 +67,8 @@ def sync(
 
     found = []
     for folder in workspaces or [Path()]:
+        if alive(folder):
+            raise TrainingError(f"{folder.absolute()} is being trained, and recorded meanwhile: wait for its end")
         run_id = complete(Workspace(folder), started_by=started_by())
         found.append(
             {

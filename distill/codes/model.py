@@ -88,6 +88,7 @@ class CodesModel:
         """
         self.identity.require(grid.model, what)
         # Also refuses a file that was edited by hand.
+        self.codec.check_grid(grid.codes)
         self.grid(grid.codes)
 
 

@@ -5,6 +5,7 @@ from distill.codes.grid import CodeGrid
 from distill.codes.model import CodesModel
 from distill.codes.selection import EVERYTHING, Selection
 from distill.generation.inpainting import CANDIDATES, Region
+from distill.generation.limits import check_request
 from distill.generation.sampler import SamplingConfig
 from distill.generation.space import renew_region
 
@@ -33,6 +34,7 @@ def randomize(
         UsageError: nothing is selected, it lies outside of the grid, or the seed is negative.
     """
     model.require(grid)
+    check_request(count=1, seconds=1.0, seed=seed)
     found = selection.resolved(grid)
     assert found.columns is not None
     region = Region(*found.columns, levels=found.levels, bands=found.bands)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from distill.audio.knobs import KNOBS, UNITS, knobs_of
+from distill.audio.pitch import HIGHEST_HZ, LOWEST_HZ
 from distill.audio.timbre import timbre_of
 from distill.codec.codec import Grid
 from distill.errors import UsageError
@@ -78,6 +79,8 @@ def target_of(request: Request, conditions: Conditions | None) -> Target | None:
         if isinstance(given, str):
             value = value_of(name, given)
             if name == "pitch":
+                if not LOWEST_HZ <= value <= HIGHEST_HZ:
+                    raise UsageError(f"pitch {given}: choose one from {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz")
                 hertz = value
             ranks[name] = _rank(conditions, name, value, given)
         else:
@@ -183,6 +186,22 @@ def distance_to_target(got: Mapping[str, float | None], label: str | None, targe
         found = math.nan if value is None else target.conditions.rank(name, value)
         missed += abs(found - rank) if found == found else 1.0
     return missed + (OTHER_LABEL if target.label not in (None, label) else 0.0)
+
+
+def at_speed(got: Properties, speed: float, seconds: float) -> Properties:
+    """The properties of a sound that is played at another speed, and lasts so many s then at most.
+
+    >>> at_speed(Properties(knobs={"length": 0.4, "bright": 800.0, "noisy": 0.5}), 0.5, 0.6).knobs
+    {'length': 0.6, 'bright': 400.0, 'noisy': 0.5}
+    """
+    factors = {"s": 1 / speed, "Hz": speed}
+    knobs = {
+        name: value if value is None else _rounded(value * factors.get(UNITS[name], 1.0))
+        for name, value in got.knobs.items()
+    }
+    if (length := knobs.get("length")) is not None:
+        knobs["length"] = min(length, _rounded(seconds) or 0.0)
+    return got.model_copy(update={"knobs": knobs})
 
 
 def _measure(generator: Generator, grid: Grid, samples: int, target: Target) -> tuple[float, Properties]:

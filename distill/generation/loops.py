@@ -40,7 +40,8 @@ def close_loop(generator: Generator, grid: Grid, *, seed: int, config: SamplingC
     """
     if len(grid) < LEAST_COLUMNS:
         return grid
-    codec, half = generator.codec, len(grid) // 2
+    # What stands before and behind the join is seen: two columns at least.
+    codec, half = generator.codec, max(2, len(grid) // 2)
     # In the middle of the turned grid the end stands before the beginning.
     turned, last = np.roll(grid, half, axis=0), half - 1
     given = turned.copy()

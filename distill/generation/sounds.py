@@ -12,7 +12,7 @@ from distill.audio.pitch import tuned
 from distill.audio.sound import Sound
 from distill.codec.codec import Grid, Samples
 from distill.errors import UsageError
-from distill.generation.conditioning import Target, draw_grids
+from distill.generation.conditioning import Target, at_speed, draw_grids
 from distill.generation.continuation import continue_sound, fill_sound
 from distill.generation.finish import Frames
 from distill.generation.generator import GeneratedSound, Generator, waveform_blocks
@@ -21,6 +21,9 @@ from distill.generation.sidecar import Properties
 from distill.generation.sound_request import BEATS, Request
 from distill.generation.space import width_of, with_space
 from distill.generation.variation import morph_sound, vary_sound
+
+# Of a sound that is longer than asked for, once it has its pitch.
+_FADE_SAMPLES = 480
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +83,12 @@ def new_sounds(
         grid = with_space(codec, drawn_grid, seed=seed, config=request.config)
         blocks = codec.in_two_channels(waveform_blocks(generator, grid, wanted), grid, width)
         if target is not None and target.hertz is not None:
-            blocks = iter([_tuned(np.concatenate(list(blocks)), rate, target.hertz, seed)])
+            untuned = np.concatenate(list(blocks))
+            samples = _tuned(untuned, rate, target.hertz, seed)
+            ended = _ended(samples, wanted)
+            if got is not None:
+                got = at_speed(got, len(untuned) / len(samples), len(ended) / rate)
+            blocks = iter([ended])
         yield seed, Made(blocks, rate, False, None if request.natural else frames, grid, got)
 
 
@@ -97,6 +105,9 @@ def changed_sound(
     first, *others = given
     if request.action in ("continue", "fill") and request.width != 1.0 and len(first.samples) != 2:
         raise UsageError("the given sound is not stereo: omit the width")
+    space_alone = request.levels is not None and min(request.levels) >= generator.codec.levels
+    if request.action == "fill" and space_alone and len(first.samples) != 2:
+        raise UsageError("the given sound is not stereo: it has no level Space to renew")
     config, width = request.config, width_of(generator.codec, request.channels, request.width)
     made_with: dict[str, Any] = {"seed": seed, "config": config, "width": width}
     match request.action:
@@ -113,6 +124,16 @@ def changed_sound(
         case _:
             start, end, levels = request.start or 0.0, request.end or 0.0, request.levels
             return fill_sound(generator, first, start=start, end=end, levels=levels, **made_with), None
+
+
+def _ended(samples: Samples, most: int) -> Samples:
+    """A sound `[n]` or `[n, channels]` of at most so many samples, which fades out where it is longer."""
+    if len(samples) <= most:
+        return samples
+    fade = np.linspace(1.0, 0.0, min(most, _FADE_SAMPLES), dtype=np.float32)
+    ended = samples[:most].copy()
+    ended[-len(fade) :] *= fade.reshape(-1, *[1] * (samples.ndim - 1))
+    return ended
 
 
 def _tuned(samples: Samples, sample_rate: int, hertz: float, seed: int) -> Samples:

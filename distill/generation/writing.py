@@ -277,6 +277,8 @@ class Producer:
 
     def _write(self, made: Made, seed: int, path: Path, index: int) -> Written:
         generator, sidecar = self.generator, sidecar_of(path)
+        # Somebody else may have written there meanwhile.
+        require_free([path], self.destination)
         exported = export(
             path,
             made.blocks,

@@ -25,7 +25,7 @@ from distill.params import read_yaml
 from distill.registry.catalogue import flatten
 from distill.registry.registry import resolve
 from distill.runs.inputs import from_project
-from distill.stages.versions import FORMER_NAMES
+from distill.stages.versions import CODE_VERSIONS, FORMER_NAMES
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking.lookup import RecordedRun, find_runs, recorded_files
 from distill.versions.dvc import check_out
@@ -183,9 +183,10 @@ def _check_code(root: Path, environment: Mapping[str, str], version: str) -> Non
 
 
 def _commands(root: Path) -> list[tuple[str, str]]:
-    """The stages of the commit's dvc.yaml in their order, each with its command."""
+    """The pipeline's own stages in the commit's dvc.yaml in their order, each with its command."""
     stages = read_yaml(root / "dvc.yaml").get("stages", {})
-    return [(name, str(stage["cmd"])) for name, stage in stages.items()]
+    own = {name: stage for name, stage in stages.items() if FORMER_NAMES.get(name, name) in CODE_VERSIONS}
+    return [(name, str(stage["cmd"])) for name, stage in own.items()]
 
 
 def _run(command: str, root: Path, environment: Mapping[str, str], stop: StopRequest) -> None:

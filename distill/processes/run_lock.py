@@ -125,7 +125,8 @@ def _refusing(root: Path) -> Callable[[], None]:
         if time.monotonic() > until:
             holder = holder_of(root)
             pid = f" as process {holder.pid}" if holder and holder.pid else ""
-            raise TrainingError(f"{root.name} runs already{pid}: distill run stop {root.name} ends it")
+            name = root.absolute().name
+            raise TrainingError(f"{name} runs already{pid}: distill run stop {name} ends it")
         time.sleep(POLL_SECONDS)
 
     return wait

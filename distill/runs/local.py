@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from distill.artifact.container import digest_tensors
 from distill.artifact.manifest import Manifest, parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model, write_model
 from distill.errors import DataError, DistillError, UsageError
-from distill.files import replacing, require_suffix, storage_errors
+from distill.files import read_json, replacing, require_suffix, storage_errors, write_json
 from distill.live.events import Listeners, Warned
 from distill.live.journal import Journal, effective_by_stage, parse_entry
 from distill.live.status import StatusListener
@@ -23,7 +23,7 @@ from distill.projects.project import project_of
 from distill.runs.folder import Order, open_folder
 from distill.runs.forecast import Outlook
 from distill.runs.inputs import Inputs, as_name, bring_sounds, named_params, settings_of, source_of, with_section
-from distill.runs.removal import clear, remove
+from distill.runs.removal import DELIVERED, clear, remove
 from distill.stages.pipeline import STAGES, require_stage, run_stage
 from distill.stages.versions import FORMER_NAMES
 from distill.stages.workspace import Call, Workspace, read_report
@@ -111,7 +111,7 @@ def train_folder(
             journal = Journal(workspace.journal(stage), stage)
             if not journal.entries():
                 journal.replace([parse_entry(entry, f"--replay, {stage}") for entry in entries])
-        return _run(workspace, options, stages, target)
+        return _run(workspace, options, stages, target, force=force)
 
 
 def train_prior_for(model_path: Path, source: Path, params: Params, options: Options) -> Outcome:
@@ -142,7 +142,7 @@ def train_prior_for(model_path: Path, source: Path, params: Params, options: Opt
             said = f"the vocoder of {model_path} is left out: --set vocoder.enabled=true trains one"
             options.emit(Warned("train_vocoder", "no_vocoder", said))
         write_model(workspace.vqvae, _vqvae_alone(model.manifest, model_path), model.vqvae_state)
-        return _run(workspace, options, tuple(stage for stage in STAGES if stage != "train_vqvae"), target)
+        return _run(workspace, options, tuple(stage for stage in STAGES if stage != "train_vqvae"), target, force=True)
 
 
 def _vqvae_alone(manifest: Manifest, path: Path) -> Manifest:
@@ -217,13 +217,20 @@ def _open(inputs: Inputs, params: Params, options: Options, *, again: bool, unti
         raise
 
 
-def _run(workspace: Workspace, options: Options, stages: Sequence[str], target: Path) -> Outcome:
+def _run(workspace: Workspace, options: Options, stages: Sequence[str], target: Path, *, force: bool) -> Outcome:
     with watch(workspace, options.emit, options.stop, ahead=stages) as run:
         reports = {stage: run(stage) for stage in stages}
     if "assemble" not in reports:
         return Outcome(None, workspace.root, reports)
+    made = workspace.root / reports["assemble"]["model"]
+    try:
+        # Another training may have ended there meanwhile.
+        _check_target(target, workspace, force)
+    except UsageError as error:
+        raise UsageError(f"{error}; the model that was trained is {made}") from error
     with replacing(target) as temporary:
-        shutil.copyfile(workspace.root / reports["assemble"]["model"], temporary)
+        shutil.copyfile(made, temporary)
+    _note_delivered(workspace, target)
     return Outcome(target, workspace.root, reports)
 
 
@@ -232,12 +239,27 @@ def _check_target(target: Path, workspace: Workspace, force: bool) -> None:
     _check_writable(target)
     if force or not target.exists():
         return
+    mine = set(_delivered(workspace))
+    with suppress(DistillError):
+        mine.add(read_report(workspace, "assemble")["digest"])
     try:
-        mine = read_report(workspace, "assemble")["digest"] == read_manifest(target).tensor_digest
+        known = read_manifest(target).tensor_digest in mine
     except DistillError:
-        mine = False
-    if not mine:
+        known = False
+    if not known:
         raise UsageError(f"{target} is there already and is another file: choose another name, or add --force")
+
+
+def _delivered(workspace: Workspace) -> list[str]:
+    """The digests of the models that a run has delivered; also of those that were trained before a fresh start."""
+    with suppress(DistillError):
+        return list(read_json(workspace.root / DELIVERED, what="note of delivered models", schema=1)["digests"])
+    return []
+
+
+def _note_delivered(workspace: Workspace, target: Path) -> None:
+    digests = dict.fromkeys([*_delivered(workspace), read_manifest(target).tensor_digest])
+    write_json(workspace.root / DELIVERED, {"schema": 1, "digests": list(digests)})
 
 
 def _check_writable(target: Path) -> None:

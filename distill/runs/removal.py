@@ -11,6 +11,8 @@ from distill.runs.folder import RUNS, finished_at, is_run, run_folders
 
 # Prefix of a folder that is being removed, so that a half-removed one is not taken for a run.
 REMOVED = ".removed-"
+# The models that a run has delivered, which it may replace: that stays where it begins anew.
+DELIVERED = Path(".distill") / "delivered.json"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def clear(root: Path) -> None:
             shutil.rmtree(aside)
         aside.mkdir()
         gone = [path for path in root.iterdir() if path != own]
-        gone += [path for path in own.iterdir() if path not in (aside, lock_file(root))]
+        gone += [path for path in own.iterdir() if path not in (aside, lock_file(root), root / DELIVERED)]
         for number, path in enumerate(gone):
             path.rename(aside / str(number))
         shutil.rmtree(aside)
@@ -47,6 +49,7 @@ def remove(root: Path) -> Removal:
         TrainingError: it runs.
         StorageError: it cannot be removed.
     """
+    root = root.absolute()
     with hold(root), storage_errors(root, "remove"):
         aside = root.with_name(f"{REMOVED}{root.name}")
         if aside.exists():

@@ -90,8 +90,12 @@ def without_password(address: str) -> str:
 
     >>> without_password("https://me:secret@runs.example.org")
     'https://me:...@runs.example.org'
+    >>> without_password("https://token@runs.example.org"), without_password("postgresql:///d?user=me&password=a/b@c")
+    ('https://...@runs.example.org', 'postgresql:///d?user=me&password=...')
     """
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:...@", address)
+    address = re.sub(r"(?i)(?<=[?&]password=)[^&]*", "...", address)
+    address = re.sub(r"(?<=://)([^/@:?]*):[^?]*@", r"\1:...@", address)
+    return re.sub(r"(?<=://)[^/@:?]*@", "...@", address)
 
 
 def is_server(address: str) -> bool:

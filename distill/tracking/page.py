@@ -12,7 +12,14 @@ from distill.errors import TrackingError
 from distill.processes.guard import release
 from distill.processes.ports import POLL_SECONDS, is_up
 from distill.servers.secret import read_or_create
-from distill.tracking.address import PAGE_PORT, PAGE_TOKEN, artifact_location, set_up_mlflow, tracking_address
+from distill.tracking.address import (
+    PAGE_PORT,
+    PAGE_TOKEN,
+    artifact_location,
+    registry_address,
+    set_up_mlflow,
+    tracking_address,
+)
 
 START_SECONDS = 90.0
 TOKEN_FILE = Path(".distill") / "mlflow" / "token"
@@ -30,14 +37,20 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
     """
     set_up_mlflow()
     token = read_or_create(project / TOKEN_FILE)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_address(project)]
-    command += ["--default-artifact-root", artifact_location(project) or "", "--workers", "1"]
-    command += ["--app-name", "distill"]
-    command += ["--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--app-name", "distill"]
+    command += ["--host", host, "--port", str(port), "--default-artifact-root", artifact_location(project) or ""]
+    # The address that somebody opens has the token in it.
+    command += ["--uvicorn-opts", "--no-access-log"]
+    # Any user of this machine can read a command line, and an address may have a password in it.
+    addresses = {
+        "MLFLOW_BACKEND_STORE_URI": tracking_address(project),
+        "MLFLOW_REGISTRY_STORE_URI": registry_address(project),
+    }
+    # Its jobs are for language models, and take 0.7 GB.
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = subprocess.Popen(
         [sys.executable, "-m", "distill.processes.guard", *command],
-        # Its jobs are for language models, and take 0.7 GB.
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", PAGE_TOKEN: token, PAGE_PORT: str(port)},
+        env={**os.environ, **quiet, **addresses, PAGE_TOKEN: token, PAGE_PORT: str(port)},
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=output,

@@ -43,6 +43,9 @@ def complete(workspace: Workspace, *, started_by: str) -> str:
     lineage = at_end["distill.lineage"]
     run_id = run_to_complete(client, workspace, lineage=lineage, started_by=started_by)
     with tracking_errors(project):
+        # It lacks nothing, and the workspace may hold another experiment by now.
+        if client.get_run(run_id).info.status == "FINISHED":
+            return run_id
         for stage in GROUPS:
             fill_metrics(client, run_id, workspace, stage, lineage)
         summary = content.summary_of(workspace)

@@ -11,6 +11,7 @@ from distill.generation.writing import Destination, produce
 from distill.library.takes import WAVE_POINTS, Take, Takes
 from distill.ui.cards import place_values, render_template
 from distill.ui.context import Context
+from distill.ui.results import HEARD
 
 COUNT, SECONDS = 8, 2.0
 
@@ -27,7 +28,7 @@ def audition(models: Sequence[tuple[str, Path]], context: Context) -> Iterator[s
         StorageError: a file cannot be read or written.
     """
     manifests = [read_manifest(path) for _, path in models]
-    places = [f"heard-{manifest.tensor_digest[:16]}" for manifest in manifests]
+    places = [f"{HEARD}{manifest.tensor_digest[:16]}" for manifest in manifests]
 
     def rows() -> str:
         every = Takes(context.project).all()

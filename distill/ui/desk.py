@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import threading
+import time
 from base64 import b64encode
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -66,7 +67,8 @@ class Desk:
         forms: what somebody chose in the forms of tabs, by the form's name and the field's; replaced, never changed.
         left: the forms as they were when the tab was loaded, which bring its fields back; never what was chosen since.
         home: the folder of what lasts until the tab is closed; None: the tab has no name.
-        sessions: how many sessions have it: one after each time that the tab is loaded, for an hour.
+        sessions: how many sessions have it: one after each time that the tab is loaded, for an hour or longer.
+        left_at: when the last of them ended, on the monotonic clock; None: there is one.
         closed: whether it is gone.
     """
 
@@ -85,6 +87,7 @@ class Desk:
         self.left: dict[str, dict[str, Any]] = {}
         self.home: Path | None = None
         self.sessions = 0
+        self.left_at: float | None = None
         self.closed = False
         self._folder: Path | None = None
         self._number = 0
@@ -95,11 +98,18 @@ class Desk:
         return Desk(self.context)
 
     def close(self) -> None:
-        """Remove what lay on the desk, once its last session ends."""
+        """End a session. A desk whose tab has a name stays for a while behind the last: the tab may be loaded anew."""
         with self.lock:
             self.sessions -= 1
             if self.sessions > 0:
                 return
+            self.left_at = time.monotonic()
+            if self.home is None:
+                self.remove()
+
+    def remove(self) -> None:
+        """Remove what lay on the desk."""
+        with self.lock:
             self.closed = True
             self.sheets.clear()
             self.earlier = ()

@@ -16,18 +16,31 @@ from distill.ui.desk_file import FILE, Content, restore
 # What a tab calls itself, as it is kept in the browser until the tab is closed.
 _NAME = re.compile(r"[0-9a-f]{32}")
 # Run by the browser before it asks for its desk.
-OWN_NAME = """(desk, name, ...others) => {
+OWN_NAME = """async (desk, name, ...others) => {
   const key = "distill-tab";
-  if (!sessionStorage.getItem(key)) {
-    const bytes = crypto.getRandomValues(new Uint8Array(16));
-    sessionStorage.setItem(key, [...bytes].map((each) => each.toString(16).padStart(2, "0")).join(""));
-  }
-  return [desk, sessionStorage.getItem(key), ...others];
+  const fresh = () => [...crypto.getRandomValues(new Uint8Array(16))]
+    .map((each) => each.toString(16).padStart(2, "0")).join("");
+  // A duplicated tab has the name of the tab that it is a copy of, which holds it for as long as it is open.
+  const held = (own) => !navigator.locks ? true : new Promise((resolve) => {
+    navigator.locks.request(`${key} ${own}`, { ifAvailable: true }, (lock) => {
+      resolve(lock !== null);
+      return lock && new Promise(() => {});
+    });
+  });
+  window.distillTab ??= (async () => {
+    let own = sessionStorage.getItem(key) ?? fresh();
+    while (!await held(own)) own = fresh();
+    sessionStorage.setItem(key, own);
+    return own;
+  })();
+  return [desk, await window.distillTab, ...others];
 }"""
 # Between two looks for what is not on the disk yet, in s.
 SAVE_SECONDS = 0.5
 # Tabs that were open when their server ended and did not come back for so many s are closed for good.
 MOST_SECONDS = 14 * 24 * 3600
+# A tab whose sessions have all ended may be loaded anew for so many s.
+LEFT_SECONDS = 3600.0
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +83,7 @@ class Desks:
             else:
                 self._known[name].left = self._known[name].forms
             desk = self._known[name]
-            desk.sessions += 1
+            desk.sessions, desk.left_at = max(0, desk.sessions) + 1, None
             return desk
 
     def save(self) -> None:
@@ -89,6 +102,13 @@ class Desks:
             if desk.closed:
                 shutil.rmtree(desk.home, ignore_errors=True)
 
+    def forget_left(self, seconds: float = LEFT_SECONDS) -> None:
+        """Remove the desks whose last session ended more than so many s ago."""
+        with self._lock:
+            for desk in self._known.values():
+                if desk.left_at is not None and not desk.closed and time.monotonic() - desk.left_at >= seconds:
+                    desk.remove()
+
     def forget_old(self) -> None:
         """Remove what is left of tabs that did not come back."""
         for folder in self._folder.glob("*"):
@@ -102,5 +122,6 @@ class Desks:
             time.sleep(SAVE_SECONDS)
             try:
                 self.save()
+                self.forget_left()
             except Exception:
                 logger.exception("open tabs are not kept")

@@ -32,6 +32,8 @@ from distill.ui.grid_files import stem_of
 
 # Width of the picture of a long sound.
 MOST_PIXELS = 1000
+# The folders of the sounds by which the tab Library lets a model be heard begin with it.
+HEARD = "heard-"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from distill.generation.writing import Destination, Written, morph, produce
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.models import Models
-from distill.ui.results import Result, batch_folder, given_file
+from distill.ui.results import HEARD, Result, batch_folder, given_file
 
 MOST_COUNT = 32
 MOST_SECONDS = 300.0
@@ -59,7 +59,9 @@ def make(order: SoundOrder, context: Context, models: Models, desk: Desk) -> Gen
     """
     require_few(order.count, order.request)
     model = models.path(order.model)
-    folder = batch_folder(context) if order.like is None else order.like.parent
+    # What the tab Library makes of a model stays by itself.
+    beside = order.like is not None and not order.like.parent.name.startswith(HEARD)
+    folder = order.like.parent if order.like is not None and beside else batch_folder(context)
     source = order.like
     if order.request.action in ("continue", "fill", "vary") and source is None:
         source = given_file(order.upload, context, folder)

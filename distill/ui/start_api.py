@@ -15,6 +15,7 @@ class Screen(Answer):
     """The screen of the tab Start."""
 
     kind: Kind
+    about: str = Field(description="the sounds and the run that it is about")
     progress: str = Field(description="how far the run is, as HTML")
     takes: str = Field(description="the sounds that there are to hear, as HTML")
 
@@ -27,5 +28,10 @@ def add_start(app: FastAPI, context: Context) -> None:
     @app.get("/api/start", response_model=Screen)
     def start() -> Response:
         standing = standing_of(context.project)
-        screen = Screen(kind=standing.kind, progress=progress(standing), takes=takes(context, standing, first_takes))
+        screen = Screen(
+            kind=standing.kind,
+            about=standing.about,
+            progress=progress(standing),
+            takes=takes(context, standing, first_takes),
+        )
         return json_answer(screen, context)

@@ -41,6 +41,11 @@ class Standing:
     root: Path | None = None
     progress: Progress | None = None
 
+    @property
+    def about(self) -> str:
+        """What it is about, as a text that differs where sounds or run do."""
+        return f"{self.sounds or ''} {self.root.name if self.root else ''}"
+
 
 def standing_of(project: Path) -> Standing:
     """Where it stands now; sounds and runs that are gone are forgotten."""

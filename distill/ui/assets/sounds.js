@@ -15,15 +15,34 @@ export const setHovers = (on) => localStorage.setItem(HOVER, on ? "on" : "off");
 
 /** Play a card's sound, from a time (s) on. */
 export function hear(card, from = 0) {
-  const done = () => { card.classList.remove("d-heard"); if (heard === card) heard = null; };
+  const done = () => {
+    card.classList.remove("d-heard");
+    if (heard?.dataset.src !== card.dataset.src) return;
+    heard.classList.remove("d-heard");
+    heard = null;
+  };
   play(card.dataset.src, { volume: Number(card.dataset.volume ?? 1), from, done, failed: () => card.classList.add("d-unheard") });
   heard = card;
   card.classList.add("d-heard");
-  requestAnimationFrame(function follow() {
+  follow(card);
+}
+
+/** Show in a card how far its sound is, for as long as it is heard. */
+function follow(card) {
+  requestAnimationFrame(() => {
     if (heard !== card) return;
     card.style.setProperty("--heard", position().share);
-    requestAnimationFrame(follow);
+    follow(card);
   });
+}
+
+/** Let the one of some new cards that shows the sound which is heard stand for the one that is gone. */
+export function adopt(cards) {
+  const card = heard && !heard.isConnected && cards.find((each) => each.dataset.src === heard.dataset.src);
+  if (!card) return;
+  heard = card;
+  card.classList.add("d-heard");
+  follow(card);
 }
 
 /** The card that is heard now, if any. */

@@ -1,6 +1,6 @@
 // <distill-start kind="running">: how far the run of the tab Start is, and what there is to hear, read again and again.
 //
-// Where it no longer stands as its attribute says, it presses the button `moved` in it, which the tab hears.
+// Where it no longer stands as its attributes say, it presses the button `moved` in it, which the tab hears.
 
 import { h, put, renew } from "./dom.js";
 
@@ -43,10 +43,10 @@ class Start extends HTMLElement {
     if (this.isConnected) this.#timer = setTimeout(() => this.#read(), shown ? SECONDS * 1000 : 300);
   }
 
-  #show({ kind, progress, takes }) {
+  #show({ kind, about, progress, takes }) {
     put(this.#progress, progress, () => parsed(progress));
     renew(this.#takes, parsed(takes));
-    if (kind !== this.getAttribute("kind")) this.#moved.click();
+    if (kind !== this.getAttribute("kind") || about !== this.getAttribute("about")) this.#moved.click();
   }
 }
 

@@ -4,7 +4,7 @@
 
 import { clock, h, put } from "./dom.js";
 import { position, stop } from "./player.js";
-import { hear, heardNow, hovers, setHovers } from "./sounds.js";
+import { adopt, hear, heardNow, hovers, setHovers } from "./sounds.js";
 import { placeBar, waveform } from "./waveform.js";
 
 const SECONDS = 2.5, MOST_ENDS = 8;
@@ -131,12 +131,13 @@ class Takes extends HTMLElement {
     const { takes, counts, page, pages } = this.#listed;
     for (const take of takes) if (this.#chosen.has(take.id)) this.#chosen.set(take.id, take);
     const chosen = [...this.#chosen.keys()];
+    const pressed = [this.#bar, this.#pager].find((place) => place.contains(document.activeElement)) && document.activeElement.dataset.act;
     const focused = this.#cards.contains(document.activeElement) ? document.activeElement : null;
     const at = focused ? { id: focused.closest(".d-entry")?.dataset.id, act: focused.dataset.act } : null;
     const place = at ? [...this.#cards.children].findIndex((card) => card.dataset.id === at.id) : -1;
     put(this.#bar, [this.#show, counts, chosen, this.#map.hidden], () => [
       h("div", { class: "d-choice", role: "group", "aria-label": "Which takes" }, VIEWS.map(([key, name]) =>
-        h("button", { type: "button", class: "d-button", "aria-pressed": String(key === this.#show), onclick: () => this.#look(key) },
+        h("button", { type: "button", class: "d-button", "data-act": `show-${key}`, "aria-pressed": String(key === this.#show), onclick: () => this.#look(key) },
           `${name} (${counts[key]})`))),
       h("button", { type: "button", class: "d-button", "data-act": "export", disabled: !chosen.length, onclick: () => this.#fetch("/api/takes/export", chosen, `${sounds(chosen.length)} in one zip file`) },
         chosen.length ? `Export ${chosen.length} as zip` : "Export as zip"),
@@ -158,6 +159,11 @@ class Takes extends HTMLElement {
     }
     put(this.#pager, [page, pages], () => pages < 2 ? [] : [
       this.#turn("Newer", page - 1, pages), h("span", {}, `Page ${page + 1} of ${pages}`), this.#turn("Older", page + 1, pages)]);
+    adopt([...this.#cards.children]);
+    if (pressed && !this.contains(document.activeElement)) {
+      const places = [...this.#bar.querySelectorAll("button"), ...this.#pager.querySelectorAll("button")];
+      (places.find((button) => button.dataset.act === pressed && !button.disabled) ?? places[0])?.focus();
+    }
     if (at && !this.#cards.contains(document.activeElement)) {
       const card = [...this.#cards.children].find((each) => each.dataset.id === at.id) ?? this.#cards.children[place];
       ((at.act && card?.querySelector(`[data-act="${at.act}"]`)) || card)?.focus?.();
@@ -165,7 +171,7 @@ class Takes extends HTMLElement {
   }
 
   #turn(name, page, pages) {
-    return h("button", { type: "button", class: "d-button", disabled: page < 0 || page >= pages,
+    return h("button", { type: "button", class: "d-button", "data-act": name.toLowerCase(), disabled: page < 0 || page >= pages,
       onclick: () => { this.#page = page; this.#read(); } }, name);
   }
 

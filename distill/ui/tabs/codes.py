@@ -81,7 +81,8 @@ class CodesTab:
         opened = [second.grid, second.take, second.file, *self.with_two]
         for event in (
             second.file.upload(self.open_second, [desk, second.file], opened, show_progress_on=second.file),
-            second.take.input(self.open_take, [desk, second.take], opened, show_progress_on=second.take),
+            # Its event `input` comes as well where somebody only looks into the list.
+            second.take.change(self.open_take, [desk, second.take], opened, show_progress_on=second.take),
         ):
             self._draw_after(event, "other", anew=True)
         quick: dict[str, Any] = {"trigger_mode": "multiple", **_QUIET}

@@ -15,7 +15,7 @@ from distill.audio.sound import EXTENSIONS
 from distill.dataset.overview import overview
 from distill.dataset.scan import FIRST_FILES, FileReport, scanned
 from distill.errors import UsageError
-from distill.ui.context import Context, path_in
+from distill.ui.context import AT_ONCE, Context, path_in
 from distill.ui.desk import Desk
 from distill.ui.failures import shows_errors, shows_errors_while
 from distill.ui.sounds_table import MOST_ROWS, nothing_yet, summary_of, table_of
@@ -106,7 +106,8 @@ class DataTab:
         outputs = [self.path, self.summary, self.table, keeping.row, self.answer]
         gr.on(None, self.list_datasets, None, source.folder, show_progress="hidden")
         # Only the summary shows the progress: five circles would be too many.
-        judging: dict[str, Any] = {"show_progress_on": self.summary}
+        judging: dict[str, Any] = {"show_progress_on": self.summary, "concurrency_limit": AT_ONCE}
+        source.folder.focus(self.list_datasets, source.folder, source.folder, show_progress="hidden")
         source.files.change(self.judge_files, [source.files, desk], outputs, **judging)
         source.check.click(self.judge_folder, [source.folder, desk], outputs, **judging)
         studio.returned.change(self.come_back, desk, outputs, **judging)
@@ -116,9 +117,9 @@ class DataTab:
             self.train, [self.path, keeping.name, desk], [*kept, self.tabs], show_progress_on=self.answer
         )
 
-    def list_datasets(self) -> gr.Dropdown:
-        """The project's datasets to choose from."""
-        return gr.Dropdown(choices=dataset_choices(self.context))
+    def list_datasets(self, folder: str | None = None) -> gr.Dropdown:
+        """The project's datasets to choose from; what is chosen or typed stays."""
+        return gr.Dropdown(choices=dataset_choices(self.context), value=folder)
 
     # Judging.
 

@@ -19,7 +19,7 @@ from distill.ui.ask_controls import Asks, show_kinds
 from distill.ui.bars import Bars
 from distill.ui.cards import empty_hint, row_of
 from distill.ui.clicks import click_of
-from distill.ui.context import Context
+from distill.ui.context import AT_ONCE, Context
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, shows_errors, shows_errors_while
 from distill.ui.forms import Form
@@ -101,15 +101,18 @@ class GenerateTab:
             "begin": self.source.begin, "end": self.source.end, "renewed": self.source.renewed, **self.form.fields,
         }  # fmt: skip
         make: dict[str, Any] = {"inputs_kwargs": inputs, "outputs": making.outputs, "show_progress": "minimal"}
+        make["concurrency_limit"] = AT_ONCE
         again = making.again.click(lambda: random.randrange(1_000_000), None, self.amount.seed, **_QUIET)
         for event in (
             making.go.click(self.make, **make),
             again.then(self.make, **make),
-            studio.more.change(self.make_more, studio.desk, making.outputs, show_progress="minimal"),
-            studio.returned.change(self.follow_again, studio.desk, making.outputs, **_QUIET),
+            studio.more.change(
+                self.make_more, studio.desk, making.outputs, show_progress="minimal", concurrency_limit=AT_ONCE
+            ),
+            studio.returned.change(self.follow_again, studio.desk, making.outputs, concurrency_limit=AT_ONCE, **_QUIET),
             making.stop.click(self.stop, studio.desk, making.outputs, **_QUIET),
         ):
-            failed = event.failure(self.reset, None, making.outputs, **_QUIET)
+            failed = event.failure(self.reset, studio.desk, making.outputs, **_QUIET)
             # Asked once more: an answer of while sounds were being made may arrive after their end.
             for ended in (event, failed):
                 ended.then(self.ready, [studio.desk, *self.needed], making.buttons, **_QUIET)
@@ -196,12 +199,14 @@ class GenerateTab:
     def stop(self, desk: Desk) -> Updates:
         """Make no further sound."""
         if desk.job is None:
-            return self.reset()
+            return self.reset(desk)
         desk.job.stop()
         return {self.making.status: "Stopping …"}
 
-    def reset(self) -> Updates:
-        """No word and nothing to stop, as nothing is made."""
+    def reset(self, desk: Desk) -> Updates:
+        """No word and nothing to stop, unless other sounds are being made."""
+        if desk.job is not None and not desk.job.over:
+            return {self.making.stop: gr.Button(interactive=True)}
         return {self.making.status: "", self.making.stop: gr.Button(interactive=False)}
 
     def cards(self, desk: Desk) -> str:

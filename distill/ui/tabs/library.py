@@ -1,7 +1,7 @@
 """The tab Library: the models of the project, in files and in the registry."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -18,7 +18,7 @@ from distill.registry.registry import CHAMPION, is_file_reference
 from distill.ui.auditions import audition
 from distill.ui.cards import empty_hint, row_of
 from distill.ui.clicks import cards_component, click_of
-from distill.ui.context import Context, path_in
+from distill.ui.context import AT_ONCE, Context, path_in
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, shows_errors, shows_errors_while
 from distill.ui.library_controls import ANY, SAVE, Comparison, Details, Filters, Import
@@ -55,19 +55,23 @@ class LibraryTab:
         filters, details, comparison, importing = self.filters, self.details, self.comparison, self.importing
         seen = [self.shelf, self.view]
         files_first = self._list_after(tab.select(self.read_files, None, self._found(), **_QUIET))
-        self._list_after(files_first.then(self.read_all, None, self._found(), **_QUIET))
+        self._list_after(files_first.then(self.read_all, filters.dataset, self._found(), **_QUIET))
         search: dict[str, Any] = {"inputs_kwargs": self._listed(), "outputs": self.cards, **_QUIET}
         for control in (filters.verdict, filters.dataset, filters.sort):
             control.input(self.search, **search)
         filters.words.change(self.search, **search, trigger_mode="always_last")
         opened = [details.column, details.text, details.place, details.question, details.heard]
         compared = [comparison.differences, comparison.hear, comparison.heard]
+        hearing: dict[str, Any] = {"show_progress": "minimal", "concurrency_limit": AT_ONCE}
+        heard = [
+            details.hear.click(self.hear_one, seen, details.heard, **hearing),
+            comparison.hear.click(self.hear_both, seen, comparison.heard, **hearing),
+        ]
+        # What is still to be heard of one model must not come under another one's name.
         self.cards.pick(
             self.pick, inputs_kwargs=self._listed(), outputs=[self.view, self.cards, *compared, *opened],
-            trigger_mode="multiple", **_QUIET,
+            trigger_mode="multiple", cancels=heard, **_QUIET,
         )  # fmt: skip
-        details.hear.click(self.hear_one, seen, details.heard, show_progress="minimal")
-        comparison.hear.click(self.hear_both, seen, comparison.heard, show_progress="minimal")
         choices = [*self.studio.choices.values(), self.studio.tabs]
         details.use.click(self.use, [*seen, self.studio.desk], choices)
         asking = [self.view, details.question, details.asked, details.yes]
@@ -103,19 +107,19 @@ class LibraryTab:
         """After models changed: the list, and the details of the model that is open if it is still there."""
         details = self.details
         shown = [details.column, details.text, details.place, details.question]
-        read = event.success(self.read_all, None, self._found(), **_QUIET)
+        read = event.success(self.read_all, self.filters.dataset, self._found(), **_QUIET)
         self._list_after(read).success(self.show_details, [self.shelf, self.view], shown, **_QUIET)
 
     # The list.
 
-    def _read(self, *, registry: bool) -> Updates:
+    def _read(self, *, registry: bool, dataset: str | None = None) -> Updates:
         entries, unreadable = catalogue(self.project, registry=registry)
         datasets = sorted({entry.manifest.metadata.dataset for entry in entries})
         reasons = "".join(f"<li>left out: {escape(each.reason)}</li>" for each in unreadable)
         return {
             self.shelf: Shelf(tuple(entries)),
             self.trouble: gr.HTML(f"<ul>{reasons}</ul>", visible=bool(unreadable)),
-            self.filters.dataset: gr.Dropdown(choices=[ANY, *datasets]),
+            **({} if dataset is None else {self.filters.dataset: _datasets(datasets, dataset)}),
         }
 
     @shows_errors
@@ -124,9 +128,9 @@ class LibraryTab:
         return self._read(registry=False)
 
     @shows_errors
-    def read_all(self) -> Updates:
-        """Read all models."""
-        return self._read(registry=True)
+    def read_all(self, dataset: str | None) -> Updates:
+        """Read all models; where the chosen dataset is that of none, every one is chosen again."""
+        return self._read(registry=True, dataset=dataset or ANY)
 
     @shows_errors
     def search(self, shelf: Shelf, view: View, words: str | None, verdict: str, dataset: str, sort: str) -> str:
@@ -297,3 +301,7 @@ class LibraryTab:
         except DistillError as error:
             raise type(error)(str(error).replace(str(file), file.name)) from error
         notice(f"It is {path.relative_to(self.project).as_posix()} now.")
+
+
+def _datasets(known: Sequence[str], chosen: str) -> gr.Dropdown:
+    return gr.Dropdown(choices=[ANY, *known], value=chosen if chosen in known else ANY)

@@ -11,7 +11,7 @@ from distill.live.folder import RunFolder
 from distill.live.parameters import tunable
 from distill.runs.folder import run_named
 from distill.runs.trainings import compare, in_force, roll_back, snapshots, training_of
-from distill.ui.context import Context
+from distill.ui.context import AT_ONCE, Context
 from distill.ui.failures import shows_errors
 from distill.ui.monitor_controls import WORDS, Commands, Snapshots, Tuning, rounded, stage_choice, typed
 from distill.ui.plain_words import Word, changes_of
@@ -64,6 +64,8 @@ class MonitorTab:
         self.live = live_component("monitor")
         self.tuning, self.snapshots = Tuning.build(), Snapshots.build()
         self.before = gr.State({})
+        # The run and the stage that the form was applied to last.
+        self.applied = gr.State([])
         self.answers = [self.commands.answer, self.tuning.worded, self.tuning.answer, self.snapshots.answer]
 
     def connect(self, studio: Studio, looked_at: gr.Dropdown) -> None:
@@ -76,6 +78,7 @@ class MonitorTab:
             # One after the other, so that the form of the training before cannot come last.
             shown = event.then(self.show, which, self.live, **_QUIET)
             self._form_after(shown.then).then(self.forget, None, [*self.snapshots.lists, *self.answers], **_QUIET)
+        waiting: dict[str, Any] = {"concurrency_limit": AT_ONCE, **_QUIET}
         buttons = [commands.pause, commands.resume, commands.save, commands.measure, tuning.apply, commands.use]
         for moved in (self.run.change, self.stage.change, self.live.moved):
             moved(self.able, which, [*buttons, *tuning.words.values()], **_QUIET)
@@ -88,15 +91,17 @@ class MonitorTab:
             (commands.save, self.save),
             (commands.measure, self.measure),
         ):
-            done = button.click(handler, which, commands.answer, **_QUIET)
+            done = button.click(handler, which, commands.answer, **waiting)
             if handler in (self.save, self.measure):
                 done.success(self.list_snapshots, which, self.snapshots.lists, **_QUIET)
         form: Values = {
             "run": self.run, "stage": self.stage, "name": tuning.note, "before": self.before, **tuning.fields
         }  # fmt: skip
         # The form comes with the answer: behind it, it would take back what was typed meanwhile.
-        applied = [tuning.answer, self.before, *tuning.fields.values()]
-        tuning.apply.click(self.apply, inputs_kwargs=form, outputs=applied, **_QUIET)
+        applied = [tuning.answer, self.applied, self.before, *tuning.fields.values()]
+        told = tuning.apply.click(self.apply, inputs_kwargs=form, outputs=applied, **waiting)
+        # Another training may have been chosen before the answer came.
+        told.success(self.form_of_the_chosen, [self.applied, *which], applied[2:], **_QUIET)
         self._form_after(tuning.reload.click)
         self._connect_snapshots(which)
 
@@ -150,18 +155,18 @@ class MonitorTab:
     @shows_errors
     def pause(self, run: str | None, stage: str) -> str:
         """Pause the training."""
-        return message(f"Paused at step {self._ask(run, stage, 'pause')['step']}.")
+        return message(f"{run}: paused at step {self._ask(run, stage, 'pause')['step']}.")
 
     @shows_errors
     def resume(self, run: str | None, stage: str) -> str:
         """Let the training go on."""
-        return message(f"Goes on from step {self._ask(run, stage, 'resume')['step']}.")
+        return message(f"{run}: goes on from step {self._ask(run, stage, 'resume')['step']}.")
 
     @shows_errors
     def save(self, run: str | None, stage: str) -> str:
         """Save a checkpoint that is kept."""
         step = self._ask(run, stage, "checkpoint")["step"]
-        return message(f"Saved at step {step}; this checkpoint is kept for good.")
+        return message(f"{run}: saved at step {step}; this checkpoint is kept for good.")
 
     @shows_errors
     def measure(self, run: str | None, stage: str) -> str:
@@ -172,7 +177,7 @@ class MonitorTab:
             for key in ("validation_loss", "validation_lsd_db", "validation_perplexity")
             if key in found["metrics"]
         ]
-        return message(f"Measured as {found['name']}: held-out {', '.join(figures)}.")
+        return message(f"{run}: measured as {found['name']}: held-out {', '.join(figures)}.")
 
     # Tuning.
 
@@ -201,7 +206,11 @@ class MonitorTab:
         answer = self._tune(run, stage, changes, name.strip() or None)
         done = [f"{key}: {cell(old)} → {cell(new)}" for key, (old, new) in answer["changes"].items()]
         text = f"From step {answer['step']}: {', '.join(done)}" if done else "It was so already."
-        return {self.tuning.answer: message(text), **self.show_form(run, stage)}
+        return {self.tuning.answer: message(f"{run}: {text}"), self.applied: [run, stage], **self.show_form(run, stage)}
+
+    def form_of_the_chosen(self, applied: list[str], run: str | None, stage: str) -> Any:
+        """The form of the training that is chosen, where the one in it is another's."""
+        return gr.skip() if applied == [run, stage] else self.show_form(run, stage)
 
     @shows_errors
     def say(self, word: Word, run: str | None, stage: str) -> str:

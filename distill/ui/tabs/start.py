@@ -1,6 +1,7 @@
 """The tab Start: from a folder of sounds to new ones in one screen, in words that need no explanation."""
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +119,15 @@ class StartTab:
             self.anew = gr.Button("Choose again", scale=1, min_width=160)
         # The durations of the usable sounds.
         self.seconds = gr.State(None)
+        # What is on the screen: another window may be about other sounds since.
+        self.about = gr.State("")
 
     def connect(self, looked_at: gr.Dropdown) -> None:
         """Let the controls act."""
         studio, plans, finished = self.studio, self.plans, self.finished
         self._show_after(gr.on(None, lambda: None, None, None, **_QUIET))
         self._show_after(self.files.upload(self.drop, self.files, None, **_QUIET))
-        started = self._show_after(plans.go.click(self.start, plans.plan, None, **_QUIET))
+        started = self._show_after(plans.go.click(self.start, [plans.plan, self.about], None, **_QUIET))
         started.then(self.look_at_run, None, looked_at, **_QUIET)
         for button, handler in (
             (self.halt, self.stop),
@@ -144,7 +147,7 @@ class StartTab:
         plans = self.plans
         screen = [self.files, self.empty, plans.column, self.live, self.going, self.halted, self.finished.row]
         judged = event.then(self.show, None, screen, **_QUIET).then(
-            self.judge, None, [plans.verdict, self.seconds, plans.go], show_progress_on=plans.verdict
+            self.judge, None, [plans.verdict, self.seconds, self.about, plans.go], show_progress_on=plans.verdict
         )
         return judged.then(self.estimate, self.seconds, plans.plan, **_QUIET)
 
@@ -152,13 +155,14 @@ class StartTab:
 
     def show(self) -> Updates:
         """The screen as it stands on the disk."""
-        kind = standing_of(self.project).kind
+        standing = standing_of(self.project)
+        kind = standing.kind
         return {
             # What was dropped lies in the project by now, and must not come along with what is dropped next.
             self.files: None,
             self.empty: gr.Column(visible=kind == "empty"),
             self.plans.column: gr.Column(visible=kind == "sounds"),
-            self.live: f'<distill-start kind="{kind}"></distill-start>',
+            self.live: f'<distill-start kind="{kind}" about="{escape(standing.about)}"></distill-start>',
             self.going: gr.Row(visible=kind == "running"),
             self.halted: gr.Row(visible=kind == "stopped"),
             self.finished.row: gr.Row(visible=kind == "finished"),
@@ -175,6 +179,7 @@ class StartTab:
         return {
             self.plans.verdict: verdict(standing.sounds, reports),
             self.seconds: seconds,
+            self.about: standing.about,
             self.plans.go: gr.Button(interactive=bool(seconds)),
         }
 
@@ -208,9 +213,11 @@ class StartTab:
         begin_with(self.project, target)
 
     @shows_errors
-    def start(self, plan: str) -> None:
-        """Start a run of a plan."""
+    def start(self, plan: str, about: str) -> None:
+        """Start a run of a plan for the sounds that the screen is about."""
         project, standing = self.project, standing_of(self.project)
+        if standing.sounds is not None and standing.about != about:
+            raise DataError("another window has chosen other sounds, which are shown in a moment: look at them first")
         if standing.sounds is None:
             raise DataError("choose sounds first")
         settings = plan_named(plan).settings

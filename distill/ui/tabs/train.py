@@ -71,6 +71,7 @@ class TrainTab:
         # Other tabs choose sounds, too.
         self.form.keep(studio, order.sounds.change)
         order.sounds.change(self.show_size, order.sounds, order.size, **_QUIET)
+        order.sounds.focus(self.list_sounds, order.sounds, order.sounds, **_QUIET)
         form: dict[str, Any] = {**self.form.fields}
         order.start.click(self.start, inputs_kwargs=form, outputs=[run, commands.answer], **_QUIET)
         for button, handler in (
@@ -81,6 +82,8 @@ class TrainTab:
         ):
             button.click(handler, run, commands.answer, **_QUIET)
         run.change(lambda name: live_view(name, "train"), run, self.live, **_QUIET)
+        # An answer is that of the training that was chosen.
+        run.select(lambda: "", None, commands.answer, **_QUIET)
         buttons = [commands.pause, commands.resume, commands.stop, commands.go_on, commands.use]
         for event in (run.change, self.live.moved):
             event(self.able, run, buttons, **_QUIET)
@@ -93,6 +96,10 @@ class TrainTab:
         first = choices[0][1] if choices else None
         sounds = gr.Dropdown(choices=choices, value=self.form.values_left(desk).get("sounds") or first)
         return [sounds, *self.form.bring_back(desk)[1:]]
+
+    def list_sounds(self, sounds: str | None) -> gr.Dropdown:
+        """The datasets as they are now; the choice stays."""
+        return gr.Dropdown(choices=dataset_choices(self.context), value=sounds)
 
     def show_size(self, sounds: str | None) -> str:
         """The codebook size that follows from the sounds."""
