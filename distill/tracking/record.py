@@ -43,8 +43,9 @@ def complete(workspace: Workspace, *, started_by: str) -> str:
     lineage = at_end["distill.lineage"]
     run_id = run_to_complete(client, workspace, lineage=lineage, started_by=started_by)
     with tracking_errors(project):
-        # It lacks nothing, and the workspace may hold another experiment by now.
         if client.get_run(run_id).info.status == "FINISHED":
+            # What is there stays: the workspace may be on its way to another model by now.
+            _bring_back(client, run_id, [*content.files_of(workspace), *bills_of(workspace, lineage)])
             return run_id
         for stage in GROUPS:
             fill_metrics(client, run_id, workspace, stage, lineage)
@@ -63,6 +64,15 @@ def complete(workspace: Workspace, *, started_by: str) -> str:
         if known.info.status != "FINISHED":
             client.set_terminated(run_id, "FINISHED")
     return run_id
+
+
+def _bring_back(client: "MlflowClient", run_id: str, files: Sequence[tuple[Path, str]]) -> None:
+    """Record the files that a finished run has lost."""
+    folders = {folder for _, folder in files}
+    there = {each.path for folder in folders for each in client.list_artifacts(run_id, folder or None)}
+    for path, folder in files:
+        if (f"{folder}/{path.name}" if folder else path.name) not in there:
+            client.log_artifact(run_id, str(path), folder or None)
 
 
 def fill_metrics(client: "MlflowClient", run_id: str, workspace: Workspace, stage: str, lineage: str) -> None:
