@@ -29,6 +29,9 @@ class DistillGrid extends HTMLElement {
   #watchers = [];
   // The codes that cells have once the page's server has answered; keys pressed meanwhile go on from them.
   #awaited = new Map();
+  // What is asked for one after the other: requests that are under way together may arrive in another order.
+  #waiting = [];
+  #asked = false;
 
   connectedCallback() {
     if (!this.#parts) this.#build();
@@ -62,8 +65,11 @@ class DistillGrid extends HTMLElement {
     if (before === view || before?.grid !== view?.grid) this.#awaited.clear();
     for (const [key, { cell, code }] of this.#awaited) if (codeAt(view, cell) === code) this.#awaited.delete(key);
     this.classList.toggle("empty", !view);
-    this.setAttribute("aria-busy", "false");
     const another = before?.grid !== view?.grid;
+    // The same view once more ends a wait that nothing else ends.
+    if (another || before === view) this.#waiting = [];
+    if (another || before === view || before.version !== view.version) this.#asked = false;
+    this.setAttribute("aria-busy", String(this.#asked));
     if (another) {
       this.#selection.reset();
       this.#playback.stop();
@@ -74,6 +80,7 @@ class DistillGrid extends HTMLElement {
     }
     this.#screen?.show(view, another);
     if (view && before?.version !== view.version) this.#obey(view);
+    this.#askNext();
   }
 
   /** How the sound of the shown grid looks; what was drawn before stays until it is loaded. */
@@ -207,7 +214,19 @@ class DistillGrid extends HTMLElement {
   #request(request) {
     this.setAttribute("aria-busy", "true");
     if (request.what === "undo" || request.what === "redo") this.#awaited.clear();
-    this.#ask({ ...request, selection: this.selection });
+    const { selection } = this, last = this.#waiting.at(-1);
+    // Of several codes for the same cells the last counts.
+    const again = request.what === "set" && last?.what === "set" && JSON.stringify(last.selection) === JSON.stringify(selection);
+    if (again) this.#waiting.pop();
+    this.#waiting.push({ ...request, selection });
+    this.#askNext();
+  }
+
+  #askNext() {
+    if (this.#asked || !this.#waiting.length) return;
+    this.#asked = true;
+    this.setAttribute("aria-busy", "true");
+    this.#ask(this.#waiting.shift());
   }
 
   /** Do what a view asks for once: play, hear, save. */
