@@ -107,7 +107,7 @@ class DataTab:
         gr.on(None, self.list_datasets, None, source.folder, show_progress="hidden")
         # Only the summary shows the progress: five circles would be too many.
         judging: dict[str, Any] = {"show_progress_on": self.summary, "concurrency_limit": AT_ONCE}
-        source.folder.focus(self.list_datasets, source.folder, source.folder, show_progress="hidden")
+        source.folder.focus(self.list_datasets, None, source.folder, show_progress="hidden")
         source.files.change(self.judge_files, [source.files, desk], outputs, **judging)
         source.check.click(self.judge_folder, [source.folder, desk], outputs, **judging)
         studio.returned.change(self.come_back, desk, outputs, **judging)
@@ -117,9 +117,9 @@ class DataTab:
             self.train, [self.path, keeping.name, desk], [*kept, self.tabs], show_progress_on=self.answer
         )
 
-    def list_datasets(self, folder: str | None = None) -> gr.Dropdown:
-        """The project's datasets to choose from; what is chosen or typed stays."""
-        return gr.Dropdown(choices=dataset_choices(self.context), value=folder)
+    def list_datasets(self) -> gr.Dropdown:
+        """The project's datasets to choose from; what is chosen, or typed meanwhile, stays."""
+        return gr.Dropdown(choices=dataset_choices(self.context))
 
     # Judging.
 

@@ -71,7 +71,7 @@ class TrainTab:
         # Other tabs choose sounds, too.
         self.form.keep(studio, order.sounds.change)
         order.sounds.change(self.show_size, order.sounds, order.size, **_QUIET)
-        order.sounds.focus(self.list_sounds, order.sounds, order.sounds, **_QUIET)
+        order.sounds.focus(self.list_sounds, None, order.sounds, **_QUIET)
         form: dict[str, Any] = {**self.form.fields}
         order.start.click(self.start, inputs_kwargs=form, outputs=[run, commands.answer], **_QUIET)
         for button, handler in (
@@ -97,9 +97,9 @@ class TrainTab:
         sounds = gr.Dropdown(choices=choices, value=self.form.values_left(desk).get("sounds") or first)
         return [sounds, *self.form.bring_back(desk)[1:]]
 
-    def list_sounds(self, sounds: str | None) -> gr.Dropdown:
-        """The datasets as they are now; the choice stays."""
-        return gr.Dropdown(choices=dataset_choices(self.context), value=sounds)
+    def list_sounds(self) -> gr.Dropdown:
+        """The datasets as they are now; what is chosen, or typed meanwhile, stays."""
+        return gr.Dropdown(choices=dataset_choices(self.context))
 
     def show_size(self, sounds: str | None) -> str:
         """The codebook size that follows from the sounds."""
