@@ -81,8 +81,10 @@ def test_a_reload_loses_no_takes_edits_or_dropped_sounds(server: Served, chromiu
     page.keyboard.press("Control+z")
     wait(lambda: codes(page) == first)
     assert watched.errors == []
-    # Another tab of the browser has a desk of its own.
+    # Another tab of the browser has a desk of its own, also one that is a copy of this one.
+    name = page.evaluate("sessionStorage.getItem('distill-tab')")
     other = watched.context.new_page()
+    other.add_init_script(f"sessionStorage.setItem('distill-tab', '{name}')")
     other.goto(f"{server.url}/")
     other.get_by_role("tab", name="Codes", exact=True).click()
     other.locator("#codes-said").get_by_text("Open a sound").wait_for()
