@@ -64,7 +64,8 @@ def test_nothing_takes_the_place_of_a_file_of_another_kind(
 
 
 def test_ctrl_c_is_no_answer_to_a_question(here: Path) -> None:
-    command = [sys.executable, "-m", "distill", "model", "delete", "bells.distill"]
+    # Where the tests run in the background, children would inherit that SIGINT is ignored.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "distill", "model", "delete", "bells.distill"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
         assert asking.stderr
         asked = b""

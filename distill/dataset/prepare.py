@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,24 +99,23 @@ def _write_sounds(
     found: list[Found], labels: list[str], worker: Worker, writer: "_Writer", place: Place, tell: Progress
 ) -> list[PreparedFile]:
     files: list[PreparedFile] = []
-    judged = mapped(place, sound_of, worker, found, size=lambda each: each.size)
-    if place.elsewhere:
-        judged = _readable(judged, found, worker)
-    for report, prepared in resolve_duplicates(judged):
-        file = PreparedFile(found[len(files)], report, labels[len(files)])
-        if report.usable and prepared is not None:
-            frames = len(prepared.mel)
-            first = writer.append(prepared.mel, prepared.space)
-            file = replace(
-                file,
-                samples=prepared.samples,
-                first_frame=first,
-                frames=frames,
-                gain_db=prepared.gain_db,
-                envelope=prepared.envelope,
-            )
-        files.append(file)
-        tell("sounds", len(files), len(found))
+    with closing(mapped(place, sound_of, worker, found, size=lambda each: each.size)) as results:
+        judged = _readable(results, found, worker) if place.elsewhere else results
+        for report, prepared in resolve_duplicates(judged):
+            file = PreparedFile(found[len(files)], report, labels[len(files)])
+            if report.usable and prepared is not None:
+                frames = len(prepared.mel)
+                first = writer.append(prepared.mel, prepared.space)
+                file = replace(
+                    file,
+                    samples=prepared.samples,
+                    first_frame=first,
+                    frames=frames,
+                    gain_db=prepared.gain_db,
+                    envelope=prepared.envelope,
+                )
+            files.append(file)
+            tell("sounds", len(files), len(found))
     return files
 
 
@@ -138,13 +137,14 @@ def _write_variants(
         return Stretch(file.found, Part(segment.start_seconds, min(end, file.report.seconds)))
 
     made: list[Segment] = []
-    results = mapped(place, variants_of, worker, map(stretch, training), size=lambda each: each.found.size)
-    for done, (segment, mels) in enumerate(zip(training, results, strict=True), start=1):
-        for value, (mel, space) in zip(worker.semitones, mels, strict=True):
-            frames = len(mel)
-            first = writer.append(mel, space)
-            made.append(replace(segment, semitones=value, first_frame=first, frames=frames))
-        tell("variants", done, len(training))
+    stretches = map(stretch, training)
+    with closing(mapped(place, variants_of, worker, stretches, size=lambda each: each.found.size)) as results:
+        for done, (segment, mels) in enumerate(zip(training, results, strict=True), start=1):
+            for value, (mel, space) in zip(worker.semitones, mels, strict=True):
+                frames = len(mel)
+                first = writer.append(mel, space)
+                made.append(replace(segment, semitones=value, first_frame=first, frames=frames))
+            tell("variants", done, len(training))
     return made
 
 

@@ -215,8 +215,8 @@ class Request(BaseModel):
             raise UsageError(
                 f"at strength 0 all {count} sounds would be the same: ask for one sound, or raise the strength"
             )
-        # Which cells a variation renews is a matter of the seed, and so may be the duration of what ends by itself.
-        if self.config.greedy and count > 1 and self.action != "vary" and not self.natural:
+        # Which cells a variation renews is a matter of the seed.
+        if self.config.greedy and count > 1 and self.action != "vary":
             raise UsageError(
                 f"without chance (temperature 0 or top-k 1) all {count} sounds would be the same: ask for one "
                 "sound, or raise temperature or top-k"

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -43,8 +43,8 @@ class Place(Protocol):
 
 def mapped(
     place: Place, work: "Work[Item, Result]", common: Any, items: Iterable[Item], size: Callable[[Item], int]
-) -> Iterator[Result]:
-    """The results of items in their order.
+) -> Generator[Result, None, None]:
+    """The results of items in their order; whoever may give up before the last one closes it, in its own thread.
 
     An item that is larger than a shard may be is worked on in this process, where its result may lie on disk.
 
