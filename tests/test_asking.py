@@ -184,8 +184,10 @@ def test_a_note_is_exact_where_a_sound_has_a_pitch(
     low = request.model_copy(update={"pitch": "A1", "seconds": 0.6})
     [longer] = produce(model, low, Destination(tmp_path / "low"))
     assert 0.5 < longer.seconds <= 0.6
+    # What is said of it is what it has: no more than it lasts, and the note.
     assert longer.got is not None
-    assert (longer.got.knobs["length"] or 0) <= 0.6
+    assert 0.5 < (longer.got.knobs["length"] or 0) <= 0.6 + 512 / 48_000
+    assert longer.got.knobs["pitch"] == pytest.approx(55.0, rel=0.1)
 
 
 def test_nothing_that_somebody_else_writes_meanwhile_is_replaced(model: Path, tmp_path: Path) -> None:

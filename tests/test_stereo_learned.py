@@ -154,6 +154,9 @@ def test_a_mono_sound_has_no_space_to_renew(learned: Workspace, tmp_path: Path) 
     request = Request(action="fill", start=0.2, end=0.5, levels=(space,))
     with pytest.raises(UsageError, match="no level Space to renew"):
         list(produce(_model(learned), request, Destination(tmp_path / "new"), source=sound))
+    none = request.model_copy(update={"levels": ()})
+    with pytest.raises(UsageError, match="not among the model's levels"):
+        list(produce(_model(learned), none, Destination(tmp_path / "new"), source=sound))
 
 
 def test_left_and_right_add_up_to_twice_the_mono_sound(learned: Workspace) -> None:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from distill.audio.knobs import KNOBS, UNITS, knobs_of
+from distill.audio.mel import MelTransform
 from distill.audio.pitch import HIGHEST_HZ, LOWEST_HZ
 from distill.audio.timbre import timbre_of
-from distill.codec.codec import Grid
+from distill.codec.codec import Grid, Samples
+from distill.configs import SpectrogramConfig
 from distill.errors import UsageError
 from distill.generation.autoregressive import Conditioning
 from distill.generation.generator import Generator, sample_grids
@@ -188,20 +191,13 @@ def distance_to_target(got: Mapping[str, float | None], label: str | None, targe
     return missed + (OTHER_LABEL if target.label not in (None, label) else 0.0)
 
 
-def at_speed(got: Properties, speed: float, seconds: float) -> Properties:
-    """The properties of a sound that is played at another speed, and lasts so many s then at most.
-
-    >>> at_speed(Properties(knobs={"length": 0.4, "bright": 800.0, "noisy": 0.5}), 0.5, 0.6).knobs
-    {'length': 0.6, 'bright': 400.0, 'noisy': 0.5}
-    """
-    factors = {"s": 1 / speed, "Hz": speed}
-    knobs = {
-        name: value if value is None else _rounded(value * factors.get(UNITS[name], 1.0))
-        for name, value in got.knobs.items()
-    }
-    if (length := knobs.get("length")) is not None:
-        knobs["length"] = min(length, _rounded(seconds) or 0.0)
-    return got.model_copy(update={"knobs": knobs})
+def measured_again(got: Properties, samples: Samples, spectrogram: SpectrogramConfig) -> Properties:
+    """The properties of a sound whose samples `[n]` or `[n, channels]` are no longer those that its grid gave."""
+    mono = samples if samples.ndim == 1 else samples.mean(1)
+    peak = max(float(np.abs(mono).max(initial=0.0)), 1e-9)
+    log_mel = MelTransform(spectrogram).log_mel(torch.from_numpy(mono / peak)).numpy()
+    values = dict(zip(KNOBS, knobs_of(log_mel, spectrogram).tolist(), strict=True))
+    return got.model_copy(update={"knobs": {name: _rounded(values[name]) for name in got.knobs}})
 
 
 def _measure(generator: Generator, grid: Grid, samples: int, target: Target) -> tuple[float, Properties]:

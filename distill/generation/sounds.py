@@ -12,7 +12,7 @@ from distill.audio.pitch import tuned
 from distill.audio.sound import Sound
 from distill.codec.codec import Grid, Samples
 from distill.errors import UsageError
-from distill.generation.conditioning import Target, at_speed, draw_grids
+from distill.generation.conditioning import Target, draw_grids, measured_again
 from distill.generation.continuation import continue_sound, fill_sound
 from distill.generation.finish import Frames
 from distill.generation.generator import GeneratedSound, Generator, waveform_blocks
@@ -83,12 +83,9 @@ def new_sounds(
         grid = with_space(codec, drawn_grid, seed=seed, config=request.config)
         blocks = codec.in_two_channels(waveform_blocks(generator, grid, wanted), grid, width)
         if target is not None and target.hertz is not None:
-            untuned = np.concatenate(list(blocks))
-            samples = _tuned(untuned, rate, target.hertz, seed)
-            ended = _ended(samples, wanted)
-            if got is not None:
-                got = at_speed(got, len(untuned) / len(samples), len(ended) / rate)
-            blocks = iter([ended])
+            samples = _ended(_tuned(np.concatenate(list(blocks)), rate, target.hertz, seed), wanted)
+            got = None if got is None else measured_again(got, samples, codec.spectrogram)
+            blocks = iter([samples])
         yield seed, Made(blocks, rate, False, None if request.natural else frames, grid, got)
 
 
@@ -105,8 +102,8 @@ def changed_sound(
     first, *others = given
     if request.action in ("continue", "fill") and request.width != 1.0 and len(first.samples) != 2:
         raise UsageError("the given sound is not stereo: omit the width")
-    space_alone = request.levels is not None and min(request.levels) >= generator.codec.levels
-    if request.action == "fill" and space_alone and len(first.samples) != 2:
+    levels = request.levels or ()
+    if levels and min(levels) >= generator.codec.levels and len(first.samples) != 2:
         raise UsageError("the given sound is not stereo: it has no level Space to renew")
     config, width = request.config, width_of(generator.codec, request.channels, request.width)
     made_with: dict[str, Any] = {"seed": seed, "config": config, "width": width}

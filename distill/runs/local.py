@@ -230,7 +230,7 @@ def _run(workspace: Workspace, options: Options, stages: Sequence[str], target: 
         raise UsageError(f"{error}; the model that was trained is {made}") from error
     with replacing(target) as temporary:
         shutil.copyfile(made, temporary)
-    _note_delivered(workspace, target)
+    _note_delivered(workspace, reports["assemble"]["digest"])
     return Outcome(target, workspace.root, reports)
 
 
@@ -257,8 +257,8 @@ def _delivered(workspace: Workspace) -> list[str]:
     return []
 
 
-def _note_delivered(workspace: Workspace, target: Path) -> None:
-    digests = dict.fromkeys([*_delivered(workspace), read_manifest(target).tensor_digest])
+def _note_delivered(workspace: Workspace, digest: str) -> None:
+    digests = dict.fromkeys([*_delivered(workspace), digest])
     write_json(workspace.root / DELIVERED, {"schema": 1, "digests": list(digests)})
 
 
