@@ -251,7 +251,7 @@ def test_the_screen_of_start_follows_what_is_dropped(tmp_path: Path) -> None:
     save(context.project / "others" / "tone.wav", tone(0.4, 500.0))
     begin_with(context.project, context.project / "others")
     with pytest.raises(gr.Error, match="another window has chosen other sounds"):
-        tab.start("sketch", judged[tab.about])
+        tab.start("sketch", shown[tab.about])
     assert f'about="{standing_of(context.project).about}"' in tab.show()[tab.live]
     tab.forget()
     assert tab.show()[tab.empty].visible

@@ -102,8 +102,8 @@ def changed_sound(
     first, *others = given
     if request.action in ("continue", "fill") and request.width != 1.0 and len(first.samples) != 2:
         raise UsageError("the given sound is not stereo: omit the width")
-    levels = request.levels or ()
-    if levels and min(levels) >= generator.codec.levels and len(first.samples) != 2:
+    renewed = request.levels or ()
+    if renewed and min(renewed) >= generator.codec.levels and len(first.samples) != 2:
         raise UsageError("the given sound is not stereo: it has no level Space to renew")
     config, width = request.config, width_of(generator.codec, request.channels, request.width)
     made_with: dict[str, Any] = {"seed": seed, "config": config, "width": width}

@@ -145,9 +145,9 @@ class StartTab:
     def _show_after(self, event: Any) -> Any:
         """After what changes the disk: the screen, the sounds if they wait for a plan, how long each plan takes."""
         plans = self.plans
-        screen = [self.files, self.empty, plans.column, self.live, self.going, self.halted, self.finished.row]
+        screen = [self.files, self.about, self.empty, plans.column, self.live, self.going, self.halted, self.finished.row]
         judged = event.then(self.show, None, screen, **_QUIET).then(
-            self.judge, None, [plans.verdict, self.seconds, self.about, plans.go], show_progress_on=plans.verdict
+            self.judge, None, [plans.verdict, self.seconds, plans.go], show_progress_on=plans.verdict
         )
         return judged.then(self.estimate, self.seconds, plans.plan, **_QUIET)
 
@@ -160,6 +160,7 @@ class StartTab:
         return {
             # What was dropped lies in the project by now, and must not come along with what is dropped next.
             self.files: None,
+            self.about: standing.about,
             self.empty: gr.Column(visible=kind == "empty"),
             self.plans.column: gr.Column(visible=kind == "sounds"),
             self.live: f'<distill-start kind="{kind}" about="{escape(standing.about)}"></distill-start>',
@@ -179,7 +180,6 @@ class StartTab:
         return {
             self.plans.verdict: verdict(standing.sounds, reports),
             self.seconds: seconds,
-            self.about: standing.about,
             self.plans.go: gr.Button(interactive=bool(seconds)),
         }
 
@@ -213,10 +213,10 @@ class StartTab:
         begin_with(self.project, target)
 
     @shows_errors
-    def start(self, plan: str, about: str) -> None:
+    def start(self, plan: str, shown: str) -> None:
         """Start a run of a plan for the sounds that the screen is about."""
         project, standing = self.project, standing_of(self.project)
-        if standing.sounds is not None and standing.about != about:
+        if standing.sounds is not None and standing.about != shown:
             raise DataError("another window has chosen other sounds, which are shown in a moment: look at them first")
         if standing.sounds is None:
             raise DataError("choose sounds first")
