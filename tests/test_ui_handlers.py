@@ -241,6 +241,8 @@ def test_the_screen_of_start_follows_what_is_dropped(tmp_path: Path) -> None:
     assert (shown[tab.empty].visible, shown[tab.plans.column].visible) == (False, True)
     # What was dropped does not come along with the next.
     assert shown[tab.files] is None
+    # Known before all sounds are judged: Go can be pressed by then.
+    assert shown[tab.about] == standing_of(context.project).about
     assert tab.estimate(None).info != tab.estimate([]).info == ""
     judged = tab.judge()
     assert judged[tab.seconds] == pytest.approx([0.4])

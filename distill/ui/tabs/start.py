@@ -145,7 +145,8 @@ class StartTab:
     def _show_after(self, event: Any) -> Any:
         """After what changes the disk: the screen, the sounds if they wait for a plan, how long each plan takes."""
         plans = self.plans
-        screen = [self.files, self.about, self.empty, plans.column, self.live, self.going, self.halted, self.finished.row]
+        parts = [self.empty, plans.column, self.live, self.going, self.halted, self.finished.row]
+        screen = [self.files, self.about, *parts]
         judged = event.then(self.show, None, screen, **_QUIET).then(
             self.judge, None, [plans.verdict, self.seconds, plans.go], show_progress_on=plans.verdict
         )
