@@ -47,6 +47,6 @@ class TrackingError(DistillError):
 
 
 class Interrupted(DistillError):
-    """The user asked to stop (SIGINT or SIGTERM); what was done so far is saved."""
+    """The user asked to stop (SIGINT, SIGTERM or SIGHUP); what was done so far is saved."""
 
     exit_code = EXIT_INTERRUPTED

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,7 +29,7 @@ from distill.runs.folder import Order, default_run, read_order, run_folders, wri
 from distill.runs.inputs import Inputs, bring_sounds, from_project, settings_of, source_of
 from distill.runs.local import Options, train_folder
 from distill.runs.progress import progress_of
-from distill.runs.removal import prune, remove
+from distill.runs.removal import REMOVED, prune, remove
 from distill.runs.trainings import where_it_stands
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, read_report
@@ -104,13 +105,15 @@ with stop_on_signals() as stop, hold(root):
     StatusListener(root)(Progress(sys.argv[2], 1, 2, "sounds"))
     while not stop.asked:
         time.sleep(0.01)
+    time.sleep(float(sys.argv[3]))
 sys.exit(3)
 """
 
 
 @contextmanager
-def working(root: Path, stage: str) -> Iterator["subprocess.Popen[bytes]"]:
-    child = subprocess.Popen([sys.executable, "-c", STAGE, str(root), stage])
+def working(root: Path, stage: str, busy: float = 0.0) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that works in a stage, and goes on for so many seconds once it is asked to stop."""
+    child = subprocess.Popen([sys.executable, "-c", STAGE, str(root), stage, str(busy)])
     try:
         wait(lambda: progress_of(root).stage == stage)
         yield child
@@ -131,6 +134,17 @@ def test_a_run_is_listed_and_stopped_in_every_stage(project: Path, stage: str) -
         assert child.wait(60) == 3
     assert run_command("list")["runs"] == []
     assert run_command("stop", "kit-1")["was_running"] is False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_that_is_asked_for_twice_saves_the_state(project: Path, number: int) -> None:
+    root = project / "runs" / "kit-1"
+    write_order(root, Order("kit"))
+    with working(root, "prepare", busy=0.5) as child:
+        child.send_signal(number)
+        time.sleep(0.1)
+        child.send_signal(number)
+        assert child.wait(60) == 3
 
 
 def train_until(step: int, project: Path, act: Callable[[], object], stop: StopRequest | None = None) -> None:
@@ -299,6 +313,14 @@ def finished(project: Path, name: str, when: str) -> Path:
     (root / "weights").write_bytes(bytes(100_000))
     (root / "kit").symlink_to(project / "kit")
     return root
+
+
+def test_what_a_killed_removal_left_is_no_run(project: Path) -> None:
+    old, new = (finished(project, f"kit-{day}", f"2020-01-0{day}T00:00:00+00:00") for day in (1, 2))
+    new.rename(new.with_name(f"{REMOVED}{new.name}"))
+    assert run_folders(project) == [old]
+    assert run_command("prune", "--keep", "1")["runs"] == []
+    assert list((project / "runs").iterdir()) == [old]
 
 
 def test_only_finished_runs_are_pruned_and_only_at_rest(project: Path) -> None:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.errors import UsageError
+from distill.live.stop_request import ending_signals
 from distill.words import visible
 
 Project = Annotated[
@@ -104,13 +105,14 @@ def set_up_logging(*, quiet: bool, verbose: bool) -> None:
     stderr.quiet = quiet
 
 
-def interrupt_on_sigterm() -> None:
-    """Let SIGTERM end this process as Ctrl-C does."""
+def interrupt_on_signals() -> None:
+    """Let SIGTERM, and the end of the terminal, end this process as Ctrl-C does."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in ending_signals():
+        signal.signal(number, interrupt)
 
 
 @contextmanager

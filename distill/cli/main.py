@@ -28,7 +28,7 @@ from distill.cli import (
     ui,
     variations,
 )
-from distill.cli.console import interrupt_on_sigterm
+from distill.cli.console import interrupt_on_signals
 from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError
 from distill.words import visible
 
@@ -104,7 +104,7 @@ def main() -> None:
     # Closed by whoever started this; what is printed goes nowhere.
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: PTH123, SIM115
     # What saves its state has handlers of its own.
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     try:
         app()
     except SystemExit as end:

@@ -75,7 +75,7 @@ def prune(
     older: Annotated[
         float | None,
         typer.Option(
-            "--older", metavar="DAYS", help="Remove only runs that finished at least this many days ago.", min=0
+            "--older", metavar="DAYS", help="Remove only runs that finished at least so many days ago.", min=0, max=1e6
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,

@@ -1,4 +1,4 @@
-"""Asking a run to stop: SIGINT, SIGTERM and the death of the parent process."""
+"""Asking a run to stop: SIGINT, SIGTERM, SIGHUP and the death of the parent process."""
 
 import os
 import signal
@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-import psutil
 
 from distill.errors import Interrupted
 
@@ -44,17 +42,28 @@ class StopRequest:
             raise Interrupted("interrupted")
 
 
+def ending_signals() -> tuple[int, ...]:
+    """SIGTERM, and SIGHUP unless this process shall outlive its terminal (nohup)."""
+    hangup: int | None = getattr(signal, "SIGHUP", None)
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return (signal.SIGTERM,)
+    return signal.SIGTERM, hangup
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """A stop request that SIGINT and SIGTERM set; a second signal ends the process at once."""
+    """A stop request that SIGINT, SIGTERM and SIGHUP set; a second SIGINT ends the process at once.
+
+    Whoever sends one of the others again, as does a second wish to stop the run, wants the state to be saved.
+    """
     request = StopRequest()
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        if request.asked:
+        if request.asked and number == signal.SIGINT:
             os._exit(128 + number)
         request.ask()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, *ending_signals())}
     try:
         yield request
     finally:
@@ -67,6 +76,9 @@ def stop_with_owner(request: StopRequest) -> None:
 
     What has not ended a moment later is killed, with whatever it shares a guard with.
     """
+    # Every command asks here which signals end it; few have an owner.
+    import psutil
+
     parent, guard = os.getppid(), os.environ.get(GUARD)
 
     def owned() -> bool:

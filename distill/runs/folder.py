@@ -100,7 +100,8 @@ def is_run(root: Path) -> bool:
 
 def run_folders(project: Path) -> list[Path]:
     """The run folders of a project by their names; the project itself comes first, if it was trained in."""
-    found = sorted(root for root in (project / RUNS).glob("*/") if is_run(root))
+    # What is being removed has a hidden name.
+    found = sorted(root for root in (project / RUNS).glob("[!.]*/") if is_run(root))
     return [*([project] if (project / ".distill" / "live").is_dir() else []), *found]
 
 
