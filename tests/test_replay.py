@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from distill.artifact.container import read_container, read_document, write_container
 from distill.cli.main import app
 from distill.configs import VQVAEConfig
-from distill.errors import ArtifactError, Interrupted
+from distill.errors import ArtifactError, Interrupted, StorageError
 from distill.live.events import Event, Listeners, RolledBack, StepDone
 from distill.live.folder import RunFolder
 from distill.live.journal import EMPTY, Journal, effective_by_stage, parse_entry
@@ -296,6 +296,24 @@ def test_a_first_line_that_was_cut_off_counts_if_its_entry_is_whole(tmp_path: Pa
     assert [entry.seq for entry in journal.entries()] == kept
     journal.append(2, "test", {"max_lr": 1e-4}, {})
     assert [entry.step for entry in journal.entries()] == [*kept, 2]
+
+
+def test_a_change_that_cannot_be_noted_is_refused_and_leaves_the_journal_whole(tmp_path: Path) -> None:
+    import resource
+
+    journal = Journal(tmp_path / "journal.jsonl", STAGE)
+    journal.append(1, "test", {"max_lr": 1e-3}, {})
+    noted = journal.path.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Like a disk that has room for a part of the next entry.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(noted) + 20, before[1]))
+    try:
+        with pytest.raises(StorageError):
+            journal.append(2, "test", {"max_lr": 1e-4}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert journal.path.read_bytes() == noted
+    assert journal.append(2, "test", {"max_lr": 1e-4}, {}).seq == 2
 
 
 def test_a_stop_that_was_asked_for_is_saved(

@@ -11,6 +11,7 @@ import pytest
 from distill.artifact.container import read_document
 from distill.artifact.model_file import read_manifest
 from distill.errors import TrainingError, UsageError
+from distill.live.commands import command_of
 from distill.live.events import (
     CheckpointSaved,
     EpochDone,
@@ -22,7 +23,7 @@ from distill.live.events import (
     Tuned,
     Validated,
 )
-from distill.live.folder import RunFolder
+from distill.live.folder import Request, RunFolder
 from distill.live.stop_request import StopRequest
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace
@@ -227,6 +228,20 @@ def test_what_is_wrong_is_refused_and_changes_nothing(
         assert word in str(each.answer)
     assert not json.loads((folder.root / "runtime_config.status.json").read_text())["accepted"]
     assert outputs(workspace) == outputs(plain[0])
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("tune", []),
+        ("tune", {"changes": ["max_lr"]}),
+        ("validate", []),
+        ("rollback", {"to": float("inf"), "config_only": False}),
+    ],
+)
+def test_what_is_no_request_at_all_is_refused(command: str, arguments: Any) -> None:
+    with pytest.raises(UsageError, match="cannot be understood"):
+        command_of(Request("1", command, arguments, "test"))
 
 
 def test_a_run_folder_that_is_gone_or_blocked_does_not_end_the_training(

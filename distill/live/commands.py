@@ -63,7 +63,7 @@ def command_of(request: Request) -> Command:
         match request.command:
             case "tune":
                 name = arguments.get("validate")
-                return Tune(arguments["changes"], name, int(arguments["after"]) if name else 0)
+                return Tune(dict(arguments["changes"]), name, int(arguments["after"]) if name else 0)
             case "validate":
                 return Validate(arguments.get("name"))
             case "rollback":
@@ -74,6 +74,6 @@ def command_of(request: Request) -> Command:
                 return Checkpoint()
             case "stop":
                 return Stop()
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{request.command} cannot be understood: {error}") from error
     raise UsageError(f"a training cannot {request.command!r}")

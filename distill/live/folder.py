@@ -111,7 +111,8 @@ class RunFolder:
                 found.append(Request(path.stem, value["command"], value["arguments"], value["who"]))
             except (DistillError, KeyError):
                 # Requests are written whole: this one is none, or it was given up.
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
         return found
 
     def take(self, request: Request) -> bool:

@@ -1,7 +1,6 @@
 """The journal of live changes to a training: JSON lines, each written before it takes effect, replayed at the start."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -75,17 +74,10 @@ class Journal:
         entries = self.entries()
         seq = entries[-1].seq + 1 if entries else 1
         entry = Entry(self.stage, seq, step, who, dict(change), dict(result))
-        with storage_errors(self.path, "write"):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-                data = data[: _whole(data)]
-                os.ftruncate(descriptor, len(data))
-                os.pwrite(descriptor, (b"\n" if data and not data.endswith(b"\n") else b"") + entry.line(), len(data))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        with storage_errors(self.path, "read"):
+            data = self.path.read_bytes() if self.path.exists() else b""
+        data = data[: _whole(data)]
+        write_bytes(self.path, data + (b"\n" if data and not data.endswith(b"\n") else b"") + entry.line())
         return entry
 
     def replace(self, entries: Iterable[Entry]) -> None:
