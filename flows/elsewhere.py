@@ -100,10 +100,17 @@ def across_hosts(key: str) -> Iterator[None]:
 
     persistently(make)
     # A server that restarts must not end a training; then the place may be taken twice, which costs time alone.
-    with concurrency(name, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
-        yield
-    with get_client(sync_client=True) as client, suppress(ObjectNotFound):
-        client.delete_global_concurrency_limit_by_name(name)
+    done = False
+    try:
+        with concurrency(name, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
+            yield
+            done = True
+        with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+            client.delete_global_concurrency_limit_by_name(name)
+    except httpx.HTTPError:
+        # What was done is there. Without its server the place becomes free when its lease ends.
+        if not done:
+            raise
 
 
 @contextmanager

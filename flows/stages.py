@@ -20,6 +20,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectException
 from prefect.states import Cancelled, Failed
 
 from distill.errors import DistillError, Interrupted
@@ -148,14 +149,13 @@ class _Progress:
         self.shown = 0.0
 
     def update(self) -> None:
-        """Show where the stage stands, if that changed by a per cent or more; an unreachable server misses it."""
+        """Show where the stage stands, if that changed by a per cent or more."""
         status = read_status(self.root, self.stage)
         if not status or not status.get("total"):
             return
         share = 100.0 * status["done"] / status["total"]
         if abs(share - self.shown) >= 1.0:
-            with suppress(httpx.TransportError):
-                self._show(share)
+            self._show(share)
 
     def finish(self) -> None:
         """Fill the bar."""
@@ -164,12 +164,14 @@ class _Progress:
 
     def _show(self, share: float) -> None:
         self.shown = share
-        if self.artifact is None:
-            key = artifact_key(f"{self.stage.replace('_', '-')}-progress", Workspace(self.root).params().model.name)
-            made = create_progress_artifact(progress=share, key=key, description=TITLES[self.stage])
-            self.artifact = cast(UUID, made)
-        else:
-            update_progress_artifact(self.artifact, progress=share)
+        # A bar that cannot be shown, as somebody deleted it, is no reason to end a training.
+        with suppress(httpx.HTTPError, PrefectException):
+            if self.artifact is None:
+                key = artifact_key(f"{self.stage.replace('_', '-')}-progress", Workspace(self.root).params().model.name)
+                made = create_progress_artifact(progress=share, key=key, description=TITLES[self.stage])
+                self.artifact = cast(UUID, made)
+            else:
+                update_progress_artifact(self.artifact, progress=share)
 
 
 def _show_training(workspace: Workspace, report: dict[str, Any]) -> None:

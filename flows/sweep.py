@@ -3,14 +3,14 @@
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.futures import wait
 from prefect.runtime import flow_run
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from distill.errors import DistillError, UsageError
 from distill.locks import reopen
@@ -38,7 +38,7 @@ def _name() -> str:
 def sweep(
     settings: Settings,
     search: Search | None = None,
-    workers: int = 1,
+    workers: Annotated[int, Field(ge=1)] = 1,
     runner: Literal["threads", "dask", "pool"] = "threads",
 ) -> list[dict[str, Any]] | dict[str, Any] | State[Any]:
     """Train every combination of settings, or search ranges of them.

@@ -1,6 +1,8 @@
 """A project that is cloned on a worker: what a deployment says of it, and what a worker makes of that."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,24 @@ def test_a_machine_that_is_away_is_asked_again_and_one_that_refuses_is_not(monke
         with pytest.raises(StorageError, match=said):
             elsewhere.persistently(act)
         assert len(asked) == tries
+
+
+def test_what_was_done_counts_where_the_prefect_server_goes_away_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    from flows import elsewhere
+
+    @contextmanager
+    def away(*_names: object, **_settings: object) -> Iterator[None]:
+        yield
+        raise httpx.ConnectError("All connection attempts failed")
+
+    monkeypatch.setattr(elsewhere, "persistently", lambda act: None)
+    monkeypatch.setattr(elsewhere, "concurrency", away)
+    with elsewhere.across_hosts("kit"):
+        pass
+    with pytest.raises(httpx.ConnectError, match="within"), elsewhere.across_hosts("kit"):
+        raise httpx.ConnectError("within the stage")
 
 
 def test_a_prefect_server_that_is_away_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,11 @@ def test_what_keeps_a_run_back_is_named(tmp_path: Path) -> None:
     described = (project / "dvc.yaml").read_text()
     (project / "dvc.yaml").write_text(described.replace("echo assemble", "echo again"))
     assert publish(run) == "dvc.yaml describes the stage assemble in another way since"
+    (project / "dvc.yaml").write_text("vars: []\n")
+    assert "has no stages" in str(publish(run))
     (project / "dvc.yaml").write_text(described + "# a remark\n")
+    (project / "params.yaml").write_text("schema: [1\n")
+    assert "params.yaml is not YAML" in str(publish(run))
     (project / "params.yaml").write_text("schema: 1\ndata: {path: sounds, chunk_seconds: 2.0}\n")
     assert publish(run) == "params.yaml has changed since"
     write(project / "params.yaml", {"schema": 1, "data": {"path": "sounds"}})

@@ -174,3 +174,15 @@ def test_a_stage_that_dies_without_a_word_is_reported_so() -> None:
     error = _failure("train_prior", ["ERROR: failed to run: distill stage train_prior, exited with 137"])
     assert isinstance(error, StageCrashed)
     assert str(error) == "train_prior ended with exit code 137 and said nothing; out of memory?"
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        ("[Errno 28] No space left on device: '/home/me/glockenspiel/x'", False),
+        ("Unable to acquire lock. Most likely another DVC process is running", True),
+        ("'/p/sounds' is busy, it is being blocked by: (PID 1): dvc add", True),
+    ],
+)
+def test_only_another_dvc_is_worth_trying_again(said: str, again: bool) -> None:
+    assert isinstance(_failure("prepare", [f"ERROR: {said}"]), StageCrashed) is again

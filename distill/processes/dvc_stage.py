@@ -22,6 +22,8 @@ _EXITED = re.compile(r"exited with (-?\d+)")
 # What an orderly failing stage exits with; anything else is a crash.
 _ORDERLY = {1, 2, 3}
 _INTERRUPTED = 3
+# What DVC says where another one works in the same folder.
+_IN_USE = re.compile(r"[Uu]nable to acquire lock|is busy, it is being blocked")
 
 _running: set["subprocess.Popen[str]"] = set()
 
@@ -164,7 +166,7 @@ def _failure(stage: str, lines: list[str]) -> DistillError:
         return Interrupted(own) if code == _INTERRUPTED else DistillError(own)
     if error and "missing data" in error.lower():
         return DataError(f"{stage}: {error}")
-    if error and ("lock" in error.lower() or "busy" in error.lower()):
+    if error and _IN_USE.search(error):
         return StageCrashed(f"{stage}: another DVC works in this workspace: {error}")
     if code is not None:
         return StageCrashed(f"{stage} ended with exit code {code} and said nothing; out of memory?")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -125,8 +126,8 @@ def _refusing(root: Path) -> Callable[[], None]:
         if time.monotonic() > until:
             holder = holder_of(root)
             pid = f" as process {holder.pid}" if holder and holder.pid else ""
-            name = root.absolute().name
-            raise TrainingError(f"{name} runs already{pid}: distill run stop {name} ends it")
+            place = root.absolute()
+            raise TrainingError(f"{place.name} runs already{pid}: distill run stop {shlex.quote(str(place))} ends it")
         time.sleep(POLL_SECONDS)
 
     return wait

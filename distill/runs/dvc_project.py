@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from configobj import ConfigObj
 
 from distill.errors import UsageError
 from distill.files import digest_file, digest_json, storage_errors, write_bytes
@@ -97,6 +98,9 @@ def open_project(run: DvcRun, on_wait: Callable[[], None]) -> AbstractContextMan
 def _make(run: DvcRun) -> None:
     root, project = run.root, run.project
     if not (root / ".dvc" / "config").is_file():
+        if origin_of(project) is not None:
+            # It may hold keys of the remote.
+            (root / ".dvc").mkdir(mode=0o700, exist_ok=True)
         write_bytes(root / ".dvc" / "config", _config(root, project))
     for name in ("dvc.yaml", *JOURNALS):
         if (project / name).is_file() and not _goes_on(project / name, root / name):
@@ -116,18 +120,19 @@ def _config(root: Path, project: Path) -> bytes:
     cache = Path(dvc(project, "cache", "dir").strip()).resolve()
     if cache.is_relative_to(project.resolve()):
         cache = Path(os.path.relpath(cache, (root / ".dvc").resolve()))
-    core, remotes = ["no_scm = True", "analytics = false", "check_update = false"], dict[str, list[str]]()
+    config: dict[str, dict[str, str]] = {
+        "core": {"no_scm": "True", "analytics": "false", "check_update": "false"},
+        "cache": {"dir": str(cache)},
+    }
     if origin_of(project) is not None:
         # A run on a worker takes results from the project's remote and puts its own there.
         for name, value in settings(project).items():
             section, _, key = name.rpartition(".")
             if section.startswith("remote."):
-                remotes.setdefault(f"'remote \"{section.removeprefix('remote.')}\"'", []).append(f"{key} = {value}")
+                config.setdefault(f'remote "{section.removeprefix("remote.")}"', {})[key] = value
             elif name == "core.remote":
-                core.append(f"remote = {value}")
-    sections = {"core": core, "cache": [f"dir = {cache}"], **remotes}
-    lines = [line for name, known in sections.items() for line in (f"[{name}]", *(f"    {each}" for each in known))]
-    return ("\n".join(lines) + "\n").encode()
+                config["core"]["remote"] = value
+    return b"".join(line.encode() + b"\n" for line in ConfigObj(config).write())
 
 
 def _merge(project: Path, overrides: Overrides) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import psutil
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from distill.errors import StorageError
+from distill.errors import DataError, DistillError, StorageError
 from distill.files import write_bytes
 from distill.locks import acquire, lock
 from distill.params import Params, read_yaml
@@ -33,13 +33,16 @@ def publish(run: DvcRun) -> str | None:
     Stages of the user's own, and their entries in dvc.lock, stay as they are. The caller holds the run's lock.
 
     Raises:
-        StorageError: DVC failed, or a file cannot be read or written.
+        StorageError: the lock cannot be had.
     """
     if not run.own:
         return "its parameters are not those of params.yaml"
     project = run.project
     with lock(project / ".distill" / "publish.lock", lambda: None):
-        why_not = _difference(run) or _changes_by_dvc(run)
+        try:
+            why_not = _difference(run) or _changes_by_dvc(run)
+        except DistillError as error:
+            why_not = str(error)
         if why_not is not None:
             return why_not
         target = project / "dvc.lock"
@@ -62,7 +65,7 @@ def _difference(run: DvcRun) -> str | None:
     here, there = run.root, run.project
     if _read_values(there) != _read_values(here, run.inputs.params.data.path):
         return "params.yaml has changed since"
-    mine, theirs = (read_yaml(folder / "dvc.yaml") for folder in (here, there))
+    mine, theirs = (_pipeline(folder) for folder in (here, there))
     for stage in STAGES:
         if mine["stages"].get(stage) != theirs["stages"].get(stage):
             return f"dvc.yaml describes the stage {stage} in another way since"
@@ -88,6 +91,18 @@ def _changes_by_dvc(run: DvcRun) -> str | None:
                     return "the sounds have changed since"
                 return f"{stage}: {kind}: {', '.join(paths) if isinstance(paths, dict) else paths}"
     return None
+
+
+def _pipeline(folder: Path) -> dict[str, Any]:
+    """What dvc.yaml says.
+
+    Raises:
+        DataError: it has no stages.
+    """
+    values = read_yaml(folder / "dvc.yaml")
+    if not isinstance(values, dict) or not isinstance(values.get("stages"), dict):
+        raise DataError(f"{folder / 'dvc.yaml'} has no stages")
+    return values
 
 
 def _merged_lock(run: DvcRun, before: bytes | None) -> bytes:
