@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from database_util import put_database
 from distill.cli.main import app
 from distill.errors import DistillError, StorageError, UsageError
+from distill.projects.models import default_file
 from distill.registry import catalogue
 from distill.registry.promotion import promote
 from distill.registry.registration import register
@@ -68,6 +69,17 @@ def test_the_list_shows_a_model_once_with_all_places(project: Path) -> None:
     shown = command(project, "list").stdout
     assert "models/bells.distill" in shown
     assert "bells/1 @candidate" in shown
+
+
+def test_a_model_that_is_being_written_is_none(project: Path) -> None:
+    before = told(project, "list")
+    half = project / "models" / ".bells.distill.0123456789abcdef.tmp.distill"
+    half.write_bytes((project / "models" / "bells.distill").read_bytes()[:1000])
+    try:
+        assert told(project, "list") == before
+        assert default_file(project).name == "bells.distill"
+    finally:
+        half.unlink()
 
 
 def test_the_list_is_sorted_and_filtered(project: Path) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import torch
 
 EXTENSION = ".distill"
+# What is being written has a hidden name.
+MODEL_FILES = f"[!.]*{EXTENSION}"
 
 _VQVAE = "vqvae."
 _PRIOR = "prior."

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from distill.artifact.model_file import EXTENSION
+from distill.artifact.model_file import EXTENSION, MODEL_FILES
 from distill.errors import DistillError, UsageError
 from distill.projects.project import home
 
@@ -38,13 +38,13 @@ def default_file(project: Path) -> Path:
     from distill.params import read_params
 
     folder = project / MODELS
-    found = sorted(folder.glob(f"*{EXTENSION}"))
+    found = sorted(folder.glob(MODEL_FILES))
     with suppress(DistillError):
         own = folder / f"{read_params(project / 'params.yaml').model.name}{EXTENSION}"
         found = [own] if own in found else found
     if len(found) == 1:
         return found[0]
-    known = found or sorted((home() / MODELS).glob(f"*{EXTENSION}"))
+    known = found or sorted((home() / MODELS).glob(MODEL_FILES))
     named = f"{', '.join(path.stem for path in known[:5])}{', ...' if len(known) > 5 else ''}"
     place = f"{folder} has none" if not known else f"{named} in {known[0].parent}"
     raise UsageError(f"name a model: {place}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from distill.artifact.facts import NOT_CHECKED, health_of, light_of, perplexity_of, verdict_of
 from distill.artifact.manifest import Manifest
-from distill.artifact.model_file import EXTENSION, read_manifest, read_model
+from distill.artifact.model_file import EXTENSION, MODEL_FILES, read_manifest, read_model
 from distill.errors import DistillError, StorageError, TrackingError, UsageError
 from distill.files import digest_file, replacing, require_suffix, storage_errors
 from distill.projects.models import model_places, named_file
@@ -295,7 +295,7 @@ def _files(project: Path, folders: Sequence[Path]) -> list[Path]:
     places = [place for pattern in PLACES for place in sorted(project.glob(pattern))]
     # A model that is in a run and in models/ is known by the latter; the user's own folder comes after the project.
     places += [*model_places(project)[1:], *folders]
-    found = [path for place in places for path in sorted(place.glob(f"*{EXTENSION}"))]
+    found = [path for place in places for path in sorted(place.glob(MODEL_FILES))]
     return list({path.parent.resolve() / path.name: path for path in reversed(found)}.values())[::-1]
 
 

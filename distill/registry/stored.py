@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlparse
 from distill.artifact.manifest import Manifest, parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest
 from distill.errors import ArtifactError
-from distill.files import digest_json, read_json, storage_errors
+from distill.files import digest_json, read_json, storage_errors, sync
 from distill.registry.signing import SUFFIX, signature_of
 from distill.tracking.address import set_up_mlflow, tracking_address, tracking_errors
 
@@ -180,6 +180,8 @@ def _fetch(source: str, target: Path, project: Path) -> None:
 
             got = download_artifacts(source, dst_path=str(temporary), tracking_uri=tracking_address(project))
         with storage_errors(target, "write"):
+            for path in Path(got).rglob("*"):
+                sync(path)
             if not target.exists():
                 Path(got).rename(target)
     finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.artifact.manifest import Manifest
-from distill.artifact.model_file import EXTENSION, ModelFile, read_manifest, read_model, write_model
+from distill.artifact.model_file import EXTENSION, MODEL_FILES, ModelFile, read_manifest, read_model, write_model
 from distill.artifact.prior_file import PriorFile, read_prior
 from distill.configs import PriorConfig
 from distill.errors import DistillError
@@ -32,7 +32,7 @@ class EarlyModel:
 def early_models(root: Path) -> list[EarlyModel]:
     """Those that were made of a run, the newest first; they lie in the run's folder."""
     found = []
-    for path in _folder(root).glob(f"*{EXTENSION}"):
+    for path in _folder(root).glob(MODEL_FILES):
         if match := _PERCENT.search(path.stem):
             found.append(EarlyModel(path, int(match[1]) / 100))
     return sorted(found, key=lambda each: -each.share)
