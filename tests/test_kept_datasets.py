@@ -1,5 +1,6 @@
 """Datasets of a folder: listed, gathered from single files, kept with DVC and without."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from distill.errors import DataError, StorageError, UsageError
 from distill.params import Params, write_params
 from distill.versions.datasets import Dataset, count_sounds, gather, keep_dataset, list_datasets
-from distill.versions.dvc import dvc
+from distill.versions.dvc import check_out, dvc
 from page_util import make_sounds
 from sounds_util import bad_folder, folder_of_tones
 
@@ -35,6 +36,27 @@ def test_a_folder_without_dvc_keeps_sounds_unversioned(tmp_path: Path) -> None:
         keep_dataset(tmp_path / "fewer", tmp_path, "kit")
     assert list_datasets(tmp_path) == [Dataset("data/kit", 8)]
     assert keep_dataset(tmp_path / "data" / "kit", tmp_path, "kit").usable == 8
+
+
+def test_parameters_in_another_encoding_are_left_as_they_are(tmp_path: Path) -> None:
+    sounds = make_sounds(tmp_path / "mine")
+    (tmp_path / ".dvc").mkdir()
+    written = "# für Elise\nschema: 1\n".encode("latin-1")
+    (tmp_path / "params.yaml").write_bytes(written)
+    with pytest.raises(UsageError, match=r"params\.yaml is not UTF-8: save it as UTF-8"):
+        keep_dataset(sounds, tmp_path, "kit")
+    assert (tmp_path / "params.yaml").read_bytes() == written
+    assert list_datasets(tmp_path) == []
+
+
+def test_a_dataset_whose_name_begins_with_a_dash_is_brought_back(tmp_path: Path) -> None:
+    sounds = make_sounds(tmp_path / "mine")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n    analytics = false\n")
+    write_params(tmp_path / "params.yaml", Params())
+    added = keep_dataset(sounds, tmp_path, "-kit")
+    shutil.rmtree(tmp_path / added.path)
+    assert count_sounds(check_out(tmp_path, added.path)) == 8
 
 
 def test_what_could_not_be_versioned_can_be_kept_later(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def add_dataset(source: Path, project: Path, name: str | None = None) -> AddedDa
                 f"{project.resolve()} has no {needed}: run this in a project folder, or name it with --project"
             )
     with _alone(project):
+        _text_of(project / "params.yaml")
         target = project / DATA / name
         fresh = not os.path.lexists(target)
         added = _keep(source, project, name)
@@ -215,6 +216,13 @@ def _alone(project: Path, *, wait: bool = True) -> Iterator[None]:
 
 def _point_params(path: Path, relative: str) -> None:
     """Set `data.path`, leaving comments and order as they are."""
+    write_bytes(path, with_values(_text_of(path), {"data.path": relative}, where=str(path)).encode())
+
+
+def _text_of(path: Path) -> str:
     with storage_errors(path, "read"):
-        text = path.read_text(encoding="utf-8", errors="replace")
-    write_bytes(path, with_values(text, {"data.path": relative}, where=str(path)).encode())
+        data = path.read_bytes()
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8: save it as UTF-8") from error

@@ -68,12 +68,12 @@ def check_out(root: Path, path: str, *, remote: bool = False) -> Path:
     if not pointer.is_file():
         raise DataError(f"{target}: there are no such sounds, and no DVC file {pointer.name} beside them")
     try:
-        dvc(pointer.parent, "checkout", pointer.name)
+        dvc(pointer.parent, "checkout", f"./{pointer.name}")
     except StorageError as error:
         if not remote:
             raise DataError(f"the sounds of {path} are not in DVC's cache: run dvc pull {pointer}") from error
         try:
-            dvc(pointer.parent, "pull", pointer.name)
+            dvc(pointer.parent, "pull", f"./{pointer.name}")
         except StorageError as failed:
             raise DataError(f"the sounds of {path} are neither in DVC's cache nor on a remote ({failed})") from failed
     return target
