@@ -6,6 +6,7 @@ the files are copied after what names them was dumped. Restoring replaces the da
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,8 @@ def backup(folder: Path) -> None:
     if folder.exists():
         raise SystemExit(f"{folder} is there already: name a new folder")
     part = folder.with_name(f"{folder.name}.part")
+    # Of a backup that was interrupted.
+    shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     for name in DATABASES:
         _run("pg_dump", "--format", "custom", "--file", str(part / f"{name}.dump"), name)

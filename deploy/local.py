@@ -266,6 +266,8 @@ def _until(condition: Callable[[], bool], process: "subprocess.Popen[bytes]", lo
 def main(folder: Path) -> None:
     """Run everything, with one worker, until somebody interrupts."""
     services = Services(folder)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     # Its password is made anew, and the files that it knows were in the memory of the store before.
     shutil.rmtree(services.folder / "postgres", ignore_errors=True)
     try:
@@ -276,6 +278,9 @@ def main(folder: Path) -> None:
     except KeyboardInterrupt:
         pass
     finally:
+        # Each has a session of its own: nobody else ends them.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         services.end()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from distill.errors import TrackingError
 from distill.tracking import address
-from distill.tracking.address import client_of
+from distill.tracking.address import client_of, experiment_of
 from distill.tracking.lookup import find_runs
 
 # MLflow warns of what it uses of other packages.
@@ -46,6 +46,33 @@ def test_a_database_that_cannot_be_used_is_one_line(
     with pytest.raises(TrackingError, match=said) as failed:
         find_runs(tmp_path, "0" * 64)
     assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize("name", ["Drum%20Kit", "what?"])
+def test_a_folder_that_the_address_cannot_name_is_one_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    project = tmp_path / name
+    project.mkdir()
+    with pytest.raises(TrackingError, match="rename the folder"):
+        client_of(project)
+    assert [path.name for path in tmp_path.rglob("*")] == [name]
+    client_of(tmp_path / "100% loud #1")
+
+
+def test_a_store_of_files_that_was_chosen_is_nobodys_earlier_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    chosen = (tmp_path / "big" / "mlartifacts").as_uri()
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", chosen)
+    project = tmp_path / "project"
+    (project / "mlartifacts").mkdir(parents=True)
+    for _ in range(2):
+        client = client_of(project)
+        found = client.get_experiment(experiment_of(client, project))
+        assert found.artifact_location.startswith(chosen)
 
 
 def test_a_locked_database_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

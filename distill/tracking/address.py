@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from distill.errors import DistillError, TrackingError
 from distill.versions.dvc import KEY_REASONS
@@ -92,9 +93,11 @@ def without_password(address: str) -> str:
     'https://me:...@runs.example.org'
     >>> without_password("https://token@runs.example.org"), without_password("postgresql:///d?user=me&password=a/b@c")
     ('https://...@runs.example.org', 'postgresql:///d?user=me&password=...')
+    >>> without_password("postgresql://me:a?b@host/d")
+    'postgresql://me:...@host/d'
     """
     address = re.sub(r"(?i)(?<=[?&]password=)[^&]*", "...", address)
-    address = re.sub(r"(?<=://)([^/@:?]*):[^?]*@", r"\1:...@", address)
+    address = re.sub(r"(?<=://)([^/@:?]*):.*@", r"\1:...@", address)
     return re.sub(r"(?<=://)[^/@:?]*@", "...@", address)
 
 
@@ -198,6 +201,12 @@ def _check_database(address: str, project: Path) -> None:
 
         scheme, _, rest = address.partition("://")
         psycopg.connect(f"{scheme.partition('+')[0]}://{rest}", connect_timeout=CONNECT_SECONDS).close()
+    here = str(project.resolve())
+    if address.startswith(f"{SQLITE}{here}/") and (unquote(here) != here or "?" in here):
+        raise TrackingError(
+            f"MLflow's database cannot lie in {here}, as ? and % mean something else in its address: "
+            f"rename the folder, or set {ADDRESS}"
+        )
     path = Path(address.removeprefix(SQLITE))
     if not address.startswith(SQLITE) or not path.exists():
         return
@@ -217,8 +226,9 @@ def _follow(connection: sqlite3.Connection, project: Path) -> None:
     if not (project / ARTIFACTS).is_dir() or not _columns(connection, "experiments"):
         return
     known = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+    own = {None, here, artifact_location(project)}
     for (there,) in known:
-        if not there or there == here or not there.startswith("file:///") or not there.endswith(f"/{ARTIFACTS}"):
+        if there in own or not there.startswith("file:///") or not there.endswith(f"/{ARTIFACTS}"):
             continue
         for table, column in ADDRESSES:
             if column in _columns(connection, table):

@@ -99,7 +99,7 @@ class _Recorder:
         self.thread.join(CLOSE_SECONDS)
         self.events.close()
         if self.thread.is_alive():
-            logger.warning("the record of runs does not answer; distill tracking sync catches up later")
+            logger.warning("the record of runs does not answer; %s catches up later", runs.sync_command(self.workspace))
 
     def _put(self, item: "Event | _Training | str") -> None:
         if self.thread is None:
@@ -123,7 +123,9 @@ class _Recorder:
                 if not warned:
                     warned = True
                     reason = text if isinstance(error, DistillError) else f"the training is not recorded ({text})"
-                    logger.warning("%s; the training continues, and distill tracking sync can catch up later", reason)
+                    logger.warning(
+                        "%s; the training continues; %s can catch up later", reason, runs.sync_command(self.workspace)
+                    )
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """One MLflow run a model: which run a workspace records to, how it is opened, found again by each stage, and closed."""
 
 import logging
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -47,6 +48,11 @@ class State:
     started_by: str
 
 
+def sync_command(workspace: Workspace) -> str:
+    """The command that completes the record of a run, wherever it is typed."""
+    return f"distill tracking sync {shlex.quote(str(workspace.root.resolve()))}"
+
+
 @contextmanager
 def keep_run_open(workspace: Workspace, *, started_by: str, tags: Mapping[str, str]) -> Iterator[None]:
     """A run for a configured workspace, opened before its trainings and closed if the block fails.
@@ -60,7 +66,7 @@ def keep_run_open(workspace: Workspace, *, started_by: str, tags: Mapping[str, s
     try:
         open_run(client_of(project_of(workspace.root)), workspace, started_by=started_by, tags=tags)
     except TrackingError as error:
-        logger.warning("%s; the training is recorded afterwards with distill tracking sync", error)
+        logger.warning("%s; the training is recorded afterwards with %s", error, sync_command(workspace))
     try:
         yield
     except BaseException as error:
