@@ -18,14 +18,13 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import Interrupted, StorageError
 from distill.live.events import Event, Progress, TrainingStarted
 from distill.live.stop_request import StopRequest
-from distill.models.grid import encode_grid
 from distill.models.vqvae import ConvVQVAE
 from distill.training import codes as making
 from distill.training.codes import CODES, INDEX, PriorCodes, Tell, prior_codes
 from distill.training.prior import encode_segment
 from distill.training.runtime import Runtime
 from distill.workers.processes import Processes
-from model_example import vqvae
+from model_example import encode_grid, vqvae
 from pipeline_util import make_workspace, run
 from sounds_util import noise, save
 

@@ -155,7 +155,7 @@ class TrainingBatches:
         return self._known[1]
 
     def _generator(self, stream: int, number: int, item: int) -> np.random.Generator:
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, stream, number, item])))
+        return np.random.default_rng([self.seed, stream, number, item])
 
     def _choose(self, item: int, generator: np.random.Generator) -> tuple[int, int]:
         """Segment and start (in frames, may be before the segment) of one showing."""

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 from distill.codec.codec import Grid
 from distill.generation.autoregressive import UNCONDITIONED, Conditioning, Drawn, Levels, draw, window_columns
@@ -30,7 +29,6 @@ def sample_codes(
     from_start: bool = True,
     is_audible: IsAudible | None = None,
     levels: Levels | None = None,
-    device: torch.device | str | None = None,
     step: Callable[[], None] = lambda: None,
     conditioning: Conditioning = UNCONDITIONED,
 ) -> list[Grid]:
@@ -50,7 +48,6 @@ def sample_codes(
         from_start: whether the first column is the sound's true beginning.
         is_audible: whether a new sound is audible; one that is not is passed over.
         levels: measures a new sound's last column; with `natural` it then keeps the prior's edges.
-        device: the prior is moved there; by default it stays where it is.
         step: called before each column is drawn; it may raise to end the work.
         conditioning: of the sounds.
 
@@ -61,8 +58,6 @@ def sample_codes(
         UsageError: there is nothing to draw, a seed is negative, or the settings are for another number of levels.
         ArtifactError: the prior's weights give numbers that are not finite.
     """
-    if device is not None:
-        prior = prior.to(device)
     sequences = sample_sequences(
         prior,
         columns=columns,

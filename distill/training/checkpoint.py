@@ -148,8 +148,6 @@ class Checkpoints:
         position = read_position(path)
         if position.best_epoch:
             self.load_best(position.best_epoch)
-        if not position.settings:
-            logger.warning("%s contains no settings: using those from the start", path)
         set_state(container.tensors, model, optimizer)
         return position
 

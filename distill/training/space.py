@@ -100,7 +100,7 @@ def train_space(
     known = [_sound(codes, codes.train, int(position), 0, books) for position in spread(len(codes.train), MOST_JUDGED)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([runtime.seed, 0x5ACE])))
+    generator = np.random.default_rng([runtime.seed, 0x5ACE])
     torch.manual_seed(runtime.seed)
     for number in range(steps):
         step(number, steps)

@@ -113,7 +113,7 @@ class VocoderTask:
 
     def _stretches(self, sounds: Waveforms, shares: np.ndarray | None, count: int, key: list[int]) -> np.ndarray:
         """Random stretches float32 `[count, samples]`, each at its own level and with its own sign."""
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+        rng = np.random.default_rng(key)
         out = np.zeros((count, self.samples), np.float32)
         for row, index in enumerate(rng.choice(len(sounds), count, p=shares)):
             length = sounds.lengths[index]
