@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from distill.artifact.part import Digest
 from distill.errors import ArtifactError, UsageError
 from distill.files import read_json, write_json
 from distill.generation.export import ExportSettings
@@ -18,8 +19,6 @@ SCHEMA = 1
 # The networks are used as they were trained, without autocast.
 PRECISION = "fp32"
 
-_Digest = Field(pattern=r"^[0-9a-f]{64}$")
-
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -29,7 +28,7 @@ class NamedFile(_Part):
     """A file by its path from the sidecar's folder, and by its digest."""
 
     path: str
-    digest: str = _Digest
+    digest: Digest
 
     def found(self, sidecar: Path) -> Path:
         """Where the file should be."""
@@ -48,7 +47,7 @@ class WrittenSound(_Part):
     bits: str
     gain_db: float
     peak_db: float | None
-    samples_digest: str = _Digest
+    samples_digest: Digest
 
 
 class Export(_Part):
