@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from distill.audio.mel import MelTransform
-from distill.audio.sound import BLOCK_FRAMES, resampled_blocks
+from distill.audio.samples import resampled_blocks
+from distill.audio.sound import BLOCK_FRAMES
 from distill.audio.space import band_powers, space_blocks
 from distill.audio.spool import Spool
 from distill.configs import SpectrogramConfig

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.audio.downmix import turned_over
-from distill.audio.sound import Sound, mixed, resample, to_mono, two_channels
+from distill.audio.samples import mixed, resample, to_mono, two_channels
+from distill.audio.sound import Sound
 from distill.codec.codec import Codec, Grid, Samples, normalize
 from distill.configs import STRIDE
 from distill.errors import DataError, UsageError

@@ -13,7 +13,8 @@ from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_manifest
 from distill.audio.mel import MelTransform
 from distill.audio.nearness import LogMel
-from distill.audio.sound import read_sound, to_mono
+from distill.audio.samples import to_mono
+from distill.audio.sound import read_sound
 from distill.codec.codec import normalize
 from distill.configs import SpectrogramConfig
 from distill.dataset.split import TRAIN, VALIDATION
