@@ -8,6 +8,7 @@ import numpy as np
 from distill.codec.codec import Grid
 from distill.generation.autoregressive import UNCONDITIONED, Conditioning, Drawn, Levels, draw, window_columns
 from distill.generation.sampler import SamplingConfig
+from distill.generation.seeds import further_seed
 from distill.models.incremental import ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
@@ -126,13 +127,6 @@ def sample_sequences(
             chain.take(grids, is_audible if is_audible and given is None else lambda grid: True)
         given, from_start = None, True
     return [chain.sounds for chain in chains]
-
-
-def further_seed(seed: int, number: int) -> int:
-    """The seed of the sound of that number among those that follow from one seed; the first has the seed itself."""
-    if not number:
-        return seed
-    return int(np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0])
 
 
 class _Chain:
