@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.loader import EpochSteps
-from distill.dataset.store import PreparedDataset
 from distill.models.conditions import Conditions
 from distill.models.edges import LAST_COLUMNS, ColumnLevels, Edges, column_levels, edges_of
-from distill.models.grid import decode_grid, encode_pieces
+from distill.models.grid import decode_grid
 from distill.models.health import Health
 from distill.models.prior import IGNORED, CodePrior, negative_log_likelihood, prior_loss, sum_by_level
 from distill.models.sequences import (
@@ -37,8 +35,6 @@ from distill.training.task import EVALUATED, Concern, Evaluation, StepLoss, spre
 
 STAGE = "train_prior"
 MEMORIZATION = "memorization"
-
-Codes = npt.NDArray[np.int64]
 
 # Windows are sorted by length within this many batches, so that little of a batch is padding.
 BUCKET_BATCHES = 8
@@ -62,16 +58,6 @@ def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int, conditions: 
         context=config.context,
         conditions=conditions.width if conditions else 0,
     )
-
-
-def encode_segment(dataset: PreparedDataset, vqvae: ConvVQVAE, segment: int, device: str) -> Codes:
-    """Code grid `[columns, bands, levels]` of a segment, which is read and encoded piece by piece."""
-
-    def part(first: int, last: int) -> Tensor:
-        return torch.from_numpy(dataset.segment(segment, first, last))[None].to(device)
-
-    frames = int(dataset.segments["frames"].iloc[segment])
-    return np.concatenate([piece[0].cpu().numpy() for piece in encode_pieces(vqvae, part, frames)])
 
 
 class PriorTask:
