@@ -20,8 +20,9 @@ from distill.errors import Interrupted, StorageError
 from distill.live.events import Event, Progress, TrainingStarted
 from distill.live.stop_request import StopRequest
 from distill.models.vqvae import ConvVQVAE
-from distill.training import codes as making
-from distill.training.codes import CODES, INDEX, PriorCodes, Tell, prior_codes
+from distill.training import codes_file as making
+from distill.training.codes import PriorCodes
+from distill.training.codes_file import CODES, INDEX, Tell, prior_codes
 from distill.training.runtime import Runtime
 from distill.workers.processes import Processes
 from model_example import encode_grid, vqvae
@@ -30,7 +31,7 @@ from sounds_util import noise, save
 
 CONFIG = PriorConfig(column_cuts=2, augmented_copies=1)
 children = multiprocessing.get_context("forkserver")
-children.set_forkserver_preload(["distill.training.codes"])
+children.set_forkserver_preload(["distill.training.codes_file"])
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from distill.models.grid import decode_grid
 from distill.models.prior import IGNORED
 from distill.models.sequences import collate
 from distill.models.vqvae import ConvVQVAE
-from distill.training.codes import Stretch, prior_codes
+from distill.training.codes import Stretch
+from distill.training.codes_file import prior_codes
 from distill.training.prior import PriorTask
 from distill.training.runtime import Runtime
 from model_example import encode_grid

@@ -13,6 +13,7 @@ from torch import Tensor
 from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.loader import EpochSteps
+from distill.evenly import evenly
 from distill.models.conditions import Conditions
 from distill.models.edges import LAST_COLUMNS, ColumnLevels, Edges, column_levels, edges_of
 from distill.models.grid import decode_grid
@@ -31,7 +32,7 @@ from distill.models.shard import Peers, Shard, current_shard
 from distill.models.vqvae import ConvVQVAE
 from distill.training.codes import PriorCodes, Stretch
 from distill.training.runtime import Runtime
-from distill.training.task import EVALUATED, Concern, Evaluation, StepLoss, spread
+from distill.training.task import EVALUATED, Concern, Evaluation, StepLoss
 
 STAGE = "train_prior"
 MEMORIZATION = "memorization"
@@ -102,7 +103,7 @@ class PriorTask:
         """The limits that the training's sounds keep."""
         sounds, columns = self.codes.train, self.model.context_columns
         begun, ended = (np.flatnonzero(each & sounds.original) for each in (sounds.at_start, sounds.at_end))
-        begun, ended = (each[spread(len(each), EDGES)].tolist() for each in (begun, ended))
+        begun, ended = (each[evenly(len(each), EDGES)].tolist() for each in (begun, ended))
         return edges_of(
             [self._levels(self.codes.training(each).grid[:columns]).parts for each in begun],
             [float(self._levels(self.codes.training(each).grid[-LAST_COLUMNS:]).ends[-1]) for each in ended],
@@ -176,7 +177,7 @@ class PriorTask:
         """At most so many of the windows in which each code of some sounds counts once, evenly spread over them."""
         counts = window_counts(columns, self.model.context_columns)
         first = np.cumsum(counts) - counts
-        chosen = spread(int(counts.sum()), most)
+        chosen = evenly(int(counts.sum()), most)
         owners = np.searchsorted(first, chosen, side="right") - 1
         found: list[Window] = []
         for position in np.unique(owners).tolist():
