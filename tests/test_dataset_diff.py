@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 
 from dataset_page_util import HOSTILE, Reader, harmless
-from distill.reports.dataset_diff import Difference, difference
+from distill.reports.dataset_diff import Difference, difference, ks_distance
 from distill.reports.dataset_facts import QUANTITIES, facts_of
 from project_util import call, commit, distill
 from sounds_util import folder_of_tones, noise, save, tone
@@ -92,6 +92,13 @@ def test_files_of_the_same_content_are_paired_once(tmp_path: Path) -> None:
     found = compared(tmp_path / "one", tmp_path / "other")
     assert [(each.before.path, each.after.path) for each in found.renamed] == [("a.wav", "c.wav"), ("b.wav", "d.wav")]
     assert [each.path for each in found.added] == ["e.wav"]
+
+
+def test_the_distance_of_distributions_is_that_of_scipy() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        one, other = (np.round(random.normal(size=random.integers(1, 40)), 1) for _ in range(2))
+        assert ks_distance(one, other) == pytest.approx(scipy.stats.ks_2samp(one, other).statistic)
 
 
 def test_the_limit_is_exceeded_by_chance_in_5_percent_of_the_cases(tmp_path: Path) -> None:
