@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill.audio.sound import SoundError, read_sound, to_mono
+from distill.audio.samples import to_mono
+from distill.audio.sound import SoundError, read_sound
 from distill.configs import SpectrogramConfig
 from distill.dataset.scan import SILENCE_PEAK
 from distill.models.losses import log_spectral_distance

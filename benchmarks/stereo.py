@@ -28,7 +28,8 @@ from typing import Any
 from distill.audio.downmix import LEAST_SIDE_DB
 from distill.audio.invert import griffin_lim
 from distill.audio.mel import MelTransform
-from distill.audio.sound import mixed, read_sound, resample, two_channels
+from distill.audio.samples import mixed, resample, two_channels
+from distill.audio.sound import read_sound
 from distill.audio.space import BAND_MELS, band_powers, in_two, side_of, space_of_sound
 from distill.codec.codec import Codec, Samples
 from distill.dataset.store import PreparedDataset

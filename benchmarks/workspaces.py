@@ -8,7 +8,8 @@ from pathlib import Path
 
 from distill.artifact.model_file import read_model
 from distill.artifact.prior_file import read_prior
-from distill.audio.sound import SoundError, read_sound, to_mono
+from distill.audio.samples import to_mono
+from distill.audio.sound import SoundError, read_sound
 from distill.codec.codec import Codec, Samples
 from distill.codec.load import build_networks
 from distill.dataset.scan import SILENCE_PEAK

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from distill.instructions import Arithmetic
+from distill.mel_scale import hertz_to_mel, mel_to_hertz
 
 DEVICES = r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"
 
@@ -120,8 +121,8 @@ class SpectrogramConfig(Config):
 
     def _empty_filters(self, n_mels: int) -> int:
         """Triangular filters, evenly spaced in mel after HTK, within which no frequency of the transform lies."""
-        top = math.log10(1.0 + self.sample_rate / 2 / 700.0)
-        edges = [700.0 * (10.0 ** (top * index / (n_mels + 1)) - 1.0) for index in range(n_mels + 2)]
+        top = hertz_to_mel(self.sample_rate / 2)
+        edges = [mel_to_hertz(top * index / (n_mels + 1)) for index in range(n_mels + 2)]
         step = self.sample_rate / self.n_fft
         first_inside = ((math.floor(low / step) + 1) * step for low in edges)
         return sum(inside >= high for inside, high in zip(first_inside, edges[2:], strict=False))

@@ -82,6 +82,24 @@ def acquire(path: Path, wait: Callable[[], None]) -> int:
         os.close(descriptor)
 
 
+@contextmanager
+def tried(path: Path, seconds: float = 0.0) -> Iterator[bool]:
+    """Try within some seconds to own a lock file for the block; False if another process does.
+
+    The file and its folder are made where they are missing.
+
+    Raises:
+        StorageError: the file cannot be made, or the file system has no locks.
+    """
+    with storage_errors(path, "write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        yield try_lock_within(descriptor, seconds)
+    finally:
+        os.close(descriptor)
+
+
 def is_file_of(descriptor: int, path: Path) -> bool:
     """Whether a descriptor is open and is that of the file at a path."""
     with suppress(OSError):

@@ -14,6 +14,7 @@ from matplotlib.image import imsave
 
 from distill.configs import SpectrogramConfig
 from distill.files import replacing
+from distill.mel_scale import hertz_to_mel
 
 _DPI = 100
 _PER_ROW = 4
@@ -184,11 +185,7 @@ def _level_db(log_mel: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
 
 def _mel_bin(hertz: float, config: SpectrogramConfig) -> float:
     """Position of a frequency among the mel bins (HTK scale)."""
-    return float(_mel(hertz) / _mel(config.sample_rate / 2) * (config.n_mels + 1))
-
-
-def _mel(hertz: float) -> float:
-    return float(2595.0 * np.log10(1.0 + hertz / 700.0))
+    return hertz_to_mel(hertz) / hertz_to_mel(config.sample_rate / 2) * (config.n_mels + 1)
 
 
 def _short(hertz: int) -> str:

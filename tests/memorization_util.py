@@ -9,7 +9,8 @@ import numpy as np
 import model_example
 from distill.artifact.model_file import read_model
 from distill.audio.nearness import LogMel
-from distill.audio.sound import read_sound, to_mono
+from distill.audio.samples import to_mono
+from distill.audio.sound import read_sound
 from distill.codec.codec import Codec, normalize
 from distill.codec.load import build_networks
 from distill.configs import SpectrogramConfig

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import artifact_example
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_model, write_model
 from distill.codec.codec import Codec
 from distill.codec.load import build_networks, codec_of
+from distill.models.grid import quantize_grid
 from distill.models.prior import CodePrior
 from distill.models.vqvae import ConvVQVAE
 
@@ -45,6 +47,12 @@ def prior() -> CodePrior:
         model.head.bias[SIZE] += 1.0
         model.trained_columns.fill_(model.context_columns)
     return model
+
+
+@torch.inference_mode()
+def encode_grid(model: ConvVQVAE, log_mels: Tensor) -> Tensor:
+    """Code grids `[batch, columns, bands, levels]` of log mels `[batch, n_mels, frames]`, encoded in one piece."""
+    return quantize_grid(model, model.encode(log_mels[:, None]))
 
 
 def codec(model: ConvVQVAE | None = None) -> Codec:

@@ -21,9 +21,10 @@ from distill.audio.sound import read_sound
 from distill.errors import StorageError, UsageError
 from distill.generation.adherence import RANKS, SOUNDS, _correlation, following
 from distill.generation.autoregressive import Conditioning
-from distill.generation.conditioning import Target, candidate_seed, nearest_grids, target_of, value_of
+from distill.generation.conditioning import Target, nearest_grids, target_of, value_of
 from distill.generation.generator import Generator, sample_grids
 from distill.generation.remaking import remake
+from distill.generation.seeds import candidate_seed
 from distill.generation.sidecar import Properties
 from distill.generation.sound_request import Request
 from distill.generation.writing import Destination, produce

@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from distill.audio.sound import (
-    BLOCK_FRAMES,
-    EXTENSIONS,
-    Sound,
-    SoundError,
-    read_sound,
-    resample,
-    resampled_blocks,
-    to_mono,
-    write_sound,
-)
+from distill.audio.samples import resample, resampled_blocks, to_mono
+from distill.audio.sound import BLOCK_FRAMES, EXTENSIONS, Sound, SoundError, read_sound, write_sound
 from distill.errors import DataError, StorageError, UsageError
 from sounds_util import cut, noise, save, tone
 

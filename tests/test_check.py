@@ -28,7 +28,7 @@ from distill.registry.promotion import promote
 from distill.registry.registration import register
 from distill.stages import check_memorization
 from distill.stages.workspace import Call, Workspace
-from distill.training.codes import prior_codes
+from distill.training.codes_file import prior_codes
 from distill.training.prior import PriorTask
 from distill.training.runtime import Runtime
 from pipeline_util import make_workspace, run

@@ -14,7 +14,7 @@ from distill.configs import DataConfig, PriorConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, StorageError, UsageError
-from distill.training.codes import CODES, prior_codes
+from distill.training.codes_file import CODES, prior_codes
 from distill.training.runtime import Runtime
 from model_example import vqvae
 from pipeline_util import bytes_of, make_workspace, run

@@ -27,13 +27,12 @@ from distill.models.grid import (
     PIECE_COLUMNS,
     columns_of_frames,
     decode_grid,
-    encode_grid,
     encode_pieces,
     grid_to_indices,
     indices_to_grid,
     vector_pieces,
 )
-from model_example import BANDS, LEVELS, SIZE, codec, load_codec, prior, vqvae, write_example
+from model_example import BANDS, LEVELS, SIZE, codec, encode_grid, load_codec, prior, vqvae, write_example
 from pipeline_util import make_workspace, run
 
 

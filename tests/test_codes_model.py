@@ -28,8 +28,8 @@ from distill.codes.randomize import randomize
 from distill.codes.selection import EVERYTHING, Selection
 from distill.codes.sound import as_source, decode, encode_file, encode_sound, round_trip
 from distill.errors import ArtifactError, DataError, UsageError
-from distill.models.grid import FREE, encode_grid
-from model_example import BANDS, LEVELS, SIZE, write_example
+from distill.models.grid import FREE
+from model_example import BANDS, LEVELS, SIZE, encode_grid, write_example
 from sounds_util import noise, save, tone
 
 FEW = settings(max_examples=15)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from distill.audio.sound import read_sound, to_mono
+from distill.audio.samples import to_mono
+from distill.audio.sound import read_sound
 from distill.codec.codec import normalize
 from distill.codes.grid import Codes
 from distill.codes.model import CodesModel

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.audio.mel import MelTransform
-from distill.audio.sound import read_sound, resample, to_mono
+from distill.audio.samples import resample, to_mono
+from distill.audio.sound import read_sound
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
 from distill.dataset.split import TRAIN, VALIDATION, split_files, split_time

@@ -15,7 +15,7 @@ from distill.configs import PriorConfig, SpectrogramConfig
 from distill.dataset.store import PreparedDataset
 from distill.models.losses import log_spectral_distance
 from distill.models.prior import IGNORED, sum_by_level
-from distill.training.codes import prior_codes
+from distill.training.codes_file import prior_codes
 from distill.training.prior import PriorTask
 from distill.training.runtime import Runtime, environment, random_states
 from pipeline_util import make_workspace, run

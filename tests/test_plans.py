@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from distill import adaptive
+from distill.evenly import evenly
 from distill.live.events import EpochDone, Event, StepDone, TrainingStarted
-from distill.training.task import spread
 from pipeline_util import make_workspace, run
 from sounds_util import noise, save
 
@@ -44,7 +44,7 @@ def test_the_steps_that_are_planned_are_done_with_twenty_evaluations(
 
 
 def test_an_evaluation_is_spread_over_everything() -> None:
-    assert spread(7, 9).tolist() == list(range(7))
-    few = spread(1000, 128)
+    assert evenly(7, 9).tolist() == list(range(7))
+    few = evenly(1000, 128)
     assert (len(set(few.tolist())), few[0], few[-1]) == (128, 0, 999)
-    assert spread(0, 9).tolist() == []
+    assert evenly(0, 9).tolist() == []

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from distill.artifact.model_file import read_model
+from distill.codec.codec import Codec
 from distill.codec.load import build_networks
 from distill.configs import DataConfig, PriorConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
@@ -18,20 +19,19 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import Interrupted, StorageError
 from distill.live.events import Event, Progress, TrainingStarted
 from distill.live.stop_request import StopRequest
-from distill.models.grid import encode_grid
 from distill.models.vqvae import ConvVQVAE
-from distill.training import codes as making
-from distill.training.codes import CODES, INDEX, PriorCodes, Tell, prior_codes
-from distill.training.prior import encode_segment
+from distill.training import codes_file as making
+from distill.training.codes import PriorCodes
+from distill.training.codes_file import CODES, INDEX, Tell, prior_codes
 from distill.training.runtime import Runtime
 from distill.workers.processes import Processes
-from model_example import vqvae
+from model_example import encode_grid, vqvae
 from pipeline_util import make_workspace, run
 from sounds_util import noise, save
 
 CONFIG = PriorConfig(column_cuts=2, augmented_copies=1)
 children = multiprocessing.get_context("forkserver")
-children.set_forkserver_preload(["distill.training.codes"])
+children.set_forkserver_preload(["distill.training.codes_file"])
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def make(prepared: Path, folder: Path, tell: Tell = lambda _done, _total: None, 
 
 def test_the_file_holds_small_numbers_that_are_those_of_whole_segments(prepared: Path, tmp_path: Path) -> None:
     codes, dataset, model = make(prepared, tmp_path), PreparedDataset(prepared), network()
-    stored = np.load(tmp_path / CODES)
+    stored, codec = np.load(tmp_path / CODES), Codec(model, dataset.spectrogram)
     assert stored.dtype == np.uint8
     assert len(stored) == codes.train.total + codes.held_out.total
     for split, count, stretch in (
@@ -66,7 +66,7 @@ def test_the_file_holds_small_numbers_that_are_those_of_whole_segments(prepared:
         rows = dataset.segments_of(split, variants=split == "train")
         assert count == len(rows)
         for position, row in enumerate(rows):
-            grid = encode_segment(dataset, model, row, "cpu")
+            grid = codec.encode_log_mel(dataset.segment(row))
             whole = encode_grid(model, torch.from_numpy(dataset.segment(rows[position]))[None])[0].numpy()
             # Sums of another order may take another one of two codes that are equally near.
             assert np.mean(grid == whole) > 0.99

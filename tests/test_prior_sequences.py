@@ -34,7 +34,7 @@ def test_windows_count_each_code_and_the_end_once_and_in_order(columns: int, con
     counted: list[int] = []
     for index, window in enumerate(windows(whole, context)):
         assert len(window.grid) <= context
-        assert window.starts_file == (index == 0)
+        assert window.at_start == (index == 0)
         batch = collate([window], codebook_size=SIZE)
         counted += batch.targets[batch.targets != IGNORED].tolist()
         if index:
@@ -52,7 +52,7 @@ def test_random_windows_are_pieces_with_true_neighbours(columns: int, context: i
     flat, piece = whole.reshape(-1).tolist(), window.grid.reshape(-1).tolist()
     first = next(at for at in range(0, len(flat), COLUMN) if flat[at : at + len(piece)] == piece)
     last = first + len(piece)
-    assert window.starts_file == (first == 0)
+    assert window.at_start == (first == 0)
     assert window.scored_from == (0 if first == 0 else 1)
     assert window.following == (flat[last] if last < len(flat) else None)
     assert len(window.grid) == min(context, columns) or (columns <= context and first > 0)
@@ -61,16 +61,16 @@ def test_random_windows_are_pieces_with_true_neighbours(columns: int, context: i
 def test_every_part_of_a_long_sound_comes_often() -> None:
     rng, whole = np.random.default_rng(0), grid(40)
     chosen = [random_window(whole, 10, rng) for _ in range(2000)]
-    assert 0.1 < np.mean([window.starts_file for window in chosen]) < 0.2
+    assert 0.1 < np.mean([window.at_start for window in chosen]) < 0.2
     assert 0.1 < np.mean([window.following is None for window in chosen]) < 0.2
     short = [random_window(grid(6), 10, rng) for _ in range(2000)]
-    assert 0.15 < np.mean([not window.starts_file for window in short]) < 0.25
-    assert all(random_window(grid(6), 10, rng, crop=0).starts_file for _ in range(50))
+    assert 0.15 < np.mean([not window.at_start for window in short]) < 0.25
+    assert all(random_window(grid(6), 10, rng, crop=0).at_start for _ in range(50))
 
 
 def test_collate_pads_behind_and_marks_what_counts() -> None:
     long, short = windows(grid(5, 1), 8)[0], random_window(grid(30, 2), 3, np.random.default_rng(3))
-    assert not short.starts_file
+    assert not short.at_start
     batch = collate([long, short], codebook_size=SIZE)
     assert batch.tokens.shape == (2, 5 * COLUMN)
     assert batch.starts.tolist() == [True, False]

@@ -14,13 +14,15 @@ from distill.codec.load import build_networks
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
 from distill.models.edges import Edges, column_levels, edges_of
-from distill.models.grid import decode_grid, encode_grid
+from distill.models.grid import decode_grid
 from distill.models.prior import IGNORED
 from distill.models.sequences import collate
 from distill.models.vqvae import ConvVQVAE
-from distill.training.codes import Stretch, prior_codes
+from distill.training.codes import Stretch
+from distill.training.codes_file import prior_codes
 from distill.training.prior import PriorTask
 from distill.training.runtime import Runtime
+from model_example import encode_grid
 from pipeline_util import make_workspace, run
 
 CUTS = 4

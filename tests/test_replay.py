@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from distill.artifact.container import read_container, read_document, write_container
+from distill.artifact.container import read_document
 from distill.cli.main import app
 from distill.configs import VQVAEConfig
 from distill.errors import ArtifactError, Interrupted, StorageError
@@ -326,22 +326,6 @@ def test_a_stop_that_was_asked_for_is_saved(
         train(workspace, {4: stop})
     assert stop.answer == {"step": 4}
     train(workspace)
-    assert outputs(workspace) == outputs(plain[0])
-
-
-def test_a_checkpoint_without_settings_is_used_with_a_warning(
-    plain: tuple[Workspace, list[Event]], prepared: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    workspace = copy(prepared, tmp_path / "run")
-    with pytest.raises(Interrupted):
-        train(workspace, {4: Asked(RunFolder(workspace.root, STAGE), "stop")})
-    (path,) = (workspace.root / ".distill" / "state" / STAGE).glob("*/checkpoint-*")
-    container = read_container(path, format="distill_checkpoint", version=1)
-    position = {**container.document["position"]}
-    assert position.pop("settings")["max_lr"] == 1e-3
-    write_container(path, container.tensors, {**container.document, "position": position})
-    assert of(train(workspace), StepDone)[0].step == 5
-    assert "contains no settings" in caplog.text
     assert outputs(workspace) == outputs(plain[0])
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from cases_util import CASES, NAMES, SOUND
-from distill.audio.sound import EXTENSIONS, SoundError, downmix, read_sound
+from distill.audio.samples import downmix
+from distill.audio.sound import EXTENSIONS, SoundError, read_sound
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
 from distill.dataset.scan import scan
@@ -101,7 +102,8 @@ def test_300_mutated_sounds_give_one_line_or_a_sound_in_bounded_memory(tmp_path:
             paths[-1].write_bytes(damaged)
     assert len(paths) >= 300
     code = (
-        "import json, sys\nfrom pathlib import Path\nfrom distill.audio.sound import SoundError, downmix, read_sound\n"
+        "import json, sys\nfrom pathlib import Path\nfrom distill.audio.samples import downmix\n"
+        "from distill.audio.sound import SoundError, read_sound\n"
         "for path in json.load(sys.stdin):\n    try:\n        downmix(read_sound(Path(path)).samples)\n"
         "    except SoundError as error:\n        assert '\\n' not in str(error), error\n"
     )

@@ -9,7 +9,8 @@ from space_util import RATE, panned, space_model, stereo_codec
 
 from distill.audio.downmix import Downmix, place_of
 from distill.audio.mel import MelTransform
-from distill.audio.sound import Sound, to_mono, two_channels
+from distill.audio.samples import to_mono, two_channels
+from distill.audio.sound import Sound
 from distill.audio.space import (
     BAND_MELS,
     MONO,

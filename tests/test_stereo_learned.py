@@ -13,7 +13,8 @@ from command_util import Command
 from distill.artifact.model_file import read_manifest, read_model
 from distill.artifact.prior_file import read_prior
 from distill.audio.mel import MelTransform
-from distill.audio.sound import read_sound, resample
+from distill.audio.samples import resample
+from distill.audio.sound import read_sound
 from distill.audio.space import MONO, space_of_sound
 from distill.codec.codec import Codec
 from distill.codec.load import build_networks

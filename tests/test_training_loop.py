@@ -157,10 +157,10 @@ def test_health_is_never_measured_before_the_codes_are_placed(
 ) -> None:
     monkeypatch.setattr(loop, "LiveConfig", lambda: LiveConfig(log_interval=1))
     task = task_of(prepared, tmp_path, kmeans_chunks=0, epochs=1)
-    assert not task.model.quantizer.initialized
+    assert not task.model.quantizer.codebooks.any()
     seen: list[bool] = []
     inner = task.batch_health
-    task.batch_health = lambda indices: (seen.append(task.model.quantizer.initialized), inner(indices))[1]  # type: ignore[method-assign]
+    task.batch_health = lambda indices: (seen.append(bool(task.model.quantizer.codebooks.any())), inner(indices))[1]  # type: ignore[method-assign]
     events: list[Event] = []
     trained(task, tmp_path, events)
     steps = [event for event in events if isinstance(event, StepDone)]

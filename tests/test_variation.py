@@ -12,7 +12,8 @@ import pytest
 
 from command_util import Command
 from distill.audio.loudness import loudest_lufs
-from distill.audio.sound import read_sound, to_mono
+from distill.audio.samples import to_mono
+from distill.audio.sound import read_sound
 from distill.codec.codec import normalize
 from distill.errors import UsageError
 from distill.generation.generator import Generator

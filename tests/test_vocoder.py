@@ -33,6 +33,7 @@ from distill.models.stft_losses import magnitudes, multi_resolution, spectral_co
 from distill.models.vocoder import Spectrum, Vocoder, invert, waveform_of
 from distill.params import parse_params
 from distill.stages.workspace import Workspace
+from distill.training import checkpoint
 from distill.training.inverses import INVERSES
 from model_example import load_codec
 from pipeline_util import bytes_of, make_workspace, run
@@ -254,7 +255,7 @@ def test_the_model_file_holds_the_vocoder_and_uses_the_inverse_that_it_names(
 
 
 def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
-    before: Workspace, trained: Workspace, tmp_path: Path
+    before: Workspace, trained: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other, stop = again(before, tmp_path / "w", inverse="vocoder"), StopRequest()
     events: list[Event] = []
@@ -270,6 +271,7 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
         run(other, "train_vocoder", events=events, stop=stop)
     assert not other.vocoder.exists()
     run(other, "train_vocoder", "assemble")
+    assert not [record for record in caplog.records if record.name == checkpoint.__name__]
     first, second = bytes_of(trained.root), bytes_of(other.root)
     names = [name for name in first if name.startswith(("trained", "history", "reports", "models"))]
     assert all(first[name] == second[name] for name in names)

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from distill.models.codebooks import nearest_codes
-from distill.models.grid import decode_grid, encode_grid, grid_to_indices, indices_to_grid
+from distill.models.grid import decode_grid, grid_to_indices, indices_to_grid
 from distill.models.health import health_of_counts, rate, usage_counts, utilization_warnings
 from distill.models.losses import log_spectral_distance, spectral_terms, total_loss
 from distill.models.vqvae import ConvVQVAE, QuantizerWrapper, VQDecoder, VQEncoder
+from model_example import encode_grid
 
 
 def small(**options: float) -> ConvVQVAE:
@@ -135,12 +136,12 @@ def test_codes_are_placed_on_the_data() -> None:
     quantizer = QuantizerWrapper(
         dim=4, codebook_size=6, num_quantizers=2, decay=0.9, threshold_ema_dead_code=0, kmeans_iters=20
     )
-    assert not quantizer.initialized
+    assert not quantizer.codebooks.any()
     centres = 10 * torch.eye(6, 4)
     centres[4:] = torch.tensor([[10.0, 10, 0, 0], [0, 10, 10, 0]])
     vectors = centres.repeat(50, 1) + 0.01 * torch.randn(300, 4)
     quantizer.place_codes(vectors)
-    assert quantizer.initialized
+    assert quantizer.codebooks.any()
     quantizer.eval()
     quantized = quantizer(vectors[None])
     assert quantized.commitment < 10

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
-from distill.artifact.part import Part, without
+from distill.artifact.part import Part
 from distill.configs import STRIDE, Config, PriorConfig, SpectrogramConfig, VocoderConfig, VQVAEConfig
 from distill.models.conditions import Conditions
 
@@ -49,11 +49,9 @@ class PriorArchitecture(Part):
     num_quantizers: int = _field_of(VQVAEConfig, "num_quantizers")
     bands: int = Field(ge=1, le=256, description="Rows of the code grid: 16 mel bins each.")
     context: int = _field_of(PriorConfig, "context")
-    conditions: Conditions | None = Field(None, description="What new sounds can be asked for; absent: nothing.")
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without(handler(self), "conditions")
+    conditions: Conditions | None = Field(
+        None, exclude_if=lambda value: value is None, description="What new sounds can be asked for; absent: nothing."
+    )
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments by name."""

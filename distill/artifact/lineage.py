@@ -1,15 +1,13 @@
 """What the weights of a model file follow from: code, data, parameters, seed and environment."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, JsonValue
 
-from distill.artifact.part import Part
+from distill.artifact.part import Digest, Part
 from distill.files import digest_json, finite
 from distill.instructions import Arithmetic
-
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Environment(Part):

@@ -14,9 +14,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     JsonValue,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
     model_validator,
 )
 
@@ -27,7 +25,7 @@ from distill.artifact.architecture import (
     VQVAEArchitecture,
 )
 from distill.artifact.lineage import Lineage
-from distill.artifact.part import Part, without
+from distill.artifact.part import Part
 from distill.configs import STRIDE, Inverse, SpectrogramConfig
 from distill.errors import ArtifactError
 from distill.files import finite
@@ -38,19 +36,6 @@ VERSION: Final = 2
 MINOR: Final = 3
 # The minor version of a file is the least one that has its keys.
 _FIRST_MINOR, _MINOR_WITH_VOCODER, _MINOR_WITH_CONDITIONS = 0, 1, 2
-
-# These keys are left out of the document while they hold nothing.
-_OPTIONAL = (
-    "prior_config",
-    "prior_metadata",
-    "memorization",
-    "journal",
-    "inverse",
-    "vocoder_config",
-    "vocoder_metadata",
-    "space_config",
-    "space_metadata",
-)
 
 Number = Annotated[float | None, Field(description="null: it was not finite, or is not known.")]
 Curve = tuple[float | None, ...]
@@ -144,11 +129,9 @@ class PriorMetadata(Part):
     perplexity_threshold: Number = Field(None, description="Training perplexity below which it may have memorized.")
     history: PriorHistory = PriorHistory()
     memorization_warnings: tuple[str, ...] = Field((), description="Each names both perplexities and the threshold.")
-    following: Following | None = Field(None, description="Absent where nothing can be asked for.")
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without(handler(self), "following")
+    following: Following | None = Field(
+        None, exclude_if=lambda value: value is None, description="Absent where nothing can be asked for."
+    )
 
 
 class InverseQuality(Part):
@@ -267,7 +250,7 @@ class Manifest(Part):
             values["minor"] = _MINOR_WITH_CONDITIONS
         if self.space_config is not None:
             values["minor"] = MINOR
-        return {key: value for key, value in values.items() if value is not None or key not in _OPTIONAL}
+        return {key: value for key, value in values.items() if value is not None}
 
 
 def parse_manifest(document: Mapping[str, Any], path: Path) -> Manifest:

@@ -16,10 +16,8 @@ EXTENSION = ".distill"
 # What is being written has a hidden name.
 MODEL_FILES = f"[!.]*{EXTENSION}"
 
-_VQVAE = "vqvae."
-_PRIOR = "prior."
-_VOCODER = "vocoder."
-_SPACE = "space."
+# The parts that a model may lack, and what is to be trained again where one half of a part is missing.
+_OPTIONAL = {"prior": "the prior", "vocoder": "the model", "space": "the model"}
 
 
 @dataclass(frozen=True)
@@ -59,18 +57,14 @@ def write_model(
         StorageError: the file cannot be written.
         ValueError: manifest and weights do not belong together, or cannot be stored.
     """
-    if (prior_state is None) != (manifest.prior_config is None):
-        raise ValueError("a prior_config in the manifest and the prior's weights belong together")
-    if (vocoder_state is None) != (manifest.vocoder_config is None):
-        raise ValueError("a vocoder_config in the manifest and the vocoder's weights belong together")
-    if (space_state is None) != (manifest.space_config is None):
-        raise ValueError("a space_config in the manifest and the weights of the space belong together")
-    if not vqvae_state or any(state is not None and not state for state in (prior_state, vocoder_state, space_state)):
-        raise ValueError("a model without weights cannot be stored")
-    tensors = {_VQVAE + name: tensor for name, tensor in vqvae_state.items()}
-    tensors |= {_PRIOR + name: tensor for name, tensor in (prior_state or {}).items()}
-    tensors |= {_VOCODER + name: tensor for name, tensor in (vocoder_state or {}).items()}
-    tensors |= {_SPACE + name: tensor for name, tensor in (space_state or {}).items()}
+    states = {"vqvae": vqvae_state, "prior": prior_state, "vocoder": vocoder_state, "space": space_state}
+    tensors: dict[str, torch.Tensor] = {}
+    for part, state in states.items():
+        if (state is None) != (getattr(manifest, f"{part}_config") is None):
+            raise ValueError(f"a {part}_config in the manifest and weights of the {part} belong together")
+        if state is not None and not state:
+            raise ValueError("a model without weights cannot be stored")
+        tensors |= {f"{part}.{name}": tensor for name, tensor in (state or {}).items()}
     return write_container(path, tensors, manifest.document())
 
 
@@ -95,23 +89,20 @@ def read_model(path: Path) -> ModelFile:
     """
     container = read_container(path, format=FORMAT, version=VERSION)
     manifest = parse_manifest(container.document, path)
-    vqvae_state = _with_prefix(container.tensors, _VQVAE)
-    prior_state = _with_prefix(container.tensors, _PRIOR)
-    if not vqvae_state:
+    states = {part: _with_prefix(container.tensors, f"{part}.") for part in ("vqvae", *_OPTIONAL)}
+    if not states["vqvae"]:
         raise ArtifactError(f"{path} holds no weights of a VQ-VAE: train the model again")
-    if bool(prior_state) != (manifest.prior_config is not None):
-        lacking = "a prior_config" if prior_state else "weights of the prior"
-        raise ArtifactError(f"{path} holds one half of a prior: {lacking} is missing; train the prior again")
-    vocoder_state = _with_prefix(container.tensors, _VOCODER)
-    if bool(vocoder_state) != (manifest.vocoder_config is not None):
-        lacking = "a vocoder_config" if vocoder_state else "weights of the vocoder"
-        raise ArtifactError(f"{path} holds one half of a vocoder: {lacking} is missing; train the model again")
-    space_state = _with_prefix(container.tensors, _SPACE)
-    if bool(space_state) != (manifest.space_config is not None):
-        lacking = "a space_config" if space_state else "weights of the space"
-        raise ArtifactError(f"{path} holds one half of a space: {lacking} is missing; train the model again")
+    for part, again in _OPTIONAL.items():
+        if bool(states[part]) != (getattr(manifest, f"{part}_config") is not None):
+            lacking = f"a {part}_config" if states[part] else f"weights of the {part}"
+            raise ArtifactError(f"{path} holds one half of a {part}: {lacking} is missing; train {again} again")
     return ModelFile(
-        manifest, vqvae_state, prior_state or None, container.digest, vocoder_state or None, space_state or None
+        manifest,
+        states["vqvae"],
+        states["prior"] or None,
+        container.digest,
+        states["vocoder"] or None,
+        states["space"] or None,
     )
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from distill.audio.power import in_floors
 from distill.configs import SpectrogramConfig
+from distill.mel_scale import hertz_to_mel, mel_to_hertz
 
 # By name what each is measured in: length and attack in s; bright and pitch in Hz; noisy from 0, a tone, to 1, noise of
 # equal density; low as the share of the power below 150 Hz, in dB.
@@ -95,9 +96,7 @@ def _widths(config: SpectrogramConfig) -> npt.NDArray[np.float64]:
 @lru_cache(maxsize=8)
 def _centres(config: SpectrogramConfig) -> npt.NDArray[np.float64]:
     """The frequency of each band's centre, in Hz, on the HTK mel scale."""
-    top = 2595.0 * math.log10(1.0 + config.sample_rate / 2 / 700.0)
-    mels = np.linspace(0.0, top, config.n_mels + 2)[1:-1]
-    return 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+    return mel_to_hertz(np.linspace(0.0, hertz_to_mel(config.sample_rate / 2), config.n_mels + 2)[1:-1])
 
 
 def _erb(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

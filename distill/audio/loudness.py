@@ -1,4 +1,4 @@
-"""How loud a sound is where it is loudest, as ears weigh it: ITU-R BS.1770-4."""
+"""How loud a sound is where it is loudest: its peak, and as ears weigh it, ITU-R BS.1770-4."""
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -37,6 +37,11 @@ def loudest_lufs(blocks: Iterable[Samples], sample_rate: int) -> float:
         loudest = max(loudest, sum(powers[-STEPS:]) / (STEPS * step))
         del powers[: -STEPS + 1]
     return max(SILENCE_LUFS, _OFFSET + 10 * float(np.log10(loudest))) if loudest > 0 else SILENCE_LUFS
+
+
+def peak_db(samples: Samples) -> float:
+    """The highest absolute sample, any shape, in dB; -180 in silence."""
+    return 20.0 * float(np.log10(max(float(np.max(np.abs(samples), initial=0.0)), 1e-9)))
 
 
 def _steps(blocks: Iterable[Samples], step: int) -> Iterator[Samples]:

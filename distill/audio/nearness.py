@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from distill.audio.power import in_floors
 from distill.configs import SpectrogramConfig
+from distill.evenly import evenly
 
 LogMel = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -74,8 +75,7 @@ def active_windows(log_mel: LogMel, size: int) -> Windows:
         none = np.zeros((0, size * power.shape[1]))
         return Windows(none, none, np.zeros(0, np.int64))
     active = np.flatnonzero(energy >= energy.max() * 10.0 ** (-ACTIVE_DB / 10.0))
-    if len(active) > MOST_WINDOWS:
-        active = active[np.linspace(0, len(active) - 1, MOST_WINDOWS).round().astype(np.int64)]
+    active = active[evenly(len(active), MOST_WINDOWS)]
     top = power.max()
     between = _windows((power[1:] + power[:-1]) / 2.0, top, size)
     return Windows(_windows(power, top, size)[active], between[active], active)

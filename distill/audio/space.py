@@ -220,7 +220,7 @@ def _velvet(sample_rate: int) -> Tensor:
 
     After Alary, Politis and Välimäki, "Velvet-noise decorrelator", 2017.
     """
-    generator = np.random.Generator(np.random.PCG64(_SEED))
+    generator = np.random.default_rng(_SEED)
     length, step = round(_COPY_SECONDS * sample_rate), sample_rate / _IMPULSES
     noise = np.zeros(length)
     for number in range(round(_COPY_SECONDS * _IMPULSES)):

@@ -161,9 +161,10 @@ def preview(
         if code:
             raise UsageError("--code is for codebook entries: omit the grid file")
         require_free(output, force=force)
+        from distill.audio.loudness import peak_db
         from distill.codes.file import read_grid
         from distill.codes.playback import hear
-        from distill.codes.sound import amplify, peak_db
+        from distill.codes.sound import amplify
         from distill.generation.space import width_of
 
         codes = read_grid(grid).grid
@@ -228,10 +229,11 @@ def _preview_entries(
     """Entries of the codebooks in one file, one after the other, or each in a file of its own in a folder."""
     import numpy as np
 
+    from distill.audio.loudness import peak_db
     from distill.audio.sound import EXTENSIONS
     from distill.cli.progress import shown_progress
     from distill.codes.playback import Entry, hear_entries
-    from distill.codes.sound import amplify, peak_db
+    from distill.codes.sound import amplify
     from distill.live.events import Progress
 
     labels = model.codec.labels

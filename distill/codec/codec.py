@@ -1,6 +1,6 @@
 """A trained VQ-VAE in use: sound to log mel to code grid, and back."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -183,11 +183,15 @@ class Codec:
 
     def encode_log_mel(self, log_mel: Samples) -> Grid:
         """Code grid `[columns, bands, levels]` of a log mel `[n_mels, frames]`, as in training."""
-        frames = torch.from_numpy(log_mel)[None]
-        pieces = encode_pieces(
-            self.vqvae, lambda first, last: frames[..., first:last].to(self.device), log_mel.shape[1]
-        )
-        return np.concatenate([piece[0].cpu().numpy() for piece in pieces])
+        return self.encode_parts(lambda first, last: log_mel[:, first:last], log_mel.shape[1])
+
+    def encode_parts(self, part: Callable[[int, int], Samples], frames: int) -> Grid:
+        """The same of a log mel of so many frames that comes piece by piece: `part` gives `[n_mels, last - first]`."""
+
+        def read(first: int, last: int) -> torch.Tensor:
+            return torch.from_numpy(part(first, last))[None].to(self.device)
+
+        return np.concatenate([piece[0].cpu().numpy() for piece in encode_pieces(self.vqvae, read, frames)])
 
     @cached_property
     def silent_codes(self) -> Grid:

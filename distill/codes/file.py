@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from distill.artifact.part import Digest
 from distill.codes.edits import CellsInFile, TaggedEdit, array_of, require_label
 from distill.codes.grid import CodeGrid, ModelIdentity, Source
 from distill.codes.history import History
@@ -15,7 +16,6 @@ from distill.files import read_json, replacing, write_bytes
 SCHEMA: Final = 1
 _LINE = 120
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Hertz = Annotated[float, Field(ge=0.0)]
 Labels = Annotated[tuple[str, ...], Field(min_length=1)]
 

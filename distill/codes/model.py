@@ -13,6 +13,7 @@ from distill.codec.load import Networks, build_networks, codec_of
 from distill.codes.grid import CodeGrid, Codes, ModelIdentity, Source
 from distill.configs import STRIDE, SpectrogramConfig
 from distill.files import digest_json
+from distill.mel_scale import hertz_to_mel, mel_to_hertz
 from distill.models.prior import CodePrior
 
 
@@ -94,8 +95,8 @@ class CodesModel:
 
 def _bands_hz(config: SpectrogramConfig) -> tuple[tuple[float, float], ...]:
     """Where each band of the grid begins and ends, in Hz: half way up the filters at its edges (HTK mel scale)."""
-    top = 2595.0 * np.log10(1.0 + config.sample_rate / 2 / 700.0)
+    top = hertz_to_mel(config.sample_rate / 2)
     edges = (np.arange(0, config.n_mels + 1, STRIDE) + 0.5) * top / (config.n_mels + 1)
     edges[[0, -1]] = 0.0, top
-    hertz = [round(float(each), 1) for each in 700.0 * (10.0 ** (edges / 2595.0) - 1.0)]
+    hertz = [round(float(each), 1) for each in mel_to_hertz(edges)]
     return tuple(pairwise(hertz))

@@ -179,7 +179,7 @@ def _heard(model: CodesModel, wanted: Sequence[Entry], columns: int, rows: list[
 
 def _noise(codec: Codec, columns: int) -> Samples:
     """White noise for so many columns, always the same, `[n]`."""
-    generator = np.random.Generator(np.random.PCG64(0))
+    generator = np.random.default_rng(0)
     return generator.uniform(-0.25, 0.25, columns * codec.column_samples).astype(np.float32)
 
 

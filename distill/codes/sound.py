@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.audio.sound import Sound, read_sound, to_mono, two_channels
+from distill.audio.loudness import peak_db
+from distill.audio.samples import to_mono, two_channels
+from distill.audio.sound import Sound, read_sound
 from distill.codec.codec import Normalized, Samples, normalize
 from distill.codec.unchanged_codes import keep_codes
 from distill.codec.vectors import codebooks, relative_distance, sum_of_vectors
@@ -149,11 +151,6 @@ def amplify(samples: Samples) -> Samples:
     An entry of a finer level is nearly silent; what was made much louder still is mostly the decoder's own floor.
     """
     return scaled(samples, min(PEAK_DB - peak_db(samples), MAX_GAIN_DB))
-
-
-def peak_db(samples: Samples) -> float:
-    """The highest absolute sample, in dB; -180 in silence."""
-    return 20.0 * float(np.log10(max(float(np.max(np.abs(samples), initial=0.0)), 1e-9)))
 
 
 def scaled(samples: Samples, gain_db: float) -> Samples:

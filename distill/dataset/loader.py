@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from distill.audio.augment import augment
+from distill.dataset.split import TRAIN
 from distill.dataset.store import PreparedDataset
 
 # How often a chunk is shown at its own speed where there are variants.
@@ -84,7 +85,7 @@ class TrainingBatches:
         self.batch_size = batch_size
         self.strength = strength
         self.seed = seed
-        table = dataset.chunks("train")
+        table = dataset.chunks(TRAIN)
         self._segment, self._start = table.segment, table.start
         self._items = len(table) * expansion
         self.steps = EpochSteps(-(-self._items // batch_size), steps_per_epoch)
@@ -155,7 +156,7 @@ class TrainingBatches:
         return self._known[1]
 
     def _generator(self, stream: int, number: int, item: int) -> np.random.Generator:
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, stream, number, item])))
+        return np.random.default_rng([self.seed, stream, number, item])
 
     def _choose(self, item: int, generator: np.random.Generator) -> tuple[int, int]:
         """Segment and start (in frames, may be before the segment) of one showing."""
@@ -210,7 +211,7 @@ def _as_it_is(batch: Any) -> Any:
 def _variants_of(dataset: PreparedDataset) -> dict[int, list[int]]:
     """Rows of the speed variants of each training segment."""
     table = dataset.segments
-    training = table[table["split"] == "train"]
+    training = table[table["split"] == TRAIN]
     originals = training[training["semitones"] == 0]
     others = training[training["semitones"] != 0]
     # A file has one training segment, so its number finds its variants.

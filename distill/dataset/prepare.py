@@ -22,7 +22,7 @@ from distill.dataset.scan import (
 from distill.dataset.split import TRAIN
 from distill.dataset.tables import PreparedFile, Tables, nothing_usable, thumbnails
 from distill.dataset.walk import Found, find_files
-from distill.dataset.worker import Part, Prepared, Space, Stretch, Worker, sound_of, variants_of
+from distill.dataset.worker import Part, Prepared, Space, VariantSource, Worker, sound_of, variants_of
 from distill.errors import DataError
 from distill.files import canonical_json, write_bytes, write_json
 from distill.workers.choice import place_for
@@ -130,15 +130,15 @@ def _write_variants(
     """Speed variants of the training segments, and only of those."""
     training = [segment for segment in segments if segment.split == TRAIN] if worker.semitones else []
 
-    def stretch(segment: Segment) -> Stretch:
+    def source_of(segment: Segment) -> VariantSource:
         file = files[segment.file]
         hop_seconds = worker.config.hop_length / worker.config.sample_rate
         end = math.inf if segment.at_end else segment.start_seconds + segment.frames * hop_seconds
-        return Stretch(file.found, Part(segment.start_seconds, min(end, file.report.seconds)))
+        return VariantSource(file.found, Part(segment.start_seconds, min(end, file.report.seconds)))
 
     made: list[Segment] = []
-    stretches = map(stretch, training)
-    with closing(mapped(place, variants_of, worker, stretches, size=lambda each: each.found.size)) as results:
+    sources = map(source_of, training)
+    with closing(mapped(place, variants_of, worker, sources, size=lambda each: each.found.size)) as results:
         for done, (segment, mels) in enumerate(zip(training, results, strict=True), start=1):
             for value, (mel, space) in zip(worker.semitones, mels, strict=True):
                 frames = len(mel)

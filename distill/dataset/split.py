@@ -26,7 +26,7 @@ def split_files(count: int, fraction: Fraction, seed: int) -> list[str]:
     """`train` or `validation` for each of at least 2 files; at least one of each."""
     share = adaptive.validation_fraction(count) if fraction == "auto" else fraction
     held_out = min(count - 1, max(1, int(share * count + 0.5)))
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _SPLIT_STREAM])))
+    generator = np.random.default_rng([seed, _SPLIT_STREAM])
     chosen = set(generator.permutation(count)[:held_out].tolist())
     return [VALIDATION if index in chosen else TRAIN for index in range(count)]
 

@@ -14,6 +14,7 @@ from distill.configs import SpectrogramConfig
 from distill.dataset import layout
 from distill.dataset.layout import Segment
 from distill.dataset.memory_mapped import MappedRows
+from distill.dataset.split import TRAIN, VALIDATION
 from distill.errors import ArtifactError, DataError
 from distill.files import read_json, storage_errors
 
@@ -189,7 +190,7 @@ class PreparedDataset:
 
     @cached_property
     def _tables(self) -> dict[str, ChunkTable]:
-        return {split: self._table(split) for split in ("train", "validation")}
+        return {split: self._table(split) for split in (TRAIN, VALIDATION)}
 
     def _table(self, split: str) -> ChunkTable:
         chosen = np.flatnonzero((self._column("split") == split) & (self._column("semitones") == 0))

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from distill.audio.mel import MelTransform
-from distill.audio.sound import BLOCK_FRAMES, resampled_blocks
+from distill.audio.samples import resampled_blocks
+from distill.audio.sound import BLOCK_FRAMES
 from distill.audio.space import band_powers, space_blocks
 from distill.audio.spool import Spool
 from distill.configs import SpectrogramConfig
@@ -48,7 +49,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class VariantSource:
     """A part of a file of which variants are made."""
 
     found: Found
@@ -204,10 +205,10 @@ def sound_of(worker: Worker, found: Found) -> tuple[FileReport, Prepared | None]
     return worker.sound(found)
 
 
-def variants_of(worker: Worker, stretch: Stretch) -> list[tuple[Spool, Space | None]]:
+def variants_of(worker: Worker, source: VariantSource) -> list[tuple[Spool, Space | None]]:
     """What `Worker.variants` gives, on one thread of torch."""
     one_thread()
-    return worker.variants(stretch.found, stretch.part)
+    return worker.variants(source.found, source.part)
 
 
 def _rounded(envelope: Envelope) -> np.ndarray:

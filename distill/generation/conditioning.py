@@ -18,6 +18,7 @@ from distill.configs import SpectrogramConfig
 from distill.errors import UsageError
 from distill.generation.autoregressive import Conditioning
 from distill.generation.generator import Generator, sample_grids
+from distill.generation.seeds import candidate_seed
 from distill.generation.sidecar import Properties
 from distill.generation.sound_request import Request
 from distill.models.conditions import Conditions
@@ -171,14 +172,6 @@ def nearest_grids(
         for seed in chosen:
             _, grid, got = best[seed]
             yield seed, grid, got
-
-
-def candidate_seed(seed: int, number: int) -> int:
-    """The seed of a candidate for a sound; the first has the sound's own."""
-    if not number:
-        return seed
-    # Small enough to be a seed that a user can give.
-    return int(np.random.SeedSequence(seed, spawn_key=(0, number)).generate_state(1, np.uint64)[0] >> 2)
 
 
 def distance_to_target(got: Mapping[str, float | None], label: str | None, target: Target) -> float:

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.audio.downmix import turned_over
-from distill.audio.sound import Sound, mixed, resample, to_mono, two_channels
+from distill.audio.samples import mixed, resample, to_mono, two_channels
+from distill.audio.sound import Sound
 from distill.codec.codec import Codec, Grid, Samples, normalize
 from distill.configs import STRIDE
 from distill.errors import DataError, UsageError
@@ -16,7 +17,8 @@ from distill.generation.generator import GeneratedSound, Generator, is_audible
 from distill.generation.inpainting import Region
 from distill.generation.limits import LOUDEST_DB, check_request
 from distill.generation.sampler import SamplingConfig
-from distill.generation.sampling import MOST_PASSED_OVER, further_seed, sample_codes
+from distill.generation.sampling import MOST_PASSED_OVER, sample_codes
+from distill.generation.seeds import further_seed
 from distill.generation.space import renew_region, with_space
 
 # How many given columns on each side the phases of new ones are found with.

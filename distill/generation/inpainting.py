@@ -8,6 +8,7 @@ import numpy.typing as npt
 from distill.codec.codec import Grid
 from distill.errors import UsageError
 from distill.generation.autoregressive import Drawn
+from distill.generation.limits import MAX_SEED
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sampling import draw_codes
 from distill.models.grid import FREE
@@ -17,7 +18,6 @@ from distill.models.prior import CodePrior
 CANDIDATES = 16
 # What follows the region by more than this hardly depends on it.
 RIGHT_COLUMNS = 6
-_MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def complete(
     if seed < 0:
         raise UsageError(f"a seed must be 0 or more, not {seed}")
     generator = np.random.Generator(np.random.Philox(seed))
-    seeds = [int(each) for each in generator.integers(0, _MAX_SEED, candidates)]
+    seeds = [int(each) for each in generator.integers(0, MAX_SEED, candidates)]
     drawn = draw_codes(prior, columns=len(given), seeds=seeds, config=config, given=given)
     return _chosen(drawn, generator).grid
 

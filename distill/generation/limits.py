@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.audio.limit import limited
+from distill.audio.loudness import peak_db
 from distill.dataset.scan import SILENCE_PEAK
 from distill.errors import UsageError
 
@@ -47,6 +48,5 @@ def below_clipping(samples: npt.NDArray[np.float32], gain_db: float, sample_rate
 
     By 6 dB at most: where that is not enough the gain is less.
     """
-    peak_db = 20.0 * float(np.log10(max(float(np.max(np.abs(samples), initial=0.0)), 1e-9)))
-    gain = 10 ** (min(gain_db, LOUDEST_DB + MOST_HELD_DB - peak_db) / 20)
+    gain = 10 ** (min(gain_db, LOUDEST_DB + MOST_HELD_DB - peak_db(samples)) / 20)
     return limited((samples * np.float32(gain)).astype(np.float32), 10 ** (LOUDEST_DB / 20), sample_rate)

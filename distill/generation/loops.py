@@ -7,7 +7,8 @@ from distill.codec.codec import Codec, Grid, Samples
 from distill.configs import STRIDE
 from distill.generation.generator import Generator
 from distill.generation.sampler import SamplingConfig
-from distill.generation.sampling import draw_codes, further_seed
+from distill.generation.sampling import draw_codes
+from distill.generation.seeds import further_seed
 from distill.generation.sound_request import Request
 from distill.generation.space import with_space
 from distill.models.grid import CONTEXT_COLUMNS, FREE

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 from distill.codec.codec import Grid
 from distill.generation.autoregressive import UNCONDITIONED, Conditioning, Drawn, Levels, draw, window_columns
 from distill.generation.sampler import SamplingConfig
+from distill.generation.seeds import further_seed
 from distill.models.incremental import ReadablePrior
 from distill.models.kernels import MOST_ROWS
 from distill.models.prior import CodePrior
@@ -30,7 +30,6 @@ def sample_codes(
     from_start: bool = True,
     is_audible: IsAudible | None = None,
     levels: Levels | None = None,
-    device: torch.device | str | None = None,
     step: Callable[[], None] = lambda: None,
     conditioning: Conditioning = UNCONDITIONED,
 ) -> list[Grid]:
@@ -50,7 +49,6 @@ def sample_codes(
         from_start: whether the first column is the sound's true beginning.
         is_audible: whether a new sound is audible; one that is not is passed over.
         levels: measures a new sound's last column; with `natural` it then keeps the prior's edges.
-        device: the prior is moved there; by default it stays where it is.
         step: called before each column is drawn; it may raise to end the work.
         conditioning: of the sounds.
 
@@ -61,8 +59,6 @@ def sample_codes(
         UsageError: there is nothing to draw, a seed is negative, or the settings are for another number of levels.
         ArtifactError: the prior's weights give numbers that are not finite.
     """
-    if device is not None:
-        prior = prior.to(device)
     sequences = sample_sequences(
         prior,
         columns=columns,
@@ -131,13 +127,6 @@ def sample_sequences(
             chain.take(grids, is_audible if is_audible and given is None else lambda grid: True)
         given, from_start = None, True
     return [chain.sounds for chain in chains]
-
-
-def further_seed(seed: int, number: int) -> int:
-    """The seed of the sound of that number among those that follow from one seed; the first has the seed itself."""
-    if not number:
-        return seed
-    return int(np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0])
 
 
 class _Chain:

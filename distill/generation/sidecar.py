@@ -5,15 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from distill.artifact.part import Digest
 from distill.errors import ArtifactError, UsageError
 from distill.files import read_json, write_json
 from distill.generation.export import ExportSettings
@@ -25,8 +19,6 @@ SCHEMA = 1
 # The networks are used as they were trained, without autocast.
 PRECISION = "fp32"
 
-_Digest = Field(pattern=r"^[0-9a-f]{64}$")
-
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -36,7 +28,7 @@ class NamedFile(_Part):
     """A file by its path from the sidecar's folder, and by its digest."""
 
     path: str
-    digest: str = _Digest
+    digest: Digest
 
     def found(self, sidecar: Path) -> Path:
         """Where the file should be."""
@@ -55,7 +47,7 @@ class WrittenSound(_Part):
     bits: str
     gain_db: float
     peak_db: float | None
-    samples_digest: str = _Digest
+    samples_digest: Digest
 
 
 class Export(_Part):
@@ -77,12 +69,7 @@ class Properties(_Part):
 
     label: str | None = None
     knobs: dict[str, float | None] = {}
-    distance: float | None = None
-
-    @model_serializer(mode="wrap")
-    def _what_is_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if name != "distance" or value is not None}
+    distance: float | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class Environment(_Part):
@@ -123,10 +110,6 @@ class Environment(_Part):
         return [f"{name}: {mine[name]}, not {theirs[name]}" for name in mine if theirs[name] not in ("", mine[name])]
 
 
-# What is left out where there is none.
-_RARE = ("got", "other_file")
-
-
 class Sidecar(_Part):
     """The whole content; `schema` stands beside it in the file."""
 
@@ -136,14 +119,9 @@ class Sidecar(_Part):
     model_name: str
     model_file: NamedFile
     given_file: NamedFile | None = None
-    other_file: NamedFile | None = None
+    other_file: NamedFile | None = Field(None, exclude_if=lambda value: value is None)
     environment: Environment
-    got: Properties | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if name not in _RARE or value is not None}
+    got: Properties | None = Field(None, exclude_if=lambda value: value is None)
 
     @property
     def settings(self) -> ExportSettings:

@@ -10,6 +10,7 @@ from distill.codec.vectors import codebooks, sum_of_vectors
 from distill.errors import UsageError
 from distill.generation.inpainting import CANDIDATES, Region, inpaint
 from distill.generation.sampler import SamplingConfig, choose
+from distill.generation.seeds import SPACE, stream
 from distill.models.grid import FREE
 from distill.models.prior import CodePrior
 from distill.models.space import Values
@@ -36,8 +37,7 @@ def with_space(
         fixed[: len(given)] = given
     with torch.inference_mode():
         seen = space.seen(torch.from_numpy(sum_of_vectors(codebooks(codec), grid))[None])
-    stream = np.random.SeedSequence(seed, spawn_key=(2,))
-    uniform = np.random.Generator(np.random.Philox(stream)).random(fixed.shape)
+    uniform = stream(seed, SPACE).random(fixed.shape)
     codes, state = fixed.copy(), None
     for column in range(len(codes)):
 

@@ -15,6 +15,7 @@ from distill.generation.generator import GeneratedSound, Generator, sample_grids
 from distill.generation.inpainting import complete
 from distill.generation.limits import MAX_GAIN_DB, below_clipping
 from distill.generation.sampler import SamplingConfig
+from distill.generation.seeds import VARIED, stream
 from distill.generation.sound_request import Keep
 from distill.generation.space import with_space
 from distill.models.grid import FREE
@@ -114,7 +115,7 @@ def free_cells(shape: tuple[int, ...], strength: float, seed: int) -> Cells:
     """
     levels = shape[2]
     shares = np.clip(strength * levels - np.arange(levels)[::-1], 0.0, 1.0)
-    numbers = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(1,)))).random(shape)
+    numbers = stream(seed, VARIED).random(shape)
     free: Cells = numbers < shares
     return free
 

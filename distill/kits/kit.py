@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from distill.files import digest_file, plain_name, read_json, replacing, storage
 from distill.generation.conditioning import draw_grids, target_of
 from distill.generation.export import ExportSettings, export
 from distill.generation.generator import Generator, waveform_blocks
+from distill.generation.seeds import variation_seed
 from distill.generation.sound_request import Request
 from distill.generation.space import width_of, with_space
 from distill.generation.variation import vary_codes
@@ -34,6 +36,10 @@ DULL_HZ = 2000.0
 DOCUMENT, SCHEMA = "kit.json", 1
 # No kit is dated, so that the same sounds give the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
+_LICENCE = (
+    "The sounds of this kit were made by {model}, a model of distill. Whoever has the rights in the sounds that it "
+    "learned from says what may be done with these."
+)
 
 Tell = Callable[[int, int], None]
 
@@ -97,25 +103,17 @@ def make_kit(
     generator = Generator.load(model, device)
     width = width_of(generator.codec, request.channels, request.width)
     maker = _Maker(generator, request, settings or ExportSettings(), width, layers, turns)
-    sounds, instruments, count = list[dict[str, Any]](), list[Instrument](), len(pads) * layers * turns
+    sounds: list[dict[str, Any]] = []
     with _whole(folder) as temporary:
         for number, (pad, grid) in enumerate(zip(pads, _grids(generator, pads, request, seed), strict=True)):
-            files = []
-            for layer in range(layers):
-                alternating = []
-                for turn in range(turns):
-                    sounds.append(maker.write(temporary, pad, grid, seed + number, layer, turn))
-                    alternating.append(sounds[-1]["file"])
-                    tell(len(sounds), count)
-                files.append(tuple(alternating))
-            instruments.append(Instrument(pad, tuple(files)))
+            for layer, turn in product(range(layers), range(turns)):
+                sounds.append(maker.write(temporary, pad, grid, seed + number, layer, turn))
+                tell(len(sounds), len(pads) * layers * turns)
+        instruments = tuple(map(maker.instrument, pads))
         made = {"model": generator.name, "digest": generator.digest, "request": request.model_dump(mode="json")}
-        text = licence or (
-            f"The sounds of this kit were made by {generator.name}, a model of distill. Whoever has the rights in the "
-            "sounds that it learned from says what may be done with these."
-        )
+        text = licence or _LICENCE.format(model=generator.name)
         _write_texts(temporary, folder.name, instruments, {**made, "sounds": sounds}, text)
-        return _finished(temporary, folder, tuple(instruments), force)
+        return _finished(temporary, folder, instruments, force)
 
 
 @dataclass(frozen=True)
@@ -129,21 +127,21 @@ class _Maker:
     layers: int
     turns: int
 
+    def instrument(self, pad: Pad) -> Instrument:
+        """A pad with the names of its files."""
+        turns, layers = range(self.turns), range(self.layers)
+        return Instrument(pad, tuple(tuple(self._file_name(pad, layer, turn) for turn in turns) for layer in layers))
+
     def write(self, folder: Path, pad: Pad, grid: Grid, seed: int, layer: int, turn: int) -> dict[str, Any]:
         """Write the sound of a pad for a velocity layer and a turn; its entry in `kit.json`."""
         codec = self.generator.codec
-        name = _file_name(
-            pad,
-            self.settings.format,
-            layer if self.layers > 1 else None,
-            turn if self.turns > 1 else None,
-        )
+        name = self._file_name(pad, layer, turn)
         if variation := layer * self.turns + turn:
             mid = vary_codes(
                 self.generator.prior,
                 codec.without_space(grid),
                 strength=TURN_STRENGTH,
-                seed=_seed(seed, variation),
+                seed=variation_seed(seed, variation),
             )
             # A variation keeps the place of its sound.
             grid = codec.whole(mid, grid[..., -1])
@@ -169,6 +167,10 @@ class _Maker:
             "gain_db": exported.gain_db,
             "samples_digest": exported.samples_digest,
         }
+
+    def _file_name(self, pad: Pad, layer: int, turn: int) -> str:
+        several = layer if self.layers > 1 else None, turn if self.turns > 1 else None
+        return _file_name(pad, self.settings.format, *several)
 
 
 def kit_of(sounds: Sequence[Path], pads: Sequence[Pad], folder: Path, *, force: bool = False) -> Kit:
@@ -221,11 +223,6 @@ def _waveform(generator: Generator, codes: Grid, request: Request, softer: int) 
     hertz = np.fft.rfftfreq(len(samples), 1 / generator.codec.spectrogram.sample_rate)
     duller = np.fft.irfft(spectrum * (1 + (hertz / DULL_HZ) ** 2) ** (-softer / 4), len(samples))
     return duller.astype(np.float32)
-
-
-def _seed(seed: int, variation: int) -> int:
-    """The seed of a variation, small enough to be a seed that a user can give."""
-    return int(np.random.SeedSequence(seed, spawn_key=(2, variation)).generate_state(1, np.uint64)[0] >> 2)
 
 
 def _file_name(pad: Pad, suffix: str, layer: int | None, turn: int | None) -> str:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_manifest
 from distill.audio.mel import MelTransform
 from distill.audio.nearness import LogMel
-from distill.audio.sound import read_sound, to_mono
+from distill.audio.samples import to_mono
+from distill.audio.sound import read_sound
 from distill.codec.codec import normalize
 from distill.configs import SpectrogramConfig
 from distill.dataset.split import TRAIN, VALIDATION
@@ -23,7 +23,7 @@ from distill.library.model_check import Tell, find_dataset
 from distill.library.takes import Take, Takes
 from distill.memorization.nearest import Near, nearest
 from distill.memorization.of_model import RecordedSegments
-from distill.memorization.sounds import Recorded
+from distill.memorization.sounds import Recorded, between_silence
 from distill.projects.models import default_file
 from distill.registry.catalogue import catalogue
 
@@ -53,7 +53,6 @@ class RecordedTakes:
     """Generated sounds, as a model that made them would know them; see `distill.memorization.sounds`."""
 
     def __init__(self, takes: Sequence[Take], config: SpectrogramConfig) -> None:
-        self._n_mels = config.n_mels
         known = [(take, found) for take in takes if (found := _log_mel_or_none(take.path, config)) is not None]
         self.names = [take.id for take, _ in known]
         self._log_mels = [log_mel for _, log_mel in known]
@@ -62,11 +61,8 @@ class RecordedTakes:
 
     def log_mel(self, index: int, first: int, last: int) -> LogMel:
         """Frames of a sound, silence outside of it."""
-        out = np.zeros((self._n_mels, last - first), np.float32)
-        begin, end = max(0, first), min(last, self.frames[index])
-        if end > begin:
-            out[:, begin - first : end - first] = self._log_mels[index][:, begin:end]
-        return out
+        log_mel = self._log_mels[index]
+        return between_silence(lambda begin, end: log_mel[:, begin:end], self.frames[index], first, last)
 
 
 def find(

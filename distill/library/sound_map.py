@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from distill.audio.knobs import KNOBS, knobs_of
 from distill.audio.timbre import timbre_of
@@ -69,11 +70,10 @@ def _likeness(timbres: Values) -> Values:
 
 def _ranks(values: Values) -> Values:
     """From 0 to 1 among those that are numbers, the same for the same values."""
-    known = np.sort(values[np.isfinite(values)])
-    if len(known) < 2:
-        return np.where(np.isfinite(values), 0.5, np.nan)
-    below, above = (np.searchsorted(known, values, side) for side in ("left", "right"))
-    return np.where(np.isfinite(values), (below + above - 1) / 2 / (len(known) - 1), np.nan)
+    known = np.isfinite(values)
+    if known.sum() < 2:
+        return np.where(known, 0.5, np.nan)
+    return ((pd.Series(values).rank() - 1) / (known.sum() - 1)).to_numpy()
 
 
 def _describe(path: Path) -> tuple[Values, Values] | None:

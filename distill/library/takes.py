@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from distill.audio.downmix import place_of
 from distill.audio.loudness import loudest_lufs
-from distill.audio.sound import EXTENSIONS, SoundError, downmix, read_sound
+from distill.audio.samples import downmix
+from distill.audio.sound import EXTENSIONS, SoundError, read_sound
 from distill.audio.waveform import waveform_path
 from distill.errors import ArtifactError, DistillError, StorageError, UsageError
 from distill.files import free_name, plain_name, read_json, replacing, storage_errors, write_json

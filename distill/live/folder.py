@@ -12,7 +12,7 @@ from typing import Any
 
 from distill.errors import DistillError, StorageError, TrainingError, UsageError
 from distill.files import read_json, storage_errors, write_json
-from distill.locks import is_held, try_lock_within
+from distill.locks import is_held, tried
 
 SCHEMA = 1
 POLL_SECONDS = 0.02
@@ -84,15 +84,12 @@ class RunFolder:
         with storage_errors(self.root, "write into"):
             self._requests.mkdir(parents=True, exist_ok=True)
             self._answers.mkdir(exist_ok=True)
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            if not try_lock_within(descriptor, LOCK_SECONDS):
+        with tried(self._lock, LOCK_SECONDS) as alone:
+            if not alone:
                 raise StorageError(f"another process is training in {self.workspace}: wait for it")
             for path in (*self._requests.iterdir(), *self._answers.iterdir()):
                 path.unlink(missing_ok=True)
             yield
-        finally:
-            os.close(descriptor)
 
     def pending(self) -> list[Request]:
         """The requests that wait, in order."""

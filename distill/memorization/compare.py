@@ -146,9 +146,7 @@ def _with_training(
     checked, own_files = [view for view, _ in views], [file for _, file in views]
     search, codes = Search([view.log_mel for view in checked], own_files, size), SharedCodes(checked, own_files)
     for index, file in enumerate(training.files):
-        for first in range(0, training.frames[index], PART_FRAMES):
-            last = min(first + PART_FRAMES, training.frames[index]) + size - 1
-            search.add(Part(index, first), training.log_mel(index, first, last), file)
+        search.add_sound(training, index)
         codes.add(index, training.grid(index), file)
         step()
 

@@ -43,10 +43,8 @@ def nearest(
     """
     size = window_frames(spectrogram)
     search = Search(log_mels, [None] * len(log_mels), size, _PARTS * count)
-    for index, file in enumerate(known.files):
-        for first in range(0, known.frames[index], PART_FRAMES):
-            last = min(first + PART_FRAMES, known.frames[index]) + size - 1
-            search.add(Part(index, first), known.log_mel(index, first, last), file)
+    for index in range(len(known.files)):
+        search.add_sound(known, index)
         step()
     return [_ranked(log_mel, search.found(index), known, size, count) for index, log_mel in enumerate(log_mels)]
 

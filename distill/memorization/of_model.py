@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from distill.artifact.manifest import PriorMetadata
 from distill.audio.nearness import LogMel
@@ -23,9 +22,8 @@ from distill.generation.generator import Generator, sample_grids
 from distill.generation.sampler import SamplingConfig
 from distill.generation.space import with_space
 from distill.memorization.compare import Findings, Tell, compare
-from distill.memorization.sounds import CheckedSound, Silence
-from distill.models.grid import CONTEXT_COLUMNS, columns_of_frames, encode_pieces
-from distill.training.prior import encode_segment
+from distill.memorization.sounds import CheckedSound, Silence, between_silence
+from distill.models.grid import CONTEXT_COLUMNS, columns_of_frames
 
 # Where the two channels of a sound differ by so much in level, in dB, the mean by power, each is compared by itself:
 # what one of them holds alone is hidden in the mix.
@@ -152,15 +150,15 @@ class RecordedSegments:
 
     def log_mel(self, index: int, first: int, last: int) -> LogMel:
         """Frames of a segment, silence outside of it."""
-        out = np.zeros((self.dataset.spectrogram.n_mels, last - first), np.float32)
-        begin, end = max(0, first), min(last, self.frames[index])
-        if end > begin:
-            out[:, begin - first : end - first] = self.dataset.segment(self.segments[index], begin, end)
-        return out
+        return between_silence(partial(self._read, index), self.frames[index], first, last)
 
     def space(self, index: int, first: int, last: int) -> npt.NDArray[np.float32] | None:
         """Where frames of a segment lie between two channels, `[frames, bands, 2]`; None: all sounds are mono."""
         return self.dataset.space(self.segments[index], first, last) if self.dataset.stereo else None
+
+    def _read(self, index: int, begin: int, end: int) -> LogMel:
+        """Frames of a segment that are there."""
+        return self.dataset.segment(self.segments[index], begin, end)
 
 
 class DatasetSounds(RecordedSegments):
@@ -183,31 +181,13 @@ class DatasetSounds(RecordedSegments):
             for name, channel in zip(self.names, self._channels, strict=True)
         ]
 
-    def log_mel(self, index: int, first: int, last: int) -> LogMel:
-        """Frames of a segment, or of a channel of it, silence outside of it."""
-        log_mel, channel = super().log_mel(index, first, last), self._channels[index]
-        begin, end = max(0, first), min(last, self.frames[index])
-        if channel and end > begin:
-            part = slice(begin - first, end - first)
-            log_mel[:, part] = in_channel(
-                log_mel[:, part], self.dataset.space(self.segments[index], begin, end), channel
-            )
-        return log_mel
-
     def space(self, index: int, first: int, last: int) -> npt.NDArray[np.float32] | None:
         """The same; a channel of a sound lies nowhere."""
         return None if self._channels[index] else super().space(index, first, last)
 
     def grid(self, index: int) -> Grid:
         """The codes of a whole segment."""
-        if self._channels[index]:
-
-            def part(first: int, last: int) -> torch.Tensor:
-                return torch.from_numpy(self.log_mel(index, first, last))[None].to(self.codec.device)
-
-            pieces = encode_pieces(self.codec.vqvae, part, self.frames[index])
-            return np.concatenate([piece[0].cpu().numpy() for piece in pieces])
-        return encode_segment(self.dataset, self.codec.vqvae, self.segments[index], str(self.codec.device))
+        return self.codec.encode_parts(partial(self.log_mel, index), self.frames[index])
 
     def through_codec(self, index: int, first: int, columns: int) -> tuple[LogMel, Grid]:
         """So many columns from a frame on; the network sees what lies around them, where the segment goes on."""
@@ -217,6 +197,13 @@ class DatasetSounds(RecordedSegments):
         seen = self.log_mel(index, first - STRIDE * before, last + STRIDE * behind)
         grid = self.codec.encode_log_mel(seen)[before : before + columns]
         return np.maximum(self.codec.decode_log_mel(grid), 0.0), grid
+
+    def _read(self, index: int, begin: int, end: int) -> LogMel:
+        """Frames of a segment, or of a channel of it."""
+        log_mel, channel = super()._read(index, begin, end), self._channels[index]
+        if not channel:
+            return log_mel
+        return in_channel(log_mel, self.dataset.space(self.segments[index], begin, end), channel)
 
 
 def apart_db(log_mel: LogMel, space: npt.NDArray[np.float32]) -> float:

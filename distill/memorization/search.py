@@ -15,6 +15,7 @@ import torch
 
 from distill.audio.nearness import MOST_WINDOWS, NEAREST_SHARE, LogMel, active_windows
 from distill.audio.power import in_floors
+from distill.memorization.sounds import Recorded
 
 # Frames of known sounds that are searched at once.
 PART_FRAMES = 1024
@@ -96,6 +97,12 @@ class Search:
             self._scores, self._nearest = (np.take_along_axis(each, order, 1) for each in (scores, numbers))
             self._voted[wanted] = number
             self._best[wanted] = best[wanted]
+
+    def add_sound(self, known: Recorded, index: int) -> None:
+        """Search in a known sound, part by part."""
+        for first in range(0, known.frames[index], PART_FRAMES):
+            last = min(first + PART_FRAMES, known.frames[index]) + self.size - 1
+            self.add(Part(index, first), known.log_mel(index, first, last), known.files[index])
 
     def found(self, sound: int) -> list[Part]:
         """The parts where something like a sound may lie."""

@@ -1,6 +1,6 @@
 """Sounds as the check sees them: those in question with all that is compared, and known ones, read when needed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +34,16 @@ class CheckedSound:
     sounding: Cells
     channels: "tuple[CheckedSound, ...]" = ()
     space: LogMel | None = None
+
+
+def between_silence(read: Callable[[int, int], LogMel], frames: int, first: int, last: int) -> LogMel:
+    """Frames `first` to `last` of a sound that has so many, `[n_mels, last - first]`; silence stands outside of it.
+
+    `read` gives frames of the sound from one to another, maybe none.
+    """
+    begin, end = (min(max(0, frame), frames) for frame in (first, last))
+    before = min(max(0, -first), last - first)
+    return np.pad(read(begin, end), ((0, 0), (before, last - first - before - (end - begin))))
 
 
 class Recorded(Protocol):

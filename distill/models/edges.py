@@ -17,8 +17,8 @@ from distill.configs import STRIDE
 
 # The level of a column follows from its codes and a little from those of the column before it.
 LAST_COLUMNS = 2
-# Louder than any sound, in dB of mel power.
-LOUDEST_DB = 1000.0
+# Beyond the level of any sound, in dB of mel power.
+NO_LIMIT_DB = 1000.0
 # A column has four parts, in which a second attack shows; so many frames at its end tell how loud a sound ends with it.
 _PART_FRAMES, _END_FRAMES = STRIDE // 4, 2
 # What is softer is nearly silence, where nothing rises.
@@ -41,9 +41,9 @@ class Edges:
         loudest_end: what the end of the last column reaches at most.
     """
 
-    softest_start: float = -LOUDEST_DB
-    greatest_rise: float = LOUDEST_DB
-    loudest_end: float = LOUDEST_DB
+    softest_start: float = -NO_LIMIT_DB
+    greatest_rise: float = NO_LIMIT_DB
+    loudest_end: float = NO_LIMIT_DB
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Course:
     (15.0, 30.0)
     """
 
-    loudest: float = -LOUDEST_DB
-    softest: float = -LOUDEST_DB
+    loudest: float = -NO_LIMIT_DB
+    softest: float = -NO_LIMIT_DB
     rise: float = 0.0
 
     def after(self, parts: Iterable[float]) -> "Course":

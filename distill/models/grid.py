@@ -37,17 +37,10 @@ def grid_to_indices(grid: Tensor) -> Tensor:
     return grid.transpose(1, 2).flatten(1, 2)
 
 
-@torch.inference_mode()
-def encode_grid(vqvae: ConvVQVAE, log_mels: Tensor) -> Tensor:
-    """Code grids `[batch, columns, bands, levels]` of log-mel spectrograms `[batch, n_mels, frames]`.
-
-    Frames are padded with silence to whole columns. The model must be in evaluation mode.
-    """
-    return quantize_grid(vqvae, vqvae.encode(log_mels[:, None]))
-
-
 def encode_pieces(vqvae: ConvVQVAE, log_mels: LogMelPart, frames: int) -> Iterator[Tensor]:
-    """What `encode_grid` gives for log mels of equal length, column after column in pieces `[batch, n, bands, levels]`.
+    """Code grids of log mels of equal length, column after column in pieces `[batch, n, bands, levels]`.
+
+    Frames are padded with silence to whole columns.
 
     Args:
         vqvae: the model, in evaluation mode.

@@ -72,11 +72,6 @@ class QuantizerWrapper(nn.Module):
         )
 
     @property
-    def initialized(self) -> bool:
-        """Whether k-means has placed the codes."""
-        return all(bool(layer._codebook.initted) for layer in self.rvq.layers)
-
-    @property
     def codebooks(self) -> Tensor:
         """The code vectors, `[levels, codebook_size, dim]`."""
         return torch.stack([layer._codebook.embed[0] for layer in self.rvq.layers])

@@ -19,7 +19,7 @@ class Window:
 
     Attributes:
         grid: `[columns, bands, levels]`.
-        starts_file: whether the sound begins with the first column.
+        at_start: whether the sound begins with the first column.
         following: the code after the last one; None where the sound ends, IGNORED where it is not known.
         scored_from: first code whose prediction counts; those before it are there to be seen. Only at a true start
             can the first code be predicted at all.
@@ -28,7 +28,7 @@ class Window:
     """
 
     grid: Grid
-    starts_file: bool
+    at_start: bool
     following: int | None
     scored_from: int
     changed: bool = False
@@ -145,7 +145,7 @@ def collate(chosen: Sequence[Window], *, codebook_size: int) -> Batch:
         after = codebook_size if window.following is None else window.following
         tokens[row, : len(codes)] = codes
         targets[row, window.scored_from : len(codes) + 1] = np.append(codes, after)[window.scored_from :]
-    starts = np.array([window.starts_file for window in chosen])
+    starts = np.array([window.at_start for window in chosen])
     changed = np.array([window.changed for window in chosen])
     vectors = [window.condition for window in chosen if window.condition is not None]
     condition = None if len(vectors) < len(chosen) else torch.from_numpy(np.stack(vectors))

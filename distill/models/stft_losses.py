@@ -19,7 +19,12 @@ def magnitudes(waveform: Tensor, window: int) -> Tensor:
     rows = padded.unflatten(-1, (-1, hop))
     frames = rows.shape[1] - 3
     windows = torch.cat([rows[:, piece : piece + frames] for piece in range(4)], dim=-1)
-    spectrum = torch.fft.rfft(windows * torch.hann_window(window, device=waveform.device))
+    return magnitudes_of(windows)
+
+
+def magnitudes_of(windows: Tensor) -> Tensor:
+    """Magnitudes `[..., window // 2 + 1]` of stretches of sound `[..., window]` under a Hann window."""
+    spectrum = torch.fft.rfft(windows * torch.hann_window(windows.shape[-1], device=windows.device))
     return (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()
 
 

@@ -12,6 +12,7 @@ from distill.artifact.prior_file import PriorFile, SpacePart, write_prior
 from distill.codec.load import build_networks
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.store import PreparedDataset
+from distill.evenly import evenly
 from distill.files import read_json, write_json
 from distill.generation.adherence import following
 from distill.live.events import Progress, StageStarted
@@ -24,13 +25,13 @@ from distill.stages.training_processes import team_of, tell_of_others
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, section, state_key, write_history, write_report
 from distill.training.checkpoint import Checkpoints
-from distill.training.codes import MEASURED, PriorCodes, prior_codes
+from distill.training.codes import MEASURED, PriorCodes
+from distill.training.codes_file import prior_codes
 from distill.training.leader import follow
 from distill.training.loop import Trained, train
 from distill.training.prior import MEMORIZATION, STAGE, PriorTask
 from distill.training.runtime import Runtime
 from distill.training.space import SKETCH_STEPS, STEPS, train_space
-from distill.training.task import spread
 
 CONDITIONS = "conditions.json"
 
@@ -138,7 +139,7 @@ def _following(call: Call, codes: PriorCodes, vqvae: ConvVQVAE, trained: Trained
         return None
     task.model.load_state_dict(trained.state)
     sounds = codes.held_out
-    positions = spread(len(sounds), MEASURED).tolist()
+    positions = evenly(len(sounds), MEASURED).tolist()
     held_out = [(sounds.labels[position], sounds.timbre(position)) for position in positions]
     spectrogram = codes.train.dataset.spectrogram
     return following(vqvae, task.model.eval(), codes.conditions, spectrogram, held_out, call.stop.check)

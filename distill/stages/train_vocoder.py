@@ -8,6 +8,7 @@ from distill.artifact.manifest import VocoderMetadata
 from distill.artifact.model_file import read_model
 from distill.artifact.vocoder_file import VocoderFile, write_vocoder
 from distill.configs import Inverse, VocoderConfig
+from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
 from distill.live.events import Progress, StageStarted
 from distill.stages.versions import CODE_VERSIONS
@@ -75,8 +76,8 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
         vqvae = build_networks(model, workspace.vqvae).vqvae
         # Other processes wait until the first one has made the waveforms.
         group = None if team.first else team.meet()
-        training = waveforms(dataset, source, "train", waveform_folder, variants=True, tell=tell)
-        held_out = waveforms(dataset, source, "validation", waveform_folder, tell=tell)
+        training = waveforms(dataset, source, TRAIN, waveform_folder, variants=True, tell=tell)
+        held_out = waveforms(dataset, source, VALIDATION, waveform_folder, tell=tell)
         task = VocoderTask(training, held_out, vqvae, config, dataset.spectrogram, runtime)
         if group is not None:
             return follow(task, config, runtime, group)

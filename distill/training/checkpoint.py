@@ -1,7 +1,6 @@
 """Checkpoints of a training: written whole, verified, the newest intact one is used."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,8 +11,7 @@ from torch import Tensor, nn
 
 from distill.artifact.container import read_container, write_container
 from distill.errors import ArtifactError, StorageError
-from distill.files import storage_errors
-from distill.locks import try_lock
+from distill.locks import tried
 from distill.training.position import (
     BEST_FORMAT,
     FORMAT,
@@ -52,16 +50,10 @@ class Checkpoints:
         Raises:
             StorageError: another process trains here, or the folder cannot be written.
         """
-        path = self.folder / "lock"
-        with storage_errors(path, "write"):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            if not try_lock(descriptor):
+        with tried(self.folder / "lock") as alone:
+            if not alone:
                 raise StorageError(f"another process is training in {self.folder}: wait for it, or stop it")
             yield
-        finally:
-            os.close(descriptor)
 
     def save(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position, kind: Kind = "regular"
@@ -148,8 +140,6 @@ class Checkpoints:
         position = read_position(path)
         if position.best_epoch:
             self.load_best(position.best_epoch)
-        if not position.settings:
-            logger.warning("%s contains no settings: using those from the start", path)
         set_state(container.tensors, model, optimizer)
         return position
 

@@ -31,8 +31,8 @@ class Cut:
     key: int
 
 
-class Changes:
-    """How copies of sounds are changed: by the seed, the sound and its cut alone."""
+class Copier:
+    """Makes changed copies of sounds: how they are changed follows from the seed, the sound and its cut alone."""
 
     def __init__(self, spectrogram: SpectrogramConfig, seed: int, copies: int) -> None:
         self.spectrogram, self.seed, self.copies = spectrogram, seed, copies
@@ -57,7 +57,7 @@ class Changes:
         return np.pad(log_mels, ((0, 0), (0, 0), (0, silent))) if silent else log_mels
 
 
-class Group:
+class CutBatch:
     """Cuts of equal length that are encoded together; another process gets their frames with them.
 
     Attributes:
@@ -81,12 +81,10 @@ class Group:
         """Bytes of its frames, at most."""
         return 2 * len(self._cuts) * STRIDE * self.columns * self._dataset.spectrogram.n_mels
 
-    def part(self, changes: Changes, first: int, last: int) -> np.ndarray:
+    def part(self, copier: Copier, first: int, last: int) -> np.ndarray:
         """Frames of all cuts and their copies, `[cuts * (1 + copies), n_mels, last - first]`."""
         numbered = enumerate(self._cuts)
-        return np.concatenate(
-            [changes.with_copies(self._read(n, first, last), cut, first, last) for n, cut in numbered]
-        )
+        return np.concatenate([copier.with_copies(self._read(n, first, last), cut, first, last) for n, cut in numbered])
 
     def _read(self, number: int, first: int, last: int) -> np.ndarray:
         """Frames of a cut as far as there are any, float32 `[n_mels, frames]`."""
@@ -103,36 +101,36 @@ class Encoder:
     """
 
     def __init__(
-        self, vqvae: ConvVQVAE, changes: Changes, runtime: Runtime, step: Callable[[], None] | None = None
+        self, vqvae: ConvVQVAE, copier: Copier, runtime: Runtime, step: Callable[[], None] | None = None
     ) -> None:
-        self.vqvae, self.changes, self.runtime, self.step = vqvae, changes, runtime, step
+        self.vqvae, self.copier, self.runtime, self.step = vqvae, copier, runtime, step
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.vqvae, self.changes, self.runtime
+        return self.vqvae, self.copier, self.runtime
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.vqvae, self.changes, self.runtime = state
+        self.vqvae, self.copier, self.runtime = state
         self.step = None
         self.runtime.apply()
 
-    def pieces(self, group: Group) -> Iterator[np.ndarray]:
-        """Codes of a group, piece by piece: `[sounds and their copies, columns, bands, levels]`."""
+    def pieces(self, batch: CutBatch) -> Iterator[np.ndarray]:
+        """Codes of a batch, piece by piece: `[sounds and their copies, columns, bands, levels]`."""
 
         def part(first: int, last: int) -> Tensor:
-            return torch.from_numpy(group.part(self.changes, first, last)).to(self.runtime.device)
+            return torch.from_numpy(batch.part(self.copier, first, last)).to(self.runtime.device)
 
-        for piece in encode_pieces(self.vqvae, part, STRIDE * group.columns):
+        for piece in encode_pieces(self.vqvae, part, STRIDE * batch.columns):
             if self.step is not None:
                 self.step()
             yield piece.cpu().numpy()
 
 
-def codes_of(encoder: Encoder, group: Group) -> np.ndarray:
-    """Codes of a group, `[sounds and their copies, columns, bands, levels]`, in the fewest bytes that hold them."""
+def codes_of(encoder: Encoder, batch: CutBatch) -> np.ndarray:
+    """Codes of a batch, `[sounds and their copies, columns, bands, levels]`, in the fewest bytes that hold them."""
     # Threads of a pool have another number of them.
     torch.set_num_threads(encoder.runtime.threads)
     dtype = dtype_of(encoder.vqvae)
-    return np.concatenate([piece.astype(dtype) for piece in encoder.pieces(group)], axis=1)
+    return np.concatenate([piece.astype(dtype) for piece in encoder.pieces(batch)], axis=1)
 
 
 def dtype_of(vqvae: ConvVQVAE) -> np.dtype[Any]:

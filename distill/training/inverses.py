@@ -9,6 +9,7 @@ from torch import Tensor
 from distill.audio.mel import MelTransform
 from distill.configs import Inverse, SpectrogramConfig
 from distill.dataset.waveforms import Waveforms
+from distill.evenly import evenly
 from distill.models.losses import log_spectral_distance
 from distill.models.stft_losses import WINDOWS, magnitudes, spectral_convergence
 from distill.models.vocoder import Vocoder, invert
@@ -34,9 +35,8 @@ def compare_inverses(sounds: Waveforms, vqvae: ConvVQVAE, spectrogram: Spectrogr
     """
     device = next(vocoder.parameters()).device
     mel = MelTransform(spectrogram, device)
-    chosen = np.unique(np.linspace(0, len(sounds) - 1, MOST_SOUNDS).round().astype(int))
     rows: dict[tuple[Inverse, str], list[tuple[float, float]]] = {}
-    for index in chosen:
+    for index in evenly(len(sounds), MOST_SOUNDS):
         beginning = sounds.part(index, 0, int(MOST_SECONDS * spectrogram.sample_rate))
         true = torch.tensor(beginning, device=device)
         true = torch.nn.functional.pad(true, (0, -len(true) % spectrogram.hop_length + spectrogram.hop_length))[None]

@@ -31,7 +31,7 @@ class Signal(IntEnum):
 
 
 @dataclass(frozen=True)
-class Standing:
+class Situation:
     """Where all processes stand when an epoch begins or goes on; `tensors` where they are not where they were."""
 
     position: Position
@@ -60,7 +60,7 @@ class Leader:
         if self.moved:
             # Each takes them to its own device.
             tensors = {name: value.cpu() for name, value in state_of(model, self.stepper.optimizer).items()}
-        group.broadcast(Standing(position, Settings(config, live), boost, tensors))
+        group.broadcast(Situation(position, Settings(config, live), boost, tensors))
         self.moved = False
         if not position.finished:
             group.make_alike(model)
@@ -84,27 +84,27 @@ def follow(task: Task, config: TrainingConfig, runtime: Runtime, group: Group | 
     assert group is not None
     stepper = Stepper(task, config, runtime, group)
     while True:
-        standing: Standing | None = group.broadcast(None)
-        assert standing is not None
-        if standing.tensors is not None:
-            set_state(standing.tensors, task.model, stepper.optimizer)
-        if standing.position.finished:
+        situation: Situation | None = group.broadcast(None)
+        assert situation is not None
+        if situation.tensors is not None:
+            set_state(situation.tensors, task.model, stepper.optimizer)
+        if situation.position.finished:
             return {}
-        task.configure(standing.settings.training)
+        task.configure(situation.settings.training)
         group.make_alike(task.model)
-        if _epoch(stepper, standing, group) is Signal.END:
+        if _epoch(stepper, situation, group) is Signal.END:
             return {}
 
 
-def _epoch(stepper: Stepper, standing: Standing, group: Group) -> Signal:
-    position, task = standing.position, stepper.task
+def _epoch(stepper: Stepper, situation: Situation, group: Group) -> Signal:
+    position, task = situation.position, stepper.task
     task.model.train()
     for batch, shard in stepper.batches(position.epoch, position.step_in_epoch):
         signal = Signal(group.broadcast_number(0))
         if signal is not Signal.STEP:
             return signal
-        config = standing.settings.training
-        step = stepper.step(config, position.step, batch, shard, boost=standing.boost, log=False)
+        config = situation.settings.training
+        step = stepper.step(config, position.step, batch, shard, boost=situation.boost, log=False)
         position.step += 1
         position.skipped_in_row = 0 if step.finite else position.skipped_in_row + 1
         if position.skipped_in_row >= MOST_SKIPPED_IN_ROW:

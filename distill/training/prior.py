@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from distill.audio.mel import MelTransform
 from distill.configs import STRIDE, PriorConfig
 from distill.dataset.loader import EpochSteps
-from distill.dataset.store import PreparedDataset
+from distill.evenly import evenly
 from distill.models.conditions import Conditions
 from distill.models.edges import LAST_COLUMNS, ColumnLevels, Edges, column_levels, edges_of
-from distill.models.grid import decode_grid, encode_pieces
+from distill.models.grid import decode_grid
 from distill.models.health import Health
 from distill.models.prior import IGNORED, CodePrior, negative_log_likelihood, prior_loss, sum_by_level
 from distill.models.sequences import (
@@ -33,12 +32,10 @@ from distill.models.shard import Peers, Shard, current_shard
 from distill.models.vqvae import ConvVQVAE
 from distill.training.codes import PriorCodes, Stretch
 from distill.training.runtime import Runtime
-from distill.training.task import EVALUATED, Concern, Evaluation, StepLoss, spread
+from distill.training.task import EVALUATED, Concern, Evaluation, StepLoss
 
 STAGE = "train_prior"
 MEMORIZATION = "memorization"
-
-Codes = npt.NDArray[np.int64]
 
 # Windows are sorted by length within this many batches, so that little of a batch is padding.
 BUCKET_BATCHES = 8
@@ -62,16 +59,6 @@ def build_prior(config: PriorConfig, vqvae: ConvVQVAE, n_mels: int, conditions: 
         context=config.context,
         conditions=conditions.width if conditions else 0,
     )
-
-
-def encode_segment(dataset: PreparedDataset, vqvae: ConvVQVAE, segment: int, device: str) -> Codes:
-    """Code grid `[columns, bands, levels]` of a segment, which is read and encoded piece by piece."""
-
-    def part(first: int, last: int) -> Tensor:
-        return torch.from_numpy(dataset.segment(segment, first, last))[None].to(device)
-
-    frames = int(dataset.segments["frames"].iloc[segment])
-    return np.concatenate([piece[0].cpu().numpy() for piece in encode_pieces(vqvae, part, frames)])
 
 
 class PriorTask:
@@ -116,7 +103,7 @@ class PriorTask:
         """The limits that the training's sounds keep."""
         sounds, columns = self.codes.train, self.model.context_columns
         begun, ended = (np.flatnonzero(each & sounds.original) for each in (sounds.at_start, sounds.at_end))
-        begun, ended = (each[spread(len(each), EDGES)].tolist() for each in (begun, ended))
+        begun, ended = (each[evenly(len(each), EDGES)].tolist() for each in (begun, ended))
         return edges_of(
             [self._levels(self.codes.training(each).grid[:columns]).parts for each in begun],
             [float(self._levels(self.codes.training(each).grid[-LAST_COLUMNS:]).ends[-1]) for each in ended],
@@ -190,7 +177,7 @@ class PriorTask:
         """At most so many of the windows in which each code of some sounds counts once, evenly spread over them."""
         counts = window_counts(columns, self.model.context_columns)
         first = np.cumsum(counts) - counts
-        chosen = spread(int(counts.sum()), most)
+        chosen = evenly(int(counts.sum()), most)
         owners = np.searchsorted(first, chosen, side="right") - 1
         found: list[Window] = []
         for position in np.unique(owners).tolist():

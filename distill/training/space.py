@@ -14,11 +14,11 @@ from torch.nn import functional
 from distill.audio.power import in_floors
 from distill.audio.space import MONO
 from distill.configs import STRIDE
+from distill.evenly import evenly
 from distill.models.space import PARTS, SCALE, SLOTS, Codes, SpaceModel, Values, cells_of
 from distill.models.vqvae import ConvVQVAE
 from distill.training.codes import PriorCodes, Sounds
 from distill.training.runtime import Runtime
-from distill.training.task import spread
 
 # Steps of the network's training, or of that for a sketch, sounds in a step, and the highest learning rate.
 STEPS, SKETCH_STEPS, BATCH, LEARNING_RATE = 300, 100, 16, 3e-3
@@ -38,7 +38,7 @@ Weights = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedSpace:
     """A trained model and what is known of it.
 
     Attributes:
@@ -76,7 +76,7 @@ def train_space(
     runtime: Runtime,
     steps: int = STEPS,
     step: Callable[[int, int], None] = lambda _done, _count: None,
-) -> Trained | None:
+) -> TrainedSpace | None:
     """Learn the space of a dataset's sounds; None where no two channels differ.
 
     Args:
@@ -95,12 +95,12 @@ def train_space(
         model = SpaceModel(vqvae.codebook_size, codes.bands, books.shape[2])
     model.entries.copy_(torch.from_numpy(_codebook(codes, model.codebook_size, runtime.seed)))
     held_out = [
-        _sound(codes, codes.held_out, int(position), 0, books) for position in spread(len(codes.held_out), MOST_JUDGED)
+        _sound(codes, codes.held_out, int(position), 0, books) for position in evenly(len(codes.held_out), MOST_JUDGED)
     ]
-    known = [_sound(codes, codes.train, int(position), 0, books) for position in spread(len(codes.train), MOST_JUDGED)]
+    known = [_sound(codes, codes.train, int(position), 0, books) for position in evenly(len(codes.train), MOST_JUDGED)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([runtime.seed, 0x5ACE])))
+    generator = np.random.default_rng([runtime.seed, 0x5ACE])
     torch.manual_seed(runtime.seed)
     for number in range(steps):
         step(number, steps)
@@ -119,7 +119,7 @@ def train_space(
 def _codebook(codes: PriorCodes, size: int, seed: int) -> Values:
     """The codebook `[size, slots, parts, 2]`: code 0 for what both channels have alike, and means of cells."""
     sounds, cells = codes.train, list[Values]()
-    for position in spread(len(sounds), MOST_SOUNDS).tolist():
+    for position in evenly(len(sounds), MOST_SOUNDS).tolist():
         columns = int(sounds.columns[0, position])
         # Of a long sound from its beginning to its end.
         parts = 1 if columns <= MOST_COLUMNS else PARTS_OF_LONG
@@ -128,7 +128,7 @@ def _codebook(codes: PriorCodes, size: int, seed: int) -> Values:
             found, sounding = _cells_of(sounds, position, 0, first, each)
             cells.append(found[(sounding > 0) & _placed(found)])
     found = np.concatenate(cells)
-    found = found[spread(len(found), MOST_CELLS)] if len(found) else found
+    found = found[evenly(len(found), MOST_CELLS)] if len(found) else found
     entries = np.full((size, *_CELL), MONO, np.float32)
     flat = (found / SCALE).reshape(len(found), int(np.prod(_CELL))).astype(np.float64)
     distinct = np.unique(flat.round(3), axis=0)
@@ -213,7 +213,7 @@ def _judged(model: SpaceModel, sounds: Sequence[_Sound]) -> float:
     return sum(float(loss) for loss, _ in parts) / max(1.0, sum(count for _, count in parts))
 
 
-def _trained(model: SpaceModel, known: Sequence[_Sound], held_out: Sequence[_Sound]) -> Trained:
+def _trained(model: SpaceModel, known: Sequence[_Sound], held_out: Sequence[_Sound]) -> TrainedSpace:
     codes: list[Codes] = [model.codes_of(sound.cells)[sound.sounding > 0] for sound in held_out]
     uses = np.bincount(np.concatenate(codes), minlength=model.codebook_size)
     shares = uses[uses > 0] / max(1, uses.sum())
@@ -223,7 +223,7 @@ def _trained(model: SpaceModel, known: Sequence[_Sound], held_out: Sequence[_Sou
     ]
     distances = np.concatenate(apart).reshape(-1, 2)
     level_db, coherence = np.median(distances, axis=0).tolist() if len(distances) else (None, None)
-    return Trained(
+    return TrainedSpace(
         model=model,
         train_perplexity=math.exp(_judged(model, known)),
         held_out_perplexity=math.exp(_judged(model, held_out)),

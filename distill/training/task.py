@@ -1,14 +1,14 @@
 """What a model brings to the training loop."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from torch import Tensor, nn
 
+from distill.dataset.split import TRAIN, VALIDATION
 from distill.models.health import Health
 from distill.models.shard import Peers, Shard
 
@@ -16,13 +16,16 @@ from distill.models.shard import Peers, Shard
 EVALUATED = 128
 
 
-def spread(count: int, most: int) -> np.ndarray:
-    """Numbers of at most so many of `count` items, evenly spread over them.
+def add_terms(sums: dict[str, float], terms: Mapping[str, Tensor], count: int) -> None:
+    """Add the terms of a batch, means over so many items, to sums over all items."""
+    for name, value in terms.items():
+        sums[name] = sums.get(name, 0.0) + float(value) * count
 
-    >>> spread(5, 3).tolist(), spread(2, 3).tolist()
-    ([0, 2, 4], [0, 1])
-    """
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+def row_of(train: Mapping[str, float], validation: Mapping[str, float]) -> dict[str, Any]:
+    """The terms of both splits, each by its split and its name, as they lie in the history."""
+    both = {TRAIN: train, VALIDATION: validation}
+    return {f"{split}_{name}": value for split, terms in both.items() for name, value in terms.items()}
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from distill.dataset.waveforms import Waveforms
 from distill.models.health import Health
 from distill.models.losses import total_loss
 from distill.models.shard import Peers, Shard, current_shard
-from distill.models.stft_losses import log_distance, multi_resolution, spectral_convergence
+from distill.models.stft_losses import log_distance, magnitudes_of, multi_resolution, spectral_convergence
 from distill.models.vocoder import Spectrum, Vocoder, waveform_of
 from distill.models.vqvae import ConvVQVAE
 from distill.training.runtime import Runtime
-from distill.training.task import Concern, Evaluation, StepLoss
+from distill.training.task import Concern, Evaluation, StepLoss, add_terms, row_of
 
 STAGE = "train_vocoder"
 
@@ -95,11 +95,9 @@ class VocoderTask:
 
     def evaluate(self) -> Evaluation:
         train, validation = self._evaluate(self.train), self._evaluate(self.validation)
-        row: dict[str, Any] = {f"train_{name}": value for name, value in train.items()}
-        row |= {f"validation_{name}": value for name, value in validation.items()}
         weights = self.config.loss_weights
         sums = [sum(weights[name] * value for name, value in terms.items()) for terms in (train, validation)]
-        return Evaluation(sums[0], sums[1], row)
+        return Evaluation(sums[0], sums[1], row_of(train, validation))
 
     def preview(self, epoch: int) -> tuple[Path, ...]:
         """The vocoder writes no previews."""
@@ -113,7 +111,7 @@ class VocoderTask:
 
     def _stretches(self, sounds: Waveforms, shares: np.ndarray | None, count: int, key: list[int]) -> np.ndarray:
         """Random stretches float32 `[count, samples]`, each at its own level and with its own sign."""
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+        rng = np.random.default_rng(key)
         out = np.zeros((count, self.samples), np.float32)
         for row, index in enumerate(rng.choice(len(sounds), count, p=shares)):
             length = sounds.lengths[index]
@@ -152,9 +150,7 @@ class VocoderTask:
         """Magnitudes `[batch, frames, bins]` with the spectrogram's own windows."""
         n_fft, hop = self.spectrogram.n_fft, self.spectrogram.hop_length
         padded = functional.pad(waveforms, (n_fft // 2, n_fft // 2))
-        windows = padded.unfold(-1, n_fft, hop)
-        spectrum = torch.fft.rfft(windows * torch.hann_window(n_fft, device=waveforms.device))
-        return (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()
+        return magnitudes_of(padded.unfold(-1, n_fft, hop))
 
     def _log_mel(self, found: Tensor) -> Tensor:
         return self.mel.from_power(found.square() @ self.filters)
@@ -164,6 +160,5 @@ class VocoderTask:
         sums: dict[str, float] = {}
         for begin in range(0, len(stretches), self.config.batch_size):
             part = torch.from_numpy(stretches[begin : begin + self.config.batch_size]).to(self.runtime.device)
-            for name, value in self._terms(part).items():
-                sums[name] = sums.get(name, 0.0) + float(value) * len(part)
+            add_terms(sums, self._terms(part), len(part))
         return {name: value / len(stretches) for name, value in sums.items()}

@@ -16,7 +16,9 @@ from distill.audio.sound import write_sound
 from distill.audio.space import in_two, side_of
 from distill.configs import SpectrogramConfig, VQVAEConfig
 from distill.dataset.loader import TrainingBatches
+from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
+from distill.evenly import evenly
 from distill.files import storage_errors
 from distill.models.health import Health, health_of_counts, usage_counts, utilization_warnings
 from distill.models.losses import COMMITMENT, log_spectral_distance, spectral_terms, total_loss
@@ -24,7 +26,7 @@ from distill.models.shard import Peers, Shard, current_shard, part_of
 from distill.models.vqvae import ConvVQVAE
 from distill.pictures import spectrogram_png
 from distill.training.runtime import Runtime
-from distill.training.task import EVALUATED, Concern, Evaluation, StepLoss, spread
+from distill.training.task import EVALUATED, Concern, Evaluation, StepLoss, add_terms, row_of
 
 STAGE = "train_vqvae"
 PREVIEW_SECONDS = 4.0
@@ -139,13 +141,12 @@ class VQVAETask:
 
     def evaluate(self) -> Evaluation:
         most = max(EVALUATED, self.steps_per_epoch * self.config.batch_size)
-        held_out = spread(len(self.dataset.chunks("validation")), most)
-        shown = spread(len(self.dataset.chunks("train")), max(len(held_out), self.config.batch_size))
-        train, *_ = self._evaluate("train", shown)
-        validation, counts, distance, high = self._evaluate("validation", held_out)
+        held_out = evenly(len(self.dataset.chunks(VALIDATION)), most)
+        shown = evenly(len(self.dataset.chunks(TRAIN)), max(len(held_out), self.config.batch_size))
+        train, *_ = self._evaluate(TRAIN, shown)
+        validation, counts, distance, high = self._evaluate(VALIDATION, held_out)
         health = health_of_counts(counts)
-        row: dict[str, Any] = {f"train_{name}": value for name, value in train.items()}
-        row |= {f"validation_{name}": value for name, value in validation.items()}
+        row = row_of(train, validation)
         row["validation_lsd_db"] = distance
         row |= {f"{level}_{key}": value for level, values in health.items() for key, value in values.items()}
         # The farther the encodings spread, the farther they lie from their codes, however near the output comes.
@@ -158,13 +159,13 @@ class VQVAETask:
         """How often the held-out set uses each code, `[levels, codebook_size]`."""
         self.model.eval()
         with torch.no_grad(), self.runtime.autocast():
-            return self._evaluate("validation", np.arange(len(self.dataset.chunks("validation"))))[1]
+            return self._evaluate(VALIDATION, np.arange(len(self.dataset.chunks(VALIDATION))))[1]
 
     def preview(self, epoch: int) -> tuple[Path, ...]:
         if not has_previews(epoch, self.config):
             return ()
         files: list[Path] = []
-        segments, lengths = self.dataset.segments_of("validation"), self.dataset.segments["frames"].to_numpy()
+        segments, lengths = self.dataset.segments_of(VALIDATION), self.dataset.segments["frames"].to_numpy()
         # Between the middles of two frames is the shortest sound.
         heard = islice((each for each in segments if lengths[each] > 1), self.config.preview_count)
         frames = int(PREVIEW_SECONDS * self.spectrogram.sample_rate / self.spectrogram.hop_length)
@@ -232,8 +233,7 @@ class VQVAETask:
             part = chunks[begin : begin + self.config.batch_size]
             mel = self._tensor(self.dataset.clean_batch(split, part))
             terms, indices, reconstruction = self._terms(mel)
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * len(part)
+            add_terms(sums, terms, len(part))
             counts += usage_counts(indices.cpu().numpy(), self.config.codebook_size)
             power, target = (self.mel.to_power(each[:, 0].float().cpu()) for each in (reconstruction, mel))
             distance += log_spectral_distance(power, target)

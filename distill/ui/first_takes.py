@@ -1,7 +1,6 @@
 """The sounds that the tab Start lets hear: made by themselves while a run goes on, and kept with all others."""
 
 import logging
-import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,10 +9,9 @@ from pathlib import Path
 
 from distill.artifact.model_file import EXTENSION
 from distill.errors import DistillError
-from distill.files import storage_errors
 from distill.generation.sidecar import sidecar_of
 from distill.generation.sound_request import Request
-from distill.locks import try_lock
+from distill.locks import tried
 from distill.registry.catalogue import catalogue
 from distill.runs.folder import finished_at, run_folders
 from distill.stages.workspace import Workspace
@@ -156,15 +154,10 @@ class FirstTakes:
         if not self._lock.acquire(blocking=False):
             return
         try:
-            with storage_errors(batch.folder, "write into"):
-                batch.folder.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(batch.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                # Another page on the same project makes the same.
-                if try_lock(descriptor):
+            # Another page on the same project makes the same.
+            with tried(batch.folder / LOCK) as alone:
+                if alone:
                     self._produce(batch)
-            finally:
-                os.close(descriptor)
         except DistillError as error:
             self._troubles[batch.model] = str(error)
         except Exception as error:

@@ -11,7 +11,8 @@ import torch
 from distill.artifact.model_file import read_manifest
 from distill.audio.downmix import place_of
 from distill.audio.mel import MelTransform
-from distill.audio.sound import EXTENSIONS, read_sound, to_mono
+from distill.audio.samples import to_mono
+from distill.audio.sound import EXTENSIONS, read_sound
 from distill.audio.waveform import waveform_path
 from distill.codec.codec import Grid
 from distill.codes.grid import Source
