@@ -95,8 +95,13 @@ def across_hosts(key: str) -> Iterator[None]:
     name = f"distill-{key}"
 
     def make() -> None:
-        with get_client(sync_client=True) as client, _unless(409):
-            client.upsert_global_concurrency_limit_by_name(name, limit=1)
+        with get_client(sync_client=True) as client:
+            try:
+                client.upsert_global_concurrency_limit_by_name(name, limit=1)
+            except httpx.HTTPStatusError as error:
+                # Another worker may have made it just now.
+                if error.response.status_code != 409:
+                    raise
 
     persistently(make)
     # A server that restarts must not end a training; then the place may be taken twice, which costs time alone.
@@ -104,13 +109,3 @@ def across_hosts(key: str) -> Iterator[None]:
         yield
     with get_client(sync_client=True) as client, suppress(ObjectNotFound):
         client.delete_global_concurrency_limit_by_name(name)
-
-
-@contextmanager
-def _unless(status: int) -> Iterator[None]:
-    """Of no effect where another worker has done the same before."""
-    try:
-        yield
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code != status:
-            raise

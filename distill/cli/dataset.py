@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from distill.reports.dataset_facts import Values
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
+BLOCKS_ACROSS = 16
 # Names of files that a line of a comparison holds; the page and the JSON have all.
 MOST_NAMED = 8
 # Columns of a terminal that has room for waveforms beside names and figures.
@@ -189,9 +190,9 @@ def _print_overview(values: dict[str, Any], tempo: str) -> None:
         stdout.print(f"Warning: {warning}")
 
 
-def _thumbnail(waveform: tuple[int, ...], width: int = 16) -> str:
+def _thumbnail(waveform: tuple[int, ...]) -> str:
     """A waveform's thumbnail as a row of blocks."""
-    step = max(1, len(waveform) // width)
+    step = max(1, len(waveform) // BLOCKS_ACROSS)
     return "".join(
         BLOCKS[max(waveform[i : i + step]) * (len(BLOCKS) - 1) // 100] for i in range(0, len(waveform), step)
     )

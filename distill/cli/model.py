@@ -309,8 +309,7 @@ def _show(
     from distill.artifact.facts import figure
     from distill.projects.models import model_places
     from distill.registry.catalogue import PLACES, catalogue, select
-    from distill.tracking.address import registry_address
-    from distill.tracking.address import without_password as without_password
+    from distill.tracking.address import registry_address, without_password
 
     root = project_for(project)
     entries, unreadable = catalogue(root, registry=not files_only, folders=folders)

@@ -7,7 +7,7 @@ import shlex
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -31,9 +31,6 @@ from distill.registry.stored import (
 )
 from distill.tracking.address import SQLITE, client_of, registry_address, tracking_errors
 from distill.tracking.lookup import LINEAGE
-
-if TYPE_CHECKING:
-    pass
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 DIGEST = "distill.digest"

@@ -93,7 +93,6 @@ def _changes_by_dvc(run: DvcRun) -> str | None:
 def _merged_lock(run: DvcRun, before: bytes | None) -> bytes:
     """The project's dvc.lock with the run's entries for the stages of the pipeline."""
     yaml = YAML()
-    yaml.default_flow_style = False
     try:
         made = yaml.load((run.root / "dvc.lock").read_bytes())
         known = yaml.load(before) if before else {"schema": made["schema"], "stages": {}}

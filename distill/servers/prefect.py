@@ -12,7 +12,7 @@ from typing import IO
 
 from distill.errors import StorageError
 from distill.processes.guard import release
-from distill.processes.ports import HOST, POLL_SECONDS, is_up, require_free
+from distill.processes.ports import HOST, POLL_SECONDS, is_up, require_free_port
 from distill.servers.secret import read_or_create
 
 POOL = "distill"
@@ -86,7 +86,7 @@ def serve(server: PrefectServer, *, verbose: bool, on_up: Callable[[], None], te
         UsageError: the port is taken.
         StorageError: a process does not start, or ends by itself.
     """
-    require_free(server.port)
+    require_free_port(server.port)
     server.home.mkdir(parents=True, exist_ok=True)
     environment, folder = server.environment(), server.project
     with ExitStack() as stack:
