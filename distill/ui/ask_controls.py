@@ -8,6 +8,7 @@ import gradio as gr
 
 from distill.artifact.manifest import Manifest
 from distill.audio.knobs import KNOBS
+from distill.ui.handlers import QUIET
 
 ANY = ""
 _WORDS = {
@@ -53,7 +54,7 @@ class Asks:
                     )
                     for words in _WORDS.values()
                 )  # fmt: skip
-        ticked.change(_visible, ticked, list(sliders), show_progress="hidden", api_visibility="private")
+        ticked.change(_visible, ticked, list(sliders), **QUIET)
         return cls(group, label, ticked, sliders)
 
     @property

@@ -23,6 +23,7 @@ from distill.ui.context import Context, path_in
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, shows_errors
 from distill.ui.first_takes import finished_model
+from distill.ui.handlers import QUIET, Updates
 from distill.ui.start_state import begin_with, set_run, standing_of
 from distill.ui.start_view import NOTHING_YET, verdict
 from distill.ui.studio import Studio
@@ -33,9 +34,6 @@ from distill.words import about
 DROPPED = "my-sounds"
 TITLES = {SKETCH.name: "Sketch", BEST.name: "Best"}
 MEASURING = "Looking how fast this machine is …"
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
-
-Updates = dict[Any, Any]
 
 
 def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
@@ -125,10 +123,10 @@ class StartTab:
     def connect(self, looked_at: gr.Dropdown) -> None:
         """Let the controls act."""
         studio, plans, finished = self.studio, self.plans, self.finished
-        self._show_after(gr.on(None, lambda: None, None, None, **_QUIET))
-        self._show_after(self.files.upload(self.drop, self.files, None, **_QUIET))
-        started = self._show_after(plans.go.click(self.start, [plans.plan, self.about], None, **_QUIET))
-        started.then(self.look_at_run, None, looked_at, **_QUIET)
+        self._show_after(gr.on(None, lambda: None, None, None, **QUIET))
+        self._show_after(self.files.upload(self.drop, self.files, None, **QUIET))
+        started = self._show_after(plans.go.click(self.start, [plans.plan, self.about], None, **QUIET))
+        started.then(self.look_at_run, None, looked_at, **QUIET)
         for button, handler in (
             (self.halt, self.stop),
             (self.resuming, self.resume),
@@ -137,20 +135,20 @@ class StartTab:
             (plans.other, self.forget),
             (finished.others, self.forget),
         ):
-            self._show_after(button.click(handler, None, None, **_QUIET))
-        finished.more.click(self.make_more, studio.desk, [*studio.choices.values(), studio.tabs], **_QUIET)
+            self._show_after(button.click(handler, None, None, **QUIET))
+        finished.more.click(self.make_more, studio.desk, [*studio.choices.values(), studio.tabs], **QUIET)
         shared = [studio.arrivals, studio.tabs]
-        self._show_after(self.live.pick(self.pick, [studio.desk, studio.arrivals], shared, **_QUIET))
+        self._show_after(self.live.pick(self.pick, [studio.desk, studio.arrivals], shared, **QUIET))
 
     def _show_after(self, event: Any) -> Any:
         """After what changes the disk: the screen, the sounds if they wait for a plan, how long each plan takes."""
         plans = self.plans
         parts = [self.empty, plans.column, self.live, self.going, self.halted, self.finished.row]
         screen = [self.files, self.about, *parts]
-        judged = event.then(self.show, None, screen, **_QUIET).then(
+        judged = event.then(self.show, None, screen, **QUIET).then(
             self.judge, None, [plans.verdict, self.seconds, plans.go], show_progress_on=plans.verdict
         )
-        return judged.then(self.estimate, self.seconds, plans.plan, **_QUIET)
+        return judged.then(self.estimate, self.seconds, plans.plan, **QUIET)
 
     # Showing.
 
