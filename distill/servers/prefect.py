@@ -13,6 +13,7 @@ from typing import IO
 from distill.errors import StorageError
 from distill.processes.guard import release
 from distill.processes.ports import HOST, POLL_SECONDS, is_up, require_free_port
+from distill.processes.programs import reason_in
 from distill.servers.secret import read_or_create
 
 POOL = "distill"
@@ -144,5 +145,4 @@ def _prefect(arguments: list[str], environment: dict[str, str], folder: Path) ->
         check=False,
     )
     if done.returncode:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()] or ["it gave no reason"]
-        raise StorageError(f"prefect {' '.join(arguments[:2])} failed: {lines[-1].strip()}")
+        raise StorageError(f"prefect {' '.join(arguments[:2])} failed: {reason_in(done.stderr + done.stdout)}")
