@@ -10,6 +10,7 @@ import gradio as gr
 from distill.audio.sound import EXTENSIONS
 from distill.dataset.scan import scan
 from distill.errors import DataError, TrainingError
+from distill.files import free_path
 from distill.library.takes import Takes
 from distill.params import Params, with_settings
 from distill.runs import background
@@ -205,7 +206,7 @@ class StartTab:
         """Begin with dropped sounds."""
         if not paths:
             return
-        target = _free(self.project / DATA, DROPPED)
+        target = free_path(self.project / DATA / DROPPED)
         left_out = gather(map(self.context.uploaded, paths), target)
         if left_out:
             notice(f"Left out, because they do not look like sounds: {', '.join(left_out)}")
@@ -283,20 +284,7 @@ def _offer(title: str, expected: Estimate) -> str:
     return f"{title} ({about(expected.total)})"
 
 
-def _free(folder: Path, name: str) -> Path:
-    """The first folder of that name, with a number behind it if there is one."""
-    number, path = 1, folder / name
-    while path.exists():
-        number += 1
-        path = folder / f"{name}-{number}"
-    return path
-
-
 def _model_name(project: Path, sounds: Path, plan: str) -> str:
     """What the model is called: as its sounds, a sketch as such, with a number where another model has that name."""
     stem = as_name(sounds.stem) + ("" if plan == BEST.name else f"-{plan}")
-    number, name = 1, stem
-    while (project / "models" / f"{name}.distill").exists():
-        number += 1
-        name = f"{stem}-{number}"
-    return name
+    return free_path(project / "models" / f"{stem}.distill").stem
