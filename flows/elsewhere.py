@@ -79,11 +79,20 @@ def persistently(act: Callable[[], _Result]) -> _Result:
             if isinstance(error, DistillError) and not _AWAY.search(str(error)):
                 raise
             get_run_logger().warning("%s; trying again in %d s", error, delay)
-        until = time.monotonic() + delay
-        while time.monotonic() < until:
-            require_open()
-            time.sleep(0.2)
+        wait(delay)
     return act()
+
+
+def wait(seconds: float) -> None:
+    """Wait for so long.
+
+    Raises:
+        Interrupted: this process runs no more stages.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        require_open()
+        time.sleep(0.2)
 
 
 @contextmanager
