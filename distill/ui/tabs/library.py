@@ -199,7 +199,7 @@ class LibraryTab:
     @shows_errors_while
     def hear_both(self, shelf: Shelf, view: View) -> Iterator[str]:
         """Make sounds of both compared models by the same seeds."""
-        entries = [entry for entry in map(shelf.entry, view.compared) if entry is not None]
+        entries = shelf.compared(view)
         if not entries:
             raise UsageError("choose models to compare first")
         yield from self._hear(entries)

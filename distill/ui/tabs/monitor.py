@@ -18,7 +18,7 @@ from distill.ui.monitor_controls import WORDS, Commands, Snapshots, Tuning, roun
 from distill.ui.plain_words import Word, changes_of
 from distill.ui.studio import Studio
 from distill.ui.tables import cell, table
-from distill.ui.training_actions import WAIT_SECONDS, WHO
+from distill.ui.training_actions import WHO
 from distill.ui.training_choice import (
     bring_sounds,
     choose_run,
@@ -124,7 +124,7 @@ class MonitorTab:
         return training_of(run_named(self.context.project, run), stage)
 
     def _ask(self, run: str | None, stage: str, command: str, **arguments: Any) -> Values:
-        return self._folder(run, stage).ask(command, arguments, who=WHO, timeout=WAIT_SECONDS)
+        return self._folder(run, stage).ask(command, arguments, who=WHO)
 
     # Showing.
 
@@ -265,7 +265,7 @@ class MonitorTab:
         if not settings_only and not sure:
             raise UsageError("say first that later checkpoints and changes may be lost")
         folder = self._folder(run, stage)
-        answer = roll_back(folder, int(step), config_only=settings_only, who=WHO, timeout=WAIT_SECONDS)
+        answer = roll_back(folder, int(step), config_only=settings_only, who=WHO)
         if settings_only:
             return message(f"The settings of step {step} are in force again."), False
         return message(f"Back at step {step}; {answer['abandoned']} changes no longer count."), False

@@ -24,7 +24,7 @@ from distill.ui.handlers import QUIET
 from distill.ui.run_removal import RunRemoval
 from distill.ui.studio import Studio
 from distill.ui.train_controls import FIRST, LEVELS, WEIGHT, Commands, TrainingForm
-from distill.ui.training_actions import WAIT_SECONDS, WHO
+from distill.ui.training_actions import WHO
 from distill.ui.training_choice import (
     bring_sounds,
     choose_run,
@@ -165,7 +165,7 @@ class TrainTab:
 
 def _ask(root: Path, command: str) -> int:
     """Tell the training of a run what to do; its step."""
-    return int(training_of(root).ask(command, {}, who=WHO, timeout=WAIT_SECONDS)["step"])
+    return int(training_of(root).ask(command, {}, who=WHO)["step"])
 
 
 def settings_from(
