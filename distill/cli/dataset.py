@@ -172,7 +172,7 @@ def _print_overview(values: dict[str, Any], tempo: str) -> None:
         channels = ", ".join(f"{count} with {number}" for number, count in values["channels"].items())
         low, middle, high = (values["loudness_db"][key] for key in ("min", "median", "max"))
         stdout.print(f"Sample rates: {rates}. Channels: {channels}.")
-        stdout.print(f"Loudness: {low:.1f} to {high:.1f} dB below full scale, median {middle:.1f}.")
+        stdout.print(f"Loudness: {low:.1f} to {high:.1f} dB relative to full scale, median {middle:.1f}.")
     if stereo := values.get("stereo"):
         least, middle, most = (stereo[f"{key}_db"] for key in ("least", "median", "greatest"))
         stdout.print(
