@@ -44,8 +44,9 @@ class Asks:
             with gr.Row():
                 label = gr.Dropdown([("any", ANY)], value=ANY, label="Kind", min_width=200, elem_id="generate-label")
                 ticked = gr.CheckboxGroup(
-                    [], label="Also ask for", info="As your own sounds differ in it.", scale=3, elem_id="generate-knobs"
-                )
+                    [], label="Also ask for", info="The range is that of your own sounds.", scale=3,
+                    elem_id="generate-knobs",
+                )  # fmt: skip
             with gr.Row():
                 sliders = tuple(
                     gr.Slider(

@@ -108,7 +108,7 @@ class Edits:
             with gr.Column(min_width=200):
                 temperature = gr.Slider(0, 2, 1, step=0.05, label="Surprise (temperature)", info="Higher: more of it.")
                 seed = gr.Number(0, precision=0, minimum=0, label="Seed")
-                draw = _action("Let the model draw it anew")
+                draw = _action("Redraw with the model")
         return cls(reverse, columns, move, times, repeat, temperature, seed, draw)
 
     @property
@@ -135,7 +135,7 @@ class Levels:
             with gr.Column(min_width=220):
                 level = gr.Dropdown([], label="Level", elem_id="codes-level")
             with gr.Column(min_width=220):
-                label = gr.Textbox("", label="Is called", max_lines=1, max_length=MAX_LABEL, elem_id="codes-label")
+                label = gr.Textbox("", label="New name", max_lines=1, max_length=MAX_LABEL, elem_id="codes-label")
                 rename = _action("Rename", "codes-rename")
         return cls(frozen, level, label, rename)
 

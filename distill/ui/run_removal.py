@@ -17,8 +17,8 @@ from distill.words import megabytes
 KEPT = 5
 STAYS = "Models that were written, and the takes, stay."
 LOST = {
-    "finished": "Its checkpoints, curves and previews are gone then.",
-    "stopped": "It cannot be gone on with then.",
+    "finished": "This also deletes its checkpoints, curves and previews.",
+    "stopped": "It cannot be resumed afterwards.",
 }
 
 

@@ -119,7 +119,7 @@ def differences_of(rows: Mapping[str, Mapping[str, Any]], names: Sequence[str]) 
         for row, values in rows.items()
     )
     return (
-        f'<div class="d-rows"><table><caption>In what they differ</caption><thead><tr><td></td>{head}</tr></thead>'
+        f'<div class="d-rows"><table><caption>Differences</caption><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

@@ -18,7 +18,7 @@ from distill.ui.training_actions import acts_of
 from distill.ui.training_state import written_model
 from distill.versions.datasets import list_datasets
 
-NOTHING = "<p class='d-empty'>Nothing was trained here so far.</p>"
+NOTHING = "<p class='d-empty'>No trainings yet.</p>"
 
 
 def training_choice(context: Context, name: str) -> gr.Dropdown:

@@ -129,8 +129,6 @@ class CodesTab:
             outline = self.sheet.outline if which == "mine" else self.second.outline
             event.success(partial(self.outline, which, anew), self.studio.desk, outline, **QUIET)
 
-    # What a grid shows.
-
     def about(self, desk: Desk) -> Updates:
         """What a change of the desk shows besides the grid."""
         buttons: Updates = {button: gr.Button(interactive=True) for button in self.with_grid}
@@ -162,8 +160,6 @@ class CodesTab:
         """How the sound of a grid looks, unless it still looks as it did and is not asked for anew."""
         found = desk.draw_outline(which, anew=anew) if which in desk.sheets else None
         return value_of(found) if found else gr.skip()
-
-    # Opening, hearing, saving.
 
     @shows_errors
     def open_file(self, desk: Desk, model: str | None, path: str | None) -> Any:
@@ -242,8 +238,6 @@ class CodesTab:
     def save_grid(self, desk: Desk) -> str:
         """Let the browser save the grid file."""
         return value_of(desk.save_grid())
-
-    # Editing.
 
     def editing(self, edit: Callable[..., Edit | None]) -> Callable[..., Any]:
         """A handler that does the edit that `edit` gives for work, selection and further values."""

@@ -19,7 +19,7 @@ from distill.ui.context import Context, path_in
 from distill.ui.desk import Desk
 from distill.ui.failures import shows_errors, shows_errors_while
 from distill.ui.handlers import AT_ONCE, QUIET, Updates
-from distill.ui.sounds_table import MOST_ROWS, nothing_yet, summary_of, table_of
+from distill.ui.sounds_table import MOST_ROWS, left_out_words, nothing_yet, summary_of, table_of
 from distill.ui.studio import Studio
 from distill.ui.training_choice import dataset_choices, message
 from distill.versions.datasets import gather, keep_dataset
@@ -120,8 +120,6 @@ class DataTab:
         """The project's datasets to choose from; what is chosen, or typed meanwhile, stays."""
         return gr.Dropdown(choices=dataset_choices(self.context))
 
-    # Judging.
-
     @shows_errors_while
     def judge_files(
         self,
@@ -145,7 +143,7 @@ class DataTab:
         gathered = desk.lasting() / "dropped" / uuid.uuid4().hex
         left_out = gather(map(self.context.uploaded, paths), gathered)
         desk.dropped = gathered
-        text = f"Left out, because they do not look like sounds: {', '.join(left_out)}" if left_out else ""
+        text = left_out_words(left_out) if left_out else ""
         for updates in self._judge(gathered, DROPPED, progress):
             yield {**updates, self.answer: message(text)}
 
@@ -208,8 +206,6 @@ class DataTab:
         base = path if path.is_dir() else path.parent
         files = [base / report.path for report in reports[:MOST_ROWS]]
         return table_of(reports, [self.context.link(file) if file.is_file() else None for file in files], total)
-
-    # Keeping.
 
     @shows_errors
     def keep(self, path: str | None, name: str) -> Updates:

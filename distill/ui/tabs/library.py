@@ -108,8 +108,6 @@ class LibraryTab:
         read = event.success(self.read_all, self.filters.dataset, self._found(), **QUIET)
         self._list_after(read).success(self.show_details, [self.shelf, self.view], shown, **QUIET)
 
-    # The list.
-
     def _read(self, *, registry: bool, dataset: str | None = None) -> Updates:
         entries, unreadable = catalogue(self.project, registry=registry)
         datasets = sorted({entry.manifest.metadata.dataset for entry in entries})
@@ -185,8 +183,6 @@ class LibraryTab:
             details.question: gr.Row(visible=view.asked is not None),
         }
 
-    # Hearing and using.
-
     def _hear(self, entries: list[Entry]) -> Iterator[str]:
         names = [self.studio.models.name_of(entry) for entry in entries]
         yield from audition([(name, self.studio.models.path(name)) for name in names], self.context)
@@ -220,8 +216,6 @@ class LibraryTab:
         name = entry.manifest.metadata.name if entry else "model"
         return json.dumps({"address": self.context.link(target), "name": f"{name}{EXTENSION}"})
 
-    # Changing.
-
     @shows_errors
     def register(self, place: str) -> None:
         """Register a file."""
@@ -238,7 +232,7 @@ class LibraryTab:
         try:
             version = promote(place, self.project)
         except NotPromoted as error:
-            question = f"Against <b>{escape(place)}</b> speaks: {escape('; '.join(error.reasons))}."
+            question = f"Reasons not to promote <b>{escape(place)}</b>: {escape('; '.join(error.reasons))}."
             return self._ask(replace(view, asked=("promote", place)), question, "Promote all the same")
         notice(f"{version.name}@champion is {version.reference}")
         return self.calm(view)
@@ -298,7 +292,7 @@ class LibraryTab:
             path = import_file(file, self.project, name=(name or "").strip() or None)
         except DistillError as error:
             raise type(error)(str(error).replace(str(file), file.name)) from error
-        notice(f"It is {path.relative_to(self.project).as_posix()} now.")
+        notice(f"Imported as {path.relative_to(self.project).as_posix()}.")
 
 
 def _datasets(known: Sequence[str], chosen: str) -> gr.Dropdown:

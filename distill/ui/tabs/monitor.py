@@ -14,7 +14,7 @@ from distill.runs.trainings import compare, in_force, roll_back, snapshots, trai
 from distill.ui.context import Context
 from distill.ui.failures import shows_errors
 from distill.ui.handlers import AT_ONCE, QUIET, Updates
-from distill.ui.monitor_controls import WORDS, Commands, Snapshots, Tuning, rounded, stage_choice, typed
+from distill.ui.monitor_controls import SURE, WORDS, Commands, Snapshots, Tuning, rounded, stage_choice, typed
 from distill.ui.plain_words import Word, changes_of
 from distill.ui.studio import Studio
 from distill.ui.tables import cell, table
@@ -126,8 +126,6 @@ class MonitorTab:
     def _ask(self, run: str | None, stage: str, command: str, **arguments: Any) -> Values:
         return self._folder(run, stage).ask(command, arguments, who=WHO)
 
-    # Showing.
-
     def last_stage(self, run: str | None) -> str:
         """The training that runs, or ran last."""
         with suppress(DistillError):
@@ -148,8 +146,6 @@ class MonitorTab:
         return enable_buttons(
             can if running else can & {"sounds"}, "pause", "resume", *["steer"] * 3, "sounds", *of_words
         )
-
-    # Commands.
 
     @shows_errors
     def pause(self, run: str | None, stage: str) -> str:
@@ -178,8 +174,6 @@ class MonitorTab:
         ]
         return message(f"{run}: measured as {found['name']}: held-out {', '.join(figures)}.")
 
-    # Tuning.
-
     @shows_errors
     def show_form(self, run: str | None, stage: str) -> Updates:
         """What is in force, in the form; parameters that the training does not have are hidden."""
@@ -203,8 +197,8 @@ class MonitorTab:
         if not changes:
             raise UsageError("nothing is changed in the form")
         answer = self._tune(run, stage, changes, name.strip() or None)
-        done = [f"{key}: {cell(old)} → {cell(new)}" for key, (old, new) in answer["changes"].items()]
-        text = f"From step {answer['step']}: {', '.join(done)}" if done else "It was so already."
+        done = ", ".join(f"{key}: {cell(old)} → {cell(new)}" for key, (old, new) in answer["changes"].items())
+        text = f"From step {answer['step']}: {done}" if done else "Nothing changed: these values are already in force."
         return {self.tuning.answer: message(f"{run}: {text}"), self.applied: [run, stage], **self.show_form(run, stage)}
 
     def form_of_the_chosen(self, applied: list[str], run: str | None, stage: str) -> Any:
@@ -221,8 +215,6 @@ class MonitorTab:
 
     def _tune(self, run: str | None, stage: str, changes: Values, name: str | None) -> Values:
         return self._ask(run, stage, "tune", changes=changes, validate=name, after=STEPS_AFTER)
-
-    # Snapshots.
 
     @shows_errors
     def list_snapshots(self, run: str | None, stage: str) -> Updates:
@@ -263,7 +255,7 @@ class MonitorTab:
         if step is None:
             raise UsageError("choose a checkpoint first")
         if not settings_only and not sure:
-            raise UsageError("say first that later checkpoints and changes may be lost")
+            raise UsageError(f"tick “{SURE}” first")
         folder = self._folder(run, stage)
         answer = roll_back(folder, int(step), config_only=settings_only, who=WHO)
         if settings_only:

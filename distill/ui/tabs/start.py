@@ -25,6 +25,7 @@ from distill.ui.desk import Desk
 from distill.ui.failures import notice, shows_errors
 from distill.ui.first_takes import finished_model
 from distill.ui.handlers import QUIET, Updates
+from distill.ui.sounds_table import left_out_words
 from distill.ui.start_state import begin_with, set_run, standing_of
 from distill.ui.start_view import NOTHING_YET, verdict
 from distill.ui.studio import Studio
@@ -34,7 +35,7 @@ from distill.words import about
 
 DROPPED = "my-sounds"
 TITLES = {SKETCH.name: "Sketch", BEST.name: "Best"}
-MEASURING = "Looking how fast this machine is …"
+MEASURING = "Measuring the speed of this machine …"
 
 
 def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
@@ -66,7 +67,7 @@ class Plans:
             plan = gr.Radio(
                 [(title, name) for name, title in TITLES.items()],
                 value=SKETCH.name,
-                label="How well shall it learn them?",
+                label="How well should it learn them?",
                 info=MEASURING,
                 elem_id="start-plan",
             )
@@ -151,8 +152,6 @@ class StartTab:
         )
         return judged.then(self.estimate, self.seconds, plans.plan, **QUIET)
 
-    # Showing.
-
     def show(self) -> Updates:
         """The screen as it stands on the disk."""
         standing = standing_of(self.project)
@@ -199,8 +198,6 @@ class StartTab:
         root = standing_of(self.project).root
         return choose_run(self.context, root.name) if root else gr.skip()
 
-    # Beginning, stopping, going on.
-
     @shows_errors
     def drop(self, paths: list[str] | None) -> None:
         """Begin with dropped sounds."""
@@ -209,7 +206,7 @@ class StartTab:
         target = free_path(self.project / DATA / DROPPED)
         left_out = gather(map(self.context.uploaded, paths), target)
         if left_out:
-            notice(f"Left out, because they do not look like sounds: {', '.join(left_out)}")
+            notice(left_out_words(left_out))
         begin_with(self.project, target)
 
     @shows_errors
@@ -217,7 +214,7 @@ class StartTab:
         """Start a run of a plan for the sounds that the screen is about."""
         project, standing = self.project, standing_of(self.project)
         if standing.sounds is not None and standing.about != shown:
-            raise DataError("another window has chosen other sounds, which are shown in a moment: look at them first")
+            raise DataError("another window has chosen other sounds; look at them first, they appear in a moment")
         if standing.sounds is None:
             raise DataError("choose sounds first")
         settings = plan_named(plan).settings
@@ -254,10 +251,8 @@ class StartTab:
     def _root(self) -> Path:
         root = standing_of(self.project).root
         if root is None:
-            raise DataError("nothing was begun here so far")
+            raise DataError("no run has been started here yet")
         return root
-
-    # Leading on.
 
     @shows_errors
     def make_more(self, desk: Desk) -> Any:
