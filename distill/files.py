@@ -9,6 +9,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,22 @@ def require_folder(path: Path) -> None:
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file: name a folder")
+
+
+def require_absent(path: Path, hint: str) -> None:
+    """Make sure that nothing is where a file or folder is to be written, not even a link that leads nowhere.
+
+    Raises:
+        StorageError: something is; `hint` says what to do.
+    """
+    if os.path.lexists(path):
+        raise StorageError(f"{path} exists: {hint}")
+
+
+def free_path(path: Path) -> Path:
+    """The path if nothing is there, else the first of those with `-2`, `-3` and so on behind the stem."""
+    paths = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(each for each in chain([path], paths) if not each.exists())
 
 
 def plain_name(text: str) -> str:

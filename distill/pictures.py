@@ -134,10 +134,8 @@ def usage_heatmap_png(path: Path, counts: np.ndarray, labels: Sequence[str]) -> 
 
 
 @_leaving_nothing
-def curves_png(
-    path: Path, curves: Mapping[str, Sequence[float | None]], *, xlabel: str, ylabel: str, title: str
-) -> None:
-    """Draw named curves over 1, 2, 3, ...; values that are None or not finite leave a gap.
+def curves_png(path: Path, curves: Mapping[str, Sequence[float | None]], *, ylabel: str, title: str) -> None:
+    """Draw named curves over the epochs 1, 2, 3, ...; values that are None or not finite leave a gap.
 
     Raises:
         StorageError: the picture cannot be written.
@@ -149,7 +147,7 @@ def curves_png(
         heights[~np.isfinite(heights)] = np.nan
         marker = "o" if len(heights) == 1 else None
         axis.plot(np.arange(1, len(heights) + 1), heights, label=name, linewidth=1.4, marker=marker)
-    axis.set_xlabel(xlabel)
+    axis.set_xlabel("epoch")
     axis.set_ylabel(ylabel)
     axis.set_title(title)
     axis.grid(alpha=0.3)

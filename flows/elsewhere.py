@@ -79,11 +79,20 @@ def persistently(act: Callable[[], _Result]) -> _Result:
             if isinstance(error, DistillError) and not _AWAY.search(str(error)):
                 raise
             get_run_logger().warning("%s; trying again in %d s", error, delay)
-        until = time.monotonic() + delay
-        while time.monotonic() < until:
-            require_open()
-            time.sleep(0.2)
+        wait(delay)
     return act()
+
+
+def wait(seconds: float) -> None:
+    """Wait for so long.
+
+    Raises:
+        Interrupted: this process runs no more stages.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        require_open()
+        time.sleep(0.2)
 
 
 @contextmanager
@@ -95,8 +104,13 @@ def across_hosts(key: str) -> Iterator[None]:
     name = f"distill-{key}"
 
     def make() -> None:
-        with get_client(sync_client=True) as client, _unless(409):
-            client.upsert_global_concurrency_limit_by_name(name, limit=1)
+        with get_client(sync_client=True) as client:
+            try:
+                client.upsert_global_concurrency_limit_by_name(name, limit=1)
+            except httpx.HTTPStatusError as error:
+                # Another worker may have made it just now.
+                if error.response.status_code != 409:
+                    raise
 
     persistently(make)
     # A server that restarts must not end a training; then the place may be taken twice, which costs time alone.
@@ -110,14 +124,4 @@ def across_hosts(key: str) -> Iterator[None]:
     except httpx.HTTPError:
         # What was done is there. Without its server the place becomes free when its lease ends.
         if not done:
-            raise
-
-
-@contextmanager
-def _unless(status: int) -> Iterator[None]:
-    """Of no effect where another worker has done the same before."""
-    try:
-        yield
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code != status:
             raise

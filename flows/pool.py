@@ -1,7 +1,6 @@
 """Trainings that a work pool does elsewhere: started through the deployment, followed, and their results read."""
 
 import json
-import time
 from dataclasses import asdict, dataclass
 from typing import cast
 from uuid import UUID
@@ -22,8 +21,7 @@ from prefect.states import Cancelling
 from pydantic import JsonValue
 
 from distill.errors import DistillError, Interrupted, StorageError, UsageError
-from distill.locks import require_open
-from flows.elsewhere import persistently
+from flows.elsewhere import persistently, wait
 
 DEPLOYMENT = "train/remote"
 RESULT = "training-result"
@@ -127,10 +125,7 @@ def _wait_for(client: SyncPrefectClient, run_id: UUID) -> FlowRun:
         run = persistently(lambda: client.read_flow_run(run_id))
         if run.state is not None and run.state.is_final():
             return run
-        until = time.monotonic() + POLL_SECONDS
-        while time.monotonic() < until:
-            require_open()
-            time.sleep(0.2)
+        wait(POLL_SECONDS)
 
 
 def _read_result(client: SyncPrefectClient, run_id: UUID) -> TrainedModel:

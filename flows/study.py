@@ -25,7 +25,7 @@ from distill.files import digest_json, storage_errors
 from distill.locks import acquire
 from distill.runs.dvc_project import with_overrides
 from distill.runs.inputs import as_name
-from distill.runs.sweep import Search, Settings, Span, as_overrides, space_of
+from distill.runs.sweep import Search, Settings, Span, as_overrides, search_space
 from distill.stages.versions import CODE_VERSIONS
 from flows.parameters import title_of
 
@@ -42,7 +42,7 @@ class Study:
 
     def __init__(self, study: optuna.Study, settings: Settings, search: Search, project: Path, workers: int) -> None:
         self.study, self.search, self.workers = study, search, workers
-        self.space = space_of(project, settings)
+        self.space = search_space(project, settings)
         self._judged: dict[int, int] = {}
         # An interrupted search left these behind; a trial keeps its number and its settings.
         left = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]

@@ -32,7 +32,7 @@ from flows.stages import failed_state, run_as_task
 
 def _name() -> str:
     sections = {
-        name: model.model_validate(flow_run.parameters[name] or {})
+        name: model.model_validate(flow_run.parameters[name])
         for name, model in SECTIONS.items()
         if isinstance(flow_run.parameters.get(name), dict)
     }

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from distill.errors import ArtifactError, StorageError
-from distill.files import canonical_json, digest_file, finite, read_json, replacing, write_bytes, write_json
+from distill.files import (
+    canonical_json,
+    digest_file,
+    finite,
+    free_path,
+    read_json,
+    replacing,
+    require_absent,
+    write_bytes,
+    write_json,
+)
 
 
 def test_a_failed_replacement_leaves_everything_as_it_was(tmp_path: Path) -> None:
@@ -107,3 +117,16 @@ def test_a_replaced_file_keeps_who_may_read_it_and_a_new_one_follows_the_umask(t
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
     assert stat.S_IMODE((tmp_path / "newer").stat().st_mode) == 0o600
+
+
+def test_a_path_is_free_where_nothing_lies_not_even_a_broken_link(tmp_path: Path) -> None:
+    path = tmp_path / "a.b.wav"
+    assert free_path(path) == path
+    for name in ("a.b.wav", "a.b-2.wav"):
+        (tmp_path / name).touch()
+    assert free_path(path).name == "a.b-3.wav"
+    require_absent(free_path(path), "")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("a.b.wav", "link"):
+        with pytest.raises(StorageError, match=f"{name} exists: choose another"):
+            require_absent(tmp_path / name, "choose another")

@@ -89,7 +89,11 @@ def test_the_pace_of_a_machine_is_kept_and_serves_phases_that_were_not_seen(tmp_
     assert learn(tmp_path, CPU, {"prepare": 8.0}).of("train_vqvae") == 2
     assert read_pace(tmp_path, CPU).of("train_prior") == pytest.approx(4)
     assert read_pace(tmp_path, Runtime("cpu", "fp32", 2, 0)).factors == {}
-    for damaged in ("{", '{"schema": 1}', '{"schema": 1, "machines": {"cpu-fp32-1": {"train_vqvae": 0}}}'):
+    for damaged in (
+        "{",
+        '{"schema": 1}',
+        '{"schema": 1, "machines": {"cpu-fp32-1": {"train_vqvae": 0}}, "processors": {}}',
+    ):
         (tmp_path / ".distill" / "pace.json").write_text(damaged)
         assert read_pace(tmp_path, CPU).factors == {}
     assert Pace({"prepare": 2.0}).expected({"prepare": 3.0, "assemble": 1.0}) == {"prepare": 6.0, "assemble": 2.0}

@@ -22,7 +22,7 @@ def _draw_all(folder: Path, seed: int = 0) -> list[bytes]:
     spectrogram_png(folder / "s.png", {"original": log_mel, "reconstruction": log_mel[:, :40]}, CONFIG)
     usage_heatmap_png(folder / "u.png", random.integers(0, 9, (3, 64)), level_labels(3))
     curves = {"train": random.random(5).tolist(), "validation": [1.0, None, float("nan"), 2.0]}
-    curves_png(folder / "c.png", curves, xlabel="epoch", ylabel="loss", title="Losses")
+    curves_png(folder / "c.png", curves, ylabel="loss", title="Losses")
     return [(folder / name).read_bytes() for name in ("s.png", "u.png", "c.png")]
 
 
@@ -49,8 +49,8 @@ def test_nothing_used_nothing_drawn_silence_and_one_point(tmp_path: Path) -> Non
     usage_heatmap_png(tmp_path / "u.png", np.zeros((2, 16)), level_labels(2))
     spectrogram_png(tmp_path / "s.png", {"silence": np.zeros((128, 1))}, CONFIG)
     spectrogram_png(tmp_path / "n.png", {}, CONFIG)
-    curves_png(tmp_path / "c.png", {"one": [1.0]}, xlabel="", ylabel="", title="")
-    curves_png(tmp_path / "e.png", {}, xlabel="", ylabel="", title="")
+    curves_png(tmp_path / "c.png", {"one": [1.0]}, ylabel="", title="")
+    curves_png(tmp_path / "e.png", {}, ylabel="", title="")
     assert len(list(tmp_path.iterdir())) == 5
 
 

@@ -66,10 +66,10 @@ def test_dirty_counts_sources_and_never_outputs(project: Path) -> None:
 def test_the_planned_lineage_is_the_one_that_the_model_carries(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     run(workspace, "prepare", "configure")
-    before = lineage.planned(workspace, vqvae_trained=False)
+    before = lineage.planned_lineage(workspace, vqvae_trained=False)
     run(workspace, *STAGES[2:])
     assert read_manifest(workspace.model("tiny")).lineage == before
-    assert lineage.planned(workspace, vqvae_trained=True) == before
+    assert lineage.planned_lineage(workspace, vqvae_trained=True) == before
 
 
 def test_the_code_has_a_commit_where_git_tracks_it_and_none_where_it_is_installed(project: Path) -> None:

@@ -16,7 +16,7 @@ import yaml
 from command_util import Command
 from distill.errors import ArtifactError, TrainingError, UsageError
 from distill.params import listed_settings
-from distill.runs.sweep import Search, Settings, Span, require_valid, space_of
+from distill.runs.sweep import Search, Settings, Span, require_valid, search_space
 from page_util import wait
 from pipeline_util import TINY
 from project_util import make_project
@@ -55,7 +55,7 @@ def test_ranges_are_typed_beside_values() -> None:
 
 
 def test_a_range_is_of_the_kind_of_its_parameter(project: Path) -> None:
-    found = space_of(project, {**SETTINGS, "prior.hidden": "64..256", "vqvae.weight_decay": "0..1"})
+    found = search_space(project, {**SETTINGS, "prior.hidden": "64..256", "vqvae.weight_decay": "0..1"})
     assert found == {
         "vqvae.learning_rate": Span(1e-4, 1e-2, None),
         "vqvae.num_quantizers": Span(2, 4, 1),

@@ -22,7 +22,7 @@ from distill.registry.signing import (
     read_signature,
     sign,
     signature_of,
-    standing_of,
+    signature_state_of,
     verify,
     write_signature,
 )
@@ -244,7 +244,7 @@ def test_info_tells_how_a_signature_stands(
     assert "signature valid (checked with" in " ".join(distill("model", "info", "bells.distill").out.split())
     monkeypatch.setenv(KEY_VARIABLE, str(others.public))
     assert told() == "wrong"
-    assert "another key" in standing_of(Path("bells.distill"), Path()).why
+    assert "another key" in signature_state_of(Path("bells.distill"), Path()).why
     monkeypatch.setenv(KEY_VARIABLE, "nowhere.pem")
     assert told() == "unchecked"
     monkeypatch.delenv(KEY_VARIABLE)
@@ -252,7 +252,7 @@ def test_info_tells_how_a_signature_stands(
     assert told() == "unchecked"
     # The project's key is lost, which is not the same as none.
     Path(keys.public.name).symlink_to("nowhere.pem")
-    assert "there is no key file" in standing_of(Path("bells.distill"), Path()).why
+    assert "there is no key file" in signature_state_of(Path("bells.distill"), Path()).why
 
 
 def test_without_the_library_a_line_names_what_to_install(
@@ -264,7 +264,7 @@ def test_without_the_library_a_line_names_what_to_install(
         with pytest.raises(UsageError, match=r"pip install 'distill-audio\[sign\]'"):
             act()
     monkeypatch.setenv(KEY_VARIABLE, str(keys.public))
-    assert standing_of(signed, tmp_path).state == "unchecked"
+    assert signature_state_of(signed, tmp_path).state == "unchecked"
 
 
 SCRIPT = """

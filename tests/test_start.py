@@ -15,6 +15,7 @@ from distill.cli.main import app
 from distill.errors import DataError
 from distill.files import write_json
 from distill.generation.sidecar import read_sidecar, sidecar_of
+from distill.library.early_models import early_models, renewed_models
 from distill.live.events import Listeners
 from distill.live.status import status_file
 from distill.live.stop_request import StopRequest
@@ -23,7 +24,6 @@ from distill.processes.run_lock import hold
 from distill.runs.local import Options, train_folder
 from distill.runs.plans import SKETCH
 from distill.stages.workspace import Workspace
-from distill.ui.early_models import early_models, renewed_models
 from distill.ui.start_state import begin_with, set_run, standing_of
 from page_util import make_sounds, settings, wait
 from registry_util import model_file

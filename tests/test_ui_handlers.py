@@ -247,7 +247,7 @@ def test_the_screen_of_start_follows_what_is_dropped(tmp_path: Path) -> None:
     judged = tab.judge()
     assert judged[tab.seconds] == pytest.approx([0.4])
     assert judged[tab.plans.go].interactive
-    with pytest.raises(gr.Error, match="nothing was begun here so far"):
+    with pytest.raises(gr.Error, match="no run has been started here yet"):
         tab.stop()
     # Another window takes other sounds.
     save(context.project / "others" / "tone.wav", tone(0.4, 500.0))

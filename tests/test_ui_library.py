@@ -143,7 +143,7 @@ def test_versions_are_promoted_saved_imported_compared_and_deleted(
     page.locator("#library-name").locator("input, textarea").fill("chimes")
     page.set_input_files("#library-file input[type=file]", saved)
     page.locator("#library-import").click()
-    page.locator(".toast-body", has_text="It is models/chimes.distill now").wait_for()
+    page.locator(".toast-body", has_text="Imported as models/chimes.distill.").wait_for()
     assert (project / "models" / "chimes.distill").read_bytes() == saved.read_bytes()
 
     details(watched, "parrot")

@@ -269,7 +269,7 @@ def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chr
     other.locator("#compare-answer").get_by_text("validation_loss").wait_for()
     choose(other, "#rollback-step", steps[0])
     other.locator("#rollback").click()
-    other.get_by_text("say first that later checkpoints").wait_for()
+    other.get_by_text("tick “Later checkpoints and changes may be lost” first").wait_for()
     other.locator("#rollback-sure input").check()
     other.locator("#rollback").click()
     other.locator("#rollback-answer").get_by_text(f"Back at step {steps[0]}").wait_for()

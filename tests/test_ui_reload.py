@@ -196,7 +196,7 @@ def test_what_cannot_be_made_leaves_no_word_and_no_folder(server: Served, chromi
     watched = Watched(chromium, server)
     page = watched.open("Generate")
     chosen(page, "#generate-model")
-    page.get_by_label("Make a part anew").check()
+    page.get_by_label("Fill a part").check()
     # Nothing was given: nothing can be made.
     wait(lambda: page.locator("#generate-go").is_disabled())
     page.locator("#generate-given input[type=file]").set_input_files(project / "short.wav")

@@ -46,7 +46,7 @@ def test_trainings_are_removed_by_state_and_after_a_question(server: Served, chr
     choose(page, "halted")
     wait(remove.is_enabled)
     remove.click()
-    question.get_by_text("It cannot be gone on with then").wait_for()
+    question.get_by_text("It cannot be resumed afterwards").wait_for()
     page.locator("#train-remove-no").click()
     question.wait_for(state="hidden")
     assert len(run_folders(project)) == 5

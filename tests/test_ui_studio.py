@@ -386,7 +386,7 @@ def test_a_sound_goes_on_and_a_part_is_made_anew(server: Served, chromium: Any, 
     page.get_by_label("Duration").first.fill("0.5")
     cards = page.locator("#generate-cards .d-card")
     for count, (words, name) in enumerate(
-        (("Go on from a sound", "tone0_continue_0000"), ("Make a part anew", "tone0_fill_0000")), 1
+        (("Continue a sound", "tone0_continue_0000"), ("Fill a part", "tone0_fill_0000")), 1
     ):
         page.get_by_label(words).check()
         if count == 1:

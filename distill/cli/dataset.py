@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from distill.reports.dataset_facts import Values
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
+BLOCKS_ACROSS = 16
 # Names of files that a line of a comparison holds; the page and the JSON have all.
 MOST_NAMED = 8
 # Columns of a terminal that has room for waveforms beside names and figures.
@@ -171,7 +172,7 @@ def _print_overview(values: dict[str, Any], tempo: str) -> None:
         channels = ", ".join(f"{count} with {number}" for number, count in values["channels"].items())
         low, middle, high = (values["loudness_db"][key] for key in ("min", "median", "max"))
         stdout.print(f"Sample rates: {rates}. Channels: {channels}.")
-        stdout.print(f"Loudness: {low:.1f} to {high:.1f} dB below full scale, median {middle:.1f}.")
+        stdout.print(f"Loudness: {low:.1f} to {high:.1f} dB relative to full scale, median {middle:.1f}.")
     if stereo := values.get("stereo"):
         least, middle, most = (stereo[f"{key}_db"] for key in ("least", "median", "greatest"))
         stdout.print(
@@ -189,9 +190,9 @@ def _print_overview(values: dict[str, Any], tempo: str) -> None:
         stdout.print(f"Warning: {warning}")
 
 
-def _thumbnail(waveform: tuple[int, ...], width: int = 16) -> str:
+def _thumbnail(waveform: tuple[int, ...]) -> str:
     """A waveform's thumbnail as a row of blocks."""
-    step = max(1, len(waveform) // width)
+    step = max(1, len(waveform) // BLOCKS_ACROSS)
     return "".join(
         BLOCKS[max(waveform[i : i + step]) * (len(BLOCKS) - 1) // 100] for i in range(0, len(waveform), step)
     )

@@ -9,8 +9,8 @@ import typer
 
 from distill.cli.console import loading, print_result
 from distill.cli.options import model_file
-from distill.errors import StorageError, UsageError
-from distill.files import require_suffix
+from distill.errors import UsageError
+from distill.files import require_absent, require_suffix
 from distill.models.levels import parse_levels
 from distill.words import counted
 
@@ -118,9 +118,8 @@ def require_free(path: Path, *, force: bool | None = None) -> None:
     Raises:
         StorageError: it exists.
     """
-    if not force and (path.exists() or path.is_symlink()):
-        replaced = "" if force is None else ", or replace it with --force"
-        raise StorageError(f"{path} exists: choose another file{replaced}")
+    if not force:
+        require_absent(path, "choose another file" + ("" if force is None else ", or replace it with --force"))
 
 
 def write_audio(path: Path, samples: "Samples", sample_rate: int) -> None:

@@ -51,22 +51,22 @@ def info(
     path = named_file(model, root)
     # A file is read at once; the registry takes seconds to load.
     if path is not None:
-        from distill.registry.signing import standing_of
+        from distill.registry.signing import signature_state_of
 
-        manifest, standing = read_manifest(path), standing_of(path, root)
+        manifest, signature = read_manifest(path), signature_state_of(path, root)
     else:
-        from distill.registry.registry import find_version, manifest_of, standing_of_version
+        from distill.registry.registry import find_version, manifest_of, signature_state_of_version
 
         version = find_version(model, root)
-        manifest, standing = manifest_of(version, root), standing_of_version(version, root)
+        manifest, signature = manifest_of(version, root), signature_state_of_version(version, root)
     recorded = _runs(root, manifest.lineage.id) if run or version is not None else None
     if as_json:
         more: dict[str, Any] = {} if recorded is None else {"runs": recorded}
         if version is not None:
             more["registered"] = _values(version)
-        print_result([], {**manifest.document(), "signature": vars(standing), **more}, as_json=True)
+        print_result([], {**manifest.document(), "signature": vars(signature), **more}, as_json=True)
         return
-    _print_facts(manifest, "" if version is None else _with_aliases(version), standing.words, recorded or [])
+    _print_facts(manifest, "" if version is None else version.with_aliases, signature.words, recorded or [])
 
 
 @app.command("list")
@@ -202,7 +202,7 @@ def delete(
     root = project_for(project)
     if not yes:
         found = deletable(model, root, force=force)
-        _ask(f"Delete {found if isinstance(found, Path) else _with_aliases(found)} permanently?")
+        _ask(f"Delete {found if isinstance(found, Path) else found.with_aliases} permanently?")
     removed = remove(model, root, force=force)
     print_result([f"deleted {removed}"], {"deleted": removed}, as_json=as_json)
 
@@ -222,10 +222,6 @@ def project_for(given: Path | None) -> Path:
 
 def _values(version: "RegisteredVersion") -> dict[str, Any]:
     return {**vars(version), "aliases": list(version.aliases), "reference": version.reference}
-
-
-def _with_aliases(version: "RegisteredVersion") -> str:
-    return " ".join([version.reference, *(f"@{alias}" for alias in version.aliases)])
 
 
 def _relative(file: str, project: Path) -> str:
@@ -309,8 +305,7 @@ def _show(
     from distill.artifact.facts import figure
     from distill.projects.models import model_places
     from distill.registry.catalogue import PLACES, catalogue, select
-    from distill.tracking.address import registry_address
-    from distill.tracking.address import without_password as without_password
+    from distill.tracking.address import registry_address, without_password
 
     root = project_for(project)
     entries, unreadable = catalogue(root, registry=not files_only, folders=folders)

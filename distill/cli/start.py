@@ -46,11 +46,11 @@ def start(
 
 
 def _free(port: int) -> int:
-    from distill.processes.ports import require_free
+    from distill.processes.ports import require_free_port
 
     for each in range(port, min(65_536, port + PORTS)):
         with suppress(UsageError):
-            require_free(each)
+            require_free_port(each)
             return each
     raise UsageError(f"the ports from {port} on are taken: choose another one with --port")
 

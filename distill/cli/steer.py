@@ -9,11 +9,11 @@ from typer.core import TyperCommand
 
 from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.errors import DataError, UsageError
+from distill.live.folder import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from distill.live.folder import RunFolder
 
-WAIT_SECONDS = 120.0
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or its name below runs/.", show_default=False)]
 Stage = Annotated[
     str | None,

@@ -21,7 +21,7 @@ def open_page(
 ) -> None:
     """Serve MLflow's page with the recorded runs on 127.0.0.1, until Ctrl-C."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.processes.ports import HOST, require_free
+    from distill.processes.ports import HOST, require_free_port
     from distill.projects.project import current_project
     from distill.tracking.address import client_of, experiment_of, tracking_address, without_password
     from distill.tracking.page import serve
@@ -31,7 +31,7 @@ def open_page(
     if address.startswith(("http://", "https://")):
         print_result([without_password(address)], {}, as_json=False)
         return
-    require_free(port)
+    require_free_port(port)
     experiment = experiment_of(client_of(folder), folder)
     stderr.print(f"Starting MLflow's page on {without_password(address)}")
 

@@ -37,10 +37,10 @@ def serve_page(project: Path, *, host: str, port: int, on_up: Callable[[str], No
         UsageError: the port is taken, or Gradio is not installed.
         StorageError: the address cannot be listened on, or the project cannot be written.
     """
-    from distill.processes.ports import HOST, require_free
+    from distill.processes.ports import HOST, require_free_port
 
     if host == HOST:
-        require_free(port)
+        require_free_port(port)
     if find_spec("gradio") is None:
         raise UsageError("the page needs Gradio: pip install 'distill-audio[ui]'")
     from distill.ui.server import serve

@@ -69,7 +69,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a prepared dataset holds, as in summary.json; durations in s, loudness in dB below full scale.
+    """What a prepared dataset holds, as in summary.json; durations in s, loudness in dB relative to full scale.
 
     `stereo` is there where a sound has two channels: how many of those that are used have, and how loud the sides are.
     """

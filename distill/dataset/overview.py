@@ -24,7 +24,7 @@ def stereo_of(reports: Sequence[FileReport]) -> dict[str, float] | None:
 
 
 def overview(name: str, reports: list[FileReport], labels: Sequence[str] = ()) -> dict[str, Any]:
-    """Counts, durations in s, formats, loudness in dB below full scale and warnings of a scan.
+    """Counts, durations in s, formats, loudness in dB relative to full scale and warnings of a scan.
 
     `labels` are those of the files, "" where one has none; how many usable sounds each has is counted, and of how many
     too few to be learned is warned.

@@ -61,7 +61,7 @@ class FileReport:
         channels: number of channels.
         subtype: libsndfile's name of the encoding, such as PCM_16.
         peak: largest absolute sample.
-        loudness_db: root mean square over all channels, in dB below full scale.
+        loudness_db: root mean square over all channels, in dB relative to full scale.
         clipped_samples: samples in flat tops at full scale.
         side_db: of two channels, how loud what tells them apart is, in dB relative to their mix; None where both are
             the same, or there are not two.

@@ -9,8 +9,8 @@ from pathlib import Path
 from distill import __version__
 from distill.audio.sound import BLOCK_FRAMES, Sound, read_sound
 from distill.codec.codec import Grid
-from distill.errors import DataError, StorageError, UsageError
-from distill.files import digest_file, require_folder
+from distill.errors import DataError, UsageError
+from distill.files import digest_file, require_absent, require_folder
 from distill.generation.autoregressive import window_columns
 from distill.generation.conditioning import Target, target_of
 from distill.generation.export import Exported, ExportSettings, Tags, export
@@ -330,5 +330,4 @@ def require_free(paths: Sequence[Path], destination: Destination) -> None:
         return
     for sound in paths:
         for path in (sound, sidecar_of(sound)):
-            if path.exists() or path.is_symlink():
-                raise StorageError(f"{path} exists: choose another folder or seed, or replace it with --force")
+            require_absent(path, "choose another folder or seed, or replace it with --force")

@@ -16,7 +16,7 @@ import numpy as np
 from distill.audio.sound import EXTENSIONS
 from distill.codec.codec import Grid, Samples
 from distill.errors import DistillError, StorageError, UsageError
-from distill.files import digest_file, plain_name, read_json, replacing, storage_errors
+from distill.files import digest_file, plain_name, read_json, replacing, require_absent, storage_errors
 from distill.generation.conditioning import draw_grids, target_of
 from distill.generation.export import ExportSettings, export
 from distill.generation.generator import Generator, waveform_blocks
@@ -246,8 +246,8 @@ def _place(folder: Path, force: bool) -> Path:
 def _require_free(folder: Path, force: bool) -> None:
     archive = _archive_of(folder)
     for path in (folder, archive):
-        if not force and (path.exists() or path.is_symlink()):
-            raise StorageError(f"{path} exists: choose another name, or replace it with --force")
+        if not force:
+            require_absent(path, "choose another name, or replace it with --force")
     # Only a kit is ever replaced.
     if folder.exists() and not folder.is_dir():
         raise StorageError(f"{folder} is a file: choose another name")

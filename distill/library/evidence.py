@@ -1,6 +1,6 @@
 """What a check for memorization has to show of a model: the page with its sounds, wherever that lies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,9 @@ from typing import Any
 from distill.artifact.manifest import Manifest
 from distill.errors import DistillError
 from distill.files import read_json
-from distill.library.model_check import PAGE, REPORT, SCHEMA
+from distill.library.model_check import PAGE, REPORT, SCHEMA, report_folder
 from distill.registry.catalogue import Entry
+from distill.registry.registry import RegisteredVersion
 from distill.runs.folder import run_folders
 from distill.stages.workspace import Workspace, read_report
 
@@ -31,11 +32,9 @@ def _of_runs(manifest: Manifest, project: Path) -> Iterator[Path]:
 
 
 def _of_checks(entry: Entry, project: Path) -> Iterator[Path]:
-    folders: Sequence[Path] = [
-        *(path.with_name(f"{path.stem}-check") for path in entry.files),
-        *(project / "models" / f"{version.name}-{version.version}-check" for version in entry.registered),
-    ]
-    for folder in folders:
+    models: list[Path | RegisteredVersion] = [*entry.files, *entry.registered]
+    for model in models:
+        folder = report_folder(model, project)
         with suppress(DistillError):
             report: dict[str, Any] = read_json(folder / REPORT, what="report of a check", schema=SCHEMA)
             if report.get("digest") == entry.manifest.tensor_digest:

@@ -18,7 +18,7 @@ from distill.memorization.page import write_page
 from distill.memorization.verdict import Verdict, judge
 from distill.params import resolve
 from distill.projects.models import named_file
-from distill.registry.registry import file_of, find_version
+from distill.registry.registry import RegisteredVersion, file_of, find_version
 from distill.training.runtime import Runtime, resolve_device
 
 SCHEMA = 1
@@ -74,12 +74,7 @@ def check(
     if output is not None:
         require_folder(output)
     manifest = read_manifest(path)
-    trained = manifest.lineage.parameters.get("memorization")
-    values = {**(trained if isinstance(trained, dict) else {}), **(settings or {})}
-    config: MemorizationConfig = resolve(MemorizationConfig, values, where="check")
-    seed = manifest.lineage.seed if seed is None else seed
-    if not 0 <= seed <= MOST_SEED:
-        raise UsageError(f"--seed {seed}: choose one from 0 to {MOST_SEED}")
+    config, seed = _settings(manifest, settings or {}, seed)
     environment = manifest.lineage.environment
     device = resolve_device(device)
     Runtime(device, environment.precision, environment.threads, seed).apply()
@@ -95,20 +90,10 @@ def check(
         memorization_warnings=() if known is None else known.memorization_warnings,
     )
     folder = output or folder
-    report, page = folder / REPORT, folder / PAGE
-    write_page(page, findings, verdict, title=manifest.metadata.name, step=lambda: tell(1, 1))
-    write_json(
-        report,
-        {
-            "schema": SCHEMA,
-            "model": manifest.metadata.name,
-            "digest": manifest.tensor_digest,
-            "lineage": manifest.lineage.id,
-            "settings": {**config.model_dump(mode="json"), "seed": seed},
-            **verdict.document(),
-        },
-    )
-    return CheckResult(verdict, report, page)
+    result = CheckResult(verdict, folder / REPORT, folder / PAGE)
+    write_page(result.page, findings, verdict, title=manifest.metadata.name, step=lambda: tell(1, 1))
+    write_json(result.report, _document(manifest, verdict, {**config.model_dump(mode="json"), "seed": seed}))
+    return result
 
 
 def find_dataset(manifest: Manifest, path: Path, project: Path, workspace: Path | None = None) -> PreparedDataset:
@@ -137,13 +122,41 @@ def find_dataset(manifest: Manifest, path: Path, project: Path, workspace: Path 
     )
 
 
+def _settings(manifest: Manifest, given: dict[str, Any], seed: int | None) -> tuple[MemorizationConfig, int]:
+    """What is given, and for the rest what the model's training was given; with the seed of the first sound."""
+    trained = manifest.lineage.parameters.get("memorization")
+    values = {**(trained if isinstance(trained, dict) else {}), **given}
+    seed = manifest.lineage.seed if seed is None else seed
+    if not 0 <= seed <= MOST_SEED:
+        raise UsageError(f"--seed {seed}: choose one from 0 to {MOST_SEED}")
+    return resolve(MemorizationConfig, values, where="check"), seed
+
+
+def _document(manifest: Manifest, verdict: Verdict, settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "model": manifest.metadata.name,
+        "digest": manifest.tensor_digest,
+        "lineage": manifest.lineage.id,
+        "settings": settings,
+        **verdict.document(),
+    }
+
+
+def report_folder(model: Path | RegisteredVersion, project: Path) -> Path:
+    """Where the report on a model lies by default: beside its file, that on a registered one in `models/`."""
+    if isinstance(model, Path):
+        return model.with_name(f"{model.stem}-check")
+    return project / "models" / f"{model.name}-{model.version}-check"
+
+
 def _place(reference: str, project: Path) -> tuple[Path, Path]:
     """The model file that a reference means, and the folder for its report."""
     path = named_file(reference, project)
     if path is not None:
-        return path, path.with_name(f"{path.stem}-check")
+        return path, report_folder(path, project)
     version = find_version(reference, project)
-    return file_of(version, project), project / "models" / f"{version.name}-{version.version}-check"
+    return file_of(version, project), report_folder(version, project)
 
 
 def _roots(path: Path, project: Path) -> Iterator[Path]:

@@ -22,6 +22,7 @@ from distill.files import storage_errors
 from distill.live.journal import TUNABLE, Journal, parse_entry
 from distill.live.stop_request import StopRequest
 from distill.params import read_yaml
+from distill.processes.programs import own_path, reason_in
 from distill.registry.catalogue import flatten
 from distill.registry.registry import resolve
 from distill.runs.inputs import from_project
@@ -157,7 +158,7 @@ def _environment(root: Path) -> dict[str, str]:
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PATH": own_path(),
         "PYTHONPATH": os.pathsep.join(paths),
         "DISTILL_TRACKING": "off",
     }
@@ -212,8 +213,8 @@ def _run(command: str, root: Path, environment: Mapping[str, str], stop: StopReq
                     child.kill()
         if code:
             output.seek(0)
-            lines = [line for line in output.read().splitlines() if line.strip()] or ["it gave no reason"]
-            raise StorageError(f"{command} failed in the rebuilt tree: {lines[-1].removeprefix('distill: ')}")
+            reason = reason_in(output.read()).removeprefix("distill: ")
+            raise StorageError(f"{command} failed in the rebuilt tree: {reason}")
 
 
 def _environment_here(manifest: Manifest) -> dict[str, Any]:

@@ -74,11 +74,6 @@ class Take:
             return read_sidecar(sidecar_of(self.path))
         return None
 
-    def heard(self) -> "Heard":
-        """Its waveform, duration and loudness, remembered until the file changes."""
-        status = self.path.stat()
-        return _listen(self.path, status.st_mtime_ns, status.st_size)
-
 
 @dataclass(frozen=True)
 class Heard:
@@ -275,6 +270,16 @@ def _given_names(sidecar: Path) -> list[str]:
         files = [each for each in (values.get("given_file"), values.get("other_file")) if isinstance(each, dict)]
         return [path for each in files if isinstance(path := each.get("path"), str) and "/" not in path]
     return []
+
+
+def heard_of(path: Path) -> Heard:
+    """What a sound is like, remembered until its file changes.
+
+    Raises:
+        OSError: it is gone.
+    """
+    status = path.stat()
+    return _listen(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=4096)

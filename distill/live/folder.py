@@ -16,6 +16,8 @@ from distill.locks import is_held, tried
 
 SCHEMA = 1
 POLL_SECONDS = 0.02
+# How long people wait for the answer of a training, in s, unless they say otherwise.
+WAIT_SECONDS = 120.0
 # Of a measurement: its file's name is longer, and file systems have limits.
 LONGEST_NAME = 100
 # Of a file's name file systems take 255, with its ending and that of what replaces it.
@@ -126,7 +128,9 @@ class RunFolder:
         write_json(self._answers / f"{request.id}.json", {"schema": SCHEMA, "refused": refused, **values})
         self._taken(request.id).unlink(missing_ok=True)
 
-    def ask(self, command: str, arguments: Mapping[str, Any], *, who: str, timeout: float) -> dict[str, Any]:
+    def ask(
+        self, command: str, arguments: Mapping[str, Any], *, who: str, timeout: float = WAIT_SECONDS
+    ) -> dict[str, Any]:
         """Send the training a command and wait for its answer, at most `timeout` s.
 
         Raises:

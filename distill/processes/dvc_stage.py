@@ -13,6 +13,7 @@ from pathlib import Path
 from distill.errors import DataError, DistillError, Interrupted, StorageError, TrainingError
 from distill.locks import close, require_open
 from distill.processes.guard import KILLED, release
+from distill.processes.programs import own_path
 from distill.processes.run_lock import RunLock
 
 POLL_SECONDS = 0.5
@@ -95,7 +96,7 @@ def _start(
     command = [sys.executable, "-m", "dvc", "--cd", str(root), "repro", "--single-item", *(["--pull"] if pull else [])]
     process = subprocess.Popen(
         [sys.executable, "-m", "distill.processes.guard", *command, stage],
-        env={**os.environ, **environment, "PATH": _path(), **(lock.environment if lock else {})},
+        env={**os.environ, **environment, "PATH": own_path(), **(lock.environment if lock else {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -147,11 +148,6 @@ def _lines_of(
 def _stop(process: "subprocess.Popen[str]") -> None:
     release(process)
     _running.discard(process)
-
-
-def _path() -> str:
-    """The running interpreter's folder first, so that DVC finds the `distill` that belongs to it."""
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
 def _failure(stage: str, lines: list[str]) -> DistillError:

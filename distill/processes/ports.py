@@ -14,7 +14,7 @@ POLL_SECONDS = 0.2
 _DIRECT = build_opener(ProxyHandler({}))
 
 
-def require_free(port: int, option: str = "--port") -> None:
+def require_free_port(port: int) -> None:
     """Make sure that a server can listen on a port of this machine.
 
     Raises:
@@ -25,7 +25,7 @@ def require_free(port: int, option: str = "--port") -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise UsageError(f"port {port} is taken: choose another one with {option}") from error
+            raise UsageError(f"port {port} is taken: choose another one with --port") from error
 
 
 def is_up(url: str | Request, server: "subprocess.Popen[bytes]", seconds: float) -> bool:

@@ -87,7 +87,7 @@ def register(model: Path, project: Path, *, run_id: str | None = None, name: str
     with registry_lock(project), tracking_errors(project):
         of_name = versions(project, name)
         for known in of_name:
-            if (known.digest, known.lineage) == (manifest.tensor_digest, manifest.lineage.id):
+            if known.is_of(manifest):
                 if is_lost(known.source) and known.run_id:
                     _store(model, manifest, known.source, project, run_id=known.run_id)
                 _take_signature(known, model, project)
@@ -240,12 +240,7 @@ def _registered_first(project: Path, name: str, manifest: Manifest) -> Registere
 
     Numbers are given in turn, so the holder of a later one sees all earlier ones.
     """
-    same = [
-        known
-        for known in versions(project, name)
-        if (known.digest, known.lineage) == (manifest.tensor_digest, manifest.lineage.id)
-    ]
-    return same[-1]
+    return [known for known in versions(project, name) if known.is_of(manifest)][-1]
 
 
 def _undo(undo: ExitStack, act: Callable[..., object], *arguments: object) -> None:

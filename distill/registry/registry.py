@@ -7,7 +7,7 @@ import shlex
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,7 +17,7 @@ from distill.configs import ModelConfig
 from distill.errors import ArtifactError, UsageError
 from distill.locks import lock
 from distill.projects.models import named_file
-from distill.registry.signing import Standing, standing_of, trusted_key
+from distill.registry.signing import SignatureState, signature_state_of, trusted_key
 from distill.registry.stored import (
     delete_if_empty,
     is_signed,
@@ -31,9 +31,6 @@ from distill.registry.stored import (
 )
 from distill.tracking.address import SQLITE, client_of, registry_address, tracking_errors
 from distill.tracking.lookup import LINEAGE
-
-if TYPE_CHECKING:
-    pass
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 DIGEST = "distill.digest"
@@ -60,6 +57,15 @@ class RegisteredVersion:
     def reference(self) -> str:
         """NAME/VERSION."""
         return f"{self.name}/{self.version}"
+
+    @property
+    def with_aliases(self) -> str:
+        """NAME/VERSION and, behind it, each @ALIAS."""
+        return " ".join([self.reference, *(f"@{alias}" for alias in self.aliases)])
+
+    def is_of(self, manifest: Manifest) -> bool:
+        """Whether it is the model of a manifest: the same weights, made in the same way."""
+        return (self.digest, self.lineage) == (manifest.tensor_digest, manifest.lineage.id)
 
 
 def versions(project: Path, name: str | None = None) -> list[RegisteredVersion]:
@@ -172,16 +178,16 @@ def file_of(version: RegisteredVersion, project: Path, *, signed: bool = False) 
     return path
 
 
-def standing_of_version(version: RegisteredVersion, project: Path) -> Standing:
-    """The standing of a registered version's signature; to check it, a file on a server is fetched.
+def signature_state_of_version(version: RegisteredVersion, project: Path) -> SignatureState:
+    """The state of a registered version's signature; to check it, a file on a server is fetched.
 
     Raises:
         ArtifactError, TrackingError: as `file_of`.
         StorageError: a file cannot be read.
     """
     if trusted_key(project) is None and not is_signed(version.source, project):
-        return Standing("none")
-    return standing_of(file_of(version, project, signed=True), project, called=version.reference)
+        return SignatureState("none")
+    return signature_state_of(file_of(version, project, signed=True), project, called=version.reference)
 
 
 def attach_signature(version: RegisteredVersion, signature: bytes, project: Path) -> None:
@@ -274,7 +280,7 @@ def check_name(name: str) -> str:
 
 
 def _check_same(version: RegisteredVersion, manifest: Manifest) -> None:
-    if (version.digest, version.lineage) != (manifest.tensor_digest, manifest.lineage.id):
+    if not version.is_of(manifest):
         raise ArtifactError(
             f"the file at {version.source} is not the model that was registered as {version.reference}: "
             "delete the version and register the model again"

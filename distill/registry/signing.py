@@ -33,8 +33,8 @@ class KeyPair:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """The standing of a model's signature.
+class SignatureState:
+    """The state of a model's signature.
 
     Where a project trusts a key, the state is `valid`, `missing` or `wrong`, or `unchecked` if the key cannot be used.
     Where it trusts none, it is `unchecked` or, without a signature, `none`.
@@ -212,24 +212,24 @@ def trusted_key(project: Path) -> Path | None:
     return path if os.path.lexists(path) else None
 
 
-def standing_of(model: Path, project: Path, *, called: str | None = None) -> Standing:
-    """The standing of the signature beside a model file, which errors call `called`.
+def signature_state_of(model: Path, project: Path, *, called: str | None = None) -> SignatureState:
+    """The state of the signature beside a model file, which errors call `called`.
 
     Raises:
         StorageError: a file cannot be read.
     """
     signed, key = signature_of(model).is_file(), trusted_key(project)
     if key is None:
-        return Standing("unchecked", "no key is trusted here") if signed else Standing("none")
+        return SignatureState("unchecked", "no key is trusted here") if signed else SignatureState("none")
     if not signed:
-        return Standing("missing")
+        return SignatureState("missing")
     try:
         verify(model, key, called=called)
     except UsageError as error:
-        return Standing("unchecked", str(error))
+        return SignatureState("unchecked", str(error))
     except ArtifactError as error:
-        return Standing("wrong", str(error))
-    return Standing("valid", f"checked with {key}")
+        return SignatureState("wrong", str(error))
+    return SignatureState("valid", f"checked with {key}")
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def default_run(project: Path) -> Path:
     """
     found = run_folders(project)
     if not found:
-        raise DataError("nothing was trained here so far")
+        raise DataError("no trainings yet")
     return next((root for root in found if holder_of(root) is not None), max(found, key=_noted))
 
 

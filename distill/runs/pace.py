@@ -82,7 +82,7 @@ def _read_note(project: Path) -> tuple[_Machines, _Machines]:
     """The factors, and the most processors, of each phase by machine."""
     try:
         note = read_json(_file(project), what=WHAT, schema=SCHEMA)
-        return _MACHINES.validate_python(note.get("machines")), _MACHINES.validate_python(note.get("processors", {}))
+        return _MACHINES.validate_python(note.get("machines")), _MACHINES.validate_python(note.get("processors"))
     except (DistillError, ValidationError):
         # The note only improves the forecast; without it the pace is learned again.
         return {}, {}

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from distill.errors import DistillError
 from distill.live.folder import RunFolder
@@ -16,7 +17,7 @@ LOG_BYTES = 20_000
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """Where a run stands as a whole.
 
     Attributes:
@@ -48,27 +49,32 @@ def running_training(root: Path) -> RunFolder | None:
     return next((folder for name in TUNABLE if (folder := RunFolder(root, name)).running()), None)
 
 
-def progress_of(root: Path) -> Progress:
+def progress_of(root: Path) -> RunProgress:
     """Where a run stands as a whole."""
     order, finished = None, False
     with suppress(DistillError):
         order, finished = read_order(root), finished_at(root) is not None
     holder, running = holder_of(root), alive(root)
     until = order.until if order else None
-    planned = STAGES[: STAGES.index(until) + 1] if until in STAGES else STAGES
-    current = _reported_states(root, planned, holder)
+    stages = STAGES[: STAGES.index(until) + 1] if until in STAGES else STAGES
+    current = _reported_states(root, stages, holder)
     at = next(reversed(current), None)
     if finished and not running:
-        return Progress(root.name, "finished", planned[-1], _states(planned, planned[-1], "finished"), "", order, None)
+        return RunProgress(root.name, "finished", stages[-1], _states(stages, stages[-1], "finished"), "", order, None)
     if running:
         now = "finished" if at is not None and current[at] == "finished" else "running"
         state = "paused" if at is not None and current[at] == "paused" else "running"
         pid = holder.pid if holder else None
-        return Progress(root.name, state, at, _states(planned, at, now), "", order, pid)
-    if at == planned[-1] and current[at] == "finished":
-        return Progress(root.name, "finished", at, _states(planned, at, "finished"), "", order, None)
+        return RunProgress(root.name, state, at, _states(stages, at, now), "", order, pid)
+    if at == stages[-1] and current[at] == "finished":
+        return RunProgress(root.name, "finished", at, _states(stages, at, "finished"), "", order, None)
     now = "finished" if at is not None and current[at] == "finished" else "waiting"
-    return Progress(root.name, "stopped", at, _states(planned, at, now), last_words(root), order, None)
+    return RunProgress(root.name, "stopped", at, _states(stages, at, now), last_words(root), order, None)
+
+
+def newest_status(root: Path, progress: RunProgress) -> dict[str, Any]:
+    """What the stage that runs, or ran last, has reported; nothing before the first."""
+    return (read_status(root, progress.stage) if progress.stage else None) or {}
 
 
 def _reported_states(root: Path, stages: tuple[str, ...], holder: Holder | None) -> dict[str, str]:

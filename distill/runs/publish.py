@@ -108,7 +108,6 @@ def _pipeline(folder: Path) -> dict[str, Any]:
 def _merged_lock(run: DvcRun, before: bytes | None) -> bytes:
     """The project's dvc.lock with the run's entries for the stages of the pipeline."""
     yaml = YAML()
-    yaml.default_flow_style = False
     try:
         made = yaml.load((run.root / "dvc.lock").read_bytes())
         known = yaml.load(before) if before else {"schema": made["schema"], "stages": {}}

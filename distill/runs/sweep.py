@@ -79,7 +79,7 @@ def require_valid(project: Path, settings: Settings, search: Search | None) -> N
         StorageError: params.yaml cannot be read.
     """
     if is_search(settings):
-        space_of(project, settings)
+        search_space(project, settings)
         if importlib.util.find_spec("optuna") is None:
             raise UsageError("Optuna is not installed: pip install 'distill-audio[search]'")
         return
@@ -121,7 +121,7 @@ def as_overrides(values: Mapping[str, JsonValue]) -> dict[str, dict[str, JsonVal
     return overrides
 
 
-def space_of(project: Path, settings: Settings) -> Space:
+def search_space(project: Path, settings: Settings) -> Space:
     """What a search chooses from.
 
     Each end of a range and each value is checked, with the first of every other setting.

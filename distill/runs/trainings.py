@@ -6,13 +6,13 @@ from typing import Any
 
 from distill.errors import DataError, DistillError, TrainingError, UsageError
 from distill.files import read_json
-from distill.live.folder import SCHEMA, RunFolder
+from distill.live.folder import SCHEMA, WAIT_SECONDS, RunFolder
 from distill.live.journal import TUNABLE
 from distill.live.runtime_config import difference
 from distill.live.status import read_status
 from distill.models.health import rate
 from distill.runs.folder import run_folders
-from distill.runs.progress import alive, progress_of
+from distill.runs.progress import alive, newest_status, progress_of
 from distill.stages.workspace import Workspace, read_report
 from distill.training.position import Checkpoint, best_file, list_checkpoints
 from distill.training.rollback import roll_back_stopped
@@ -92,7 +92,7 @@ def _in_the_model(folder: RunFolder) -> dict[str, Any] | None:
 def _elsewhere(root: Path) -> dict[str, Any]:
     """The same of a run that does something else than training."""
     progress = progress_of(root)
-    status = (read_status(root, progress.stage) if progress.stage else None) or {}
+    status = newest_status(root, progress)
     known = {"run": str(root), "stage": progress.stage, "state": progress.state, "running": True, "pid": progress.pid}
     unknown = ("epoch", "eta_seconds", "validation_loss", "mode", "plateau", "health", "settings_file")
     return {**known, **_steps(status), "left_seconds": _left(status), **dict.fromkeys(unknown)}
@@ -160,7 +160,9 @@ def compare(folder: RunFolder, a: str, b: str) -> dict[str, dict[str, tuple[Any,
     }
 
 
-def roll_back(folder: RunFolder, step: int, *, config_only: bool, who: str, timeout: float) -> dict[str, Any]:
+def roll_back(
+    folder: RunFolder, step: int, *, config_only: bool, who: str, timeout: float = WAIT_SECONDS
+) -> dict[str, Any]:
     """Go back to a checkpoint, whether the training runs or not; what became of it.
 
     Raises:

@@ -12,7 +12,8 @@ from typing import IO
 
 from distill.errors import StorageError
 from distill.processes.guard import release
-from distill.processes.ports import HOST, POLL_SECONDS, is_up, require_free
+from distill.processes.ports import HOST, POLL_SECONDS, is_up, require_free_port
+from distill.processes.programs import reason_in
 from distill.servers.secret import read_or_create
 
 POOL = "distill"
@@ -86,7 +87,7 @@ def serve(server: PrefectServer, *, verbose: bool, on_up: Callable[[], None], te
         UsageError: the port is taken.
         StorageError: a process does not start, or ends by itself.
     """
-    require_free(server.port)
+    require_free_port(server.port)
     server.home.mkdir(parents=True, exist_ok=True)
     environment, folder = server.environment(), server.project
     with ExitStack() as stack:
@@ -144,5 +145,4 @@ def _prefect(arguments: list[str], environment: dict[str, str], folder: Path) ->
         check=False,
     )
     if done.returncode:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()] or ["it gave no reason"]
-        raise StorageError(f"prefect {' '.join(arguments[:2])} failed: {lines[-1].strip()}")
+        raise StorageError(f"prefect {' '.join(arguments[:2])} failed: {reason_in(done.stderr + done.stdout)}")

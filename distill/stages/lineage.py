@@ -66,7 +66,7 @@ def of_model(
     return _lineage(workspace, dataset, stages, sections, Runtime(**values["runtime"]))
 
 
-def planned(workspace: Workspace, *, vqvae_trained: bool) -> Lineage:
+def planned_lineage(workspace: Workspace, *, vqvae_trained: bool) -> Lineage:
     """The lineage that the finished model of a configured workspace will have.
 
     With `vqvae_trained` the VQ-VAE that lies in the workspace counts, else the one that its parameters ask for.

@@ -225,4 +225,4 @@ def _plots(workspace: Workspace, config: PriorConfig, trained: Trained) -> None:
         "held-out": [row["validation_perplexity"] for row in rows],
         f"memorization threshold ({config.perplexity_threshold:g})": [config.perplexity_threshold] * len(rows),
     }
-    curves_png(workspace.plots(STAGE) / "perplexity.png", curves, xlabel="epoch", ylabel="perplexity", title="Prior")
+    curves_png(workspace.plots(STAGE) / "perplexity.png", curves, ylabel="perplexity", title="Prior")

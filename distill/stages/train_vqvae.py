@@ -162,7 +162,7 @@ def _plots(workspace: Workspace, trained: Trained, counts: np.ndarray) -> None:
         "held-out": [row["validation_loss"] for row in rows],
         "commitment (held-out)": [row["validation_commitment"] for row in rows],
     }
-    curves_png(folder / "loss.png", curves, xlabel="epoch", ylabel="loss", title="VQ-VAE")
+    curves_png(folder / "loss.png", curves, ylabel="loss", title="VQ-VAE")
     usage_heatmap_png(folder / "codebook_usage.png", counts, level_labels(len(counts)))
     levels, codes = np.indices(counts.shape)
     table = pd.DataFrame({"level": levels.ravel(), "code": codes.ravel(), "uses": counts.ravel()})

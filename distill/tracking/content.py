@@ -96,7 +96,7 @@ def run_name(params: Params, dataset: str) -> str:
     >>> run_name(Params(), "kit")
     'kit'
     """
-    settings = settings_of(params)
+    settings = recorded_settings(params)
     order = [*(key for key in _SHAPING if key in settings), *(key for key in settings if key not in _SHAPING)]
     return " on ".join(filter(None, [" ".join(f"{_short_key(key)}={settings[key]}" for key in order), dataset]))
 
@@ -108,7 +108,7 @@ def _short_key(key: str) -> str:
     return key if both and section in ("vqvae", "prior") else name
 
 
-def settings_of(params: Params) -> dict[str, str]:
+def recorded_settings(params: Params) -> dict[str, str]:
     """The parameters that differ from the defaults, but for those of the machine and the names, as `section.key`."""
     default = Params()
     found: dict[str, Any] = {f"vqvae.{key}": value for key, value in overrides(params.vqvae).items()}
@@ -179,7 +179,7 @@ def tags_at_start(workspace: Workspace, *, started_by: str, lineage: str) -> dic
         "distill.dataset": dataset.name,
         "distill.data_digest": dataset.digest,
         "distill.workspace": folder_of(workspace),
-        "distill.settings": json.dumps(settings_of(params), sort_keys=True),
+        "distill.settings": json.dumps(recorded_settings(params), sort_keys=True),
     }
 
 

@@ -247,7 +247,7 @@ class _Events:
 
 def _planned_lineage(workspace: Workspace, stage: str) -> str:
     """The lineage of the model that a stage's training leads to, as its journal is by now."""
-    return lineage.planned(workspace, vqvae_trained=stage != "train_vqvae").id
+    return lineage.planned_lineage(workspace, vqvae_trained=stage != "train_vqvae").id
 
 
 def _peak_memory_mb() -> float:

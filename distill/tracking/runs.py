@@ -12,7 +12,7 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import DistillError, Interrupted, TrackingError
 from distill.files import read_json, write_json
 from distill.projects.project import project_of
-from distill.stages.lineage import planned
+from distill.stages.lineage import planned_lineage
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking import content, run_facts
 from distill.tracking.address import client_of, experiment_of, noted_address, tracking_errors, tracking_on
@@ -207,7 +207,7 @@ def _is_finished(workspace: Workspace) -> bool:
     """Whether the workspace holds the model that it is configured for, and that has a run."""
     try:
         made = read_report(workspace, "assemble")["lineage"]
-        return has_run(workspace) and made == planned(workspace, vqvae_trained=False).id
+        return has_run(workspace) and made == planned_lineage(workspace, vqvae_trained=False).id
     except DistillError:
         return False
 

@@ -30,7 +30,7 @@ from distill.ui.api_models import (
     Which,
 )
 from distill.ui.context import Context
-from distill.ui.training_actions import WAIT_SECONDS, WHO
+from distill.ui.training_actions import WHO
 from distill.ui.training_answers import Run, TrainingState
 from distill.ui.training_state import CONFIGS, stages_of, state_of
 
@@ -95,7 +95,7 @@ def _add_steering(app: FastAPI, context: Context) -> None:
 
     def ask(kind: type[Answer], which: Which, command: str, **arguments: Any) -> Response:
         folder = _folder(context, which)
-        answer = folder.ask(command, arguments, who=WHO, timeout=WAIT_SECONDS)
+        answer = folder.ask(command, arguments, who=WHO)
         return json_answer(kind.model_validate({**_place(folder), **answer}), context)
 
     @router.post("/config", response_model=Tuned)
@@ -121,7 +121,7 @@ def _add_steering(app: FastAPI, context: Context) -> None:
     @router.post("/rollback", response_model=RolledBack)
     def rollback(asked: Rollback) -> Response:
         folder = _folder(context, asked)
-        answer = roll_back(folder, asked.step, config_only=asked.config_only, who=WHO, timeout=WAIT_SECONDS)
+        answer = roll_back(folder, asked.step, config_only=asked.config_only, who=WHO)
         return json_answer(RolledBack.model_validate({**_place(folder), **answer}), context)
 
     app.include_router(router)

@@ -1,7 +1,6 @@
 """The page: its tabs in their order, with what Gradio is told to do otherwise."""
 
 import os
-from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
@@ -11,6 +10,7 @@ from distill.ui.desk import Desk
 from distill.ui.desks import OWN_NAME, Desks
 from distill.ui.document import ASSETS, TITLE, header, scripts, styles, with_first_scripts
 from distill.ui.failures import shows_errors
+from distill.ui.handlers import QUIET
 from distill.ui.studio import Studio
 from distill.ui.tabs import codes, data, generate, library, monitor, start, takes, train
 from distill.ui.theme import theme
@@ -85,19 +85,18 @@ def build_app(context: Context) -> gr.Blocks:
                 library.build(context, studio, tab)
         with start_tab:
             start.build(context, studio, looked_at)
-        quiet: dict[str, Any] = {"show_progress": "hidden"}
         named = gr.Textbox("", visible="hidden")
         arrived = [studio.desk, named, studio.returned], [studio.desk, studio.returned]
         restored = [filled for _, components in studio.on_return for filled in components]
         choices = [studio.generate_model, studio.codes_model]
-        offered = blocks.load(shows_errors(studio.offer_files), None, choices, **quiet)
+        offered = blocks.load(shows_errors(studio.offer_files), None, choices, **QUIET)
         # What was on the desk comes last: the model of an open grid is chosen.
-        desk_known = offered.then(shows_errors(come_back), *arrived, js=OWN_NAME, **quiet)
-        shown = desk_known.then(shows_errors(studio.bring_back), studio.desk, restored, **quiet)
-        shown.then(None, js=READY, **quiet)
+        desk_known = offered.then(shows_errors(come_back), *arrived, js=OWN_NAME, **QUIET)
+        shown = desk_known.then(shows_errors(studio.bring_back), studio.desk, restored, **QUIET)
+        shown.then(None, js=READY, **QUIET)
         # Nothing follows what failed but this.
         for failing in (offered, desk_known, shown):
-            failing.failure(None, js=READY, **quiet)
+            failing.failure(None, js=READY, **QUIET)
         # Programs use the JSON API; what controls do is nobody's endpoint.
         for function in blocks.fns.values():
             function.api_visibility = "private"

@@ -8,6 +8,7 @@ import gradio as gr
 
 from distill.artifact.manifest import Manifest
 from distill.audio.knobs import KNOBS
+from distill.ui.handlers import QUIET
 
 ANY = ""
 _WORDS = {
@@ -43,8 +44,9 @@ class Asks:
             with gr.Row():
                 label = gr.Dropdown([("any", ANY)], value=ANY, label="Kind", min_width=200, elem_id="generate-label")
                 ticked = gr.CheckboxGroup(
-                    [], label="Also ask for", info="As your own sounds differ in it.", scale=3, elem_id="generate-knobs"
-                )
+                    [], label="Also ask for", info="The range is that of your own sounds.", scale=3,
+                    elem_id="generate-knobs",
+                )  # fmt: skip
             with gr.Row():
                 sliders = tuple(
                     gr.Slider(
@@ -53,7 +55,7 @@ class Asks:
                     )
                     for words in _WORDS.values()
                 )  # fmt: skip
-        ticked.change(_visible, ticked, list(sliders), show_progress="hidden", api_visibility="private")
+        ticked.change(_visible, ticked, list(sliders), **QUIET)
         return cls(group, label, ticked, sliders)
 
     @property

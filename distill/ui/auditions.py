@@ -8,8 +8,8 @@ from distill.artifact.model_file import read_manifest
 from distill.generation.ending import ends_by_itself
 from distill.generation.sound_request import Request
 from distill.generation.writing import Destination, produce
-from distill.library.takes import WAVE_POINTS, Take, Takes
-from distill.ui.cards import place_values, render_template
+from distill.library.takes import Take, Takes
+from distill.ui.cards import render_template, sound_values
 from distill.ui.context import Context
 from distill.ui.results import HEARD
 
@@ -56,12 +56,7 @@ def _row(name: str, takes: Sequence[Take], context: Context) -> str:
         render_template(
             "heard",
             name=f"{name}, seed {int(_seed(take))}",
-            file=take.path.name,
-            seconds=f"{take.heard().seconds:.2f} s",
-            sound=context.link(take.path),
-            wave=take.heard().wave,
-            width=WAVE_POINTS,
-            **place_values(take.heard().place),
+            **sound_values(take.path, context),
         )
         for take in takes
     )

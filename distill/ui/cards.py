@@ -6,6 +6,9 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from distill.library.takes import WAVE_POINTS, heard_of
+from distill.ui.context import Context
+
 # The bar of a sound that is at one point, in percent, and what still counts as the middle.
 _LEAST_BREADTH, _MIDDLE = 3.0, 0.05
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -30,6 +33,19 @@ def place_values(place: tuple[float, float] | None) -> dict[str, object]:
     side = "left" if at < 0 else "right"
     where = "in the middle" if abs(at) < _MIDDLE else f"{abs(at):.0%} to the {side}"
     return {"place": f"{wide:.0%} wide, {where}", "left": round(left, 1), "breadth": round(breadth, 1), "stereo": ""}
+
+
+def sound_values(path: Path, context: Context) -> dict[str, object]:
+    """What a card says of the sound in a file: how to hear it, how long it is, its outline and its place."""
+    heard = heard_of(path)
+    return {
+        "file": path.name,
+        "seconds": f"{heard.seconds:.2f} s",
+        "sound": context.link(path),
+        "wave": heard.wave,
+        "width": WAVE_POINTS,
+        **place_values(heard.place),
+    }
 
 
 def row_of(cards: Sequence[str]) -> str:

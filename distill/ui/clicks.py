@@ -27,5 +27,5 @@ def clicks_of(event: gr.EventData) -> list[str]:
 
 def click_of(event: gr.EventData) -> tuple[str, str]:
     """What was clicked in a card: the act and the id."""
-    values = event._data if isinstance(event._data, dict) else {}
-    return str(values.get("act", "")), str(values.get("id", ""))
+    act, key, *_ = clicks_of(event)
+    return act, key

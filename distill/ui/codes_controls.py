@@ -6,13 +6,13 @@ import gradio as gr
 
 from distill.audio.sound import EXTENSIONS
 from distill.codes.edits import MAX_LABEL
+from distill.generation.export import FORMATS
 from distill.models.levels import MOST_LEVELS as LEVELS_OF_SOUND
 from distill.ui.grid import grid_component, outline_component
 from distill.ui.grid_files import GRID_EXTENSION
 
 MINE, OTHER = "codes-grid", "codes-other"
 EMPTY = "Open a sound or a grid file, or send a sound here from the tab Generate."
-FORMATS = ("wav", "flac", "ogg", "mp3")
 # Those that a sound is made of, and that of space.
 MOST_LEVELS = LEVELS_OF_SOUND + 1
 _FILES = [*EXTENSIONS, GRID_EXTENSION]
@@ -24,7 +24,7 @@ def _action(words: str, elem_id: str | None = None) -> gr.Button:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class SheetControls:
     """The grid that is edited.
 
     Attributes:
@@ -52,7 +52,7 @@ class Sheet:
     save_grid: gr.Button
 
     @classmethod
-    def build(cls, model: gr.Dropdown) -> "Sheet":
+    def build(cls, model: gr.Dropdown) -> "SheetControls":
         """Put them into the open tab, beside the choice of a model."""
         with gr.Row():
             model.render()
@@ -67,8 +67,8 @@ class Sheet:
         with gr.Row(elem_classes="d-line"):
             hear = gr.Checkbox(True, label="Hear each edit", container=False, scale=2, min_width=260)
             kind = gr.Dropdown(
-                FORMATS, value="wav", label="Format of the sound", show_label=False, container=False, min_width=120,
-                scale=0,
+                list(FORMATS), value="wav", label="Format of the sound", show_label=False, container=False,
+                min_width=120, scale=0,
             )  # fmt: skip
             save_sound, save_grid = (
                 gr.Button(f"Save {what}", size="sm", min_width=110, scale=0, interactive=False,
@@ -108,7 +108,7 @@ class Edits:
             with gr.Column(min_width=200):
                 temperature = gr.Slider(0, 2, 1, step=0.05, label="Surprise (temperature)", info="Higher: more of it.")
                 seed = gr.Number(0, precision=0, minimum=0, label="Seed")
-                draw = _action("Let the model draw it anew")
+                draw = _action("Redraw with the model")
         return cls(reverse, columns, move, times, repeat, temperature, seed, draw)
 
     @property
@@ -135,7 +135,7 @@ class Levels:
             with gr.Column(min_width=220):
                 level = gr.Dropdown([], label="Level", elem_id="codes-level")
             with gr.Column(min_width=220):
-                label = gr.Textbox("", label="Is called", max_lines=1, max_length=MAX_LABEL, elem_id="codes-label")
+                label = gr.Textbox("", label="New name", max_lines=1, max_length=MAX_LABEL, elem_id="codes-label")
                 rename = _action("Rename", "codes-rename")
         return cls(frozen, level, label, rename)
 

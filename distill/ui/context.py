@@ -12,8 +12,6 @@ from distill.errors import UsageError
 from distill.projects.project import find_project
 
 MEDIA = "/media"
-# How many calls of a handler that takes its time are worked on at once, for all tabs and browsers together.
-AT_ONCE = 8
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,6 @@ class Desk:
                     shutil.rmtree(folder, ignore_errors=True)
             self._folder = self.home = self.dropped = None
 
-    # What lies on it.
-
     def sheet(self, which: Which = "mine") -> Sheet:
         """A grid on the desk.
 
@@ -186,8 +184,6 @@ class Desk:
                 now = self.sheets.get(which)
                 if now and now.key == before.key:
                     self.change(replace(now.work, rendering=rendering), which)
-
-    # What goes to the browser.
 
     def fulfil(self, wish: Wish, *, hear: bool, which: Which = "mine") -> dict[str, Any]:
         """Do what a grid asks for; the view of it afterwards.

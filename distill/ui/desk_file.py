@@ -42,7 +42,7 @@ class _Result(BaseModel):
     words: str
     wave: str
     picture: Path
-    place: tuple[float, float] | None = None
+    place: tuple[float, float] | None
     kept: bool
     key: str
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from distill.errors import DistillError
 from distill.files import write_bytes
-from distill.library.takes import WAVE_POINTS, Note, Take
 from distill.memorization.pairs import Pair, Side, read_pairs
-from distill.ui.cards import place_values, render_template
+from distill.ui.cards import render_template, sound_values
 from distill.ui.context import Context
 
 # Where no sound is close, those that come nearest are heard.
@@ -62,16 +61,6 @@ def _side(whose: str, side: Side, context: Context) -> str:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, side.flac)
-    heard = Take(path.name, path, Note(), 0.0).heard()
-    sound = render_template(
-        "heard",
-        name=f"{whose}: {side.name}",
-        file=path.name,
-        seconds=f"{heard.seconds:.2f} s",
-        sound=context.link(path),
-        wave=heard.wave,
-        width=WAVE_POINTS,
-        **place_values(heard.place),
-    )
+    sound = render_template("heard", name=f"{whose}: {side.name}", **sound_values(path, context))
     name = escape(side.name)
     return f"<figure><figcaption title='{name}'><b>{whose}</b> {name}</figcaption>{sound}</figure>"

@@ -11,12 +11,12 @@ from distill.artifact.model_file import EXTENSION
 from distill.errors import DistillError
 from distill.generation.sidecar import sidecar_of
 from distill.generation.sound_request import Request
+from distill.library.early_models import early_models, renewed_models
 from distill.locks import tried
 from distill.registry.catalogue import catalogue
 from distill.runs.folder import finished_at, run_folders
 from distill.stages.workspace import Workspace
 from distill.ui.context import Context
-from distill.ui.early_models import early_models, renewed_models
 from distill.ui.loading_page import LOADING
 from distill.ui.start_state import Standing, standing_of
 from distill.ui.training_state import written_model

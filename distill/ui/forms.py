@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from distill.ui.desk import Desk
+from distill.ui.handlers import QUIET
 from distill.ui.studio import Studio
 
 
@@ -38,8 +39,7 @@ class Form:
             [studio.desk, *self.components],
             None,
             trigger_mode="always_last",
-            show_progress="hidden",
-            api_visibility="private",
+            **QUIET,
         )
 
     def values_left(self, desk: Desk) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from distill.ui.clicks import cards_component
 NEW, CONTINUE, FILL, VARY = "generate", "continue", "fill", "vary"
 ACTIONS = [
     ("New sounds", NEW),
-    ("Go on from a sound", CONTINUE),
-    ("Make a part anew", FILL),
+    ("Continue a sound", CONTINUE),
+    ("Fill a part", FILL),
     ("Vary a sound", VARY),
 ]
 ENDS, EXACT = "natural", "chain"
@@ -82,8 +82,8 @@ class Amount:
             )
             count = gr.Slider(1, 16, 4, step=1, label="Number of sounds", min_width=200)
             seed = gr.Number(
-                0, precision=0, minimum=0, label="Seed", info="The first sound's; each further has the next.",
-                min_width=200,
+                0, precision=0, minimum=0, label="Seed", min_width=200,
+                info="Seed of the first sound; each further sound gets the next one.",
             )  # fmt: skip
         ending = gr.Radio(_ENDINGS, value=EXACT, label="A sound ends", elem_id="generate-ending")
         return cls(seconds, count, seed, ending)

@@ -31,6 +31,10 @@ class Shelf:
             raise UsageError("open the details of a model first")
         return entry
 
+    def compared(self, view: "View") -> list[Entry]:
+        """The models that are compared, of those that are still there."""
+        return [entry for entry in map(self.entry, view.compared) if entry is not None]
+
 
 @dataclass(frozen=True)
 class View:
@@ -49,7 +53,7 @@ class View:
 
 def differences_shown(shelf: Shelf, view: View, project: Path) -> str:
     """How the two compared models differ; with one of them, that a second one is to be chosen."""
-    entries = [entry for entry in map(shelf.entry, view.compared) if entry is not None]
+    entries = shelf.compared(view)
     if len(entries) < 2:
         return empty_hint("Choose a second model to compare with.") if entries else ""
     references = [places_of(entry, project)[0][1] for entry in entries]

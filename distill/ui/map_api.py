@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from distill.errors import DistillError
-from distill.library.takes import Takes
+from distill.library.takes import Takes, heard_of
 from distill.params import read_params
 from distill.runs.folder import default_run
 from distill.stages.workspace import Workspace
@@ -53,7 +53,7 @@ def add_map(app: FastAPI, context: Context) -> None:
         from distill.library.sound_map import AXES, sound_map
 
         sounds: dict[Path, dict[str, Any]] = {
-            take.path: {"id": take.id, "name": take.name, "kind": "generated", **vars(take.heard())}
+            take.path: {"id": take.id, "name": take.name, "kind": "generated", **vars(heard_of(take.path))}
             for take in [take for take in Takes(context.project).all() if not take.note.dropped][:MOST]
         }
         for path in sounds_of_run(context.project)[:MOST]:

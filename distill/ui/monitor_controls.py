@@ -11,6 +11,7 @@ from distill.live.parameters import Kind, Parameter, everything
 from distill.ui.plain_words import Word
 
 NAMES = {"train_vqvae": "Rebuilding (VQ-VAE)", "train_prior": "What follows what (prior)"}
+SURE = "Later checkpoints and changes may be lost"
 WORDS: tuple[Word, ...] = ("sharper", "smoother", "slower", "faster")
 _KINDS = {
     Kind.SAFE: "SAFE: how fast it learns and how closely it is watched",
@@ -91,8 +92,8 @@ class Tuning:
         worded = _answer("monitor-worded")
         with gr.Accordion("Tune it while it runs", open=False, elem_id="monitor-tune"):
             gr.Markdown(
-                "Everything that you change here is applied together, or nothing of it. Each change is written to the "
-                "journal, so that the training can be repeated."
+                "All changes here are applied together, or none of them. Each is written to the journal, so that the "
+                "training can be repeated."
             )
             fields: dict[str, gr.Number | gr.Checkbox] = {}
             for kind, title in _KINDS.items():
@@ -151,8 +152,7 @@ class Snapshots:
                     label="Only its settings", info="The training goes on from where it is.", min_width=240
                 )
             sure = gr.Checkbox(
-                label="Later checkpoints and changes may be lost", info="Needed before going back.",
-                elem_id="rollback-sure",
+                label=SURE, info="Needed before going back.", elem_id="rollback-sure",
             )  # fmt: skip
             go_back = gr.Button("Go back", variant="stop", elem_id="rollback")
             answer = _answer("rollback-answer")

@@ -71,7 +71,7 @@ class Result:
 
     @classmethod
     def of(cls, written: Written, request: Request, model: Path, model_name: str, words: str, desk: Desk) -> "Result":
-        """That of a sound which was just written, as it was requested."""
+        """The result for a sound that was just written."""
         config = read_manifest(model).spectrogram_config
         sound = read_sound(written.path)
         mono = to_mono(sound, config.sample_rate)
@@ -143,7 +143,7 @@ def given_file(upload: str | None, context: Context, folder: Path) -> Path:
         StorageError: it cannot be copied.
     """
     if not upload:
-        raise UsageError("give a sound to go on from, to make a part of anew, or to vary")
+        raise UsageError("drop a sound to continue, to fill or to vary")
     path = context.uploaded(upload)
     suffix = path.suffix.lower()
     if suffix not in EXTENSIONS:

@@ -1,7 +1,6 @@
 """Removing trainings on the page: the one that is chosen, or the older finished ones; a question comes first."""
 
 from html import escape
-from typing import Any
 
 import gradio as gr
 
@@ -11,19 +10,16 @@ from distill.runs.progress import progress_of
 from distill.runs.removal import Removal, prune, remove, size_of
 from distill.ui.context import Context
 from distill.ui.failures import notice, shows_errors
+from distill.ui.handlers import QUIET, Updates
 from distill.ui.training_choice import choose_run, enable_buttons, possible_acts
 from distill.words import megabytes
 
 KEPT = 5
 STAYS = "Models that were written, and the takes, stay."
 LOST = {
-    "finished": "Its checkpoints, curves and previews are gone then.",
-    "stopped": "It cannot be gone on with then.",
+    "finished": "This also deletes its checkpoints, curves and previews.",
+    "stopped": "It cannot be resumed afterwards.",
 }
-
-
-Updates = dict[Any, Any]
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 
 
 class RunRemoval:
@@ -59,16 +55,16 @@ class RunRemoval:
         question, closed = [self.asked, self.question, self.words], [self.asked, self.question]
         able = self.able, [self.run, self.keep], [self.one, self.older]
         for event in (self.run.change, self.live.moved, self.keep.change, self.fold.expand):
-            event(*able, **_QUIET)
-        self.run.change(self.calm, None, closed, **_QUIET)
-        self.one.click(self.ask_one, self.run, question, **_QUIET)
-        self.older.click(self.ask_older, self.keep, question, **_QUIET)
+            event(*able, **QUIET)
+        self.run.change(self.calm, None, closed, **QUIET)
+        self.one.click(self.ask_one, self.run, question, **QUIET)
+        self.older.click(self.ask_older, self.keep, question, **QUIET)
         # A run that was started meanwhile is not removed: then the question is over as well.
-        done = self.yes.click(self.remove, [self.asked, self.run], [*closed, self.run], **_QUIET)
-        failed = done.failure(self.calm, None, closed, **_QUIET)
+        done = self.yes.click(self.remove, [self.asked, self.run], [*closed, self.run], **QUIET)
+        failed = done.failure(self.calm, None, closed, **QUIET)
         for ended in (done, failed):
-            ended.then(*able, **_QUIET)
-        self.no.click(self.calm, None, closed, **_QUIET)
+            ended.then(*able, **QUIET)
+        self.no.click(self.calm, None, closed, **QUIET)
 
     @shows_errors
     def able(self, run: str | None, keep: float | None) -> list[gr.Button]:

@@ -38,11 +38,7 @@ def key_of(entry: Entry) -> str:
 def places_of(entry: Entry, project: Path) -> list[tuple[str, str]]:
     """Where a model is: words for people, and the reference that the library takes."""
     files = [(path_in(project, path), str(path)) for path in entry.files]
-    registered = [
-        (" ".join([version.reference, *(f"@{alias}" for alias in version.aliases)]), version.reference)
-        for version in entry.registered
-    ]
-    return files + registered
+    return files + [(version.with_aliases, version.reference) for version in entry.registered]
 
 
 def card_of(entry: Entry, project: Path, *, shown: bool, compared: bool) -> str:
@@ -123,7 +119,7 @@ def differences_of(rows: Mapping[str, Mapping[str, Any]], names: Sequence[str]) 
         for row, values in rows.items()
     )
     return (
-        f'<div class="d-rows"><table><caption>In what they differ</caption><thead><tr><td></td>{head}</tr></thead>'
+        f'<div class="d-rows"><table><caption>Differences</caption><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

@@ -19,6 +19,11 @@ def nothing_yet() -> str:
     return f"<p class='d-empty'>{words}</p>"
 
 
+def left_out_words(names: Sequence[str]) -> str:
+    """What is said of dropped files that are no sounds."""
+    return f"Left out, because they do not look like sounds: {', '.join(names)}"
+
+
 def summary_of(values: dict[str, Any]) -> str:
     """An overview (see `distill.dataset.overview`), with its warnings."""
     loudness = values["loudness_db"]

@@ -11,7 +11,7 @@ from distill.errors import DataError, DistillError
 from distill.files import read_json, write_json
 from distill.runs.folder import read_order, run_folders
 from distill.runs.inputs import source_of
-from distill.runs.progress import Progress, alive, progress_of
+from distill.runs.progress import RunProgress, alive, progress_of
 
 SCHEMA = 1
 
@@ -39,7 +39,7 @@ class Standing:
     kind: Kind
     sounds: Path | None = None
     root: Path | None = None
-    progress: Progress | None = None
+    progress: RunProgress | None = None
 
     @property
     def about(self) -> str:

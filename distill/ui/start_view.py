@@ -6,11 +6,10 @@ from typing import Any
 
 from distill.dataset.scan import FileReport, FileVerdict
 from distill.errors import DistillError
-from distill.library.takes import WAVE_POINTS, Note, Take
-from distill.live.status import read_status
 from distill.memorization.plain_words import in_plain_words
+from distill.runs.progress import newest_status
 from distill.stages.workspace import Workspace, read_report
-from distill.ui.cards import place_values, render_template, row_of
+from distill.ui.cards import render_template, row_of, sound_values
 from distill.ui.context import Context
 from distill.ui.evidence import evidence
 from distill.ui.first_takes import SHIPPED, Batch, FirstTakes
@@ -78,7 +77,7 @@ def progress(standing: Standing) -> str:
         failed = now.reason and not now.reason.startswith("interrupted")
         said = now.reason if failed else "What it has learned so far is kept: it goes on from there."
         return f"<section class='d-panel'><h3>It was stopped.</h3><p>{escape(said)}</p></section>"
-    expected = ((read_status(standing.root, now.stage) or {}) if now.stage else {}).get("expected")
+    expected = newest_status(standing.root, now).get("expected")
     doing = DOING.get(now.stage or "prepare", "")
     paused = "<p>It is paused, and goes on in the tab Train.</p>" if now.state == "paused" else ""
     return (
@@ -135,19 +134,13 @@ def _title(standing: Standing, batch: Batch) -> str:
 
 
 def _card(context: Context, number: int, path: Path, *, known: bool) -> str:
-    heard = Take(path.name, path, Note(), 0.0).heard()
     return render_template(
         "take",
         id=path.relative_to(context.generated).as_posix() if known else "",
         number=number,
         name=path.stem,
-        file=path.name,
-        seconds=f"{heard.seconds:.2f} s",
-        sound=context.link(path),
-        wave=heard.wave,
-        width=WAVE_POINTS,
-        **place_values(heard.place),
         hidden="" if known else "hidden",
+        **sound_values(path, context),
     )
 
 

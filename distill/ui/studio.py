@@ -9,11 +9,11 @@ import gradio as gr
 
 from distill.ui.context import Context
 from distill.ui.desk import Desk
+from distill.ui.handlers import QUIET
 from distill.ui.models import Models
 
 # What the desk keeps the picked models under, among the forms.
 _PICKED = "models"
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Studio:
             ),
         )
         for name, choice in studio.choices.items():
-            choice.input(partial(_pick, name), [studio.desk, choice], None, **_QUIET)
+            choice.input(partial(_pick, name), [studio.desk, choice], None, **QUIET)
         studio.on_return.append((studio.bring_back_models, [*studio.choices.values()]))
         return studio
 

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from distill.files import plain_name
-from distill.library.takes import Shown, Take, Takes, copy_takes, filter_takes, write_zip
+from distill.library.takes import Shown, Take, Takes, copy_takes, filter_takes, heard_of, write_zip
 from distill.ui.answers import Answer, Link, Number, json_answer
 from distill.ui.cards import place_values
 from distill.ui.context import Context
@@ -158,7 +158,7 @@ def add_takes(app: FastAPI, context: Context) -> None:
 
 
 def _take(take: Take) -> TakeAnswer:
-    heard, sidecar = take.heard(), take.sidecar()
+    heard, sidecar = heard_of(take.path), take.sidecar()
     words = []
     if sidecar is not None:
         request = sidecar.request

@@ -7,9 +7,8 @@ from distill.runs.folder import is_run
 from distill.runs.progress import progress_of, running_training
 from distill.stages.pipeline import STAGES
 
-# Who asks a training in its journal, and how long the page waits for the answer, in s.
+# Who asks a training, in its journal.
 WHO = "page"
-WAIT_SECONDS = 120.0
 
 Act = Literal["pause", "resume", "stop", "complete", "steer", "remove"]
 

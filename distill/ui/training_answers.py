@@ -78,20 +78,20 @@ class Peak(Answer):
 
 
 class Plateau(Answer):
-    """What the evaluations say about a plateau; an older training may have noted less."""
+    """What the evaluations say about a plateau."""
 
-    counter: Number = Field(None, description="evaluations without sufficient improvement")
-    patience: Number = Field(None, description="how many of them make a plateau")
-    best_loss: Number = Field(None, description="lowest held-out loss")
-    best_quality: Number = Field(None, description="best held-out figure that does not depend on weights")
-    smoothed_loss: Number = None
-    smoothed_quality: Number = None
-    threshold: Number = Field(None, description="the improvement that suffices, as a share")
-    is_plateau: bool | None = None
-    until_reset: Number = Field(None, description="evaluations until the safety reset")
-    mode: str | None = Field(None, description="warm-up, stable, aggressive or cooldown")
-    boost: Number = Field(None, description="factor on the schedule of the learning rate")
-    acts: bool | None = Field(None, description="whether the controller acts on a plateau")
+    counter: Number = Field(description="evaluations without sufficient improvement")
+    patience: Number = Field(description="how many of them make a plateau")
+    best_loss: Number = Field(description="lowest held-out loss")
+    best_quality: Number = Field(description="best held-out figure that does not depend on weights")
+    smoothed_loss: Number
+    smoothed_quality: Number
+    threshold: Number = Field(description="the improvement that suffices, as a share")
+    is_plateau: bool
+    until_reset: Number = Field(description="evaluations until the safety reset")
+    mode: str = Field(description="warm-up, stable, aggressive or cooldown")
+    boost: Number = Field(description="factor on the schedule of the learning rate")
+    acts: bool = Field(description="whether the controller acts on a plateau")
 
 
 class Preview(Answer):

@@ -1,6 +1,7 @@
 """Choosing one of the project's trainings, on every tab that shows one."""
 
 from contextlib import suppress
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -11,12 +12,13 @@ from distill.runs.folder import default_run, run_folders, run_named
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import shows_errors
+from distill.ui.handlers import QUIET
 from distill.ui.studio import Studio
 from distill.ui.training_actions import acts_of
 from distill.ui.training_state import written_model
 from distill.versions.datasets import list_datasets
 
-NOTHING = "<p class='d-empty'>Nothing was trained here so far.</p>"
+NOTHING = "<p class='d-empty'>No trainings yet.</p>"
 
 
 def training_choice(context: Context, name: str) -> gr.Dropdown:
@@ -29,11 +31,8 @@ def training_choice(context: Context, name: str) -> gr.Dropdown:
         names = [root.name for root in run_folders(context.project)]
         return gr.Dropdown(choices=names, value=default_run(context.project).name if names else None)
 
-    def looked(run: str | None) -> gr.Dropdown:
-        return gr.Dropdown(choices=[root.name for root in run_folders(context.project)], value=run)
-
-    gr.on(None, opened, None, choice, show_progress="hidden", api_visibility="private")
-    choice.focus(looked, choice, choice, show_progress="hidden", api_visibility="private")
+    gr.on(None, opened, None, choice, **QUIET)
+    choice.focus(partial(choose_run, context), choice, choice, **QUIET)
     return choice
 
 
@@ -95,7 +94,7 @@ def bring_sounds(button: gr.Button, run: gr.Dropdown, context: Context, studio: 
         return *studio.choose_model(desk, model), gr.Tabs(selected="generate")
 
     outputs = [*studio.choices.values(), studio.tabs]
-    button.click(shows_errors(use), [studio.desk, run], outputs, show_progress="hidden", api_visibility="private")
+    button.click(shows_errors(use), [studio.desk, run], outputs, **QUIET)
 
 
 def live_view(run: str | None, view: str, stage: str | None = None) -> str:

@@ -17,7 +17,7 @@ from distill.live.status import read_rows, read_status
 from distill.memorization.plain_words import in_plain_words
 from distill.models.health import Health, rate
 from distill.models.levels import level_labels, with_labels
-from distill.runs.progress import Progress, progress_of
+from distill.runs.progress import RunProgress, newest_status, progress_of
 from distill.runs.trainings import in_force, training_of, trainings_in, where_it_stands
 from distill.stages.titles import TITLES
 from distill.stages.workspace import CONFIG_SCHEMA, Workspace, read_report
@@ -63,7 +63,7 @@ def state_of(root: Path, stage: str | None = None) -> TrainingState:
         UsageError: there is no such training.
     """
     progress = progress_of(root)
-    status = (read_status(root, progress.stage) if progress.stage else None) or {}
+    status = newest_status(root, progress)
     expected = status.get("expected") if progress.state in ("running", "paused") else None
     trainings = [folder.stage for folder in trainings_in(root)]
     return TrainingState(
@@ -81,7 +81,7 @@ def state_of(root: Path, stage: str | None = None) -> TrainingState:
     )
 
 
-def stages_of(progress: Progress) -> list[Stage]:
+def stages_of(progress: RunProgress) -> list[Stage]:
     """The stages that a run is to have, in their order."""
     return [Stage.model_validate({"name": name, "title": TITLES[name], "state": at}) for name, at in progress.stages]
 

@@ -12,7 +12,7 @@ from distill.audio.sound import EXTENSIONS
 from distill.dataset.scan import scan
 from distill.dataset.walk import count_files, find_files
 from distill.errors import DataError, DistillError, StorageError, UsageError
-from distill.files import storage_errors, write_bytes
+from distill.files import free_path, storage_errors, write_bytes
 from distill.locks import lock
 from distill.params import read_params
 from distill.projects.params_file import with_values
@@ -130,10 +130,7 @@ def gather(files: Iterable[Path], folder: Path) -> list[str]:
             continue
         with storage_errors(folder, "write into"):
             folder.mkdir(parents=True, exist_ok=True)
-            target, number = folder / path.name, 2
-            while target.exists():
-                target, number = folder / f"{path.stem}-{number}{path.suffix}", number + 1
-            shutil.copyfile(path, target)
+            shutil.copyfile(path, free_path(folder / path.name))
     if not folder.is_dir():
         raise DataError(f"none of these files looks like a sound ({', '.join(EXTENSIONS)})")
     return left_out

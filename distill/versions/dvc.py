@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from distill.errors import DataError, StorageError
+from distill.processes.programs import reason_in
 from distill.versions.git import without_repository
 
 # What a store says to keys, and what to do about it.
@@ -43,8 +44,7 @@ def dvc(folder: Path, *arguments: str) -> str:
         command, cwd=folder, env=without_repository(), capture_output=True, text=True, errors="replace", check=False
     )
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it gave no reason"]
-        reason = next((line for line in lines if line.startswith("ERROR")), lines[-1]).removeprefix("ERROR: ")
+        reason = reason_in(done.stderr, "ERROR: ")
         known = next((words for sign, words in _REASONS.items() if sign in reason), reason)
         raise StorageError(f"dvc {' '.join(arguments)} failed: {known}")
     return done.stdout

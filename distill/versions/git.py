@@ -8,6 +8,7 @@ from pathlib import Path
 
 import distill
 from distill.errors import StorageError
+from distill.processes.programs import reason_in
 
 # Whatever else changes in a project, such as its lock, its models and its reports, follows from these.
 SOURCES = ("distill", "flows", "pyproject.toml", "constraints.txt", "params.yaml", "dvc.yaml", "*.dvc", "journal")
@@ -58,10 +59,8 @@ def git(folder: Path, *arguments: str) -> str:
     """
     done = _git(folder, *arguments)
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it gave no reason"]
-        line = next((each for each in lines if each.startswith(("fatal: ", "error: "))), lines[-1])
-        reason = line.removeprefix("fatal: ").removeprefix("error: ")
         verb = next((each for each in arguments if not each.startswith("-") and "=" not in each), "")
+        reason = reason_in(done.stderr, "fatal: ", "error: ")
         raise StorageError(f"git {verb} failed in {folder}: {reason}")
     return done.stdout
 

@@ -14,13 +14,14 @@ from distill.codes.selection import EVERYTHING
 from distill.errors import UsageError
 from distill.library.takes import Takes, filter_takes
 from distill.ui import codes_edits
-from distill.ui.codes_controls import MINE, MOST_LEVELS, OTHER, Edits, Levels, Second, Sheet
+from distill.ui.codes_controls import MINE, MOST_LEVELS, OTHER, Edits, Levels, Second, SheetControls
 from distill.ui.context import Context
 from distill.ui.desk import Desk, Which
 from distill.ui.failures import notice, shows_errors
 from distill.ui.grid import CALM, event_values, value_of
 from distill.ui.grid_requests import selection_of, wish_of
 from distill.ui.grid_words import history_of, words_of
+from distill.ui.handlers import QUIET, Updates
 from distill.ui.studio import Studio
 
 # The others are found in the tab Takes.
@@ -31,9 +32,6 @@ _WITH_SELECTION = f"""(...given) => {{
   given[2] = JSON.stringify(document.querySelector("#{OTHER} distill-grid")?.chosen ?? null);
   return given;
 }}"""
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
-
-Updates = dict[Any, Any]
 
 
 def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
@@ -46,7 +44,7 @@ class CodesTab:
 
     def __init__(self, context: Context, studio: Studio) -> None:
         self.context, self.studio = context, studio
-        self.sheet = Sheet.build(studio.codes_model)
+        self.sheet = SheetControls.build(studio.codes_model)
         self.edits, self.levels, self.second = Edits.build(), Levels.build(), Second.build()
         with gr.Accordion("What was done", open=False):
             self.done = gr.HTML(history_of(None), elem_id="codes-done", apply_default_css=False)
@@ -66,18 +64,18 @@ class CodesTab:
         """Let the controls act."""
         studio, sheet, second = self.studio, self.sheet, self.second
         desk, outputs = studio.desk, self._outputs()
-        tab.select(shows_errors(partial(studio.offer, "codes")), desk, studio.codes_model, **_QUIET)
+        tab.select(shows_errors(partial(studio.offer, "codes")), desk, studio.codes_model, **QUIET)
         arrived = [*outputs, studio.codes_model]
         for event in (
             studio.arrivals.change(self.arrive, desk, arrived),
             studio.returned.change(self.arrive, desk, arrived),
-            sheet.back.click(self.go_back, desk, arrived, **_QUIET),
+            sheet.back.click(self.go_back, desk, arrived, **QUIET),
             sheet.file.upload(self.open_file, [desk, studio.codes_model, sheet.file],
                               [*outputs, sheet.file], show_progress_on=sheet.file),
         ):  # fmt: skip
             self._draw_after(event, "mine", "other", anew=True)
         for opening in (second.fold.expand, second.take.focus):
-            opening(self.list_takes, None, second.take, **_QUIET)
+            opening(self.list_takes, None, second.take, **QUIET)
         opened = [second.grid, second.take, second.file, *self.with_two]
         for event in (
             second.file.upload(self.open_second, [desk, second.file], opened, show_progress_on=second.file),
@@ -85,7 +83,7 @@ class CodesTab:
             second.take.change(self.open_take, [desk, second.take], opened, show_progress_on=second.take),
         ):
             self._draw_after(event, "other", anew=True)
-        quick: dict[str, Any] = {"trigger_mode": "multiple", **_QUIET}
+        quick: dict[str, Any] = {"trigger_mode": "multiple", **QUIET}
         asked = sheet.grid.wish(self.fulfil, [desk, sheet.hear], outputs, **quick)
         asked.failure(None, js=CALM)
         self._draw_after(asked, "mine", "other")
@@ -108,12 +106,12 @@ class CodesTab:
             self._draw_after(button.click(self.editing(edit), [*given, *values], outputs, **slow), "mine")
         freeze = self.editing(codes_edits.freeze)
         levels.frozen.input(
-            freeze, [*given, levels.frozen], outputs, js=_WITH_SELECTION, trigger_mode="multiple", **_QUIET
+            freeze, [*given, levels.frozen], outputs, js=_WITH_SELECTION, trigger_mode="multiple", **QUIET
         )
         levels.level.change(
-            lambda level: gr.Button(interactive=level is not None), levels.level, levels.rename, **_QUIET
+            lambda level: gr.Button(interactive=level is not None), levels.level, levels.rename, **QUIET
         )
-        second.single.change(lambda on: gr.Row(visible=on), second.single, second.each_level, **_QUIET)
+        second.single.change(lambda on: gr.Row(visible=on), second.single, second.each_level, **QUIET)
         weights = [second.weight, second.single, *second.weights]
         self._draw_after(second.blend.click(self.blend, [*given, *weights], outputs, **slow), "mine")
         swapped = second.swap.click(self.swap, given, outputs, **slow)
@@ -129,9 +127,7 @@ class CodesTab:
         """After what changes the sound of grids: how it looks; it is decoded then, so that playing it does not wait."""
         for which in grids:
             outline = self.sheet.outline if which == "mine" else self.second.outline
-            event.success(partial(self.outline, which, anew), self.studio.desk, outline, **_QUIET)
-
-    # What a grid shows.
+            event.success(partial(self.outline, which, anew), self.studio.desk, outline, **QUIET)
 
     def about(self, desk: Desk) -> Updates:
         """What a change of the desk shows besides the grid."""
@@ -164,8 +160,6 @@ class CodesTab:
         """How the sound of a grid looks, unless it still looks as it did and is not asked for anew."""
         found = desk.draw_outline(which, anew=anew) if which in desk.sheets else None
         return value_of(found) if found else gr.skip()
-
-    # Opening, hearing, saving.
 
     @shows_errors
     def open_file(self, desk: Desk, model: str | None, path: str | None) -> Any:
@@ -244,8 +238,6 @@ class CodesTab:
     def save_grid(self, desk: Desk) -> str:
         """Let the browser save the grid file."""
         return value_of(desk.save_grid())
-
-    # Editing.
 
     def editing(self, edit: Callable[..., Edit | None]) -> Callable[..., Any]:
         """A handler that does the edit that `edit` gives for work, selection and further values."""

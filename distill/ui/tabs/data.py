@@ -15,10 +15,11 @@ from distill.audio.sound import EXTENSIONS
 from distill.dataset.overview import overview
 from distill.dataset.scan import FIRST_FILES, FileReport, scanned
 from distill.errors import UsageError
-from distill.ui.context import AT_ONCE, Context, path_in
+from distill.ui.context import Context, path_in
 from distill.ui.desk import Desk
 from distill.ui.failures import shows_errors, shows_errors_while
-from distill.ui.sounds_table import MOST_ROWS, nothing_yet, summary_of, table_of
+from distill.ui.handlers import AT_ONCE, QUIET, Updates
+from distill.ui.sounds_table import MOST_ROWS, left_out_words, nothing_yet, summary_of, table_of
 from distill.ui.studio import Studio
 from distill.ui.training_choice import dataset_choices, message
 from distill.versions.datasets import gather, keep_dataset
@@ -28,8 +29,6 @@ PROGRESS_SECONDS = 0.4
 # Once a page is closed, work ends with the next answer to it.
 ANSWER_SECONDS = 5.0
 DROPPED = "What you dropped"
-
-Updates = dict[Any, Any]
 
 
 def build(context: Context, studio: Studio, training_sounds: gr.Dropdown) -> None:
@@ -104,10 +103,10 @@ class DataTab:
         """Let the controls act."""
         source, keeping, desk = self.source, self.keeping, studio.desk
         outputs = [self.path, self.summary, self.table, keeping.row, self.answer]
-        gr.on(None, self.list_datasets, None, source.folder, show_progress="hidden")
+        gr.on(None, self.list_datasets, None, source.folder, **QUIET)
         # Only the summary shows the progress: five circles would be too many.
         judging: dict[str, Any] = {"show_progress_on": self.summary, "concurrency_limit": AT_ONCE}
-        source.folder.focus(self.list_datasets, None, source.folder, show_progress="hidden")
+        source.folder.focus(self.list_datasets, None, source.folder, **QUIET)
         source.files.change(self.judge_files, [source.files, desk], outputs, **judging)
         source.check.click(self.judge_folder, [source.folder, desk], outputs, **judging)
         studio.returned.change(self.come_back, desk, outputs, **judging)
@@ -120,8 +119,6 @@ class DataTab:
     def list_datasets(self) -> gr.Dropdown:
         """The project's datasets to choose from; what is chosen, or typed meanwhile, stays."""
         return gr.Dropdown(choices=dataset_choices(self.context))
-
-    # Judging.
 
     @shows_errors_while
     def judge_files(
@@ -146,7 +143,7 @@ class DataTab:
         gathered = desk.lasting() / "dropped" / uuid.uuid4().hex
         left_out = gather(map(self.context.uploaded, paths), gathered)
         desk.dropped = gathered
-        text = f"Left out, because they do not look like sounds: {', '.join(left_out)}" if left_out else ""
+        text = left_out_words(left_out) if left_out else ""
         for updates in self._judge(gathered, DROPPED, progress):
             yield {**updates, self.answer: message(text)}
 
@@ -209,8 +206,6 @@ class DataTab:
         base = path if path.is_dir() else path.parent
         files = [base / report.path for report in reports[:MOST_ROWS]]
         return table_of(reports, [self.context.link(file) if file.is_file() else None for file in files], total)
-
-    # Keeping.
 
     @shows_errors
     def keep(self, path: str | None, name: str) -> Updates:

@@ -19,7 +19,7 @@ from distill.ui.ask_controls import Asks, show_kinds
 from distill.ui.bars import Bars
 from distill.ui.cards import empty_hint, row_of
 from distill.ui.clicks import click_of
-from distill.ui.context import AT_ONCE, Context
+from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, shows_errors, shows_errors_while
 from distill.ui.forms import Form
@@ -40,13 +40,11 @@ from distill.ui.generate_controls import (
     Source,
 )
 from distill.ui.generate_form import order_from
+from distill.ui.handlers import AT_ONCE, QUIET, Updates
 from distill.ui.jobs import Job
 from distill.ui.sound_jobs import SoundOrder, order_like, part_of
 from distill.ui.space import Space, show_space
 from distill.ui.studio import Studio
-
-Updates = dict[Any, Any]
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 
 
 def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
@@ -102,42 +100,42 @@ class GenerateTab:
         }  # fmt: skip
         make: dict[str, Any] = {"inputs_kwargs": inputs, "outputs": making.outputs, "show_progress": "minimal"}
         make["concurrency_limit"] = AT_ONCE
-        again = making.again.click(lambda: random.randrange(1_000_000), None, self.amount.seed, **_QUIET)
+        again = making.again.click(lambda: random.randrange(1_000_000), None, self.amount.seed, **QUIET)
         for event in (
             making.go.click(self.make, **make),
             again.then(self.make, **make),
             studio.more.change(
                 self.make_more, studio.desk, making.outputs, show_progress="minimal", concurrency_limit=AT_ONCE
             ),
-            studio.returned.change(self.follow_again, studio.desk, making.outputs, concurrency_limit=AT_ONCE, **_QUIET),
-            making.stop.click(self.stop, studio.desk, making.outputs, **_QUIET),
+            studio.returned.change(self.follow_again, studio.desk, making.outputs, concurrency_limit=AT_ONCE, **QUIET),
+            making.stop.click(self.stop, studio.desk, making.outputs, **QUIET),
         ):
-            failed = event.failure(self.reset, studio.desk, making.outputs, **_QUIET)
+            failed = event.failure(self.reset, studio.desk, making.outputs, **QUIET)
             # Asked once more: an answer of while sounds were being made may arrive after their end.
             for ended in (event, failed):
-                ended.then(self.ready, [studio.desk, *self.needed], making.buttons, **_QUIET)
+                ended.then(self.ready, [studio.desk, *self.needed], making.buttons, **QUIET)
         shared = [studio.desk, studio.arrivals, studio.more]
         picked_outputs = [making.cards, studio.arrivals, studio.more, studio.tabs]
-        making.cards.pick(self.pick, shared, picked_outputs, trigger_mode="multiple", **_QUIET)
+        making.cards.pick(self.pick, shared, picked_outputs, trigger_mode="multiple", **QUIET)
         studio.on_return.append((self.come_back, [making.cards, *self.form.components]))
         self.form.keep(studio)
         self._connect_choices(tab)
 
     def _connect_choices(self, tab: gr.Tab) -> None:
         studio, source, making = self.studio, self.source, self.making
-        tab.select(shows_errors(partial(studio.offer, "generate")), studio.desk, studio.generate_model, **_QUIET)
+        tab.select(shows_errors(partial(studio.offer, "generate")), studio.desk, studio.generate_model, **QUIET)
         parts = [source.row, source.fill, source.vary, self.amount.seconds, self.amount.ending, self.bars.group]
-        self.action.change(self.show_action, self.action, parts, **_QUIET)
-        source.sound.change(self.show_part, source.sound, [source.begin, source.end], **_QUIET)
+        self.action.change(self.show_action, self.action, parts, **QUIET)
+        source.sound.change(self.show_part, source.sound, [source.begin, source.end], **QUIET)
         by_level = [control for choice in self.by_level.choices for control in choice.controls[:2]]
         of_model = [
             self.amount.ending, *self.asks.outputs, self.space.group, source.renewed, self.choice.top_k,
             *self.by_level.rows, *by_level,
         ]  # fmt: skip
         for control in (studio.generate_model, self.action):
-            control.change(self.show_model, [studio.desk, studio.generate_model, self.action], of_model, **_QUIET)
+            control.change(self.show_model, [studio.desk, studio.generate_model, self.action], of_model, **QUIET)
         for each in self.needed:
-            each.change(self.ready, [studio.desk, *self.needed], making.buttons, **_QUIET)
+            each.change(self.ready, [studio.desk, *self.needed], making.buttons, **QUIET)
 
     @property
     def needed(self) -> tuple[gr.Dropdown, gr.Radio, gr.Audio]:

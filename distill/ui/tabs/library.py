@@ -18,9 +18,10 @@ from distill.registry.registry import CHAMPION, is_file_reference
 from distill.ui.auditions import audition
 from distill.ui.cards import empty_hint, row_of
 from distill.ui.clicks import cards_component, click_of
-from distill.ui.context import AT_ONCE, Context, path_in
+from distill.ui.context import Context, path_in
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, shows_errors, shows_errors_while
+from distill.ui.handlers import AT_ONCE, QUIET, Updates
 from distill.ui.library_controls import ANY, SAVE, Comparison, Details, Filters, Import
 from distill.ui.library_view import Shelf, View, differences_shown
 from distill.ui.shelf import card_of, details_of, key_of, places_of
@@ -28,9 +29,6 @@ from distill.ui.studio import Studio
 
 _EMPTY = "No models here. The tab Train makes one; a file from elsewhere can be imported below."
 _NONE_FOUND = "No model matches."
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
-
-Updates = dict[Any, Any]
 
 
 def build(context: Context, studio: Studio, tab: gr.Tab) -> None:
@@ -54,9 +52,9 @@ class LibraryTab:
         """Let the controls act."""
         filters, details, comparison, importing = self.filters, self.details, self.comparison, self.importing
         seen = [self.shelf, self.view]
-        files_first = self._list_after(tab.select(self.read_files, None, self._found(), **_QUIET))
-        self._list_after(files_first.then(self.read_all, filters.dataset, self._found(), **_QUIET))
-        search: dict[str, Any] = {"inputs_kwargs": self._listed(), "outputs": self.cards, **_QUIET}
+        files_first = self._list_after(tab.select(self.read_files, None, self._found(), **QUIET))
+        self._list_after(files_first.then(self.read_all, filters.dataset, self._found(), **QUIET))
+        search: dict[str, Any] = {"inputs_kwargs": self._listed(), "outputs": self.cards, **QUIET}
         for control in (filters.verdict, filters.dataset, filters.sort):
             control.input(self.search, **search)
         filters.words.change(self.search, **search, trigger_mode="always_last")
@@ -70,7 +68,7 @@ class LibraryTab:
         # What is still to be heard of one model must not come under another one's name.
         self.cards.pick(
             self.pick, inputs_kwargs=self._listed(), outputs=[self.view, self.cards, *compared, *opened],
-            trigger_mode="multiple", cancels=heard, **_QUIET,
+            trigger_mode="multiple", cancels=heard, **QUIET,
         )  # fmt: skip
         choices = [*self.studio.choices.values(), self.studio.tabs]
         details.use.click(self.use, [*seen, self.studio.desk], choices)
@@ -81,16 +79,16 @@ class LibraryTab:
         self._read_after(details.promote.click(self.promote, placed, asking, **wait))
         saved = details.save.click(self.save, [self.studio.desk, *seen, details.place], self.link)
         saved.success(None, self.link, None, js=SAVE)
-        details.delete.click(self.ask_delete, placed, asking, **_QUIET)
+        details.delete.click(self.ask_delete, placed, asking, **QUIET)
         self._read_after(details.yes.click(self.confirm, self.view, asking))
-        details.no.click(self.calm, self.view, asking, **_QUIET)
-        details.place.change(self.able, details.place, [details.register, details.promote], **_QUIET)
+        details.no.click(self.calm, self.view, asking, **QUIET)
+        details.place.change(self.able, details.place, [details.register, details.promote], **QUIET)
         brought = importing.go.click(
             self.bring, [importing.file, importing.name], importing.file, show_progress_on=importing.file
         )
         self._read_after(brought)
         importing.file.change(
-            lambda path: gr.Button(interactive=path is not None), importing.file, importing.go, **_QUIET
+            lambda path: gr.Button(interactive=path is not None), importing.file, importing.go, **QUIET
         )
 
     def _found(self) -> list[Any]:
@@ -101,16 +99,14 @@ class LibraryTab:
 
     def _list_after(self, event: Any) -> Any:
         """After models were read: the cards as the filters are by then, since reading may have taken a while."""
-        return event.success(self.search, inputs_kwargs=self._listed(), outputs=self.cards, **_QUIET)
+        return event.success(self.search, inputs_kwargs=self._listed(), outputs=self.cards, **QUIET)
 
     def _read_after(self, event: Any) -> None:
         """After models changed: the list, and the details of the model that is open if it is still there."""
         details = self.details
         shown = [details.column, details.text, details.place, details.question]
-        read = event.success(self.read_all, self.filters.dataset, self._found(), **_QUIET)
-        self._list_after(read).success(self.show_details, [self.shelf, self.view], shown, **_QUIET)
-
-    # The list.
+        read = event.success(self.read_all, self.filters.dataset, self._found(), **QUIET)
+        self._list_after(read).success(self.show_details, [self.shelf, self.view], shown, **QUIET)
 
     def _read(self, *, registry: bool, dataset: str | None = None) -> Updates:
         entries, unreadable = catalogue(self.project, registry=registry)
@@ -187,8 +183,6 @@ class LibraryTab:
             details.question: gr.Row(visible=view.asked is not None),
         }
 
-    # Hearing and using.
-
     def _hear(self, entries: list[Entry]) -> Iterator[str]:
         names = [self.studio.models.name_of(entry) for entry in entries]
         yield from audition([(name, self.studio.models.path(name)) for name in names], self.context)
@@ -201,7 +195,7 @@ class LibraryTab:
     @shows_errors_while
     def hear_both(self, shelf: Shelf, view: View) -> Iterator[str]:
         """Make sounds of both compared models by the same seeds."""
-        entries = [entry for entry in map(shelf.entry, view.compared) if entry is not None]
+        entries = shelf.compared(view)
         if not entries:
             raise UsageError("choose models to compare first")
         yield from self._hear(entries)
@@ -222,8 +216,6 @@ class LibraryTab:
         name = entry.manifest.metadata.name if entry else "model"
         return json.dumps({"address": self.context.link(target), "name": f"{name}{EXTENSION}"})
 
-    # Changing.
-
     @shows_errors
     def register(self, place: str) -> None:
         """Register a file."""
@@ -240,7 +232,7 @@ class LibraryTab:
         try:
             version = promote(place, self.project)
         except NotPromoted as error:
-            question = f"Against <b>{escape(place)}</b> speaks: {escape('; '.join(error.reasons))}."
+            question = f"Reasons not to promote <b>{escape(place)}</b>: {escape('; '.join(error.reasons))}."
             return self._ask(replace(view, asked=("promote", place)), question, "Promote all the same")
         notice(f"{version.name}@champion is {version.reference}")
         return self.calm(view)
@@ -300,7 +292,7 @@ class LibraryTab:
             path = import_file(file, self.project, name=(name or "").strip() or None)
         except DistillError as error:
             raise type(error)(str(error).replace(str(file), file.name)) from error
-        notice(f"It is {path.relative_to(self.project).as_posix()} now.")
+        notice(f"Imported as {path.relative_to(self.project).as_posix()}.")
 
 
 def _datasets(known: Sequence[str], chosen: str) -> gr.Dropdown:

@@ -11,13 +11,14 @@ from distill.live.folder import RunFolder
 from distill.live.parameters import tunable
 from distill.runs.folder import run_named
 from distill.runs.trainings import compare, in_force, roll_back, snapshots, training_of
-from distill.ui.context import AT_ONCE, Context
+from distill.ui.context import Context
 from distill.ui.failures import shows_errors
-from distill.ui.monitor_controls import WORDS, Commands, Snapshots, Tuning, rounded, stage_choice, typed
+from distill.ui.handlers import AT_ONCE, QUIET, Updates
+from distill.ui.monitor_controls import SURE, WORDS, Commands, Snapshots, Tuning, rounded, stage_choice, typed
 from distill.ui.plain_words import Word, changes_of
 from distill.ui.studio import Studio
 from distill.ui.tables import cell, table
-from distill.ui.training_actions import WAIT_SECONDS, WHO
+from distill.ui.training_actions import WHO
 from distill.ui.training_choice import (
     bring_sounds,
     choose_run,
@@ -39,10 +40,8 @@ MEANT: dict[Word, str] = {
     "slower": "slower: each step changes less",
     "faster": "faster: each step changes more",
 }
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 
 Values = dict[str, Any]
-Updates = dict[Any, Any]
 
 
 def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
@@ -72,18 +71,18 @@ class MonitorTab:
         """Let the controls act."""
         which = [self.run, self.stage]
         commands, tuning = self.commands, self.tuning
-        looked_at.change(partial(choose_run, self.context), looked_at, self.run, **_QUIET)
-        run_moved = self.run.change(self.last_stage, self.run, self.stage, **_QUIET)
-        for event in (run_moved, self.stage.input(lambda: None, None, None, **_QUIET)):
+        looked_at.change(partial(choose_run, self.context), looked_at, self.run, **QUIET)
+        run_moved = self.run.change(self.last_stage, self.run, self.stage, **QUIET)
+        for event in (run_moved, self.stage.input(lambda: None, None, None, **QUIET)):
             # One after the other, so that the form of the training before cannot come last.
-            shown = event.then(self.show, which, self.live, **_QUIET)
-            self._form_after(shown.then).then(self.forget, None, [*self.snapshots.lists, *self.answers], **_QUIET)
-        waiting: dict[str, Any] = {"concurrency_limit": AT_ONCE, **_QUIET}
+            shown = event.then(self.show, which, self.live, **QUIET)
+            self._form_after(shown.then).then(self.forget, None, [*self.snapshots.lists, *self.answers], **QUIET)
+        waiting: dict[str, Any] = {"concurrency_limit": AT_ONCE, **QUIET}
         buttons = [commands.pause, commands.resume, commands.save, commands.measure, tuning.apply, commands.use]
         for moved in (self.run.change, self.stage.change, self.live.moved):
-            moved(self.able, which, [*buttons, *tuning.words.values()], **_QUIET)
+            moved(self.able, which, [*buttons, *tuning.words.values()], **QUIET)
         for word, button in tuning.words.items():
-            self._form_after(button.click(partial(self.say, word), which, tuning.worded, **_QUIET).success)
+            self._form_after(button.click(partial(self.say, word), which, tuning.worded, **QUIET).success)
         bring_sounds(commands.use, self.run, self.context, studio)
         for button, handler in (
             (commands.pause, self.pause),
@@ -93,7 +92,7 @@ class MonitorTab:
         ):
             done = button.click(handler, which, commands.answer, **waiting)
             if handler in (self.save, self.measure):
-                done.success(self.list_snapshots, which, self.snapshots.lists, **_QUIET)
+                done.success(self.list_snapshots, which, self.snapshots.lists, **QUIET)
         form: Values = {
             "run": self.run, "stage": self.stage, "name": tuning.note, "before": self.before, **tuning.fields
         }  # fmt: skip
@@ -101,23 +100,23 @@ class MonitorTab:
         applied = [tuning.answer, self.applied, self.before, *tuning.fields.values()]
         told = tuning.apply.click(self.apply, inputs_kwargs=form, outputs=applied, **waiting)
         # Another training may have been chosen before the answer came.
-        told.success(self.form_of_the_chosen, [self.applied, *which], applied[2:], **_QUIET)
+        told.success(self.form_of_the_chosen, [self.applied, *which], applied[2:], **QUIET)
         self._form_after(tuning.reload.click)
         self._connect_snapshots(which)
 
     def _connect_snapshots(self, which: list[Any]) -> None:
         found = self.snapshots
         for opened in (found.fold.expand, found.look.click):
-            opened(self.list_snapshots, which, found.lists, **_QUIET)
+            opened(self.list_snapshots, which, found.lists, **QUIET)
         for trigger in (found.one, found.other):
-            trigger.change(self.compare, [*which, found.one, found.other], found.differences, **_QUIET)
+            trigger.change(self.compare, [*which, found.one, found.other], found.differences, **QUIET)
         asked = [*which, found.back, found.settings_only, found.sure]
-        gone = found.go_back.click(self.go_back, asked, [found.answer, found.sure], **_QUIET)
-        self._form_after(gone.success(self.list_snapshots, which, found.lists, **_QUIET).success)
+        gone = found.go_back.click(self.go_back, asked, [found.answer, found.sure], **QUIET)
+        self._form_after(gone.success(self.list_snapshots, which, found.lists, **QUIET).success)
 
     def _form_after(self, event: Any) -> Any:
         """After an event: the form with what is in force."""
-        return event(self.show_form, [self.run, self.stage], [self.before, *self.tuning.fields.values()], **_QUIET)
+        return event(self.show_form, [self.run, self.stage], [self.before, *self.tuning.fields.values()], **QUIET)
 
     def _folder(self, run: str | None, stage: str) -> RunFolder:
         if not run:
@@ -125,9 +124,7 @@ class MonitorTab:
         return training_of(run_named(self.context.project, run), stage)
 
     def _ask(self, run: str | None, stage: str, command: str, **arguments: Any) -> Values:
-        return self._folder(run, stage).ask(command, arguments, who=WHO, timeout=WAIT_SECONDS)
-
-    # Showing.
+        return self._folder(run, stage).ask(command, arguments, who=WHO)
 
     def last_stage(self, run: str | None) -> str:
         """The training that runs, or ran last."""
@@ -149,8 +146,6 @@ class MonitorTab:
         return enable_buttons(
             can if running else can & {"sounds"}, "pause", "resume", *["steer"] * 3, "sounds", *of_words
         )
-
-    # Commands.
 
     @shows_errors
     def pause(self, run: str | None, stage: str) -> str:
@@ -179,8 +174,6 @@ class MonitorTab:
         ]
         return message(f"{run}: measured as {found['name']}: held-out {', '.join(figures)}.")
 
-    # Tuning.
-
     @shows_errors
     def show_form(self, run: str | None, stage: str) -> Updates:
         """What is in force, in the form; parameters that the training does not have are hidden."""
@@ -204,8 +197,8 @@ class MonitorTab:
         if not changes:
             raise UsageError("nothing is changed in the form")
         answer = self._tune(run, stage, changes, name.strip() or None)
-        done = [f"{key}: {cell(old)} → {cell(new)}" for key, (old, new) in answer["changes"].items()]
-        text = f"From step {answer['step']}: {', '.join(done)}" if done else "It was so already."
+        done = ", ".join(f"{key}: {cell(old)} → {cell(new)}" for key, (old, new) in answer["changes"].items())
+        text = f"From step {answer['step']}: {done}" if done else "Nothing changed: these values are already in force."
         return {self.tuning.answer: message(f"{run}: {text}"), self.applied: [run, stage], **self.show_form(run, stage)}
 
     def form_of_the_chosen(self, applied: list[str], run: str | None, stage: str) -> Any:
@@ -222,8 +215,6 @@ class MonitorTab:
 
     def _tune(self, run: str | None, stage: str, changes: Values, name: str | None) -> Values:
         return self._ask(run, stage, "tune", changes=changes, validate=name, after=STEPS_AFTER)
-
-    # Snapshots.
 
     @shows_errors
     def list_snapshots(self, run: str | None, stage: str) -> Updates:
@@ -264,9 +255,9 @@ class MonitorTab:
         if step is None:
             raise UsageError("choose a checkpoint first")
         if not settings_only and not sure:
-            raise UsageError("say first that later checkpoints and changes may be lost")
+            raise UsageError(f"tick “{SURE}” first")
         folder = self._folder(run, stage)
-        answer = roll_back(folder, int(step), config_only=settings_only, who=WHO, timeout=WAIT_SECONDS)
+        answer = roll_back(folder, int(step), config_only=settings_only, who=WHO)
         if settings_only:
             return message(f"The settings of step {step} are in force again."), False
         return message(f"Back at step {step}; {answer['abandoned']} changes no longer count."), False

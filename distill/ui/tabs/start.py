@@ -10,6 +10,7 @@ import gradio as gr
 from distill.audio.sound import EXTENSIONS
 from distill.dataset.scan import scan
 from distill.errors import DataError, TrainingError
+from distill.files import free_path
 from distill.library.takes import Takes
 from distill.params import Params, with_settings
 from distill.runs import background
@@ -23,6 +24,8 @@ from distill.ui.context import Context, path_in
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, shows_errors
 from distill.ui.first_takes import finished_model
+from distill.ui.handlers import QUIET, Updates
+from distill.ui.sounds_table import left_out_words
 from distill.ui.start_state import begin_with, set_run, standing_of
 from distill.ui.start_view import NOTHING_YET, verdict
 from distill.ui.studio import Studio
@@ -32,10 +35,7 @@ from distill.words import about
 
 DROPPED = "my-sounds"
 TITLES = {SKETCH.name: "Sketch", BEST.name: "Best"}
-MEASURING = "Looking how fast this machine is …"
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
-
-Updates = dict[Any, Any]
+MEASURING = "Measuring the speed of this machine …"
 
 
 def build(context: Context, studio: Studio, looked_at: gr.Dropdown) -> None:
@@ -67,7 +67,7 @@ class Plans:
             plan = gr.Radio(
                 [(title, name) for name, title in TITLES.items()],
                 value=SKETCH.name,
-                label="How well shall it learn them?",
+                label="How well should it learn them?",
                 info=MEASURING,
                 elem_id="start-plan",
             )
@@ -125,10 +125,10 @@ class StartTab:
     def connect(self, looked_at: gr.Dropdown) -> None:
         """Let the controls act."""
         studio, plans, finished = self.studio, self.plans, self.finished
-        self._show_after(gr.on(None, lambda: None, None, None, **_QUIET))
-        self._show_after(self.files.upload(self.drop, self.files, None, **_QUIET))
-        started = self._show_after(plans.go.click(self.start, [plans.plan, self.about], None, **_QUIET))
-        started.then(self.look_at_run, None, looked_at, **_QUIET)
+        self._show_after(gr.on(None, lambda: None, None, None, **QUIET))
+        self._show_after(self.files.upload(self.drop, self.files, None, **QUIET))
+        started = self._show_after(plans.go.click(self.start, [plans.plan, self.about], None, **QUIET))
+        started.then(self.look_at_run, None, looked_at, **QUIET)
         for button, handler in (
             (self.halt, self.stop),
             (self.resuming, self.resume),
@@ -137,22 +137,20 @@ class StartTab:
             (plans.other, self.forget),
             (finished.others, self.forget),
         ):
-            self._show_after(button.click(handler, None, None, **_QUIET))
-        finished.more.click(self.make_more, studio.desk, [*studio.choices.values(), studio.tabs], **_QUIET)
+            self._show_after(button.click(handler, None, None, **QUIET))
+        finished.more.click(self.make_more, studio.desk, [*studio.choices.values(), studio.tabs], **QUIET)
         shared = [studio.arrivals, studio.tabs]
-        self._show_after(self.live.pick(self.pick, [studio.desk, studio.arrivals], shared, **_QUIET))
+        self._show_after(self.live.pick(self.pick, [studio.desk, studio.arrivals], shared, **QUIET))
 
     def _show_after(self, event: Any) -> Any:
         """After what changes the disk: the screen, the sounds if they wait for a plan, how long each plan takes."""
         plans = self.plans
         parts = [self.empty, plans.column, self.live, self.going, self.halted, self.finished.row]
         screen = [self.files, self.about, *parts]
-        judged = event.then(self.show, None, screen, **_QUIET).then(
+        judged = event.then(self.show, None, screen, **QUIET).then(
             self.judge, None, [plans.verdict, self.seconds, plans.go], show_progress_on=plans.verdict
         )
-        return judged.then(self.estimate, self.seconds, plans.plan, **_QUIET)
-
-    # Showing.
+        return judged.then(self.estimate, self.seconds, plans.plan, **QUIET)
 
     def show(self) -> Updates:
         """The screen as it stands on the disk."""
@@ -200,17 +198,15 @@ class StartTab:
         root = standing_of(self.project).root
         return choose_run(self.context, root.name) if root else gr.skip()
 
-    # Beginning, stopping, going on.
-
     @shows_errors
     def drop(self, paths: list[str] | None) -> None:
         """Begin with dropped sounds."""
         if not paths:
             return
-        target = _free(self.project / DATA, DROPPED)
+        target = free_path(self.project / DATA / DROPPED)
         left_out = gather(map(self.context.uploaded, paths), target)
         if left_out:
-            notice(f"Left out, because they do not look like sounds: {', '.join(left_out)}")
+            notice(left_out_words(left_out))
         begin_with(self.project, target)
 
     @shows_errors
@@ -218,7 +214,7 @@ class StartTab:
         """Start a run of a plan for the sounds that the screen is about."""
         project, standing = self.project, standing_of(self.project)
         if standing.sounds is not None and standing.about != shown:
-            raise DataError("another window has chosen other sounds, which are shown in a moment: look at them first")
+            raise DataError("another window has chosen other sounds; look at them first, they appear in a moment")
         if standing.sounds is None:
             raise DataError("choose sounds first")
         settings = plan_named(plan).settings
@@ -255,10 +251,8 @@ class StartTab:
     def _root(self) -> Path:
         root = standing_of(self.project).root
         if root is None:
-            raise DataError("nothing was begun here so far")
+            raise DataError("no run has been started here yet")
         return root
-
-    # Leading on.
 
     @shows_errors
     def make_more(self, desk: Desk) -> Any:
@@ -285,20 +279,7 @@ def _offer(title: str, expected: Estimate) -> str:
     return f"{title} ({about(expected.total)})"
 
 
-def _free(folder: Path, name: str) -> Path:
-    """The first folder of that name, with a number behind it if there is one."""
-    number, path = 1, folder / name
-    while path.exists():
-        number += 1
-        path = folder / f"{name}-{number}"
-    return path
-
-
 def _model_name(project: Path, sounds: Path, plan: str) -> str:
     """What the model is called: as its sounds, a sketch as such, with a number where another model has that name."""
     stem = as_name(sounds.stem) + ("" if plan == BEST.name else f"-{plan}")
-    number, name = 1, stem
-    while (project / "models" / f"{name}.distill").exists():
-        number += 1
-        name = f"{stem}-{number}"
-    return name
+    return free_path(project / "models" / f"{stem}.distill").stem

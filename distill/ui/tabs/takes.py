@@ -9,6 +9,7 @@ from distill.ui.clicks import clicks_of
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import shows_errors
+from distill.ui.handlers import QUIET
 from distill.ui.sound_jobs import order_between, order_like
 from distill.ui.studio import Studio
 
@@ -45,5 +46,5 @@ def build(context: Context, studio: Studio) -> None:
         pick,
         [studio.desk, studio.arrivals, studio.more],
         [studio.arrivals, studio.more, studio.tabs],
-        show_progress="hidden",
+        **QUIET,
     )

@@ -20,10 +20,11 @@ from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import shows_errors
 from distill.ui.forms import Form
+from distill.ui.handlers import QUIET
 from distill.ui.run_removal import RunRemoval
 from distill.ui.studio import Studio
 from distill.ui.train_controls import FIRST, LEVELS, WEIGHT, Commands, TrainingForm
-from distill.ui.training_actions import WAIT_SECONDS, WHO
+from distill.ui.training_actions import WHO
 from distill.ui.training_choice import (
     bring_sounds,
     choose_run,
@@ -39,7 +40,6 @@ from distill.versions.datasets import count_sounds
 
 # Larger datasets all get the same settings.
 MOST_HEARD = 2000
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 
 
 def build(context: Context, studio: Studio, sounds: gr.Dropdown) -> gr.Dropdown:
@@ -70,23 +70,23 @@ class TrainTab:
         studio.on_return.append((self.come_back, self.form.components))
         # Other tabs choose sounds, too.
         self.form.keep(studio, order.sounds.change)
-        order.sounds.change(self.show_size, order.sounds, order.size, **_QUIET)
-        order.sounds.focus(self.list_sounds, None, order.sounds, **_QUIET)
+        order.sounds.change(self.show_size, order.sounds, order.size, **QUIET)
+        order.sounds.focus(self.list_sounds, None, order.sounds, **QUIET)
         form: dict[str, Any] = {**self.form.fields}
-        order.start.click(self.start, inputs_kwargs=form, outputs=[run, commands.answer], **_QUIET)
+        order.start.click(self.start, inputs_kwargs=form, outputs=[run, commands.answer], **QUIET)
         for button, handler in (
             (commands.pause, self.pause),
             (commands.resume, self.resume),
             (commands.stop, self.stop),
             (commands.go_on, self.train_prior),
         ):
-            button.click(handler, run, commands.answer, **_QUIET)
-        run.change(lambda name: live_view(name, "train"), run, self.live, **_QUIET)
+            button.click(handler, run, commands.answer, **QUIET)
+        run.change(lambda name: live_view(name, "train"), run, self.live, **QUIET)
         # An answer is that of the training that was chosen.
-        run.select(lambda: "", None, commands.answer, **_QUIET)
+        run.select(lambda: "", None, commands.answer, **QUIET)
         buttons = [commands.pause, commands.resume, commands.stop, commands.go_on, commands.use]
         for event in (run.change, self.live.moved):
-            event(self.able, run, buttons, **_QUIET)
+            event(self.able, run, buttons, **QUIET)
         bring_sounds(commands.use, run, self.context, studio)
         self.removal.connect()
 
@@ -165,7 +165,7 @@ class TrainTab:
 
 def _ask(root: Path, command: str) -> int:
     """Tell the training of a run what to do; its step."""
-    return int(training_of(root).ask(command, {}, who=WHO, timeout=WAIT_SECONDS)["step"])
+    return int(training_of(root).ask(command, {}, who=WHO)["step"])
 
 
 def settings_from(
