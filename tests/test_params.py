@@ -166,6 +166,12 @@ def test_a_hop_length_other_than_that_of_the_preset_is_a_setting() -> None:
         assert with_settings(Params(), settings_of(params)) == params
 
 
+def test_the_preset_sharp_plans_four_levels_unless_others_are_given() -> None:
+    for settings, levels in ((["run.preset=sharp"], 4), (["run.preset=sharp", "vqvae.num_quantizers=2"], 2), ([], 3)):
+        params = with_settings(Params(), settings)
+        assert planned(params, sizes_for([1.0] * 8, params)).vqvae.num_quantizers == levels
+
+
 def test_a_context_of_less_than_two_columns_is_refused_before_anything_is_trained() -> None:
     params = with_settings(Params(), ["prior.context=64", "vqvae.num_quantizers=4", "spectrogram.n_mels=192"])
     with pytest.raises(UsageError, match=r"^the context \(64 codes\) must hold two columns of 48 codes"):

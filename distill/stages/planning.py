@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.adaptive import (
+    SHARP_VQVAE,
     get_adaptive_prior_config,
     get_adaptive_vqvae_config,
     tuned_prior,
@@ -121,6 +122,8 @@ def planned(params: Params, sizes: Sizes) -> Planned:
             sketch=sketch,
             base=has_base(params),
         )
+    if params.run.preset == "sharp":
+        vqvae |= SHARP_VQVAE
     bands, levels = sizes.n_mels // STRIDE, {**vqvae, **vqvae_given}["num_quantizers"]
     shown = sizes.variants if {**prior, **prior_given}["augmented_variants"] else sizes.originals
     lengths = -(-shown // STRIDE)

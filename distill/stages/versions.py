@@ -2,7 +2,7 @@
 
 CODE_VERSIONS = {
     "prepare": 5,
-    "configure": 11,
+    "configure": 12,
     "train_vqvae": 12,
     "train_prior": 15,
     "check_memorization": 17,

@@ -7,7 +7,7 @@ import gradio as gr
 from distill.configs import VQVAEConfig
 
 ALL, FIRST = "All of it", "Only to rebuild sounds (VQ-VAE)"
-LEVELS, WEIGHT = VQVAEConfig().num_quantizers, VQVAEConfig().commitment_weight
+WEIGHT = VQVAEConfig().commitment_weight
 # An empty field of numbers comes back as 0 once the page has shown it.
 _PLANNED = "0: planned."
 
@@ -35,8 +35,8 @@ class Settings:
                 ),
                 preset=gr.Radio(
                     ["tuned", "sharp", "reference"], value="tuned", label="Preset", elem_id="train-preset",
-                    info="tuned: what measurement shows better; sharp: the same with finer steps in time, for hits, at "
-                    "twice the work; reference: the plain table.",
+                    info="tuned: what measurement shows better; sharp: nearer to your sounds, with finer steps in time "
+                    "and four levels, at nearly three times the work; reference: the plain table.",
                 ),
                 epochs=gr.Number(
                     label="Rounds of rebuilding (epochs of the VQ-VAE)", info=_PLANNED, precision=0, value=0,
@@ -65,7 +65,7 @@ class TrainingForm:
 
     sounds: gr.Dropdown
     name: gr.Textbox
-    levels: gr.Slider
+    levels: gr.Radio
     size: gr.Textbox
     what: gr.Radio
     settings: Settings
@@ -79,9 +79,9 @@ class TrainingForm:
             value="", label="Name of the model", info="Left empty: the folder's name and the time.", max_lines=1,
             elem_id="train-name",
         )  # fmt: skip
-        levels = gr.Slider(
-            2, 4, LEVELS, step=1, label="Levels", elem_id="train-levels",
-            info="Fewer levels = faster, more levels = finer detail",
+        levels = gr.Radio(
+            [("as planned", 0), 2, 3, 4], value=0, label="Levels", elem_id="train-levels",
+            info="Planned are 3, and 4 with the preset sharp. Fewer are faster, more give finer detail.",
         )  # fmt: skip
         size = gr.Textbox(
             value="", label="Building blocks of a level (codebook size)", info="Follows from the number of files.",

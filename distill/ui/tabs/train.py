@@ -23,7 +23,7 @@ from distill.ui.forms import Form
 from distill.ui.handlers import QUIET
 from distill.ui.run_removal import RunRemoval
 from distill.ui.studio import Studio
-from distill.ui.train_controls import FIRST, LEVELS, WEIGHT, Commands, TrainingForm
+from distill.ui.train_controls import FIRST, WEIGHT, Commands, TrainingForm
 from distill.ui.training_actions import WHO
 from distill.ui.training_choice import (
     bring_sounds,
@@ -181,7 +181,7 @@ def settings_from(
 ) -> tuple[str, ...]:
     """The settings that differ from the defaults: then the run is that of the plain command."""
     given = {
-        "vqvae.num_quantizers": None if int(levels) == LEVELS else int(levels),
+        "vqvae.num_quantizers": levels or None,
         "vqvae.commitment_weight": None if commitment_weight == WEIGHT else commitment_weight,
         "run.preset": None if preset == RunConfig().preset else preset,
         "vqvae.epochs": int(epochs or 0) or None,
