@@ -106,6 +106,40 @@ def half_a_frame(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2])
 
 
+def long_wav(path: Path) -> None:
+    """A WAV of the European Broadcasting Union, which has its size in a chunk of 64 bits."""
+    sizes = struct.pack("<QQQI", 0, len(PCM), len(SOUND), 0)
+    body = b"WAVE" + chunk(b"ds64", sizes) + chunk(b"fmt ", PLAIN) + chunk(b"data", PCM, STREAMED)
+    path.write_bytes(b"BW64" + struct.pack("<I", STREAMED) + body)
+
+
+def without_count(path: Path) -> None:
+    """An MP3 of varying bit rate whose first frame, with the number of frames, was cut off."""
+    data = save(path, np.concatenate([SOUND, noise(2.0)])).read_bytes()
+    path.write_bytes(data[data.index(data[:2], 4) :])
+
+
+def joined(*rates: int) -> Callable[[Path], None]:
+    """Files one behind the other."""
+
+    def make(path: Path) -> None:
+        path.write_bytes(b"".join(save(path, tone(rate=rate), rate).read_bytes() for rate in rates))
+
+    return make
+
+
+def flac(offset: int, content: bytes, keep: int = 0) -> Callable[[Path], None]:
+    """A FLAC with other bytes at an offset of its header; of the first, some bits are kept."""
+
+    def make(path: Path) -> None:
+        data = bytearray(save(path, SOUND).read_bytes())
+        content_there = bytes((content[0] | data[offset] & keep,)) + content[1:]
+        data[offset : offset + len(content)] = content_there
+        path.write_bytes(data)
+
+    return make
+
+
 def foreign(head: bytes) -> Callable[[Path], object]:
     """A file in a container that is not read."""
     return lambda path: path.write_bytes(head + bytes(range(256)) * 20)
@@ -113,6 +147,8 @@ def foreign(head: bytes) -> Callable[[Path], object]:
 
 _BEXT = chunk(b"JUNK", bytes(29)) + chunk(b"bext", b"a recorder".ljust(602, b"\0"))
 _LOOP = chunk(b"smpl", struct.pack("<9I", 0, 0, 22675, 60, 0, 0, 0, 1, 0) + struct.pack("<6I", 0, 0, 100, 9000, 0, 0))
+_NAME = chunk(b"LIST", b"INFOISFT\x06\0\0\0Sounds")
+_ODD = chunk(b"LIST", b"INFOISFT\x05\0\0\0Sound")[:-1]
 _MISSING = "the end is missing"
 
 CASES: dict[str, Case] = {
@@ -128,6 +164,14 @@ CASES: dict[str, Case] = {
     "loop points.wav": Case(lambda path: wav(path, behind=_LOOP)),
     "bytes behind.wav": Case(lambda path: wav(path, behind=b"abc")),
     "no samples, chunks behind.wav": Case(lambda path: wav(path, sound=b"", behind=_LOOP), verdict="empty"),
+    "size zero, chunks behind.wav": Case(
+        lambda path: wav(path, size=0, behind=_NAME), note="says that no sound follows"
+    ),
+    "size unknown, chunks behind.wav": Case(lambda path: wav(path, size=STREAMED, behind=_LOOP + _NAME)),
+    "odd chunk without its last byte.wav": Case(lambda path: wav(path, before=_ODD)),
+    "broadcast.wav": Case(long_wav),
+    "one byte.wav": Case(lambda path: path.write_bytes(b"\xff"), "unreadable", "not a sound in a known format"),
+    "1 Hz.wav": Case(lambda path: save(path, SOUND, 1), "unreadable", "its header says 1 Hz"),
     "adpcm.wav": Case(like(subtype="MS_ADPCM"), near=None),
     "mulaw.wav": Case(like(subtype="ULAW"), near=0.05),
     "float 64.wav": Case(like(subtype="DOUBLE")),
@@ -155,11 +199,19 @@ CASES: dict[str, Case] = {
     "size unknown.au": Case(resized(8, 4, "big", lambda _: STREAMED)),
     "half there.au": Case(resized(8, 4, "big", lambda old: 2 * old), note=_MISSING),
     "creative.voc": Case(like()),
-    "sample dump.sds": Case(like(format="SDS"), near=None),
+    "sample dump.sds": Case(like(format="SDS"), "unreadable", "convert it to wav or flac"),
+    "sample dump.wav": Case(like(format="SDS"), "unreadable", "convert it to wav or flac"),
     "low rate.mp3": Case(like(22_050, format="MP3"), near=None),
     "tag before.flac": Case(tagged(b"\x00\x00\x02\x00", bytes(256))),
     "size of tag wrong.flac": Case(tagged(b"\x7f\x7f\x7f\x7f", bytes(30))),
     "size of tag wrong.mp3": Case(tagged(b"\x7f\x7f\x7f\x7f", bytes(30)), near=None),
+    "length unknown.flac": Case(flac(21, bytes(5), keep=0xF0)),
+    "20 bits.flac": Case(flac(20, b"\x01\x30", keep=0xFE), "unreadable", "FLAC of 20 bits is not read"),
+    "tag before.ogg": Case(tagged(b"\x00\x00\x02\x00", bytes(256)), near=None),
+    "two sounds.ogg": Case(joined(RATE, RATE), note="another sound follows the first", near=None),
+    "two sounds.mp3": Case(joined(RATE, RATE), near=None),
+    "two rates.mp3": Case(joined(RATE, 48_000), note="another sound follows the first", near=None),
+    "without count.mp3": Case(without_count, near=None),
     "half.flac": Case(cut(0.5), note="decoding stops after", near=None),
     "half.ogg": Case(cut(0.5), note="the last part of the stream is missing", near=None),
     "half.opus": Case(cut(0.5, 5.0, format="OGG", subtype="OPUS"), note="the last part of the stream", near=None),
@@ -174,6 +226,9 @@ CASES: dict[str, Case] = {
         lambda path: save(path, np.stack([SOUND, -0.99 * SOUND], axis=1)),
         note="channels cancel each other in mono: channel 2",
         near=0.01,
+    ),
+    "opposite offsets.wav": Case(
+        lambda path: save(path, np.stack([0.25 * SOUND + 0.4, 0.25 * SOUND - 0.4], axis=1)), near=0.4
     ),
     "almost antiphase.wav": Case(
         lambda path: save(path, np.stack([-0.95 * SOUND, SOUND], axis=1)), note="in mono: channel 1", near=0.03

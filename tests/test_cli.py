@@ -184,6 +184,8 @@ def test_dataset_check(trained: Path, distill: Command, monkeypatch: pytest.Monk
     assert ": usable" not in shown
     assert values["verdicts"] == {"ok": 6, "unreadable": 1}
     assert json.loads((trained / "report.json").read_text())["usable"] == 6
+    monkeypatch.chdir(trained / "my tönes")
+    assert json.loads(distill("dataset", "check", ".", "--json").out)["folder"] == "my tönes"
 
 
 @pytest.mark.parametrize(

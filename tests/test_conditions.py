@@ -49,7 +49,7 @@ def table(folder: Path, *lines: str) -> Path:
 
 def test_an_accent_is_part_of_its_letter_however_a_table_writes_it(tmp_path: Path) -> None:
     name = "caf\u00e9.wav"
-    assert labels_of(table(tmp_path, unicodedata.normalize("NFD", name) + ",kick"), [name]) == ["kick"]
+    assert labels_of(table(tmp_path, unicodedata.normalize("NFD", f"{name},bébé")), [name]) == ["bébé"]
 
 
 def test_labels_are_the_first_folders_or_those_of_the_table(tmp_path: Path) -> None:
@@ -154,6 +154,14 @@ def test_the_pitch_of_a_sound_is_found_within_5_cents(hertz: float) -> None:
     assert abs(1200 * np.log2(found / hertz)) < 5
     assert pitch_of(noise(0.5, 3, RATE), RATE) is None
     assert pitch_of(np.zeros(RATE, np.float32), RATE) is None
+
+
+@pytest.mark.parametrize("hertz", [2500.0, 4300.0, 8000.0])
+def test_a_sound_above_the_highest_pitch_has_none(hertz: float) -> None:
+    time = np.arange(RATE) / RATE
+    sound = (0.5 * np.sin(2 * np.pi * hertz * time) * np.exp(-3 * time)).astype(np.float32)
+    assert pitch_of(sound, RATE) is None
+    assert tuned(sound, RATE, 440.0) is None
 
 
 def test_a_gliding_sound_gets_the_pitch_that_is_asked_for() -> None:

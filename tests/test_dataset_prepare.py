@@ -163,6 +163,15 @@ def test_one_short_file_serves_as_both_with_a_warning(tmp_path: Path) -> None:
     assert any("cannot show overfitting" in warning for warning in summary.warnings)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_little_to_train_on_beside_a_long_held_out_sound_is_warned_of(tmp_path: Path, seed: int) -> None:
+    save(tmp_path / "long.wav", noise(20.0))
+    save(tmp_path / "short.wav", tone(0.3))
+    summary = prepare(tmp_path, tmp_path / "out", PLAIN, CONFIG, seed)
+    warned = any("20.0 s are held out, and only 0.3 s are trained on" in warning for warning in summary.warnings)
+    assert warned == (summary.seconds_train < 1)
+
+
 def test_one_usable_file_among_99_bad_ones(tmp_path: Path) -> None:
     for index in range(99):
         (tmp_path / f"bad{index:02}.wav").write_bytes(b"RIFF" * index)

@@ -66,6 +66,26 @@ def test_the_same_samples_are_duplicates_whatever_the_names(tmp_path: Path) -> N
     assert sorted(str(report.verdict) for report in reports) == ["duplicate"] * 3 + ["ok"] * 2
 
 
+def test_a_sound_on_two_channels_is_the_same_as_on_one(tmp_path: Path) -> None:
+    sound, other = noise(), noise(seed=1)
+    save(tmp_path / "a.wav", sound)
+    save(tmp_path / "b.wav", np.stack([sound, sound], axis=1))
+    # What is turned over or lies apart is another sound.
+    for name, channels in {"c": (sound, -sound), "d": (other, -other), "e": (sound, other)}.items():
+        save(tmp_path / f"{name}.wav", np.stack(channels, axis=1))
+    verdicts = [str(report.verdict) for report in scan(tmp_path)]
+    assert verdicts == ["ok", "duplicate", "ok", "ok", "ok"]
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "FLOAT"])
+def test_a_constant_offset_is_no_sound(tmp_path: Path, subtype: str) -> None:
+    for name, offsets in {"mono": [0.3], "one": [0.0, 0.3], "both": [0.3, -0.2], "three": [0.3, -0.3, 0.1]}.items():
+        save(tmp_path / f"{name}.wav", np.tile(np.array(offsets, np.float32), (9000, 1)), subtype=subtype)
+    reports = scan(tmp_path)
+    assert [str(report.verdict) for report in reports] == ["silent"] * 4
+    assert all("constant offset" in report.reason for report in reports)
+
+
 def test_no_two_files_have_one_name(tmp_path: Path) -> None:
     for number, name in enumerate((COMPOSED, DECOMPOSED, r"u\u0308ber")):
         save(tmp_path / f"{name}.wav", noise(seed=number))
@@ -78,6 +98,8 @@ def test_no_two_files_have_one_name(tmp_path: Path) -> None:
     assert len(set(names)) == len(names) == 8
     assert names == sorted(names, key=str.encode)
     assert {f"{COMPOSED}.wav", f"{COMPOSED}/in.wav"} < set(names)
+    # A folder is a label, however it is composed.
+    assert [name for name in names if name.startswith(f"{COMPOSED}/")] == [f"{COMPOSED}/_in.wav", f"{COMPOSED}/in.wav"]
 
 
 def test_200_nested_folders(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Datasets of a folder: listed, gathered from single files, kept with DVC and without."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -78,6 +79,25 @@ def test_what_could_not_be_versioned_can_be_kept_later(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         keep_dataset(project / "data" / "own", project, "own")
     assert Dataset("data/own", 4) in list_datasets(project)
+
+
+def test_the_table_of_labels_is_kept_and_a_wrong_one_refused(tmp_path: Path) -> None:
+    sounds, table = folder_of_tones(tmp_path / "mine", 2), "path,label\ntone000.wav,low\n"
+    (sounds / "labels.csv").write_text(table)
+    keep_dataset(sounds, tmp_path, "kit")
+    assert (tmp_path / "data" / "kit" / "labels.csv").read_text() == table
+    (sounds / "labels.csv").write_text("path,label\ngone.wav,low\n")
+    with pytest.raises(DataError, match="line 2: there is no file gone"):
+        keep_dataset(sounds, tmp_path, "other")
+    assert list_datasets(tmp_path) == [Dataset("data/kit", 2)]
+
+
+def test_pipes_and_devices_are_left_out_of_a_copy(tmp_path: Path) -> None:
+    sounds = folder_of_tones(tmp_path / "mine", 2)
+    os.mkfifo(sounds / "pipe.wav")
+    (sounds / "device.wav").symlink_to("/dev/null")
+    keep_dataset(sounds, tmp_path, "kit")
+    assert sorted(path.name for path in (tmp_path / "data" / "kit").iterdir()) == ["tone000.wav", "tone001.wav"]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../kit", "a/b", "/etc", ".hidden", "nul\0"])

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cases_util import CASES, NAMES, SOUND
+from cases_util import CASES, NAMES, PCM, PLAIN, SOUND, chunk, riff
 from distill.audio.samples import downmix
-from distill.audio.sound import EXTENSIONS, SoundError, read_sound
+from distill.audio.sound import EXTENSIONS, SoundError, SoundReader, read_sound
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
 from distill.dataset.scan import scan
 from distill.dataset.store import PreparedDataset
-from sounds_util import noise, save, tone
+from sounds_util import RATE, noise, save, tone
 
 MEMORY = 1 << 30
 
@@ -55,6 +55,29 @@ def test_every_case_that_is_usable_can_be_prepared(tmp_path: Path) -> None:
         assert manifest.loc[name, "verdict"] == "duplicate" or case.note in manifest.loc[name, "reason"]
     remarks = [warning for warning in summary.warnings if "half.flac: usable, but decoding stops" in warning]
     assert len(remarks) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("without count.mp3", 2.3), ("two sounds.mp3", 0.6), ("two rates.mp3", 0.3)]
+)
+def test_an_mp3_is_read_to_its_last_frame(tmp_path: Path, name: str, seconds: float) -> None:
+    CASES[name].make(tmp_path / name)
+    # A stream begins and ends with what its encoder needs.
+    assert seconds - 0.01 < read_sound(tmp_path / name).seconds < seconds + 0.1
+
+
+@pytest.mark.parametrize("size", [4_400_000_000 % 2**32, 2**32 - 1])
+def test_all_of_a_wav_is_read_whose_size_needs_more_than_32_bits(tmp_path: Path, size: int) -> None:
+    head = riff(chunk(b"fmt ", PLAIN), chunk(b"data", PCM, size), size=size)
+    path = tmp_path / "long.wav"
+    with path.open("wb") as file:
+        file.write(head)
+        # No disk is needed for what is not written.
+        file.truncate(len(head) - len(PCM) + 4_400_000_000)
+    with SoundReader(path) as reader:
+        assert reader.seconds == 2_200_000_000 / RATE
+        assert "more than 4 GB" in reader.note
+        assert np.abs(next(iter(reader.blocks()))[: len(SOUND), 0] - SOUND).max() < 1e-4
 
 
 def test_names_are_kept_as_they_are(tmp_path: Path) -> None:

@@ -13,50 +13,80 @@ _TINY = 1e-20
 
 
 class Downmix:
-    """Finds the mean of the channels of a sound that comes block by block, and whether they cancel each other in it."""
+    """Finds the mean of the channels of a sound that comes block by block, and whether they cancel each other in it.
+
+    A constant offset of a channel is no sound, and does not count.
+    """
 
     def __init__(self, channels: int) -> None:
-        self._powers = np.zeros(channels)
-        self._mean_power = self._side_power = 0.0
+        self._squares, self._sums = np.zeros(channels), np.zeros(channels)
+        self._mean_squares = self._side_squares = 0.0
+        self._frames = 0
 
     def add(self, block: np.ndarray) -> np.ndarray:
         """The mean, float32 `[frames]`, of the next samples, float32 `[frames, channels]`."""
         mono = mean_of(block)
-        if block.shape[1] > 1:
-            self._powers += np.einsum("ij,ij->j", block, block)
-            self._mean_power += float(np.einsum("i,i->", mono, mono))
-        if block.shape[1] == 2:
+        channels = block.shape[1]
+        self._frames += len(block)
+        if channels > 1:
+            self._squares += np.einsum("ij,ij->j", block, block)
+            self._sums += [block[:, channel].sum(dtype=np.float64) for channel in range(channels)]
+            self._mean_squares += _squared(mono)
+        if channels == 2:
             # From the sums of the others rounding would leave a side to what has none.
-            side = (block[:, 0] - block[:, 1]) / np.float32(2)
-            self._side_power += float(np.einsum("i,i->", side, side))
+            self._side_squares += _squared((block[:, 0] - block[:, 1]) / np.float32(2))
         return mono
 
     @property
     def turned(self) -> int | None:
         """Of two channels that cancel each other the softer, which is to be turned over before they are mixed."""
-        if len(self._powers) != 2 or self._side_db <= _OPPOSED_DB:
+        if self._channels != 2 or self._side_db <= _OPPOSED_DB:
             return None
-        return int(self._powers[1] <= self._powers[0])
+        powers = self._powers
+        return int(powers[1] <= powers[0])
 
     @property
     def loudest_of_cancelling(self) -> int | None:
         """Of more than two channels the one to take in place of the mean; None where the mean is good."""
-        if len(self._powers) <= 2:
+        if self._channels <= 2:
             return None
-        apart = float(self._powers.sum()) / len(self._powers) ** 2
-        return int(self._powers.argmax()) if self._mean_power < _CANCELLED * apart else None
+        powers = self._powers
+        apart = float(powers.sum()) / self._channels**2
+        return int(powers.argmax()) if self._mean_power < _CANCELLED * apart else None
 
     @property
     def side_db(self) -> float | None:
         """How loud the side of two channels is, in dB relative to their mix; None where both are the same."""
-        if len(self._powers) != 2:
+        if self._channels != 2:
             return None
         found = self._side_db if self.turned is None else -self._side_db
         return found if found > LEAST_SIDE_DB else None
 
     @property
+    def _channels(self) -> int:
+        return len(self._sums)
+
+    @property
+    def _powers(self) -> np.ndarray:
+        return np.maximum(self._squares - self._sums**2 / max(1, self._frames), 0.0)
+
+    @property
+    def _mean_power(self) -> float:
+        return self._without(self._mean_squares, self._sums.mean())
+
+    @property
     def _side_db(self) -> float:
-        return 10.0 * math.log10((self._side_power + _TINY) / (self._mean_power + _TINY))
+        side = self._without(self._side_squares, (self._sums[0] - self._sums[1]) / 2)
+        return 10.0 * math.log10((side + _TINY) / (self._mean_power + _TINY))
+
+    def _without(self, squares: float, total: float) -> float:
+        """The power of samples of which the sum of squares and the sum are known, without their offset."""
+        return max(0.0, squares - float(total) ** 2 / max(1, self._frames))
+
+
+def _squared(samples: np.ndarray) -> float:
+    # What float32 adds up of an offset is not exact enough to take it away again.
+    return float(np.einsum("i,i->", samples, samples, dtype=np.float64))
 
 
 def mean_of(block: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The frames of an MPEG audio stream, told from its bytes without decoding."""
 
 import mmap
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 # How far a first frame, or the next after bytes that are none, is looked for.
@@ -18,12 +19,27 @@ _KBITS = {
 
 @dataclass(frozen=True)
 class Stream:
-    """The frames of a file: first byte, number, number that the encoder states (0: none), and the last being cut."""
+    """The frames of a file.
+
+    Attributes:
+        first: the first byte.
+        frames: their number.
+        cut: the file ends inside one more.
+        followed: frames of another kind follow.
+        varies: their sizes are not those of one bit rate.
+        head: the first header.
+        promised: the number that the encoder states; 0 where it states none.
+        promised_at: where that number stands.
+    """
 
     first: int
     frames: int
-    promised: int
     cut: bool
+    followed: bool
+    varies: bool
+    head: bytes
+    promised: int
+    promised_at: int
 
     @property
     def missing(self) -> str:
@@ -33,20 +49,41 @@ class Stream:
         # The frame with the counts is itself not counted by every encoder.
         if self.promised > self.frames + 1:
             return f"the header promises {self.promised} frames, of which {self.frames} are there: the end is missing"
-        return ""
+        return "another sound follows the first, which alone is used" if self.followed else ""
+
+    @property
+    def lead(self) -> bytes:
+        """A frame for a decoder to see first, with the number of frames, where sizes vary and the encoder wrote none.
+
+        A decoder would take the first size for that of all, and stop where this says that the sound ends.
+        """
+        # Without a checksum, and at a bit rate that leaves room for the number.
+        head = bytes((0xFF, self.head[1] | 1, self.head[2] & 0x0C | 0x90, self.head[3]))
+        frame = _frame(head, 0)
+        if self.promised or not self.varies or frame is None or frame.stream[1] != 3:
+            return b""
+        stated = bytes(frame.side_info) + b"Xing" + (1).to_bytes(4, "big") + self.frames.to_bytes(4, "big")
+        return (head + stated).ljust(frame.size, b"\0")
+
+    @property
+    def patches(self) -> Mapping[int, bytes]:
+        """The number of frames in place of the encoder's, where there are more, as of a stream that was appended."""
+        too_few = 0 < self.promised < self.frames - 1
+        return {self.promised_at: (self.frames - 1).to_bytes(4, "big")} if too_few else {}
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """Header of an MPEG audio frame: length in bytes, and what frames of one stream have in common."""
+    """Header of an MPEG audio frame: length in bytes, what frames of one stream have in common, and the bit rate."""
 
     size: int
     stream: tuple[int, int, int]
     side_info: int
+    kbits: int
 
 
 def find_stream(data: mmap.mmap) -> Stream | None:
-    """The frames of a file, tags around them left out; None where there are none.
+    """The frames of a file up to where others begin, tags around them left out; None where there are none.
 
     A tag whose size leads beyond the file is left out by looking for the first frame in it.
     """
@@ -57,18 +94,22 @@ def find_stream(data: mmap.mmap) -> Stream | None:
     first = _frame(data, position) if position >= 0 else None
     if first is None:
         return None
-    begin, count = position, 0
-    promised = _promised_frames(data, position, first)
+    begin, head, count, cut, varies = position, data[position : position + 4], 0, False, False
+    done = begin
+    promised, promised_at = _promised_frames(data, position, first)
     while 0 <= position < end:
         frame = _frame(data, position)
         if frame is None or frame.stream != first.stream:
-            position = _next_frame(data, position, end)
+            position = _next_frame(data, position, end, first.stream)
             continue
         if position + frame.size > end:
-            return Stream(begin, count, promised, cut=True)
-        position += frame.size
+            cut = True
+            break
+        done = position = position + frame.size
         count += 1
-    return Stream(begin, count, promised, cut=False)
+        varies |= frame.kbits != first.kbits
+    followed = not cut and _next_frame(data, done, end) >= 0
+    return Stream(begin, count, cut, followed, varies, head, promised, promised_at)
 
 
 def tags_end(data: mmap.mmap) -> int:
@@ -93,7 +134,7 @@ def _without_tags(data: mmap.mmap) -> tuple[int, int]:
     return min(start, len(data)), max(end, 0)
 
 
-def _frame(data: mmap.mmap, position: int) -> _Frame | None:
+def _frame(data: mmap.mmap | bytes, position: int) -> _Frame | None:
     head = data[position : position + 4]
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
@@ -104,25 +145,29 @@ def _frame(data: mmap.mmap, position: int) -> _Frame | None:
         return None
     version = 1 if version_bits == 3 else 2
     rate = _RATES[rate_index] // {3: 1, 2: 2, 0: 4}[version_bits]
-    bits = _KBITS[version, layer][bitrate_index] * 1000
+    kbits = _KBITS[version, layer][bitrate_index]
+    bits = kbits * 1000
     if layer == 1:
         size = (12 * bits // rate + padding) * 4
     else:
         size = (72 if layer == 3 and version == 2 else 144) * bits // rate + padding
     mono = head[3] >> 6 == 3
     side_info = {(1, False): 32, (1, True): 17, (2, False): 17, (2, True): 9}[version, mono]
-    return _Frame(size, (version_bits, layer, rate_index), side_info)
+    return _Frame(size, (version_bits, layer, rate_index), side_info, kbits)
 
 
-def _next_frame(data: mmap.mmap, position: int, end: int) -> int:
-    """Where the next frame starts that another frame, or the end, follows; -1 when there is none near."""
+def _next_frame(data: mmap.mmap, position: int, end: int, stream: tuple[int, int, int] | None = None) -> int:
+    """Where the next frame starts that another frame, or the end, follows; -1 when there is none near.
+
+    With a stream, such a frame of it.
+    """
     limit = min(end, position + SEARCH_BYTES)
     while True:
         position = data.find(b"\xff", position, limit)
         if position < 0:
             return -1
         frame = _frame(data, position)
-        if frame is not None:
+        if frame is not None and stream in (None, frame.stream):
             after = position + frame.size
             follower = _frame(data, after) if after + 4 <= end else None
             if after == end or (follower is not None and follower.stream == frame.stream):
@@ -130,11 +175,12 @@ def _next_frame(data: mmap.mmap, position: int, end: int) -> int:
         position += 1
 
 
-def _promised_frames(data: mmap.mmap, position: int, frame: _Frame) -> int:
-    """The number of frames that an encoder's own first frame states; 0 when it states none."""
+def _promised_frames(data: mmap.mmap, position: int, frame: _Frame) -> tuple[int, int]:
+    """The number of frames that an encoder's own first frame states, and where it stands; 0 when it states none."""
     mark = position + 4 + frame.side_info
+    at = 0
     if data[mark : mark + 4] in (b"Xing", b"Info") and mark + 12 <= len(data) and data[mark + 7] & 1:
-        return int.from_bytes(data[mark + 8 : mark + 12], "big")
-    if data[position + 36 : position + 40] == b"VBRI":
-        return int.from_bytes(data[position + 50 : position + 54], "big")
-    return 0
+        at = mark + 8
+    elif data[position + 36 : position + 40] == b"VBRI":
+        at = position + 50
+    return (int.from_bytes(data[at : at + 4], "big"), at) if at else (0, 0)

@@ -72,13 +72,15 @@ def _of_frame(frame: npt.NDArray[np.float64], sample_rate: int) -> float | None:
     mean = np.cumsum(difference)[1:] / np.arange(1, half)
     normalized = np.ones(half)
     normalized[1:] = difference[1:] / np.maximum(mean, 1e-12)
-    shortest = max(2, int(sample_rate / HIGHEST_HZ))
-    below = np.flatnonzero(normalized[shortest : half - 1] < APERIODIC)
+    below = np.flatnonzero(normalized[2 : half - 1] < APERIODIC)
     if not len(below):
         return None
-    at = shortest + int(below[0])
+    at = 2 + int(below[0])
     while at + 1 < half - 1 and normalized[at + 1] < normalized[at]:
         at += 1
+    # Several periods of a higher sound are no period.
+    if at < int(sample_rate / HIGHEST_HZ):
+        return None
     before, here, after = normalized[at - 1 : at + 2]
     bend = before - 2 * here + after
     return float(sample_rate / (at + (0.5 * (before - after) / bend if bend else 0.0)))

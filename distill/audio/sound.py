@@ -48,14 +48,13 @@ EXTENSIONS = {
     ".avr": "AVR",
     ".paf": "PAF",
     ".pvf": "PVF",
-    ".sds": "SDS",
     ".xi": "XI",
 }
-# libsndfile loses the end of what it writes as these.
-_ONLY_READ = frozenset((".sds",))
 # Sounds that are not read, and what to do.
-FOREIGN_EXTENSIONS = frozenset((".m4a", ".m4b", ".mp4", ".aac", ".alac", ".wma", ".3gp", ".webm", ".mka", ".ape"))
-CONVERT = "AAC, ALAC, WMA and the like are not read: convert it to wav or flac first (ffmpeg does it)"
+FOREIGN_EXTENSIONS = frozenset(
+    (".m4a", ".m4b", ".mp4", ".aac", ".alac", ".wma", ".3gp", ".webm", ".mka", ".ape", ".sds")
+)
+CONVERT = "AAC, ALAC, WMA, sample dumps and the like are not read: convert it to wav or flac first (ffmpeg does it)"
 
 # For sounds that are to be worked on: encodings better than libsndfile's default of the format.
 FINE_SUBTYPES = {".wav": "PCM_24", ".aif": "PCM_24", ".aiff": "PCM_24", ".flac": "PCM_24"}
@@ -67,6 +66,9 @@ _WRITTEN_FRAMES = 1 << 16
 _BLOCK_SAMPLES = 8 * BLOCK_FRAMES
 # A header can say that the length is not known; libsndfile then reports a number near the largest there is.
 _UNKNOWN_LENGTH = 1 << 48
+
+# No sound is recorded at less; a header that says so is damaged.
+LEAST_RATE = 1000
 
 Problem = Literal["empty", "truncated", "unreadable", "not_finite"]
 
@@ -119,7 +121,7 @@ class SoundReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._inspection = self._inspect()
-        self._view = View(path, self._inspection) if self._inspection.first or self._inspection.patches else None
+        self._view = View(path, self._inspection) if self._inspection.changes else None
         try:
             with self._quiet():
                 self._file = self._open()
@@ -135,6 +137,12 @@ class SoundReader:
         self.channels: int = self._file.channels
         self.subtype: str = self._file.subtype
         self.format: str = self._file.format
+        if self._file.frames >= _UNKNOWN_LENGTH:
+            # soundfile seeks after a block that came short, which FLAC refuses without a length.
+            self._file.seekable = lambda: False
+        if self.sample_rate < LEAST_RATE:
+            self._close()
+            raise SoundError(path, "unreadable", f"its header says {self.sample_rate} Hz")
         self.note = self._inspection.note
         """What is missing or wrong, as a sentence, or an empty string; complete once all blocks were decoded."""
 
@@ -149,9 +157,7 @@ class SoundReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._quiet():
-            self._file.close()
-        self._close_view()
+        self._close()
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Decode in turn blocks of float32 `[frames, channels]`; a block is only valid until the next is asked for."""
@@ -188,6 +194,11 @@ class SoundReader:
             return soundfile.SoundFile(self._view)
         return soundfile.SoundFile(str(self.path) if sys.platform == "win32" else os.fsencode(self.path))
 
+    def _close(self) -> None:
+        with self._quiet():
+            self._file.close()
+        self._close_view()
+
     def _close_view(self) -> None:
         if self._view is not None:
             self._view.close()
@@ -210,7 +221,8 @@ class SoundReader:
 
     def _unreadable(self) -> SoundError:
         known = ", ".join(sorted({name.lower() for name in EXTENSIONS.values()}))
-        return SoundError(self.path, "unreadable", f"its content is not a sound in a known format ({known})")
+        reason = self._inspection.refusal or f"its content is not a sound in a known format ({known})"
+        return SoundError(self.path, "unreadable", reason)
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:
@@ -296,8 +308,8 @@ def write_sound(path: Path, samples: np.ndarray, sample_rate: int, subtype: str 
         StorageError: the file cannot be written.
     """
     kind = EXTENSIONS.get(path.suffix.lower())
-    if kind is None or path.suffix.lower() in _ONLY_READ:
-        known = ", ".join(name for name in EXTENSIONS if name not in _ONLY_READ)
+    if kind is None:
+        known = ", ".join(EXTENSIONS)
         raise UsageError(f"{path}: cannot write {path.suffix or 'a file without extension'}; known: {known}")
     subtype = subtype or _SUBTYPES.get(path.suffix.lower()) or soundfile.default_subtype(kind)
     if not soundfile.check_format(kind, subtype):

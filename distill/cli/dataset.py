@@ -47,7 +47,7 @@ def check(
 
     reports = scan(folder)
     labels = labels_of(folder, [each.path for each in reports])
-    values = overview(folder.name, reports, labels) | {"reports": list(map(asdict, reports))}
+    values = overview(_name(folder), reports, labels) | {"reports": list(map(asdict, reports))}
     values["knobs"] = spread_of(folder, reports)
     loops = tempos(reports)
     if loops:

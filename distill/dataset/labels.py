@@ -42,7 +42,7 @@ def labels_of(source: Path, names: Sequence[str]) -> list[str]:
                         f"{table}, line {rows.line_num}: expected a path and a label, not {len(row)} fields"
                     )
                 # As names of files are read: an accent is part of its letter.
-                name, label = unicodedata.normalize("NFC", row[0]), row[1]
+                name, label = (unicodedata.normalize("NFC", text) for text in row)
                 if name not in known:
                     raise DataError(f"{table}, line {rows.line_num}: there is no file {name} in {source}")
                 if name in found:

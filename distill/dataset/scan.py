@@ -65,7 +65,7 @@ class FileReport:
         clipped_samples: samples in flat tops at full scale.
         side_db: of two channels, how loud what tells them apart is, in dB relative to their mix; None where both are
             the same, or there are not two.
-        content: SHA-256 of the decoded samples, their rate and channels.
+        content: SHA-256 of the decoded samples, their rate and channels; two channels that are the same count as one.
         waveform: thumbnail of a usable file: the peak of each of THUMBNAIL_POINTS equal stretches, 0 to 100 % of the
             file's own peak.
         warnings: sentences about a usable file.
@@ -207,9 +207,11 @@ def _examine_samples(name: str, reader: SoundReader, mono: Spool) -> tuple[Exami
     loudest = mix.loudest_of_cancelling
     if mix.turned is not None or loudest is not None:
         notes.append(f"its channels cancel each other in mono: {_mix_again(reader.path, mix, mono)}")
-    peaks = _peaks(mono)
-    if peaks.max() < SILENCE_PEAK:
-        reason = "in mono nothing is louder than -80 dB below full scale"
+    low, high = _ends(mono)
+    peaks = np.maximum(high, -low)
+    if (high.max() - low.min()) / 2 < SILENCE_PEAK:
+        offset = "; it is a constant offset" if peaks.max() >= SILENCE_PEAK else ""
+        reason = f"in mono nothing is louder than -80 dB below full scale{offset}"
         return Examined(unusable(report, FileVerdict.SILENT, reason)), None
     if reader.channels > 2 and loudest is None:
         notes.append(f"only the mix of its {reader.channels} channels is learned")
@@ -230,6 +232,7 @@ def _examine_samples(name: str, reader: SoundReader, mono: Spool) -> tuple[Exami
 def _measure(reader: SoundReader, mix: Downmix, mono: Spool) -> _Measured:
     """Read a file once; its mix goes to `mono`, as far as its samples are finite."""
     digest = hashlib.sha256(f"{reader.sample_rate}:{reader.channels}:".encode())
+    digest_of_mix = hashlib.sha256(f"{reader.sample_rate}:1:".encode())
     samples, peak, energy, clipped, finite = 0, 0.0, 0.0, 0, True
     eight_bit = reader.subtype in ("PCM_U8", "PCM_S8")
     for block in reader.blocks():
@@ -245,8 +248,13 @@ def _measure(reader: SoundReader, mix: Downmix, mono: Spool) -> _Measured:
             energy += float(np.einsum("i,i->", flat, flat)) / reader.channels
             if top >= _CLIP_LEVEL and not eight_bit:
                 clipped += _flat_tops(block)
-            mono.add(mix.add(block))
-    return _Measured(samples, peak, math.sqrt(energy / samples), clipped, finite, digest.hexdigest())
+            mixed = mix.add(block)
+            if reader.channels == 2:
+                digest_of_mix.update(mixed.data)
+            mono.add(mixed)
+    alike = reader.channels == 2 and finite and mix.side_db is None and mix.turned is None
+    content = (digest_of_mix if alike else digest).hexdigest()
+    return _Measured(samples, peak, math.sqrt(energy / samples), clipped, finite, content)
 
 
 def _report_usable(name: str, reader: SoundReader, measured: _Measured) -> FileReport:
@@ -298,14 +306,12 @@ def _decoded(path: Path) -> Iterator[np.ndarray]:
         yield from reader.blocks()
 
 
-def _peaks(mono: Spool) -> np.ndarray:
-    """The largest absolute value of each of THUMBNAIL_POINTS equal stretches."""
+def _ends(mono: Spool) -> np.ndarray:
+    """Lowest and highest value of each of THUMBNAIL_POINTS equal stretches, float32 `[2, points]`."""
     envelope = Envelope(len(mono), THUMBNAIL_POINTS)
     for block in mono.blocks():
         envelope.add(block)
-    low, high = envelope.ends
-    peaks: np.ndarray = np.maximum(high, -low)
-    return peaks
+    return envelope.ends
 
 
 def unusable(report: FileReport, verdict: FileVerdict, reason: str) -> FileReport:

@@ -23,6 +23,8 @@ from distill.files import digest_json
 
 FEW_FILES = 5
 _WITHOUT_SPLIT = "none"
+# A smaller share of the seconds to train on is warned of.
+_LEAST_TRAINED = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class Tables:
             loudness_min=min(loudness),
             loudness_median=round(median(loudness), 2),
             loudness_max=max(loudness),
-            warnings=self._warnings(),
+            warnings=self._warnings(seconds),
             chunk_seconds=self.data.chunk_seconds,
             spectrogram=self.spectrogram.model_dump(mode="json"),
             stereo=stereo_of(used),
@@ -175,7 +177,7 @@ class Tables:
         table = {path: label for file in self.files if (label := file.label) != folder_label(path := file.report.path)}
         return digest_json({**named, "labels": table} if table else named)
 
-    def _warnings(self) -> list[str]:
+    def _warnings(self, seconds: dict[str, float]) -> list[str]:
         warnings = []
         count = len(self.usable)
         if count < FEW_FILES:
@@ -187,6 +189,11 @@ class Tables:
             warnings.append(
                 "the only usable sound is too short to hold a part of it out: "
                 "validation runs on the training sound itself and cannot show overfitting"
+            )
+        if self.split_by == "file" and seconds[TRAIN] < _LEAST_TRAINED * sum(seconds.values()):
+            warnings.append(
+                f"{seconds[VALIDATION]:.1f} s are held out, and only {seconds[TRAIN]:.1f} s are trained on: "
+                "cut up the longest sounds, or choose another seed"
             )
         left_out = Counter(str(file.report.verdict) for file in self.files if not file.report.usable)
         if left_out:

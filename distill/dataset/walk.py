@@ -16,7 +16,7 @@ class Found:
     """A file: where it is, its name below the source (POSIX, NFC), why it cannot be looked at, if so, and its bytes.
 
     No two files of a source have one name: of those whose names differ only in how accents are composed, or that hold
-    bytes that are no UTF-8, the first keeps it and the others are named by escapes.
+    bytes that are no UTF-8, the first keeps it. The others' last parts are written as escapes, or behind underscores.
     """
 
     path: Path
@@ -70,7 +70,7 @@ def find_files(source: Path) -> list[Found]:
                 found.append(Found(path, name, size=about.st_size))
         links.sort(key=lambda item: item[1].encode())
     if len({item.name for item in found}) < len(found):
-        found = list(_distinct(found, source))
+        found = list(_distinct(found))
     return sorted(found, key=lambda item: item.name.encode())
 
 
@@ -107,14 +107,16 @@ def count_files(source: Path, extensions: Collection[str]) -> int:
     return count
 
 
-def _distinct(found: list[Found], source: Path) -> Iterator[Found]:
+def _distinct(found: list[Found]) -> Iterator[Found]:
     names: set[str] = set()
     for item in sorted(found, key=lambda item: (item.name.encode(), os.fsencode(item.path))):
         name = item.name
         if name in names:
-            name = item.path.relative_to(source).as_posix().encode("unicode_escape").decode()
-        while name in names:
-            name = f"_{name}"
+            # Its first folder is its label, and stays.
+            folder, slash, _ = name.rpartition("/")
+            own = item.path.name.encode("unicode_escape").decode()
+            while (name := f"{folder}{slash}{own}") in names:
+                own = f"_{own}"
         names.add(name)
         yield item if name == item.name else replace(item, name=name)
 

@@ -1,7 +1,7 @@
 """The version of each stage's code: raised when changed code gives other outputs, so that the stage runs again."""
 
 CODE_VERSIONS = {
-    "prepare": 5,
+    "prepare": 6,
     "configure": 12,
     "train_vqvae": 12,
     "train_prior": 15,

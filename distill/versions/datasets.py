@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.audio.sound import EXTENSIONS
+from distill.dataset.labels import TABLE, labels_of
 from distill.dataset.scan import scan
 from distill.dataset.walk import count_files, find_files
 from distill.errors import DataError, DistillError, StorageError, UsageError
@@ -74,7 +75,7 @@ def add_dataset(source: Path, project: Path, name: str | None = None) -> AddedDa
     A dataset of that name that is there already becomes the new version; the old one stays in DVC's cache.
 
     Raises:
-        DataError: there is no such folder, or no usable sound in it.
+        DataError: there is no such folder, no usable sound in it, or its table of labels is wrong.
         UsageError: the name cannot be a folder's, or the project is none.
         StorageError: something cannot be written.
     """
@@ -159,19 +160,26 @@ def _keep(source: Path, project: Path, name: str) -> AddedDataset:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy every file that a scan sees, as a folder that takes the target's place whole.
+    """Copy every file that a scan sees and the table of labels, as a folder that takes the target's place whole.
 
     The old version is put aside only when the new one is complete, so that `_recover_all` knows which of them counts.
+
+    Raises:
+        DataError: the table of labels is wrong, or names what is not copied.
+        StorageError: something cannot be written.
     """
+    # A pipe or a device may never end.
+    files = [each for each in find_files(source) if not each.problem and each.path.is_file()]
+    labels_of(source, [each.name for each in files])
     fresh, old = target.with_name(f"{FRESH}{target.name}"), target.with_name(f"{OLD}{target.name}")
     with storage_errors(target, "write"):
         try:
-            for found in find_files(source):
-                if found.problem:
-                    continue
+            for found in files:
                 copy = fresh / found.name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(found.path, copy)
+            if (source / TABLE).is_file():
+                shutil.copyfile(source / TABLE, fresh / TABLE)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
