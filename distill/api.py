@@ -101,7 +101,7 @@ class Model:
         return () if self._generator.conditions is None else tuple(self._generator.conditions.knobs)
 
     def info(self) -> dict[str, Any]:
-        """All that the file says of itself, as `distill model info --json` prints it."""
+        """All that the file says of itself, as `distill model info --json` prints it beside its signature."""
         return self.manifest.document()
 
     def generate(

@@ -80,7 +80,9 @@ class SpectrogramConfig(Config):
     sample_rate: int = Field(
         48_000, ge=8_000, le=192_000, description="Sample rate to which sounds are resampled, in Hz."
     )
-    n_fft: int = Field(2048, ge=256, le=8192, description="Window length of the Fourier transform, in samples.")
+    n_fft: int = Field(
+        2048, ge=256, le=8192, multiple_of=2, description="Window length of the Fourier transform, in samples."
+    )
     hop_length: int = Field(
         512,
         ge=64,

@@ -214,6 +214,14 @@ def test_weights_that_are_no_numbers_are_refused(memorized: Workspace, tmp_path:
         check(str(tmp_path / "broken.distill"), memorized.root)
 
 
+def test_a_process_of_any_arithmetic_checks_a_model(
+    memorized: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("distill.training.runtime", "distill.library.model_check"):
+        monkeypatch.setattr(f"{module}.in_force", lambda: "portable")
+    assert check(str(memorized.model("tiny")), memorized.root, output=tmp_path, settings={"sounds": 1}).report.is_file()
+
+
 def test_the_device_may_be_left_to_the_machine(memorized: Workspace, tmp_path: Path) -> None:
     model = str(memorized.model("tiny"))
     checked = check(model, memorized.root, output=tmp_path, settings={"sounds": 1}, device="auto")

@@ -275,3 +275,15 @@ def test_a_stage_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     parent.stdout.close()
     psutil.wait_procs([child], timeout=30)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_of_a_text_that_is_no_utf_8_only_the_place_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("distill.cli.main.app", lambda: f"{'x' * 9000} b\udcff.wav {'y' * 9000}".encode())
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr().err
+    assert "b\\udcff.wav" in said
+    assert "no UTF-8" in said
+    assert len(said) < 400

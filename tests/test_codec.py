@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import artifact_example
+import asking_util
 from distill.artifact.architecture import SpaceArchitecture
 from distill.artifact.manifest import SpaceMetadata
 from distill.artifact.model_file import read_model, write_model
@@ -207,11 +207,35 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     other = replace(trained, config=config.model_copy(update={"codebook_size": SIZE + 1}))
     with pytest.raises(ArtifactError, match="codes of another model"):
         build_networks(model, path, trained=other)
+    lacking = {name: tensor for name, tensor in trained.state.items() if name != "trained_columns"}
     with pytest.raises(ArtifactError, match="tensor trained_columns is missing"):
-        build_networks(model, path, trained=replace(trained, state=artifact_example.prior_state()))
+        build_networks(model, path, trained=replace(trained, state=lacking))
+    huge = replace(trained, config=config.model_copy(update={"hidden": 4096, "layers": 48}))
+    with pytest.raises(ArtifactError, match="too few weights for a prior of 48 layers, 4096 wide"):
+        build_networks(model, path, trained=huge)
     space = SpacePart(SpaceArchitecture(hidden=4), SpaceMetadata(), {"entries": torch.zeros(1)})
     with pytest.raises(ArtifactError, match="tensor entries has the shape"):
         build_networks(model, path, trained=replace(trained, space=space))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"knobs": {"foo": (0.0, 1.0)}, "drawn": ()}, "has a knob that no sound is measured by: foo"),
+        ({"centres": ((0.0,) * 5,) * 2, "spreads": (1.0,) * 5}, "centres are no timbres"),
+    ],
+)
+def test_conditions_that_no_sound_is_measured_by_are_refused(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    path = asking_util.write_askable(tmp_path / "a.distill")
+    model = read_model(path)
+    build_networks(model, path)
+    config = model.manifest.prior_config
+    assert config is not None
+    config = config.model_copy(update={"conditions": asking_util.conditions().model_copy(update=change)})
+    with pytest.raises(ArtifactError, match=words):
+        build_networks(replace(model, manifest=model.manifest.model_copy(update={"prior_config": config})), path)
 
 
 def test_a_file_need_not_say_how_sounds_begin_and_end(tmp_path: Path) -> None:

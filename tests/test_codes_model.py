@@ -330,3 +330,10 @@ def test_a_model_whose_networks_are_damaged_says_so() -> None:
     broken = CodesModel(model().codec, IDENTITY, Networks(model().codec.vqvae, None, Path("x.distill")))
     with pytest.raises(ArtifactError, match=r"x\.distill has no prior"):
         randomize(broken, grid(), seed=0)
+
+
+def test_a_sound_whose_name_a_grid_cannot_say_is_refused(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(bytes(save(tmp_path / "b.wav", tone(0.3))).replace(b"b.wav", b"b\xff.wav")))
+    (tmp_path / "b.wav").rename(path)
+    with pytest.raises(DataError, match="no UTF-8"):
+        encode_file(model(), path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from codes_util import OTHER_IDENTITY, grid, model
-from distill.codes.edits import Repeat, Reverse, SetCode
+from distill.codes.edits import Edit, Freeze, Rename, Repeat, Reverse, SetCode
 from distill.codes.history import History
 from distill.codes.playback import render
 from distill.codes.selection import Selection
@@ -33,6 +33,20 @@ def test_words_follow_undo_and_redo() -> None:
     assert len(other.words) == 2
     assert other.redoable is None
     assert list(other.words) == other.history.describe()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        Freeze(levels=(9,)),
+        Rename(level=9, label="Air"),
+        SetCode(selection=Selection(levels=(9,)), code=1),
+        Reverse(selection=Selection(levels=(-9,))),
+    ],
+)
+def test_an_edit_of_a_level_that_is_not_there_is_refused(edit: Edit) -> None:
+    with pytest.raises(UsageError, match="9"):
+        begin().do(edit)
 
 
 def test_only_what_changed_is_decoded_again_and_the_rest_stays() -> None:

@@ -234,6 +234,8 @@ def test_a_sound_of_which_nothing_is_asked_draws_how_long_it_shall_be() -> None:
     assert Conditions.model_validate(said).drawn == ()
     with pytest.raises(ValueError, match="only what is a knob"):
         Conditions.model_validate({**said, "drawn": ["attack"]})
+    with pytest.raises(ValueError, match="greater than 0"):
+        Conditions.model_validate({"labels": ["a"], "centres": [[0.0]], "spreads": [0.0]})
 
 
 def test_a_sound_has_the_label_whose_sounds_it_is_like() -> None:

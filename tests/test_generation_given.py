@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import sounds_util
 from distill.audio.sound import Sound
 from distill.errors import DataError, UsageError
+from distill.generation.autoregressive import heard_columns
 from distill.generation.continuation import continue_sound, fill_sound
 from distill.generation.generator import Generator
 from distill.generation.inpainting import Region, inpaint
@@ -67,6 +68,35 @@ def test_a_continuation_follows_from_the_seed_and_from_what_was_heard(generator:
     assert not np.array_equal(first.samples, other.samples)
     low = as_sound(sounds_util.tone(0.9, 90.0, 48_000, 0.5)[None])
     assert not np.array_equal(first.grid[-2:], continue_sound(generator, low, seconds=0.4, seed=3).grid[-2:])
+
+
+def test_a_continuation_hears_all_that_the_window_holds(generator: Generator) -> None:
+    heard = heard_columns(generator.prior)
+    before = grid(heard + 2)
+
+    def goes_on(column: int) -> bool:
+        """Whether sounds go on as before, where the codes of a column are others."""
+        changed = before.copy()
+        changed[column] = (changed[column] + 1) % SIZE
+        new = (
+            [
+                each[len(before)]
+                for each in sample_codes(generator.prior, columns=len(before) + 1, seeds=range(8), given=codes)
+            ]
+            for codes in (before, changed)
+        )
+        return np.array_equal(*new)
+
+    assert [goes_on(column) for column in (0, 1, 2)] == [True, True, False]
+    long = sound(seconds=(heard + 2.5) * generator.codec.column_samples / 48_000)
+    assert len(continue_sound(generator, long, seconds=0.1, seed=1).grid) == heard + 1
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_the_shortest_continuation_has_a_sample(generator: Generator, rate: int) -> None:
+    given_sound = sound(rate=rate)
+    out = continue_sound(generator, given_sound, seconds=2e-5, seed=1)
+    assert 0 < out.samples.shape[1] - given_sound.samples.shape[1] <= 2
 
 
 def ending(generator: Generator, bias: float) -> Generator:

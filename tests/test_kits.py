@@ -11,6 +11,7 @@ import zipfile
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,10 +22,13 @@ from asking_util import write_askable
 from command_util import Command
 from distill.audio.loudness import loudest_lufs
 from distill.audio.sound import read_sound
+from distill.codec.codec import Grid
 from distill.errors import StorageError, UsageError
+from distill.generation import variation
+from distill.generation.sampler import SamplingConfig
 from distill.generation.sound_request import Request
 from distill.kits.formats import HYDROGEN, Instrument
-from distill.kits.kit import Kit, kit_of, make_kit
+from distill.kits.kit import Kit, duller, kit_of, make_kit
 from distill.kits.pads import Pad, pads_named, pads_of
 from sounds_util import noise as noise_at
 from sounds_util import save as save_at
@@ -58,6 +62,18 @@ def test_pads_lie_on_the_keys_of_their_part() -> None:
     assert len(pads_of(None, ("kick", "snare", "bell"))) == 16
     assert len({pad.note for pad in pads_of("64", ("kick", "bell"))}) == 64
     assert [(pad.name, pad.note) for pad in pads_named(["my snare", "bell"])] == [("my snare", 38), ("bell", 36)]
+
+
+def test_every_part_has_its_own_first_key() -> None:
+    labels = ("hat", "kick", "open hat", "snare")
+    notes = {pad.name: pad.note for pad in pads_of(None, labels)}
+    assert [notes[f"{label} 1"] for label in labels] == [42, 36, 46, 38]
+    assert len(set(notes.values())) == len(notes)
+
+
+def test_a_label_is_named_as_it_is_written() -> None:
+    assert [pad.label for pad in pads_of("Kick:1,kick,KICK", ("Kick", "kick"))] == ["Kick", "kick", "kick"]
+    assert [pad.label for pad in pads_of("a:b:2,a:b", ("a:b",))] == ["a:b"] * 3
 
 
 @pytest.mark.parametrize(
@@ -98,6 +114,28 @@ def test_a_kit_has_a_sound_for_every_touch_and_turn(kit: Kit) -> None:
     with zipfile.ZipFile(kit.archive) as archive:
         assert {Path(name).name for name in archive.namelist()} == {path.name for path in kit.folder.iterdir()}
         assert "LICENSE.txt" in {Path(name).name for name in archive.namelist()}
+
+
+def test_a_softer_touch_is_duller_and_has_nothing_of_the_beginning_at_its_end() -> None:
+    click = np.zeros(4800, np.float32)
+    click[0] = 1.0
+    soft = duller(click, RATE, 3)
+    assert len(soft) == len(click)
+    assert _centre(soft) < _centre(click)
+    assert np.abs(soft[2400:]).max() < 1e-6
+
+
+def test_variations_are_drawn_as_the_request_says(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def vary_codes(*args: Any, config: SamplingConfig, **settings: Any) -> Grid:
+        drawn.append(config)
+        return variation.vary_codes(*args, config=config, **settings)
+
+    monkeypatch.setattr("distill.kits.kit.vary_codes", vary_codes)
+    request = REQUEST.model_copy(update={"temperature": 0.5})
+    make_kit(model, pads_of("1", ()), tmp_path / "Kit", request=request, turns=2)
+    assert drawn == [request.config]
 
 
 def _centre(samples: np.ndarray) -> float:
@@ -148,6 +186,11 @@ def test_sounds_that_are_there_become_a_kit(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         kit_of([tmp_path / "notes.txt"], pads_named(["a"]), tmp_path / "Other")
     assert not list(tmp_path.glob(".kit-*"))
+
+
+def test_a_kit_needs_a_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="/ cannot become a kit"):
+        kit_of([], [], Path(tmp_path.anchor))
 
 
 def test_whatever_is_no_kit_is_never_replaced(tmp_path: Path) -> None:

@@ -15,8 +15,12 @@ from hypothesis import strategies as st
 import memorization_util as util
 import model_example
 from distill.audio.nearness import Nearness
+from distill.configs import DataConfig
+from distill.dataset.prepare import prepare
+from distill.dataset.store import PreparedDataset
 from distill.errors import ArtifactError
-from distill.memorization import statistics
+from distill.generation.generator import Generator
+from distill.memorization import of_model, statistics
 from distill.memorization.code_runs import SharedRun
 from distill.memorization.compare import Comparison, Findings, compare
 from distill.memorization.page import MOST_PAIRS, write_page
@@ -24,7 +28,7 @@ from distill.memorization.pairs import read_pairs
 from distill.memorization.plain_words import in_plain_words
 from distill.memorization.sounds import CheckedSound, Silence
 from distill.memorization.verdict import Verdict, judge
-from sounds_util import tone
+from sounds_util import save, tone
 
 # Statistics
 
@@ -238,6 +242,20 @@ def test_too_few_held_out_sounds_are_said_and_copies_still_found() -> None:
         assert found.verdict == "fail"
         assert found.evidence["rank_test"]["c_t"] is None
         assert any(f"only {held_out} held-out sounds, too few" in reason for reason in found.reasons)
+
+
+def test_copies_of_an_only_sound_too_short_to_split_do_not_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = save(tmp_path / "only.wav", tone(0.4))
+    prepare(sound, tmp_path / "out", DataConfig(speed_semitones=()), util.CONFIG, 0)
+    dataset, codec = PreparedDataset(tmp_path / "out"), model_example.codec()
+    grid = codec.encode_log_mel(dataset.segment(0))
+    monkeypatch.setattr(of_model, "sample_grids", lambda _generator, seeds, *_, **__: ((seed, grid) for seed in seeds))
+    settings = of_model.CheckSettings(sounds=8, seconds=0.5, temperature=1.0, seed=0)
+    found = judge(of_model.findings_of(Generator(codec, model_example.prior()), dataset, settings), file_count=1)
+    assert (found.verdict, found.flagged) == ("warn", tuple(range(8)))
+    assert found.evidence["near_duplicates"] == {"flagged": 0, "sounds": 0}
 
 
 def test_where_nothing_can_be_compared_nothing_is_claimed() -> None:

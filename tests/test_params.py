@@ -41,6 +41,7 @@ def test_everything_is_automatic_by_default() -> None:
         ("spectrogram.hop_length=2048", "must not be above half of n_fft (2048)"),
         ("spectrogram.n_mels=256", "lower it to 208, or raise n_fft"),
         ("spectrogram.n_fft=1024", "lower it to 96, or raise n_fft"),
+        ("spectrogram.n_fft=2047", "spectrogram.n_fft: Input should be a multiple of 2"),
         ("data.speed_semitones=[0]", "must lie between -24 and 24"),
         ("model.name=../x", "model.name: use letters, digits, . _ -"),
         ("nothing=0.1", "expected section.key=value"),

@@ -21,6 +21,7 @@ from distill.stages.workspace import Workspace, read_config, section
 from distill.training import loop
 from distill.training.checkpoint import Checkpoints
 from distill.training.loop import Trained, train
+from distill.training.position import Position, checkpoint_files, step_of
 from distill.training.runtime import Runtime, random_states, restore_random_states
 from distill.training.step import learning_rate
 from distill.training.task import Evaluation, StepLoss
@@ -195,6 +196,24 @@ def test_old_checkpoints_go_and_the_best_stays(prepared: Workspace, tmp_path: Pa
     outcome = trained(task_of(prepared, tmp_path, epochs=6, max_checkpoints=2), tmp_path)
     assert len(list(tmp_path.glob("checkpoint-*"))) == 2
     assert (tmp_path / f"best-{outcome.best_epoch:06d}.safetensors").exists()
+
+
+def test_a_damaged_checkpoint_from_farther_on_displaces_no_new_one(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 2)
+    optimizer, checkpoints = torch.optim.AdamW(model.parameters()), Checkpoints(tmp_path, keep=1)
+    Checkpoints(tmp_path, keep=2).save(model, optimizer, Position(step=100))
+    (tmp_path / "checkpoint-000000200.safetensors").write_bytes(b"damaged")
+
+    def restored() -> int:
+        position = checkpoints.restore(model, optimizer, lambda _position: True)
+        assert position is not None
+        return position.step
+
+    assert restored() == 100
+    checkpoints.save(model, optimizer, Position(step=150))
+    assert restored() == 150
+    checkpoints.save(model, optimizer, Position(step=200))
+    assert [step_of(path) for path in checkpoint_files(tmp_path)] == [200]
 
 
 def test_previews_are_pairs_of_sounds_and_a_picture(prepared: Workspace, tmp_path: Path) -> None:

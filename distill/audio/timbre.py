@@ -26,6 +26,11 @@ def timbre_of(log_mel: npt.NDArray[np.float32], config: SpectrogramConfig) -> Ti
     return np.concatenate([_levels(groups, groups.sum()), _levels(course, frames.max())])
 
 
+def count_of(config: SpectrogramConfig) -> int:
+    """How many numbers a timbre has."""
+    return config.n_mels // (STRIDE // 2) + len(TIMES)
+
+
 def _levels(power: npt.NDArray[np.float64], whole: float) -> Timbre:
     ratio = power / max(whole, 1e-12)
     levels: Timbre = 10.0 * np.log10(np.maximum(ratio, 10 ** (-FLOOR_DB / 10)))

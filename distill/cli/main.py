@@ -42,6 +42,8 @@ QUIET_TOOLS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
 
+# Of a text that cannot be encoded so many characters are shown on each side of the fault.
+_MOST_AROUND = 100
 # Typer's code for a KeyboardInterrupt.
 _TYPER_INTERRUPTED = 130
 
@@ -132,7 +134,8 @@ def main() -> None:
 def _in_words(error: Exception) -> str:
     match error:
         case UnicodeEncodeError(reason="surrogates not allowed"):
-            return f"{error.object!r} holds bytes that are no UTF-8: rename the file or folder"
+            around = error.object[max(0, error.start - _MOST_AROUND) : error.end + _MOST_AROUND]
+            return f"{around!r} holds bytes that are no UTF-8: rename the file or folder"
         case OSError(errno=errno.ENOSPC, filename=None):
             return f"the output cannot be written: {error.strerror}"
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split())} (-v shows where; please report it)"

@@ -10,6 +10,8 @@ from torch import Tensor
 from distill.artifact.architecture import PriorArchitecture, SpaceArchitecture
 from distill.artifact.model_file import ModelFile, check_state, layout
 from distill.artifact.prior_file import PriorFile
+from distill.audio.knobs import KNOBS
+from distill.audio.timbre import count_of
 from distill.codec.codec import Codec
 from distill.errors import ArtifactError
 from distill.models.prior import CodePrior
@@ -78,6 +80,14 @@ def codec_of(model: ModelFile, networks: Networks, device: torch.device | str = 
 
 
 def _prior(model: ModelFile, config: PriorArchitecture, state: Mapping[str, Tensor], path: Path) -> CodePrior:
+    # Weights are compared with those of a network that is there: one far beyond its file would take all memory.
+    if config.layers * config.hidden**2 > sum(tensor.numel() for tensor in state.values()):
+        raise ArtifactError(f"{path} has too few weights for a prior of {config.layers} layers, {config.hidden} wide")
+    if (conditions := config.conditions) is not None:
+        if unknown := [name for name in conditions.knobs if name not in KNOBS]:
+            raise ArtifactError(f"{path} has a knob that no sound is measured by: {unknown[0]}")
+        if conditions.labels and len(conditions.spreads) != count_of(model.manifest.spectrogram_config):
+            raise ArtifactError(f"{path} has labels whose centres are no timbres of its sounds")
     prior = CodePrior(**config.arguments())
     vqvae = model.manifest.vqvae_config
     if (prior.codebook_size, prior.num_quantizers) != (vqvae.codebook_size, vqvae.num_quantizers):

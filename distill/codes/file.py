@@ -39,8 +39,10 @@ class SourceInFile(_Part):
     """The sound that was encoded."""
 
     name: str = Field(description="Name of its file.")
-    seconds: float = Field(gt=0.0, description="Its duration, in s.")
-    gain_db: float = Field(description="Gain, in dB, from its level to that of what its codes decode to.")
+    seconds: float = Field(gt=0.0, le=1e6, description="Its duration, in s.")
+    gain_db: float = Field(
+        ge=-200.0, le=200.0, description="Gain, in dB, from its level to that of what its codes decode to."
+    )
 
 
 class StartInFile(_Part):
@@ -67,7 +69,7 @@ class GridDocument(_Part):
     model: ModelInFile
     levels: Labels = Field(description="What each level is called, the coarsest first.")
     frozen: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="Levels that edits leave as they are.")
-    seconds_per_column: float = Field(gt=0.0, description="Time from one column to the next, in s.")
+    seconds_per_column: float = Field(gt=0.0, le=10.0, description="Time from one column to the next, in s.")
     bands: Annotated[tuple[tuple[Hertz, Hertz], ...], Field(min_length=1)] = Field(
         description="Lowest and highest frequency of each band, in Hz, the lowest band first."
     )

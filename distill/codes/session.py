@@ -74,8 +74,8 @@ class EditSession:
         Raises:
             UsageError: it does not fit the grid.
         """
-        words = (*self.words[: self.history.position], edit.describe(self.grid))
-        return replace(self._moved(lambda: self.history.do(edit)), words=words)
+        moved = self._moved(lambda: self.history.do(edit))
+        return replace(moved, words=(*self.words[: self.history.position], edit.describe(self.grid)))
 
     def undo(self) -> "EditSession":
         """Without the last edit.

@@ -60,10 +60,16 @@ def encode_file(model: CodesModel, path: Path, *, like: CodeGrid | None = None) 
         ArtifactError: `like` belongs to another model.
         DataError: the file is not a sound that can be used, or it is silent, or `like` was not made from a sound.
     """
+    if not _is_utf8(path.name):
+        raise DataError(f"{path} has bytes in its name that are no UTF-8, and a grid says its name: rename it")
     sound = read_sound(path)
     if sound.note:
         logger.warning("%s: %s", path, sound.note)
     return encode_sound(model, sound, path.name, like=like)
+
+
+def _is_utf8(name: str) -> bool:
+    return name.encode(errors="replace").decode() == name
 
 
 def encode_sound(model: CodesModel, sound: Sound, name: str, *, like: CodeGrid | None = None) -> CodeGrid:

@@ -12,6 +12,8 @@ _LEAST_CHUNKS = 4
 
 Fraction = float | Literal["auto"]
 TRAIN, VALIDATION = "train", "validation"
+# What a dataset is split by where its only sound is too short: that sound is trained on and held out.
+WITHOUT_SPLIT = "none"
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,11 @@ from distill.dataset.labels import folder_label
 from distill.dataset.layout import Segment, Summary
 from distill.dataset.overview import stereo_of
 from distill.dataset.scan import FileReport, FileVerdict
-from distill.dataset.split import TRAIN, VALIDATION, split_files, split_time
+from distill.dataset.split import TRAIN, VALIDATION, WITHOUT_SPLIT, split_files, split_time
 from distill.dataset.walk import Found
 from distill.files import digest_json
 
 FEW_FILES = 5
-_WITHOUT_SPLIT = "none"
 # A smaller share of the seconds to train on is warned of.
 _LEAST_TRAINED = 1 / 3
 
@@ -68,7 +67,7 @@ class Tables:
         file = self.files[index]
         parts = split_time(file.frames, self.chunk, self.data.validation_fraction)
         if parts is None:
-            self.split_by = _WITHOUT_SPLIT
+            self.split_by = WITHOUT_SPLIT
             return [self._whole(index, TRAIN), self._whole(index, VALIDATION)]
         self.split_by = "time"
         train = replace(self._whole(index, TRAIN), frames=parts.train_end, at_end=False)
@@ -185,7 +184,7 @@ class Tables:
                 f"only {count} usable {'sound' if count == 1 else 'sounds'}: expect a model that repeats them, "
                 f"and held-out figures that say little; {FEW_FILES} or more are needed for variety"
             )
-        if self.split_by == _WITHOUT_SPLIT:
+        if self.split_by == WITHOUT_SPLIT:
             warnings.append(
                 "the only usable sound is too short to hold a part of it out: "
                 "validation runs on the training sound itself and cannot show overfitting"

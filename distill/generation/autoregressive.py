@@ -113,6 +113,11 @@ def window_columns(prior: CodePrior) -> int:
     return min(max(trained, 2), prior.context_columns)
 
 
+def heard_columns(prior: CodePrior) -> int:
+    """How many given columns the prior reads at most before a new one, which its window holds as well."""
+    return window_columns(prior) - 1
+
+
 class _Batch:
     """Sounds that are drawn side by side, code by code.
 
@@ -164,7 +169,10 @@ class _Batch:
         for column in range(first, int(self.lengths.max())):
             step()
             # What is given before the first free column is read at once.
-            logits = self._start(column, from_start) if column == first else self._go_on(column)
+            if column == first:
+                logits = self._start(column, min(column, heard_columns(self.prior)), from_start)
+            else:
+                logits = self._go_on(column)
             self._draw_numbers(range(self.sounds))
             if earliest_end <= column <= last_end:
                 self._end(logits, column, last_ends)
@@ -176,9 +184,9 @@ class _Batch:
                 self._fit(before, column, levels)
         return self._drawn()
 
-    def _start(self, column: int, from_start: bool = False) -> Logits:
-        """Read what is before a column, at most the window or what is kept of it; the logits of its first code."""
-        self.held = column if column < self.window else columns_to_keep(self.window)
+    def _start(self, column: int, held: int, from_start: bool = False) -> Logits:
+        """Read so many columns before a column; the logits of its first code."""
+        self.held = held
         recent = self.codes[:, column - self.held : column].reshape(self.sounds, -1)
         return self.reader.start(
             np.tile(recent, (self.conditioning.passes, 1)), at_start=from_start and self.held == column
@@ -187,7 +195,8 @@ class _Batch:
     def _go_on(self, column: int) -> Logits:
         """Read the last code of the column before; where the window is full its older half is forgotten."""
         self.held += 1
-        return self._start(column) if self.held == self.window else self._step(self.codes[:, column - 1, -1])
+        full = self.held == self.window
+        return self._start(column, columns_to_keep(self.window)) if full else self._step(self.codes[:, column - 1, -1])
 
     def _step(self, codes: Grid) -> Logits:
         return self.reader.step(np.tile(codes, self.conditioning.passes))

@@ -12,7 +12,7 @@ from distill.audio.sound import Sound
 from distill.codec.codec import Codec, Grid, Samples, normalize
 from distill.configs import STRIDE
 from distill.errors import DataError, UsageError
-from distill.generation.autoregressive import window_columns
+from distill.generation.autoregressive import heard_columns
 from distill.generation.generator import GeneratedSound, Generator, is_audible
 from distill.generation.inpainting import Region
 from distill.generation.limits import LOUDEST_DB, check_request
@@ -84,9 +84,11 @@ def continue_sound(
     check_request(count=1, seconds=seconds, seed=seed)
     sound, polarity = _in_phase(sound)
     codec, given = generator.codec, as_known(generator, sound, least=generator.codec.column_samples)
-    wanted = max(1, codec.samples_of(seconds))
+    rate = codec.spectrogram.sample_rate
+    # At least a sample at the sound's own rate.
+    wanted = max(-(-rate // sound.sample_rate), codec.samples_of(seconds))
     # Columns are counted back from the end, where what is new begins.
-    heard = min(len(given.samples) // codec.column_samples, window_columns(generator.prior))
+    heard = min(len(given.samples) // codec.column_samples, heard_columns(generator.prior))
     context = given.samples[len(given.samples) - heard * codec.column_samples :]
     codes = codec.encode(context)[:heard]
     lead = min(heard, _JOINT_COLUMNS)
@@ -103,7 +105,6 @@ def continue_sound(
         natural=natural,
         from_start=len(context) == len(given.samples),
     )
-    rate = codec.spectrogram.sample_rate
     heard_space = space_codes(codec, given.part(-heard * codec.column_samples), heard)
     grid = with_space(codec, grid, seed=seed, config=config, given=heard_space)
     channels = _channels(codec, made, grid[heard - lead :], sound, width)

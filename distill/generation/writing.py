@@ -11,7 +11,7 @@ from distill.audio.sound import BLOCK_FRAMES, Sound, read_sound
 from distill.codec.codec import Grid
 from distill.errors import DataError, UsageError
 from distill.files import digest_file, require_absent, require_folder
-from distill.generation.autoregressive import window_columns
+from distill.generation.autoregressive import heard_columns
 from distill.generation.conditioning import Target, target_of
 from distill.generation.export import Exported, ExportSettings, Tags, export
 from distill.generation.generator import Generator
@@ -271,7 +271,7 @@ class Producer:
             return
         [given] = self.given
         codec = self.generator.codec
-        heard = window_columns(self.generator.prior) * codec.column_samples / codec.spectrogram.sample_rate
+        heard = heard_columns(self.generator.prior) * codec.column_samples / codec.spectrogram.sample_rate
         if given.sound.seconds > heard:
             logger.info("%s is longer than the model's context: it hears only the last %.1f s", given.path, heard)
 

@@ -93,7 +93,7 @@ def make_kit(
         tell: told how many sounds are written, and of how many; it may raise to end the work.
 
     Raises:
-        UsageError: a number is out of its range, or the model has no such label.
+        UsageError: a number is out of its range, the folder has no name, or the model has no such label.
         ArtifactError, StorageError: the model cannot be used, or the kit cannot be written.
     """
     if not 1 <= layers <= MOST_LAYERS or not 1 <= turns <= MOST_TURNS:
@@ -141,6 +141,7 @@ class _Maker:
                 self.generator.prior,
                 codec.without_space(grid),
                 strength=TURN_STRENGTH,
+                config=self.request.config,
                 seed=variation_seed(seed, variation),
             )
             # A variation keeps the place of its sound.
@@ -177,7 +178,7 @@ def kit_of(sounds: Sequence[Path], pads: Sequence[Pad], folder: Path, *, force: 
     """Put sounds that are there on pads, one each, as they are.
 
     Raises:
-        UsageError: a file is no sound.
+        UsageError: a file is no sound, or the folder has no name.
         StorageError: a sound cannot be read, or the kit cannot be written.
     """
     folder = _place(folder, force)
@@ -217,12 +218,16 @@ def _grids(generator: Generator, pads: Sequence[Pad], request: Request, seed: in
 def _waveform(generator: Generator, codes: Grid, request: Request, softer: int) -> Samples:
     wanted = request.frames(generator.codec.spectrogram.sample_rate)
     samples = np.concatenate(list(waveform_blocks(generator, codes, wanted)))
-    if not softer:
-        return samples
-    spectrum = np.fft.rfft(samples)
-    hertz = np.fft.rfftfreq(len(samples), 1 / generator.codec.spectrogram.sample_rate)
-    duller = np.fft.irfft(spectrum * (1 + (hertz / DULL_HZ) ** 2) ** (-softer / 4), len(samples))
-    return duller.astype(np.float32)
+    return duller(samples, generator.codec.spectrogram.sample_rate, softer) if softer else samples
+
+
+def duller(samples: Samples, rate: int, softer: int) -> Samples:
+    """A sound `[n]` for a touch that is so many layers below the hardest."""
+    # Silence behind it keeps what the filter puts before the beginning from the end.
+    count = 2 * len(samples)
+    hertz = np.fft.rfftfreq(count, 1 / rate)
+    spectrum = np.fft.rfft(samples, count) * (1 + (hertz / DULL_HZ) ** 2) ** (-softer / 4)
+    return np.fft.irfft(spectrum, count)[: len(samples)].astype(np.float32)
 
 
 def _file_name(pad: Pad, suffix: str, layer: int | None, turn: int | None) -> str:
@@ -236,9 +241,12 @@ def _place(folder: Path, force: bool) -> Path:
     """Where a kit goes, with a name.
 
     Raises:
+        UsageError: it has none.
         StorageError: something is in the way that may not be replaced.
     """
     folder = folder.resolve()
+    if not folder.name:
+        raise UsageError(f"{folder} cannot become a kit: name a folder in it")
     _require_free(folder, force)
     return folder
 

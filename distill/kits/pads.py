@@ -65,10 +65,11 @@ def pads_of(text: str | None, labels: Sequence[str]) -> list[Pad]:
     if wanted.isdecimal():
         return _keyed(_spread(_number(wanted, wanted), labels))
     found: list[tuple[str, str | None]] = []
-    for each in wanted.split(","):
-        name, colon, number = each.strip().partition(":")
+    for each in map(str.strip, wanted.split(",")):
+        # A label may have a colon.
+        name, number = (each, "1") if each in labels or ":" not in each else each.rsplit(":", 1)
         label = _label_of(name.strip(), labels)
-        found += [(label, label)] * (_number(number.strip(), each) if colon else 1)
+        found += [(label, label)] * _number(number.strip(), each)
     if len(found) > MOST_PADS:
         raise UsageError(f"a kit has at most {MOST_PADS} pads, not {len(found)}")
     return _keyed(found)
@@ -99,6 +100,8 @@ def part_of(name: str) -> str:
 
 
 def _label_of(name: str, labels: Sequence[str]) -> str:
+    if name in labels:
+        return name
     known = {label.casefold(): label for label in labels}
     if name.casefold() in known:
         return known[name.casefold()]
@@ -126,15 +129,16 @@ def _keyed(wanted: Sequence[tuple[str, str | None]], *, numbered: bool = True) -
     """Pads with keys of their own."""
     names = [name for name, _ in wanted]
     pads, taken, numbers = list[Pad](), set[int](), dict[str, int]()
-    # What has a usual key gets it before others lie there.
-    usual = {note for name in names for note in _notes(part_of(name))}
-    for name, label in wanted:
+    keys = [_notes(part_of(name)) for name in names]
+    # What has a usual key gets it before others lie there, and the first key of each part is that part's alone.
+    usual, first = {note for notes in keys for note in notes}, {note for notes in keys for note in notes[:1]}
+    for (name, label), notes in zip(wanted, keys, strict=True):
         numbers[name] = numbers.get(name, 0) + 1
         title = f"{name} {numbers[name]}" if numbered and names.count(name) > 1 else name
-        part = part_of(name)
-        note = next(each for each in chain(_notes(part), _others(usual), count()) if each not in taken)
+        barred = taken | first.difference(notes[:1])
+        note = next(each for each in chain(notes, _others(usual), count()) if each not in barred)
         taken.add(note)
-        pads.append(Pad(title, label, note, part in _CHOKED))
+        pads.append(Pad(title, label, note, part_of(name) in _CHOKED))
     return pads
 
 

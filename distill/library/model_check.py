@@ -13,6 +13,7 @@ from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, DistillError, UsageError
 from distill.files import require_folder, write_json
 from distill.generation.generator import Generator
+from distill.instructions import in_force
 from distill.memorization.of_model import CheckSettings, figures_of, findings_of
 from distill.memorization.page import write_page
 from distill.memorization.verdict import Verdict, judge
@@ -77,7 +78,7 @@ def check(
     config, seed = _settings(manifest, settings or {}, seed)
     environment = manifest.lineage.environment
     device = resolve_device(device)
-    Runtime(device, environment.precision, environment.threads, seed).apply()
+    Runtime(device, environment.precision, environment.threads, seed, in_force()).apply()
     generator = Generator.load(path, device)
     dataset = find_dataset(manifest, path, project, workspace)
     generation = CheckSettings(config.sounds, config.seconds, config.temperature, seed)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from distill.errors import UsageError
 
@@ -41,7 +41,7 @@ class Conditions(BaseModel):
     labels: tuple[str, ...] = Field((), max_length=64)
     knobs: dict[str, tuple[float, ...]] = {}
     centres: tuple[tuple[float, ...], ...] = ()
-    spreads: tuple[float, ...] = ()
+    spreads: tuple[PositiveFloat, ...] = ()
     drawn: tuple[str, ...] = ()
 
     @model_validator(mode="after")

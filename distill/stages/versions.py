@@ -5,7 +5,7 @@ CODE_VERSIONS = {
     "configure": 12,
     "train_vqvae": 12,
     "train_prior": 15,
-    "check_memorization": 17,
+    "check_memorization": 18,
     "train_vocoder": 7,
     "assemble": 2,
 }

@@ -144,12 +144,13 @@ class Checkpoints:
         return position
 
     def _prune(self, position: Position) -> None:
-        files = checkpoint_files(self.folder)
+        # A damaged one from farther on, which an older one took the place of, does not count.
+        files = [path for path in checkpoint_files(self.folder) if step_of(path) <= position.step]
         kept = [path for path in files[: -self.keep] if kind_of(path) != "regular"] + files[-self.keep :]
         for path in files:
             if path not in kept:
                 path.unlink(missing_ok=True)
-        named = [*kept, *abandoned_files(self.folder)]
+        named = [*checkpoint_files(self.folder), *abandoned_files(self.folder)]
         best = {self.best(position.best_epoch), *(self.best(self._best_epoch(path)) for path in named)}
         for path in self._best_files():
             if path not in best:
