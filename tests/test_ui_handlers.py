@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
@@ -11,11 +12,15 @@ import pytest
 pytest.importorskip("gradio")
 
 import gradio as gr
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from gradio.state_holder import StateHolder
 
 from distill.ui import codes_edits
 from distill.ui.app import READY, build_app
 from distill.ui.context import Context
 from distill.ui.desk import Desk
+from distill.ui.desks import OWN_NAME
 from distill.ui.library_view import Shelf, View
 from distill.ui.shelf import key_of
 from distill.ui.start_state import begin_with, standing_of
@@ -63,20 +68,20 @@ def tab_of(context: Context, build: Callable[[Studio], T]) -> T:
 
 
 def test_no_control_is_an_endpoint(tmp_path: Path) -> None:
-    blocks = within_loop(lambda: build_app(Context(tmp_path)))
+    blocks = within_loop(lambda: build_app(Context(tmp_path), FastAPI()))
     assert len(blocks.fns) > 100
     assert blocks.get_api_info(all_endpoints=True) == {"named_endpoints": {}, "unnamed_endpoints": {}}
 
 
 def test_progress_that_is_not_shown_is_said_to_no_component(tmp_path: Path) -> None:
-    blocks = within_loop(lambda: build_app(Context(tmp_path)))
+    blocks = within_loop(lambda: build_app(Context(tmp_path), FastAPI()))
     quiet = [function for function in blocks.config["dependencies"] if function["show_progress"] == "hidden"]
     assert len(quiet) > 100
     assert [each["show_progress_on"] for each in quiet] == [[]] * len(quiet)
 
 
 def test_what_cannot_be_brought_back_leaves_no_page_that_cannot_be_touched(tmp_path: Path) -> None:
-    blocks = within_loop(lambda: build_app(Context(tmp_path)))
+    blocks = within_loop(lambda: build_app(Context(tmp_path), FastAPI()))
     ready = [function for function in blocks.fns.values() if function.js == READY]
     (shown,) = [each.trigger_after for each in ready if not each.trigger_only_on_failure]
     chain = [shown]
@@ -87,7 +92,7 @@ def test_what_cannot_be_brought_back_leaves_no_page_that_cannot_be_touched(tmp_p
 
 
 def test_what_follows_a_handler_follows_its_failure_too(tmp_path: Path) -> None:
-    functions = within_loop(lambda: build_app(Context(tmp_path))).fns.values()
+    functions = within_loop(lambda: build_app(Context(tmp_path), FastAPI())).fns.values()
     after: dict[Any, list[Any]] = {}
     for function in functions:
         after.setdefault(function.trigger_after, []).append(function)
@@ -101,6 +106,23 @@ def test_what_follows_a_handler_follows_its_failure_too(tmp_path: Path) -> None:
                 assert each.name in again
                 checked += 1
     assert checked
+
+
+def test_an_open_tab_keeps_its_desk_though_its_connection_broke(tmp_path: Path) -> None:
+    app, name = FastAPI(), "0123456789abcdef" * 2
+    blocks = within_loop(lambda: build_app(Context(tmp_path), app))
+    StateHolder().set_blocks(blocks)
+    (come_back,) = [function.fn for function in blocks.fns.values() if function.js == OWN_NAME]
+    # Of what is not known, such as after the start of another server, the page is loaded anew.
+    server = TestClient(app)
+    assert server.get(f"/desk/{name}").json() is False
+    session = blocks.state_holder["one"]
+    desk, _ = come_back(Desk(Context(tmp_path)), name, 0, SimpleNamespace(session_hash="one"))  # type: ignore[misc]
+    session.is_closed = True
+    assert server.get(f"/desk/{name}").json() is True
+    assert not session.is_closed
+    desk.close()
+    assert server.get(f"/desk/{name}").json() is False
 
 
 def form_of(tab: GenerateTab, **changes: Any) -> dict[str, Any]:
@@ -293,7 +315,7 @@ def test_the_form_of_the_monitor_has_what_the_training_has(context: Context) -> 
 
 
 def test_the_form_of_the_monitor_comes_with_the_answer_and_never_behind_it(tmp_path: Path) -> None:
-    blocks = within_loop(lambda: build_app(Context(tmp_path)))
+    blocks = within_loop(lambda: build_app(Context(tmp_path), FastAPI()))
     (apply,) = [each for each in blocks.fns.values() if each.name == "apply"]
     fields = next(set(each.outputs) for each in blocks.fns.values() if each.name == "show_form")
     assert len(fields) > 10

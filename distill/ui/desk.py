@@ -68,6 +68,7 @@ class Desk:
         left: the forms as they were when the tab was loaded, which bring its fields back; never what was chosen since.
         home: the folder of what lasts until the tab is closed; None: the tab has no name.
         sessions: how many sessions have it: one after each time that the tab is loaded, for an hour or longer.
+        session: what Gradio calls the last of them.
         left_at: when the last of them ended, on the monotonic clock; None: there is one.
         closed: whether it is gone.
     """
@@ -87,6 +88,7 @@ class Desk:
         self.left: dict[str, dict[str, Any]] = {}
         self.home: Path | None = None
         self.sessions = 0
+        self.session = ""
         self.left_at: float | None = None
         self.closed = False
         self._folder: Path | None = None
