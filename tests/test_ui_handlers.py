@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from gradio.state_holder import StateHolder
 
+from distill.runs.folder import Order, write_order
 from distill.ui import codes_edits
 from distill.ui.app import READY, build_app
 from distill.ui.context import Context
@@ -32,7 +33,7 @@ from distill.ui.tabs.library import LibraryTab
 from distill.ui.tabs.monitor import MonitorTab
 from distill.ui.tabs.start import StartTab
 from distill.ui.tabs.train import TrainTab, settings_from
-from distill.ui.training_choice import sounds_choice
+from distill.ui.training_choice import choose_run, list_runs, sounds_choice
 from registry_util import make_folder, model_file
 from sounds_util import save, tone
 
@@ -161,13 +162,35 @@ def test_sounds_are_made_from_the_form(context: Context) -> None:
 
 def test_controls_follow_the_model(context: Context) -> None:
     tab = generate_tab(context)
-    updates = tab.show_model(Desk(context), MODEL, "generate")
+    updates = tab.show_model(Desk(context), MODEL, "generate", 0, 99, 16, 0, 0)
+    # More codes than the model has cannot be chosen from, and Gradio would refuse them.
+    assert [(updates[each].maximum, updates[each].value) for each in tab.top_k[:3]] == [(16, 0), (16, 16), (16, 0)]
     assert [updates[row].visible for row in tab.by_level.rows] == [True, True, False, False]
     assert [button.interactive for button in tab.ready(Desk(context), MODEL, "generate", None).values()] == [True, True]
     assert [button.interactive for button in tab.ready(Desk(context), MODEL, "vary", None).values()] == [False, False]
 
 
-def test_whether_sounds_can_be_made_is_asked_after_whatever_makes_some(context: Context) -> None:
+def test_what_is_chosen_and_gone_gives_way_to_what_is_there(tmp_path: Path) -> None:
+    context, desk = Context(make_folder(tmp_path / "project")), Desk(Context(tmp_path))
+    studio = tab_of(context, lambda studio: studio)
+    model_file(context.project / "models" / "goner.distill", weights=1, lineage="c")
+    desk.sessions = 1
+    studio.choose_model(desk, "models/goner.distill")
+    model_file(context.project / MODEL)
+    assert "value" not in studio.offer("generate", desk).constructor_args
+    (context.project / "models" / "goner.distill").unlink()
+    assert studio.offer("generate", desk).value == MODEL
+
+    for name in ("done", "other"):
+        write_order(context.project / "runs" / name, Order("kit"), finished=True)
+    assert "value" not in list_runs(context, "done").constructor_args
+    assert list_runs(context, "gone").value in ("done", "other")
+    assert choose_run(Context(tmp_path), "gone").value is None
+
+
+def connected_generate_tab(context: Context) -> tuple[GenerateTab, gr.Blocks]:
+    """A tab whose controls act."""
+
     def page() -> tuple[GenerateTab, gr.Blocks]:
         with gr.Blocks(analytics_enabled=False) as blocks:
             studio = Studio.of(context, gr.Tabs(render=False))
@@ -176,7 +199,19 @@ def test_whether_sounds_can_be_made_is_asked_after_whatever_makes_some(context: 
                 tab.connect(opened)
         return tab, blocks
 
-    tab, blocks = within_loop(page)
+    return within_loop(page)
+
+
+def test_a_form_is_kept_also_when_a_slider_is_reset_or_another_seed_comes(context: Context) -> None:
+    tab, blocks = connected_generate_tab(context)
+    by_seed, by_input = [each for each in blocks.fns.values() if each.name == "_keep"]
+    assert (tab.amount.seconds._id, "release") in by_input.targets
+    assert by_seed.trigger_after is not None
+    assert blocks.fns[by_seed.trigger_after].outputs == [tab.amount.seed]
+
+
+def test_whether_sounds_can_be_made_is_asked_after_whatever_makes_some(context: Context) -> None:
+    tab, blocks = connected_generate_tab(context)
     again = {function.trigger_after for function in blocks.fns.values() if function.fn == tab.ready}
     # What makes sounds ends by switching off what stops it, also where it fails.
     makers = [each for each in blocks.fns.values() if tab.making.stop in each.outputs]

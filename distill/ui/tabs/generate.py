@@ -101,6 +101,7 @@ class GenerateTab:
         make: dict[str, Any] = {"inputs_kwargs": inputs, "outputs": making.outputs, "show_progress": "minimal"}
         make["concurrency_limit"] = AT_ONCE
         again = making.again.click(lambda: random.randrange(1_000_000), None, self.amount.seed, **QUIET)
+        self.form.keep_after(again, studio)
         for event in (
             making.go.click(self.make, **make),
             again.then(self.make, **make),
@@ -132,10 +133,17 @@ class GenerateTab:
             self.amount.ending, *self.asks.outputs, self.space.group, source.renewed, self.choice.top_k,
             *self.by_level.rows, *by_level,
         ]  # fmt: skip
+        given = [studio.desk, studio.generate_model, self.action, *self.top_k]
         for control in (studio.generate_model, self.action):
-            control.change(self.show_model, [studio.desk, studio.generate_model, self.action], of_model, **QUIET)
+            # Gradio would refuse more than the greatest choice of the model before, which is what is to be mended.
+            control.change(self.show_model, given, of_model, preprocess=False, **QUIET)
         for each in self.needed:
             each.change(self.ready, [studio.desk, *self.needed], making.buttons, **QUIET)
+
+    @property
+    def top_k(self) -> list[gr.Slider]:
+        """How many codes can come: for all levels, and for each."""
+        return [each.top_k for each in (self.choice, *self.by_level.choices)]
 
     @property
     def needed(self) -> tuple[gr.Dropdown, gr.Radio, gr.Audio]:
@@ -261,13 +269,16 @@ class GenerateTab:
         first, last = part_of(length)
         info = f"In s; it lasts {length:.2f} s."
         return {
-            self.source.begin: gr.Number(value=first, maximum=last, info=info),
-            self.source.end: gr.Number(value=last, maximum=last),
+            self.source.begin: gr.Number(value=first, info=info),
+            self.source.end: last,
         }
 
     @shows_errors
-    def show_model(self, desk: Desk, model: str | None, action: str) -> Any:
-        """What depends on the model: the names of its levels, how many codes there are, how its sounds end."""
+    def show_model(self, desk: Desk, model: str | None, action: str, *top_k: float) -> Any:
+        """What depends on the model: the names of its levels, how many codes there are, how its sounds end.
+
+        Of each choice among the codes, the number that was chosen before is given.
+        """
         if model is None:
             # Without any model there is nothing to choose, and nothing wrong.
             return gr.skip()
@@ -284,12 +295,14 @@ class GenerateTab:
             **dict(zip(self.asks.outputs, kinds, strict=True)),
             self.space.group: show_space(manifest),
             self.source.renewed: gr.CheckboxGroup(choices=list(manifest.level_labels), value=[]),
-            self.choice.top_k: gr.Slider(maximum=config.codebook_size),
         }
+        for slider, chosen in zip(self.top_k, top_k, strict=True):
+            # A choice that fits is left alone: it may be another one by now.
+            less = {"value": config.codebook_size} if chosen > config.codebook_size else {}
+            updates[slider] = gr.Slider(maximum=config.codebook_size, **less)
         labels = [*level_labels(config.num_quantizers), *[None] * MOST_LEVELS]
         for row, choice, label in zip(self.by_level.rows, self.by_level.choices, labels, strict=False):
             updates[row] = gr.Row(visible=label is not None)
-            updates[choice.top_k] = gr.Slider(maximum=config.codebook_size)
             if label is not None:
                 updates[choice.temperature] = gr.Slider(label=f"{label}: surprise (temperature)")
         return updates
