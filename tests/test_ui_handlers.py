@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from gradio.state_holder import StateHolder
 
+from distill.dataset.scan import FIRST_FILES
 from distill.runs.folder import Order, write_order
 from distill.ui import codes_edits
 from distill.ui.app import READY, build_app
@@ -286,24 +287,37 @@ def test_sounds_of_a_folder_are_judged_and_kept(tmp_path: Path) -> None:
     assert "data/mine: 3 usable sounds" in kept[tab.answer]
     with pytest.raises(gr.Error, match="drop sounds, or name a folder first"):
         list(tab.judge_folder("", desk))
+    # What is judged next is shown, and nothing of what was judged before it any more.
+    for number in range(FIRST_FILES + 2):
+        save(context.project / "many" / f"{number}.wav", tone(0.1, 300.0 + 50 * number))
+    before = tab.judge_folder("many", desk)
+    assert tab.table in next(before)
+    *_, last = list(tab.judge_folder("sounds", desk))
+    assert "<h3>sounds</h3>" in last[tab.summary]
+    assert list(before) == []
 
 
 def test_the_screen_of_start_follows_what_is_dropped(tmp_path: Path) -> None:
     context = Context(tmp_path)
     tab = tab_of(context, lambda studio: StartTab(context, studio))
-    assert tab.show()[tab.empty].visible
+    assert tab.show("")[tab.empty].visible
     save(context.uploads / "tone.wav", tone(0.4, 330.0))
     tab.drop([str(context.uploads / "tone.wav")])
-    shown = tab.show()
+    shown = tab.show("")
     assert (shown[tab.empty].visible, shown[tab.plans.column].visible) == (False, True)
     # What was dropped does not come along with the next.
     assert shown[tab.files] is None
     # Known before all sounds are judged: Go can be pressed by then.
     assert shown[tab.about] == standing_of(context.project).about
-    assert tab.estimate(None).info != tab.estimate([]).info == ""
+    assert tab.estimate(None, "").info != tab.estimate([], "").info == ""
     judged = tab.judge()
     assert judged[tab.seconds] == pytest.approx([0.4])
     assert judged[tab.plans.go].interactive
+    # That is known of these sounds, and of no others.
+    assert tab.seconds not in tab.show(shown[tab.about])
+    unknown = tab.show("others")
+    assert (unknown[tab.plans.verdict], unknown[tab.seconds]) == ("", None)
+    assert "about" not in str(unknown[tab.plans.plan].choices)
     with pytest.raises(gr.Error, match="no run has been started here yet"):
         tab.stop()
     # Another window takes other sounds.
@@ -311,9 +325,9 @@ def test_the_screen_of_start_follows_what_is_dropped(tmp_path: Path) -> None:
     begin_with(context.project, context.project / "others")
     with pytest.raises(gr.Error, match="another window has chosen other sounds"):
         tab.start("sketch", shown[tab.about])
-    assert f'about="{standing_of(context.project).about}"' in tab.show()[tab.live]
+    assert f'about="{standing_of(context.project).about}"' in tab.show("")[tab.live]
     tab.forget()
-    assert tab.show()[tab.empty].visible
+    assert tab.show("")[tab.empty].visible
 
 
 def test_a_training_needs_sounds_and_settings_that_differ(context: Context) -> None:

@@ -51,8 +51,8 @@ def sounds_choice() -> gr.Dropdown:
 
 def list_runs(context: Context, name: str | None) -> gr.Dropdown:
     """The list as it is now; what is chosen stays unless it is gone."""
-    listed = choose_run(context, name)
-    return gr.Dropdown(choices=listed.choices) if name in (None, listed.value) else listed
+    names = [root.name for root in run_folders(context.project)]
+    return gr.Dropdown(choices=names) if name in (None, *names) else choose_run(context, name)
 
 
 def choose_run(context: Context, name: str | None) -> gr.Dropdown:

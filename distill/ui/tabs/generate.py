@@ -298,7 +298,7 @@ class GenerateTab:
         }
         for slider, chosen in zip(self.top_k, top_k, strict=True):
             # A choice that fits is left alone: it may be another one by now.
-            less = {"value": config.codebook_size} if chosen > config.codebook_size else {}
+            less: dict[str, Any] = {"value": config.codebook_size} if chosen > config.codebook_size else {}
             updates[slider] = gr.Slider(maximum=config.codebook_size, **less)
         labels = [*level_labels(config.num_quantizers), *[None] * MOST_LEVELS]
         for row, choice, label in zip(self.by_level.rows, self.by_level.choices, labels, strict=False):
