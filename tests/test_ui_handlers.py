@@ -189,6 +189,19 @@ def test_what_is_chosen_and_gone_gives_way_to_what_is_there(tmp_path: Path) -> N
     assert choose_run(Context(tmp_path), "gone").value is None
 
 
+def test_a_model_without_a_prior_is_asked_for_no_sounds(tmp_path: Path) -> None:
+    context = Context(make_folder(tmp_path / "project"))
+    model_file(context.project / MODEL, with_prior=False)
+    tab, desk = generate_tab(context), Desk(context)
+    assert [button.interactive for button in tab.ready(desk, MODEL, "generate", None).values()] == [False, False]
+    with pytest.raises(gr.Error, match=f"^.{MODEL} has no prior"):
+        list(tab.make(desk, MODEL, None, None, None, [], **form_of(tab)))
+    library = tab_of(context, lambda studio: LibraryTab(context, studio))
+    shelf = library.read_files()[library.shelf]
+    shown = library.show_details(shelf, View(shown=key_of(shelf.entries[0])))
+    assert not shown[library.details.hear].interactive
+
+
 def connected_generate_tab(context: Context) -> tuple[GenerateTab, gr.Blocks]:
     """A tab whose controls act."""
 
@@ -264,6 +277,12 @@ def test_the_library_finds_shows_and_deletes_models(context: Context) -> None:
     assert tab.read_all(known)[tab.filters.dataset].value == known
     with pytest.raises(gr.Error, match="open the details of a model first"):
         list(tab.hear_one(Shelf(), View()))
+    # What is compared with a model that is gone is not.
+    both = View(compared=tuple(map(key_of, shelf.entries)))
+    assert tab.compare_again(shelf, both) == gr.skip()
+    less = tab.compare_again(Shelf(shelf.entries[:1]), both)
+    assert less[tab.view].compared == both.compared[:1]
+    assert "second model" in less[tab.comparison.differences]
     updates = tab.ask_delete(View(), str(extra))
     assert place in updates[tab.details.asked]
     assert extra.is_file()

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ import gradio as gr
 from distill.artifact.model_file import read_manifest
 from distill.audio.knobs import KNOBS
 from distill.audio.sound import seconds_of
-from distill.errors import UsageError
+from distill.errors import DistillError, UsageError
 from distill.generation.ending import ends_by_itself
 from distill.library.takes import Takes
 from distill.models.levels import MOST_LEVELS, level_labels
@@ -309,7 +310,10 @@ class GenerateTab:
 
     def ready(self, desk: Desk, model: str | None, action: str, sound: str | None) -> Updates:
         """Whether everything needed is there, and nothing is being made."""
-        can = bool(model) and (action == NEW or bool(sound)) and (desk.job is None or desk.job.over)
+        can = False
+        with suppress(DistillError):
+            self.studio.models.maker(model)
+            can = (action == NEW or bool(sound)) and (desk.job is None or desk.job.over)
         return {button: gr.Button(interactive=can) for button in self.making.buttons}
 
 
