@@ -374,12 +374,18 @@ def test_the_form_of_the_monitor_has_what_the_training_has(context: Context) -> 
     # The form of another training than that of the answer is not left standing.
     assert tab.form_of_the_chosen(["kit-1", "train_vqvae"], "kit-1", "train_vqvae") == gr.skip()
     assert tab.form_of_the_chosen(["kit-1", "train_vqvae"], None, "train_prior")[weight]["visible"] is False
-    before = vqvae[tab.before]
+    # As long as nothing is in force, the form is filled again.
+    assert vqvae[tab.before] == {}
+    before = {key: field.value for key, field in tab.tuning.fields.items()}
+    assert tab.form_once_it_runs({}, None, "train_vqvae") == vqvae
+    assert tab.form_once_it_runs(before, None, "train_vqvae") == gr.skip()
     with pytest.raises(gr.Error, match="nothing is changed in the form"):
         tab.apply(None, "train_vqvae", "", before, **before)
     with pytest.raises(gr.Error, match="choose a training first"):
         tab.apply(None, "train_vqvae", "", before, **before | {"commitment_weight": 0.5})
     assert tab.forget()[tab.snapshots.table] == ""
+    assert tab.forget()[tab.snapshots.sure] is False
+    assert {*tab.forget()} == {*tab.of_one}
 
 
 def test_the_form_of_the_monitor_comes_with_the_answer_and_never_behind_it(tmp_path: Path) -> None:
