@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from gradio.state_holder import StateHolder
 
 from distill.dataset.scan import FIRST_FILES
+from distill.library.takes import Takes
 from distill.runs.folder import Order, write_order
 from distill.ui import codes_edits
 from distill.ui.app import READY, build_app
@@ -140,9 +141,9 @@ def test_sounds_are_made_from_the_form(context: Context) -> None:
     source = {"sound": None, "begin": None, "end": None, "renewed": []}
     form = form_of(tab, seconds=0.3, count=2, seed=5)
     first, *_, last = list(tab.make(desk, MODEL, **source, **form))
-    assert first[tab.making.status] == "Making 2 sounds …"
+    assert ">Making 2 sounds …<" in first[tab.making.status]
     assert first[tab.making.stop].interactive
-    assert last[tab.making.status].startswith("2 sounds in `generated/")
+    assert last[tab.making.status].startswith("<p role='status'>2 sounds in generated/")
     assert not last[tab.making.stop].interactive
     assert [result.seed for result in desk.results] == [5, 6]
     # What is refused meanwhile leaves what is made as it is.
@@ -155,6 +156,11 @@ def test_sounds_are_made_from_the_form(context: Context) -> None:
     list(running)
     assert tab.reset(desk)[tab.making.status] == ""
     desk.results = desk.results[-2:]
+    # What is in the bin of the tab Takes is no card here.
+    assert tab.cards(desk).count("<article") == 2
+    dropped = desk.results[0].path.relative_to(context.generated).as_posix()
+    Takes(context.project).mark([dropped], dropped=True)
+    assert tab.cards(desk).count("<article") == 1
     with pytest.raises(gr.Error, match="sound"):
         list(tab.make(desk, MODEL, **source, **form_of(tab, action="continue")))
     with pytest.raises(gr.Error, match="choose a sound first"):
@@ -165,7 +171,10 @@ def test_controls_follow_the_model(context: Context) -> None:
     tab = generate_tab(context)
     updates = tab.show_model(Desk(context), MODEL, "generate", 0, 99, 16, 0, 0)
     # More codes than the model has cannot be chosen from, and Gradio would refuse them.
-    assert [(updates[each].maximum, updates[each].value) for each in tab.top_k[:3]] == [(16, 0), (16, 16), (16, 0)]
+    assert [updates[each].get("value") for each in tab.top_k] == [None, 16, None, None, None]
+    assert {updates[each]["maximum"] for each in tab.top_k} == {16}
+    names = [updates[control]["label"] for choice in tab.by_level.choices[:2] for control in choice.controls]
+    assert len({*names}) == 6
     assert [updates[row].visible for row in tab.by_level.rows] == [True, True, False, False]
     assert [button.interactive for button in tab.ready(Desk(context), MODEL, "generate", None).values()] == [True, True]
     assert [button.interactive for button in tab.ready(Desk(context), MODEL, "vary", None).values()] == [False, False]
@@ -243,6 +252,8 @@ def test_codes_are_opened_edited_and_blended(context: Context) -> None:
     upload = context.uploads / "tone.wav"
     upload.write_bytes((context.project / "tone.wav").read_bytes())
     updates = tab.open_file(desk, MODEL, str(upload))
+    # Without a second grid no take is chosen as one.
+    assert updates[tab.second.take] is None
     assert updates[tab.edits.reverse].interactive
     assert not updates[tab.second.swap].interactive
     before = json.loads(updates[tab.sheet.grid])["codes"]
@@ -251,6 +262,7 @@ def test_codes_are_opened_edited_and_blended(context: Context) -> None:
     assert "1 edit done" in reversed_[tab.sheet.words]
     second = tab.open_second(desk, str(upload))
     assert json.loads(second[tab.second.grid])["codes"] == before
+    assert tab.second.take not in tab._second(desk)
     blended = tab.blend(desk, "null", "null", False, 1.0, False)
     assert json.loads(blended[tab.sheet.grid])["codes"] == before
     assert tab.editing(codes_edits.freeze)(desk, "null", "null", False, []) == gr.skip()

@@ -61,6 +61,7 @@ def test_every_route_says_what_it_answers(openapi: Any) -> None:
         ("/api/takes", None),
         ("/api/map", None),
         ("/api/takes", {"takes": ["one.wav"], "kept": True}),
+        ("/api/takes/there", {"takes": ["one.wav"]}),
         ("/api/takes/export", {"takes": ["one.wav"]}),
         ("/api/takes/folder", {"takes": ["one.wav"]}),
     ],
@@ -78,6 +79,14 @@ def test_only_what_is_known_of_a_sound_is_answered(client: TestClient) -> None:
     (point, *_) = client.get("/api/map").json()["points"]
     assert point["kind"] == "generated"
     assert {"seconds", "lufs", "wave", "place"} <= point.keys()
+
+
+def test_what_is_dropped_or_gone_is_not_there(client: TestClient) -> None:
+    asked = {"takes": ["two.wav", "gone.wav", "one.wav"]}
+    assert client.post("/api/takes/there", json=asked).json() == {"takes": ["two.wav", "one.wav"]}
+    client.post("/api/takes", json={"takes": ["two.wav"], "dropped": True})
+    assert client.post("/api/takes/there", json=asked).json() == {"takes": ["one.wav"]}
+    client.post("/api/takes", json={"takes": ["two.wav"], "dropped": False})
 
 
 def test_a_refusal_is_described(client: TestClient, openapi: Any) -> None:

@@ -80,7 +80,7 @@ def build_app(context: Context, app: FastAPI) -> gr.Blocks:
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=CACHE_SECONDS) as blocks:
         gr.HTML(header(context.project.name), apply_default_css=False)
-        tabs = gr.Tabs(elem_id="tabs")
+        tabs = gr.Tabs(elem_id="tabs", overflow_behavior="wrap")
         studio, sounds = Studio.of(context, tabs), sounds_choice()
         desks = Desks(context, studio.models.load)
         desks.keep_saving()

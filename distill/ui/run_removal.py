@@ -95,7 +95,7 @@ class RunRemoval:
         return self._ask(tuple(each.run for each in found), f"{len(found)} finished trainings ({size}): {names}?")
 
     def _ask(self, runs: tuple[str, ...], what: str) -> Updates:
-        text = f"<p>Remove {what} {STAYS}</p>"
+        text = f"<p role='status'>Remove {what} {STAYS}</p>"
         return {self.asked: runs, self.question: gr.Row(visible=True), self.words: text}
 
     @shows_errors

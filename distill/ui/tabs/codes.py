@@ -84,6 +84,8 @@ class CodesTab:
             # Its event `input` comes as well where somebody only looks into the list.
             second.take.change(self.open_take, [desk, second.take], opened, show_progress_on=second.take, **beside),
         ):
+            # A take that was not opened can be chosen again.
+            event.failure(lambda: None, None, second.take, **QUIET)
             self._draw_after(event, "other", anew=True)
         # A grid asks for one thing after the other.
         quick: dict[str, Any] = {"trigger_mode": "multiple", **beside, **QUIET}
@@ -124,7 +126,8 @@ class CodesTab:
         """What a change of the desk may show."""
         levels = [self.levels.frozen, self.levels.level, *self.second.weights]
         grids = self.sheet.grid, self.second.grid
-        return [*grids, self.sheet.words, self.sheet.back, self.done, *levels, *self.with_grid, *self.with_two]
+        said = [self.sheet.words, self.sheet.back, self.done]
+        return [*grids, self.second.take, *said, *levels, *self.with_grid, *self.with_two]
 
     def _draw_after(self, event: Any, *grids: Which, anew: bool = False) -> None:
         """After what changes the sound of grids: how it looks; it is decoded then, so that playing it does not wait."""
@@ -143,7 +146,9 @@ class CodesTab:
 
     def _second(self, desk: Desk) -> Updates:
         """The second grid; one of another model than the first has left the desk."""
-        return {self.second.grid: value_of(desk.view("other") if "other" in desk.sheets else None)}
+        if "other" in desk.sheets:
+            return {self.second.grid: value_of(desk.view("other"))}
+        return {self.second.grid: value_of(None), self.second.take: None}
 
     def _by_level(self, desk: Desk) -> Updates:
         """What names the grid's levels: which are frozen, which is renamed, how much of each is blended."""

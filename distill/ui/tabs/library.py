@@ -273,7 +273,7 @@ class LibraryTab:
         return {
             self.view: view,
             details.question: gr.Row(visible=True),
-            details.asked: f"<p>{question}</p>",
+            details.asked: f"<p role='status'>{question}</p>",
             details.yes: gr.Button(yes),
         }
 
