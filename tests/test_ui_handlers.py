@@ -24,6 +24,7 @@ from distill.ui.app import READY, build_app
 from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.desks import OWN_NAME
+from distill.ui.handlers import AT_ONCE
 from distill.ui.library_view import Shelf, View
 from distill.ui.shelf import key_of
 from distill.ui.start_state import begin_with, standing_of
@@ -74,6 +75,15 @@ def test_no_control_is_an_endpoint(tmp_path: Path) -> None:
     blocks = within_loop(lambda: build_app(Context(tmp_path), FastAPI()))
     assert len(blocks.fns) > 100
     assert blocks.get_api_info(all_endpoints=True) == {"named_endpoints": {}, "unnamed_endpoints": {}}
+
+
+def test_nobody_waits_for_what_takes_another_one_long(tmp_path: Path) -> None:
+    functions = within_loop(lambda: build_app(Context(tmp_path), FastAPI())).fns.values()
+    long = {"fulfil", "fulfil_second", "open_file", "open_second", "open_take", "save_sound", "swap", "blend", "make"}
+    long |= {"judge", "judge_files", "judge_folder", "estimate", "show_size", "pause"}
+    limits = {each.name: each.concurrency_limit for each in functions if each.name in long}
+    assert {*limits} == long
+    assert {*limits.values()} == {AT_ONCE}
 
 
 def test_progress_that_is_not_shown_is_said_to_no_component(tmp_path: Path) -> None:
