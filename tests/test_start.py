@@ -183,6 +183,27 @@ def test_sounds_are_made_once_and_those_that_are_missing_again(project: Path) ->
     assert FirstTakes(Context(project)).of(standing)[0].paths == paths
 
 
+def test_what_could_not_be_made_is_tried_again_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gradio")
+    from distill.ui import first_takes as module
+    from distill.ui.context import Context
+
+    def fail(_self: object, _batch: object) -> None:
+        tries.append(1)
+        raise RuntimeError("two threads import")
+
+    model_file(tmp_path / "models" / "bells.distill")
+    monkeypatch.setattr(module.FirstTakes, "_produce", fail)
+    tries: list[int] = []
+    first_takes, standing = module.FirstTakes(Context(tmp_path)), standing_of(tmp_path)
+    (batch,) = first_takes.of(standing)
+    wait(lambda: "two threads" in first_takes.trouble(batch))
+    first_takes.of(standing)
+    monkeypatch.setattr(module, "TROUBLE_SECONDS", 0.0)
+    assert len(tries) == 1
+    wait(lambda: first_takes.of(standing) and len(tries) == 2)
+
+
 def test_the_verdict_is_said_plainly_with_both_sounds_to_hear(project: Path) -> None:
     pytest.importorskip("gradio")
     from distill.registry.catalogue import catalogue

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
@@ -11,11 +12,19 @@ import pytest
 pytest.importorskip("gradio")
 
 import gradio as gr
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from gradio.state_holder import StateHolder
 
+from distill.dataset.scan import FIRST_FILES
+from distill.library.takes import Takes
+from distill.runs.folder import Order, write_order
 from distill.ui import codes_edits
 from distill.ui.app import READY, build_app
 from distill.ui.context import Context
 from distill.ui.desk import Desk
+from distill.ui.desks import OWN_NAME
+from distill.ui.handlers import AT_ONCE
 from distill.ui.library_view import Shelf, View
 from distill.ui.shelf import key_of
 from distill.ui.start_state import begin_with, standing_of
@@ -27,7 +36,7 @@ from distill.ui.tabs.library import LibraryTab
 from distill.ui.tabs.monitor import MonitorTab
 from distill.ui.tabs.start import StartTab
 from distill.ui.tabs.train import TrainTab, settings_from
-from distill.ui.training_choice import sounds_choice
+from distill.ui.training_choice import choose_run, list_runs, sounds_choice
 from registry_util import make_folder, model_file
 from sounds_util import save, tone
 
@@ -63,20 +72,29 @@ def tab_of(context: Context, build: Callable[[Studio], T]) -> T:
 
 
 def test_no_control_is_an_endpoint(tmp_path: Path) -> None:
-    blocks = within_loop(lambda: build_app(Context(tmp_path)))
+    blocks = within_loop(lambda: build_app(Context(tmp_path), FastAPI()))
     assert len(blocks.fns) > 100
     assert blocks.get_api_info(all_endpoints=True) == {"named_endpoints": {}, "unnamed_endpoints": {}}
 
 
+def test_nobody_waits_for_what_takes_another_one_long(tmp_path: Path) -> None:
+    functions = within_loop(lambda: build_app(Context(tmp_path), FastAPI())).fns.values()
+    long = {"fulfil", "fulfil_second", "open_file", "open_second", "open_take", "save_sound", "swap", "blend", "make"}
+    long |= {"judge", "judge_files", "judge_folder", "estimate", "show_size", "pause"}
+    limits = {each.name: each.concurrency_limit for each in functions if each.name in long}
+    assert {*limits} == long
+    assert {*limits.values()} == {AT_ONCE}
+
+
 def test_progress_that_is_not_shown_is_said_to_no_component(tmp_path: Path) -> None:
-    blocks = within_loop(lambda: build_app(Context(tmp_path)))
+    blocks = within_loop(lambda: build_app(Context(tmp_path), FastAPI()))
     quiet = [function for function in blocks.config["dependencies"] if function["show_progress"] == "hidden"]
     assert len(quiet) > 100
     assert [each["show_progress_on"] for each in quiet] == [[]] * len(quiet)
 
 
 def test_what_cannot_be_brought_back_leaves_no_page_that_cannot_be_touched(tmp_path: Path) -> None:
-    blocks = within_loop(lambda: build_app(Context(tmp_path)))
+    blocks = within_loop(lambda: build_app(Context(tmp_path), FastAPI()))
     ready = [function for function in blocks.fns.values() if function.js == READY]
     (shown,) = [each.trigger_after for each in ready if not each.trigger_only_on_failure]
     chain = [shown]
@@ -87,7 +105,7 @@ def test_what_cannot_be_brought_back_leaves_no_page_that_cannot_be_touched(tmp_p
 
 
 def test_what_follows_a_handler_follows_its_failure_too(tmp_path: Path) -> None:
-    functions = within_loop(lambda: build_app(Context(tmp_path))).fns.values()
+    functions = within_loop(lambda: build_app(Context(tmp_path), FastAPI())).fns.values()
     after: dict[Any, list[Any]] = {}
     for function in functions:
         after.setdefault(function.trigger_after, []).append(function)
@@ -103,6 +121,23 @@ def test_what_follows_a_handler_follows_its_failure_too(tmp_path: Path) -> None:
     assert checked
 
 
+def test_an_open_tab_keeps_its_desk_though_its_connection_broke(tmp_path: Path) -> None:
+    app, name = FastAPI(), "0123456789abcdef" * 2
+    blocks = within_loop(lambda: build_app(Context(tmp_path), app))
+    StateHolder().set_blocks(blocks)
+    (come_back,) = [function.fn for function in blocks.fns.values() if function.js == OWN_NAME]
+    # Of what is not known, such as after the start of another server, the page is loaded anew.
+    server = TestClient(app)
+    assert server.get(f"/desk/{name}").json() is False
+    session = blocks.state_holder["one"]
+    desk, _ = come_back(Desk(Context(tmp_path)), name, 0, SimpleNamespace(session_hash="one"))  # type: ignore[misc]
+    session.is_closed = True
+    assert server.get(f"/desk/{name}").json() is True
+    assert not session.is_closed
+    desk.close()
+    assert server.get(f"/desk/{name}").json() is False
+
+
 def form_of(tab: GenerateTab, **changes: Any) -> dict[str, Any]:
     return {name: field.value for name, field in tab.form.fields.items()} | changes
 
@@ -116,9 +151,9 @@ def test_sounds_are_made_from_the_form(context: Context) -> None:
     source = {"sound": None, "begin": None, "end": None, "renewed": []}
     form = form_of(tab, seconds=0.3, count=2, seed=5)
     first, *_, last = list(tab.make(desk, MODEL, **source, **form))
-    assert first[tab.making.status] == "Making 2 sounds …"
+    assert ">Making 2 sounds …<" in first[tab.making.status]
     assert first[tab.making.stop].interactive
-    assert last[tab.making.status].startswith("2 sounds in `generated/")
+    assert last[tab.making.status].startswith("<p role='status'>2 sounds in generated/")
     assert not last[tab.making.stop].interactive
     assert [result.seed for result in desk.results] == [5, 6]
     # What is refused meanwhile leaves what is made as it is.
@@ -131,6 +166,11 @@ def test_sounds_are_made_from_the_form(context: Context) -> None:
     list(running)
     assert tab.reset(desk)[tab.making.status] == ""
     desk.results = desk.results[-2:]
+    # What is in the bin of the tab Takes is no card here.
+    assert tab.cards(desk).count("<article") == 2
+    dropped = desk.results[0].path.relative_to(context.generated).as_posix()
+    Takes(context.project).mark([dropped], dropped=True)
+    assert tab.cards(desk).count("<article") == 1
     with pytest.raises(gr.Error, match="sound"):
         list(tab.make(desk, MODEL, **source, **form_of(tab, action="continue")))
     with pytest.raises(gr.Error, match="choose a sound first"):
@@ -139,13 +179,51 @@ def test_sounds_are_made_from_the_form(context: Context) -> None:
 
 def test_controls_follow_the_model(context: Context) -> None:
     tab = generate_tab(context)
-    updates = tab.show_model(Desk(context), MODEL, "generate")
+    updates = tab.show_model(Desk(context), MODEL, "generate", 0, 99, 16, 0, 0)
+    # More codes than the model has cannot be chosen from, and Gradio would refuse them.
+    assert [updates[each].get("value") for each in tab.top_k] == [None, 16, None, None, None]
+    assert {updates[each]["maximum"] for each in tab.top_k} == {16}
+    names = [updates[control]["label"] for choice in tab.by_level.choices[:2] for control in choice.controls]
+    assert len({*names}) == 6
     assert [updates[row].visible for row in tab.by_level.rows] == [True, True, False, False]
     assert [button.interactive for button in tab.ready(Desk(context), MODEL, "generate", None).values()] == [True, True]
     assert [button.interactive for button in tab.ready(Desk(context), MODEL, "vary", None).values()] == [False, False]
 
 
-def test_whether_sounds_can_be_made_is_asked_after_whatever_makes_some(context: Context) -> None:
+def test_what_is_chosen_and_gone_gives_way_to_what_is_there(tmp_path: Path) -> None:
+    context, desk = Context(make_folder(tmp_path / "project")), Desk(Context(tmp_path))
+    studio = tab_of(context, lambda studio: studio)
+    model_file(context.project / "models" / "goner.distill", weights=1, lineage="c")
+    desk.sessions = 1
+    studio.choose_model(desk, "models/goner.distill")
+    model_file(context.project / MODEL)
+    assert "value" not in studio.offer("generate", desk).constructor_args
+    (context.project / "models" / "goner.distill").unlink()
+    assert studio.offer("generate", desk).value == MODEL
+
+    for name in ("done", "other"):
+        write_order(context.project / "runs" / name, Order("kit"), finished=True)
+    assert "value" not in list_runs(context, "done").constructor_args
+    assert list_runs(context, "gone").value in ("done", "other")
+    assert choose_run(Context(tmp_path), "gone").value is None
+
+
+def test_a_model_without_a_prior_is_asked_for_no_sounds(tmp_path: Path) -> None:
+    context = Context(make_folder(tmp_path / "project"))
+    model_file(context.project / MODEL, with_prior=False)
+    tab, desk = generate_tab(context), Desk(context)
+    assert [button.interactive for button in tab.ready(desk, MODEL, "generate", None).values()] == [False, False]
+    with pytest.raises(gr.Error, match=f"^.{MODEL} has no prior"):
+        list(tab.make(desk, MODEL, None, None, None, [], **form_of(tab)))
+    library = tab_of(context, lambda studio: LibraryTab(context, studio))
+    shelf = library.read_files()[library.shelf]
+    shown = library.show_details(shelf, View(shown=key_of(shelf.entries[0])))
+    assert not shown[library.details.hear].interactive
+
+
+def connected_generate_tab(context: Context) -> tuple[GenerateTab, gr.Blocks]:
+    """A tab whose controls act."""
+
     def page() -> tuple[GenerateTab, gr.Blocks]:
         with gr.Blocks(analytics_enabled=False) as blocks:
             studio = Studio.of(context, gr.Tabs(render=False))
@@ -154,7 +232,19 @@ def test_whether_sounds_can_be_made_is_asked_after_whatever_makes_some(context: 
                 tab.connect(opened)
         return tab, blocks
 
-    tab, blocks = within_loop(page)
+    return within_loop(page)
+
+
+def test_a_form_is_kept_also_when_a_slider_is_reset_or_another_seed_comes(context: Context) -> None:
+    tab, blocks = connected_generate_tab(context)
+    by_seed, by_input = [each for each in blocks.fns.values() if each.name == "_keep"]
+    assert (tab.amount.seconds._id, "release") in by_input.targets
+    assert by_seed.trigger_after is not None
+    assert blocks.fns[by_seed.trigger_after].outputs == [tab.amount.seed]
+
+
+def test_whether_sounds_can_be_made_is_asked_after_whatever_makes_some(context: Context) -> None:
+    tab, blocks = connected_generate_tab(context)
     again = {function.trigger_after for function in blocks.fns.values() if function.fn == tab.ready}
     # What makes sounds ends by switching off what stops it, also where it fails.
     makers = [each for each in blocks.fns.values() if tab.making.stop in each.outputs]
@@ -172,6 +262,8 @@ def test_codes_are_opened_edited_and_blended(context: Context) -> None:
     upload = context.uploads / "tone.wav"
     upload.write_bytes((context.project / "tone.wav").read_bytes())
     updates = tab.open_file(desk, MODEL, str(upload))
+    # Without a second grid no take is chosen as one.
+    assert updates[tab.second.take] is None
     assert updates[tab.edits.reverse].interactive
     assert not updates[tab.second.swap].interactive
     before = json.loads(updates[tab.sheet.grid])["codes"]
@@ -180,6 +272,7 @@ def test_codes_are_opened_edited_and_blended(context: Context) -> None:
     assert "1 edit done" in reversed_[tab.sheet.words]
     second = tab.open_second(desk, str(upload))
     assert json.loads(second[tab.second.grid])["codes"] == before
+    assert tab.second.take not in tab._second(desk)
     blended = tab.blend(desk, "null", "null", False, 1.0, False)
     assert json.loads(blended[tab.sheet.grid])["codes"] == before
     assert tab.editing(codes_edits.freeze)(desk, "null", "null", False, []) == gr.skip()
@@ -206,6 +299,12 @@ def test_the_library_finds_shows_and_deletes_models(context: Context) -> None:
     assert tab.read_all(known)[tab.filters.dataset].value == known
     with pytest.raises(gr.Error, match="open the details of a model first"):
         list(tab.hear_one(Shelf(), View()))
+    # What is compared with a model that is gone is not.
+    both = View(compared=tuple(map(key_of, shelf.entries)))
+    assert tab.compare_again(shelf, both) == gr.skip()
+    less = tab.compare_again(Shelf(shelf.entries[:1]), both)
+    assert less[tab.view].compared == both.compared[:1]
+    assert "second model" in less[tab.comparison.differences]
     updates = tab.ask_delete(View(), str(extra))
     assert place in updates[tab.details.asked]
     assert extra.is_file()
@@ -229,24 +328,37 @@ def test_sounds_of_a_folder_are_judged_and_kept(tmp_path: Path) -> None:
     assert "data/mine: 3 usable sounds" in kept[tab.answer]
     with pytest.raises(gr.Error, match="drop sounds, or name a folder first"):
         list(tab.judge_folder("", desk))
+    # What is judged next is shown, and nothing of what was judged before it any more.
+    for number in range(FIRST_FILES + 2):
+        save(context.project / "many" / f"{number}.wav", tone(0.1, 300.0 + 50 * number))
+    before = tab.judge_folder("many", desk)
+    assert tab.table in next(before)
+    *_, last = list(tab.judge_folder("sounds", desk))
+    assert "<h3>sounds</h3>" in last[tab.summary]
+    assert list(before) == []
 
 
 def test_the_screen_of_start_follows_what_is_dropped(tmp_path: Path) -> None:
     context = Context(tmp_path)
     tab = tab_of(context, lambda studio: StartTab(context, studio))
-    assert tab.show()[tab.empty].visible
+    assert tab.show("")[tab.empty].visible
     save(context.uploads / "tone.wav", tone(0.4, 330.0))
     tab.drop([str(context.uploads / "tone.wav")])
-    shown = tab.show()
+    shown = tab.show("")
     assert (shown[tab.empty].visible, shown[tab.plans.column].visible) == (False, True)
     # What was dropped does not come along with the next.
     assert shown[tab.files] is None
     # Known before all sounds are judged: Go can be pressed by then.
     assert shown[tab.about] == standing_of(context.project).about
-    assert tab.estimate(None).info != tab.estimate([]).info == ""
+    assert tab.estimate(None, "").info != tab.estimate([], "").info == ""
     judged = tab.judge()
     assert judged[tab.seconds] == pytest.approx([0.4])
     assert judged[tab.plans.go].interactive
+    # That is known of these sounds, and of no others.
+    assert tab.seconds not in tab.show(shown[tab.about])
+    unknown = tab.show("others")
+    assert (unknown[tab.plans.verdict], unknown[tab.seconds]) == ("", None)
+    assert "about" not in str(unknown[tab.plans.plan].choices)
     with pytest.raises(gr.Error, match="no run has been started here yet"):
         tab.stop()
     # Another window takes other sounds.
@@ -254,9 +366,9 @@ def test_the_screen_of_start_follows_what_is_dropped(tmp_path: Path) -> None:
     begin_with(context.project, context.project / "others")
     with pytest.raises(gr.Error, match="another window has chosen other sounds"):
         tab.start("sketch", shown[tab.about])
-    assert f'about="{standing_of(context.project).about}"' in tab.show()[tab.live]
+    assert f'about="{standing_of(context.project).about}"' in tab.show("")[tab.live]
     tab.forget()
-    assert tab.show()[tab.empty].visible
+    assert tab.show("")[tab.empty].visible
 
 
 def test_a_training_needs_sounds_and_settings_that_differ(context: Context) -> None:
@@ -284,16 +396,22 @@ def test_the_form_of_the_monitor_has_what_the_training_has(context: Context) -> 
     # The form of another training than that of the answer is not left standing.
     assert tab.form_of_the_chosen(["kit-1", "train_vqvae"], "kit-1", "train_vqvae") == gr.skip()
     assert tab.form_of_the_chosen(["kit-1", "train_vqvae"], None, "train_prior")[weight]["visible"] is False
-    before = vqvae[tab.before]
+    # As long as nothing is in force, the form is filled again.
+    assert vqvae[tab.before] == {}
+    before = {key: field.value for key, field in tab.tuning.fields.items()}
+    assert tab.form_once_it_runs({}, None, "train_vqvae") == vqvae
+    assert tab.form_once_it_runs(before, None, "train_vqvae") == gr.skip()
     with pytest.raises(gr.Error, match="nothing is changed in the form"):
         tab.apply(None, "train_vqvae", "", before, **before)
     with pytest.raises(gr.Error, match="choose a training first"):
         tab.apply(None, "train_vqvae", "", before, **before | {"commitment_weight": 0.5})
     assert tab.forget()[tab.snapshots.table] == ""
+    assert tab.forget()[tab.snapshots.sure] is False
+    assert {*tab.forget()} == {*tab.of_one}
 
 
 def test_the_form_of_the_monitor_comes_with_the_answer_and_never_behind_it(tmp_path: Path) -> None:
-    blocks = within_loop(lambda: build_app(Context(tmp_path)))
+    blocks = within_loop(lambda: build_app(Context(tmp_path), FastAPI()))
     (apply,) = [each for each in blocks.fns.values() if each.name == "apply"]
     fields = next(set(each.outputs) for each in blocks.fns.values() if each.name == "show_form")
     assert len(fields) > 10

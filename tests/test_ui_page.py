@@ -93,6 +93,22 @@ def test_what_did_not_change_stays_where_it_is(server: Served, chromium: Any) ->
     assert found == [True, "3 sounds abc Earlier 2 sounds xy", "<p>gone</p>"]
 
 
+def test_a_grid_that_plays_stops_what_played_before(server: Served, chromium: Any) -> None:
+    page = Watched(chromium, server).open()
+    told = page.evaluate("""async () => {
+      const { Playback } = await import("/page-assets/grid/playback.js");
+      const { play } = await import("/page-assets/player.js");
+      const told = [];
+      const [one, other] = ["one", "other"].map((name) => new Playback((on) => told.push([name, on]), () => {}));
+      one.play("/nothing.wav", 0);
+      other.play("/nothing.wav", 0);
+      play("/nothing.wav", { done: () => told.push("card") });
+      one.hear("/nothing.wav");
+      return told;
+    }""")
+    assert told == [["one", True], ["one", False], ["other", True], ["other", False], "card"]
+
+
 def test_sounds_are_judged_heard_and_kept(server: Served, chromium: Any, project: Path) -> None:
     watched = Watched(chromium, server)
     page = watched.open("Data")
@@ -296,7 +312,7 @@ def test_the_server_may_be_killed_while_a_training_goes_on(chromium: Any, projec
         page.get_by_role("progressbar").wait_for()
         page.get_by_role("button", name="Stop").locator("visible=true").click()
         page.locator(".d-badge", has_text="stopped").locator("visible=true").wait_for()
-        assert "interrupted in epoch" in page.locator("#train-live").inner_text()
+        assert "Resume goes on from there" in page.locator("#train-live").inner_text()
 
 
 def test_a_training_starts_with_fields_left_as_they_are(server: Served, chromium: Any, project: Path) -> None:
@@ -359,7 +375,9 @@ def test_no_tab_is_wider_than_the_window(server: Served, chromium: Any) -> None:
     for tab in ("Start", "Data", "Train", "Monitor", "Generate", "Takes", "Codes", "Library"):
         watched.show(tab)
         page.wait_for_timeout(500)
-        for width in (1280, 390):
+        for width in (1280, 600, 360):
             page.set_viewport_size({"width": width, "height": 900})
             page.wait_for_timeout(100)
+            # None is in a menu, where a reload would not find it.
+            assert page.get_by_role("tab").count() == 8
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (tab, width)

@@ -120,8 +120,10 @@ def test_forms_are_as_they_were_left_and_edits_outlive_the_server(chromium: Any,
         left_as_they_were(watched)
         server.process.kill()
         server.process.wait()
+    page.evaluate("document.body.dataset.before = 'yes'")
     with served(project, port=port) as server:
-        page.reload()
+        # The page notices by itself.
+        page.wait_for_function("!document.body.dataset.before")
         left_as_they_were(watched)
         watched.show("Codes")
         wait(lambda: codes(page) == edited)

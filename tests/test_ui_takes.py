@@ -188,6 +188,8 @@ def test_what_is_in_the_bin_is_not_exported_and_what_is_refused_is_said(chromium
         # It stays until something else is done, however often the takes are read meanwhile.
         page.wait_for_timeout(3000)
         assert "bells_0001" in page.locator("distill-takes .d-trouble").inner_text()
+        # What is gone is not chosen any more.
+        page.locator("[data-act=export]", has_text="Export as zip").wait_for()
         page.get_by_role("button", name="Bin (").press("Enter")
         page.get_by_role("button", name="Take back from the bin").wait_for()
         # Where the keyboard was, it still is.

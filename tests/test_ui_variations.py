@@ -121,6 +121,8 @@ def test_takes_become_a_kit_a_folder_and_what_lies_between(
     page.get_by_role("button", name="Map", exact=True).click()
     points = page.locator(".d-point")
     wait(lambda: points.count() >= 3)
+    # The key Tab passes all points in one step.
+    assert page.locator('.d-point[tabindex="0"]').count() == 1
     for name in ("kit_0000", "kit_0001"):
         page.locator(f'.d-point[data-id="{name}.wav"]').click()
     wait(lambda: page.locator('.d-point[aria-pressed="true"]').count() == 2)

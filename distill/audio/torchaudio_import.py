@@ -19,7 +19,7 @@ def import_torchaudio() -> ModuleType:
     try:
         return importlib.import_module("torchaudio")
     except (OSError, RuntimeError):
-        for name in [name for name in sys.modules if name == "torchaudio" or name.startswith("torchaudio.")]:
+        for name in [name for name in list(sys.modules) if name == "torchaudio" or name.startswith("torchaudio.")]:
             del sys.modules[name]
     sys.modules["torchaudio._extension"] = _unavailable_extension()
     return importlib.import_module("torchaudio")

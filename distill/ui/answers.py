@@ -35,7 +35,7 @@ class Refusal(Answer):
     error: str = Field(description="one line")
 
 
-# Every route may refuse: 400 invalid, 404 not found, 409 not running.
+# Every route may refuse: 400 invalid, 404 not found, 405 wrong method, 409 not running.
 REFUSALS: dict[int | str, dict[str, Any]] = {"4XX": {"model": Refusal, "description": "Refused"}}
 
 

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from starlette.routing import Match
 
-from distill.errors import DataError, DistillError, TrainingError, UsageError
+from distill.errors import ArtifactError, DataError, DistillError, TrainingError, UsageError
+from distill.files import canonical_json
 from distill.live.folder import RunFolder
 from distill.live.parameters import parameters
 from distill.runs.folder import default_run, run_folders, run_named
@@ -35,7 +37,7 @@ from distill.ui.training_answers import Run, TrainingState
 from distill.ui.training_state import CONFIGS, stages_of, state_of
 
 # What an error of each kind is in HTTP; any other is the server's own.
-STATUS = ((UsageError, 400), (DataError, 404), (TrainingError, 409))
+STATUS = ((UsageError, 400), (ArtifactError, 400), (DataError, 404), (TrainingError, 409))
 PARAMETER = ("name", "type", "low", "high", "below_high", "unit", "description", "reason")
 
 # A checkpoint's step or a measurement's name, which is that of a file.
@@ -127,11 +129,39 @@ def _add_steering(app: FastAPI, context: Context) -> None:
     app.include_router(router)
 
 
+async def finite_text(request: Request) -> None:
+    """Refuse a request with what no JSON text has, though Python reads it.
+
+    Raises:
+        UsageError: a number is not finite, or a text has half a character.
+    """
+    if await request.body():
+        try:
+            canonical_json(await request.json())
+        except ValueError as error:
+            raise UsageError(f"the request is no JSON: {error}") from error
+
+
+def add_unknown(app: FastAPI, context: Context) -> None:
+    """Refuse what is asked below `/api` and nobody answers; to be added behind all other routes."""
+
+    @app.api_route("/api/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    def unknown(request: Request) -> Response:
+        known = any(route.matches(request.scope)[0] is Match.PARTIAL for route in app.routes)
+        code, words = (405, f"{request.method} is not what this address takes") if known else (404, "no such address")
+        return json_answer(Refusal(error=f"{request.url.path}: {words}"), context, code)
+
+
 def _add_refusals(app: FastAPI, context: Context) -> None:
     @app.exception_handler(DistillError)
     def failed(_request: Request, error: DistillError) -> Response:
         code = next((code for kind, code in STATUS if isinstance(error, kind)), 500)
         return json_answer(Refusal(error=str(error)), context, code)
+
+    @app.exception_handler(Exception)
+    def unexpected(_request: Request, error: Exception) -> Response:
+        line = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+        return json_answer(Refusal(error=line), context, 500)
 
     @app.exception_handler(RequestValidationError)
     def malformed(_request: Request, error: RequestValidationError) -> Response:

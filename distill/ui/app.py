@@ -32,9 +32,10 @@ def page(context: Context) -> FastAPI:
     os.environ["GRADIO_TEMP_DIR"] = str(context.uploads)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     with_first_scripts()
-    blocks = build_app(context)
+    beside = FastAPI(openapi_url=None)
+    blocks = build_app(context, beside)
     app: FastAPI = gr.mount_gradio_app(
-        FastAPI(openapi_url=None),
+        beside,
         blocks,
         path="/",
         theme=theme(),
@@ -53,16 +54,33 @@ def page(context: Context) -> FastAPI:
     return app
 
 
-def build_app(context: Context) -> gr.Blocks:
-    """The page with all tabs; each tab gets the same context, the last ones also what they share."""
+def build_app(context: Context, app: FastAPI) -> gr.Blocks:
+    """The page with all tabs; each tab gets the same context, the last ones also what they share.
 
-    def come_back(fresh: Desk, name: str, returned: int) -> tuple[Desk, int]:
+    Args:
+        context: the page's surroundings.
+        app: gets the route by which an open tab (`assets/page.js`) says so, and learns whether it has its desk.
+    """
+
+    def come_back(fresh: Desk, name: str, returned: int, request: gr.Request) -> tuple[Desk, int]:
         """The desk of a tab; the tabs of the page show what lies on it when that is told."""
-        return desks.take(name, fresh), returned + 1
+        desk = desks.take(name, fresh)
+        desk.session = request.session_hash or ""
+        return desk, returned + 1
+
+    @app.get("/desk/{name}")
+    def is_open(name: str) -> bool:
+        desk = desks.open(name)
+        session = None if desk is None else blocks.state_holder.session_data.get(desk.session)
+        if session is None:
+            return False
+        # Once a connection broke, Gradio would let the session end an hour after it began, also where the tab is open.
+        session.is_closed = False
+        return True
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=CACHE_SECONDS) as blocks:
         gr.HTML(header(context.project.name), apply_default_css=False)
-        tabs = gr.Tabs(elem_id="tabs")
+        tabs = gr.Tabs(elem_id="tabs", overflow_behavior="wrap")
         studio, sounds = Studio.of(context, tabs), sounds_choice()
         desks = Desks(context, studio.models.load)
         desks.keep_saving()

@@ -64,10 +64,12 @@ class Desk:
         job: the sounds that are being made, until somebody has seen the end of it (see `distill.ui.jobs`).
         order: the sounds that another tab orders in the tab Generate (see `distill.ui.sound_jobs`).
         dropped: the folder of the sounds that were dropped and judged.
+        judging: what tells the judging that began last in the tab Data; one that began before it ends.
         forms: what somebody chose in the forms of tabs, by the form's name and the field's; replaced, never changed.
         left: the forms as they were when the tab was loaded, which bring its fields back; never what was chosen since.
         home: the folder of what lasts until the tab is closed; None: the tab has no name.
         sessions: how many sessions have it: one after each time that the tab is loaded, for an hour or longer.
+        session: what Gradio calls the last of them.
         left_at: when the last of them ended, on the monotonic clock; None: there is one.
         closed: whether it is gone.
     """
@@ -83,10 +85,12 @@ class Desk:
         self.job: Any = None
         self.order: Any = None
         self.dropped: Path | None = None
+        self.judging: object = None
         self.forms: dict[str, dict[str, Any]] = {}
         self.left: dict[str, dict[str, Any]] = {}
         self.home: Path | None = None
         self.sessions = 0
+        self.session = ""
         self.left_at: float | None = None
         self.closed = False
         self._folder: Path | None = None

@@ -39,8 +39,8 @@ OWN_NAME = """async (desk, name, ...others) => {
 SAVE_SECONDS = 0.5
 # Tabs that were open when their server ended and did not come back for so many s are closed for good.
 MOST_SECONDS = 14 * 24 * 3600
-# A tab whose sessions have all ended may be loaded anew for so many s.
-LEFT_SECONDS = 3600.0
+# A tab whose sessions have all ended may be loaded anew for so many s: a machine that sleeps is no closed tab.
+LEFT_SECONDS = 3 * 24 * 3600.0
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,12 @@ class Desks:
             desk = self._known[name]
             desk.sessions, desk.left_at = max(0, desk.sessions) + 1, None
             return desk
+
+    def open(self, name: str) -> Desk | None:
+        """The desk of a tab as long as a session has it; without it, the tab must be loaded anew."""
+        with self._lock:
+            desk = self._known.get(name)
+            return desk if desk is not None and desk.sessions > 0 else None
 
     def save(self) -> None:
         """Write the desks that changed since they were written."""

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,8 +30,8 @@ LOCK = ".making.lock"
 MOST_SECONDS = 10.0
 LEAST_SECONDS = 1.0
 GREETING_SECONDS = 3.0
-# Between two looks for sounds that are due.
-LOOK_SECONDS = 3.0
+# Between two looks for sounds that are due, and after what could not be made, until it is tried again.
+LOOK_SECONDS, TROUBLE_SECONDS = 3.0, 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ class FirstTakes:
         self.context = context
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._troubles: dict[Path, str] = {}
+        # Of models, when it was tried last and what went wrong.
+        self._troubles: dict[Path, tuple[float, str]] = {}
 
     def keep_making(self) -> None:
         """Look for what is due from now on until `close`, whether or not somebody has the page open."""
@@ -92,7 +94,9 @@ class FirstTakes:
         """What there is to hear, the newest first; what is missing of the newest is being made from now on."""
         batches = self._due(standing)
         for batch in batches[:1]:
-            if batch.missing and batch.model not in self._troubles and not self._lock.locked():
+            tried, _ = self._troubles.get(batch.model, (-TROUBLE_SECONDS, ""))
+            waits = time.monotonic() - tried < TROUBLE_SECONDS
+            if batch.missing and not waits and not self._lock.locked():
                 threading.Thread(
                     target=self._make, args=(batch,), name=f"takes-{batch.model.stem}", daemon=True
                 ).start()
@@ -100,7 +104,8 @@ class FirstTakes:
 
     def trouble(self, batch: Batch) -> str:
         """Why sounds could not be made; empty where nothing went wrong."""
-        return self._troubles.get(batch.model, "")
+        _, said = self._troubles.get(batch.model, (0.0, ""))
+        return said
 
     def _due(self, standing: Standing) -> list[Batch]:
         root = standing.root
@@ -158,17 +163,22 @@ class FirstTakes:
             with tried(batch.folder / LOCK) as alone:
                 if alone:
                     self._produce(batch)
+            self._troubles.pop(batch.model, None)
         except DistillError as error:
-            self._troubles[batch.model] = str(error)
+            self._troubles[batch.model] = time.monotonic(), str(error)
         except Exception as error:
             logger.exception("sounds could not be made")
-            self._troubles[batch.model] = f"unexpected {type(error).__name__}: {error}"
+            self._troubles[batch.model] = time.monotonic(), f"unexpected {type(error).__name__}: {error}"
         finally:
             self._lock.release()
 
     def _produce(self, batch: Batch) -> None:
         with LOADING:
+            from distill.audio.torchaudio_import import import_torchaudio
             from distill.generation.writing import Destination, produce
+
+            # Otherwise with the first sound, while others are loading.
+            import_torchaudio()
 
         first, last = batch.missing[0], batch.missing[-1]
         # What lies between them is made again as it is.

@@ -28,19 +28,18 @@ class Form:
 
     def keep(self, studio: Studio, *also: Any) -> None:
         """Keep on the desk what is in the fields whenever somebody changes one, and at further events."""
-
-        def keep(desk: Desk, *values: Any) -> None:
-            desk.forms = {**desk.forms, self.name: dict(zip(self.fields, values, strict=True))}
-
         changed = [field.input for field in self.components]  # type: ignore[attr-defined]
-        gr.on(
-            [*changed, *also],
-            keep,
-            [studio.desk, *self.components],
-            None,
-            trigger_mode="always_last",
-            **QUIET,
-        )
+        # What resets a slider is no input.
+        changed += [field.release for field in self.components if isinstance(field, gr.Slider)]
+        inputs = [studio.desk, *self.components]
+        gr.on([*changed, *also], self._keep, inputs, None, trigger_mode="always_last", **QUIET)
+
+    def keep_after(self, event: Any, studio: Studio) -> None:
+        """Keep what is in the fields after an event that fills one of them."""
+        event.then(self._keep, [studio.desk, *self.components], None, **QUIET)
+
+    def _keep(self, desk: Desk, *values: Any) -> None:
+        desk.forms = {**desk.forms, self.name: dict(zip(self.fields, values, strict=True))}
 
     def values_left(self, desk: Desk) -> dict[str, Any]:
         """What was in the fields when the tab was loaded; nothing where nobody had changed one."""

@@ -66,7 +66,7 @@ def add_generate(app: FastAPI, context: Context) -> None:
             raise UsageError("request: action morph takes two sounds: use the page or distill morph")
         require_few(body.count, request)
         source = None if body.sound is None else Takes(context.project).named([body.sound])[0].path
-        model, folder = Models(context).path(body.model), batch_folder(context)
+        model, folder = Models(context).maker(body.model), batch_folder(context)
         made = [
             {
                 "id": each.path.relative_to(context.generated).as_posix(),

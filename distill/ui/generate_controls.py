@@ -192,7 +192,7 @@ class Making:
     go: gr.Button
     again: gr.Button
     stop: gr.Button
-    status: gr.Markdown
+    status: gr.HTML
     cards: gr.HTML
 
     @classmethod
@@ -204,7 +204,7 @@ class Making:
                 "With another seed", size="md", scale=2, min_width=150, interactive=False, elem_id="generate-again"
             )
             stop = gr.Button("Stop", size="md", scale=1, min_width=80, interactive=False, elem_id="generate-stop")
-        status = gr.Markdown("", elem_id="generate-status")
+        status = gr.HTML(elem_id="generate-status", apply_default_css=False)
         return cls(go, again, stop, status, cards_component("generate-cards", EMPTY))
 
     @property

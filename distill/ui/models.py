@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from distill.artifact.model_file import EXTENSION
+from distill.artifact.model_file import EXTENSION, read_manifest
 from distill.codes.model import CodesModel
 from distill.errors import UsageError
 from distill.library.takes import Take
@@ -96,6 +96,18 @@ class Models:
         if name not in files:
             raise UsageError(f"{name} is not there any more: choose another model")
         return files[name]
+
+    def maker(self, name: str | None) -> Path:
+        """The file of a model that new sounds can be made with.
+
+        Raises:
+            UsageError: there is no such model, or it has no prior.
+            ArtifactError, StorageError, TrackingError: it cannot be used.
+        """
+        path = self.path(name)
+        if read_manifest(path).prior_metadata is None:
+            raise UsageError(f"{name} has no prior, which makes new sounds: choose another model, or train one")
+        return path
 
     def load(self, name: str | None) -> CodesModel:
         """A model, ready for use; the last few stay in memory.

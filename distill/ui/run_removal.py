@@ -5,7 +5,7 @@ from html import escape
 import gradio as gr
 
 from distill.errors import UsageError
-from distill.runs.folder import default_run, run_folders, run_named
+from distill.runs.folder import run_named
 from distill.runs.progress import progress_of
 from distill.runs.removal import Removal, prune, remove, size_of
 from distill.ui.context import Context
@@ -95,19 +95,16 @@ class RunRemoval:
         return self._ask(tuple(each.run for each in found), f"{len(found)} finished trainings ({size}): {names}?")
 
     def _ask(self, runs: tuple[str, ...], what: str) -> Updates:
-        text = f"<p>Remove {what} {STAYS}</p>"
+        text = f"<p role='status'>Remove {what} {STAYS}</p>"
         return {self.asked: runs, self.question: gr.Row(visible=True), self.words: text}
 
     @shows_errors
     def remove(self, runs: tuple[str, ...], run: str | None) -> Updates:
         """Remove the runs that were asked about."""
-        project = self.context.project
-        freed = sum(remove(run_named(project, each)).bytes for each in runs)
+        freed = sum(remove(run_named(self.context.project, each)).bytes for each in runs)
         if runs:
             notice(f"Removed {', '.join(runs)}: {megabytes(freed)}.", 4)
-        left = [root.name for root in run_folders(project)]
-        shown = run if run in left else default_run(project).name if left else None
-        return {**self.calm(), self.run: choose_run(self.context, shown)}
+        return {**self.calm(), self.run: choose_run(self.context, run)}
 
     def calm(self) -> Updates:
         """No question is open."""

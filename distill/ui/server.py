@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
@@ -15,7 +15,7 @@ from distill.errors import StorageError
 from distill.servers.secret import check_token, read_or_create
 from distill.servers.token_guard import Guard
 from distill.ui.answers import REFUSALS
-from distill.ui.api import add_api
+from distill.ui.api import add_api, add_unknown, finite_text
 from distill.ui.context import Context, context_of
 from distill.ui.document import ADDRESS, ASSETS, TITLE, opening_document
 from distill.ui.generate_api import add_generate
@@ -104,7 +104,14 @@ def application(context: Context, opening: Opening, token: str, port: int) -> AS
             yield
 
     # The pages with which FastAPI shows the description fetch their scripts from elsewhere.
-    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, responses=REFUSALS, lifespan=lifespan)
+    app = FastAPI(
+        title=TITLE,
+        docs_url=None,
+        redoc_url=None,
+        responses=REFUSALS,
+        dependencies=[Depends(finite_text)],
+        lifespan=lifespan,
+    )
     app.mount(ADDRESS, StaticFiles(directory=ASSETS), name="page-assets")
 
     @app.get("/api/ready")
@@ -118,6 +125,7 @@ def application(context: Context, opening: Opening, token: str, port: int) -> AS
     add_map(app, context)
     add_generate(app, context)
     add_media(app, context)
+    add_unknown(app, context)
     app.mount("/", opening)
     guarded = Guard(app, token, port)
     return TrustedHostMiddleware(guarded, LOCAL_NAMES, www_redirect=False) if context.local else guarded

@@ -58,7 +58,7 @@ def make(order: SoundOrder, context: Context, models: Models, desk: Desk) -> Gen
         ArtifactError, DataError, StorageError, TrackingError: the model or the sound cannot be used.
     """
     require_few(order.count, order.request)
-    model = models.path(order.model)
+    model = models.maker(order.model)
     # What the tab Library makes of a model stays by itself.
     beside = order.like is not None and not order.like.parent.name.startswith(HEARD)
     folder = order.like.parent if order.like is not None and beside else batch_folder(context)

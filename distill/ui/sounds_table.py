@@ -40,7 +40,8 @@ def summary_of(values: dict[str, Any]) -> str:
     if len(values["warnings"]) > MOST_WARNINGS:
         warnings.append(f"{len(values['warnings']) - MOST_WARNINGS} more warnings are in the table")
     lines = "".join(f"<p class='d-warning'>{escape(text)}</p>" for text in warnings)
-    return f"<div class='d-live' role='status'><dl class='d-figures'>{cells}</dl><div>{lines}</div></div>"
+    shown = f"<h3>{escape(values['folder'])}</h3><dl class='d-figures'>{cells}</dl>"
+    return f"<div class='d-live' role='status'><div>{shown}</div><div>{lines}</div></div>"
 
 
 def table_of(reports: list[FileReport], links: Sequence[str | None], total: int) -> str:

@@ -79,14 +79,17 @@ class Studio:
         return gr.Dropdown(choices=choices, value=value), gr.Dropdown(choices=choices, value=value)
 
     def offer(self, name: str, desk: Desk) -> Any:
-        """A choice as it is now, with the registry; what somebody picked stays, else the newest is chosen.
+        """A choice as it is now, with the registry: what somebody picked while it is here, else the newest is chosen.
 
         In the tab Codes the model of the open grid stays as well.
         """
         choices = self.models.choices()
-        stays = desk.forms.get(_PICKED, {}).get(name) or (name == "codes" and "mine" in desk.sheets)
+        chosen = {desk.forms.get(_PICKED, {}).get(name)}
+        if name == "codes" and "mine" in desk.sheets:
+            chosen.add(desk.sheet().model_name)
+        chosen.discard(None)
         # What was picked before a reload is known once the tab has its desk.
-        if stays or not desk.sessions:
+        if not desk.sessions or (chosen and chosen <= {known for _, known in choices}):
             return gr.Dropdown(choices=choices)
         return gr.Dropdown(choices=choices, value=self.models.newest())
 

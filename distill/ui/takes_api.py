@@ -66,6 +66,12 @@ class Marked(Answer):
     takes: list[TakeAnswer]
 
 
+class There(Answer):
+    """Takes that can still be exported."""
+
+    takes: list[str] = Field(description="their ids")
+
+
 class TakesPage(Marked):
     """One page of the takes that fit a search, the newest first."""
 
@@ -129,6 +135,11 @@ def add_takes(app: FastAPI, context: Context) -> None:
     def mark(marks: Marks) -> Response:
         takes.mark(marks.takes, kept=marks.kept, dropped=marks.dropped, name=marks.name)
         return json_answer(Marked(takes=[_take(take) for take in takes.named(marks.takes)]), context)
+
+    @router.post("/there", response_model=There)
+    def there(chosen: Chosen) -> Response:
+        known = {take.id for take in filter_takes(takes.all(), "all")}
+        return json_answer(There(takes=[each for each in chosen.takes if each in known]), context)
 
     @router.post("/export", response_model=Download)
     def export(chosen: Chosen) -> Response:

@@ -27,12 +27,8 @@ def training_choice(context: Context, name: str) -> gr.Dropdown:
         choices=[], value=None, label="Training", info="Found again whenever the page is opened.", elem_id=f"{name}-run"
     )
 
-    def opened() -> gr.Dropdown:
-        names = [root.name for root in run_folders(context.project)]
-        return gr.Dropdown(choices=names, value=default_run(context.project).name if names else None)
-
-    gr.on(None, opened, None, choice, **QUIET)
-    choice.focus(partial(choose_run, context), choice, choice, **QUIET)
+    gr.on(None, partial(choose_run, context, None), None, choice, **QUIET)
+    choice.focus(partial(list_runs, context), choice, choice, **QUIET)
     return choice
 
 
@@ -53,9 +49,18 @@ def sounds_choice() -> gr.Dropdown:
     )
 
 
+def list_runs(context: Context, name: str | None) -> gr.Dropdown:
+    """The list as it is now; what is chosen stays unless it is gone."""
+    names = [root.name for root in run_folders(context.project)]
+    return gr.Dropdown(choices=names) if name in (None, *names) else choose_run(context, name)
+
+
 def choose_run(context: Context, name: str | None) -> gr.Dropdown:
-    """The list with another training chosen, such as one that has just begun, or with none."""
-    return gr.Dropdown(choices=[root.name for root in run_folders(context.project)], value=name)
+    """The list with this training chosen; without one of that name, with the one that runs, or ran last."""
+    names = [root.name for root in run_folders(context.project)]
+    if name not in names:
+        name = default_run(context.project).name if names else None
+    return gr.Dropdown(choices=names, value=name)
 
 
 def live_component(name: str) -> gr.HTML:

@@ -1,5 +1,5 @@
-// What holds all over the page: play buttons, the tab in front, which is so again after a reload, and what was told,
-// which goes with the tab that it was told in.
+// What holds all over the page: play buttons, the tab in front, which is so again after a reload, what was told, which
+// goes with the tab that it was told in, and the desk behind the page, without which it is loaded anew.
 
 import { play, stop } from "./player.js";
 
@@ -39,9 +39,24 @@ new MutationObserver((_, observer) => {
   observer.disconnect();
   const name = sessionStorage.getItem(IN_FRONT);
   tabs().find((tab) => tab.textContent.trim() === name)?.click();
+  keepDesk();
 }).observe(document.documentElement, { attributes: true, attributeFilter: ["inert"] });
 
 document.addEventListener("click", (event) => {
   if (!event.target.closest?.("[role=tab]")) return;
   for (const close of document.querySelectorAll(".toast-close")) close.click();
 });
+
+const DESK_SECONDS = 5;
+
+/** Say again and again that the tab is open. A server that was started anew finds the desk when the page is loaded. */
+async function keepDesk() {
+  const name = sessionStorage.getItem("distill-tab");
+  for (let had = false; ;) {
+    const answer = await fetch(`/desk/${name}`, { cache: "no-store" }).catch(() => null);
+    const open = answer?.ok ? await answer.json().catch(() => null) : null;
+    if (had && open === false) return location.reload();
+    had ||= open === true;
+    await new Promise((resolve) => setTimeout(resolve, 1000 * DESK_SECONDS));
+  }
+}

@@ -1,13 +1,18 @@
-// The page's one player: whatever is played anywhere, what played before stops.
+// The page's one player, and who else plays: whatever is played anywhere, what played before stops.
 
 const player = new Audio();
 let ended = () => {};
 
-/** Play an address from a time (s) on; `done` is called once, when it ends, fails, or something else is played. */
-export function play(source, { volume = 1, from = 0, done = () => {}, failed = () => {} } = {}) {
+/** Stop whatever plays, since something else is played now; `done` is called once the same befalls that. */
+export function alone(done) {
   stop();
   for (const other of document.querySelectorAll("audio")) other.pause();
   ended = done;
+}
+
+/** Play an address from a time (s) on; `done` is called once, when it ends, fails, or something else is played. */
+export function play(source, { volume = 1, from = 0, done = () => {}, failed = () => {} } = {}) {
+  alone(done);
   player.src = source;
   player.volume = Math.min(1, Math.max(0, volume));
   player.currentTime = from;

@@ -25,6 +25,11 @@ class SoundMap extends HTMLElement {
   connectedCallback() {
     if (!this.firstChild) {
       this.append(h("div", { class: "d-takes-bar" }, this.#across.label, this.#up.label), this.#field, h("p", { class: "d-hint" }, HINT));
+      // One point alone is reached by the key Tab, and the arrows go on from there.
+      this.#field.addEventListener("focusin", (event) => {
+        for (const point of this.#field.querySelectorAll("[tabindex='0']")) point.tabIndex = -1;
+        event.target.tabIndex = 0;
+      });
     }
   }
 
@@ -67,20 +72,24 @@ class SoundMap extends HTMLElement {
       const button = h("button", {
         type: "button", class: `d-sound d-point d-${point.kind}`, title: point.name, "data-id": point.id, "data-src": point.sound,
         "data-file": point.file, "aria-label": `${point.name}, ${point.kind === "yours" ? "your own" : "generated"}`, draggable: "true",
-        "aria-pressed": point.id ? "false" : null, onclick: () => { hear(button); choose(); },
+        "aria-pressed": point.id ? "false" : null, tabindex: -1, onclick: () => { hear(button); choose(); },
         onkeydown: (event) => { if (event.key === "s") choose(); } });
       // Points that would hide each other lie around one place.
       const cell = `${Math.round(50 * point.places[across])},${Math.round(30 * point.places[up])}`;
       const before = taken.get(cell) ?? 0;
       taken.set(cell, before + 1);
       const away = SIZE * Math.sqrt(before), turn = 2.4 * before;
-      button.style.left = `calc(${MARGIN + (100 - 2 * MARGIN) * point.places[across]}% + ${away * Math.cos(turn)}rem)`;
-      button.style.bottom = `calc(${MARGIN + (100 - 2 * MARGIN) * point.places[up]}% + ${away * Math.sin(turn)}rem)`;
+      button.style.left = within(point.places[across], away * Math.cos(turn));
+      button.style.bottom = within(point.places[up], away * Math.sin(turn));
       return button;
     }));
-    if (!placed.length) this.#field.replaceChildren(h("p", { class: "d-hint" }, "No sounds yet."));
+    if (placed.length) this.#field.firstChild.tabIndex = 0;
+    else this.#field.replaceChildren(h("p", { class: "d-hint" }, "No sounds yet."));
     this.mark();
   }
 }
+
+/** Where a point is that lies so many rem beside its place, but never beside the field. */
+const within = (place, away) => `clamp(0%, ${MARGIN + (100 - 2 * MARGIN) * place}% + ${away}rem, 100%)`;
 
 customElements.define("distill-map", SoundMap);

@@ -41,7 +41,7 @@ class Takes extends HTMLElement {
 
   connectedCallback() {
     if (!this.firstChild) {
-      const search = h("input", { type: "search", class: "d-field", placeholder: "Search by name …", "aria-label": "Search takes",
+      const search = h("input", { type: "search", class: "d-field", placeholder: "Search by name …", "aria-label": "Search takes", maxlength: 200,
         oninput: () => { this.#words = search.value; this.#page = 0; this.#read(); } });
       const hover = h("input", { type: "checkbox", onchange: () => setHovers(hover.checked) });
       hover.checked = hovers();
@@ -74,6 +74,7 @@ class Takes extends HTMLElement {
       if (asked.toString() !== new URLSearchParams({ show: this.#show, words: this.#words, page: this.#page }).toString()) return;
       this.#listed = listed;
       this.#page = listed.page;
+      await this.#forget();
       this.#draw();
       if (this.#unread) this.#complain("");
     } catch (error) {
@@ -113,6 +114,16 @@ class Takes extends HTMLElement {
       // What is in the bin is not exported with what stays.
       if (changes.dropped && this.#chosen.delete(take.id)) this.#map.mark();
     });
+  }
+
+  /** What is gone by now, or in the bin, is not chosen any more. */
+  async #forget() {
+    const chosen = [...this.#chosen.keys()];
+    if (!chosen.length) return;
+    const { takes } = await this.#call("/api/takes/there", { takes: chosen });
+    const gone = chosen.filter((id) => !takes.includes(id));
+    for (const id of gone) this.#chosen.delete(id);
+    if (gone.length) this.#map.mark();
   }
 
   #choose(take) {

@@ -21,7 +21,7 @@ from distill.ui.failures import notice, shows_errors
 from distill.ui.grid import CALM, event_values, value_of
 from distill.ui.grid_requests import selection_of, wish_of
 from distill.ui.grid_words import history_of, words_of
-from distill.ui.handlers import QUIET, Updates
+from distill.ui.handlers import AT_ONCE, QUIET, Updates
 from distill.ui.studio import Studio
 
 # The others are found in the tab Takes.
@@ -66,36 +66,41 @@ class CodesTab:
         desk, outputs = studio.desk, self._outputs()
         tab.select(shows_errors(partial(studio.offer, "codes")), desk, studio.codes_model, **QUIET)
         arrived = [*outputs, studio.codes_model]
+        # Nobody waits for what another one opens, plays or edits.
+        beside: dict[str, Any] = {"concurrency_limit": AT_ONCE}
         for event in (
             studio.arrivals.change(self.arrive, desk, arrived),
             studio.returned.change(self.arrive, desk, arrived),
             sheet.back.click(self.go_back, desk, arrived, **QUIET),
             sheet.file.upload(self.open_file, [desk, studio.codes_model, sheet.file],
-                              [*outputs, sheet.file], show_progress_on=sheet.file),
+                              [*outputs, sheet.file], show_progress_on=sheet.file, **beside),
         ):  # fmt: skip
             self._draw_after(event, "mine", "other", anew=True)
         for opening in (second.fold.expand, second.take.focus):
             opening(self.list_takes, None, second.take, **QUIET)
         opened = [second.grid, second.take, second.file, *self.with_two]
         for event in (
-            second.file.upload(self.open_second, [desk, second.file], opened, show_progress_on=second.file),
+            second.file.upload(self.open_second, [desk, second.file], opened, show_progress_on=second.file, **beside),
             # Its event `input` comes as well where somebody only looks into the list.
-            second.take.change(self.open_take, [desk, second.take], opened, show_progress_on=second.take),
+            second.take.change(self.open_take, [desk, second.take], opened, show_progress_on=second.take, **beside),
         ):
+            # A take that was not opened can be chosen again.
+            event.failure(lambda: None, None, second.take, **QUIET)
             self._draw_after(event, "other", anew=True)
-        quick: dict[str, Any] = {"trigger_mode": "multiple", **QUIET}
+        # A grid asks for one thing after the other.
+        quick: dict[str, Any] = {"trigger_mode": "multiple", **beside, **QUIET}
         asked = sheet.grid.wish(self.fulfil, [desk, sheet.hear], outputs, **quick)
         asked.failure(None, js=CALM)
         self._draw_after(asked, "mine", "other")
         second.grid.wish(self.fulfil_second, desk, second.grid, **quick).failure(None, js=CALM)
-        sheet.save_sound.click(self.save_sound, [desk, sheet.format], sheet.grid, show_progress_on=sheet.grid)
+        sheet.save_sound.click(self.save_sound, [desk, sheet.format], sheet.grid, show_progress_on=sheet.grid, **beside)
         sheet.save_grid.click(self.save_grid, desk, sheet.grid, show_progress_on=sheet.grid)
         self._connect_edits(outputs)
 
     def _connect_edits(self, outputs: list[Any]) -> None:
         sheet, edits, levels, second = self.sheet, self.edits, self.levels, self.second
         given = [self.studio.desk, sheet.selection, sheet.other_selection, sheet.hear]
-        slow: dict[str, Any] = {"js": _WITH_SELECTION, "show_progress_on": sheet.grid}
+        slow: dict[str, Any] = {"js": _WITH_SELECTION, "show_progress_on": sheet.grid, "concurrency_limit": AT_ONCE}
         for button, edit, values in (
             (edits.reverse, codes_edits.reverse, []),
             (edits.move, codes_edits.move, [edits.columns]),
@@ -121,13 +126,15 @@ class CodesTab:
         """What a change of the desk may show."""
         levels = [self.levels.frozen, self.levels.level, *self.second.weights]
         grids = self.sheet.grid, self.second.grid
-        return [*grids, self.sheet.words, self.sheet.back, self.done, *levels, *self.with_grid, *self.with_two]
+        said = [self.sheet.words, self.sheet.back, self.done]
+        return [*grids, self.second.take, *said, *levels, *self.with_grid, *self.with_two]
 
     def _draw_after(self, event: Any, *grids: Which, anew: bool = False) -> None:
         """After what changes the sound of grids: how it looks; it is decoded then, so that playing it does not wait."""
         for which in grids:
             outline = self.sheet.outline if which == "mine" else self.second.outline
-            event.success(partial(self.outline, which, anew), self.studio.desk, outline, **QUIET)
+            draw = partial(self.outline, which, anew)
+            event.success(draw, self.studio.desk, outline, concurrency_limit=AT_ONCE, **QUIET)
 
     def about(self, desk: Desk) -> Updates:
         """What a change of the desk shows besides the grid."""
@@ -139,7 +146,9 @@ class CodesTab:
 
     def _second(self, desk: Desk) -> Updates:
         """The second grid; one of another model than the first has left the desk."""
-        return {self.second.grid: value_of(desk.view("other") if "other" in desk.sheets else None)}
+        if "other" in desk.sheets:
+            return {self.second.grid: value_of(desk.view("other"))}
+        return {self.second.grid: value_of(None), self.second.take: None}
 
     def _by_level(self, desk: Desk) -> Updates:
         """What names the grid's levels: which are frozen, which is renamed, how much of each is blended."""

@@ -104,8 +104,10 @@ class DataTab:
         source, keeping, desk = self.source, self.keeping, studio.desk
         outputs = [self.path, self.summary, self.table, keeping.row, self.answer]
         gr.on(None, self.list_datasets, None, source.folder, **QUIET)
-        # Only the summary shows the progress: five circles would be too many.
-        judging: dict[str, Any] = {"show_progress_on": self.summary, "concurrency_limit": AT_ONCE}
+        # Only the summary shows the progress: five circles would be too many. What is judged next does not wait.
+        judging: dict[str, Any] = {
+            "show_progress_on": self.summary, "concurrency_limit": AT_ONCE, "trigger_mode": "multiple"
+        }  # fmt: skip
         source.folder.focus(self.list_datasets, None, source.folder, **QUIET)
         source.files.change(self.judge_files, [source.files, desk], outputs, **judging)
         source.check.click(self.judge_folder, [source.folder, desk], outputs, **judging)
@@ -128,6 +130,7 @@ class DataTab:
         progress: gr.Progress = gr.Progress(),  # noqa: B008, Gradio's way
     ) -> Iterator[Updates]:
         """Judge dropped files; without any, what was dropped before is gone."""
+        desk.judging = None
         if desk.dropped is not None:
             shutil.rmtree(desk.dropped, ignore_errors=True)
             desk.dropped = None
@@ -144,7 +147,7 @@ class DataTab:
         left_out = gather(map(self.context.uploaded, paths), gathered)
         desk.dropped = gathered
         text = left_out_words(left_out) if left_out else ""
-        for updates in self._judge(gathered, DROPPED, progress):
+        for updates in self._judge(gathered, DROPPED, desk, progress):
             yield {**updates, self.answer: message(text)}
 
     @shows_errors_while
@@ -160,7 +163,7 @@ class DataTab:
         if not folder:
             yield from self.come_back(desk, progress)
             return
-        for updates in self._judge(self.context.named(folder), Path(folder).name, progress):
+        for updates in self._judge(self.context.named(folder), Path(folder).name, desk, progress):
             yield {**updates, self.answer: ""}
 
     @shows_errors_while
@@ -173,13 +176,16 @@ class DataTab:
         if desk.dropped is None:
             yield gr.skip()
         else:
-            yield from self._judge(desk.dropped, DROPPED, progress)
+            yield from self._judge(desk.dropped, DROPPED, desk, progress)
 
-    def _judge(self, path: Path, title: str, progress: gr.Progress) -> Iterator[Updates]:
-        """The first files as soon as they are judged, and all of them in the end."""
+    def _judge(self, path: Path, title: str, desk: Desk, progress: gr.Progress) -> Iterator[Updates]:
+        """The first files as soon as they are judged, and all of them in the end, unless others are judged by then."""
+        mine = desk.judging = object()
         reports: list[FileReport] = []
         moved = answered = 0.0
         for report, total in scanned(path):
+            if desk.judging is not mine:
+                return
             reports.append(report)
             now = time.monotonic()
             moved = moved or now
@@ -194,6 +200,8 @@ class DataTab:
             elif answered and now - answered >= ANSWER_SECONDS:
                 answered = now
                 yield {self.summary: gr.skip()}
+        if desk.judging is not mine:
+            return
         values = overview(title, reports)
         yield {
             self.path: str(path),

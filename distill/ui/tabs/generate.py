@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -11,9 +13,9 @@ import gradio as gr
 from distill.artifact.model_file import read_manifest
 from distill.audio.knobs import KNOBS
 from distill.audio.sound import seconds_of
-from distill.errors import UsageError
+from distill.errors import DistillError, UsageError
 from distill.generation.ending import ends_by_itself
-from distill.library.takes import Takes
+from distill.library.takes import Takes, filter_takes
 from distill.models.levels import MOST_LEVELS, level_labels
 from distill.ui.ask_controls import Asks, show_kinds
 from distill.ui.bars import Bars
@@ -101,6 +103,7 @@ class GenerateTab:
         make: dict[str, Any] = {"inputs_kwargs": inputs, "outputs": making.outputs, "show_progress": "minimal"}
         make["concurrency_limit"] = AT_ONCE
         again = making.again.click(lambda: random.randrange(1_000_000), None, self.amount.seed, **QUIET)
+        self.form.keep_after(again, studio)
         for event in (
             making.go.click(self.make, **make),
             again.then(self.make, **make),
@@ -124,18 +127,26 @@ class GenerateTab:
     def _connect_choices(self, tab: gr.Tab) -> None:
         studio, source, making = self.studio, self.source, self.making
         tab.select(shows_errors(partial(studio.offer, "generate")), studio.desk, studio.generate_model, **QUIET)
+        tab.select(self.cards, studio.desk, making.cards, **QUIET)
         parts = [source.row, source.fill, source.vary, self.amount.seconds, self.amount.ending, self.bars.group]
         self.action.change(self.show_action, self.action, parts, **QUIET)
         source.sound.change(self.show_part, source.sound, [source.begin, source.end], **QUIET)
-        by_level = [control for choice in self.by_level.choices for control in choice.controls[:2]]
+        by_level = [control for choice in self.by_level.choices for control in choice.controls]
         of_model = [
             self.amount.ending, *self.asks.outputs, self.space.group, source.renewed, self.choice.top_k,
             *self.by_level.rows, *by_level,
         ]  # fmt: skip
+        given = [studio.desk, studio.generate_model, self.action, *self.top_k]
         for control in (studio.generate_model, self.action):
-            control.change(self.show_model, [studio.desk, studio.generate_model, self.action], of_model, **QUIET)
+            # Gradio would refuse more than the greatest choice of the model before, which is what is to be mended.
+            control.change(self.show_model, given, of_model, preprocess=False, **QUIET)
         for each in self.needed:
             each.change(self.ready, [studio.desk, *self.needed], making.buttons, **QUIET)
+
+    @property
+    def top_k(self) -> list[gr.Slider]:
+        """How many codes can come: for all levels, and for each."""
+        return [each.top_k for each in (self.choice, *self.by_level.choices)]
 
     @property
     def needed(self) -> tuple[gr.Dropdown, gr.Radio, gr.Audio]:
@@ -171,20 +182,20 @@ class GenerateTab:
         cards, status, made = self.making.cards, self.making.status, 0
         off, on = gr.Button(interactive=False), gr.Button(interactive=True)
         yield {
-            status: f"Making {_sounds(job.count)} …",
+            status: _told(f"Making {_sounds(job.count)} …"),
             **dict.fromkeys(self.making.buttons, off),
             self.making.stop: on,
         }
         try:
             for made in job.follow():
-                yield {cards: self.cards(desk), status: f"{made} of {_sounds(job.count)}"}
+                yield {cards: self.cards(desk), status: _told(f"{made} of {_sounds(job.count)}")}
         finally:
             if job.over and desk.job is job:
                 desk.job = None
         stopped = "Stopped: " if job.stopped else ""
         place = "" if job.folder is None else job.folder.relative_to(self.context.project).as_posix()
-        text = f"{stopped}{_sounds(made)} in `{place}`; the tab Takes has them"
-        yield {status: text, self.making.stop: gr.Button(interactive=False)}
+        text = f"{stopped}{_sounds(made)} in {place}; the tab Takes has them"
+        yield {status: _told(text), self.making.stop: gr.Button(interactive=False)}
 
     @shows_errors_while
     def follow_again(self, desk: Desk) -> Iterator[Any]:
@@ -199,7 +210,7 @@ class GenerateTab:
         if desk.job is None:
             return self.reset(desk)
         desk.job.stop()
-        return {self.making.status: "Stopping …"}
+        return {self.making.status: _told("Stopping …")}
 
     def reset(self, desk: Desk) -> Updates:
         """No word and nothing to stop, unless other sounds are being made."""
@@ -208,8 +219,13 @@ class GenerateTab:
         return {self.making.status: "", self.making.stop: gr.Button(interactive=False)}
 
     def cards(self, desk: Desk) -> str:
-        """The sounds on a desk."""
-        return row_of([result.card(self.context) for result in desk.results]) if desk.results else empty_hint(EMPTY)
+        """The sounds on a desk, without those that were dropped in the tab Takes."""
+        dropped = set()
+        # Whoever opens the tab Takes is told.
+        with suppress(DistillError):
+            dropped = {take.path for take in filter_takes(Takes(self.context.project).all(), "bin")}
+        shown = [result.card(self.context) for result in desk.results if result.path not in dropped]
+        return row_of(shown) if shown else empty_hint(EMPTY)
 
     @shows_errors
     def pick(self, desk: Desk, arrivals: int, more: int, event: gr.EventData) -> Updates:
@@ -261,13 +277,16 @@ class GenerateTab:
         first, last = part_of(length)
         info = f"In s; it lasts {length:.2f} s."
         return {
-            self.source.begin: gr.Number(value=first, maximum=last, info=info),
-            self.source.end: gr.Number(value=last, maximum=last),
+            self.source.begin: gr.Number(value=first, info=info),
+            self.source.end: last,
         }
 
     @shows_errors
-    def show_model(self, desk: Desk, model: str | None, action: str) -> Any:
-        """What depends on the model: the names of its levels, how many codes there are, how its sounds end."""
+    def show_model(self, desk: Desk, model: str | None, action: str, *top_k: float) -> Any:
+        """What depends on the model: the names of its levels, how many codes there are, how its sounds end.
+
+        Of each choice among the codes, the number that was chosen before is given.
+        """
         if model is None:
             # Without any model there is nothing to choose, and nothing wrong.
             return gr.skip()
@@ -284,20 +303,31 @@ class GenerateTab:
             **dict(zip(self.asks.outputs, kinds, strict=True)),
             self.space.group: show_space(manifest),
             self.source.renewed: gr.CheckboxGroup(choices=list(manifest.level_labels), value=[]),
-            self.choice.top_k: gr.Slider(maximum=config.codebook_size),
         }
+        for slider, chosen in zip(self.top_k, top_k, strict=True):
+            # A choice that fits is left alone: it may be another one by now.
+            less: dict[str, Any] = {"value": config.codebook_size} if chosen > config.codebook_size else {}
+            updates[slider] = gr.update(maximum=config.codebook_size, **less)
         labels = [*level_labels(config.num_quantizers), *[None] * MOST_LEVELS]
         for row, choice, label in zip(self.by_level.rows, self.by_level.choices, labels, strict=False):
             updates[row] = gr.Row(visible=label is not None)
-            updates[choice.top_k] = gr.Slider(maximum=config.codebook_size)
             if label is not None:
-                updates[choice.temperature] = gr.Slider(label=f"{label}: surprise (temperature)")
+                for control in choice.controls:
+                    updates[control] = {**updates.get(control, gr.update()), "label": f"{label}: {control.label}"}
         return updates
 
     def ready(self, desk: Desk, model: str | None, action: str, sound: str | None) -> Updates:
         """Whether everything needed is there, and nothing is being made."""
-        can = bool(model) and (action == NEW or bool(sound)) and (desk.job is None or desk.job.over)
+        can = False
+        with suppress(DistillError):
+            self.studio.models.maker(model)
+            can = (action == NEW or bool(sound)) and (desk.job is None or desk.job.over)
         return {button: gr.Button(interactive=can) for button in self.making.buttons}
+
+
+def _told(text: str) -> str:
+    """What is told to those who cannot see it as well."""
+    return f"<p role='status'>{escape(text)}</p>"
 
 
 def _sounds(count: int) -> str:

@@ -58,7 +58,7 @@ class LibraryTab:
         for control in (filters.verdict, filters.dataset, filters.sort):
             control.input(self.search, **search)
         filters.words.change(self.search, **search, trigger_mode="always_last")
-        opened = [details.column, details.text, details.place, details.question, details.heard]
+        opened = [*self._shown(), details.heard]
         compared = [comparison.differences, comparison.hear, comparison.heard]
         hearing: dict[str, Any] = {"show_progress": "minimal", "concurrency_limit": AT_ONCE}
         heard = [
@@ -91,6 +91,10 @@ class LibraryTab:
             lambda path: gr.Button(interactive=path is not None), importing.file, importing.go, **QUIET
         )
 
+    def _shown(self) -> list[Any]:
+        details = self.details
+        return [details.column, details.text, details.place, details.question, details.hear]
+
     def _found(self) -> list[Any]:
         return [self.shelf, self.trouble, self.filters.dataset]
 
@@ -102,11 +106,13 @@ class LibraryTab:
         return event.success(self.search, inputs_kwargs=self._listed(), outputs=self.cards, **QUIET)
 
     def _read_after(self, event: Any) -> None:
-        """After models changed: the list, and the details of the model that is open if it is still there."""
-        details = self.details
-        shown = [details.column, details.text, details.place, details.question]
+        """After models changed: the list, and what is open and compared as far as it is still there."""
+        seen, comparison = [self.shelf, self.view], self.comparison
         read = event.success(self.read_all, self.filters.dataset, self._found(), **QUIET)
-        self._list_after(read).success(self.show_details, [self.shelf, self.view], shown, **QUIET)
+        listed = self._list_after(read)
+        listed.success(self.show_details, seen, self._shown(), **QUIET)
+        compared = [self.view, comparison.differences, comparison.hear, comparison.heard]
+        listed.success(self.compare_again, seen, compared, **QUIET)
 
     def _read(self, *, registry: bool, dataset: str | None = None) -> Updates:
         entries, unreadable = catalogue(self.project, registry=registry)
@@ -157,15 +163,29 @@ class LibraryTab:
         if act == "compare":
             rest = tuple(each for each in view.compared if each != key)
             view = replace(view, compared=rest if key in view.compared else (*rest[-1:], key))
-            updates = {
-                self.comparison.differences: differences_shown(shelf, view, self.project),
-                self.comparison.hear: gr.Button(visible=len(view.compared) == 2),
-                self.comparison.heard: "",
-            }
+            updates = self._compare(shelf, view)
         else:
             view = replace(view, shown="" if view.shown == key else key, asked=None)
             updates = {self.details.heard: "", **self.show_details(shelf, view)}
         return {self.view: view, self.cards: self.search(shelf, view, **filters), **updates}
+
+    def _compare(self, shelf: Shelf, view: View) -> Updates:
+        entries = shelf.compared(view)
+        both = len(entries) == 2 and all(entry.manifest.prior_metadata for entry in entries)
+        return {
+            self.comparison.differences: differences_shown(shelf, view, self.project),
+            self.comparison.hear: gr.Button(visible=both),
+            self.comparison.heard: "",
+        }
+
+    @shows_errors
+    def compare_again(self, shelf: Shelf, view: View) -> Any:
+        """Compare what is left, where a model that was compared is gone."""
+        left = tuple(key for key in view.compared if shelf.entry(key))
+        if left == view.compared:
+            return gr.skip()
+        view = replace(view, compared=left)
+        return {self.view: view, **self._compare(shelf, view)}
 
     @shows_errors
     def show_details(self, shelf: Shelf, view: View) -> Updates:
@@ -181,6 +201,7 @@ class LibraryTab:
             details.text: details_of(entry, self.context),
             details.place: gr.Dropdown(choices=places, value=value),
             details.question: gr.Row(visible=view.asked is not None),
+            details.hear: gr.Button(interactive=entry.manifest.prior_metadata is not None),
         }
 
     def _hear(self, entries: list[Entry]) -> Iterator[str]:
@@ -252,7 +273,7 @@ class LibraryTab:
         return {
             self.view: view,
             details.question: gr.Row(visible=True),
-            details.asked: f"<p>{question}</p>",
+            details.asked: f"<p role='status'>{question}</p>",
             details.yes: gr.Button(yes),
         }
 

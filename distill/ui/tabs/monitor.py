@@ -66,6 +66,7 @@ class MonitorTab:
         # The run and the stage that the form was applied to last.
         self.applied = gr.State([])
         self.answers = [self.commands.answer, self.tuning.worded, self.tuning.answer, self.snapshots.answer]
+        self.of_one = [*self.snapshots.lists, *self.answers, self.tuning.note, self.snapshots.sure]
 
     def connect(self, studio: Studio, looked_at: gr.Dropdown) -> None:
         """Let the controls act."""
@@ -76,11 +77,13 @@ class MonitorTab:
         for event in (run_moved, self.stage.input(lambda: None, None, None, **QUIET)):
             # One after the other, so that the form of the training before cannot come last.
             shown = event.then(self.show, which, self.live, **QUIET)
-            self._form_after(shown.then).then(self.forget, None, [*self.snapshots.lists, *self.answers], **QUIET)
+            self._form_after(shown.then).then(self.forget, None, self.of_one, **QUIET)
         waiting: dict[str, Any] = {"concurrency_limit": AT_ONCE, **QUIET}
         buttons = [commands.pause, commands.resume, commands.save, commands.measure, tuning.apply, commands.use]
         for moved in (self.run.change, self.stage.change, self.live.moved):
             moved(self.able, which, [*buttons, *tuning.words.values()], **QUIET)
+        filled = [self.before, *tuning.fields.values()]
+        self.live.moved(self.form_once_it_runs, [self.before, *which], filled, **QUIET)
         for word, button in tuning.words.items():
             self._form_after(button.click(partial(self.say, word), which, tuning.worded, **QUIET).success)
         bring_sounds(commands.use, self.run, self.context, studio)
@@ -97,10 +100,10 @@ class MonitorTab:
             "run": self.run, "stage": self.stage, "name": tuning.note, "before": self.before, **tuning.fields
         }  # fmt: skip
         # The form comes with the answer: behind it, it would take back what was typed meanwhile.
-        applied = [tuning.answer, self.applied, self.before, *tuning.fields.values()]
+        applied = [tuning.answer, self.applied, *filled]
         told = tuning.apply.click(self.apply, inputs_kwargs=form, outputs=applied, **waiting)
         # Another training may have been chosen before the answer came.
-        told.success(self.form_of_the_chosen, [self.applied, *which], applied[2:], **QUIET)
+        told.success(self.form_of_the_chosen, [self.applied, *which], filled, **QUIET)
         self._form_after(tuning.reload.click)
         self._connect_snapshots(which)
 
@@ -182,11 +185,15 @@ class MonitorTab:
         # A run that has not come to this training has nothing in force, and nothing is wrong.
         with suppress(DataError):
             values = in_force(self._folder(run, stage)) if run else {}
-        before = {key: rounded(values.get(key, known[key].default)) for key in known}
+        shown = {key: rounded(values.get(key, known[key].default)) for key in known}
         fields = {
-            field: gr.update(value=before.get(key), visible=key in known) for key, field in self.tuning.fields.items()
+            field: gr.update(value=shown.get(key), visible=key in known) for key, field in self.tuning.fields.items()
         }
-        return {self.before: before, **fields}
+        return {self.before: shown if values else {}, **fields}
+
+    def form_once_it_runs(self, before: Values, run: str | None, stage: str) -> Any:
+        """The form with what is in force, where it was filled before anything was."""
+        return gr.skip() if before else self.show_form(run, stage)
 
     @shows_errors
     def apply(self, run: str | None, stage: str, name: str, before: Values, **values: Any) -> Updates:
@@ -211,7 +218,7 @@ class MonitorTab:
         changes = changes_of(word, in_force(self._folder(run, stage)), tunable(CONFIGS[stage]))
         answer = self._tune(run, stage, changes, None)
         done = ", ".join(f"{key} {cell(old)} → {cell(new)}" for key, (old, new) in answer["changes"].items())
-        return message(f"From step {answer['step']} on it is {MEANT[word]} ({done}).")
+        return message(f"{run}: from step {answer['step']} on it is {MEANT[word]} ({done}).")
 
     def _tune(self, run: str | None, stage: str, changes: Values, name: str | None) -> Values:
         return self._ask(run, stage, "tune", changes=changes, validate=name, after=STEPS_AFTER)
@@ -230,8 +237,9 @@ class MonitorTab:
         return self._lists(table(head, rows, "Snapshots"), names, steps)
 
     def forget(self) -> Updates:
-        """No snapshots, as before they are read, and no answers: they are of the training before."""
-        return {**self._lists("", [], []), **dict.fromkeys(self.answers, "")}
+        """No snapshots, as before they are read, no answers, nothing agreed to: that was of the training before."""
+        none = dict.fromkeys([*self.answers, self.tuning.note], "")
+        return {**self._lists("", [], []), **none, self.snapshots.sure: False}
 
     def _lists(self, text: str, names: Any, steps: Any) -> Updates:
         found = self.snapshots
@@ -259,8 +267,8 @@ class MonitorTab:
         folder = self._folder(run, stage)
         answer = roll_back(folder, int(step), config_only=settings_only, who=WHO)
         if settings_only:
-            return message(f"The settings of step {step} are in force again."), False
-        return message(f"Back at step {step}; {answer['abandoned']} changes no longer count."), False
+            return message(f"{run}: the settings of step {step} are in force again."), False
+        return message(f"{run}: back at step {step}; {answer['abandoned']} changes no longer count."), False
 
 
 def _figures(each: Values) -> list[Any]:

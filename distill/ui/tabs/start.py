@@ -24,7 +24,7 @@ from distill.ui.context import Context, path_in
 from distill.ui.desk import Desk
 from distill.ui.failures import notice, shows_errors
 from distill.ui.first_takes import finished_model
-from distill.ui.handlers import QUIET, Updates
+from distill.ui.handlers import AT_ONCE, QUIET, Updates
 from distill.ui.sounds_table import left_out_words
 from distill.ui.start_state import begin_with, set_run, standing_of
 from distill.ui.start_view import NOTHING_YET, verdict
@@ -35,6 +35,7 @@ from distill.words import about
 
 DROPPED = "my-sounds"
 TITLES = {SKETCH.name: "Sketch", BEST.name: "Best"}
+PLAIN = [(title, name) for name, title in TITLES.items()]
 MEASURING = "Measuring the speed of this machine …"
 
 
@@ -65,11 +66,7 @@ class Plans:
         with gr.Column(visible=False, elem_id="start-sounds") as column:
             verdict = gr.HTML(elem_id="start-verdict", apply_default_css=False)
             plan = gr.Radio(
-                [(title, name) for name, title in TITLES.items()],
-                value=SKETCH.name,
-                label="How well should it learn them?",
-                info=MEASURING,
-                elem_id="start-plan",
+                PLAIN, value=SKETCH.name, label="How well should it learn them?", info=MEASURING, elem_id="start-plan"
             )
             with gr.Row():
                 go = gr.Button("Go", variant="primary", scale=3, elem_id="start-go")
@@ -146,17 +143,24 @@ class StartTab:
         """After what changes the disk: the screen, the sounds if they wait for a plan, how long each plan takes."""
         plans = self.plans
         parts = [self.empty, plans.column, self.live, self.going, self.halted, self.finished.row]
-        screen = [self.files, self.about, *parts]
-        judged = event.then(self.show, None, screen, **QUIET).then(
-            self.judge, None, [plans.verdict, self.seconds, plans.go], show_progress_on=plans.verdict
-        )
-        return judged.then(self.estimate, self.seconds, plans.plan, **QUIET)
+        verdict = [plans.verdict, self.seconds, plans.go]
+        screen = [self.files, self.about, *parts, *verdict, plans.plan]
+        shown = event.then(self.show, self.about, screen, **QUIET)
+        judged = shown.then(self.judge, None, verdict, show_progress_on=plans.verdict, concurrency_limit=AT_ONCE)
+        return judged.then(self.estimate, [self.seconds, self.about], plans.plan, concurrency_limit=AT_ONCE, **QUIET)
 
-    def show(self) -> Updates:
-        """The screen as it stands on the disk."""
-        standing = standing_of(self.project)
+    def show(self, about: str) -> Updates:
+        """The screen as it stands on the disk; of other sounds than those that it was about nothing is known yet."""
+        standing, plans = standing_of(self.project), self.plans
         kind = standing.kind
+        unknown: Updates = {
+            plans.verdict: "",
+            self.seconds: None,
+            plans.go: gr.Button(interactive=True),
+            plans.plan: gr.Radio(choices=PLAIN, info=MEASURING),
+        }
         return {
+            **(unknown if standing.about != about else {}),
             # What was dropped lies in the project by now, and must not come along with what is dropped next.
             self.files: None,
             self.about: standing.about,
@@ -175,6 +179,8 @@ class StartTab:
         if standing.kind != "sounds" or standing.sounds is None:
             return gr.skip()
         reports = scan(standing.sounds, on_progress=lambda done, total: progress((done, total), desc="Listening"))
+        if standing_of(self.project).about != standing.about:
+            return gr.skip()
         seconds = [report.seconds for report in reports if report.usable]
         return {
             self.plans.verdict: verdict(standing.sounds, reports),
@@ -183,11 +189,13 @@ class StartTab:
         }
 
     @shows_errors
-    def estimate(self, seconds: list[float] | None) -> Any:
-        """How long each plan takes with usable sounds of these durations."""
+    def estimate(self, seconds: list[float] | None, shown: str) -> Any:
+        """How long each plan takes with usable sounds of these durations, unless it is about others by then."""
         if not seconds:
             return gr.Radio(info="" if seconds == [] else MEASURING)
         found = estimates(self.project, seconds)
+        if standing_of(self.project).about != shown:
+            return gr.skip()
         choices = [(_offer(title, found[name]), name) for name, title in TITLES.items()]
         first = about(found[SKETCH.name].first)
         return gr.Radio(choices=choices, info=f"The first sounds of a sketch can be heard in {first}.")

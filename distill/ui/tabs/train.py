@@ -20,7 +20,7 @@ from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.failures import shows_errors
 from distill.ui.forms import Form
-from distill.ui.handlers import QUIET
+from distill.ui.handlers import AT_ONCE, QUIET
 from distill.ui.run_removal import RunRemoval
 from distill.ui.studio import Studio
 from distill.ui.train_controls import FIRST, WEIGHT, Commands, TrainingForm
@@ -70,7 +70,8 @@ class TrainTab:
         studio.on_return.append((self.come_back, self.form.components))
         # Other tabs choose sounds, too.
         self.form.keep(studio, order.sounds.change)
-        order.sounds.change(self.show_size, order.sounds, order.size, **QUIET)
+        waiting: dict[str, Any] = {"concurrency_limit": AT_ONCE, **QUIET}
+        order.sounds.change(self.show_size, order.sounds, order.size, **waiting)
         order.sounds.focus(self.list_sounds, None, order.sounds, **QUIET)
         form: dict[str, Any] = {**self.form.fields}
         order.start.click(self.start, inputs_kwargs=form, outputs=[run, commands.answer], **QUIET)
@@ -80,7 +81,7 @@ class TrainTab:
             (commands.stop, self.stop),
             (commands.go_on, self.train_prior),
         ):
-            button.click(handler, run, commands.answer, **QUIET)
+            button.click(handler, run, commands.answer, **waiting)
         run.change(lambda name: live_view(name, "train"), run, self.live, **QUIET)
         # An answer is that of the training that was chosen.
         run.select(lambda: "", None, commands.answer, **QUIET)

@@ -1,4 +1,6 @@
-// Playing the sound of a grid, or a clip of it: one at a time.
+// Playing the sound of a grid, or a clip of it: one at a time, and nothing else on the page.
+
+import { alone } from "../player.js";
 
 export class Playback {
   #audio = null;
@@ -23,14 +25,14 @@ export class Playback {
 
   /** Play a clip from its beginning. */
   hear(address) {
-    this.stop();
+    alone(() => this.stop());
     this.#clip = new Audio(address);
     this.#clip.play().catch(() => {});
   }
 
   /** Play a sound from a time (s) on. */
   play(address, from) {
-    this.stop();
+    alone(() => this.stop());
     const audio = (this.#audio = new Audio(address));
     audio.currentTime = from;
     audio.addEventListener("ended", () => this.stop());
