@@ -117,7 +117,8 @@ def train_folder(
 def train_prior_for(model_path: Path, source: Path, params: Params, options: Options) -> Outcome:
     """Train a prior on a folder of sounds for the VQ-VAE of a model file.
 
-    The model file is replaced whole by one with the new prior, unless `options.output` names another.
+    The model file is replaced whole by one with the new prior, unless `options.output` names another. Spectrogram and
+    VQ-VAE are the model's, and so are its name, description and tags unless others are given.
 
     Raises:
         ArtifactError: the model file cannot be used.
@@ -130,7 +131,11 @@ def train_prior_for(model_path: Path, source: Path, params: Params, options: Opt
     values["spectrogram"] = model.manifest.spectrogram_config.model_dump(mode="json")
     # The codes that the prior is planned for.
     values["vqvae"]["num_quantizers"] = model.manifest.vqvae_config.num_quantizers
-    values["model"] = {"name": as_name(known.name), "description": known.description, "tags": list(known.tags)}
+    values["model"] = {
+        "name": as_name(known.name),
+        "description": params.model.description or known.description,
+        "tags": list(params.model.tags or known.tags),
+    }
     params = parse_params(values, where=str(model_path))
     target = options.output or model_path
     require_suffix(options.output, EXTENSION)
