@@ -123,8 +123,8 @@ def test_the_same_command_goes_on_and_another_is_refused(
     done = distill(*same)
     assert done.out == "out/bells.distill\n"
     assert model.read_bytes() == before
-    other = distill("train", "my tönes", "--seed", "3", *SETTINGS, "-o", "out/bells.distill", code=2)
-    assert "--force" in other.err
+    other = distill("train", "my tönes", "--seed", "3", *SETTINGS, "-o", "out/bells.distill", code=1)
+    assert "exists and is another file: choose another file, or replace it with --force" in other.err
     assert model.read_bytes() == before
 
 
@@ -204,9 +204,11 @@ def test_dataset_check(trained: Path, distill: Command, monkeypatch: pytest.Monk
         (["train", "empty", "-o", "file/model.distill"], 1, "cannot write"),
         (["generate", "nowhere.distill"], 1, "nowhere.distill"),
         (["generate", "nowhere.distill", "--temperature", "-1"], 2, "temperature"),
-        (["model", "info", "empty"], 2, "no model file and no registered model"),
+        (["model", "info", "empty"], 1, "no model file and no registered model"),
         (["dataset", "add", "empty"], 2, "is not in a project"),
-        (["stage", "prepare"], 1, "params.yaml"),
+        (["stage", "prepare"], 1, "holds no params.yaml: name a project or run folder with --workspace"),
+        (["tracking", "sync"], 1, "holds no finished run"),
+        (["tracking", "sync", "nowhere"], 1, "nowhere is no folder"),
         (["stage", "nothing"], 2, "there is no stage"),
         (["train-prior", "m", "empty", "--set", "vqvae.epochs=3"], 2, "--set vqvae.epochs: it is fixed by the model"),
         (["train-prior", "m", "empty", "--set", "spectrogram.n_mels=64"], 2, "fixed by the model"),

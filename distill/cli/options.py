@@ -35,7 +35,8 @@ def model_file(reference: str | None, project: Path | None) -> Path:
     """The model file that a path, a name or a reference to the registry means; None: the project's own.
 
     Raises:
-        UsageError: there is no such model.
+        DataError: there is no such model.
+        UsageError: none is named, and there is not just one.
         TrackingError: the registry cannot be used.
     """
     from distill.projects.models import default_file, named_file

@@ -13,6 +13,7 @@ from distill.errors import DataError, UsageError
 from distill.files import digest_file, require_absent, require_folder
 from distill.generation.autoregressive import window_columns
 from distill.generation.conditioning import Target, target_of
+from distill.generation.continuation import part_in_columns
 from distill.generation.export import Exported, ExportSettings, Tags, export
 from distill.generation.generator import Generator
 from distill.generation.sidecar import (
@@ -267,13 +268,21 @@ class Producer:
             yield seed, Made(blocks, sound.sample_rate, level_given=True, frames=None, codes=sound.grid, got=got)
 
     def _say_what_is_heard(self) -> None:
-        if self.request.action != "continue":
+        if self.request.action not in ("continue", "fill"):
             return
         [given] = self.given
-        codec = self.generator.codec
-        heard = window_columns(self.generator.prior) * codec.column_samples / codec.spectrogram.sample_rate
-        if given.sound.seconds > heard:
-            logger.info("%s is longer than the model's context: it hears only the last %.1f s", given.path, heard)
+        codec, seconds = self.generator.codec, given.sound.seconds
+        column = codec.column_samples / codec.spectrogram.sample_rate
+        if self.request.action == "continue":
+            heard = window_columns(self.generator.prior) * column
+            if seconds > heard:
+                logger.info("%s is longer than the model's context: it hears only the last %.1f s", given.path, heard)
+            return
+        first, last = part_in_columns(codec, given.sound, self.request.start or 0.0, self.request.end or 0.0)
+        begin, end = first * column, min(last * column, seconds)
+        logger.info("%s: made again from %.3f s to %.3f s (whole columns of %.3f s)", given.path, begin, end, column)
+        if begin == 0 and end == seconds and self.request.levels is None:
+            logger.warning("%s: that is all of the sound; nothing of it stays", given.path)
 
     def _write(self, made: Made, seed: int, path: Path, index: int) -> Written:
         generator, sidecar = self.generator, sidecar_of(path)

@@ -228,11 +228,12 @@ class Steering:
                 return self._roll_back(loop, to, request.who), True
 
     def _pause(self, loop: Steerable, pause: bool) -> dict[str, Any]:
-        if pause != self.paused:
+        changed = pause != self.paused
+        if changed:
             self.paused = pause
             logger.info("%s, step %d: %s", self.folder.stage, loop.step, "paused" if pause else "resumed")
             self.emit(Paused(self.folder.stage, loop.step, pause))
-        return {"paused": pause}
+        return {"paused": pause, "changed": changed}
 
     def _tune(self, loop: Steerable, tune: Tune, who: str) -> tuple[dict[str, Any], bool]:
         self._require_present()

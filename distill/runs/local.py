@@ -11,7 +11,7 @@ from typing import Any
 from distill.artifact.container import digest_tensors
 from distill.artifact.manifest import Manifest, parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model, write_model
-from distill.errors import DataError, DistillError, UsageError
+from distill.errors import DataError, DistillError, StorageError, UsageError
 from distill.files import read_json, replacing, require_suffix, storage_errors, write_json
 from distill.live.events import Listeners, Warned
 from distill.live.journal import Journal, effective_by_stage, parse_entry
@@ -95,9 +95,9 @@ def train_folder(
     Raises:
         ArtifactError: a journal cannot be read.
         DataError: there is no such folder, or no usable sound in it.
-        UsageError: the output is there already and is another model, or there is no stage `until`.
+        UsageError: there is no stage `until`.
         TrainingError: the run goes on elsewhere; nothing is changed then.
-        StorageError: something cannot be written.
+        StorageError: something cannot be written, or the output exists and is another model.
         Interrupted: somebody asked to stop.
     """
     stages = stages_until(until)
@@ -231,8 +231,8 @@ def _run(workspace: Workspace, options: Options, stages: Sequence[str], target: 
     try:
         # Another training may have ended there meanwhile.
         _check_target(target, workspace, force)
-    except UsageError as error:
-        raise UsageError(f"{error}; the model that was trained is {made}") from error
+    except DistillError as error:
+        raise StorageError(f"{error}; the model that was trained is {made}") from error
     with replacing(target) as temporary:
         shutil.copyfile(made, temporary)
     _note_delivered(workspace, reports["assemble"]["digest"])
@@ -252,7 +252,7 @@ def _check_target(target: Path, workspace: Workspace, force: bool) -> None:
     except DistillError:
         known = False
     if not known:
-        raise UsageError(f"{target} is there already and is another file: choose another name, or add --force")
+        raise StorageError(f"{target} exists and is another file: choose another file, or replace it with --force")
 
 
 def _delivered(workspace: Workspace) -> list[str]:
