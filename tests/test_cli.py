@@ -237,6 +237,9 @@ def test_wrong_calls(
     assert said in done.err
     assert done.out == ""
     assert not [path for path in tmp_path.rglob("*.distill") if path.is_file()]
+    if "cuda" in arguments:
+        assert not (tmp_path / "runs").exists()
+        assert "Prepare" not in done.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -13,6 +13,7 @@ from distill.cli.console import (
     Quiet,
     Verbose,
     health_table,
+    plain_levels,
     print_result,
     remark,
     set_up_logging,
@@ -195,6 +196,11 @@ def _params(
     params = with_settings(params, settings or [])
     # Before what loads numpy and torch.
     use(params.run.arithmetic)
+    if params.run.device not in ("auto", "cpu"):
+        # Before a run's folder is made, and sounds are prepared in it.
+        from distill.training.runtime import require_device
+
+        require_device(params.run.device)
     return params
 
 
@@ -222,9 +228,10 @@ def _summary(model: Path | None, workspace: Path, reports: dict[str, dict[str, A
         stderr.print(f"Memorization: {check['verdict']}")
         for reason in check["reasons"]:
             stderr.print(f"  {reason}")
+    # They are of the last epoch, the tables above of the best.
     warnings = [warning for report in reports.values() for warning in report.get("warnings", ())]
     for warning in warnings:
-        remark("Warning", warning)
+        remark("Warning at the last epoch", plain_levels(warning))
     values = {
         "model": None if model is None else str(model),
         "workspace": str(workspace),

@@ -129,7 +129,7 @@ def free_seeds(stem: str, destination: Destination, *, count: int, seed: int | N
     if seed is None:
         seed = 0 if destination.force else _next_seed(destination.folder, stem)
     seeds = range(seed, seed + count)
-    require_free([_named(stem, destination, each) for each in seeds], destination)
+    require_free([_named(stem, destination, each) for each in seeds], destination, "another folder or seed")
     return seeds
 
 
@@ -333,10 +333,16 @@ def sound_tags(generator: Generator, seed: int, title: str | None = None) -> Tag
     return Tags(title=title or f"{generator.name} {seed}", software=f"distill {__version__}", comment=comment)
 
 
-def require_free(paths: Sequence[Path], destination: Destination) -> None:
+def require_free(paths: Sequence[Path], destination: Destination, instead: str = "another folder") -> None:
+    """Make sure that sounds and their sidecars may be written; `instead` is what else can be chosen.
+
+    Raises:
+        StorageError: a file exists, and may not be replaced.
+        UsageError: a file lies where the folder is to be.
+    """
     require_folder(destination.folder)
     if destination.force:
         return
     for sound in paths:
         for path in (sound, sidecar_of(sound)):
-            require_absent(path, "choose another folder or seed, or replace it with --force")
+            require_absent(path, f"choose {instead}, or replace it with --force")

@@ -17,6 +17,7 @@ from distill.live.journal import ROLLBACK, Entry, Journal, effects_of
 from distill.live.parameters import Settings
 from distill.live.runtime_config import TRAINING, Changes, RuntimeConfigManager, difference
 from distill.live.stop_request import StopRequest
+from distill.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ class Steering:
             self.manager.reset(self.settings)
         if self.entries:
             logger.info(
-                "%s: %d live changes in %s are replayed", self.folder.stage, len(self.entries), self.journal.path
+                "%s: replays %s in %s", self.folder.stage, counted(len(self.entries), "live change"), self.journal.path
             )
 
     def act(self, loop: Steerable, stop: StopRequest) -> bool:
