@@ -287,7 +287,8 @@ def load(reference: Path | str, *, device: str = "cpu", project: Path | str | No
     Raises:
         ArtifactError: the file cannot be used, or has no prior.
         StorageError: the file cannot be read.
-        UsageError: there is no such model, or the device is not present.
+        DataError: there is no such model.
+        UsageError: the device is not present.
     """
     from distill.projects.project import current_project
     from distill.registry.registry import resolve

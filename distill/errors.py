@@ -27,7 +27,7 @@ class UsageError(DistillError):
 
 
 class DataError(DistillError):
-    """Sounds, folders or prepared data that cannot be used."""
+    """Sounds, folders, models or prepared data that are not there or cannot be used."""
 
 
 class ArtifactError(DistillError):
@@ -39,7 +39,9 @@ class TrainingError(DistillError):
 
 
 class StorageError(DistillError):
-    """A file or folder that cannot be read or written: permissions, a full disk, a lock that is held."""
+    """A file or folder that cannot be read or written: permissions, a full disk, a lock that is held, a file that is
+    there already.
+    """
 
 
 class TrackingError(DistillError):

@@ -40,6 +40,15 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
+def how_many(number: int, of: int, thing: str) -> str:
+    """So many of all things, with the verb that follows.
+
+    >>> how_many(1, 5, "file"), how_many(2, 2, "file")
+    ('1 of 5 files is', '2 of 2 files are')
+    """
+    return f"{number} of {counted(of, thing)} {'is' if number == 1 else 'are'}"
+
+
 def megabytes(count: int) -> str:
     """A number of bytes.
 

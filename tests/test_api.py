@@ -98,7 +98,7 @@ def test_what_cannot_be_is_said(model: distill.Model, tmp_path: Path) -> None:
         model.vary(np.full(10, np.nan), RATE)
     with pytest.raises(DataError, match="silent"):
         model.vary(np.zeros(RATE), RATE)
-    with pytest.raises(UsageError, match="no model file"):
+    with pytest.raises(DataError, match="no model file"):
         distill.load("nobody", project=tmp_path)
     for codes in (np.zeros((0, 8, 2), int), np.full((2, 8, 2), 10_000), np.full((2, 8, 2), 0.9)):
         with pytest.raises(DataError):

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from database_util import put_database
 from distill.cli.main import app
-from distill.errors import DistillError, StorageError, UsageError
+from distill.errors import DataError, DistillError, StorageError, UsageError
 from distill.projects.models import default_file
 from distill.registry import catalogue
 from distill.registry.promotion import promote
@@ -167,10 +167,10 @@ def test_export_and_import_keep_the_bytes_and_overwrite_nothing(project: Path, t
     out = catalogue.export("bells/1", tmp_path / "out.distill", project)
     assert out.read_bytes() == resolve("bells/1", project).read_bytes()
     assert catalogue.export("bells", tmp_path, project) == tmp_path / "bells.distill"
-    with pytest.raises(UsageError, match="--force"):
+    with pytest.raises(StorageError, match="--force"):
         catalogue.export("bells/1", out, project)
     other = model_file(tmp_path / "bells.distill", weights=3)
-    with pytest.raises(UsageError, match="another model"):
+    with pytest.raises(StorageError, match="another model"):
         catalogue.import_file(other, project)
     taken = catalogue.import_file(other, project, name="more-bells")
     assert taken.read_bytes() == other.read_bytes()
@@ -223,7 +223,7 @@ def test_deleting_asks_what_exists_and_takes_silence_for_no(project: Path, tmp_p
         done = command(project, "delete", str(path), answer=answer)
         assert isinstance(done.exception, UsageError)
         assert "nothing was deleted" in str(done.exception)
-    assert isinstance(command(project, "delete", "no-such/1", answer="y\n").exception, UsageError)
+    assert isinstance(command(project, "delete", "no-such/1", answer="y\n").exception, DataError)
     done = command(project, "delete", str(path), answer="y\n")
     assert done.stdout.endswith(f"deleted {path}\n")
     assert not path.exists()

@@ -123,8 +123,8 @@ def test_the_same_command_goes_on_and_another_is_refused(
     done = distill(*same)
     assert done.out == "out/bells.distill\n"
     assert model.read_bytes() == before
-    other = distill("train", "my tönes", "--seed", "3", *SETTINGS, "-o", "out/bells.distill", code=2)
-    assert "--force" in other.err
+    other = distill("train", "my tönes", "--seed", "3", *SETTINGS, "-o", "out/bells.distill", code=1)
+    assert "exists and is another file: choose another file, or replace it with --force" in other.err
     assert model.read_bytes() == before
 
 
@@ -147,11 +147,14 @@ def test_train_prior_replaces_the_model_whole(trained: Path, distill: Command, m
 
     shutil.copy(trained / "out" / "bells.distill", trained / "copy.distill")
     before = read_manifest(trained / "copy.distill")
-    done = distill("train-prior", "copy.distill", "my tönes", "--epochs", "1", *SETTINGS, "--json")
+    free = [each for each in SETTINGS if not each.startswith("--set=vqvae.")]
+    words = "--set=model.description=other", "--set=model.tags=[bell]"
+    done = distill("train-prior", "copy.distill", "my tönes", "--epochs", "1", *free, *words, "--json")
     after = read_manifest(trained / "copy.distill")
     assert json.loads(done.out)["model"] == "copy.distill"
     assert after.prior_metadata is not None
     assert after.prior_metadata.epochs == 1
+    assert (after.metadata.description, after.metadata.tags) == ("other", ("bell",))
     assert after.vqvae_config == before.vqvae_config
     assert after.metadata.best_val_loss == before.metadata.best_val_loss
     assert after.tensor_digest != before.tensor_digest
@@ -203,10 +206,24 @@ def test_dataset_check(trained: Path, distill: Command, monkeypatch: pytest.Monk
         (["train", "empty", "-o", "file/model.distill"], 1, "cannot write"),
         (["generate", "nowhere.distill"], 1, "nowhere.distill"),
         (["generate", "nowhere.distill", "--temperature", "-1"], 2, "temperature"),
-        (["model", "info", "empty"], 2, "no model file and no registered model"),
+        (["model", "info", "empty"], 1, "no model file and no registered model"),
         (["dataset", "add", "empty"], 2, "is not in a project"),
-        (["stage", "prepare"], 1, "params.yaml"),
+        (["stage", "prepare"], 1, "holds no params.yaml: name a project or run folder with --workspace"),
+        (["tracking", "sync"], 1, "holds no finished run"),
+        (["tracking", "sync", "nowhere"], 1, "nowhere is no folder"),
         (["stage", "nothing"], 2, "there is no stage"),
+        (["train-prior", "m", "empty", "--set", "vqvae.epochs=3"], 2, "--set vqvae.epochs: it is fixed by the model"),
+        (["train-prior", "m", "empty", "--set", "spectrogram.n_mels=64"], 2, "fixed by the model"),
+        (["train-prior", "m", "empty", "--set", "model.name=x"], 2, "with --model-name"),
+        # An unset variable would mean the folder where one is, or the default.
+        (["train", ""], 2, "what follows train is empty"),
+        (["train-prior", "m.distill", ""], 2, "what follows m.distill is empty"),
+        (["dataset", "check", ""], 2, "what follows check is empty"),
+        (["dataset", "diff", "empty", ""], 2, "what follows empty is empty"),
+        (["dataset", "add", "empty", "--name", ""], 2, "what follows --name is empty"),
+        (["generate", "-o", ""], 2, "what follows -o is empty"),
+        (["generate", "--label="], 2, "--label= is empty"),
+        (["kit", "m.distill", "-o", "kit", "--pads", ""], 2, "what follows --pads is empty"),
         (["stage", "prepare", "--code", "99"], 2, "version 99"),
     ],
 )
@@ -222,6 +239,9 @@ def test_wrong_calls(
     assert said in done.err
     assert done.out == ""
     assert not [path for path in tmp_path.rglob("*.distill") if path.is_file()]
+    if "cuda" in arguments:
+        assert not (tmp_path / "runs").exists()
+        assert "Prepare" not in done.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -244,6 +264,8 @@ def test_help_and_version_need_no_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
     done = started("--help", cwd=tmp_path)
     assert "Exit codes" in done.stdout
+    for command, network in (("train", "VQ-VAE"), ("train-prior", "prior")):
+        assert f"Epochs of the {network}" in started(command, "--help", cwd=tmp_path).stdout
     assert started("--version", cwd=tmp_path).stdout.startswith("distill ")
 
 

@@ -104,11 +104,15 @@ def test_what_is_given_stays_as_it_is(folder: Path, distill: Command) -> None:
     continued = read_sound(Path("generated/kick_continue_0000.wav"))
     assert continued.samples.shape == (2, 44_100 + 22_050)
     assert np.array_equal(continued.samples[:, :44_100], given)
-    distill("generate", "bells.distill", "--fill", "0.4:0.6", "--file", "kick.wav", "--bits", "16")
+    done = distill("generate", "bells.distill", "--fill", "0.4:0.6", "--file", "kick.wav", "--bits", "16")
+    assert "kick.wav: made again from 0.341 s to 0.683 s (whole columns of 0.171 s)" in done.err
+    assert "nothing of it stays" not in done.err
     filled = read_sound(Path("generated/kick_fill_0000.wav"))
     changed = np.flatnonzero((filled.samples != given).any(0)) / 44_100
     assert 0.2 < changed.min() < changed.max() < 0.8
     assert filled.samples.shape == given.shape
+    done = distill("generate", "bells.distill", "--fill", "0.1:0.9", "--file", "kick.wav", "--force")
+    assert "that is all of the sound; nothing of it stays" in done.err
 
 
 def test_a_long_sound_is_heard_as_far_as_the_window_goes(folder: Path, distill: Command) -> None:
@@ -198,7 +202,7 @@ REFUSED = [
     (["--fill", "0.1:0.2"], 2, "--fill START:END and --file FILE belong together"),
     (["--file", "kick.wav"], 2, "belong together"),
     (["--fill", "0.5", "--file", "kick.wav"], 2, "--fill 0.5: expected START:END"),
-    (["--fill", "0.5:0.2", "--file", "kick.wav"], 2, "0.5 s to 0.2 s is not within a sound of 1.000 s"),
+    (["--fill", "0.5:0.2", "--file", "kick.wav"], 2, "0.5 s to 0.2 s: the end must be after the start"),
     (["--fill", "0.5:7", "--file", "kick.wav"], 2, "is not within a sound"),
     (["--fill", "0.1:0.2", "--file", "silent.wav"], 1, "silent.wav: the sound is silent"),
     (["--fill", "0.1:0.2", "--file", "kick.wav", "-d", "1"], 2, "omit --duration"),

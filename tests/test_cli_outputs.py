@@ -85,7 +85,8 @@ def test_a_file_in_the_place_of_a_folder_is_one_line(here: Path, distill: Comman
     assert "noise.wav is a file: choose another name" in distill(
         "kit", "bells.distill", "-o", "noise.wav", "--force", "--pads", "1", code=1
     ).err  # fmt: skip
-    assert "no such folder" in distill("run", "list", "nowhere", code=2).err
+    assert "nowhere: no such folder" in distill("run", "list", "nowhere", code=1).err
+    assert "nowhere: no such folder" in distill("run", "prune", "nowhere", "--keep", "1", code=1).err
 
 
 def test_a_project_is_no_dataset_of_itself(here: Path, distill: Command) -> None:

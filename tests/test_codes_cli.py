@@ -118,12 +118,33 @@ def test_every_edit_can_be_undone_and_done_again(distill: Run) -> None:
     said = distill("codes", "undo", "a.json")
     assert said.startswith("undone: set to 3: column 2; band 1; Detail\n")
     assert read_grid(Path("a.json")).grid == start
-    assert "nothing to undo" in distill("codes", "undo", "a.json", code=2)
+    assert "nothing to undo" in distill("codes", "undo", "a.json", code=1)
     distill("codes", "redo", "a.json", "--steps", "11")
     assert read_grid(Path("a.json")).grid == ends[-1]
-    assert "nothing to redo" in distill("codes", "redo", "a.json", code=2)
+    assert "nothing to redo" in distill("codes", "redo", "a.json", code=1)
     distill("codes", "undo", "b.json")
     assert read_grid(Path("b.json")).grid == other
+
+
+def test_cells_that_come_and_go_are_changed_ones(distill: Run) -> None:
+    cells = 8 * 2
+    assert distill("codes", "repeat", "a.json", "--columns", "2", "--times", "5", "--json")["changed"] == 5 * cells
+    assert distill("codes", "undo", "a.json", "--json")["changed"] == 5 * cells
+    said = distill("codes", "repeat", "a.json", "--times", "2")
+    assert f"{2 * 7 * cells} cells changed, 21 columns" in said
+
+
+def test_an_edit_that_changes_nothing_is_none(distill: Run) -> None:
+    distill("codes", "freeze", "a.json", "Structure")
+    distill("codes", "freeze", "a.json", "Detail")
+    distill("codes", "undo", "a.json")
+    before = Path("a.json").read_bytes()
+    assert distill("codes", "freeze", "a.json", "Structure").startswith("nothing changes: ")
+    assert distill("codes", "transpose", "a.json", "--by", "0").startswith("nothing changes: ")
+    assert Path("a.json").read_bytes() == before
+    distill("codes", "swap", "a.json", "b.json", "--copy", "--columns", "0", "--levels", "Detail")
+    again = distill("codes", "swap", "a.json", "b.json", "--copy", "--columns", "0", "--levels", "Detail", "--json")
+    assert (again["changed"], again["edits"]) == (0, 2)
 
 
 def test_an_edit_can_be_written_elsewhere(distill: Run) -> None:
@@ -193,7 +214,7 @@ def test_preview(distill: Run) -> None:
         (("codes", "set", "a.json", "1", "--seconds", "0:99"), 2, "--seconds takes FROM:TO"),
         (("codes", "set", "a.json", "1", "--columns", "1", "--seconds", "0:1"), 2, "not both"),
         (("codes", "set", "a.json", "1", "--levels", "Timbre"), 2, "levels are 0 Structure, 1 Detail"),
-        (("codes", "set", "a.json", "1", "--levels", ""), 2, "nothing is selected: no levels"),
+        (("codes", "set", "a.json", "1", "--levels", ""), 2, "what follows --levels is empty"),
         (("codes", "set", "a.json", "1", "--bands", "9"), 2, "bands are 0 to 7, not 9"),
         (("codes", "set", "missing.json", "1"), 1, "no such grid file"),
         (("codes", "show", "bells.distill"), 1, "not a readable grid of codes"),
@@ -202,11 +223,12 @@ def test_preview(distill: Run) -> None:
         (("codes", "swap", "a.json", "b.json", "--at", "9"), 2, "nothing is selected in the other grid"),
         (("codes", "randomize", "bells.distill", "a.json", "--seed", "-1"), 2, "seed"),
         (("codes", "rename", "a.json", "0", "2"), 2, "no number"),
-        (("codes", "freeze", "a.json", ""), 2, "no levels"),
+        (("codes", "freeze", "a.json", ""), 2, "what follows a.json is empty"),
         (("codes", "undo", "a.json", "-n", "0"), 2, "1 or more"),
         (("codes", "preview", "bells.distill", "--code", "99", "-o", "x.wav"), 2, "no code 99"),
         (("codes", "preview", "bells.distill", "--columns", "1", "-o", "x.wav"), 2, "name a grid file"),
         (("codes", "preview", "bells.distill", "a.json", "-o", "x.xyz"), 2, "cannot write .xyz"),
+        (("codes", "preview", "bells.distill", "a.json", "-o", "x.wav", "--length", "2"), 2, "for codebook entries"),
         (("decode", "bells.distill", "a.json", "-o", "x.xyz"), 2, "cannot write .xyz"),
         (("decode", "missing.distill", "a.json", "-o", "x.wav"), 1, "missing.distill"),
         (("encode", "bells.distill", "a.json", "-o", "x.json"), 1, "not a sound"),

@@ -73,7 +73,7 @@ def test_an_edit_after_undo_forgets_what_was_undone(data: st.DataObject) -> None
     then = back.do(edit)
     assert then.edits == (*history.edits[: back.position], edit)
     assert then.undo().grid == back.grid
-    with pytest.raises(UsageError, match="nothing to redo"):
+    with pytest.raises(DataError, match="nothing to redo"):
         then.redo()
 
 
@@ -228,9 +228,9 @@ def test_a_number_of_steps_that_is_none(steps: int) -> None:
     history = History(grid()).do(Reverse())
     with pytest.raises(UsageError, match="must be 1 or more"):
         history.undo(steps)
-    with pytest.raises(UsageError, match="only 1 edit to undo"):
+    with pytest.raises(DataError, match="only 1 edit to undo"):
         history.undo(2)
-    with pytest.raises(UsageError, match="nothing to undo"):
+    with pytest.raises(DataError, match="nothing to undo"):
         history.undo().undo()
 
 

@@ -120,6 +120,8 @@ def test_a_check_tells_labels_and_how_the_knobs_lie(tmp_path: Path, distill: Com
     # Half of so few sounds are held out.
     words = "labels of fewer than 3 training sounds are not learned, and some sounds are held out, so these may not be"
     assert f"{words}: high" in said["warnings"]
+    words = "below 20 usable sounds no label is learned, unless you ask for it with --set prior.conditions=true"
+    assert words in said["warnings"]
     least, middle, greatest = said["knobs"]["pitch"]
     assert 280 < least < 320
     assert least < middle < greatest
@@ -127,6 +129,10 @@ def test_a_check_tells_labels_and_how_the_knobs_lie(tmp_path: Path, distill: Com
     assert said["knobs"]["length"][0] < 0.3 < said["knobs"]["length"][2]
     text = distill("dataset", "check", str(tmp_path / "in")).out
     assert "Labels: high 3, low 6." in text
+    assert "9 of 9 files are usable" in text
+    (tmp_path / "one").mkdir()
+    save(tmp_path / "one" / "0.wav", tone(0.2, 300.0))
+    assert "1 of 1 file is usable" in distill("dataset", "check", str(tmp_path / "one")).out
     assert "Pitch: " in text
     table(tmp_path / "in", "nothing.wav,a")
     assert "there is no file nothing.wav" in distill("dataset", "check", str(tmp_path / "in"), code=1).err

@@ -77,7 +77,7 @@ def test_one_sound_is_a_dataset(tmp_path: Path, distill: "Command") -> None:
     distill("dataset", "report", str(tmp_path / "one.wav"), "-o", str(output))
     page = Reader(output)
     harmless(page)
-    assert "1 of 1 files" in page.text
+    assert "1 of 1 file is usable" in page.text
     assert "No two sounds are nearly the same" in page.text
 
 

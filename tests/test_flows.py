@@ -127,6 +127,8 @@ def test_values_of_a_sweep_are_read_as_yaml_and_a_name_is_given_once() -> None:
     for wrong in ("run.seed", "run.seed=", "run.seed=]1,2", "run.seed=1],[2", "=1"):
         with pytest.raises(UsageError, match=r"expected section\.key"):
             combine_listed(wrong)
+    with pytest.raises(UsageError, match=r"^foo=1,2: expected section\.key"):
+        combine_listed("foo=1,2")
 
 
 def combine_listed(setting: str) -> None:

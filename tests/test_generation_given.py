@@ -186,8 +186,8 @@ def test_filling_some_levels_keeps_the_codes_of_the_others(generator: Generator)
 @pytest.mark.parametrize(
     ("start", "end", "levels", "words"),
     [
-        (0.5, 0.5, None, "is not within a sound"),
-        (0.5, 0.4, None, "is not within a sound"),
+        (0.5, 0.5, None, "the end must be after the start"),
+        (0.5, 0.4, None, "the end must be after the start"),
         (-0.1, 0.4, None, "is not within a sound"),
         (0.5, 1.5, None, "is not within a sound"),
         (float("nan"), 0.5, None, "is not within a sound"),

@@ -123,7 +123,7 @@ def test_the_command_makes_loops_and_refuses(model: Path, distill: Command, tmp_
     [made] = json.loads(done.out)["sounds"]
     assert made["seconds"] == 2.0
     for arguments, words in (
-        (("--bpm", "120"), "bars and bpm belong together"),
+        (("--bpm", "120"), "--bpm and --bars belong together"),
         (("--bars", "0", "--bpm", "120"), "--bars"),
         (("--bars", "2", "--bpm", "120", "-d", "3"), "omit --duration"),
         (("--loop", "--natural"), "--natural does not work with"),

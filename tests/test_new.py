@@ -69,7 +69,7 @@ def test_what_is_there_stays(tmp_path: Path, there: str) -> None:
     else:
         folder.symlink_to("nowhere")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UsageError, match="already exists"):
+    with pytest.raises(StorageError, match="exists: name a new folder"):
         new_project(folder)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -244,7 +244,7 @@ def test_outside_of_a_project_nothing_is_dropped_where_one_stands(
     listed = distill("model", "list", "--files-only")
     assert "bells" in listed.out
     assert f"Looked in: {home}/models" in listed.err
-    assert "gone: no model file" in distill("generate", "gone", code=2).err
+    assert "gone: no model file" in distill("generate", "gone", code=1).err
 
 
 @pytest.fixture(scope="module")

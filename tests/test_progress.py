@@ -6,7 +6,7 @@ import pytest
 
 from distill.cli.console import set_up_logging
 from distill.cli.progress import shown_progress
-from distill.live.events import EpochDone, TrainingStarted
+from distill.live.events import EpochDone, Expected, StageFinished, TrainingStarted, Warned
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,20 @@ def test_an_epoch_is_told_with_the_figures_that_it_has(
         tell(TrainingStarted(stage, step=0, total_steps=10, steps_per_epoch=10))
         tell(EpochDone(stage, row, {}, seconds=1.0, eta_seconds=1.0, steps_per_second=1.0))
     assert said in " ".join(capfd.readouterr().err.split())
+    logging.getLogger("distill").handlers = []
+
+
+def test_the_time_of_all_is_told_while_something_trains(capfd: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(quiet=False, verbose=False)
+    with shown_progress() as tell:
+        tell(StageFinished("check_memorization", {}, seconds=1.0))
+        tell(Expected("check_memorization", left=0.0, total=300.0, first=None))
+        assert "It takes" not in capfd.readouterr().err
+        tell(TrainingStarted("train_vqvae", step=0, total_steps=10, steps_per_epoch=10))
+        tell(Expected("train_vqvae", left=300.0, total=300.0, first=None))
+        tell(Expected("train_vqvae", left=299.0, total=300.0, first=None))
+        tell(Warned("train_vqvae", "utilization_level_0", "level_0: only 20% of the codes are used"))
+    said = capfd.readouterr().err
+    assert said.count("It takes 5 min in all") == 1
+    assert "level 0: only 20%" in said
     logging.getLogger("distill").handlers = []

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from distill.errors import ArtifactError, UsageError
-from distill.registry.promotion import promote
+from distill.errors import ArtifactError, DataError, UsageError
+from distill.registry.promotion import Refused, promote
 from distill.registry.registration import register
 from distill.registry.registry import find_version, resolve
 from distill.tracking.address import client_of
@@ -26,7 +26,7 @@ def promoted(name: str, project: Path, folder: Path, *, force: bool = False, **k
     version = register(model_file(folder / f"{name}.distill", **kind), project)
     try:
         promote(version.reference, project, force=force)
-    except UsageError as error:
+    except Refused as error:
         return str(error)
     assert find_version(f"{name}@champion", project).version == version.version
     return "promoted"
@@ -56,7 +56,7 @@ def test_an_unknown_quality_compares_by_loss_or_not_at_all(project: Path, tmp_pa
 def test_a_tag_that_somebody_edits_does_not_open_the_gate(project: Path, tmp_path: Path) -> None:
     version = register(model_file(tmp_path / "edited.distill", verdict="fail"), project)
     client_of(project).set_model_version_tag(version.name, str(version.version), "distill.verdict", "pass")
-    with pytest.raises(UsageError, match="memorized"):
+    with pytest.raises(Refused, match="memorized"):
         promote(version.reference, project)
 
 
@@ -80,6 +80,6 @@ def test_a_file_is_registered_before_it_is_promoted(project: Path) -> None:
 
 def test_a_file_that_is_in_no_registry_is_told_how_it_gets_there(project: Path) -> None:
     file = shutil.copy(project / "models" / "bells.distill", project / "models" / "kit.distill")
-    with pytest.raises(UsageError, match=rf"{file} is a file: distill model register {file} registers it"):
+    with pytest.raises(DataError, match=rf"{file} is a file: distill model register {file} registers it"):
         promote("kit", project)
     file.unlink()

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from database_util import put_database
-from distill.errors import ArtifactError, DistillError, TrackingError, UsageError
+from distill.errors import ArtifactError, DataError, DistillError, TrackingError, UsageError
 from distill.registry import catalogue
-from distill.registry.promotion import promote
+from distill.registry.promotion import Refused, promote
 from distill.registry.registration import register
 from distill.registry.registry import delete_version, find_version, resolve, versions
 from distill.tracking import address
@@ -46,7 +46,7 @@ def test_the_same_weights_with_another_history_are_a_version_of_their_own(projec
     first = register(path, project)
     again = register(model_file(path, verdict="fail", lineage="c"), project)
     assert (again.digest, again.version) == (first.digest, first.version + 1)
-    with pytest.raises(UsageError, match="memorized"):
+    with pytest.raises(Refused, match="memorized"):
         promote(again.reference, project)
 
 
@@ -81,7 +81,7 @@ def test_a_model_without_a_prior_is_not_registered(project: Path, tmp_path: Path
 def test_looking_makes_no_database(tmp_path: Path) -> None:
     make_folder(tmp_path / "project")
     assert versions(tmp_path / "project") == []
-    with pytest.raises(UsageError, match="nothing yet"):
+    with pytest.raises(DataError, match="nothing yet"):
         find_version("bells", tmp_path / "project")
     assert not (tmp_path / "project" / "mlflow.db").exists()
 
@@ -166,7 +166,7 @@ def test_models_of_other_kinds_are_left_alone(project: Path, tmp_path: Path) -> 
     ],
 )
 def test_a_reference_to_nothing_is_one_line(reference: str, said: str, project: Path) -> None:
-    with pytest.raises(UsageError, match=said) as failed:
+    with pytest.raises((DataError, UsageError), match=said) as failed:
         resolve(reference, project)
     assert "\n" not in str(failed.value)
 

@@ -91,8 +91,9 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
         assert "KEY=VALUE" in complaint("tune", root, "max_lr")
         assert "valid number (given: 'NaN')" in complaint("tune", root, "gradient_clip=NaN")
         assert "valid number" in complaint("tune", root, "gradient_clip=1e999")
+        assert said("resume", root).startswith("it was not paused, at step ")
         paused = run_command("pause", root)["step"]
-        assert run_command("pause", root)["step"] == paused
+        assert said("pause", root) == f"it was paused already, at step {paused}\n"
         wait(lambda: run_command("list", root)["runs"][0]["state"] == "paused")
         (listed,) = run_command("list", root)["runs"]
         assert listed["running"]
@@ -104,7 +105,7 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
         measured = run_command("validate", root, "--name", "now")
         assert measured["metrics"]["validation_lsd_db"] > 0
         assert run_command("validate", root, "--name", "now") == measured
-        run_command("resume", root)
+        assert said("resume", root) == f"resumed at step {paused}\n"
         wait(lambda: folder.validation("less-after").is_file())
         compared = run_command("diff", root, "less-before", "less-after")
         assert compared["settings"]["max_lr"][1] == 5e-4

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from command_util import run_command
-from distill.errors import DataError, Interrupted, TrainingError, UsageError
+from distill.errors import DataError, Interrupted, StorageError, TrainingError, UsageError
 from distill.live.events import Event, Listeners, StageFinished, StepDone, TrainingStarted
 from distill.live.folder import RunFolder
 from distill.live.status import StatusListener, status_file
@@ -301,7 +301,7 @@ def test_a_model_is_replaced_by_its_own_run_alone(project: Path) -> None:
         if isinstance(event, StageFinished) and event.stage == "train_vqvae":
             model_file(project / "models" / "late.distill")
 
-    with pytest.raises(UsageError, match="the model that was trained is"):
+    with pytest.raises(StorageError, match="the model that was trained is"):
         train_folder(project / "kit", other, options(project, "late", meanwhile))
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from database_util import put_database
-from distill.errors import UsageError
+from distill.errors import DistillError
 from distill.registry import catalogue
-from distill.registry.promotion import promote
+from distill.registry.promotion import Refused, promote
 from distill.registry.registration import register
 from distill.registry.registry import find_version, resolve
 from distill.registry.signing import KEY_VARIABLE, KeyPair, read_signature, sign, signature_of, verify, write_signature
@@ -43,10 +43,10 @@ def test_only_a_signed_version_becomes_champion(
     path = model_file(tmp_path / "gate.distill")
     register(path, project)
     for force in (False, True):
-        with pytest.raises(UsageError, match="gate/1 is not promoted: gate/1 is not signed"):
+        with pytest.raises(Refused, match="gate/1 is not promoted: gate/1 is not signed"):
             promote("gate", project, force=force)
     catalogue.sign("gate/1", others.private, project)
-    with pytest.raises(UsageError, match="another key"):
+    with pytest.raises(Refused, match="another key"):
         promote("gate", project, force=True)
     assert find_version("gate", project).aliases == ("candidate",)
     catalogue.sign("gate/1", keys.private, project)
@@ -54,7 +54,7 @@ def test_only_a_signed_version_becomes_champion(
     # The environment's key counts before the project's, also one that cannot be used.
     for key, said in ((others.public, "another key"), (tmp_path / "nowhere.pem", "no key file")):
         monkeypatch.setenv(KEY_VARIABLE, str(key))
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(DistillError, match=said):
             promote("gate", project, force=True)
 
 
@@ -63,7 +63,7 @@ def test_a_signature_of_another_version_makes_no_champion(project: Path, keys: K
     register(tmp_path / "swap.distill", project)
     second = register(model_file(tmp_path / "swap.distill", weights=1), project)
     # The file was replaced, the signature beside it is the first one's.
-    with pytest.raises(UsageError, match="does not fit"):
+    with pytest.raises(Refused, match="does not fit"):
         promote(second.reference, project, force=True)
     assert promote("swap/1", project).version == 1
 
@@ -126,7 +126,7 @@ def test_a_server_keeps_signatures_as_files_do(
     with mlflow_server(tmp_path) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
         register(path, project)
-        with pytest.raises(UsageError, match="is not signed"):
+        with pytest.raises(Refused, match="is not signed"):
             promote("away", project)
         # Somebody else signs what was fetched here before.
         colleague = make_folder(tmp_path / "colleague")

@@ -144,9 +144,9 @@ def test_the_private_key_is_its_owners_alone_and_no_key_is_replaced(distill: Com
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
     assert b"PRIVATE" not in public.read_bytes()
     before = contents(folder)
-    assert "already exists" in distill("model", "keygen", str(folder), code=2).err
+    assert "exists: choose another folder" in distill("model", "keygen", str(folder), code=1).err
     private.unlink()
-    assert "already exists" in distill("model", "keygen", str(folder), code=2).err
+    assert "exists: choose another folder" in distill("model", "keygen", str(folder), code=1).err
     assert contents(folder) == {public.name: before[public.name]}
 
 
@@ -185,7 +185,7 @@ def test_a_password_hinders_no_key_that_has_none(signed: Path, keys: KeyPair) ->
         ("sign bells.distill --key torn.pem", 2, "cannot be used as a private key"),
         ("sign nowhere.distill --key signing.pem", 1, "nowhere.distill does not exist"),
         ("sign text.distill --key signing.pem", 1, "text.distill"),
-        ("sign nowhere/1 --key signing.pem", 2, "no registered model"),
+        ("sign nowhere/1 --key signing.pem", 1, "no registered model"),
         ("verify bells.distill --key signing.pem", 2, "is a private key"),
         ("verify bells.distill --key nowhere.pem", 2, "there is no key file nowhere.pem"),
         ("verify bells.distill --key text.distill", 2, "is not a public key in PEM form"),

@@ -179,7 +179,7 @@ def test_requests_are_answered_with_the_step(
     assert [asked[step].answer["step"] for step in asked] == [2, 3, 4, 5]
     assert asked[2].answer["checkpoint"].endswith("checkpoint-000000002.safetensors")
     assert asked[3].answer["metrics"]["validation_loss"] > 0
-    assert resume.answer == {"step": 4, "paused": False}
+    assert resume.answer == {"step": 4, "paused": False, "changed": True}
     assert [event.name for event in of(events, Validated)] == ["look", "step-5"]
     measured = json.loads(folder.validation("look").read_text())
     assert measured["values"]["max_lr"] == 1e-3

@@ -29,6 +29,8 @@ def test_a_sound_that_comes_from_a_grid_keeps_its_places() -> None:
     plain = encode_sound(model, sound, "again").codes[: len(grid), :, SPACE]
     before = grid.codes[..., SPACE]
     assert (again == before).mean() >= (plain == before).mean()
+    found = round_trip(model, grid)
+    assert found.like_grid[SPACE] == (again != before).mean() < found.by_sound[SPACE]
 
 
 def test_edits_of_the_space_leave_the_mix_and_edits_of_the_mix_leave_the_space() -> None:

@@ -209,7 +209,7 @@ def test_what_cannot_be_made_leaves_no_word_and_no_folder(server: Served, chromi
     page.locator("#generate-to input").fill("0.3")
     wait(lambda: page.locator("#generate-go").is_enabled())
     page.locator("#generate-go").click()
-    toast = page.locator(".toast-body", has_text="is not within a sound")
+    toast = page.locator(".toast-body", has_text="the end must be after the start")
     toast.wait_for()
     wait(lambda: "Making" not in page.locator("#generate-status").inner_text())
     assert {*(project / "generated").glob("*")} == before

@@ -157,6 +157,8 @@ def test_the_commands_vary_and_morph(model: Path, sound: Path, distill: Command,
     other = save(tmp_path / "hat.wav", noise(0.25))
     series = distill("morph", str(sound), str(other), "--steps", "3", "-m", str(model), "-o", str(tmp_path / "series"))
     assert len(series.paths) == 3
+    words = ("morph", str(sound), str(other), "--steps", "3", "-m", str(model), "-o", str(tmp_path / "series"))
+    assert "exists: choose another folder, or replace it" in distill(*words, code=1).err
 
 
 def test_what_cannot_be_varied_is_one_line(model: Path, sound: Path, distill: Command, tmp_path: Path) -> None:

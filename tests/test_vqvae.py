@@ -224,8 +224,8 @@ def test_the_utilization_warning_is_below_thirty_percent() -> None:
     def level(share: float) -> dict[str, float]:
         return {"utilization": share, "perplexity": 9.0, "dead_codes": 1}
 
-    warnings = utilization_warnings({"level_0": level(0.3), "level_1": level(0.29)})  # type: ignore[dict-item]
-    assert list(warnings) == ["level_1"]
+    warnings = utilization_warnings({"level_0": level(0.3), "level_1": level(0.299)})  # type: ignore[dict-item]
+    assert warnings == {"level_1": "level_1: only 29% of the codes are used (below 30%)"}
 
 
 def test_loss_terms_of_equal_and_shifted_spectrograms() -> None:

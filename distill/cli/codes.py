@@ -20,6 +20,7 @@ from distill.cli.grids import (
     selection_of,
     span,
     summary_of,
+    with_edit,
     write_and_report,
 )
 from distill.cli.options import Device, Model
@@ -79,13 +80,12 @@ def swap(
     chosen = selection_of(mine.grid, columns, seconds, bands, levels)
     found = exchange(mine.grid, theirs.grid, chosen, at, names=(grid.name, other.name))
     before, before_other = mine.grid, theirs.grid
-    mine = mine.do(found.edit)
+    mine, words = with_edit(mine, found.edit)
     if copy:
         write_grid(grid, mine)
     else:
-        theirs = theirs.do(found.other_edit)
+        theirs, _ = with_edit(theirs, found.other_edit)
         write_grids(grid, mine, other, theirs)
-    words = found.edit.describe(before)
     left_out = found.overlap.left_out
     lines = [words, *([f"{left_out} selected columns have no counterpart and stay unchanged"] if left_out else [])]
     values: dict[str, Any] = {

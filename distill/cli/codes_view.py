@@ -20,7 +20,7 @@ from distill.cli.grids import (
     selection_of,
     write_audio,
 )
-from distill.cli.options import Channels, Device, Force, Model, Width
+from distill.cli.options import Channels, Device, Force, Model, Width, option
 from distill.errors import UsageError
 from distill.files import require_suffix
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # As many as fit beside each other in most terminals.
 _SHOWN_COLUMNS = 24
+_ENTRY_COLUMNS = 2
 
 Picture = Annotated[Path | None, typer.Option("--picture", help="Also draw the result to this PNG file.")]
 
@@ -135,7 +136,9 @@ def preview(
     bands: Bands = None,
     levels: HeardLevels = None,
     code: Annotated[list[int] | None, typer.Option("--code", help="Codebook entry; repeatable (default: all).")] = None,
-    length: Annotated[int, typer.Option("--length", help="Duration of each entry, in columns.")] = 2,
+    length: Annotated[
+        int | None, option("--length", help=f"Duration of each entry, in columns (default: {_ENTRY_COLUMNS}).")
+    ] = None,
     true_level: Annotated[
         bool, typer.Option("--true-level", help="Keep the true level instead of a peak of -1 dB.")
     ] = False,
@@ -156,10 +159,11 @@ def preview(
         if channels is not None or width != 1.0:
             raise UsageError("--channels and --width are for a grid: also name a grid file")
         loaded = load_model(model, device, project)
-        values = _preview_entries(loaded, output, levels, bands, code, length, true_level=true_level, force=force)
+        columns_each = _ENTRY_COLUMNS if length is None else length
+        values = _preview_entries(loaded, output, levels, bands, code, columns_each, true_level=true_level, force=force)
     else:
-        if code:
-            raise UsageError("--code is for codebook entries: omit the grid file")
+        if code or length is not None:
+            raise UsageError("--code and --length are for codebook entries: omit the grid file")
         require_free(output, force=force)
         from distill.audio.loudness import peak_db
         from distill.codes.file import read_grid

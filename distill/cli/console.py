@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -139,6 +140,15 @@ def print_result(lines: list[str], values: Mapping[str, Any], *, as_json: bool) 
     sys.stdout.flush()
 
 
+def plain_levels(text: str) -> str:
+    """A text in which levels are called as people read them.
+
+    >>> plain_levels("level_1: only 20% of the codes are used")
+    'level 1: only 20% of the codes are used'
+    """
+    return re.sub(r"\blevel_(?=\d)", "level ", text)
+
+
 def health_table(health: Mapping[str, Mapping[str, Any]], *, title: str | None = None) -> Table:
     """Codebook health with one row a level."""
     table = Table(title=title, title_justify="left")
@@ -146,7 +156,7 @@ def health_table(health: Mapping[str, Mapping[str, Any]], *, title: str | None =
         table.add_column(column, justify="left" if column == "level" else "right")
     for name, level in health.items():
         table.add_row(
-            name.replace("_", " "),
+            plain_levels(name),
             "?" if level["utilization"] is None else f"{level['utilization']:.0%}",
             "?" if level["perplexity"] is None else f"{level['perplexity']:.1f}",
             str(level["dead_codes"]),

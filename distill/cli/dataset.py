@@ -9,6 +9,7 @@ import typer
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.errors import DataError
 from distill.files import require_suffix
+from distill.words import how_many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +167,7 @@ def _print_overview(values: dict[str, Any], tempo: str) -> None:
     from distill.audio.knobs import UNITS
 
     stdout = stdout_console()
-    stdout.print(f"{values['usable']} of {values['files']} files are usable, {values['seconds']:.1f} s in all")
+    stdout.print(f"{how_many(values['usable'], values['files'], 'file')} usable, {values['seconds']:.1f} s in all")
     if values["usable"]:
         rates = ", ".join(f"{count} at {rate} Hz" for rate, count in values["sample_rates"].items())
         channels = ", ".join(f"{count} with {number}" for number, count in values["channels"].items())

@@ -191,6 +191,8 @@ def _check(context: typer.Context, given: set[str]) -> None:
         )
     if not given & ASKED:
         refuse(given & {"guidance", "best_of"}, context, "{} needs a label or a knob")
+    if ("bpm" in given) != ("bars" in given):
+        raise UsageError("--bpm and --bars belong together")
     if {"bpm", "bars"} <= given:
         refuse(given & {"duration"}, context, "--bpm and --bars set the duration: omit {}")
     if context.params["natural"] and (context.params["loop"] or "bpm" in given):

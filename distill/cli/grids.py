@@ -133,11 +133,16 @@ def edit_and_write(
     before: "History", edit: "Edit", grid: Path, output: Path | None, *, as_json: bool, **values: Any
 ) -> None:
     """Do an edit, write the grid, and say what happened."""
-    history = before.do(edit)
-    description = edit.describe(before.grid)
+    history, words = with_edit(before, edit)
     write_and_report(
-        before, history, grid, output, as_json=as_json, lines=[description], edit=edit.kind, words=description, **values
+        before, history, grid, output, as_json=as_json, lines=[words], edit=edit.kind, words=words, **values
     )
+
+
+def with_edit(before: "History", edit: "Edit") -> "tuple[History, str]":
+    """A grid with one more edit, unless that changes nothing, and the edit in words."""
+    after, words = before.do(edit), edit.describe(before.grid)
+    return (before, f"nothing changes: {words}") if after.grid == before.grid else (after, words)
 
 
 def write_and_report(
@@ -166,11 +171,11 @@ def write_and_report(
 
 def summary_of(path: Path, before: "CodeGrid", history: "History") -> dict[str, Any]:
     """A grid after an edit, as every command prints it."""
-    from distill.codes.difference import difference
+    from distill.codes.difference import changed_cells
 
     return {
         "grid": str(path),
-        "changed": sum(difference(before, history.grid).by_level),
+        "changed": changed_cells(before, history.grid),
         "columns": len(history.grid),
         "edits": len(history.edits),
         "done": history.position,

@@ -3,7 +3,10 @@
 import errno
 import logging
 import os
+import re
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 
 import typer
 
@@ -29,7 +32,8 @@ from distill.cli import (
     variations,
 )
 from distill.cli.console import interrupt_on_signals
-from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError
+from distill.cli.options import with_options
+from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError, UsageError
 from distill.words import visible
 
 # The tools underneath report home by default.
@@ -108,13 +112,14 @@ def main() -> None:
     # What saves its state has handlers of its own.
     interrupt_on_signals()
     try:
+        _require_values(["distill", *sys.argv[1:]])
         app()
     except SystemExit as end:
         if end.code == _TYPER_INTERRUPTED:
             _fail("interrupted", EXIT_INTERRUPTED)
         raise
     except DistillError as error:
-        _fail(str(error), error.exit_code)
+        _fail(with_options(str(error)) if isinstance(error, UsageError) else str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
@@ -129,6 +134,17 @@ def main() -> None:
     except Exception as error:
         logging.getLogger("distill").debug("unexpected error", exc_info=error)
         _fail(_in_words(error), EXIT_FAILURE)
+
+
+def _require_values(words: Sequence[str]) -> None:
+    """Refuse an empty word, as a shell makes it of a variable that is not set: as a path it would mean this folder.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for before, word in pairwise(words):
+        if not word or re.fullmatch(r"--[a-z-]+=", word):
+            raise UsageError(f"{word or f'what follows {before}'} is empty (a variable that is not set?)")
 
 
 def _in_words(error: Exception) -> str:

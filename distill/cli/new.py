@@ -8,6 +8,7 @@ import typer
 
 from distill.cli.console import Json, Quiet, Verbose, print_result, remark, set_up_logging, stderr
 from distill.errors import UsageError
+from distill.words import counted
 
 
 def new(
@@ -38,7 +39,7 @@ def new(
     made = new_project(folder, sounds=sounds, ci=ci)
     steps = [f"cd {shlex.quote(str(made.folder))}"]
     steps += [] if made.usable else ["distill dataset add SOUNDS"]
-    usable = f"{made.usable} usable sounds. " if made.usable else ""
+    usable = f"{counted(made.usable, 'usable sound')}. " if made.usable else ""
     stderr.print(
         f"{usable}The model is called {made.model}. Next: {' && '.join([*steps, 'dvc repro', 'distill generate'])}"
     )

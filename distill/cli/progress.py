@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from distill.cli.console import health_table, stderr
+from distill.cli.console import health_table, plain_levels, stderr
 from distill.live.events import (
     CheckpointSaved,
     EpochDone,
@@ -41,6 +41,7 @@ class TerminalListener:
         self.tasks: dict[str, TaskID] = {}
         self.health: dict[str, Any] = {}
         self.expected = ""
+        self.training = self.told = False
         self.shown = 0
 
     def __call__(self, event: Event) -> None:
@@ -52,6 +53,7 @@ class TerminalListener:
                 self._expect(event)
             case TrainingStarted():
                 self.shown = 0
+                self.training = True
                 if event.step:
                     logger.info("%s: resumes at step %d of %d", title, event.step, event.total_steps)
                 self._move(event.stage, event.step, event.total_steps)
@@ -64,13 +66,15 @@ class TerminalListener:
             case CheckpointSaved():
                 logger.debug("%s: saved at step %d", title, event.step)
             case Warned():
-                logger.warning("%s: %s", title, event.message)
+                logger.warning("%s: %s", title, plain_levels(event.message))
             case StageFinished():
                 self._finish(title, event)
 
     def _expect(self, event: Expected) -> None:
         first = f", first sounds in {in_words(event.first)} (distill start plays them)" if event.first else ""
-        if not self.expected and not stderr.is_terminal:
+        # Of a short stage in a process of its own it would be told when that is done.
+        if self.training and not self.told and not stderr.is_terminal:
+            self.told = True
             logger.info("It takes %s in all%s", in_words(event.total), first)
         self.expected = f"{in_words(event.left)} left of {in_words(event.total)} in all{first}"
 

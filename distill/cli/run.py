@@ -9,8 +9,8 @@ import typer
 from distill.cli import steer
 from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.cli.steer import Run, Stage, folder_of, root_of, text_of
-from distill.errors import UsageError
-from distill.words import in_words, megabytes
+from distill.errors import DataError, UsageError
+from distill.words import counted, in_words, megabytes
 
 Folder = Annotated[
     Path | None,
@@ -30,12 +30,9 @@ def list_runs(
 ) -> None:
     """List runs with their stage, state, step, time left and health."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.projects.project import current_project
     from distill.runs.trainings import list_trainings
 
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"{folder}: there is no such folder")
-    found = list_trainings(folder or current_project())
+    found = list_trainings(_home_of_runs(folder))
     if as_json:
         print_result([], {"runs": found}, as_json=True)
         return
@@ -85,15 +82,14 @@ def prune(
 ) -> None:
     """Remove finished runs: all but the newest, or old ones; never a running or stopped one."""
     set_up_logging(quiet=quiet, verbose=verbose)
-    from distill.projects.project import current_project
     from distill.runs.removal import prune as prune_runs
 
     if keep is None and older is None:
         raise UsageError("name the runs to remove: --keep N (all but the N newest), --older DAYS, or both")
-    found = prune_runs(folder or current_project(), keep=keep or 0, older=timedelta(days=older or 0.0), dry_run=dry_run)
+    found = prune_runs(_home_of_runs(folder), keep=keep or 0, older=timedelta(days=older or 0.0), dry_run=dry_run)
     freed = sum(each.bytes for each in found)
     lines = [f"{each.run}: {megabytes(each.bytes)}" for each in found]
-    lines.append(f"{'would free' if dry_run else 'freed'} {megabytes(freed)} of {len(found)} runs")
+    lines.append(f"{'would free' if dry_run else 'freed'} {megabytes(freed)} of {counted(len(found), 'run')}")
     runs = [{"run": each.run, "bytes": each.bytes} for each in found]
     print_result(lines, {"runs": runs, "bytes": freed, "dry_run": dry_run}, as_json=as_json)
 
@@ -146,6 +142,19 @@ def diff(
     differing = {**values["settings"], **values["figures"]}
     lines = [f"{name}: {text_of(old)} -> {text_of(new)}" for name, (old, new) in differing.items()]
     print_result(lines or ["no difference"], values, as_json=as_json)
+
+
+def _home_of_runs(folder: Path | None) -> Path:
+    """The folder whose runs a command is about.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    from distill.projects.project import current_project
+
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    return folder or current_project()
 
 
 def _cells(each: dict[str, Any]) -> list[Any]:

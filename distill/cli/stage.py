@@ -8,7 +8,7 @@ import typer
 
 from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging
 from distill.cli.progress import shown_progress
-from distill.errors import EXIT_FAILURE, UsageError
+from distill.errors import EXIT_FAILURE, DataError, UsageError
 from distill.live.events import Listeners
 from distill.live.stop_request import stop_on_signals, stop_with_owner
 
@@ -40,6 +40,8 @@ def stage(
             f"{CODE_VERSIONS[name]}: change the command in dvc.yaml, or install the code that belongs to it"
         )
     folder = Workspace(workspace)
+    if not folder.params_file.is_file():
+        raise DataError(f"{workspace.absolute()} holds no params.yaml: name a project or run folder with --workspace")
     # Before what loads numpy and torch.
     use(folder.params().run.arithmetic)
     if is_follower():

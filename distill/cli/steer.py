@@ -111,7 +111,8 @@ def pause(
     """Pause a training between two steps."""
     set_up_logging(quiet=quiet, verbose=verbose)
     answer, folder = _ask(run, stage, "pause", {}, wait)
-    print_result([f"paused at step {answer['step']}"], {"stage": folder.stage, **answer}, as_json=as_json)
+    words = "paused" if answer["changed"] else "it was paused already,"
+    print_result([f"{words} at step {answer['step']}"], {"stage": folder.stage, **answer}, as_json=as_json)
 
 
 def resume(
@@ -125,7 +126,8 @@ def resume(
     """Resume a paused training."""
     set_up_logging(quiet=quiet, verbose=verbose)
     answer, folder = _ask(run, stage, "resume", {}, wait)
-    print_result([f"resumed at step {answer['step']}"], {"stage": folder.stage, **answer}, as_json=as_json)
+    words = "resumed" if answer["changed"] else "it was not paused,"
+    print_result([f"{words} at step {answer['step']}"], {"stage": folder.stage, **answer}, as_json=as_json)
 
 
 def stop(

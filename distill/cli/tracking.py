@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stderr
-from distill.errors import TrainingError
+from distill.errors import DataError, TrainingError
 
 app = typer.Typer(help="Show and complete the records of runs in MLflow.", no_args_is_help=True)
 
@@ -60,6 +60,7 @@ def sync(
     set_up_logging(quiet=quiet, verbose=verbose)
     from distill.projects.project import project_of
     from distill.runs.progress import alive
+    from distill.stages.versions import FORMER_NAMES
     from distill.stages.workspace import Workspace
     from distill.tracking.address import tracking_address, without_password
     from distill.tracking.listener import started_by
@@ -69,7 +70,11 @@ def sync(
     for folder in workspaces or [Path()]:
         if alive(folder):
             raise TrainingError(f"{folder.absolute()} is being trained, and recorded meanwhile: wait for its end")
-        run_id = complete(Workspace(folder), started_by=started_by())
+        workspace = Workspace(folder)
+        if not any(workspace.report(each).is_file() for each in ("assemble", *FORMER_NAMES)):
+            what = "holds no finished run" if folder.is_dir() else "is no folder"
+            raise DataError(f"{folder.absolute()} {what}: name a project or run folder")
+        run_id = complete(workspace, started_by=started_by())
         found.append(
             {
                 "workspace": str(folder),

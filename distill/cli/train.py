@@ -1,6 +1,6 @@
 """`distill train` and `distill train-prior`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from distill.cli.console import (
     Quiet,
     Verbose,
     health_table,
+    plain_levels,
     print_result,
     remark,
     set_up_logging,
@@ -37,14 +38,10 @@ Name = Annotated[
 ]
 Preset = Annotated[str | None, typer.Option("--preset", help="tuned, sketch, sharp or reference.")]
 Plan = Annotated[str | None, typer.Option("--plan", help="sketch (a few minutes) or best (default: best).")]
-Epochs = Annotated[
-    int | None,
-    typer.Option(
-        "--epochs",
-        help="Epochs: full passes over the training set, or with long or many sounds parts of one "
-        "(full with --set SECTION.steps_per_epoch=0).",
-    ),
-]
+_PASSES = (
+    "full passes over the training set, or with long or many sounds parts of one (full with --set "
+    "{}.steps_per_epoch=0)."
+)
 Seed = Annotated[int | None, typer.Option("--seed", help="Random seed.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Processes = Annotated[
@@ -66,7 +63,13 @@ def train(
     codebook_size: Annotated[int | None, typer.Option("--codebook-size", help="Codes in each codebook.")] = None,
     rvq_levels: Annotated[int | None, typer.Option("--rvq-levels", help="Residual levels, 2 to 4.")] = None,
     commitment_weight: Annotated[float | None, typer.Option(help="Weight of the commitment loss.")] = None,
-    epochs: Epochs = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs",
+            help=f"Epochs of the VQ-VAE (of the prior: --set prior.epochs=N): {_PASSES.format('vqvae')}",
+        ),
+    ] = None,
     seed: Seed = None,
     plan: Plan = None,
     preset: Preset = None,
@@ -121,7 +124,9 @@ def train_prior(
         Path | None, typer.Option("--output", "-o", help="Model file to write (default: MODEL is replaced).")
     ] = None,
     model_name: Annotated[str | None, typer.Option("--model-name", help="New name for the model.")] = None,
-    epochs: Epochs = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help=f"Epochs of the prior: {_PASSES.format('prior')}")
+    ] = None,
     seed: Seed = None,
     preset: Preset = None,
     device: Device = None,
@@ -141,6 +146,7 @@ def train_prior(
         },
         {"seed": seed, "preset": preset, "device": device, "processes": processes},
         settings,
+        of_model=("spectrogram", "vqvae"),
     )
     from distill.projects.models import named_file
     from distill.runs.local import train_prior_for
@@ -160,9 +166,14 @@ def _options(project: Path | None, name: str | None, output: Path | None, *, fre
 
 
 def _params(
-    flags: dict[str, tuple[str, Any]], run: dict[str, Any], settings: list[str] | None, plan: str | None = None
+    flags: dict[str, tuple[str, Any]],
+    run: dict[str, Any],
+    settings: list[str] | None,
+    plan: str | None = None,
+    *,
+    of_model: Sequence[str] = (),
 ) -> "Params":
-    """The parameters of a plan, with those that flags and settings give.
+    """The parameters of a plan, with those that flags and settings give; the sections `of_model` are a model's own.
 
     From then on this process computes with their arithmetic.
     """
@@ -175,11 +186,21 @@ def _params(
     for flag, (name, value) in flags.items():
         if value is not None:
             params = with_settings(params, [f"{name}={value}"], where=flag)
-    if any(setting.partition("=")[0].strip() == "data.path" for setting in settings or []):
-        raise UsageError("--set data.path: the sounds are those of the folder that the command names")
+    for name in (setting.partition("=")[0].strip() for setting in settings or []):
+        if name == "data.path":
+            raise UsageError("--set data.path: the sounds are those of the folder that the command names")
+        if name == "model.name":
+            raise UsageError("--set model.name: name the model with --model-name")
+        if name.partition(".")[0] in of_model:
+            raise UsageError(f"--set {name}: it is fixed by the model")
     params = with_settings(params, settings or [])
     # Before what loads numpy and torch.
     use(params.run.arithmetic)
+    if params.run.device not in ("auto", "cpu"):
+        # Before a run's folder is made, and sounds are prepared in it.
+        from distill.training.runtime import require_device
+
+        require_device(params.run.device)
     return params
 
 
@@ -207,9 +228,10 @@ def _summary(model: Path | None, workspace: Path, reports: dict[str, dict[str, A
         stderr.print(f"Memorization: {check['verdict']}")
         for reason in check["reasons"]:
             stderr.print(f"  {reason}")
+    # They are of the last epoch, the tables above of the best.
     warnings = [warning for report in reports.values() for warning in report.get("warnings", ())]
     for warning in warnings:
-        remark("Warning", warning)
+        remark("Warning at the last epoch", plain_levels(warning))
     values = {
         "model": None if model is None else str(model),
         "workspace": str(workspace),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distill.codes.grid import CodeGrid
+from distill.codes.grid import CodeGrid, Codes
 
 
 @dataclass(frozen=True)
@@ -48,3 +48,23 @@ def difference(grid: CodeGrid, other: CodeGrid) -> Difference:
         changed_columns=tuple(np.flatnonzero(differs.any(axis=(1, 2))).tolist()),
         changed_bands=tuple(differs.sum(axis=(0, 2)).tolist()),
     )
+
+
+def changed_cells(before: CodeGrid, after: CodeGrid) -> int:
+    """How many cells of grids of one model differ, between the columns that both begin and end with.
+
+    Those of columns that only one of them has there count as well.
+    """
+    one, two = before.codes, after.codes
+    shorter = min(len(one), len(two))
+    first = _alike(one[:shorter], two[:shorter])
+    last = _alike(one[first:][::-1][: shorter - first], two[first:][::-1][: shorter - first])
+    one, two = one[first : len(one) - last], two[first : len(two) - last]
+    both = min(len(one), len(two))
+    return int((one[:both] != two[:both]).sum()) + one[both:].size + two[both:].size
+
+
+def _alike(one: Codes, two: Codes) -> int:
+    """With how many equal columns two grids of one length begin."""
+    differs = (one != two).any(axis=(1, 2))
+    return int(differs.argmax()) if differs.any() else len(differs)

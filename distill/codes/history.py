@@ -5,7 +5,7 @@ from functools import cached_property
 
 from distill.codes.edits import Edit
 from distill.codes.grid import CodeGrid
-from distill.errors import UsageError
+from distill.errors import DataError, UsageError
 from distill.words import counted
 
 
@@ -51,7 +51,7 @@ class History:
         """Without the last edits.
 
         Raises:
-            UsageError: there are not so many.
+            DataError: there are not so many.
         """
         return self._moved(-steps, self.position, "undo", steps)
 
@@ -59,7 +59,7 @@ class History:
         """With the next undone edits done again.
 
         Raises:
-            UsageError: there are not so many.
+            DataError: there are not so many.
         """
         return self._moved(steps, len(self.edits) - self.position, "redo", steps)
 
@@ -75,7 +75,7 @@ class History:
         if steps < 1:
             raise UsageError(f"the number of edits to {verb} must be 1 or more, not {steps}")
         if steps > possible:
-            raise UsageError(
+            raise DataError(
                 f"only {counted(possible, 'edit')} to {verb}" if possible else f"there is nothing to {verb}"
             )
         return History(self.start, self.edits, self.position + by)

@@ -81,7 +81,7 @@ class EditSession:
         """Without the last edit.
 
         Raises:
-            UsageError: there is none.
+            DataError: there is none.
         """
         return self._moved(self.history.undo)
 
@@ -89,7 +89,7 @@ class EditSession:
         """With the next undone edit done again.
 
         Raises:
-            UsageError: there is none.
+            DataError: there is none.
         """
         return self._moved(self.history.redo)
 

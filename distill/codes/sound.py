@@ -182,14 +182,17 @@ def round_trip(model: CodesModel, grid: CodeGrid) -> RoundTrip:
     distance = relative_distance(sum_of_vectors(books, as_file), sum_of_vectors(books, codes))
     # A level moves no space.
     moved: tuple[float, ...] = ()
+    moved_like: tuple[float, ...] = ()
     if grid.levels > codec.levels:
-        again = codec.space_codes(model.place(grid.codes, made), columns)
-        moved = (float(np.mean(again != grid.codes[..., -1])),)
+        placed, space = model.place(grid.codes, made), grid.codes[..., -1]
+        moved, moved_like = (
+            (float(np.mean(_space(model, placed, columns, known) != space)),) for known in (None, space)
+        )
     return RoundTrip(
         by_spectrogram=(*_changed(codes, codec.encode_log_mel(log_mel)), *(0.0 for _ in moved)),
         by_sound=(*_changed(codes, as_sound[:columns]), *moved),
         by_file=(*_changed(codes, as_file), *moved),
-        like_grid=(*_changed(codes, keep_codes(codec, heard, as_sound, codes)[:columns]), *moved),
+        like_grid=(*_changed(codes, keep_codes(codec, heard, as_sound, codes)[:columns]), *moved_like),
         distance=distance,
     )
 

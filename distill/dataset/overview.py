@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from distill.adaptive import validation_fraction
+from distill.adaptive import CONDITIONS_FILES, validation_fraction
 from distill.dataset.labels import LEAST_SOUNDS
 from distill.dataset.scan import FileReport
+from distill.words import how_many
 
 
 def stereo_of(reports: Sequence[FileReport]) -> dict[str, float] | None:
@@ -36,7 +37,12 @@ def overview(name: str, reports: list[FileReport], labels: Sequence[str] = ()) -
     rare = sorted(label for label, count in counts.items() if count * learned < LEAST_SOUNDS)
     warnings = [f"{report.path}: {warning}" for report in used for warning in report.warnings]
     if len(used) < len(reports):
-        warnings.append(f"{len(reports) - len(used)} of {len(reports)} files are not used")
+        warnings.append(f"{how_many(len(reports) - len(used), len(reports), 'file')} not used")
+    if counts and len(used) < CONDITIONS_FILES:
+        warnings.append(
+            f"below {CONDITIONS_FILES} usable sounds no label is learned, unless you ask for it with "
+            "--set prior.conditions=true"
+        )
     if any(count >= LEAST_SOUNDS for count in counts.values()) and rare:
         warnings.append(
             f"labels of fewer than {LEAST_SOUNDS} training sounds are not learned, and some sounds are held out, so "

@@ -153,12 +153,10 @@ def fill_sound(
     """
     sound, polarity = _in_phase(sound)
     codec, given = generator.codec, as_known(generator, sound, least=generator.codec.column_samples)
-    if not 0 <= start < end <= sound.seconds + 1e-6:
-        raise UsageError(f"{start:g} s to {end:g} s is not within a sound of {sound.seconds:.3f} s")
+    first, last = part_in_columns(codec, sound, start, end)
     grid, column = codec.encode(given.samples), codec.column_samples
     lost = _lost(generator, given.samples, grid)
-    first = codec.samples_of(start) // column
-    last = min(len(grid), -(-codec.samples_of(end) // column))
+    last = min(len(grid), last)
     grid = codec.whole(grid, space_codes(codec, given, len(grid)))
     grid = renew_region(codec, generator.prior, grid, Region(first, last, levels), seed=seed, config=config)
     begin, stop = max(0, first - _JOINT_COLUMNS), min(len(grid), last + _JOINT_COLUMNS)
@@ -174,6 +172,19 @@ def fill_sound(
     to = min(to, samples.shape[1], origin + new.shape[1])
     samples[:, at:to] = _between(new[:, at - origin : to - origin], samples[:, :at], samples[:, to:], sound, channels)
     return GeneratedSound(samples * polarity, sound.sample_rate, grid, seed)
+
+
+def part_in_columns(codec: Codec, sound: Sound, start: float, end: float) -> tuple[int, int]:
+    """The whole columns, from the first to the one after the last, that a part of a sound, in s, lies in.
+
+    Raises:
+        UsageError: the part does not lie in the sound.
+    """
+    if end <= start:
+        raise UsageError(f"{start:g} s to {end:g} s: the end must be after the start")
+    if not (start >= 0 and end <= sound.seconds + 1e-6):
+        raise UsageError(f"{start:g} s to {end:g} s is not within a sound of {sound.seconds:.3f} s")
+    return codec.samples_of(start) // codec.column_samples, -(-codec.samples_of(end) // codec.column_samples)
 
 
 def _draw_behind(

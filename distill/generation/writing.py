@@ -13,6 +13,7 @@ from distill.errors import DataError, UsageError
 from distill.files import digest_file, require_absent, require_folder
 from distill.generation.autoregressive import heard_columns
 from distill.generation.conditioning import Target, target_of
+from distill.generation.continuation import part_in_columns
 from distill.generation.export import Exported, ExportSettings, Tags, export
 from distill.generation.generator import Generator
 from distill.generation.sidecar import (
@@ -128,7 +129,7 @@ def free_seeds(stem: str, destination: Destination, *, count: int, seed: int | N
     if seed is None:
         seed = 0 if destination.force else _next_seed(destination.folder, stem)
     seeds = range(seed, seed + count)
-    require_free([_named(stem, destination, each) for each in seeds], destination)
+    require_free([_named(stem, destination, each) for each in seeds], destination, "another folder or seed")
     return seeds
 
 
@@ -267,13 +268,21 @@ class Producer:
             yield seed, Made(blocks, sound.sample_rate, level_given=True, frames=None, codes=sound.grid, got=got)
 
     def _say_what_is_heard(self) -> None:
-        if self.request.action != "continue":
+        if self.request.action not in ("continue", "fill"):
             return
         [given] = self.given
-        codec = self.generator.codec
-        heard = heard_columns(self.generator.prior) * codec.column_samples / codec.spectrogram.sample_rate
-        if given.sound.seconds > heard:
-            logger.info("%s is longer than the model's context: it hears only the last %.1f s", given.path, heard)
+        codec, seconds = self.generator.codec, given.sound.seconds
+        column = codec.column_samples / codec.spectrogram.sample_rate
+        if self.request.action == "continue":
+            heard = heard_columns(self.generator.prior) * column
+            if seconds > heard:
+                logger.info("%s is longer than the model's context: it hears only the last %.1f s", given.path, heard)
+            return
+        first, last = part_in_columns(codec, given.sound, self.request.start or 0.0, self.request.end or 0.0)
+        begin, end = first * column, min(last * column, seconds)
+        logger.info("%s: made again from %.3f s to %.3f s (whole columns of %.3f s)", given.path, begin, end, column)
+        if begin == 0 and end == seconds and self.request.levels is None:
+            logger.warning("%s: that is all of the sound; nothing of it stays", given.path)
 
     def _write(self, made: Made, seed: int, path: Path, index: int) -> Written:
         generator, sidecar = self.generator, sidecar_of(path)
@@ -324,10 +333,16 @@ def sound_tags(generator: Generator, seed: int, title: str | None = None) -> Tag
     return Tags(title=title or f"{generator.name} {seed}", software=f"distill {__version__}", comment=comment)
 
 
-def require_free(paths: Sequence[Path], destination: Destination) -> None:
+def require_free(paths: Sequence[Path], destination: Destination, instead: str = "another folder") -> None:
+    """Make sure that sounds and their sidecars may be written; `instead` is what else can be chosen.
+
+    Raises:
+        StorageError: a file exists, and may not be replaced.
+        UsageError: a file lies where the folder is to be.
+    """
     require_folder(destination.folder)
     if destination.force:
         return
     for sound in paths:
         for path in (sound, sidecar_of(sound)):
-            require_absent(path, "choose another folder or seed, or replace it with --force")
+            require_absent(path, f"choose {instead}, or replace it with --force")

@@ -11,7 +11,7 @@ from typing import Any
 
 from distill import __version__
 from distill.dataset.scan import scan
-from distill.errors import ArtifactError, UsageError
+from distill.errors import ArtifactError, StorageError, UsageError
 from distill.files import read_json, storage_errors, write_bytes, write_json
 from distill.live.journal import EMPTY
 from distill.projects.params_file import with_values
@@ -59,13 +59,13 @@ def new_project(folder: Path, *, sounds: Path | None = None, ci: bool = False) -
         ci: add a workflow that trains on a few of the sounds for each pull request.
 
     Raises:
-        UsageError: the folder is in use, or there are no sounds for the workflow.
+        UsageError: there are no sounds for the workflow.
         DataError: there is no usable sound.
-        StorageError: git or DVC failed, or something cannot be written.
+        StorageError: the folder is in use, git or DVC failed, or something cannot be written.
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100, a link that leads nowhere is no new project
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} already exists: name a new folder (distill new --update brings one up to date)")
+        raise StorageError(f"{folder} exists: name a new folder (distill new --update brings one up to date)")
     if ci and sounds is None:
         raise UsageError("--ci trains on a few of the sounds: name them with --sounds")
     name = as_name(folder.name)

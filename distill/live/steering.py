@@ -17,6 +17,7 @@ from distill.live.journal import ROLLBACK, Entry, Journal, effects_of
 from distill.live.parameters import Settings
 from distill.live.runtime_config import TRAINING, Changes, RuntimeConfigManager, difference
 from distill.live.stop_request import StopRequest
+from distill.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ class Steering:
             self.manager.reset(self.settings)
         if self.entries:
             logger.info(
-                "%s: %d live changes in %s are replayed", self.folder.stage, len(self.entries), self.journal.path
+                "%s: replays %s in %s", self.folder.stage, counted(len(self.entries), "live change"), self.journal.path
             )
 
     def act(self, loop: Steerable, stop: StopRequest) -> bool:
@@ -228,11 +229,12 @@ class Steering:
                 return self._roll_back(loop, to, request.who), True
 
     def _pause(self, loop: Steerable, pause: bool) -> dict[str, Any]:
-        if pause != self.paused:
+        changed = pause != self.paused
+        if changed:
             self.paused = pause
             logger.info("%s, step %d: %s", self.folder.stage, loop.step, "paused" if pause else "resumed")
             self.emit(Paused(self.folder.stage, loop.step, pause))
-        return {"paused": pause}
+        return {"paused": pause, "changed": changed}
 
     def _tune(self, loop: Steerable, tune: Tune, who: str) -> tuple[dict[str, Any], bool]:
         self._require_present()

@@ -75,9 +75,10 @@ def rate(health: Mapping[str, LevelHealth]) -> Rating:
 
 
 def utilization_warnings(health: Mapping[str, LevelHealth]) -> dict[str, str]:
-    """A sentence for each level whose utilization is below 30 %, by level."""
+    """A sentence for each level whose utilization is below 30 %, by level; it never says 30 %."""
+    least, most = f"{WARNING_UTILIZATION:.0%}", WARNING_UTILIZATION - 0.01
     return {
-        name: f"{name}: only {level['utilization']:.0%} of the codes are used (below {WARNING_UTILIZATION:.0%})"
+        name: f"{name}: only {min(level['utilization'], most):.0%} of the codes are used (below {least})"
         for name, level in health.items()
         if level["utilization"] < WARNING_UTILIZATION
     }

@@ -180,9 +180,9 @@ def export(reference: str, target: Path, project: Path, *, force: bool = False) 
     """Copy a model to a file, checked whole before, with its signature.
 
     Raises:
-        UsageError: there is no such model, or the target exists.
+        DataError: there is no such model.
         ArtifactError: the model is damaged.
-        StorageError: the target cannot be written.
+        StorageError: the target exists or cannot be written.
     """
     source = resolve(reference, project, signed=True)
     read_model(source)
@@ -190,7 +190,7 @@ def export(reference: str, target: Path, project: Path, *, force: bool = False) 
         target = target / source.name
     require_suffix(target, EXTENSION)
     if target.exists() and not force:
-        raise UsageError(f"{target} is there already: choose another file, or add --force")
+        raise StorageError(f"{target} exists: choose another file, or replace it with --force")
     _copy(source, target)
     return target
 
@@ -199,9 +199,9 @@ def import_file(source: Path, project: Path, *, name: str | None = None, force: 
     """Copy a model file, checked whole, to `models/` of a project, with its signature.
 
     Raises:
-        UsageError: the name cannot be a model's, or another file has it.
+        UsageError: the name cannot be a model's.
         ArtifactError: the file cannot be used.
-        StorageError: it cannot be read or written.
+        StorageError: it cannot be read or written, or another file has the name.
     """
     manifest = read_intact(source)
     target = project / "models" / f"{check_name(name or manifest.metadata.name)}{EXTENSION}"
@@ -210,7 +210,7 @@ def import_file(source: Path, project: Path, *, name: str | None = None, force: 
             if (signature := read_signature(source)) is not None:
                 write_signature(target, signature)
             return target
-        raise UsageError(f"{target} is another model: choose a name with --name, or add --force")
+        raise StorageError(f"{target} is another model: choose a name with --name, or replace it with --force")
     _copy(source, target)
     return target
 

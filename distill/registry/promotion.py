@@ -6,7 +6,7 @@ from pathlib import Path
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_manifest
 from distill.configs import SPECTRAL_TERMS
-from distill.errors import ArtifactError, UsageError
+from distill.errors import ArtifactError, DistillError, UsageError
 from distill.registry.registry import (
     CHAMPION,
     RegisteredVersion,
@@ -23,7 +23,11 @@ from distill.registry.signing import trusted_key, verify
 PASS, FAIL = "pass", "fail"
 
 
-class NotPromoted(UsageError):
+class Refused(DistillError):
+    """A version that may not be champion."""
+
+
+class NotPromoted(Refused):
     """A version that is not promoted for reasons that `force` overrules."""
 
     def __init__(self, reference: str, reasons: list[str]) -> None:
@@ -39,7 +43,9 @@ def promote(reference: str, project: Path, *, force: bool = False) -> Registered
 
     Raises:
         NotPromoted: something speaks against it that `force` overrules.
-        UsageError: the version may not be champion; the message says why.
+        Refused: the version may not be champion; the message says why.
+        DataError: there is no such version.
+        UsageError: a file is named.
         ArtifactError: the registered file is damaged.
         TrackingError: the registry cannot be used.
     """
@@ -53,7 +59,7 @@ def promote(reference: str, project: Path, *, force: bool = False) -> Registered
         manifest = read_intact(path, generates=True)
         verdict = manifest.memorization
         if verdict is not None and verdict.verdict == FAIL:
-            raise UsageError(
+            raise Refused(
                 f"{version.reference} is not promoted because it memorized its sounds: {'; '.join(verdict.reasons)}"
             )
         if key is not None:
@@ -69,7 +75,7 @@ def _check_signature(version: RegisteredVersion, path: Path, key: Path) -> None:
     try:
         verify(path, key, called=version.reference)
     except ArtifactError as error:
-        raise UsageError(f"{version.reference} is not promoted: {error}") from error
+        raise Refused(f"{version.reference} is not promoted: {error}") from error
 
 
 def objections(version: RegisteredVersion, manifest: Manifest, project: Path) -> list[str]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model
 from distill.configs import ModelConfig
-from distill.errors import ArtifactError, UsageError
+from distill.errors import ArtifactError, DataError, UsageError
 from distill.locks import lock
 from distill.projects.models import named_file
 from distill.registry.signing import SignatureState, signature_state_of, trusted_key
@@ -107,7 +107,8 @@ def find_version(reference: str, project: Path) -> RegisteredVersion:
     """The version that NAME/VERSION, NAME@ALIAS or NAME (its newest) means.
 
     Raises:
-        UsageError: it is no such reference, or there is no such version.
+        DataError: there is no such version.
+        UsageError: it is no such reference.
         TrackingError: the registry cannot be used.
     """
     match = _REFERENCE.fullmatch(reference)
@@ -125,7 +126,7 @@ def find_version(reference: str, project: Path) -> RegisteredVersion:
         for path in (Path(f"{name}{EXTENSION}"), project / "models" / f"{name}{EXTENSION}"):
             if path.is_file():
                 hint = f"; {path} is a file: distill model register {shlex.quote(str(path))} registers it"
-        raise UsageError(f"{reference}: no model file and no registered model has this name{hint}")
+        raise DataError(f"{reference}: no model file and no registered model has this name{hint}")
     chosen = [
         version
         for version in of_name
@@ -133,7 +134,7 @@ def find_version(reference: str, project: Path) -> RegisteredVersion:
     ]
     if not chosen:
         there = ", ".join(f"{v.version}{''.join(f' @{a}' for a in v.aliases)}" for v in of_name)
-        raise UsageError(f"{reference}: {name} has no such version; there are {there}")
+        raise DataError(f"{reference}: {name} has no such version; there are {there}")
     return chosen[0]
 
 
@@ -157,7 +158,7 @@ def resolve(reference: str, project: Path, *, signed: bool = False) -> Path:
         signed: whether the signature beside a fetched file must be the newest.
 
     Raises:
-        UsageError: there is no such file or version.
+        DataError: there is no such file or version.
         ArtifactError: the registered version holds no model file.
         TrackingError: the registry cannot be used.
     """

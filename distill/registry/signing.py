@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from distill.artifact.model_file import read_model
 from distill.errors import ArtifactError, UsageError
-from distill.files import storage_errors, write_bytes
+from distill.files import require_absent, storage_errors, write_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -89,13 +89,12 @@ def make_keys(folder: Path, password: str | None = None) -> KeyPair:
         password: protects the private key.
 
     Raises:
-        UsageError: one of the two files is there already, or model-signing is not installed.
-        StorageError: a file cannot be written.
+        UsageError: model-signing is not installed.
+        StorageError: a file exists or cannot be written.
     """
     pair = KeyPair(folder / PRIVATE_KEY, folder / PUBLIC_KEY)
     for path in (pair.private, pair.public):
-        if os.path.lexists(path):
-            raise UsageError(f"{path} already exists: choose another folder")
+        require_absent(path, "choose another folder")
     with _library():
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ec

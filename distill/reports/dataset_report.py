@@ -11,6 +11,7 @@ from distill.dataset.walk import find_files
 from distill.files import write_bytes
 from distill.reports.dataset_facts import QUANTITIES, Facts
 from distill.reports.page_parts import histogram, label_bars, name_of, page, table, waveform
+from distill.words import how_many
 
 # Pairs on a page; nobody listens to more.
 MOST_PAIRS = 100
@@ -33,7 +34,7 @@ def _body(facts: Facts, links: dict[str, str]) -> Iterator[str]:
     values = overview(facts.name, list(facts.reports), facts.labels)
     yield f"<h1>Sounds: {name_of(facts.name)}</h1>"
     yield (
-        f"<p>{values['usable']} of {values['files']} files are usable, {values['seconds']:.1f} s in all. "
+        f"<p>{how_many(values['usable'], values['files'], 'file')} usable, {values['seconds']:.1f} s in all. "
         f"Names are links to the files; they and the players work as long as page and sounds keep their places.</p>"
     )
     if values["warnings"]:

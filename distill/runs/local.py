@@ -11,7 +11,7 @@ from typing import Any
 from distill.artifact.container import digest_tensors
 from distill.artifact.manifest import Manifest, parse_manifest
 from distill.artifact.model_file import EXTENSION, read_manifest, read_model, write_model
-from distill.errors import DataError, DistillError, UsageError
+from distill.errors import DataError, DistillError, StorageError, UsageError
 from distill.files import read_json, replacing, require_suffix, storage_errors, write_json
 from distill.live.events import Listeners, Warned
 from distill.live.journal import Journal, effective_by_stage, parse_entry
@@ -95,9 +95,9 @@ def train_folder(
     Raises:
         ArtifactError: a journal cannot be read.
         DataError: there is no such folder, or no usable sound in it.
-        UsageError: the output is there already and is another model, or there is no stage `until`.
+        UsageError: there is no stage `until`.
         TrainingError: the run goes on elsewhere; nothing is changed then.
-        StorageError: something cannot be written.
+        StorageError: something cannot be written, or the output exists and is another model.
         Interrupted: somebody asked to stop.
     """
     stages = stages_until(until)
@@ -117,7 +117,8 @@ def train_folder(
 def train_prior_for(model_path: Path, source: Path, params: Params, options: Options) -> Outcome:
     """Train a prior on a folder of sounds for the VQ-VAE of a model file.
 
-    The model file is replaced whole by one with the new prior, unless `options.output` names another.
+    The model file is replaced whole by one with the new prior, unless `options.output` names another. Spectrogram and
+    VQ-VAE are the model's, and so are its name, description and tags unless others are given.
 
     Raises:
         ArtifactError: the model file cannot be used.
@@ -130,7 +131,11 @@ def train_prior_for(model_path: Path, source: Path, params: Params, options: Opt
     values["spectrogram"] = model.manifest.spectrogram_config.model_dump(mode="json")
     # The codes that the prior is planned for.
     values["vqvae"]["num_quantizers"] = model.manifest.vqvae_config.num_quantizers
-    values["model"] = {"name": as_name(known.name), "description": known.description, "tags": list(known.tags)}
+    values["model"] = {
+        "name": as_name(known.name),
+        "description": params.model.description or known.description,
+        "tags": list(params.model.tags or known.tags),
+    }
     params = parse_params(values, where=str(model_path))
     target = options.output or model_path
     require_suffix(options.output, EXTENSION)
@@ -226,8 +231,8 @@ def _run(workspace: Workspace, options: Options, stages: Sequence[str], target: 
     try:
         # Another training may have ended there meanwhile.
         _check_target(target, workspace, force)
-    except UsageError as error:
-        raise UsageError(f"{error}; the model that was trained is {made}") from error
+    except DistillError as error:
+        raise StorageError(f"{error}; the model that was trained is {made}") from error
     with replacing(target) as temporary:
         shutil.copyfile(made, temporary)
     _note_delivered(workspace, reports["assemble"]["digest"])
@@ -247,7 +252,7 @@ def _check_target(target: Path, workspace: Workspace, force: bool) -> None:
     except DistillError:
         known = False
     if not known:
-        raise UsageError(f"{target} is there already and is another file: choose another name, or add --force")
+        raise StorageError(f"{target} exists and is another file: choose another file, or replace it with --force")
 
 
 def _delivered(workspace: Workspace) -> list[str]:

@@ -105,7 +105,8 @@ def combine(settings: Settings) -> list[dict[str, dict[str, JsonValue]]]:
     """
     for name, values in settings.items():
         if name.count(".") != 1 or not values:
-            raise UsageError(f"{name}={values}: expected section.key and values, such as vqvae.num_quantizers=2,3,4")
+            typed = ",".join(map(str, values))
+            raise UsageError(f"{name}={typed}: expected section.key and values, such as vqvae.num_quantizers=2,3,4")
     return [
         as_overrides(dict(zip(settings, chosen, strict=True)))
         for chosen in itertools.product(*(value for value in settings.values()))
