@@ -76,8 +76,9 @@ def test_a_reload_loses_no_takes_edits_or_dropped_sounds(server: Served, chromiu
     wait(lambda: codes(page) == edited)
     page.locator("#codes-said").get_by_text("1 edit done").wait_for()
     page.reload()
-    # The tab in front is the one that was.
+    # The tab in front is the one that was; its grid comes a moment later.
     page.locator(f"{GRID} .cells").focus()
+    wait(lambda: codes(page) == edited)
     page.keyboard.press("Control+z")
     wait(lambda: codes(page) == first)
     assert watched.errors == []
