@@ -41,7 +41,7 @@ def backup(folder: Path) -> None:
     for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         for each in page.get("Contents", ()):
             target = part / FILES / each["Key"]
-            if not target.resolve().is_relative_to(part.resolve()):
+            if not target.resolve().is_relative_to((part / FILES).resolve()):
                 raise SystemExit(f"{each['Key']!r} in the bucket leads out of the backup")
             target.parent.mkdir(parents=True, exist_ok=True)
             store.download_file(bucket, each["Key"], str(target))

@@ -186,7 +186,7 @@ def test_pages_are_given_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mels.npy", "manifest.csv", "segments.csv", "summary.json"])
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "garbage"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "cut late", "garbage"])
 def test_damaged_folders_are_refused_in_one_line(folder: Path, tmp_path: Path, name: str, damage: str) -> None:
     shutil.copytree(folder, tmp_path / "out")
     path = tmp_path / "out" / name
@@ -194,9 +194,8 @@ def test_damaged_folders_are_refused_in_one_line(folder: Path, tmp_path: Path, n
     if damage == "missing":
         path.unlink()
     else:
-        path.write_bytes({"empty": b"", "cut": data[: len(data) // 3], "garbage": b"\xff\x00garbage\n" * 9}[damage])
-    if damage == "cut" and name == "manifest.csv":
-        return
+        cut, late = data[: len(data) // 3], data[: 3 * len(data) // 4]
+        path.write_bytes({"empty": b"", "cut": cut, "cut late": late, "garbage": b"\xff\x00garbage\n" * 9}[damage])
     with pytest.raises(DataError) as caught:
         PreparedDataset(tmp_path / "out")
     assert "\n" not in str(caught.value)

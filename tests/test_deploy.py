@@ -1,18 +1,102 @@
 """What `deploy/` says to Docker, as far as that can be seen without it."""
 
 import re
+from pathlib import Path
 from typing import Any
 
+import keep
 import pytest
 import yaml
 from local import HERE, PORTS, Services, interpolated
 
+from pipeline_util import bytes_of
 from project_util import PROJECT
 
 TEXT = (HERE / "compose.yaml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 EXAMPLE = (HERE / ".env.example").read_text()
 NEEDED = sorted(set(re.findall(r"\$\{(\w+):\?", TEXT)))
+
+
+class Store:
+    """An object store with one file, and what was done to it and to the databases, in order."""
+
+    def __init__(self) -> None:
+        self.key, self.done = "models/a.distill", list[tuple[str, ...]]()
+
+    def get_paginator(self, _operation: str) -> "Store":
+        return self
+
+    def paginate(self, *, Bucket: str) -> list[dict[str, Any]]:  # noqa: N803
+        assert Bucket == "team"
+        return [{}, {"Contents": [{"Key": self.key}]}]
+
+    def download_file(self, bucket: str, key: str, path: str) -> None:
+        self.done.append(("download", bucket, key))
+        Path(path).write_text(key)
+
+    def list_buckets(self) -> dict[str, Any]:
+        return {"Buckets": [{"Name": "another"}]}
+
+    def create_bucket(self, *, Bucket: str) -> None:  # noqa: N803
+        self.done.append(("create", Bucket))
+
+    def upload_file(self, path: str, bucket: str, key: str) -> None:
+        assert Path(path).read_text() == key
+        self.done.append(("upload", bucket, key))
+
+    def run(self, program: str, *arguments: str) -> None:
+        self.done.append((program, Path(arguments[-1]).name))
+        if program == "pg_dump":
+            Path(arguments[arguments.index("--file") + 1]).write_text(arguments[-1])
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+    store = Store()
+    monkeypatch.setenv("BUCKET", "team")
+    monkeypatch.setattr(keep, "_run", store.run)
+    monkeypatch.setattr(keep.boto3, "client", lambda _service: store)
+    return store
+
+
+def test_a_backup_takes_the_place_of_an_interrupted_one_and_is_restored(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "kept.part" / "bucket").mkdir(parents=True)
+    (tmp_path / "kept.part" / "bucket" / "old").write_text("old")
+    keep.main("backup", tmp_path / "kept")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert bytes_of(tmp_path / "kept") == {
+        "bucket/models/a.distill": b"models/a.distill", "mlflow.dump": b"mlflow", "prefect.dump": b"prefect"
+    }  # fmt: skip
+    store.done.clear()
+    keep.main("restore", tmp_path / "kept")
+    assert store.done == [
+        ("create", "team"), ("upload", "team", "models/a.distill"), ("pg_restore", "mlflow.dump"),
+        ("pg_restore", "prefect.dump"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "words"), [("backup", "is there already"), ("restore", "prefect.dump is missing")])
+def test_what_cannot_be_kept_or_restored_is_said_before_anything_is_done(
+    store: Store, tmp_path: Path, command: str, words: str
+) -> None:
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "a").write_text("a")
+    (tmp_path / "mlflow.dump").write_text("mlflow")
+    before = bytes_of(tmp_path)
+    with pytest.raises(SystemExit, match=words):
+        keep.main(command, tmp_path)
+    assert store.done == []
+    assert bytes_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("key", ["../mlflow.dump", "../../kept", "/tmp/kept"])
+def test_no_key_of_the_bucket_leads_out_of_the_files_of_a_backup(store: Store, tmp_path: Path, key: str) -> None:
+    store.key = key
+    with pytest.raises(SystemExit, match="leads out of the backup"):
+        keep.main("backup", tmp_path / "kept")
+    assert store.done == [("pg_dump", "mlflow"), ("pg_dump", "prefect")]
+    assert not (tmp_path / "kept").exists()
 
 
 def test_nothing_starts_without_passwords_and_the_example_has_none() -> None:

@@ -5,11 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from distill.errors import DataError, StorageError, UsageError
+from distill.locks import lock
 from distill.params import Params, write_params
 from distill.versions.datasets import Dataset, count_sounds, gather, keep_dataset, list_datasets
 from distill.versions.dvc import check_out, dvc
@@ -104,7 +106,7 @@ def test_pipes_and_devices_are_left_out_of_a_copy(tmp_path: Path) -> None:
 def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     sounds = make_sounds(tmp_path / "mine", 4)
     with pytest.raises(UsageError, match="cannot be a folder name"):
-        keep_dataset(sounds, tmp_path, name or ".")
+        keep_dataset(sounds, tmp_path, name)
     assert not (tmp_path / "data").exists()
 
 
@@ -140,6 +142,37 @@ def test_a_copy_that_was_killed_is_completed_or_undone(tmp_path: Path, there: di
     keep_dataset(tmp_path / "mine", tmp_path, "other")
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["kit", "other"]
     assert count_sounds(tmp_path / "data" / "kit") == expected
+
+
+def test_who_changes_the_datasets_is_alone(tmp_path: Path) -> None:
+    for name in (".new-kit", ".old-kit"):
+        folder_of_tones(tmp_path / "data" / name, 2)
+    sounds = folder_of_tones(tmp_path / "mine", 2)
+    keeping = threading.Thread(target=keep_dataset, args=(sounds, tmp_path, "other"))
+    with lock(tmp_path / ".distill" / "datasets.lock", lambda: None):
+        keeping.start()
+        assert list_datasets(tmp_path) == []
+        keeping.join(0.5)
+        assert keeping.is_alive()
+        assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".new-kit", ".old-kit"]
+    keeping.join(10)
+    assert list_datasets(tmp_path) == [Dataset("data/kit", 2), Dataset("data/other", 2)]
+
+
+def test_nothing_is_left_of_a_copy_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sounds = folder_of_tones(tmp_path / "mine", 3)
+    copy, copied = shutil.copyfile, list[Path]()
+
+    def full(source: Path, target: Path) -> None:
+        if copied:
+            raise OSError(28, "No space left on device")
+        copied.append(Path(copy(source, target)))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(StorageError, match="No space left"):
+        keep_dataset(sounds, tmp_path, "kit")
+    assert copied[0].parent.name == ".new-kit"
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 KEEP = """

@@ -193,6 +193,24 @@ def test_a_kit_needs_a_name(tmp_path: Path) -> None:
         kit_of([], [], Path(tmp_path.anchor))
 
 
+def test_a_kit_that_cannot_take_its_place_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sounds = [save(tmp_path / "snare.wav", noise(0.2)), save(tmp_path / "x.wav", tone(0.2))]
+    old = kit_of(sounds[:1], pads_named(["snare"]), tmp_path / "Kit")
+    before = {path: path.read_bytes() for path in (old.archive, *old.folder.iterdir())}
+    rename = Path.rename
+
+    def fails_where_the_new_one_comes(path: Path, target: Path) -> Path:
+        if target == old.folder and not path.name.endswith("-old"):
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails_where_the_new_one_comes)
+    with pytest.raises(StorageError, match="Input/output error"):
+        kit_of(sounds[1:], pads_named(["bell"]), old.folder, force=True)
+    assert {path: path.read_bytes() for path in (old.archive, *old.folder.iterdir())} == before
+    assert not list(tmp_path.glob(".kit-*"))
+
+
 def test_whatever_is_no_kit_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "music").mkdir()
     (tmp_path / "music" / "song.wav").write_bytes(b"mine")

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
-from distill.locks import is_held, try_lock, try_lock_within
+from distill.locks import POLL_SECONDS, acquire, is_held, lock, try_lock, try_lock_within
 
 HOLD = """
 import os, sys
@@ -37,3 +39,29 @@ def test_a_lock_belongs_to_one_process_until_it_dies(tmp_path: Path) -> None:
         owner.communicate()
         os.close(descriptor)
     assert not is_held(path)
+
+
+def test_who_waited_for_a_removed_lock_does_not_hold_it_beside_its_next_owner(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    waiting, freed, owned = threading.Event(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        waiting.set()
+        assert freed.wait(10)
+        time.sleep(POLL_SECONDS)
+
+    def own() -> None:
+        descriptor = acquire(path, wait)
+        owned.set()
+        os.close(descriptor)
+
+    waiter = threading.Thread(target=own)
+    with lock(path, lambda: None, remove=True):
+        waiter.start()
+        assert waiting.wait(10)
+    with lock(path, lambda: None, remove=True):
+        # The file that the other waits for is free, and the path has a new one.
+        freed.set()
+        assert not owned.wait(0.3)
+    assert owned.wait(10)
+    waiter.join()

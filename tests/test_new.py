@@ -95,12 +95,33 @@ def test_nothing_is_left_of_what_fails(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_an_empty_folder_stays_empty_where_a_file_cannot_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rename, moved = tmp_path / "bells", Path.rename, list[Path]()
+    folder.mkdir()
+
+    def fails_later(path: Path, target: Path) -> Path:
+        if target.parent == folder:
+            if {each.is_dir() for each in moved} == {True, False}:
+                raise OSError(5, "Input/output error")
+            moved.append(target)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails_later)
+    with pytest.raises(StorageError, match="Input/output error"):
+        new_project(folder)
+    assert list(folder.iterdir()) == []
+
+
 def test_an_update_merges_what_both_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = new_project(tmp_path / "bells").folder
     mine = (root / "prefect.yaml").read_text().replace("limit: 1", "limit: 3")
     (root / "prefect.yaml").write_text(mine)
     (root / ".gitignore").write_text("/mine/\n")
     (root / "flows" / "sweep.py").unlink()
+    own = (root / "flows" / "search.py").read_text() + "# mine\n"
+    (root / "flows" / "search.py").write_text(own)
     commit(root, "Change")
     ours = template.template_files(ci=False)
     newer = {
@@ -110,7 +131,7 @@ def test_an_update_merges_what_both_changed(tmp_path: Path, monkeypatch: pytest.
         ".gitignore": b"/newer/\n",
         "flows/more.py": b'"""More."""\n',
     }
-    del newer["flows/follow.py"]
+    del newer["flows/follow.py"], newer["flows/search.py"]
     monkeypatch.setattr(new, "template_files", lambda ci: newer)
     monkeypatch.setattr(new, "__version__", "9.9.9")
     done = update_project(root)
@@ -122,6 +143,7 @@ def test_an_update_merges_what_both_changed(tmp_path: Path, monkeypatch: pytest.
     assert "name: newer" in (root / "prefect.yaml").read_text()
     assert "+# newer" in done.difference
     assert not (root / "flows" / "follow.py").exists()
+    assert (root / "flows" / "search.py").read_text() == own
     assert not (root / "flows" / "sweep.py").exists()
     assert "<<<<<<< yours" in (root / ".gitignore").read_text()
     with pytest.raises(UsageError, match="uncommitted changes"):

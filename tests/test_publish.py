@@ -1,11 +1,15 @@
 """Publishing a run goes by stage: the user's own stages stay, and what keeps a run back is named as it is."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from distill.locks import lock
+from distill.projects.template import JOURNALS
 from distill.runs.dvc_project import DvcRun, open_project, plan_run
 from distill.runs.publish import publish
 from distill.stages.pipeline import STAGES
@@ -55,7 +59,8 @@ def test_a_stage_of_the_users_own_is_left_alone(tmp_path: Path, path: str) -> No
     assert (project / "assemble.txt").read_text() == "assemble\n"
 
 
-def test_what_keeps_a_run_back_is_named(tmp_path: Path) -> None:
+def test_what_keeps_a_run_back_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distill.runs.publish.BUSY_SECONDS", 0.2)
     project = make_project(tmp_path / "project", "sounds")
     run = finished(project)
     before = (project / "dvc.lock").read_bytes()
@@ -64,12 +69,25 @@ def test_what_keeps_a_run_back_is_named(tmp_path: Path) -> None:
     assert publish(run) == "dvc.yaml describes the stage assemble in another way since"
     (project / "dvc.yaml").write_text("vars: []\n")
     assert "has no stages" in str(publish(run))
+    (project / "dvc.yaml").write_text(f"vars: [{{size: 1}}]\n{described}")
+    assert publish(run) == "the vars of dvc.yaml have changed since"
     (project / "dvc.yaml").write_text(described + "# a remark\n")
     (project / "params.yaml").write_text("schema: [1\n")
     assert "params.yaml is not YAML" in str(publish(run))
     (project / "params.yaml").write_text("schema: 1\ndata: {path: sounds, chunk_seconds: 2.0}\n")
     assert publish(run) == "params.yaml has changed since"
     write(project / "params.yaml", {"schema": 1, "data": {"path": "sounds"}})
+    (project / JOURNALS[0]).parent.mkdir(exist_ok=True)
+    (project / JOURNALS[0]).write_text("{}\n")
+    assert publish(run) == f"{JOURNALS[0]} is not that of the run"
+    (project / JOURNALS[0]).unlink()
+    at_work = project / ".dvc" / "tmp"
+    with lock(at_work / "lock", lambda: None):
+        assert "DVC works in the project" in str(publish(run))
+    (at_work / "rwlock").write_text(json.dumps({"write": {"prepare.txt": {"pid": os.getpid(), "cmd": "dvc repro"}}}))
+    assert "dvc repro runs in the project" in str(publish(run))
+    (at_work / "rwlock").unlink()
+    assert (project / "dvc.lock").read_bytes() == before
     (project / "assemble.txt").write_text("the user's own\n")
     assert "stay as they are" in str(publish(run))
     assert (project / "assemble.txt").read_text() == "the user's own\n"

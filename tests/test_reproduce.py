@@ -1,6 +1,7 @@
 """`distill reproduce`: a recorded model built again from its commit, in a project that holds its own code."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 import yaml
 
 import artifact_example
+from distill import __version__
 from distill.artifact.model_file import read_manifest
 from distill.configs import DataConfig, SpectrogramConfig
 from distill.dataset.prepare import prepare
+from distill.errors import StorageError
 from distill.library import reproduce
 from distill.tracking.lookup import RecordedRun
 from pipeline_util import TINY
@@ -90,6 +93,26 @@ def test_only_the_stages_of_the_pipeline_are_run(tmp_path: Path) -> None:
     }
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
     assert [name for name, _ in reproduce._commands(tmp_path)] == ["prepare", "register"]
+
+
+def test_no_other_code_than_that_of_the_model_runs(tmp_path: Path) -> None:
+    root, other = tmp_path / "root", tmp_path / "other"
+    root.mkdir()
+    reproduce._check_code(root, {}, __version__)
+    for version, words in (("9.9.9", "9.9.9, but"), ("", "of unknown version, but")):
+        with pytest.raises(StorageError, match=f"made by distill {words} {__version__} is installed"):
+            reproduce._check_code(root, {}, version)
+    for folder in (root, other):
+        (folder / "distill").mkdir(parents=True)
+        (folder / "distill" / "__init__.py").touch()
+    # Without this, what lies in the working folder comes first.
+    apart = {**os.environ, "PYTHONSAFEPATH": "1"}
+    reproduce._check_code(root, {**apart, "PYTHONPATH": f"{root}{os.pathsep}{other}"}, "9.9.9")
+    with pytest.raises(StorageError, match=r"other/distill/__init__\.py before the code of the commit"):
+        reproduce._check_code(root, {**apart, "PYTHONPATH": f"{other}{os.pathsep}{root}"}, "9.9.9")
+    (other / "distill" / "__init__.py").write_text("raise ImportError")
+    with pytest.raises(StorageError, match="Python finds no distill"):
+        reproduce._check_code(root, {**apart, "PYTHONPATH": str(other)}, "9.9.9")
 
 
 @pytest.mark.slow

@@ -79,12 +79,31 @@ def test_the_ranges_are_those_asked_for() -> None:
     assert table["codebook_size"].kind is Kind.STARTUP_ONLY
 
 
-@pytest.mark.parametrize("name", [name for name, each in everything().items() if each.kind is not Kind.STARTUP_ONLY])
+WEIGHTS = [f"weight_{name}" for name in BASE.spectral_weights]
+# All that change and have limits; the weights, which sum to one, are not changed alone.
+LIMITED = [
+    name
+    for name, each in everything().items()
+    if each.kind is not Kind.STARTUP_ONLY and each.type != "bool" and name not in WEIGHTS
+]
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_limits_hold_for_every_weight(name: str) -> None:
+    def changed(value: float) -> float:
+        rest = [each for each in WEIGHTS if each != name]
+        return Settings(BASE).changed({**dict.fromkeys(rest, (1 - value) / len(rest)), name: value}).values()[name]
+
+    assert [changed(value) for value in (0.0, 0.9)] == [0.0, 0.9]
+    for beyond, words in ((-0.01, "greater than or equal to 0"), (0.91, "less than or equal to 0.9")):
+        with pytest.raises(UsageError, match=f"{name}.*{words}"):
+            changed(beyond)
+
+
+@pytest.mark.parametrize("name", LIMITED)
 def test_limits_hold_for_every_parameter(name: str) -> None:
     each = everything()[name]
     settings = Settings(PriorConfig()) if name not in tunable(VQVAEConfig) else Settings(BASE)
-    if name.startswith("weight_") or each.type == "bool":
-        return
     for limit in (each.low, each.high):
         assert limit is not None
         if not (limit == each.high and each.below_high):

@@ -218,7 +218,9 @@ def test_real_sounds(tmp_path: Path) -> None:
     for index, path in enumerate(sounds):
         (tmp_path / "sounds" / f"{index}{path.suffix}").symlink_to(path)
     run(workspace, *STAGES)
-    for path in workspace.previews.glob("*.flac"):
+    paths = list(workspace.previews.glob("*.flac"))
+    assert paths
+    for path in paths:
         samples, _ = soundfile.read(path)
         assert np.abs(samples).max() > 0.001
     with pytest.raises(DistillError):

@@ -1,5 +1,6 @@
 """Another prior around the VQ-VAE of a finished model: what was said of the old prior is gone."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,16 @@ from space_util import stereo_folder
 
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_manifest, read_model, write_model
+from distill.errors import UsageError
 from distill.live.events import Listeners
 from distill.live.stop_request import StopRequest
 from distill.params import parse_params
 from distill.registry.promotion import worse
-from distill.runs.local import Options, train_prior_for
+from distill.runs import local
+from distill.runs.local import Options, Outcome, train_prior_for
 from distill.stages import train_prior
 from distill.stages.pipeline import STAGES
+from distill.stages.workspace import Call
 from distill.training.space import SKETCH_STEPS
 from pipeline_util import TINY, make_workspace, run
 
@@ -49,20 +53,46 @@ def stereo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def train_again(model: Path, project: Path, target: Path | None) -> Outcome:
+    sections = ("data", "run", "prior", "memorization", "vocoder")
+    params = parse_params({"schema": 1, **{name: TINY[name] for name in sections}}, where="test")
+    params = params.model_copy(update={"data": params.data.model_copy(update={"path": "sounds"})})
+    options = Options(project, None, target, fresh=False, emit=Listeners([]), stop=StopRequest())
+    return train_prior_for(model, project / "sounds", params, options)
+
+
 @pytest.fixture(scope="module")
 def again(stereo: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """The same model with a prior of mono sounds."""
     project = tmp_path_factory.mktemp("project")
     (project / ".dvc").mkdir()
     make_workspace(project)
-    sections = ("data", "run", "prior", "memorization", "vocoder")
-    params = parse_params({"schema": 1, **{name: TINY[name] for name in sections}}, where="test")
-    params = params.model_copy(update={"data": params.data.model_copy(update={"path": "sounds"})})
     target = project / "again.distill"
-    options = Options(project, None, target, fresh=False, emit=Listeners([]), stop=StopRequest())
-    outcome = train_prior_for(stereo, project / "sounds", params, options)
-    assert outcome.model == target
+    assert train_again(stereo, project, target).model == target
+    # The same call brings the same model again, and may.
+    assert train_again(stereo, project, target).model == target
     return read_manifest(target)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_another_model_that_lies_at_the_target_stays(
+    stereo: Path, tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "other.distill"
+    make_workspace(tmp_path)
+
+    def trained(stage: str, call: Call) -> dict[str, object]:
+        shutil.copyfile(stereo, target)
+        return {"model": "made.distill", "digest": "0" * 64}
+
+    monkeypatch.setattr(local, "run_stage", trained)
+    if when == "before":
+        shutil.copyfile(stereo, target)
+        monkeypatch.setattr(local, "run_stage", None)
+    with pytest.raises(UsageError, match=r"other\.distill is there already and is another file.*add --force"):
+        train_again(stereo, tmp_path, target)
+    assert target.read_bytes() == stereo.read_bytes()
+    assert (tmp_path / "runs").exists() == (when == "meanwhile")
 
 
 def test_a_prior_of_mono_sounds_leaves_no_space(stereo: Path, again: Manifest) -> None:

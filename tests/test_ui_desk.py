@@ -231,12 +231,22 @@ def test_a_swap_is_undone_in_both_grids_unless_the_other_was_edited_since(contex
     assert grids(desk) == [before[0], after[1]]
 
 
-def test_edits_during_decoding_are_kept(context: Context) -> None:
-    desk = desk_with_grid(context, 12)
+def test_edits_during_decoding_are_kept(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, rendered = desk_with_grid(context, 12), EditSession.rendered
+    begun, edited = threading.Event(), threading.Event()
+
+    def slowly(session: EditSession) -> EditSession:
+        begun.set()
+        assert edited.wait(10)
+        return rendered(session)
+
+    monkeypatch.setattr(EditSession, "rendered", slowly)
     thread = threading.Thread(target=desk.decode)
     thread.start()
+    assert begun.wait(10)
     for code in range(4):
         desk.fulfil(wish_of({"what": "set", "code": code, "selection": CELL}), hear=False)
+    edited.set()
     thread.join()
     assert desk.sheet().work.history.position == 4
     assert desk.sheet().work.rendering is not None

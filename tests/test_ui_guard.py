@@ -60,6 +60,14 @@ def test_a_socket_of_another_site_or_without_the_token_is_refused(headers: dict[
     assert refused.value.status_code == status
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"), [({}, 200), ({"origin": ORIGIN}, 200), ({"origin": "http://evil.example"}, 403)]
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_what_changes_something_is_refused_to_another_site(method: str, origin: dict[str, str], status: int) -> None:
+    assert client().request(method, "/", headers={**BEARER, **origin}).status_code == status
+
+
 def test_the_address_with_the_token_lets_in_and_is_forgotten() -> None:
     browser = client()
     answer = browser.get("/", params={"token": TOKEN, "__theme": "dark"})

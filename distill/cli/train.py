@@ -54,6 +54,7 @@ Settings = Annotated[
 Fresh = Annotated[
     bool, typer.Option("--fresh/--resume", help="Start over, or continue where the same command stopped.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing model file.")]
 
 
 def train(
@@ -77,7 +78,7 @@ def train(
     processes: Processes = None,
     settings: Settings = None,
     fresh: Fresh = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing model file.")] = False,
+    force: Force = False,
     replay: Annotated[
         list[Path] | None,
         typer.Option(
@@ -133,6 +134,7 @@ def train_prior(
     processes: Processes = None,
     settings: Settings = None,
     fresh: Fresh = False,
+    force: Force = False,
     project: Project = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -152,7 +154,8 @@ def train_prior(
     from distill.runs.local import train_prior_for
 
     with _options(project, model_name, output, fresh=fresh) as options:
-        outcome = train_prior_for(named_file(model, options.project) or Path(model), folder, params, options)
+        path = named_file(model, options.project) or Path(model)
+        outcome = train_prior_for(path, folder, params, options, force=force)
     _summary(outcome.model, outcome.workspace, outcome.reports, as_json=as_json)
 
 

@@ -75,6 +75,8 @@ class PreparedDataset:
             self.chunk_frames = chunk_frames(self.spectrogram, float(self.summary["chunk_seconds"]))
         except (KeyError, TypeError, ValueError) as error:
             raise self._damaged(layout.SUMMARY, "its settings are not readable") from error
+        if len(self.manifest) != self.summary.get("files"):
+            raise self._damaged(layout.MANIFEST, "its rows are not as many as summary.json says")
         self._mels = self._map()
         for name in ("first_frame", "frames", "file"):
             if not np.issubdtype(self._column(name).dtype, np.integer):

@@ -114,15 +114,18 @@ def train_folder(
         return _run(workspace, options, stages, target, force=force)
 
 
-def train_prior_for(model_path: Path, source: Path, params: Params, options: Options) -> Outcome:
+def train_prior_for(
+    model_path: Path, source: Path, params: Params, options: Options, *, force: bool = False
+) -> Outcome:
     """Train a prior on a folder of sounds for the VQ-VAE of a model file.
 
-    The model file is replaced whole by one with the new prior, unless `options.output` names another. Spectrogram and
-    VQ-VAE are the model's, and so are its name, description and tags unless others are given.
+    The model file is replaced whole by one with the new prior, unless `options.output` names another; that one
+    replaces another model file only with `force`. Spectrogram and VQ-VAE are the model's, and so are its name,
+    description and tags unless others are given.
 
     Raises:
         ArtifactError: the model file cannot be used.
-        DataError, TrainingError, StorageError, Interrupted: as in `train_folder`.
+        DataError, UsageError, TrainingError, StorageError, Interrupted: as in `train_folder`.
     """
     named = source_of(options.project, source)
     model = read_model(model_path)
@@ -138,16 +141,16 @@ def train_prior_for(model_path: Path, source: Path, params: Params, options: Opt
     }
     params = parse_params(values, where=str(model_path))
     target = options.output or model_path
-    require_suffix(options.output, EXTENSION)
-    _check_writable(target)
+    force = force or target == model_path
     inputs = Inputs(options.project, named, params, model=digest_tensors(model.vqvae_state))
+    _check_target(target, Workspace(inputs.root), force)
     params = named_params(inputs, options.given_name or params.model.name)
     with _open(inputs, params, options, again=False, until=None) as workspace:
         if model.manifest.vocoder_config is not None and not params.vocoder.enabled:
             said = f"the vocoder of {model_path} is left out: --set vocoder.enabled=true trains one"
             options.emit(Warned("train_vocoder", "no_vocoder", said))
         write_model(workspace.vqvae, _vqvae_alone(model.manifest, model_path), model.vqvae_state)
-        return _run(workspace, options, tuple(stage for stage in STAGES if stage != "train_vqvae"), target, force=True)
+        return _run(workspace, options, tuple(stage for stage in STAGES if stage != "train_vqvae"), target, force=force)
 
 
 def _vqvae_alone(manifest: Manifest, path: Path) -> Manifest:
