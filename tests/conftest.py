@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import torch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from starlette.testclient import TestClient
 
     from command_util import Command
     from distill.live.events import Event
@@ -74,6 +75,15 @@ def server(project: Path) -> "Iterator[Served]":
         yield server
 
 
+@pytest.fixture(scope="module")
+def client(project: Path) -> "Iterator[TestClient]":
+    """The API of the module's project, asked without a server."""
+    from api_util import client_of
+
+    with client_of(project) as client:
+        yield client
+
+
 @pytest.fixture(name="distill")
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> "Command":
     """The command `distill`, run within this process, where the test is."""
@@ -99,25 +109,39 @@ def plain(prepared: "Workspace", tmp_path_factory: pytest.TempPathFactory) -> "t
     return workspace, train(workspace)
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with sounds, a model that was trained on them, and four sounds that the model made.
-
-    One process of the tests makes it, and each has a copy.
-    """
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one process of the tests makes, and none changes."""
     from distill.locks import wait_for
-    from trained_util import make_trained
 
-    own = tmp_path_factory.getbasetemp()
+    own = factory.getbasetemp()
     common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    made = common / "trained-once"
-    descriptor = wait_for(common / "trained-once.lock")
+    made, complete = common / name, common / f"{name}.complete"
+    descriptor = wait_for(common / f"{name}.lock")
     try:
-        if not (made / "generated").is_dir():
-            make_trained(made)
+        if not complete.exists():
+            shutil.rmtree(made, ignore_errors=True)
+            make(made)
+            complete.touch()
     finally:
         os.close(descriptor)
+    return made
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with sounds, a model that was trained on them, and four sounds that the model made; a copy."""
+    from trained_util import make_trained
+
+    made = made_once(tmp_path_factory, "trained-once", make_trained)
     return shutil.copytree(made, tmp_path_factory.mktemp("trained") / "project")
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the results of its pipeline; tests work in copies of it."""
+    from published_util import make_published
+
+    return made_once(tmp_path_factory, "published-once", make_published)
 
 
 @pytest.fixture(scope="session")
