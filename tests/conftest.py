@@ -1,5 +1,6 @@
 """What every test runs under."""
 
+import logging
 import os
 import shutil
 import sys
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 IN_CI = bool(os.environ.get("CI"))
 # Files of tests that take longest begin first, so that no worker is left with one at the end.
 LONGEST = (
-    "test_ui_page", "test_ui_reload", "test_dvc", "test_ui_start", "test_processes",
-    "test_tracking", "test_workspaces", "test_reproduce", "test_flows_together", "test_ui_defaults", "test_ui_library",
-    "test_ui_studio", "test_tutorial", "test_foreign_site", "test_flows", "test_stereo_learned", "test_shared_record",
-    "test_training_faults", "test_background", "test_run_cli", "test_runs", "test_steering", "test_stages",
+    "test_dvc", "test_tracking", "test_foreign_site", "test_reproduce", "test_workspaces", "test_processes",
+    "test_tutorial", "test_stereo_learned", "test_flows_together", "test_background", "test_steering", "test_run_cli",
+    "test_training_faults", "test_cluster", "test_runs", "test_shared_record", "test_stages", "test_cli", "test_start",
+    "test_check", "test_notebook",
+    # Those in the browser.
+    "test_ui_page", "test_ui_reload", "test_ui_start", "test_ui_defaults", "test_ui_library", "test_ui_studio",
 )  # fmt: skip
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -64,6 +67,15 @@ def _own_path() -> Iterator[None]:
     before = list(sys.path)
     yield
     sys.path[:] = before
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Commands set up the log for their process; no other test is to inherit that."""
+    logger = logging.getLogger("distill")
+    before = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.level, logger.propagate = before
 
 
 @pytest.fixture(scope="module")
