@@ -18,7 +18,7 @@ from sounds_util import folder_of_tones, save, tone
 
 SCREEN_COLUMNS = 120
 JOURNALS = ("journal/train_vqvae.jsonl", "journal/train_prior.jsonl")
-OUTPUTS = ("prepared/", "trained/", "history/", "reports/", "metrics/", "models/")
+OUTPUTS = ("prepared/", "config/", "trained/", "previews/", "plots/", "history/", "reports/", "metrics/", "models/")
 
 
 def dvc(*arguments: str, cwd: Path, code: int = 0) -> str:

@@ -77,6 +77,29 @@ def test_kits_and_folders_of_takes_that_are_not_there_are_refused(client: "TestC
 
 
 @pytest.mark.browser
+def test_a_label_and_a_knob_are_asked_for(server: Served, chromium: Any, project: Path) -> None:
+    watched = Watched(chromium, server)
+    page = watched.open("Generate")
+    page.locator("#generate-asks").wait_for()
+    page.locator("#generate-label input").click()
+    page.get_by_role("option", name="hat").click()
+    assert not page.get_by_label("number input for Brightness").is_visible()
+    page.locator("#generate-knobs").get_by_label("Brightness").check()
+    page.get_by_label("number input for Brightness").fill("0.9")
+    page.get_by_label("number input for Number of sounds").fill("2")
+    page.locator("#generate-go").click()
+    wait(lambda: page.locator("#generate-cards .d-card").count() == 2)
+    asked = [each["request"]["label"] for each in said(project) if each["request"].get("bright") == 0.9]
+    assert asked == ["hat"] * 2
+    page.wait_for_timeout(1000)
+    page.reload()
+    watched.show("Generate")
+    wait(lambda: page.locator("#generate-label input").input_value() == "hat")
+    wait(lambda: page.get_by_label("number input for Brightness").input_value() == "0.9")
+    assert watched.errors == []
+
+
+@pytest.mark.browser
 def test_a_sound_is_varied_and_a_loop_is_made(server: Served, chromium: Any, project: Path, tmp_path: Path) -> None:
     watched = Watched(chromium, server)
     page = watched.open("Generate")
