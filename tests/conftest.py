@@ -1,10 +1,11 @@
 """What every test runs under."""
 
+import logging
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import torch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from starlette.testclient import TestClient
 
     from command_util import Command
     from distill.live.events import Event
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
 IN_CI = bool(os.environ.get("CI"))
 # Files of tests that take longest begin first, so that no worker is left with one at the end.
 LONGEST = (
-    "test_ui_page", "test_ui_reload", "test_dvc", "test_ui_start", "test_processes",
-    "test_tracking", "test_workspaces", "test_reproduce", "test_flows_together", "test_ui_defaults", "test_ui_library",
-    "test_ui_studio", "test_tutorial", "test_foreign_site", "test_flows", "test_stereo_learned", "test_shared_record",
-    "test_training_faults", "test_background", "test_run_cli", "test_runs", "test_steering", "test_stages",
+    "test_dvc", "test_tracking", "test_foreign_site", "test_reproduce", "test_workspaces", "test_processes",
+    "test_tutorial", "test_stereo_learned", "test_flows_together", "test_background", "test_steering", "test_run_cli",
+    "test_training_faults", "test_cluster", "test_runs", "test_shared_record", "test_stages", "test_cli", "test_start",
+    "test_check", "test_notebook",
+    # Those in the browser.
+    "test_ui_page", "test_ui_reload", "test_ui_start", "test_ui_defaults", "test_ui_library", "test_ui_studio",
 )  # fmt: skip
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -65,6 +69,15 @@ def _own_path() -> Iterator[None]:
     sys.path[:] = before
 
 
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Commands set up the log for their process; no other test is to inherit that."""
+    logger = logging.getLogger("distill")
+    before = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.level, logger.propagate = before
+
+
 @pytest.fixture(scope="module")
 def server(project: Path) -> "Iterator[Served]":
     """The page of the module's project."""
@@ -72,6 +85,15 @@ def server(project: Path) -> "Iterator[Served]":
 
     with served(project) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def client(project: Path) -> "Iterator[TestClient]":
+    """The API of the module's project, asked without a server."""
+    from api_util import client_of
+
+    with client_of(project) as client:
+        yield client
 
 
 @pytest.fixture(name="distill")
@@ -99,25 +121,39 @@ def plain(prepared: "Workspace", tmp_path_factory: pytest.TempPathFactory) -> "t
     return workspace, train(workspace)
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with sounds, a model that was trained on them, and four sounds that the model made.
-
-    One process of the tests makes it, and each has a copy.
-    """
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one process of the tests makes, and none changes."""
     from distill.locks import wait_for
-    from trained_util import make_trained
 
-    own = tmp_path_factory.getbasetemp()
+    own = factory.getbasetemp()
     common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    made = common / "trained-once"
-    descriptor = wait_for(common / "trained-once.lock")
+    made, complete = common / name, common / f"{name}.complete"
+    descriptor = wait_for(common / f"{name}.lock")
     try:
-        if not (made / "generated").is_dir():
-            make_trained(made)
+        if not complete.exists():
+            shutil.rmtree(made, ignore_errors=True)
+            make(made)
+            complete.touch()
     finally:
         os.close(descriptor)
+    return made
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with sounds, a model that was trained on them, and four sounds that the model made; a copy."""
+    from trained_util import make_trained
+
+    made = made_once(tmp_path_factory, "trained-once", make_trained)
     return shutil.copytree(made, tmp_path_factory.mktemp("trained") / "project")
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the results of its pipeline; tests work in copies of it."""
+    from published_util import make_published
+
+    return made_once(tmp_path_factory, "published-once", make_published)
 
 
 @pytest.fixture(scope="session")

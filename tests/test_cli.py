@@ -244,7 +244,7 @@ def test_wrong_calls(
         assert "Prepare" not in done.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_ctrl_c_saves_and_says_how_to_go_on(trained: Path, tmp_path: Path, number: signal.Signals) -> None:
     folder_of_tones(tmp_path / "tones", 6)
     command = ["train", "tones", "--epochs", "400", *SETTINGS, "--model-name", "bells"]

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -98,61 +99,78 @@ def test_stages_heed_the_parameter_and_the_variable(
     assert made["here"] == made["named"] == made["set"]
 
 
-def test_a_worker_that_is_killed_in_the_middle_loses_nothing(sounds: Path, alone: Path, tmp_path: Path) -> None:
-    with dask_cluster(tmp_path / "cluster", workers=2) as cluster:
+def test_a_worker_that_is_killed_in_the_middle_loses_nothing(
+    sounds: Path, alone: Path, cluster: DaskCluster, tmp_path: Path
+) -> None:
+    def tell(_what: str, done: int, _count: int) -> None:
+        if done == 70 and cluster.workers[0].poll() is None:
+            kill(cluster.workers[0])
 
-        def tell(_what: str, done: int, _count: int) -> None:
-            if done == 70 and cluster.workers[0].poll() is None:
-                kill(cluster.workers[0])
-
-        prepare(sounds, tmp_path / "out", DATA, SpectrogramConfig(), 0, dask=cluster.address, on_progress=tell)
-        assert cluster.workers[0].poll() is not None
+    prepare(sounds, tmp_path / "out", DATA, SpectrogramConfig(), 0, dask=cluster.address, on_progress=tell)
+    assert cluster.workers[0].poll() is not None
     assert bytes_of(tmp_path / "out") == bytes_of(alone)
 
 
-def test_a_scheduler_without_workers_and_one_that_goes_away_are_one_line_each(
-    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """A scheduler whose workers last no longer than the test that starts them."""
+    with dask_cluster(tmp_path_factory.mktemp("scheduler")) as cluster:
+        yield cluster
+
+
+@contextmanager
+def worker(cluster: DaskCluster, *before: str, **environment: str) -> Iterator[None]:
+    """The one worker of a scheduler."""
+    process = cluster.add_worker(*before, **environment)
+    try:
+        yield
+    finally:
+        kill(process)
+
+
+def test_a_scheduler_without_workers_is_one_line(
+    sounds: Path, scheduler: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with dask_cluster(tmp_path / "cluster") as cluster:
-        with monkeypatch.context() as patched:
-            patched.setattr("distill.workers.cluster.CONNECT_SECONDS", 2.0)
-            with pytest.raises(UsageError, match="has no worker: start one: dask worker tcp://"):
-                prepare(sounds, tmp_path / "out", DATA, SpectrogramConfig(), 0, dask=cluster.address)
-        cluster.add_worker()
-
-        def tell(_what: str, done: int, _count: int) -> None:
-            if done == 1:
-                kill(cluster.scheduler)
-
-        with pytest.raises(StorageError, match=r"the Dask scheduler tcp://.* went away in the middle"):
-            prepare(sounds, tmp_path / "out", DATA, SpectrogramConfig(), 0, dask=cluster.address, on_progress=tell)
-    assert not any((tmp_path / "out").glob("*"))
+    monkeypatch.setattr("distill.workers.cluster.CONNECT_SECONDS", 2.0)
+    with pytest.raises(UsageError, match="has no worker: start one: dask worker tcp://"):
+        prepare(sounds, tmp_path / "out", DATA, SpectrogramConfig(), 0, dask=scheduler.address)
 
 
 @pytest.mark.parametrize("other", ["version", "older"])
-def test_workers_of_another_version_are_refused_in_one_line(sounds: Path, tmp_path: Path, other: str) -> None:
+def test_workers_of_another_version_are_refused_in_one_line(
+    sounds: Path, scheduler: DaskCluster, tmp_path: Path, other: str
+) -> None:
     package = Path(distill.__file__).parent
     ignored = shutil.ignore_patterns("__pycache__", "shipped", "ui", *(["workers"] if other == "older" else []))
     shutil.copytree(package, tmp_path / "other" / "distill", ignore=ignored)
     init = tmp_path / "other" / "distill" / "__init__.py"
     init.write_text(init.read_text().replace(f'__version__ = "{distill.__version__}"', '__version__ = "0.0.1"'))
-    with dask_cluster(tmp_path / "cluster") as cluster:
-        cluster.add_worker(PYTHONPATH=str(tmp_path / "other"))
-        expected = (
-            rf"the Dask worker tcp://.* has another distill than {distill.__version__}: 0\.0\.1; install"
-            if other == "version"
-            else rf"the Dask worker tcp://.* has another distill than {distill.__version__}: \(No module named"
-        )
-        with pytest.raises(UsageError, match=expected) as said:
-            prepare(sounds, tmp_path / "out", DATA, SpectrogramConfig(), 0, dask=cluster.address)
-        assert "\n" not in str(said.value)
+    expected = (
+        rf"the Dask worker tcp://.* has another distill than {distill.__version__}: 0\.0\.1; install"
+        if other == "version"
+        else rf"the Dask worker tcp://.* has another distill than {distill.__version__}: \(No module named"
+    )
+    with worker(scheduler, PYTHONPATH=str(tmp_path / "other")), pytest.raises(UsageError, match=expected) as said:
+        prepare(sounds, tmp_path / "out", DATA, SpectrogramConfig(), 0, dask=scheduler.address)
+    assert "\n" not in str(said.value)
 
 
 @pytest.mark.skipif(not _may_hide(), reason="this user may not mount anything")
-def test_workers_that_cannot_read_the_sounds_are_one_line(tmp_path: Path) -> None:
+def test_workers_that_cannot_read_the_sounds_are_one_line(scheduler: DaskCluster, tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.wav", tone())
     save(tmp_path / "in" / "b.wav", noise())
-    with dask_cluster(tmp_path / "cluster") as cluster:
-        cluster.add_worker(*HIDING, f'mount -t tmpfs none "{tmp_path / "in"}" && exec "$@"', "sh")
-        with pytest.raises(DataError, match=r"a Dask worker cannot read .*/a\.wav, which this process can"):
-            prepare(tmp_path / "in", tmp_path / "out", DATA, SpectrogramConfig(), 0, dask=cluster.address)
+    hidden = (*HIDING, f'mount -t tmpfs none "{tmp_path / "in"}" && exec "$@"', "sh")
+    said = r"a Dask worker cannot read .*/a\.wav, which this process can"
+    with worker(scheduler, *hidden), pytest.raises(DataError, match=said):
+        prepare(tmp_path / "in", tmp_path / "out", DATA, SpectrogramConfig(), 0, dask=scheduler.address)
+
+
+def test_a_scheduler_that_goes_away_is_one_line(sounds: Path, scheduler: DaskCluster, tmp_path: Path) -> None:
+    def tell(_what: str, done: int, _count: int) -> None:
+        if done == 1:
+            kill(scheduler.scheduler)
+
+    said = r"the Dask scheduler tcp://.* went away in the middle"
+    with worker(scheduler), pytest.raises(StorageError, match=said):
+        prepare(sounds, tmp_path / "out", DATA, SpectrogramConfig(), 0, dask=scheduler.address, on_progress=tell)
+    assert not any((tmp_path / "out").glob("*"))

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from distill.cli.main import main
+from command_util import Command
 from distill.codes.file import read_grid, write_grid
 from distill.codes.history import History
 from distill.codes.model import CodesModel
@@ -34,24 +33,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def distill(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def distill(distill: Command, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in a copy of the folder; its JSON with --json, else what it printed, or its error."""
     shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, code: int = 0) -> Any:
-        monkeypatch.setattr(sys, "argv", ["distill", *arguments])
-        try:
-            main()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        out, err = capsys.readouterr()
-        assert status == code, err
+        ended = distill(*arguments, code=code)
         if code:
-            assert err.count("\n") == 1 or code == 2, err
-            return err
-        return json.loads(out) if "--json" in arguments else out
+            assert len(ended.complaints) == 1 or code == 2, ended.err
+            return ended.err
+        return json.loads(ended.out) if "--json" in arguments else ended.out
 
     return run
 

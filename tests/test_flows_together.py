@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from published_util import made
 
 from distill.errors import Interrupted
 from distill.locks import lock, reopen
 from distill.processes.dvc_stage import repro, stop_running
-from distill.runs.dvc_project import DvcRun, inputs_of, open_project, plan_run, taking_turns
+from distill.runs.dvc_project import inputs_of, taking_turns
 from project_util import make_project
 from registry_util import model_file
 
@@ -32,13 +33,6 @@ def prefect_server() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=240):
         yield
-
-
-def made(project: Path, overrides: dict[str, dict[str, Any]]) -> DvcRun:
-    run = plan_run(project, overrides)
-    with open_project(run, lambda: None):
-        pass
-    return run
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from database_util import put_database
 from distill.registry.registration import register
 from distill.registry.registry import file_of, versions
 from distill.runs.dvc_project import open_project, plan_run
@@ -32,7 +33,7 @@ def _own_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_registry_of_a_moved_and_of_a_copied_project_goes_on(tmp_path: Path) -> None:
-    here, moved, copied = make_folder(tmp_path / "here"), tmp_path / "moved", tmp_path / "copied"
+    here, moved, copied = put_database(make_folder(tmp_path / "here")), tmp_path / "moved", tmp_path / "copied"
     first = register(model_file(here / "models" / "kit.distill"), here)
     here.rename(moved)
     shutil.copytree(moved, copied)

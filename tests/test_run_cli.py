@@ -69,7 +69,23 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -> None:
+def do_as_the_page_says(workspace: Workspace) -> None:
+    """Say to one training what the page says one by one; it must not stop before the end."""
+    blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = [shlex.split(line, comments=True)[2:] for line in "".join(blocks).splitlines() if "distill run" in line]
+    assert len(lines) > 10
+    lines.sort(key=lambda words: words[0] == "stop")
+    # A measurement of the page's name is there already.
+    meant = {"kit-1a2b3c4d": str(workspace.root), "200": "1", "now": "then"}
+    for words in lines:
+        if "softer-after" in words:
+            wait(RunFolder(workspace.root, STAGE).validation("softer-after").is_file)
+        answer = run_command(*(meant.get(word, word) for word in words))
+        if words[0] == "checkpoint":
+            meant["300"] = str(answer["step"])
+
+
+def test_a_training_is_listed_tuned_measured_and_stopped_and_does_as_the_page_says(workspace: Workspace) -> None:
     root, folder = str(workspace.root), RunFolder(workspace.root, STAGE)
     with training(workspace) as child:
         answer = run_command(
@@ -148,27 +164,10 @@ def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -
     (*_, best) = run_command("snapshots", root)["best"]
     assert best["loss"] == min(each["loss"] for each in run_command("snapshots", root)["best"])
     assert f"best: epoch {best['epoch']}" in shown.output
-    with training(workspace):
-        assert run_command("tune", root, "max_lr=1e-3")["step"] >= paused
-
-
-def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path / "run", vqvae={"epochs": 2000, "preview_interval": 10000})
-    run(workspace, "prepare", "configure")
-    blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    lines = [shlex.split(line, comments=True)[2:] for line in "".join(blocks).splitlines() if "distill run" in line]
-    # What the page says one by one is said to one training here: it must not stop before the end.
-    lines.sort(key=lambda words: words[0] == "stop")
-    meant = {"kit-1a2b3c4d": str(workspace.root), "200": "1"}
     with training(workspace) as child:
-        for words in lines:
-            if "softer-after" in words:
-                wait(RunFolder(workspace.root, STAGE).validation("softer-after").is_file)
-            answer = run_command(*(meant.get(word, word) for word in words))
-            if words[0] == "checkpoint":
-                meant["300"] = str(answer["step"])
+        assert run_command("tune", root, "max_lr=1e-3")["step"] >= paused
+        do_as_the_page_says(workspace)
         assert child.wait(60) == 3
-    assert len(lines) > 10
 
 
 def test_a_folder_without_trainings_is_one_line(tmp_path: Path) -> None:

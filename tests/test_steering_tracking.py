@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:.*type hint.*
 def test_changes_are_events_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISTILL_TRACKING", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "runs" / "run").mkdir(parents=True)
+    (put_database(tmp_path) / "runs" / "run").mkdir(parents=True)
     workspace = make_workspace(tmp_path / "runs" / "run")
     write_order(workspace.root, Order("sounds"))
     acts = [
@@ -64,7 +64,7 @@ def test_a_damaged_journal_of_another_training_does_not_end_the_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DISTILL_TRACKING", raising=False)
-    (tmp_path / "runs" / "run").mkdir(parents=True)
+    (put_database(tmp_path) / "runs" / "run").mkdir(parents=True)
     workspace = make_workspace(tmp_path / "runs" / "run")
     write_order(workspace.root, Order("sounds"))
     run(workspace, "prepare", "configure")

@@ -4,7 +4,6 @@ import logging
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,6 @@ from distill.cli.progress import shown_progress
 from distill.live.events import Warned
 from distill.words import visible
 from sounds_util import save, tone
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    logger = logging.getLogger("distill")
-    before = logger.handlers, logger.level, logger.propagate
-    yield
-    logger.handlers, logger.level, logger.propagate = before
 
 
 def hidden(text: str) -> set[str]:

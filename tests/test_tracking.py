@@ -32,11 +32,13 @@ from distill.versions.git import code_state
 from page_util import free_port, wait
 from pipeline_util import bytes_of, make_workspace
 from pipeline_util import run as pipeline_run
-from project_util import call, distill, make_project
+from project_util import call, make_project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+    from command_util import Command
 
 # MLflow warns of what it uses of other packages.
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:.*type hint.*:UserWarning")
@@ -52,6 +54,13 @@ def run_stages(workspace: Workspace, *stages: str, **environment: str) -> None:
         for stage in stages:
             with track(workspace) as recorder:
                 run_stage(stage, Call(workspace, Listeners([recorder]), StopRequest()))
+
+
+@pytest.fixture
+def _recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process trains is recorded, in its project."""
+    for name in ("DISTILL_TRACKING", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def recorded(client: "MlflowClient") -> "list[Run]":
@@ -135,7 +144,11 @@ def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:
     assert [found.run_id for found in find_runs(project.root, register["lineage"])] == [run.info.run_id]
 
 
-def test_completing_twice_changes_nothing(project: Workspace) -> None:
+@pytest.mark.usefixtures("_recording")
+def test_completing_twice_changes_nothing(
+    project: Workspace, distill: "Command", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
     client = client_of(project.root)
     before = recorded(client)[0].to_dictionary()
     run_id, known = before["info"]["run_id"], project.params_file.read_text()
@@ -143,15 +156,15 @@ def test_completing_twice_changes_nothing(project: Workspace) -> None:
     # The folder may be on its way to another model by now.
     project.params_file.write_text(known.replace("seed: 0", "seed: 7"))
     try:
-        (said,) = json.loads(distill(project.root, "tracking", "sync", "--json").stdout)["runs"]
+        (said,) = json.loads(distill("tracking", "sync", "--json").out)["runs"]
     finally:
         project.params_file.write_text(known)
     assert said["run_id"] == run_id
     assert recorded(client)[0].to_dictionary() == before
     assert Path(client.download_artifacts(run_id, "params.yaml")).read_text() == made_with
     with hold(project.root):
-        refused = distill(project.root, "tracking", "sync", code=1).stderr
-    assert "is being trained" in refused
+        refused = distill("tracking", "sync", code=1)
+    assert "is being trained" in refused.err
 
 
 def test_a_project_somewhere_else_completes_the_run_that_it_brought_along(project: Workspace, tmp_path: Path) -> None:
@@ -161,7 +174,9 @@ def test_a_project_somewhere_else_completes_the_run_that_it_brought_along(projec
     untouched = bytes_of(project.root)
     (lost,) = (moved / "mlartifacts").rglob("reports/assemble.json")
     lost.unlink()
-    (said,) = json.loads(distill(moved, "tracking", "sync", "--json").stdout)["runs"]
+    # In a process of its own, as MLflow remembers the place of a run as long as one lives.
+    done = call(moved, sys.executable, "-m", "distill", "tracking", "sync", "--json")
+    (said,) = json.loads(done.stdout)["runs"]
     assert said["run_id"] == first.info.run_id
     assert [run.info.run_id for run in recorded(client_of(moved))] == [first.info.run_id]
     assert lost.is_file()
@@ -202,11 +217,8 @@ def test_the_same_training_again_makes_no_second_run(project: Workspace) -> None
     assert len(recorded(client)) == before
 
 
-def test_a_stage_that_fails_ends_the_run_that_was_opened_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("DISTILL_TRACKING", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+@pytest.mark.usefixtures("_recording")
+def test_a_stage_that_fails_ends_the_run_that_was_opened_for_it(tmp_path: Path) -> None:
     (put_database(tmp_path) / ".dvc").mkdir()
     workspace = make_workspace(tmp_path)
     run_stages(workspace, "prepare", "configure")
@@ -229,7 +241,11 @@ def test_a_run_that_will_not_be_finished_any_more_is_closed(tmp_path: Path) -> N
     assert (earlier.info.status, later.info.status) == ("KILLED", "RUNNING")
 
 
-def test_a_prior_for_a_given_model_is_recorded_with_that_models_parameters(project: Workspace, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("_recording")
+def test_a_prior_for_a_given_model_is_recorded_with_that_models_parameters(
+    project: Workspace, tmp_path: Path, distill: "Command", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("schema: 1\n")
     (put_database(tmp_path) / ".dvc").mkdir()
     prior = project.params().prior.model_dump(mode="json")
@@ -237,7 +253,7 @@ def test_a_prior_for_a_given_model_is_recorded_with_that_models_parameters(proje
     settings += ["data.chunk_seconds=0.35", "run.threads=1", "run.precision=fp32", "memorization.sounds=2"]
     flags = [item for setting in [*settings, "memorization.seconds=0.5"] for item in ("--set", setting)]
     model = project.model("tiny")
-    distill(tmp_path, "train-prior", str(model), str(project.root / "sounds"), "-o", "new.distill", "-q", *flags)
+    distill("train-prior", str(model), str(project.root / "sounds"), "-o", "new.distill", "-q", *flags)
     (run,) = recorded(client_of(tmp_path))
     assert run.info.status == "FINISHED"
     assert run.data.params["vqvae.codebook_size"] == "8"
@@ -269,7 +285,11 @@ def test_a_killed_training_goes_on_in_its_run_with_no_epoch_twice(tmp_path: Path
     assert set(curve(client, run, "vqvae/validation_loss")) == set(range(1, 21))
 
 
-def test_distill_train_records_the_same_as_the_stages(project: Workspace, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("_recording")
+def test_distill_train_records_the_same_as_the_stages(
+    project: Workspace, tmp_path: Path, distill: "Command", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("schema: 1\n")
     (put_database(tmp_path) / ".dvc").mkdir()
     settings = []
@@ -280,7 +300,7 @@ def test_distill_train_records_the_same_as_the_stages(project: Workspace, tmp_pa
     settings += ["data.chunk_seconds=0.35", "data.speed_semitones=[2.0]", "run.threads=1", "run.precision=fp32"]
     settings += ["run.device=cpu", "memorization.sounds=2", "memorization.seconds=0.5"]
     flags = [item for setting in settings for item in ("--set", setting)]
-    distill(tmp_path, "train", str(project.root / "sounds"), "-q", "--model-name", "tiny", *flags)
+    distill("train", str(project.root / "sounds"), "-q", "--model-name", "tiny", *flags)
     client, other = client_of(tmp_path), client_of(project.root)
     (run,) = recorded(client)
     first = min(recorded(other), key=lambda each: each.info.start_time)
@@ -316,7 +336,11 @@ def test_a_flow_records_the_same_as_dvc_repro(tmp_path: Path) -> None:
     assert "Data and pipelines are up to date" in call(by_flow, sys.executable, "-m", "dvc", "status").stdout
 
 
-def test_a_server_that_is_away_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("_recording")
+def test_a_server_that_is_away_loses_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, distill: "Command", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     workspace = make_workspace(tmp_path, vqvae={"epochs": 2}, prior={"epochs": 2})
     (put_database(tmp_path) / ".dvc").mkdir()
     away = f"http://127.0.0.1:{free_port()}"
@@ -324,9 +348,10 @@ def test_a_server_that_is_away_loses_nothing(tmp_path: Path, caplog: pytest.LogC
         run_stages(workspace, *STAGES, MLFLOW_TRACKING_URI=away, DVC_ROOT=str(tmp_path))
     assert "nothing answers there" in caplog.text
     assert workspace.model("tiny").is_file()
-    failed = distill(tmp_path, "tracking", "sync", code=1, MLFLOW_TRACKING_URI=away).stderr
-    assert "nothing answers there" in failed
-    distill(tmp_path, "tracking", "sync")
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", away)
+        assert "nothing answers there" in distill("tracking", "sync", code=1).err
+    distill("tracking", "sync")
     client = client_of(tmp_path)
     (run,) = recorded(client)
     assert run.info.status == "FINISHED"
@@ -345,20 +370,22 @@ def test_nothing_is_recorded_when_it_is_off(tmp_path: Path) -> None:
     assert not (tmp_path / ".distill" / "tracking.json").exists()
 
 
-def test_a_workspace_without_a_finished_run_is_one_line(tmp_path: Path) -> None:
-    said = distill(tmp_path, "tracking", "sync", code=1).stderr
-    assert said.count("\n") == 1
+@pytest.mark.usefixtures("_recording")
+def test_a_workspace_without_a_finished_run_is_one_line(
+    tmp_path: Path, distill: "Command", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(distill("tracking", "sync", code=1).complaints) == 1
 
 
-def test_a_run_opened_before_the_stages_is_adopted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DISTILL_TRACKING", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+@pytest.mark.usefixtures("_recording")
+def test_a_run_opened_before_the_stages_is_adopted(tmp_path: Path) -> None:
     root = tmp_path / "project" / "runs" / "work"
     root.mkdir(parents=True)
     workspace = make_workspace(root, vqvae={"epochs": 1}, prior={"epochs": 1})
     write_order(workspace.root, Order("sounds"))
     run_stages(workspace, "prepare", "configure")
-    client = client_of(tmp_path / "project")
+    client = client_of(put_database(tmp_path / "project"))
     opened = runs.open_run(client, workspace, started_by="prefect", tags={"flow": "x"})
     run_stages(workspace, *STAGES[2:])
     (run,) = recorded(client)

@@ -1,12 +1,12 @@
 """A database of runs that cannot be used: one line says why."""
 
-import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from database_util import put_database
 from distill.errors import TrackingError
 from distill.tracking import address
 from distill.tracking.address import client_of, experiment_of
@@ -16,16 +16,14 @@ from distill.tracking.lookup import find_runs
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:.*type hint.*:UserWarning")
 
 
-def broken(kind: str, root: Path, other: Path) -> None:
+def broken(kind: str, root: Path) -> None:
     target = root / "mlflow.db"
     if kind == "a folder in its place":
         target.mkdir()
     elif kind == "no database":
         target.write_text("this is no database, and long enough not to be taken for an empty one" * 20)
     else:
-        # MLflow remembers, within a process, that it has seen a database.
-        client_of(other).search_experiments()
-        shutil.copy(other / "mlflow.db", target)
+        put_database(root)
         with closing(sqlite3.connect(target)) as connection, connection:
             connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
 
@@ -39,10 +37,10 @@ def broken(kind: str, root: Path, other: Path) -> None:
     ],
 )
 def test_a_database_that_cannot_be_used_is_one_line(
-    kind: str, said: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    kind: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    broken(kind, tmp_path, tmp_path_factory.mktemp("other"))
+    broken(kind, tmp_path)
     with pytest.raises(TrackingError, match=said) as failed:
         find_runs(tmp_path, "0" * 64)
     assert "\n" not in str(failed.value)
@@ -58,7 +56,7 @@ def test_a_folder_that_the_address_cannot_name_is_one_line(
     with pytest.raises(TrackingError, match="rename the folder"):
         client_of(project)
     assert [path.name for path in tmp_path.rglob("*")] == [name]
-    client_of(tmp_path / "100% loud #1")
+    client_of(put_database(tmp_path / "100% loud #1"))
 
 
 def test_a_store_of_files_that_was_chosen_is_nobodys_earlier_place(

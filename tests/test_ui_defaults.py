@@ -17,8 +17,6 @@ from registry_util import make_folder, model_file
 pytest.importorskip("gradio")
 
 TABS = ("Start", "Data", "Train", "Monitor", "Generate", "Takes", "Codes", "Library")
-# A field in a fold that was never opened comes back as the value that it was made with.
-FIELDS = ("textbox", "number", "slider", "checkbox", "checkboxgroup", "radio")
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +24,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("project")
     make_sounds(project / "data" / "kit")
     return project
-
-
-def test_every_field_begins_with_a_value_of_its_kind(server: Served) -> None:
-    fields = [each["props"] for each in server.get("/config")["components"] if each["type"] in FIELDS]
-    assert len(fields) > 50
-    assert [each["label"] for each in fields if each.get("value") is None] == []
 
 
 @pytest.mark.browser

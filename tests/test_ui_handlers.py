@@ -37,10 +37,13 @@ from distill.ui.tabs.monitor import MonitorTab
 from distill.ui.tabs.start import StartTab
 from distill.ui.tabs.train import TrainTab, settings_from
 from distill.ui.training_choice import choose_run, list_runs, sounds_choice
+from page_util import make_sounds
 from registry_util import make_folder, model_file
 from sounds_util import save, tone
 
 MODEL = "models/bells.distill"
+# A field in a fold that was never opened comes back as the value that it was made with.
+FIELDS = ("textbox", "number", "slider", "checkbox", "checkboxgroup", "radio")
 T = TypeVar("T")
 
 
@@ -84,6 +87,14 @@ def test_nobody_waits_for_what_takes_another_one_long(tmp_path: Path) -> None:
     limits = {each.name: each.concurrency_limit for each in functions if each.name in long}
     assert {*limits} == long
     assert {*limits.values()} == {AT_ONCE}
+
+
+def test_every_field_begins_with_a_value_of_its_kind(tmp_path: Path) -> None:
+    make_sounds(tmp_path / "data" / "kit")
+    components = within_loop(lambda: build_app(Context(tmp_path), FastAPI())).config["components"]
+    fields = [each["props"] for each in components if each["type"] in FIELDS]
+    assert len(fields) > 50
+    assert [each["label"] for each in fields if each.get("value") is None] == []
 
 
 def test_progress_that_is_not_shown_is_said_to_no_component(tmp_path: Path) -> None:

@@ -7,22 +7,17 @@ import pytest
 
 pytest.importorskip("gradio")
 
-from fastapi import FastAPI
+from api_util import client_of
 from starlette.testclient import TestClient
 
 from distill.configs import LiveConfig
 from distill.live.controller import State, get_plateau_info
-from distill.ui.context import Context
-from distill.ui.loading_page import Opening
-from distill.ui.server import application
-from distill.ui.server_folder import own_folder
 from distill.ui.training_answers import Plateau
 from page_util import require_described
 from registry_util import model_file
 from sounds_util import save, tone
 
 NO_PRIOR = '{"model": "models/codes.distill", "request": {"seconds": 1}}'
-TOKEN = "let-me-in-if-you-please"
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +26,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     for name, hertz in (("one", 330.0), ("two", 880.0)):
         save(project / "generated" / f"{name}.wav", tone(0.3, hertz))
     model_file(project / "models" / "codes.distill", with_prior=False)
-    context = Context(project)
-    with own_folder(context):
-        page = application(context, Opening(FastAPI, lambda: ""), TOKEN, 5050)
-        yield TestClient(page, "http://127.0.0.1:5050", headers={"authorization": f"Bearer {TOKEN}"})
+    with client_of(project) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ from distill.generation.writing import Destination, produce
 from model_example import write_example
 from page_util import Served, wait
 from registry_util import make_folder
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
 
 pytest.importorskip("gradio")
 
@@ -36,14 +39,15 @@ def said(project: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((project / "generated").glob("page-*/*.wav.json"))]
 
 
-def test_programs_ask_for_channels_and_are_told_where_takes_lie(server: Served, project: Path) -> None:
+def test_programs_ask_for_channels_and_are_told_where_takes_lie(client: "TestClient", project: Path) -> None:
     for wish, channels in (({"seconds": 0.3}, 2), ({"seconds": 0.3, "channels": 1}, 1)):
-        [made] = server.post("/api/generate", {"model": STEREO, "request": wish})["sounds"]
+        [made] = client.post("/api/generate", json={"model": STEREO, "request": wish}).json()["sounds"]
         assert len(read_sound(project / "generated" / made["id"]).samples) == channels
-    code, line = server.refused("/api/generate", {"model": MONO, "request": {"seconds": 0.3, "width": 0.5}})
-    assert code == 400
-    assert "makes mono sounds" in line
-    places = {take["id"]: take["place"] for take in server.get("/api/takes")["takes"]}
+    wide = {"model": MONO, "request": {"seconds": 0.3, "width": 0.5}}
+    refused = client.post("/api/generate", json=wide)
+    assert refused.status_code == 400
+    assert "makes mono sounds" in refused.text
+    places = {take["id"]: take["place"] for take in client.get("/api/takes").json()["takes"]}
     assert {"place", "left", "breadth", "stereo"} == {*places["wide_0000.wav"]}
     assert "wide," in places["wide_0000.wav"]["place"]
 

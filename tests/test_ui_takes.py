@@ -91,15 +91,6 @@ def test_takes_are_played_kept_renamed_and_dropped_by_keys(server: Served, chrom
     assert watched.errors == []
 
 
-def test_takes_are_found_again_when_the_server_began_anew(chromium: Any, project: Path) -> None:
-    Takes(project).mark(["bells_0001.wav"], kept=True, name="Bright bell")
-    with served(project) as again:
-        watched = takes_tab(chromium, again)
-        assert titles(watched) == ["bells_0002", "Bright bell", "bells_0000"]
-        watched.page.get_by_role("button", name="Kept (1)").click()
-        wait(lambda: titles(watched) == ["Bright bell"])
-
-
 def test_one_sound_at_a_time_is_heard_on_hover(server: Served, chromium: Any) -> None:
     watched = takes_tab(chromium, server)
     page, cards = watched.page, watched.page.locator(CARDS)

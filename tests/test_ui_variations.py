@@ -3,7 +3,7 @@
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,9 @@ from distill.generation.writing import Destination, produce
 from page_util import Served, wait
 from registry_util import make_folder
 from sounds_util import save, tone
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
 
 pytest.importorskip("gradio")
 
@@ -35,16 +38,15 @@ def said(project: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_programs_ask_for_sounds_as_the_command_does(server: Served, project: Path) -> None:
+def test_programs_ask_for_sounds_as_the_command_does(client: "TestClient", project: Path) -> None:
     wish = {"seconds": 0.3, "natural": True, "label": "hat", "best_of": 2}
-    made = server.post("/api/generate", {"model": "models/kit.distill", "request": wish, "count": 2, "seed": 5})[
-        "sounds"
-    ]
+    order = {"model": "models/kit.distill", "request": wish, "count": 2, "seed": 5}
+    made = client.post("/api/generate", json=order).json()["sounds"]
     assert [each["seed"] for each in made] == [5, 6]
     assert all(each["got"]["label"] in ("hat", "kick") for each in made)
     vary = {"action": "vary", "strength": 0.5}
     order = {"model": "models/kit.distill", "request": vary, "sound": made[0]["id"]}
-    [changed] = server.post("/api/generate", order)["sounds"]
+    [changed] = client.post("/api/generate", json=order).json()["sounds"]
     assert (project / "generated" / changed["id"]).is_file()
     assert changed["got"]["distance"] > 0
     for values, words in (
@@ -54,24 +56,47 @@ def test_programs_ask_for_sounds_as_the_command_does(server: Served, project: Pa
         ({"model": "models/kit.distill", "request": {"seconds": 1e3}}, "of 300 s at once here"),
         ({"model": "models/kit.distill", "request": vary, "sound": "../secret.wav"}, "is not among"),
     ):
-        code, line = server.refused("/api/generate", values)
-        assert code == 400
-        assert words in line
+        refused = client.post("/api/generate", json=values)
+        assert refused.status_code == 400
+        assert words in refused.text
 
 
-def test_the_map_lists_every_sound_with_its_places(server: Served) -> None:
-    found = server.get("/api/map")
+def test_the_map_lists_every_sound_with_its_places(client: "TestClient") -> None:
+    found = client.get("/api/map").json()
     assert len(found["points"]) >= 3
     for point in found["points"]:
         assert {*point["places"]} == {*found["axes"]}
         assert point["kind"] == "generated"
 
 
-def test_kits_and_folders_of_takes_that_are_not_there_are_refused(server: Served, project: Path) -> None:
+def test_kits_and_folders_of_takes_that_are_not_there_are_refused(client: "TestClient", project: Path) -> None:
     for path in ("/api/takes/kit", "/api/takes/folder"):
-        assert "not among" in server.refused(path, {"takes": ["../models/kit.distill"]})[1]
-        assert server.refused(path, {"takes": []})[0] == 400
+        assert "not among" in client.post(path, json={"takes": ["../models/kit.distill"]}).text
+        assert client.post(path, json={"takes": []}).status_code == 400
     assert not (project / "exports").exists()
+
+
+@pytest.mark.browser
+def test_a_label_and_a_knob_are_asked_for(server: Served, chromium: Any, project: Path) -> None:
+    watched = Watched(chromium, server)
+    page = watched.open("Generate")
+    page.locator("#generate-asks").wait_for()
+    page.locator("#generate-label input").click()
+    page.get_by_role("option", name="hat").click()
+    assert not page.get_by_label("number input for Brightness").is_visible()
+    page.locator("#generate-knobs").get_by_label("Brightness").check()
+    page.get_by_label("number input for Brightness").fill("0.9")
+    page.get_by_label("number input for Number of sounds").fill("2")
+    page.locator("#generate-go").click()
+    wait(lambda: page.locator("#generate-cards .d-card").count() == 2)
+    asked = [each["request"]["label"] for each in said(project) if each["request"].get("bright") == 0.9]
+    assert asked == ["hat"] * 2
+    page.wait_for_timeout(1000)
+    page.reload()
+    watched.show("Generate")
+    wait(lambda: page.locator("#generate-label input").input_value() == "hat")
+    wait(lambda: page.get_by_label("number input for Brightness").input_value() == "0.9")
+    assert watched.errors == []
 
 
 @pytest.mark.browser
