@@ -24,7 +24,7 @@ from distill.live.events import Event, Listeners, Progress
 from distill.live.stop_request import StopRequest
 from distill.memorization.of_model import CheckSettings, findings_of
 from distill.models.sequences import collate
-from distill.registry.promotion import promote
+from distill.registry.promotion import Refused, promote
 from distill.registry.registration import register
 from distill.stages import check_memorization
 from distill.stages.workspace import Call, Workspace
@@ -159,7 +159,7 @@ def test_a_registered_model_is_checked_in_its_project_and_not_promoted(memorized
     found = check(version.reference, memorized.root, settings={"sounds": 2})
     assert found.page == memorized.root / "models" / "tiny-1-check" / "report.html"
     assert found.page.is_file()
-    with pytest.raises(UsageError, match="memorized"):
+    with pytest.raises(Refused, match="memorized"):
         promote(version.reference, memorized.root)
 
 

@@ -8,7 +8,7 @@ from space_util import stereo_folder
 
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_manifest, read_model, write_model
-from distill.errors import UsageError
+from distill.errors import StorageError
 from distill.live.events import Listeners
 from distill.live.stop_request import StopRequest
 from distill.params import parse_params
@@ -89,7 +89,7 @@ def test_another_model_that_lies_at_the_target_stays(
     if when == "before":
         shutil.copyfile(stereo, target)
         monkeypatch.setattr(local, "run_stage", None)
-    with pytest.raises(UsageError, match=r"other\.distill is there already and is another file.*add --force"):
+    with pytest.raises(StorageError, match=r"other\.distill exists and is another file.*with --force"):
         train_again(stereo, tmp_path, target)
     assert target.read_bytes() == stereo.read_bytes()
     assert (tmp_path / "runs").exists() == (when == "meanwhile")

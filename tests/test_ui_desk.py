@@ -282,7 +282,7 @@ def test_only_sounds_and_grids_of_a_bearable_length_are_taken(context: Context, 
     (tmp_path / "fake.wav").write_text("x")
     with pytest.raises(DataError, match=r"^fake\.wav: "):
         desk.open_file(tmp_path / "fake.wav", model(), "bells")
-    long = save(tmp_path / "long.wav", tone(MOST_SECONDS + 1, rate=800), 800)
+    long = save(tmp_path / "long.wav", tone(MOST_SECONDS + 1, rate=1000), 1000)
     with pytest.raises(UsageError, match="10 minutes"):
         desk.open_file(long, model(), "bells")
 

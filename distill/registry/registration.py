@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 # What makes sounds: these packages and modules of distill import nothing else of it.
 CODE = (
-    *("__init__.py", "arithmetic.py", "configs.py", "errors.py", "files.py", "instructions.py"),
-    *("params.py", "validation.py", "words.py"),
+    *("__init__.py", "arithmetic.py", "configs.py", "errors.py", "evenly.py", "files.py", "instructions.py"),
+    *("mel_scale.py", "params.py", "validation.py", "words.py"),
     *("artifact", "audio", "codec", "dataset", "generation", "live", "locks.py", "models", "training"),
     *(f"workers/{name}.py" for name in ("__init__", "choice", "place", "processes")),
     *("registry/__init__.py", "registry/served.py"),
