@@ -62,6 +62,16 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _own_record() -> Iterator[None]:
+    """MLflow tells its children by this where to record; no other test is to record there."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if before is not None:
+        os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+@pytest.fixture(autouse=True)
 def _own_path() -> Iterator[None]:
     """MLflow lets Python find a loaded model's code first; no other test is to find it."""
     before = list(sys.path)

@@ -103,8 +103,13 @@ def test_two_processes_train_what_one_does(uninterrupted: Workspace, tmp_path: P
 
 def processes_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     """The other processes of a training, in the order of their numbers."""
-    children = wait(lambda: psutil.Process(process.pid).children())
-    return sorted(children, key=lambda child: int(child.environ()["RANK"]))
+
+    def numbered() -> list[psutil.Process]:
+        # One that was just forked has the environment of the first.
+        children = psutil.Process(process.pid).children()
+        return children if all("RANK" in child.environ() for child in children) else []
+
+    return sorted(wait(numbered), key=lambda child: int(child.environ()["RANK"]))
 
 
 def wait_for_checkpoint(workspace: Workspace) -> None:

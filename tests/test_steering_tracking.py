@@ -90,6 +90,7 @@ def test_a_training_that_went_back_and_on_otherwise_is_recorded_as_it_went_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DISTILL_TRACKING", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (put_database(tmp_path) / ".dvc").mkdir()
     (tmp_path / "runs" / "run").mkdir(parents=True)
     workspace = make_workspace(tmp_path / "runs" / "run", vqvae={"epochs": 3})
