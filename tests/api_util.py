@@ -1,8 +1,10 @@
-"""The page's JSON API, asked within the process of the tests: no server is started, and no page is made."""
+"""The page and its JSON API within the process of the tests: no server is started."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -17,6 +19,7 @@ from distill.ui.loading_page import Opening
 from distill.ui.server import application
 from distill.ui.server_folder import own_folder
 
+T = TypeVar("T")
 TOKEN = "let-me-in-if-you-please"
 
 
@@ -29,3 +32,12 @@ def client_of(project: Path) -> Iterator[TestClient]:
         patch.setattr(FirstTakes, "keep_making", lambda _: None)
         page = application(context, Opening(FastAPI, lambda: ""), TOKEN, 5050)
         yield TestClient(page, "http://127.0.0.1:5050", headers={"authorization": f"Bearer {TOKEN}"})
+
+
+def within_loop(build: Callable[[], T]) -> T:
+    """What `build` gives; where no loop runs, Gradio leaves one of its own open."""
+
+    async def built() -> T:
+        return build()
+
+    return asyncio.run(built())

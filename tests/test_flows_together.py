@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from published_util import made
 
 from distill.errors import Interrupted
 from distill.locks import lock, reopen
 from distill.processes.dvc_stage import repro, stop_running
 from distill.runs.dvc_project import inputs_of, taking_turns
 from project_util import make_project
+from published_util import made
 from registry_util import model_file
 
 # Prefect's imports, and the server that its harness starts, on this Python.

@@ -1,4 +1,4 @@
-"""Run folders: one lock from the first stage to the last, found after a move, removed only when they rest."""
+"""Run folders: one lock from the first stage to the last, found after a move."""
 
 import json
 import os
@@ -10,12 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 
 from command_util import run_command
@@ -25,14 +22,12 @@ from distill.live.folder import RunFolder
 from distill.live.status import StatusListener, status_file
 from distill.live.stop_request import StopRequest
 from distill.params import Params, read_params, with_settings
-from distill.processes import dvc_stage
 from distill.processes.run_lock import Holder, hold, holder_of, lock_file
 from distill.runs.background import go_on
 from distill.runs.folder import Order, default_run, read_order, run_folders, write_order
 from distill.runs.inputs import Inputs, bring_sounds, from_project, settings_of, source_of
 from distill.runs.local import Options, train_folder
 from distill.runs.progress import progress_of
-from distill.runs.removal import REMOVED, prune, remove
 from distill.runs.trainings import where_it_stands
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, read_report
@@ -306,110 +301,6 @@ def test_a_model_is_replaced_by_its_own_run_alone(project: Path) -> None:
 
     with pytest.raises(StorageError, match="the model that was trained is"):
         train_folder(project / "kit", other, options(project, "late", meanwhile))
-
-
-def finished(project: Path, name: str, when: str) -> Path:
-    root = project / "runs" / name
-    write_order(root, Order("kit"), finished=True)
-    note = root / ".distill" / "run.json"
-    note.write_text(json.dumps({**json.loads(note.read_text()), "finished": when}))
-    (root / "weights").write_bytes(bytes(100_000))
-    (root / "kit").symlink_to(project / "kit")
-    return root
-
-
-def test_what_a_killed_removal_left_is_no_run(project: Path) -> None:
-    old, new = (finished(project, f"kit-{day}", f"2020-01-0{day}T00:00:00+00:00") for day in (1, 2))
-    new.rename(new.with_name(f"{REMOVED}{new.name}"))
-    assert run_folders(project) == [old]
-    assert run_command("prune", "--keep", "1")["runs"] == []
-    assert list((project / "runs").iterdir()) == [old]
-
-
-def test_only_finished_runs_are_pruned_and_only_at_rest(project: Path) -> None:
-    old, newer, newest = (finished(project, f"kit-{day}", f"2020-01-0{day}T00:00:00+00:00") for day in (1, 2, 3))
-    stopped = project / "runs" / "kit-4"
-    write_order(stopped, Order("kit"))
-    before = bytes_of(project / "kit")
-    with hold(old):
-        assert [each.run for each in prune(project, dry_run=True)] == [newest.name, newer.name]
-        with pytest.raises(TrainingError, match="runs already"):
-            remove(old)
-    assert prune(project, older=timedelta(days=365 * 1000)) == []
-    assert run_command("prune", "--keep", "2", "--dry-run")["runs"][0]["run"] == old.name
-    assert old.is_dir()
-    freed = run_command("prune", "--keep", "2")
-    assert [each["run"] for each in freed["runs"]] == [old.name]
-    assert freed["bytes"] > 100_000
-    assert run_command("remove", "kit-4")["run"] == "kit-4"
-    assert [root.name for root in run_folders(project)] == [newer.name, newest.name]
-    assert sorted(path.name for path in (project / "runs").iterdir()) == [newer.name, newest.name]
-    assert bytes_of(project / "kit") == before
-
-
-GUARDED = """
-import sys, time
-from distill.live.stop_request import StopRequest, stop_with_owner
-stop_with_owner(StopRequest())
-print("READY", flush=True)
-time.sleep(600)
-"""
-DVC_YAML = "stages:\n  slow:\n    cmd: {python} {script}\n    outs: [out]\n"
-
-
-def end_slow_stage(root: Path, on_ready: Callable[[list[psutil.Process]], None], **limits: float) -> None:
-    """Run the stage until what `on_ready` does to its processes ends it; none of them is left, whatever it raises."""
-    (root / ".dvc").mkdir()
-    (root / ".dvc" / "config").write_text("[core]\n    no_scm = True\n    analytics = false\n")
-    (root / "slow.py").write_text(GUARDED)
-    (root / "dvc.yaml").write_text(DVC_YAML.format(python=sys.executable, script="slow.py"))
-    before = psutil.Process().children(recursive=True)
-    family: list[psutil.Process] = []
-
-    def hear(line: str) -> None:
-        if line == "READY":
-            family.extend(each for each in psutil.Process().children(recursive=True) if each not in before)
-            on_ready(family)
-
-    try:
-        with hold(root) as lock:
-            dvc_stage.repro(root, "slow", environment={}, on_line=hear, on_wait=lambda: None, lock=lock, **limits)
-    finally:
-        assert len(family) >= 3
-        _, left = psutil.wait_procs(family, timeout=10)
-        assert left == []
-        assert holder_of(root) is None
-
-
-@pytest.mark.parametrize("victim", ["distill.processes.guard", "dvc"])
-def test_nothing_runs_on_when_guard_or_dvc_is_killed(tmp_path: Path, victim: str) -> None:
-    def kill(family: list[psutil.Process]) -> None:
-        (chosen, *_) = [each for each in family if each.cmdline()[1:3] == ["-m", victim]]
-        chosen.send_signal(signal.SIGKILL)
-
-    with pytest.raises(dvc_stage.StageCrashed, match="killed"):
-        end_slow_stage(tmp_path, kill)
-
-
-def test_nothing_runs_on_when_a_stage_takes_longer_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = time.monotonic
-    clock = SimpleNamespace(monotonic=now)
-    monkeypatch.setattr(dvc_stage, "time", clock)
-
-    def wait_for_an_hour(_family: list[psutil.Process]) -> None:
-        clock.monotonic = lambda: now() + 3601
-
-    with pytest.raises(TrainingError, match="slow took longer than 3600 s and was stopped"):
-        end_slow_stage(tmp_path, wait_for_an_hour, limit_seconds=3600.0)
-
-
-def test_runs_are_those_of_the_folder_that_is_named(project: Path, tmp_path: Path) -> None:
-    """Of a folder below a project, which has runs of its own, not of the project around it."""
-    (project / ".dvc").mkdir(exist_ok=True)
-    inner = project / "archive"
-    inner.mkdir()
-    assert run_command("list", str(inner))["runs"] == []
-    assert run_command("prune", str(inner), "--keep", "0", "--dry-run")["runs"] == []
 
 
 def test_the_health_of_a_finished_training_is_that_of_its_model(tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_the_python_interface_takes_and_gives_two_channels(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--channels", "2"], "omit --channels and --width"),
+        (["--channels", "2"], "omit channels and width"),
         (["--width", "0.5"], "makes mono sounds"),
         (["--channels", "1", "--width", "0.5"], "one channel has no width"),
         (["--width", "1.6"], "less than or equal to 1.5"),

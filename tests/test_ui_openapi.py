@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("gradio")
 
-from api_util import client_of
 from starlette.testclient import TestClient
 
+from api_util import client_of
 from distill.configs import LiveConfig
 from distill.live.controller import State, get_plateau_info
 from distill.ui.training_answers import Plateau

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from published_util import QUIET, made, stages
 
 from distill.errors import DataError, DistillError, UsageError
 from distill.processes.dvc_stage import StageCrashed, _failure
@@ -20,6 +19,7 @@ from distill.stages.workspace import Workspace
 from page_util import wait
 from pipeline_util import run
 from project_util import call, commit
+from published_util import QUIET, made, stages
 
 
 @pytest.fixture(scope="module")

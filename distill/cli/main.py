@@ -32,7 +32,6 @@ from distill.cli import (
     variations,
 )
 from distill.cli.console import interrupt_on_signals
-from distill.cli.options import with_options
 from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError, UsageError
 from distill.words import visible
 
@@ -119,7 +118,7 @@ def main() -> None:
             _fail("interrupted", EXIT_INTERRUPTED)
         raise
     except DistillError as error:
-        _fail(with_options(str(error)) if isinstance(error, UsageError) else str(error), error.exit_code)
+        _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:

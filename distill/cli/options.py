@@ -1,6 +1,5 @@
 """Options and arguments that several commands have, and the model that they name."""
 
-import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -8,10 +7,6 @@ from typing import Annotated
 import typer
 
 from distill.errors import UsageError
-
-# What the library calls by name and the command has as an option.
-_NAMED = re.compile(r"^(length|attack|bright|noisy|low|pitch|pads)(?=[ :])")
-_OMITTED = re.compile(r"omit channels (and|or) width")
 
 # An option whose help says what happens without it.
 option = partial(typer.Option, show_default=False)
@@ -55,17 +50,6 @@ def model_file(reference: str | None, project: Path | None) -> Path:
 
         path = resolve(str(reference), root)
     return path
-
-
-def with_options(message: str) -> str:
-    """A message of the library with the options that the command has for what it names.
-
-    >>> with_options("attack: the training sounds do not differ in it")
-    '--attack: the training sounds do not differ in it'
-    >>> with_options("one channel has no width: omit channels or width")
-    'one channel has no width: omit --channels or --width'
-    """
-    return _OMITTED.sub(r"omit --channels \1 --width", _NAMED.sub(r"--\1", message))
 
 
 def given_options(context: typer.Context) -> set[str]:

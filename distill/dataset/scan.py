@@ -211,7 +211,7 @@ def _examine_samples(name: str, reader: SoundReader, mono: Spool) -> tuple[Exami
     peaks = np.maximum(high, -low)
     if (high.max() - low.min()) / 2 < SILENCE_PEAK:
         offset = "; it is a constant offset" if peaks.max() >= SILENCE_PEAK else ""
-        reason = f"in mono nothing is louder than -80 dB below full scale{offset}"
+        reason = f"in mono nothing is louder than 80 dB below full scale{offset}"
         return Examined(unusable(report, FileVerdict.SILENT, reason)), None
     if reader.channels > 2 and loudest is None:
         notes.append(f"only the mix of its {reader.channels} channels is learned")
@@ -284,7 +284,7 @@ def _refused(report: FileReport, measured: _Measured) -> FileReport | None:
         reason = "some samples are not finite numbers (NaN, infinite, or absurdly large)"
         return unusable(replace(report, peak=0.0, loudness_db=0.0), FileVerdict.NOT_FINITE, reason)
     if measured.peak < SILENCE_PEAK:
-        return unusable(report, FileVerdict.SILENT, "nothing in it is louder than -80 dB below full scale")
+        return unusable(report, FileVerdict.SILENT, "nothing in it is louder than 80 dB below full scale")
     return None
 
 

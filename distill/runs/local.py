@@ -141,7 +141,7 @@ def train_prior_for(
     }
     params = parse_params(values, where=str(model_path))
     target = options.output or model_path
-    force = force or target == model_path
+    force = force or target.resolve() == model_path.resolve()
     inputs = Inputs(options.project, named, params, model=digest_tensors(model.vqvae_state))
     _check_target(target, Workspace(inputs.root), force)
     params = named_params(inputs, options.given_name or params.model.name)

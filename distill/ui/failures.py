@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
@@ -11,17 +10,12 @@ from typing import ParamSpec, TypeVar
 import gradio as gr
 
 from distill.errors import DistillError
+from distill.ui.messages import in_words_of_page
 
 logger = logging.getLogger(__name__)
 
 # How long an error stays to be read.
 SECONDS = 12.0
-# What messages say of the command's options, which the page does not have.
-_OPTION = r"--[a-z-]+"
-_OPTIONS = re.compile(
-    rf"^{_OPTION}:? | \({_OPTION}[^)]*\)|,? or (add|replace it with) {_OPTION}|(: give one)? with {_OPTION}"
-)
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -53,19 +47,6 @@ def notice(text: str, seconds: float = 6) -> None:
     gr.Info(escape(text, quote=False), duration=seconds)
 
 
-def without_options(message: str) -> str:
-    """A message without what it says of the command's options.
-
-    >>> without_options("kit.distill is another model: choose a name with --name, or add --force")
-    'kit.distill is another model: choose a name'
-    >>> without_options("--set vqvae.epochs: expected section.key=value")
-    'vqvae.epochs: expected section.key=value'
-    >>> without_options("nothing was changed; wait longer (--wait)")
-    'nothing was changed; wait longer'
-    """
-    return _OPTIONS.sub("", message)
-
-
 @contextmanager
 def _in_one_line() -> Iterator[None]:
     title = "That did not work"
@@ -75,7 +56,7 @@ def _in_one_line() -> Iterator[None]:
         raise
     except DistillError as error:
         # The page takes the message for HTML, and there are names of files in it.
-        text = escape(without_options(str(error)), quote=False)
+        text = escape(in_words_of_page(str(error)), quote=False)
         raise gr.Error(text, duration=SECONDS, print_exception=False, title=title) from None
     except Exception as error:
         logger.exception("unexpected error behind the page")

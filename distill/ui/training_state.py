@@ -22,6 +22,7 @@ from distill.runs.trainings import in_force, training_of, trainings_in, where_it
 from distill.stages.titles import TITLES
 from distill.stages.workspace import CONFIG_SCHEMA, Workspace, read_report
 from distill.ui.answers import Number
+from distill.ui.messages import in_words_of_page
 from distill.ui.training_answers import (
     Change,
     CodebookHealth,
@@ -71,7 +72,7 @@ def state_of(root: Path, stage: str | None = None) -> TrainingState:
         state=progress.state,
         stage=progress.stage,
         stages=stages_of(progress),
-        reason=progress.reason,
+        reason=in_words_of_page(progress.reason),
         model=written_model(root),
         expected=expected and Expected(**expected),
         work=Work(done=status.get("done"), total=status.get("total"), unit=status.get("unit")),

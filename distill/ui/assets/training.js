@@ -18,7 +18,7 @@ export class Training {
     put(this.#top, [now.state, now.stage, now.work, now.reason, now.training?.step, now.training?.eta_seconds, now.expected], () => [
       h("p", { class: "d-headline" }, stateBadge(now.state), h("strong", {}, now.run)),
       progress(now),
-      now.state === "stopped" && now.reason ? h("p", { class: "d-warning" }, now.reason.replace("run the same command to resume", "Resume goes on from there")) : null,
+      now.state === "stopped" && now.reason ? h("p", { class: "d-warning" }, now.reason) : null,
       now.model ? h("p", {}, `The model “${now.model}” is written: it is in the library.`) : null,
     ]);
     put(this.#stages, [now.stages, now.state], () => now.stages.map(({ title, state: at }) =>
