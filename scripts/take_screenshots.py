@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -39,8 +39,9 @@ def main() -> None:
     args = options.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     with (
-        nullcontext(args.project) if args.project else tempfile.TemporaryDirectory() as folder,
-        served(Path(folder)) as address,
+        tempfile.TemporaryDirectory() as temporary,
+        # Its name is in the pictures.
+        served(args.project or Path(temporary) / "drums") as address,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
