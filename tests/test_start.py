@@ -195,7 +195,8 @@ def test_what_could_not_be_made_is_tried_again_after_a_while(tmp_path: Path, mon
     first_takes.of(standing)
     monkeypatch.setattr(module, "TROUBLE_SECONDS", 0.0)
     assert len(tries) == 1
-    wait(lambda: first_takes.of(standing) and len(tries) == 2)
+    # Each look may start another try.
+    wait(lambda: first_takes.of(standing) and len(tries) >= 2)
 
 
 def test_the_verdict_is_said_plainly_with_both_sounds_to_hear(project: Path) -> None:
