@@ -285,10 +285,10 @@ def load(reference: Path | str, *, device: str = "cpu", project: Path | str | No
     """The model of a file, or of NAME/VERSION, NAME@ALIAS or NAME in the registry of a project.
 
     Raises:
-        ArtifactError: the file cannot be used, or has no prior.
+        ArtifactError: there is no such file, it cannot be used, or has no prior.
         StorageError: the file cannot be read.
-        DataError: there is no such model.
-        UsageError: the device is not present.
+        DataError: the registry has no such model.
+        UsageError: the reference is none, or the device is not present.
     """
     from distill.projects.project import current_project
     from distill.registry.registry import resolve

@@ -168,7 +168,7 @@ def require_absent(path: Path, hint: str) -> None:
 def free_path(path: Path) -> Path:
     """The path if nothing is there, else the first of those with `-2`, `-3` and so on behind the stem."""
     paths = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
-    return next(each for each in chain([path], paths) if not each.exists())
+    return next(each for each in chain([path], paths) if not os.path.lexists(each))
 
 
 def plain_name(text: str) -> str:

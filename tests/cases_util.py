@@ -106,10 +106,10 @@ def half_a_frame(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2])
 
 
-def long_wav(path: Path) -> None:
+def long_wav(path: Path, *, before: bytes = b"", size: int = len(PCM)) -> None:
     """A WAV of the European Broadcasting Union, which has its size in a chunk of 64 bits."""
-    sizes = struct.pack("<QQQI", 0, len(PCM), len(SOUND), 0)
-    body = b"WAVE" + chunk(b"ds64", sizes) + chunk(b"fmt ", PLAIN) + chunk(b"data", PCM, STREAMED)
+    sizes = struct.pack("<QQQI", 0, size, len(SOUND), 0)
+    body = b"WAVE" + chunk(b"ds64", sizes) + before + chunk(b"fmt ", PLAIN) + chunk(b"data", PCM, STREAMED)
     path.write_bytes(b"BW64" + struct.pack("<I", STREAMED) + body)
 
 
@@ -148,7 +148,7 @@ def foreign(head: bytes) -> Callable[[Path], object]:
 _BEXT = chunk(b"JUNK", bytes(29)) + chunk(b"bext", b"a recorder".ljust(602, b"\0"))
 _LOOP = chunk(b"smpl", struct.pack("<9I", 0, 0, 22675, 60, 0, 0, 0, 1, 0) + struct.pack("<6I", 0, 0, 100, 9000, 0, 0))
 _NAME = chunk(b"LIST", b"INFOISFT\x06\0\0\0Sounds")
-_ODD = chunk(b"LIST", b"INFOISFT\x05\0\0\0Sound")[:-1]
+ODD = chunk(b"LIST", b"INFOISFT\x05\0\0\0Sound")[:-1]
 _MISSING = "the end is missing"
 
 CASES: dict[str, Case] = {
@@ -168,8 +168,11 @@ CASES: dict[str, Case] = {
         lambda path: wav(path, size=0, behind=_NAME), note="says that no sound follows"
     ),
     "size unknown, chunks behind.wav": Case(lambda path: wav(path, size=STREAMED, behind=_LOOP + _NAME)),
-    "odd chunk without its last byte.wav": Case(lambda path: wav(path, before=_ODD)),
+    "odd chunk without its last byte.wav": Case(lambda path: wav(path, before=ODD)),
     "broadcast.wav": Case(long_wav),
+    "broadcast, odd chunk.wav": Case(lambda path: long_wav(path, before=ODD)),
+    "broadcast, odd chunk, size unknown.wav": Case(lambda path: long_wav(path, before=ODD, size=2**64 - 1)),
+    "broadcast, of 3 GB.wav": Case(lambda path: long_wav(path, size=3 << 30), note=_MISSING),
     "one byte.wav": Case(lambda path: path.write_bytes(b"\xff"), "unreadable", "not a sound in a known format"),
     "1 Hz.wav": Case(lambda path: save(path, SOUND, 1), "unreadable", "its header says 1 Hz"),
     "adpcm.wav": Case(like(subtype="MS_ADPCM"), near=None),

@@ -86,6 +86,23 @@ def test_a_constant_offset_is_no_sound(tmp_path: Path, subtype: str) -> None:
     assert all("constant offset" in report.reason for report in reports)
 
 
+def test_an_offset_does_not_decide_how_channels_are_mixed(tmp_path: Path) -> None:
+    sound, others = 0.004 * noise(seed=1), [0.004 * noise(seed=seed) for seed in range(2, 6)]
+    for name, channels in {
+        "cancelling": [sound, -sound, sound, -sound],
+        "apart": others,
+        "first louder": [sound, -0.8 * sound],
+        "second louder": [0.8 * sound, -sound],
+    }.items():
+        save(tmp_path / f"{name}.wav", np.stack(channels, axis=1) + 0.9, subtype="FLOAT")
+    reasons = {report.path: report.reason for report in scan(tmp_path) if report.usable}
+    assert len(reasons) == 4
+    assert "the loudest, is used" in reasons["cancelling.wav"]
+    assert "only the mix of its 4 channels" in reasons["apart.wav"]
+    assert "channel 2, the softer" in reasons["first louder.wav"]
+    assert "channel 1, the softer" in reasons["second louder.wav"]
+
+
 def test_no_two_files_have_one_name(tmp_path: Path) -> None:
     for number, name in enumerate((COMPOSED, DECOMPOSED, r"u\u0308ber")):
         save(tmp_path / f"{name}.wav", noise(seed=number))

@@ -130,3 +130,4 @@ def test_a_path_is_free_where_nothing_lies_not_even_a_broken_link(tmp_path: Path
     for name in ("a.b.wav", "link"):
         with pytest.raises(StorageError, match=f"{name} exists: choose another"):
             require_absent(tmp_path / name, "choose another")
+    assert free_path(tmp_path / "link").name == "link-2"

@@ -250,12 +250,22 @@ def test_copies_of_an_only_sound_too_short_to_split_do_not_pass(
     sound = save(tmp_path / "only.wav", tone(0.4))
     prepare(sound, tmp_path / "out", DataConfig(speed_semitones=()), util.CONFIG, 0)
     dataset, codec = PreparedDataset(tmp_path / "out"), model_example.codec()
+    assert not dataset.held_out
     grid = codec.encode_log_mel(dataset.segment(0))
     monkeypatch.setattr(of_model, "sample_grids", lambda _generator, seeds, *_, **__: ((seed, grid) for seed in seeds))
     settings = of_model.CheckSettings(sounds=8, seconds=0.5, temperature=1.0, seed=0)
     found = judge(of_model.findings_of(Generator(codec, model_example.prior()), dataset, settings), file_count=1)
     assert (found.verdict, found.flagged) == ("warn", tuple(range(8)))
     assert found.evidence["near_duplicates"] == {"flagged": 0, "sounds": 0}
+
+
+def test_without_a_sound_that_was_not_trained_on_one_copy_warns_and_nothing_is_said_to_be_usual() -> None:
+    found = verdict_of([compared(distance=0.01), *[compared()] * 7], [])
+    assert (found.verdict, found.flagged) == ("warn", (0,))
+    assert found.evidence["distances"]["usual"] is None
+    assert "every sound was trained on: nothing says how near others come to it by chance" in found.reasons
+    assert not any("0 of 0" in reason or "usual" in reason or "held-out" in reason for reason in found.reasons)
+    assert verdict_of([compared()] * 8, []).verdict == "pass"
 
 
 def test_where_nothing_can_be_compared_nothing_is_claimed() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cases_util import CASES, NAMES, PCM, PLAIN, SOUND, chunk, riff
+from cases_util import CASES, NAMES, ODD, PCM, PLAIN, SOUND, chunk, riff
 from distill.audio.samples import downmix
 from distill.audio.sound import EXTENSIONS, SoundError, SoundReader, read_sound
 from distill.configs import DataConfig, SpectrogramConfig
@@ -66,9 +66,10 @@ def test_an_mp3_is_read_to_its_last_frame(tmp_path: Path, name: str, seconds: fl
     assert seconds - 0.01 < read_sound(tmp_path / name).seconds < seconds + 0.1
 
 
+@pytest.mark.parametrize("before", [b"", ODD])
 @pytest.mark.parametrize("size", [4_400_000_000 % 2**32, 2**32 - 1])
-def test_all_of_a_wav_is_read_whose_size_needs_more_than_32_bits(tmp_path: Path, size: int) -> None:
-    head = riff(chunk(b"fmt ", PLAIN), chunk(b"data", PCM, size), size=size)
+def test_all_of_a_wav_is_read_whose_size_needs_more_than_32_bits(tmp_path: Path, size: int, before: bytes) -> None:
+    head = riff(before, chunk(b"fmt ", PLAIN), chunk(b"data", PCM, size), size=size)
     path = tmp_path / "long.wav"
     with path.open("wb") as file:
         file.write(head)

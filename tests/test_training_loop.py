@@ -212,8 +212,10 @@ def test_a_damaged_checkpoint_from_farther_on_displaces_no_new_one(tmp_path: Pat
     assert restored() == 100
     checkpoints.save(model, optimizer, Position(step=150))
     assert restored() == 150
-    checkpoints.save(model, optimizer, Position(step=200))
-    assert [step_of(path) for path in checkpoint_files(tmp_path)] == [200]
+    Checkpoints(tmp_path, keep=2).save(model, optimizer, Position(step=210))
+    assert [step_of(path) for path in checkpoint_files(tmp_path)] == [150, 210]
+    checkpoints.clear()
+    assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_previews_are_pairs_of_sounds_and_a_picture(prepared: Workspace, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 from distill.audio.mpeg import SEARCH_BYTES, find_stream, tags_end
 
 # Sizes from here on are what recorders write that cannot go back to fill in the true one.
-_STREAMED = 0x7FFF_F000
+_STREAMED, _STREAMED_LONG = 0x7FFF_F000, 1 << 62
 _OGG_TAIL = 65_536 + 1024
 _MOST_CHUNKS = 10_000
 # Chunks that recorders write behind the samples, and how far from the end they are looked for.
@@ -162,7 +162,7 @@ def inspect(path: Path) -> Inspection:
         if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:] == b"WAVE":
             found = _chunked(data, _CHUNKED[head[:4]])
             # Another name of the same, which libsndfile does not know.
-            return replace(found, patches={0: b"RF64", **found.patches}) if head[:4] == b"BW64" else found
+            return _patched(found, {0: b"RF64"}) if head[:4] == b"BW64" else found
         if (head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC")) or head[:4] == b"caff":
             return _chunked(data, _CHUNKED[head[:4]])
         if data[:16] == _W64_RIFF:
@@ -202,8 +202,8 @@ def _chunked(data: mmap.mmap, form: _Chunks) -> Inspection:
             return Inspection(kind, headless=True)
         name, size = form.head(data, position)
         if name == form.samples:
-            found = _samples_chunk(kind, data, form, position, long_size_at)
-            return replace(found, lead=lead, first=first) if lead else found
+            found = _samples_chunk(kind, data, form, position, long_size_at, lead + data[first:body])
+            return found if found.lead else _patched(replace(found, lead=lead, first=first), {})
         if name == b"ds64":
             long_size_at = body + 8
         elif name == b"fmt " and form.name == 4 and int.from_bytes(data[body : body + 2], form.order) in _MPEG_TAGS:
@@ -217,8 +217,19 @@ def _chunked(data: mmap.mmap, form: _Chunks) -> Inspection:
     return Inspection(kind)
 
 
-def _samples_chunk(kind: str, data: mmap.mmap, form: _Chunks, position: int, long_size_at: int) -> Inspection:
-    """The chunk with the samples, at a position.
+def _patched(found: Inspection, patches: Mapping[int, bytes]) -> Inspection:
+    """With more patches, and all of them in `lead`, too: its offsets are those of the file up to the first patch."""
+    lead, patches = found.lead, {**patches, **found.patches}
+    for offset, patch in patches.items():
+        if offset + len(patch) <= len(lead):
+            lead = lead[:offset] + patch + lead[offset + len(patch) :]
+    return replace(found, lead=lead, patches=patches)
+
+
+def _samples_chunk(
+    kind: str, data: mmap.mmap, form: _Chunks, position: int, long_size_at: int, shown: bytes
+) -> Inspection:
+    """The chunk with the samples, at a position; `shown` is what a decoder sees before the first of them.
 
     An RF64 has sizes of 32 bits as a WAV has; where the true one is longer it stands in the chunk `ds64`, at
     `long_size_at`, and this one is all ones.
@@ -231,14 +242,14 @@ def _samples_chunk(kind: str, data: mmap.mmap, form: _Chunks, position: int, lon
     if size == 0 and _end_of_chunks(data, body, form) >= len(data):
         return Inspection(kind)
     end = _end_of_samples(data, body, form) if size == 0 or size >= _STREAMED else len(data)
-    if form is _WAV and size_bytes == 4 and (wrapped := _wrapped(kind, data[:body], size, end - body)):
+    if form is _WAV and size_bytes == 4 and (wrapped := _wrapped(kind, shown, body, size, end - body)):
         return wrapped
     beside = (body - position if form.whole else 0) + form.lead
     place = _Place(size_at, size_bytes, form.order, body + form.lead, beside)
     return _sized(kind, end, size - form.lead, place)
 
 
-def _wrapped(kind: str, head: bytes, size: int, present: int) -> Inspection | None:
+def _wrapped(kind: str, head: bytes, body: int, size: int, present: int) -> Inspection | None:
     """A WAV of more than 4 GB, in whose size only the lower 32 bits found room; None: any other.
 
     Decoders read no more of a WAV than its size can say, and are shown an RF64.
@@ -249,7 +260,7 @@ def _wrapped(kind: str, head: bytes, size: int, present: int) -> Inspection | No
     sizes = (len(head) + 36 + present).to_bytes(8, "little") + (present - behind).to_bytes(8, "little") + bytes(12)
     lead = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0" + sizes + head[12:-4] + b"\xff\xff\xff\xff"
     note = "the header has no room for the size of its sound, which is more than 4 GB: what follows is used"
-    return Inspection(kind, note, lead=lead, first=len(head))
+    return Inspection(kind, note, lead=lead, first=body)
 
 
 def _end_of_samples(data: mmap.mmap, body: int, form: _Chunks) -> int:
@@ -291,7 +302,7 @@ def _sized(kind: str, end: int, promised: int, place: _Place) -> Inspection:
         note = "the header says that no sound follows, as a recorder that was cut off leaves it: what follows is used"
     elif promised <= present:
         return Inspection(kind)
-    elif promised >= _STREAMED:
+    elif promised >= (_STREAMED if place.width == 4 else _STREAMED_LONG):
         note = ""
     else:
         note = f"the header promises {promised} bytes of sound, of which {present} are there: the end is missing"

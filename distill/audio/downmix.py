@@ -29,7 +29,8 @@ class Downmix:
         channels = block.shape[1]
         self._frames += len(block)
         if channels > 1:
-            self._squares += np.einsum("ij,ij->j", block, block)
+            # What float32 adds up of an offset is not exact enough to take it away again.
+            self._squares += np.einsum("ij,ij->j", block, block, dtype=np.float64)
             self._sums += [block[:, channel].sum(dtype=np.float64) for channel in range(channels)]
             self._mean_squares += _squared(mono)
         if channels == 2:
@@ -85,7 +86,6 @@ class Downmix:
 
 
 def _squared(samples: np.ndarray) -> float:
-    # What float32 adds up of an offset is not exact enough to take it away again.
     return float(np.einsum("i,i->", samples, samples, dtype=np.float64))
 
 

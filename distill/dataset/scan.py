@@ -210,7 +210,7 @@ def _examine_samples(name: str, reader: SoundReader, mono: Spool) -> tuple[Exami
     low, high = _ends(mono)
     peaks = np.maximum(high, -low)
     if (high.max() - low.min()) / 2 < SILENCE_PEAK:
-        offset = "; it is a constant offset" if peaks.max() >= SILENCE_PEAK else ""
+        offset = ", apart from a constant offset" if peaks.max() >= SILENCE_PEAK else ""
         reason = f"in mono nothing is louder than 80 dB below full scale{offset}"
         return Examined(unusable(report, FileVerdict.SILENT, reason)), None
     if reader.channels > 2 and loudest is None:

@@ -14,7 +14,7 @@ from distill.configs import SpectrogramConfig
 from distill.dataset import layout
 from distill.dataset.layout import Segment
 from distill.dataset.memory_mapped import MappedRows
-from distill.dataset.split import TRAIN, VALIDATION
+from distill.dataset.split import TRAIN, VALIDATION, WITHOUT_SPLIT
 from distill.errors import ArtifactError, DataError
 from distill.files import read_json, storage_errors
 
@@ -172,6 +172,11 @@ class PreparedDataset:
         if not variants:
             chosen = chosen & (self._column("semitones") == 0)
         return [int(row) for row in np.flatnonzero(chosen)]
+
+    @property
+    def held_out(self) -> list[int]:
+        """Rows of `segments` that nothing was learned from; none where all there is is both trained on and evaluated."""
+        return [] if self.summary["split_by"] == WITHOUT_SPLIT else self.segments_of(VALIDATION)
 
     @property
     def labels(self) -> list[str]:

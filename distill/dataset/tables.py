@@ -20,6 +20,7 @@ from distill.dataset.scan import FileReport, FileVerdict
 from distill.dataset.split import TRAIN, VALIDATION, WITHOUT_SPLIT, split_files, split_time
 from distill.dataset.walk import Found
 from distill.files import digest_json
+from distill.words import how_many
 
 FEW_FILES = 5
 # A smaller share of the seconds to train on is warned of.
@@ -196,7 +197,7 @@ class Tables:
             )
         left_out = Counter(str(file.report.verdict) for file in self.files if not file.report.usable)
         if left_out:
-            warnings.append(f"{left_out.total()} of {len(self.files)} files are not used: {_listed(left_out)}")
+            warnings.append(f"{how_many(left_out.total(), len(self.files), 'file')} not used: {_listed(left_out)}")
         clipped = sum(1 for index in self.usable if self.files[index].report.verdict is FileVerdict.CLIPPED)
         if clipped:
             warnings.append(f"{clipped} {'file is' if clipped == 1 else 'files are'} clipped, and used as they are")

@@ -16,7 +16,7 @@ from distill.audio.samples import to_mono
 from distill.audio.sound import read_sound
 from distill.codec.codec import normalize
 from distill.configs import SpectrogramConfig
-from distill.dataset.split import TRAIN, VALIDATION
+from distill.dataset.split import TRAIN
 from distill.errors import DataError, DistillError, UsageError
 from distill.generation.sidecar import read_sidecar, sidecar_of
 from distill.library.model_check import Tell, find_dataset
@@ -103,11 +103,10 @@ def find(
         if not made:
             raise
     else:
-
-        def segments(split: str) -> Recorded:
-            return RecordedSegments(dataset, dataset.segments_of(split))
-
-        places += [("training", segments(TRAIN)), ("held-out", segments(VALIDATION))]
+        places += [
+            ("training", RecordedSegments(dataset, dataset.segments_of(TRAIN))),
+            ("held-out", RecordedSegments(dataset, dataset.held_out)),
+        ]
     whole, done = sum(len(known.files) for _, known in places), iter(range(1, 1 << 62))
     found = []
     for kind, known in places:

@@ -31,13 +31,13 @@ class Limits:
         distance: a copy comes nearer to training sounds than this.
         codes: a copy shares a longer run with one, in codes.
         measure: the sounds from which the limits follow, in words.
-        usual_distance: the median distance of these.
+        usual_distance: the median distance of these; None: there are none.
     """
 
     distance: float
     codes: float
     measure: str
-    usual_distance: float
+    usual_distance: float | None
 
     def copy(self, comparison: Comparison, column_codes: int) -> Comparison | None:
         """The sound, or the first of its channels, that is a copy; None: none is."""
@@ -110,14 +110,20 @@ def _limits(findings: Findings, file_count: int) -> Limits:
     few = len(findings.held_out) < LEAST_SOUNDS
     measure = (*findings.held_out, *findings.peers) if few else findings.held_out
     distances, runs = distances_of(measure), [each.run.codes for each in measure]
-    usual = median(distances) if distances else MOST_COPY_DISTANCE / copy_tolerance(file_count)
+    usual = median(distances) if distances else None
     long = float(np.quantile(runs, USUAL_RUN)) if runs else 0.0
     return Limits(
-        distance=min(MOST_COPY_DISTANCE, copy_tolerance(file_count) * usual),
+        distance=MOST_COPY_DISTANCE if usual is None else min(MOST_COPY_DISTANCE, copy_tolerance(file_count) * usual),
         codes=max(LEAST_COLUMNS * findings.column_codes, RUN_TOLERANCE * long),
-        measure="held-out and training sounds" if few else "held-out sounds",
+        measure=_measure(few, len(measure)),
         usual_distance=usual,
     )
+
+
+def _measure(few: bool, count: int) -> str:
+    if not count:
+        return "none: no sound is known that was not trained on"
+    return "held-out and training sounds" if few else "held-out sounds"
 
 
 def _ratio(findings: Findings) -> float | None:

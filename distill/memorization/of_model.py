@@ -14,7 +14,7 @@ from distill.audio.power import in_floors
 from distill.audio.space import BAND_MELS, channel_factors
 from distill.codec.codec import Codec, Grid
 from distill.configs import STRIDE
-from distill.dataset.split import TRAIN, VALIDATION, WITHOUT_SPLIT
+from distill.dataset.split import TRAIN
 from distill.dataset.store import PreparedDataset
 from distill.generation import GUIDANCE
 from distill.generation.conditioning import Target, nearest_grids
@@ -60,8 +60,6 @@ def findings_of(
     codec = generator.codec
     silence, config = Silence(codec), SamplingConfig(temperature=settings.temperature)
     training = DatasetSounds(codec, dataset, dataset.segments_of(TRAIN, variants=True))
-    # What was trained on is no measure of what was not.
-    held_out = [] if dataset.summary["split_by"] == WITHOUT_SPLIT else dataset.segments_of(VALIDATION)
     labels = () if generator.conditions is None else generator.conditions.labels
     wanted = [None] * settings.sounds + [label for label in labels for _ in range(SOUNDS_OF_LABEL)]
     count, generated = len(wanted) + len(training.frames), list[CheckedSound]()
@@ -77,7 +75,7 @@ def findings_of(
     return compare(
         generated,
         training,
-        DatasetSounds(codec, dataset, held_out),
+        DatasetSounds(codec, dataset, dataset.held_out),
         silence,
         spectrogram=codec.spectrogram,
         most_frames=STRIDE * codec.columns_of(codec.samples_of(settings.seconds)),

@@ -71,6 +71,8 @@ def judge(
 def _grade(copies: Copies, training_warned: bool) -> Grade:
     if len(copies.by_sound) > 1 and copies.chance < FAIL_CHANCE:
         return "fail"
+    if copies.by_sound and not copies.known:
+        return "warn"
     by_chance = copies.chance >= (WARN_CHANCE if copies.near_duplicates else SINGLE_CHANCE)
     return "pass" if by_chance and not copies.nearer_as_a_set and not training_warned else "warn"
 
@@ -85,7 +87,9 @@ def _reasons(findings: Findings, copies: Copies, grade: Grade, memorization_warn
     reasons += memorization_warnings
     if not reasons:
         reasons.append(_all_clear(findings, copies.limits))
-    if len(findings.held_out) < LEAST_SOUNDS:
+    if not copies.known:
+        reasons.append("every sound was trained on: nothing says how near others come to it by chance")
+    elif len(findings.held_out) < LEAST_SOUNDS:
         reasons.append(
             f"only {len(findings.held_out)} held-out sounds, too few for the rank test: training sounds compared "
             f"with each other help to set the measure, {LEAST_SOUNDS} held-out sounds or more say more"
@@ -96,9 +100,10 @@ def _reasons(findings: Findings, copies: Copies, grade: Grade, memorization_warn
 def _about_copies(findings: Findings, copies: Copies, grade: Grade) -> list[str]:
     count, reasons = len(copies.by_sound), []
     if count:
-        own = f"{copies.near_duplicates} of {copies.known} of your own sounds come as near to a training sound"
+        own = f", while {copies.near_duplicates} of {copies.known} of your own sounds come as near to a training sound"
         by_chance = "; that may be chance: listen to them" if grade == "pass" else ""
-        reasons.append(f"{count} of {len(findings.generated)} generated sounds may be copies, while {own}{by_chance}")
+        among = f"{count} of {len(findings.generated)} generated sounds may be copies"
+        reasons.append(f"{among}{own if copies.known else ''}{by_chance}")
         reasons += [_words_of(findings, copy, copies.limits) for copy in list(copies.by_sound.values())[:MOST_NAMED]]
         if count > MOST_NAMED:
             reasons.append(f"and {count - MOST_NAMED} more sounds")
@@ -115,10 +120,10 @@ def _words_of(findings: Findings, copy: Comparison, limits: Limits) -> str:
     if near.distance < limits.distance and near.source is not None:
         place = f"{findings.training.names[near.source]} at {findings.seconds_of(near.source_frame):.2f} s"
         more = "" if near.source_distance < limits.distance else ", and parts of others"
+        usual = "" if limits.usual_distance is None else f", usual {limits.usual_distance:.3f}"
         return (
             f"{name} at {findings.seconds_of(near.frame):.2f} s comes as near as a copy to training sound "
-            f"{place}{more} "
-            f"(distance {near.distance:.3f}, limit {limits.distance:.3f}, usual {limits.usual_distance:.3f})"
+            f"{place}{more} (distance {near.distance:.3f}, limit {limits.distance:.3f}{usual})"
         )
     here, there = findings.seconds_of(STRIDE * run.column), findings.seconds_of(run.source_frame)
     return (

@@ -22,9 +22,11 @@ from distill.training.position import (
     abandoned_files,
     best_file,
     checkpoint_files,
+    damaged_files,
     find_checkpoint,
     kind_of,
     read_position,
+    set_aside,
     step_of,
 )
 from distill.training.runtime import random_states, restore_random_states
@@ -105,7 +107,8 @@ class Checkpoints:
     ) -> Position | None:
         """Set model, optimizer and random states to the newest intact checkpoint that fits; None when there is none.
 
-        Those that do not fit belong to another course of the training and are abandoned (see `abandon`).
+        Those that do not fit belong to another course of the training and are abandoned (see `abandon`), damaged ones
+        are set aside.
         """
         for path in reversed(checkpoint_files(self.folder)):
             try:
@@ -115,6 +118,8 @@ class Checkpoints:
                 return self._restore(path, model, optimizer)
             except (ArtifactError, StorageError) as error:
                 logger.warning("checkpoint ignored, using an older one if there is one: %s", error)
+                if isinstance(error, ArtifactError):
+                    set_aside(path)
         return None
 
     def restore_step(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
@@ -132,7 +137,8 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove every checkpoint."""
-        for path in [*checkpoint_files(self.folder), *abandoned_files(self.folder), *self._best_files()]:
+        checkpoints = (*checkpoint_files(self.folder), *abandoned_files(self.folder), *damaged_files(self.folder))
+        for path in [*checkpoints, *self._best_files()]:
             path.unlink(missing_ok=True)
 
     def _restore(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
@@ -144,8 +150,7 @@ class Checkpoints:
         return position
 
     def _prune(self, position: Position) -> None:
-        # A damaged one from farther on, which an older one took the place of, does not count.
-        files = [path for path in checkpoint_files(self.folder) if step_of(path) <= position.step]
+        files = checkpoint_files(self.folder)
         kept = [path for path in files[: -self.keep] if kind_of(path) != "regular"] + files[-self.keep :]
         for path in files:
             if path not in kept:

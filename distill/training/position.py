@@ -98,6 +98,16 @@ def abandon(path: Path) -> None:
     path.replace(path.with_name(f"{name}{f'-{others + 1}' if others else ''}.safetensors"))
 
 
+def set_aside(path: Path) -> None:
+    """Take a checkpoint that cannot be used out of the training's way, as `damaged-<step>.safetensors`."""
+    path.replace(path.with_name(path.name.replace("checkpoint", "damaged", 1)))
+
+
+def damaged_files(folder: Path) -> list[Path]:
+    """The checkpoints that could not be used."""
+    return sorted(folder.glob("damaged-*.safetensors"))
+
+
 def abandoned_files(folder: Path) -> list[Path]:
     """The checkpoints that were set aside."""
     return sorted(folder.glob("abandoned-*.safetensors"))
