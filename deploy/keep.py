@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import boto3
@@ -31,10 +32,17 @@ def backup(folder: Path) -> None:
     """Write a new folder: a dump of each database and the files of the bucket; whole or not under its name."""
     if folder.exists():
         raise SystemExit(f"{folder} is there already: name a new folder")
-    part = folder.with_name(f"{folder.name}.part")
-    # Of a backup that was interrupted.
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _write(part)
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _write(part: Path) -> None:
     for name in DATABASES:
         _run("pg_dump", "--format", "custom", "--file", str(part / f"{name}.dump"), name)
     store, bucket = boto3.client("s3"), os.environ["BUCKET"]
@@ -45,7 +53,6 @@ def backup(folder: Path) -> None:
                 raise SystemExit(f"{each['Key']!r} in the bucket leads out of the backup")
             target.parent.mkdir(parents=True, exist_ok=True)
             store.download_file(bucket, each["Key"], str(target))
-    part.rename(folder)
 
 
 def restore(folder: Path) -> None:

@@ -266,8 +266,10 @@ def _until(condition: Callable[[], bool], process: "subprocess.Popen[bytes]", lo
 def main(folder: Path) -> None:
     """Run everything, with one worker, until somebody interrupts."""
     services = Services(folder)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # With nohup it outlives its terminal.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     # Its password is made anew, and the files that it knows were in the memory of the store before.
     shutil.rmtree(services.folder / "postgres", ignore_errors=True)
     try:

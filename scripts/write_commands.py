@@ -26,7 +26,7 @@ EXIT_CODES = """
 | 0 | done |
 | 1 | failed; one line on stderr says why |
 | 2 | wrong usage: an option, argument or parameter that cannot be right |
-| 3 | interrupted by Ctrl-C or SIGTERM; a training goes on with the same command |
+| 3 | interrupted by Ctrl-C, SIGTERM or the end of the terminal; a training goes on with the same command |
 """
 # Described once, above the commands.
 COMMON = ("--project", "--json", "--quiet", "--verbose")

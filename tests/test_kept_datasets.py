@@ -91,7 +91,21 @@ def test_the_table_of_labels_is_kept_and_a_wrong_one_refused(tmp_path: Path) -> 
     (sounds / "labels.csv").write_text("path,label\ngone.wav,low\n")
     with pytest.raises(DataError, match="line 2: there is no file gone"):
         keep_dataset(sounds, tmp_path, "other")
+    os.mkfifo(sounds / "pipe.wav")
+    (sounds / "labels.csv").write_text("path,label\npipe.wav,low\n")
+    with pytest.raises(DataError, match=r"has a label for pipe\.wav, which cannot be copied"):
+        keep_dataset(sounds, tmp_path, "other")
     assert list_datasets(tmp_path) == [Dataset("data/kit", 2)]
+
+
+@pytest.mark.parametrize(("text", "words"), [("", "it has no sections"), ("data: 5\n", "data is no section")])
+def test_nothing_is_copied_where_params_yaml_cannot_be_pointed_at_it(tmp_path: Path, text: str, words: str) -> None:
+    project = tmp_path / "project"
+    (project / ".dvc").mkdir(parents=True)
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        keep_dataset(folder_of_tones(tmp_path / "mine", 4), project, "kit")
+    assert list_datasets(project) == []
 
 
 def test_pipes_and_devices_are_left_out_of_a_copy(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_every_part_has_its_own_first_key() -> None:
 
 def test_a_label_is_named_as_it_is_written() -> None:
     assert [pad.label for pad in pads_of("Kick:1,kick,KICK", ("Kick", "kick"))] == ["Kick", "kick", "kick"]
-    assert [pad.label for pad in pads_of("a:b:2,a:b", ("a:b",))] == ["a:b"] * 3
+    assert [pad.label for pad in pads_of("a:b:2,a:b,A:b", ("a:b",))] == ["a:b"] * 4
 
 
 @pytest.mark.parametrize(

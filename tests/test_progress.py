@@ -1,11 +1,17 @@
 """The command's progress: one line for each stage and training, whatever figures it has."""
 
+import errno
+import io
 import logging
+import sys
 
 import pytest
+from rich.console import Console
 
+from distill.cli import main, progress
 from distill.cli.console import set_up_logging
 from distill.cli.progress import shown_progress
+from distill.errors import Interrupted
 from distill.live.events import EpochDone, Expected, StageFinished, TrainingStarted, Warned
 
 
@@ -42,3 +48,28 @@ def test_the_time_of_all_is_told_while_something_trains(capfd: pytest.CaptureFix
     assert said.count("It takes 5 min in all") == 1
     assert "level 0: only 20%" in said
     logging.getLogger("distill").handlers = []
+
+
+def test_a_terminal_that_has_gone_does_not_hide_why_a_training_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        gone = False
+
+        def write(self, text: str) -> int:
+            if self.gone:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().write(text)
+
+    terminal = Terminal()
+    monkeypatch.setattr(progress, "stderr", Console(file=terminal, force_terminal=True))
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "argv", ["distill", "train"])
+
+    def train(*_: object, **__: object) -> None:
+        with shown_progress():
+            terminal.gone = True
+            raise Interrupted("its state is saved")
+
+    monkeypatch.setattr(main, "app", train)
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 3

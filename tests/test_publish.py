@@ -74,6 +74,9 @@ def test_what_keeps_a_run_back_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     (project / "dvc.yaml").write_text(described + "# a remark\n")
     (project / "params.yaml").write_text("schema: [1\n")
     assert "params.yaml is not YAML" in str(publish(run))
+    for odd in ("", "- 1\n", "data: 5\n"):
+        (project / "params.yaml").write_text(odd)
+        assert "has no sections of parameters" in str(publish(run))
     (project / "params.yaml").write_text("schema: 1\ndata: {path: sounds, chunk_seconds: 2.0}\n")
     assert publish(run) == "params.yaml has changed since"
     write(project / "params.yaml", {"schema": 1, "data": {"path": "sounds"}})

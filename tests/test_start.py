@@ -143,6 +143,10 @@ def test_another_model_is_heard_only_once_the_prior_is_better_and_has_learned_on
     assert known(40, best.best_epoch) == [0.4]
     assert known(40, best.best_epoch + 1) == [1.0, 0.4]
     assert known(90, best.best_epoch + 1) == [0.9]
+    # The name of a model may look like a share.
+    (early,) = early_models(root)
+    early.path.rename(early.path.with_name("tiny-early-90s-early-40.distill"))
+    assert [each.share for each in early_models(root)] == [0.4]
 
 
 def test_sounds_are_made_once_and_those_that_are_missing_again(project: Path) -> None:

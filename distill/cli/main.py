@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 import typer
@@ -157,5 +158,7 @@ def _in_words(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    sys.stderr.write(f"distill: {visible(message)}\n")
+    # A terminal that has gone takes nothing, and the code counts all the same.
+    with suppress(OSError):
+        sys.stderr.write(f"distill: {visible(message)}\n")
     sys.exit(code)

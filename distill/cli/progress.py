@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Group
@@ -141,5 +141,11 @@ def shown_progress() -> Iterator[TerminalListener]:
             expected = [Text(listener.expected.capitalize())] if listener.expected else []
             return Group(bars, *expected, *([health_table(listener.health)] if listener.health else []))
 
-    with Live(View(), console=stderr, refresh_per_second=4):
+    live = Live(View(), console=stderr, refresh_per_second=4)
+    live.start()
+    try:
         yield listener
+    finally:
+        # A terminal that has gone takes nothing; what ended the block counts.
+        with suppress(OSError):
+            live.stop()

@@ -231,10 +231,12 @@ def _summary(model: Path | None, workspace: Path, reports: dict[str, dict[str, A
         stderr.print(f"Memorization: {check['verdict']}")
         for reason in check["reasons"]:
             stderr.print(f"  {reason}")
-    # They are of the last epoch, the tables above of the best.
-    warnings = [warning for report in reports.values() for warning in report.get("warnings", ())]
-    for warning in warnings:
-        remark("Warning at the last epoch", plain_levels(warning))
+    warnings = []
+    for stage, report in reports.items():
+        for warning in report.get("warnings", ()):
+            # Those of trainings are of the last epoch, the tables above of the best.
+            remark("Warning" if stage == "prepare" else "Warning at the last epoch", plain_levels(warning))
+            warnings.append(warning)
     values = {
         "model": None if model is None else str(model),
         "workspace": str(workspace),

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from distill.audio.augment import augment
 from distill.dataset.split import TRAIN
 from distill.dataset.store import PreparedDataset
+from distill.workers.child import leave_signals_to_parent
 
 # How often a chunk is shown at its own speed where there are variants.
 ORIGINAL_SHARE = 0.4
@@ -147,6 +148,7 @@ class TrainingBatches:
             # do at the end of it.
             multiprocessing_context=_clean_processes(),
             generator=torch.Generator().manual_seed(self.seed),
+            worker_init_fn=_begin,
         )
 
     def _order(self, number: int) -> np.ndarray:
@@ -202,6 +204,10 @@ def _clean_processes() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
+
+
+def _begin(_worker: int) -> None:
+    leave_signals_to_parent()
 
 
 def _as_it_is(batch: Any) -> Any:

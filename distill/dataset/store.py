@@ -175,7 +175,7 @@ class PreparedDataset:
 
     @property
     def held_out(self) -> list[int]:
-        """Rows of `segments` that nothing was learned from; none where all there is is both trained on and evaluated."""
+        """Rows of `segments` that nothing was learned from; none where all was trained on."""
         return [] if self.summary["split_by"] == WITHOUT_SPLIT else self.segments_of(VALIDATION)
 
     @property

@@ -65,9 +65,10 @@ def pads_of(text: str | None, labels: Sequence[str]) -> list[Pad]:
     if wanted.isdecimal():
         return _keyed(_spread(_number(wanted, wanted), labels))
     found: list[tuple[str, str | None]] = []
+    whole = {label.casefold() for label in labels}
     for each in map(str.strip, wanted.split(",")):
         # A label may have a colon.
-        name, number = (each, "1") if each in labels or ":" not in each else each.rsplit(":", 1)
+        name, number = (each, "1") if each.casefold() in whole or ":" not in each else each.rsplit(":", 1)
         label = _label_of(name.strip(), labels)
         found += [(label, label)] * _number(number.strip(), each)
     if len(found) > MOST_PADS:

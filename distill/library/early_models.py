@@ -18,7 +18,7 @@ from distill.training.position import Position, checkpoint_files, read_position
 STAGE = "train_prior"
 # The next one is made when the prior is better, and has seen so much more of its training.
 EVERY_SHARE = 0.2
-_PERCENT = re.compile(r"-early-(\d+)")
+_PERCENT = re.compile(r"-early-(\d+)$")
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,16 @@ def with_values(text: str, changes: Mapping[str, Any], *, where: str) -> str:
     yaml.preserve_quotes = True
     try:
         values = yaml.load(text)
+        if not isinstance(values, dict):
+            raise TypeError("it has no sections")
         for name, value in changes.items():
             section, _, key = name.partition(".")
-            values.setdefault(section, {})[key] = value
-    except (YAMLError, AttributeError, TypeError, ValueError) as error:
+            if values.get(section) is None:
+                values[section] = {}
+            if not isinstance(values[section], dict):
+                raise TypeError(f"{section} is no section")
+            values[section][key] = value
+    except (YAMLError, TypeError, ValueError) as error:
         raise UsageError(f"{where} does not contain readable parameters: {' '.join(str(error).split())}") from error
     written = StringIO()
     yaml.dump(values, written)

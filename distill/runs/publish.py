@@ -33,7 +33,7 @@ def publish(run: DvcRun) -> str | None:
     Stages of the user's own, and their entries in dvc.lock, stay as they are. The caller holds the run's lock.
 
     Raises:
-        StorageError: the lock cannot be had.
+        StorageError: the lock cannot be had, or dvc.lock not be put back.
     """
     if not run.own:
         return "its parameters are not those of params.yaml"
@@ -140,9 +140,15 @@ def _paths(run: DvcRun) -> tuple[str, str]:
 
 
 def _read_values(folder: Path, path: str | None = None) -> dict[str, Any]:
-    """What params.yaml says, with `data.path` in any case, or another one in its place."""
+    """What params.yaml says, with `data.path` in any case, or another one in its place.
+
+    Raises:
+        DataError: it has no sections of parameters.
+    """
     values = read_yaml(folder / "params.yaml")
-    data = values.get("data") or {}
+    data = values.get("data") or {} if isinstance(values, dict) else None
+    if not isinstance(data, dict):
+        raise DataError(f"{folder / 'params.yaml'} has no sections of parameters")
     return {**values, "data": {**data, "path": path or data.get("path", Params().data.path)}}
 
 

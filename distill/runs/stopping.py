@@ -35,7 +35,7 @@ def stop(root: Path, *, who: str = "page", timeout: float = 60.0) -> StopPoint:
     """
     folder = running_training(root)
     if folder is not None:
-        # Asking twice does no harm; a second signal would end it before its state is saved.
+        # Asking twice does no harm.
         return StopPoint(folder.stage, folder.ask("stop", {}, who=who, timeout=timeout)["step"])
     until = time.monotonic() + timeout
     while (holder := holder_of(root)) is not None:

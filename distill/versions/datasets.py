@@ -86,7 +86,8 @@ def add_dataset(source: Path, project: Path, name: str | None = None) -> AddedDa
                 f"{project.resolve()} has no {needed}: run this in a project folder, or name it with --project"
             )
     with _alone(project):
-        _text_of(project / "params.yaml")
+        # What would fail at the end fails before anything is copied.
+        _pointed(project / "params.yaml", "")
         target = project / DATA / name
         fresh = not os.path.lexists(target)
         added = _keep(source, project, name)
@@ -168,16 +169,22 @@ def _copy(source: Path, target: Path) -> None:
         DataError: the table of labels is wrong, or names what is not copied.
         StorageError: something cannot be written.
     """
+    found = find_files(source)
+    labels = labels_of(source, [each.name for each in found])
     # A pipe or a device may never end.
-    files = [each for each in find_files(source) if not each.problem and each.path.is_file()]
-    labels_of(source, [each.name for each in files])
+    files = [each for each in found if not each.problem and each.path.is_file()]
+    for each, label in zip(found, labels, strict=True):
+        if label and each not in files and (source / TABLE).is_file():
+            raise DataError(
+                f"{source / TABLE} has a label for {each.name}, which cannot be copied: take one of them out"
+            )
     fresh, old = target.with_name(f"{FRESH}{target.name}"), target.with_name(f"{OLD}{target.name}")
     with storage_errors(target, "write"):
         try:
-            for found in files:
-                copy = fresh / found.name
+            for each in files:
+                copy = fresh / each.name
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(found.path, copy)
+                shutil.copyfile(each.path, copy)
             if (source / TABLE).is_file():
                 shutil.copyfile(source / TABLE, fresh / TABLE)
         except BaseException:
@@ -221,13 +228,13 @@ def _alone(project: Path, *, wait: bool = True) -> Iterator[None]:
 
 def _point_params(path: Path, relative: str) -> None:
     """Set `data.path`, leaving comments and order as they are."""
-    write_bytes(path, with_values(_text_of(path), {"data.path": relative}, where=str(path)).encode())
+    write_bytes(path, _pointed(path, relative).encode())
 
 
-def _text_of(path: Path) -> str:
+def _pointed(path: Path, relative: str) -> str:
     with storage_errors(path, "read"):
         data = path.read_bytes()
     try:
-        return data.decode()
+        return with_values(data.decode(), {"data.path": relative}, where=str(path))
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8: save it as UTF-8") from error
