@@ -1,8 +1,11 @@
 """The page's JSON API: plain HTTP calls to a real server with a real training."""
 
+import json
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -180,6 +183,12 @@ def test_what_is_asked_wrongly_gets_one_line(page: Served) -> None:
     assert page.refused("/api/pause", {"which": 1}) == (400, '{"error":"which: Extra inputs are not permitted"}')
     for which in ("x", "%C2%B2", "..%2Fx", "%00", "9" * 5000):
         assert page.refused(f"/api/compare?a={which}&b=y")[0] == 400
+    for body in (b"\xff{", b"[" * 100_000):
+        kind = {"Content-Type": "application/json"}
+        address = urllib.request.Request(f"{page.url}/api/pause", body, {**page.bearer, **kind})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(address)
+        assert (refused.value.code, list(json.load(refused.value))) == (400, ["error"])
     for path in ("/api/state?stage=x", "/api/nothing", "/api/config"):
         code, said = page.refused(path, None if path != "/api/config" else [])
         assert code in (400, 404)

@@ -1,7 +1,7 @@
 """What the controls of tabs do, called without a browser."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,10 @@ import gradio as gr
 from fastapi import FastAPI
 
 from api_util import within_loop
+from codes_util import grid
+from codes_util import model as codes_model
+from distill.codes.history import History
+from distill.codes.session import EditSession
 from distill.dataset.scan import FIRST_FILES
 from distill.library.takes import Takes
 from distill.runs.folder import Order, write_order
@@ -20,10 +24,12 @@ from distill.ui import codes_edits
 from distill.ui.app import build_app
 from distill.ui.context import Context
 from distill.ui.desk import Desk
+from distill.ui.handlers import Updates
 from distill.ui.library_view import Shelf, View
 from distill.ui.shelf import key_of
 from distill.ui.start_state import begin_with, standing_of
 from distill.ui.studio import Studio
+from distill.ui.tabs import data
 from distill.ui.tabs.codes import CodesTab
 from distill.ui.tabs.data import DataTab
 from distill.ui.tabs.generate import GenerateTab
@@ -98,10 +104,16 @@ def test_sounds_are_made_from_the_form(context: Context) -> None:
 
 def test_controls_follow_the_model(context: Context) -> None:
     tab = generate_tab(context)
-    updates = tab.show_model(Desk(context), MODEL, "generate", 0, 99, 16, 0, 0)
+    desk = Desk(context)
+    tab.form._keep(desk, *[99 if field is tab.top_k[1] else 1 for field in tab.form.components])
+    updates = tab.show_model(desk, MODEL, "generate", 0, 99, 16, 0, 0)
     # More codes than the model has cannot be chosen from, and Gradio would refuse them.
     assert [updates[each].get("value") for each in tab.top_k] == [None, 16, None, None, None]
     assert {updates[each]["maximum"] for each in tab.top_k} == {16}
+    # Nor does a reload bring them back.
+    desk.left = desk.forms
+    kept = dict(zip(tab.form.components, tab.form.bring_back(desk), strict=True))
+    assert [kept[each]["value"] for each in tab.top_k] == [1, 16, 1, 1, 1]
     names = [updates[control]["label"] for choice in tab.by_level.choices[:2] for control in choice.controls]
     assert len({*names}) == 6
     assert [updates[row].visible for row in tab.by_level.rows] == [True, True, False, False]
@@ -119,6 +131,14 @@ def test_what_is_chosen_and_gone_gives_way_to_what_is_there(tmp_path: Path) -> N
     assert "value" not in studio.offer("generate", desk).constructor_args
     (context.project / "models" / "goner.distill").unlink()
     assert studio.offer("generate", desk).value == MODEL
+    # The model of the open grid comes before the newest.
+    model_file(context.project / "models" / "newest.distill", weights=2, lineage="d")
+    assert studio.offer("codes", desk).value == "models/newest.distill"
+    desk.put(EditSession.begin(codes_model(), History(grid(4))), MODEL, "kick.wav")
+    assert studio.offer("codes", desk).value == MODEL
+    studio.choose_model(desk, "models/newest.distill")
+    (context.project / MODEL).unlink()
+    assert "value" not in studio.offer("codes", desk).constructor_args
 
     for name in ("done", "other"):
         write_order(context.project / "runs" / name, Order("kit"), finished=True)
@@ -254,7 +274,37 @@ def test_sounds_of_a_folder_are_judged_and_kept(tmp_path: Path) -> None:
     assert tab.table in next(before)
     *_, last = list(tab.judge_folder("sounds", desk))
     assert "<h3>sounds</h3>" in last[tab.summary]
-    assert list(before) == []
+    # Gradio shows what comes last once more.
+    *_, last = list(before)
+    assert last == {tab.summary: gr.skip()}
+    *_, last = list(tab.judge_folder(".", desk))
+    assert f"<h3>{tmp_path.name}</h3>" in last[tab.summary]
+
+
+def test_of_files_that_are_dropped_one_after_the_other_the_last_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = Context(tmp_path)
+    for name in ("first", "second"):
+        save(context.uploads / f"{name}.wav", tone(0.4, 300.0))
+    tab = tab_of(context, lambda studio: DataTab(context, sounds_choice(), studio.tabs))
+    desk = Desk(context)
+    slow = data.gather
+
+    def while_copied(files: Iterable[Path], folder: Path) -> list[str]:
+        left_out = slow(files, folder)
+        monkeypatch.setattr(data, "gather", slow)
+        meanwhile.extend(tab.judge_files(then, desk))
+        return left_out
+
+    for then in ([str(context.uploads / "second.wav")], None):
+        meanwhile: list[Updates] = []
+        monkeypatch.setattr(data, "gather", while_copied)
+        assert list(tab.judge_files([str(context.uploads / "first.wav")], desk)) == [{tab.summary: gr.skip()}]
+        held = [] if desk.dropped is None else [desk.dropped]
+        assert [path.name for folder in held for path in folder.iterdir()] == (["second.wav"] if then else [])
+        assert list((desk.lasting() / "dropped").iterdir()) == held
+        assert bool(meanwhile[-1][tab.path]) is bool(then)
 
 
 def test_the_screen_of_start_follows_what_is_dropped(tmp_path: Path) -> None:

@@ -312,7 +312,7 @@ def test_the_server_may_be_killed_while_a_training_goes_on(chromium: Any, projec
         page.get_by_role("progressbar").wait_for()
         page.get_by_role("button", name="Stop").locator("visible=true").click()
         page.locator(".d-badge", has_text="stopped").locator("visible=true").wait_for()
-        assert "Resume goes on from there" in page.locator("#train-live").inner_text()
+        assert "press Resume" in page.locator("#train-live").inner_text()
 
 
 def test_a_training_starts_with_fields_left_as_they_are(server: Served, chromium: Any, project: Path) -> None:

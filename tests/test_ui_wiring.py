@@ -1,5 +1,6 @@
 """How the page's controls hang together: what follows what, who waits, and what is nobody's endpoint."""
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,8 +93,18 @@ def test_an_open_tab_keeps_its_desk_though_its_connection_broke(tmp_path: Path) 
     assert server.get(f"/desk/{name}").json() is False
     session = blocks.state_holder["one"]
     desk, _ = come_back(Desk(Context(tmp_path)), name, 0, SimpleNamespace(session_hash="one"))  # type: ignore[misc]
-    session.is_closed = True
-    assert server.get(f"/desk/{name}").json() is True
-    assert not session.is_closed
-    desk.close()
+    # A tab that was copied may have the name, and another desk.
+    assert server.get(f"/desk/{name}").json() is False
+    (state,) = [key for key, block in blocks.blocks.items() if isinstance(getattr(block, "value", None), Desk)]
+    session[state] = desk
+    session.is_closed, session.STATE_TTL_WHEN_CLOSED = True, 1.0
+    # As long as the tab says that it is open, and no longer.
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        assert server.get(f"/desk/{name}").json() is True
+        blocks.state_holder.delete_all_expired_state()
+        assert desk.left_at is None
+    time.sleep(1.1)
+    blocks.state_holder.delete_all_expired_state()
+    assert desk.left_at is not None
     assert server.get(f"/desk/{name}").json() is False

@@ -116,6 +116,14 @@ class Takes:
                 found.append(Take(key, path, notes.get(key, Note()), path.stat().st_mtime))
         return sorted(found, key=lambda take: (-take.made, take.id))
 
+    def dropped(self) -> set[Path]:
+        """The sounds in the bin.
+
+        Raises:
+            ArtifactError, StorageError: as `all`.
+        """
+        return {self.folder / key for key, note in self._notes().items() if note.dropped}
+
     def named(self, ids: Iterable[str]) -> list[Take]:
         """Those with these ids, in their order.
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from distill.errors import ArtifactError, DataError, DistillError, TrainingError, UsageError
@@ -162,6 +163,10 @@ def _add_refusals(app: FastAPI, context: Context) -> None:
     def unexpected(_request: Request, error: Exception) -> Response:
         line = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
         return json_answer(Refusal(error=line), context, 500)
+
+    @app.exception_handler(HTTPException)
+    def refused(_request: Request, error: HTTPException) -> Response:
+        return json_answer(Refusal(error=str(error.detail)), context, error.status_code)
 
     @app.exception_handler(RequestValidationError)
     def malformed(_request: Request, error: RequestValidationError) -> Response:

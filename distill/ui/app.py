@@ -72,10 +72,11 @@ def build_app(context: Context, app: FastAPI) -> gr.Blocks:
     def is_open(name: str) -> bool:
         desk = desks.open(name)
         session = None if desk is None else blocks.state_holder.session_data.get(desk.session)
-        if session is None:
+        state = studio.desk._id
+        if session is None or session.get(state) is not desk:
             return False
-        # Once a connection broke, Gradio would let the session end an hour after it began, also where the tab is open.
-        session.is_closed = False
+        # Once a connection broke, Gradio lets a session end an hour after it got its desk: it gets it anew.
+        session[state] = desk
         return True
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=CACHE_SECONDS) as blocks:

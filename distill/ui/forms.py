@@ -41,6 +41,12 @@ class Form:
     def _keep(self, desk: Desk, *values: Any) -> None:
         desk.forms = {**desk.forms, self.name: dict(zip(self.fields, values, strict=True))}
 
+    def change(self, desk: Desk, values: Mapping[gr.components.Component, Any]) -> None:
+        """Keep what the page itself put into fields, where it keeps what somebody chose."""
+        if kept := desk.forms.get(self.name):
+            changed = {name: values[field] for name, field in self.fields.items() if field in values}
+            desk.forms = {**desk.forms, self.name: {**kept, **changed}}
+
     def values_left(self, desk: Desk) -> dict[str, Any]:
         """What was in the fields when the tab was loaded; nothing where nobody had changed one."""
         return desk.left.get(self.name, {})

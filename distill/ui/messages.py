@@ -8,8 +8,8 @@ _OPTIONS = re.compile(
 )
 
 
-def in_words_of_page(message: str) -> str:
-    """A message without the command's options, and with the page's Resume in place of the same command.
+def in_words_of_page(message: str, button: str = "Resume") -> str:
+    """A message without the command's options, and with a button of the page in place of the same command.
 
     >>> in_words_of_page("kit.distill is another model: choose a name with --name, or add --force")
     'kit.distill is another model: choose a name'
@@ -18,6 +18,8 @@ def in_words_of_page(message: str) -> str:
     >>> in_words_of_page("nothing was changed; wait longer (--wait)")
     'nothing was changed; wait longer'
     >>> in_words_of_page("its state is saved: run the same command to resume")
-    'its state is saved: Resume goes on from there'
+    'its state is saved: press Resume'
+    >>> in_words_of_page("all have ended: run the same command to resume", "Go on")
+    'all have ended: press Go on'
     """
-    return _OPTIONS.sub("", message).replace("run the same command to resume", "Resume goes on from there")
+    return _OPTIONS.sub("", message).replace("run the same command to resume", f"press {button}")

@@ -13,6 +13,7 @@ from distill.ui.cards import render_template, row_of, sound_values
 from distill.ui.context import Context
 from distill.ui.evidence import evidence
 from distill.ui.first_takes import SHIPPED, Batch, FirstTakes
+from distill.ui.messages import in_words_of_page
 from distill.ui.start_state import Standing
 from distill.words import about, in_words
 
@@ -75,7 +76,8 @@ def progress(standing: Standing) -> str:
     now = standing.progress
     if standing.kind == "stopped":
         failed = now.reason and not now.reason.startswith("interrupted")
-        said = now.reason if failed else "What it has learned so far is kept: it goes on from there."
+        kept = "What it has learned so far is kept: it goes on from there."
+        said = in_words_of_page(now.reason, "Go on") if failed else kept
         return f"<section class='d-panel'><h3>It was stopped.</h3><p>{escape(said)}</p></section>"
     expected = newest_status(standing.root, now).get("expected")
     doing = DOING.get(now.stage or "prepare", "")
@@ -93,7 +95,8 @@ def takes(context: Context, standing: Standing, first_takes: FirstTakes) -> str:
         return ""
     newest, *earlier = batches
     trouble = first_takes.trouble(newest)
-    told = f"<p class='d-warning'>No new sounds could be made: {escape(trouble)}</p>" if trouble else ""
+    why = escape(in_words_of_page(trouble))
+    told = f"<p class='d-warning'>No new sounds could be made: {why}</p>" if trouble else ""
     left = newest.count - len(newest.paths)
     making = f" Making {newest.count}, {newest.count - left} are ready." if left and not trouble else ""
     walls = "".join(_wall(context, batch, _title(standing, batch)) for batch in earlier)

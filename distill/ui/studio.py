@@ -79,19 +79,17 @@ class Studio:
         return gr.Dropdown(choices=choices, value=value), gr.Dropdown(choices=choices, value=value)
 
     def offer(self, name: str, desk: Desk) -> Any:
-        """A choice as it is now, with the registry: what somebody picked while it is here, else the newest is chosen.
+        """A choice as it is now, with the registry: what somebody picked stays while it is here.
 
-        In the tab Codes the model of the open grid stays as well.
+        Else the model of the open grid is chosen in the tab Codes, and the newest where there is none.
         """
         choices = self.models.choices()
-        chosen = {desk.forms.get(_PICKED, {}).get(name)}
-        if name == "codes" and "mine" in desk.sheets:
-            chosen.add(desk.sheet().model_name)
-        chosen.discard(None)
+        here = {known for _, known in choices}
         # What was picked before a reload is known once the tab has its desk.
-        if not desk.sessions or (chosen and chosen <= {known for _, known in choices}):
+        if not desk.sessions or desk.forms.get(_PICKED, {}).get(name) in here:
             return gr.Dropdown(choices=choices)
-        return gr.Dropdown(choices=choices, value=self.models.newest())
+        of_grid = desk.sheet().model_name if name == "codes" and "mine" in desk.sheets else None
+        return gr.Dropdown(choices=choices, value=of_grid if of_grid in here else self.models.newest())
 
     def choose_model(self, desk: Desk, model: str) -> tuple[Any, Any]:
         """What brings a model to `choices`, as if somebody had picked it there."""

@@ -79,13 +79,16 @@ class CodesTab:
         for opening in (second.fold.expand, second.take.focus):
             opening(self.list_takes, None, second.take, **QUIET)
         opened = [second.grid, second.take, second.file, *self.with_two]
-        for event in (
-            second.file.upload(self.open_second, [desk, second.file], opened, show_progress_on=second.file, **beside),
-            # Its event `input` comes as well where somebody only looks into the list.
-            second.take.change(self.open_take, [desk, second.take], opened, show_progress_on=second.take, **beside),
-        ):
-            # A take that was not opened can be chosen again.
-            event.failure(lambda: None, None, second.take, **QUIET)
+        from_file = second.file.upload(
+            self.open_second, [desk, second.file], opened, show_progress_on=second.file, **beside
+        )
+        # Its event `input` comes as well where somebody only looks into the list.
+        from_take = second.take.change(
+            self.open_take, [desk, second.take], opened, show_progress_on=second.take, **beside
+        )
+        # A take that was not opened can be chosen again.
+        from_take.failure(lambda: None, None, second.take, **QUIET)
+        for event in (from_file, from_take):
             self._draw_after(event, "other", anew=True)
         # A grid asks for one thing after the other.
         quick: dict[str, Any] = {"trigger_mode": "multiple", **beside, **QUIET}

@@ -130,11 +130,9 @@ class DataTab:
         progress: gr.Progress = gr.Progress(),  # noqa: B008, Gradio's way
     ) -> Iterator[Updates]:
         """Judge dropped files; without any, what was dropped before is gone."""
-        desk.judging = None
-        if desk.dropped is not None:
-            shutil.rmtree(desk.dropped, ignore_errors=True)
-            desk.dropped = None
+        mine = desk.judging = object()
         if not paths:
+            self._hold(desk, None)
             yield {
                 self.path: None,
                 self.summary: nothing_yet(),
@@ -145,10 +143,14 @@ class DataTab:
             return
         gathered = desk.lasting() / "dropped" / uuid.uuid4().hex
         left_out = gather(map(self.context.uploaded, paths), gathered)
-        desk.dropped = gathered
+        if desk.judging is not mine:
+            # Others were dropped while these were copied.
+            shutil.rmtree(gathered, ignore_errors=True)
+            yield self._as_it_is
+            return
+        self._hold(desk, gathered)
         text = left_out_words(left_out) if left_out else ""
-        for updates in self._judge(gathered, DROPPED, desk, progress):
-            yield {**updates, self.answer: message(text)}
+        yield from self._judge(gathered, DROPPED, desk, mine, progress, message(text))
 
     @shows_errors_while
     def judge_folder(
@@ -163,29 +165,44 @@ class DataTab:
         if not folder:
             yield from self.come_back(desk, progress)
             return
-        for updates in self._judge(self.context.named(folder), Path(folder).name, desk, progress):
-            yield {**updates, self.answer: ""}
+        path = self.context.named(folder)
+        mine = desk.judging = object()
+        yield from self._judge(path, path.name or folder, desk, mine, progress)
 
     @shows_errors_while
     def come_back(
         self,
         desk: Desk,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[Any]:
+    ) -> Iterator[Updates]:
         """Judge what was dropped before the tab was reloaded."""
         if desk.dropped is None:
-            yield gr.skip()
+            yield self._as_it_is
         else:
-            yield from self._judge(desk.dropped, DROPPED, desk, progress)
+            mine = desk.judging = object()
+            yield from self._judge(desk.dropped, DROPPED, desk, mine, progress)
 
-    def _judge(self, path: Path, title: str, desk: Desk, progress: gr.Progress) -> Iterator[Updates]:
+    @property
+    def _as_it_is(self) -> Updates:
+        # When a generator ends, Gradio shows once more what came last, and of one that gave nothing, nothing.
+        return {self.summary: gr.skip()}
+
+    @staticmethod
+    def _hold(desk: Desk, dropped: Path | None) -> None:
+        """Put dropped sounds on the desk, in place of those that lie there."""
+        before, desk.dropped = desk.dropped, dropped
+        if before is not None:
+            shutil.rmtree(before, ignore_errors=True)
+
+    def _judge(
+        self, path: Path, title: str, desk: Desk, mine: object, progress: gr.Progress, answer: str = ""
+    ) -> Iterator[Updates]:
         """The first files as soon as they are judged, and all of them in the end, unless others are judged by then."""
-        mine = desk.judging = object()
         reports: list[FileReport] = []
         moved = answered = 0.0
         for report, total in scanned(path):
             if desk.judging is not mine:
-                return
+                break
             reports.append(report)
             now = time.monotonic()
             moved = moved or now
@@ -196,11 +213,13 @@ class DataTab:
             if not answered and len(reports) < total and (due or len(reports) >= FIRST_FILES):
                 answered = now
                 table = self._table(path, reports, total)
-                yield {self.path: None, self.table: table, self.keeping.row: gr.update(visible=False)}
+                row = gr.update(visible=False)
+                yield {self.path: None, self.table: table, self.keeping.row: row, self.answer: answer}
             elif answered and now - answered >= ANSWER_SECONDS:
                 answered = now
-                yield {self.summary: gr.skip()}
+                yield self._as_it_is
         if desk.judging is not mine:
+            yield self._as_it_is
             return
         values = overview(title, reports)
         yield {
@@ -208,6 +227,7 @@ class DataTab:
             self.summary: summary_of(values),
             self.table: self._table(path, reports, len(reports)),
             self.keeping.row: gr.update(visible=bool(values["usable"])),
+            self.answer: answer,
         }
 
     def _table(self, path: Path, reports: list[FileReport], total: int) -> str:

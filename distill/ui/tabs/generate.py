@@ -15,7 +15,7 @@ from distill.audio.knobs import KNOBS
 from distill.audio.sound import seconds_of
 from distill.errors import DistillError, UsageError
 from distill.generation.ending import ends_by_itself
-from distill.library.takes import Takes, filter_takes
+from distill.library.takes import Takes
 from distill.models.levels import MOST_LEVELS, level_labels
 from distill.ui.ask_controls import Asks, show_kinds
 from distill.ui.bars import Bars
@@ -223,7 +223,7 @@ class GenerateTab:
         dropped = set()
         # Whoever opens the tab Takes is told.
         with suppress(DistillError):
-            dropped = {take.path for take in filter_takes(Takes(self.context.project).all(), "bin")}
+            dropped = Takes(self.context.project).dropped()
         shown = [result.card(self.context) for result in desk.results if result.path not in dropped]
         return row_of(shown) if shown else empty_hint(EMPTY)
 
@@ -304,10 +304,15 @@ class GenerateTab:
             self.space.group: show_space(manifest),
             self.source.renewed: gr.CheckboxGroup(choices=list(manifest.level_labels), value=[]),
         }
-        for slider, chosen in zip(self.top_k, top_k, strict=True):
-            # A choice that fits is left alone: it may be another one by now.
-            less: dict[str, Any] = {"value": config.codebook_size} if chosen > config.codebook_size else {}
-            updates[slider] = gr.update(maximum=config.codebook_size, **less)
+        most = config.codebook_size
+        # A choice that fits is left alone: it may be another one by now.
+        less: dict[gr.components.Component, Any] = {
+            slider: most for slider, chosen in zip(self.top_k, top_k, strict=True) if chosen > most
+        }
+        self.form.change(desk, less)
+        for slider in self.top_k:
+            changed: dict[str, Any] = {"value": most} if slider in less else {}
+            updates[slider] = gr.update(maximum=most, **changed)
         labels = [*level_labels(config.num_quantizers), *[None] * MOST_LEVELS]
         for row, choice, label in zip(self.by_level.rows, self.by_level.choices, labels, strict=False):
             updates[row] = gr.Row(visible=label is not None)

@@ -53,7 +53,9 @@ class LibraryTab:
         filters, details, comparison, importing = self.filters, self.details, self.comparison, self.importing
         seen = [self.shelf, self.view]
         files_first = self._list_after(tab.select(self.read_files, None, self._found(), **QUIET))
-        self._list_after(files_first.then(self.read_all, filters.dataset, self._found(), **QUIET))
+        listed = self._list_after(files_first.then(self.read_all, filters.dataset, self._found(), **QUIET))
+        listed.success(self.close_gone, seen, self._shown(), **QUIET)
+        self._compare_after(listed)
         search: dict[str, Any] = {"inputs_kwargs": self._listed(), "outputs": self.cards, **QUIET}
         for control in (filters.verdict, filters.dataset, filters.sort):
             control.input(self.search, **search)
@@ -107,12 +109,15 @@ class LibraryTab:
 
     def _read_after(self, event: Any) -> None:
         """After models changed: the list, and what is open and compared as far as it is still there."""
-        seen, comparison = [self.shelf, self.view], self.comparison
         read = event.success(self.read_all, self.filters.dataset, self._found(), **QUIET)
         listed = self._list_after(read)
-        listed.success(self.show_details, seen, self._shown(), **QUIET)
+        listed.success(self.show_details, [self.shelf, self.view], self._shown(), **QUIET)
+        self._compare_after(listed)
+
+    def _compare_after(self, listed: Any) -> None:
+        comparison = self.comparison
         compared = [self.view, comparison.differences, comparison.hear, comparison.heard]
-        listed.success(self.compare_again, seen, compared, **QUIET)
+        listed.success(self.compare_again, [self.shelf, self.view], compared, **QUIET)
 
     def _read(self, *, registry: bool, dataset: str | None = None) -> Updates:
         entries, unreadable = catalogue(self.project, registry=registry)
@@ -186,6 +191,10 @@ class LibraryTab:
             return gr.skip()
         view = replace(view, compared=left)
         return {self.view: view, **self._compare(shelf, view)}
+
+    def close_gone(self, shelf: Shelf, view: View) -> Any:
+        """Close the details of a model that is gone; what is open and here stays as it is."""
+        return gr.skip() if not view.shown or shelf.entry(view.shown) else self.show_details(shelf, view)
 
     @shows_errors
     def show_details(self, shelf: Shelf, view: View) -> Updates:

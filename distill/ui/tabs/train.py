@@ -21,6 +21,7 @@ from distill.ui.desk import Desk
 from distill.ui.failures import shows_errors
 from distill.ui.forms import Form
 from distill.ui.handlers import AT_ONCE, QUIET
+from distill.ui.messages import in_words_of_page
 from distill.ui.run_removal import RunRemoval
 from distill.ui.studio import Studio
 from distill.ui.train_controls import FIRST, WEIGHT, Commands, TrainingForm
@@ -109,7 +110,7 @@ class TrainTab:
         try:
             files = _usable(self.context.named(sounds))
         except DistillError as error:
-            return str(error)
+            return in_words_of_page(str(error))
         return f"auto: {get_adaptive_vqvae_config(files).codebook_size} for {files} usable files"
 
     @shows_errors

@@ -36,7 +36,9 @@ export class Playback {
     const audio = (this.#audio = new Audio(address));
     audio.currentTime = from;
     audio.addEventListener("ended", () => this.stop());
-    audio.play().then(() => requestAnimationFrame(() => this.#step()), () => this.stop());
+    // What was paused before it began is refused late, when another sound may play.
+    const refused = () => audio === this.#audio && this.stop();
+    audio.play().then(() => requestAnimationFrame(() => this.#step()), refused);
     this.#changed(true);
   }
 
