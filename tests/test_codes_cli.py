@@ -211,6 +211,7 @@ def test_preview(distill: Run) -> None:
         (("codes", "set", "a.json", "1", "--levels", "Timbre"), 2, "levels are 0 Structure, 1 Detail"),
         (("codes", "set", "a.json", "1", "--levels", ""), 2, "what follows --levels is empty"),
         (("codes", "set", "a.json", "1", "--bands", "9"), 2, "bands are 0 to 7, not 9"),
+        (("codes", "set", "a.json", "1", "--bands", "0:999999999"), 2, "bands are 0 to 7, not 8"),
         (("codes", "set", "missing.json", "1"), 1, "no such grid file"),
         (("codes", "show", "bells.distill"), 1, "not a readable grid of codes"),
         (("codes", "blend", "bells.distill", "a.json", "b.json", "-w", "nan"), 2, "a weight must be a number"),

@@ -27,6 +27,7 @@ from distill.errors import StorageError, UsageError
 from distill.generation import variation
 from distill.generation.sampler import SamplingConfig
 from distill.generation.sound_request import Request
+from distill.kits import formats
 from distill.kits.formats import HYDROGEN, Instrument
 from distill.kits.kit import Kit, duller, kit_of, make_kit
 from distill.kits.pads import Pad, pads_named, pads_of
@@ -165,6 +166,13 @@ def test_every_sampler_is_told_the_same(kit: Kit) -> None:
     decent = ElementTree.parse(kit.folder / "My-Kit.dspreset").getroot()
     assert {each.get("path") for each in decent.iter("sample")} == files
     assert {each.get("rootNote") for each in decent.iter("sample")} == {"36", "42", "46"}
+
+
+def test_a_name_that_xml_cannot_hold_breaks_no_kit() -> None:
+    instrument = Instrument(pads_of("1", ("a\x07 kick",))[0], [["a.wav"]])
+    hydrogen = formats.hydrogen("kit\x00", [instrument], info="", licence="")
+    for written in (hydrogen, formats.decent([instrument])):
+        assert "a kick" in ElementTree.canonicalize(written)
 
 
 def test_touches_cover_all_velocities() -> None:

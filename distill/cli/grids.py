@@ -196,6 +196,10 @@ def _span_of_seconds(text: str, grid: "CodeGrid") -> tuple[int, int]:
 
 
 def _bands(text: str, count: int) -> tuple[int, ...]:
-    if "," not in text:
-        return tuple(range(*span(text, count, "--bands")))
-    return tuple(band for part in text.split(",") if part.strip() for band in range(*span(part, count, "--bands")))
+    bands: list[int] = []
+    for part in text.split(",") if "," in text else [text]:
+        if part.strip() or part is text:
+            first, end = span(part, count, "--bands")
+            # The first one that is not there is enough to be refused.
+            bands += range(first, min(end, max(first, count) + 1))
+    return tuple(bands)

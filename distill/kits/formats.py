@@ -1,5 +1,6 @@
 """A kit as samplers read it: SFZ, Hydrogen's drum kits, and presets of Decent Sampler."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -8,6 +9,8 @@ from xml.etree.ElementTree import Element, SubElement
 from distill.kits.pads import Pad
 
 HYDROGEN = "http://www.hydrogen-music.org/drumkit"
+# A folder of sounds, and so a label, may have them in its name.
+_NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -103,4 +106,5 @@ def decent(instruments: Sequence[Instrument]) -> str:
 
 def _written(root: Element) -> str:
     ElementTree.indent(root)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+    text = _NOT_IN_XML.sub("", ElementTree.tostring(root, encoding="unicode"))
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
