@@ -133,6 +133,26 @@ def test_all_draw_what_one_process_draws(layer: nn.Module, shape: tuple[int, ...
     assert not torch.equal(wanted, whole)
 
 
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.95])
+@pytest.mark.parametrize("shape", [(1000, 1001), (3,)])
+def test_dropout_keeps_each_number_by_itself_and_the_mean_of_all(p: float, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(11)
+    x = torch.full(shape, 2.0, requires_grad=True)
+    made = Dropout(p)(x)
+    made.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, made.detach() / 2.0)
+    assert torch.equal(made, torch.where(made > 0, torch.full_like(made, 2.0 / (1 - p)), 0.0))
+    if len(shape) > 1:
+        kept = (made > 0).double()
+        # Seven standard deviations, over all and from one number to the next ones.
+        within = 7 * (p * (1 - p) / kept.numel()) ** 0.5 + 2**-16
+        assert kept.mean().item() == pytest.approx(1 - p, abs=within)
+        for apart in (1, 2, 3, 4, 1001):
+            both = (kept.flatten()[apart:] * kept.flatten()[:-apart]).mean().item()
+            assert both == pytest.approx((1 - p) ** 2, abs=2 * within)
+
+
 def test_normalization_sees_the_items_of_all() -> None:
     whole = torch.randn(6, 4, 3, 2) * 3 + 2
     one, layers = BatchNorm2d(4), [BatchNorm2d(4) for _ in range(2)]

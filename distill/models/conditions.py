@@ -1,6 +1,7 @@
 """The conditions of a prior: labels, and knobs by their rank among the training sounds."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,6 +23,7 @@ DRAWN = ("length",)
 LEAST_SPREAD = 3.0
 
 Vector: TypeAlias = "npt.NDArray[np.float32]"
+Curve: TypeAlias = "tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]"
 
 
 class Conditions(BaseModel):
@@ -99,6 +101,17 @@ class Conditions(BaseModel):
             drawn=tuple(name for name in DRAWN if name in quantiles),
         )
 
+    @cached_property
+    def _ranks(self) -> "dict[str, tuple[Curve, Curve]]":
+        """By knob, values and their ranks as they rise, and the negatives of both, which rise from the other end."""
+        import numpy as np
+
+        curves: dict[str, tuple[Curve, Curve]] = {}
+        for name, values in self.knobs.items():
+            quantiles, at = np.array(values), np.linspace(0.0, 1.0, len(values))
+            curves[name] = (quantiles, at), (-quantiles[::-1], -at[::-1])
+        return curves
+
     @property
     def names(self) -> list[str]:
         """The knobs in the order in which they stand in a vector, whatever the order in a file."""
@@ -131,17 +144,15 @@ class Conditions(BaseModel):
         """How a value lies among the training's, from 0 to 1, in the middle of those that have it; NaN stays."""
         import numpy as np
 
-        quantiles = np.array(self.knobs[name])
-        at = np.linspace(0.0, 1.0, len(quantiles))
-        last, first = np.interp(value, quantiles, at), -np.interp(-value, -quantiles[::-1], -at[::-1])
-        return float(0.5 * (first + last))
+        rising, falling = self._ranks[name]
+        return float(0.5 * (np.interp(value, *rising) - np.interp(-value, *falling)))
 
     def value(self, name: str, rank: float) -> float:
         """The value that has a rank."""
         import numpy as np
 
-        quantiles = self.knobs[name]
-        return float(np.interp(rank, np.linspace(0.0, 1.0, len(quantiles)), quantiles))
+        (quantiles, at), _ = self._ranks[name]
+        return float(np.interp(rank, at, quantiles))
 
     def vector(self, label: str | None, ranks: Mapping[str, float]) -> Vector:
         """The vector that conditions the prior, `[width]`: 0 for whatever is not given, or a rank that is NaN.
