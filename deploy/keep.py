@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import boto3
@@ -32,8 +31,11 @@ def backup(folder: Path) -> None:
     """Write a new folder: a dump of each database and the files of the bucket; whole or not under its name."""
     if folder.exists():
         raise SystemExit(f"{folder} is there already: name a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    part = folder.with_name(f"{folder.name}.part")
+    try:
+        part.mkdir(parents=True)
+    except FileExistsError:
+        raise SystemExit(f"{part} is there: another backup is writing it, or was killed; then remove it") from None
     try:
         _write(part)
         part.rename(folder)

@@ -288,7 +288,7 @@ def load(reference: Path | str, *, device: str = "cpu", project: Path | str | No
         ArtifactError: there is no such file, it cannot be used, or has no prior.
         StorageError: the file cannot be read.
         DataError: the registry has no such model.
-        UsageError: the reference is none, or the device is not present.
+        UsageError: it is not a reference, or the device is not present.
     """
     from distill.projects.project import current_project
     from distill.registry.registry import resolve

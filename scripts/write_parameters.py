@@ -27,8 +27,8 @@ INTRODUCTION = f"""\
 
 Every parameter belongs to a section. For `dvc repro`, set it in `params.yaml`, as `section: {{name: value}}`; for
 `distill train` and `distill train-prior`, use `--set section.name=value`. An unknown name, a wrong type or a value out
-of range is refused before anything starts. The name of the model is given with `--model-name` there, and `train-prior`
-takes the sections `spectrogram` and `vqvae` from the model.
+of range is refused before anything starts. With these commands, `--model-name` gives the name of the model, and
+`train-prior` takes the sections `spectrogram` and `vqvae` from the model.
 
 In the sections `vqvae` and `prior`, every parameter is `auto` unless you set it. What `auto` stands for depends on the
 preset (`run.preset`) and on the number of usable files; the stage `configure` writes the result to `config/`. A value

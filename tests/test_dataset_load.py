@@ -4,10 +4,12 @@ import json
 import pickle
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ import pytest
 import torch
 
 from distill.configs import DataConfig, SpectrogramConfig
+from distill.dataset import loader
 from distill.dataset.loader import TrainingBatches
 from distill.dataset.memory_mapped import MappedRows
 from distill.dataset.prepare import prepare
@@ -145,6 +148,15 @@ if __name__ == "__main__":
     command = [sys.executable, "-c", program, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "True\n", done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_the_end_of_a_terminal_does_not_reach_what_starts_workers() -> None:
+    loader._clean_processes()
+    status = Path(f"/proc/{forkserver._forkserver._forkserver_pid}/status").read_text()  # type: ignore[attr-defined]
+    (blocked,) = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigBlk")]
+    assert blocked >> (signal.SIGHUP - 1) & 1
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_strength_zero_leaves_only_the_variants(folder: Path) -> None:

@@ -61,8 +61,16 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def test_a_backup_is_restored(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "kept.part").mkdir()
+    with pytest.raises(SystemExit, match=r"kept\.part is there"):
+        keep.main("backup", tmp_path / "kept")
+    (tmp_path / "kept.part").rmdir()
     keep.main("backup", tmp_path / "kept")
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    # Whoever may read other new folders may restore it.
+    (tmp_path / "usual").mkdir()
+    assert (tmp_path / "kept").stat().st_mode == (tmp_path / "usual").stat().st_mode
+    (tmp_path / "usual").rmdir()
     assert bytes_of(tmp_path / "kept") == {
         "bucket/models/a.distill": b"models/a.distill", "mlflow.dump": b"mlflow", "prefect.dump": b"prefect"
     }  # fmt: skip

@@ -263,7 +263,7 @@ def test_without_a_sound_that_was_not_trained_on_one_copy_warns_and_nothing_is_s
     found = verdict_of([compared(distance=0.01), *[compared()] * 7], [])
     assert (found.verdict, found.flagged) == ("warn", (0,))
     assert found.evidence["distances"]["usual"] is None
-    assert "every sound was trained on: nothing says how near others come to it by chance" in found.reasons
+    assert "every sound was trained on: nothing says how near other sounds come to one by chance" in found.reasons
     assert not any("0 of 0" in reason or "usual" in reason or "held-out" in reason for reason in found.reasons)
     assert verdict_of([compared()] * 8, []).verdict == "pass"
 

@@ -18,10 +18,10 @@ from distill.errors import StorageError, TrainingError
 from distill.live.events import EpochDone, Event, Listeners, PreviewWritten, StepDone, StepSkipped, Warned
 from distill.live.stop_request import StopRequest
 from distill.stages.workspace import Workspace, read_config, section
-from distill.training import loop
+from distill.training import checkpoint, loop
 from distill.training.checkpoint import Checkpoints
 from distill.training.loop import Trained, train
-from distill.training.position import Position, checkpoint_files, step_of
+from distill.training.position import Position, checkpoint_files, read_position, step_of
 from distill.training.runtime import Runtime, random_states, restore_random_states
 from distill.training.step import learning_rate
 from distill.training.task import Evaluation, StepLoss
@@ -198,7 +198,9 @@ def test_old_checkpoints_go_and_the_best_stays(prepared: Workspace, tmp_path: Pa
     assert (tmp_path / f"best-{outcome.best_epoch:06d}.safetensors").exists()
 
 
-def test_a_damaged_checkpoint_from_farther_on_displaces_no_new_one(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_from_farther_on_displaces_no_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = torch.nn.Linear(2, 2)
     optimizer, checkpoints = torch.optim.AdamW(model.parameters()), Checkpoints(tmp_path, keep=1)
     Checkpoints(tmp_path, keep=2).save(model, optimizer, Position(step=100))
@@ -214,6 +216,18 @@ def test_a_damaged_checkpoint_from_farther_on_displaces_no_new_one(tmp_path: Pat
     assert restored() == 150
     Checkpoints(tmp_path, keep=2).save(model, optimizer, Position(step=210))
     assert [step_of(path) for path in checkpoint_files(tmp_path)] == [150, 210]
+
+    # One that cannot be read for a while keeps its place, and takes nobody's.
+    def unreadable(path: Path) -> Position:
+        if step_of(path) == 210:
+            raise StorageError("cannot read")
+        return read_position(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "read_position", unreadable)
+        assert restored() == 150
+        assert checkpoints.save(model, optimizer, Position(step=180)).is_file()
+    assert restored() == 210
     checkpoints.clear()
     assert not list(tmp_path.glob("*.safetensors"))
 

@@ -1,6 +1,6 @@
 """How the page's controls hang together: what follows what, who waits, and what is nobody's endpoint."""
 
-import time
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ from distill.ui.context import Context
 from distill.ui.desk import Desk
 from distill.ui.desks import OWN_NAME
 from distill.ui.handlers import AT_ONCE
+from distill.ui.library_view import Shelf
 from page_util import make_sounds
 
 # A field in a fold that was never opened comes back as the value that it was made with.
@@ -96,15 +97,15 @@ def test_an_open_tab_keeps_its_desk_though_its_connection_broke(tmp_path: Path) 
     # A tab that was copied may have the name, and another desk.
     assert server.get(f"/desk/{name}").json() is False
     (state,) = [key for key, block in blocks.blocks.items() if isinstance(getattr(block, "value", None), Desk)]
-    session[state] = desk
-    session.is_closed, session.STATE_TTL_WHEN_CLOSED = True, 1.0
+    (other,) = [key for key, block in blocks.blocks.items() if isinstance(getattr(block, "value", None), Shelf)]
+    session[state], session[other] = desk, "read"
     # As long as the tab says that it is open, and no longer.
-    until = time.monotonic() + 1.5
-    while time.monotonic() < until:
-        assert server.get(f"/desk/{name}").json() is True
+    session.is_closed = True
+    for asked in (True, False):
+        for key, (lasts, at) in session._state_ttl.items():
+            session._state_ttl[key] = (lasts, at - timedelta(hours=2))
+        if asked:
+            assert server.get(f"/desk/{name}").json() is True
         blocks.state_holder.delete_all_expired_state()
-        assert desk.left_at is None
-    time.sleep(1.1)
-    blocks.state_holder.delete_all_expired_state()
-    assert desk.left_at is not None
+        assert (desk.left_at is None, session[other] == "read") == (asked, asked)
     assert server.get(f"/desk/{name}").json() is False

@@ -1,9 +1,11 @@
 """Training batches that follow from seed, epoch and step alone, in any process and any order."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
+from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,6 @@ from torch.utils.data import DataLoader, Dataset
 from distill.audio.augment import augment
 from distill.dataset.split import TRAIN
 from distill.dataset.store import PreparedDataset
-from distill.workers.child import leave_signals_to_parent
 
 # How often a chunk is shown at its own speed where there are variants.
 ORIGINAL_SHARE = 0.4
@@ -148,7 +149,6 @@ class TrainingBatches:
             # do at the end of it.
             multiprocessing_context=_clean_processes(),
             generator=torch.Generator().manual_seed(self.seed),
-            worker_init_fn=_begin,
         )
 
     def _order(self, number: int) -> np.ndarray:
@@ -203,11 +203,13 @@ def _clean_processes() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
+    # The end of a terminal reaches all its processes: who asked for the batches decides. Children inherit a mask.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
-
-
-def _begin(_worker: int) -> None:
-    leave_signals_to_parent()
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -88,7 +88,7 @@ def _reasons(findings: Findings, copies: Copies, grade: Grade, memorization_warn
     if not reasons:
         reasons.append(_all_clear(findings, copies.limits))
     if not copies.known:
-        reasons.append("every sound was trained on: nothing says how near others come to it by chance")
+        reasons.append("every sound was trained on: nothing says how near other sounds come to one by chance")
     elif len(findings.held_out) < LEAST_SOUNDS:
         reasons.append(
             f"only {len(findings.held_out)} held-out sounds, too few for the rank test: training sounds compared "

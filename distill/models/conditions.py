@@ -1,7 +1,7 @@
 """The conditions of a prior: labels, and knobs by their rank among the training sounds."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -101,17 +101,6 @@ class Conditions(BaseModel):
             drawn=tuple(name for name in DRAWN if name in quantiles),
         )
 
-    @cached_property
-    def _ranks(self) -> "dict[str, tuple[Curve, Curve]]":
-        """By knob, values and their ranks as they rise, and the negatives of both, which rise from the other end."""
-        import numpy as np
-
-        curves: dict[str, tuple[Curve, Curve]] = {}
-        for name, values in self.knobs.items():
-            quantiles, at = np.array(values), np.linspace(0.0, 1.0, len(values))
-            curves[name] = (quantiles, at), (-quantiles[::-1], -at[::-1])
-        return curves
-
     @property
     def names(self) -> list[str]:
         """The knobs in the order in which they stand in a vector, whatever the order in a file."""
@@ -144,14 +133,14 @@ class Conditions(BaseModel):
         """How a value lies among the training's, from 0 to 1, in the middle of those that have it; NaN stays."""
         import numpy as np
 
-        rising, falling = self._ranks[name]
+        rising, falling = _curves(self.knobs[name])
         return float(0.5 * (np.interp(value, *rising) - np.interp(-value, *falling)))
 
     def value(self, name: str, rank: float) -> float:
         """The value that has a rank."""
         import numpy as np
 
-        (quantiles, at), _ = self._ranks[name]
+        (quantiles, at), _ = _curves(self.knobs[name])
         return float(np.interp(rank, at, quantiles))
 
     def vector(self, label: str | None, ranks: Mapping[str, float]) -> Vector:
@@ -194,3 +183,12 @@ class Conditions(BaseModel):
     @staticmethod
     def _known(what: str, names: Sequence[str]) -> str:
         return f"the model's {what}: {', '.join(names)}" if names else f"the model knows no {what}"
+
+
+@lru_cache(maxsize=256)
+def _curves(values: tuple[float, ...]) -> "tuple[Curve, Curve]":
+    """Quantiles and their ranks as they rise, and the negatives of both, which rise from the other end."""
+    import numpy as np
+
+    quantiles, at = np.array(values), np.linspace(0.0, 1.0, len(values))
+    return (quantiles, at), (-quantiles[::-1], -at[::-1])

@@ -1,8 +1,8 @@
 """A batch that several processes share: which items this one computes, and layers that see the batch as a whole.
 
 In a `shared` block the layers of this module, and the quantizer, compute what one process with the whole batch would:
-they draw the same random numbers in every process and take statistics over the items of all. Outside of one they do
-as torch's own.
+they draw the same random numbers in every process and take statistics over the items of all. Outside of one they
+behave as torch's own.
 """
 
 import math
@@ -111,7 +111,7 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         shard = current_shard()
-        if not self.training or (shard is None and x.device.type != "cpu"):
+        if not self.training or not self.p or (shard is None and x.device.type != "cpu"):
             return super().forward(x)
         if shard is None:
             return x * _kept(x.shape, self.p, x)
@@ -124,7 +124,7 @@ def _kept(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
         return functional.dropout(like.new_ones(shape), p)
     count = math.prod(shape)
     drawn = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
-    return (drawn >= round(p * 2**16) - 2**15).view(shape).to(like.dtype).div_(1.0 - p)
+    return (drawn >= min(round(p * 2**16), 2**16 - 1) - 2**15).view(shape).to(like.dtype).div_(1.0 - p)
 
 
 class Dropout2d(nn.Dropout2d):

@@ -29,7 +29,7 @@ def with_values(text: str, changes: Mapping[str, Any], *, where: str) -> str:
             if not isinstance(values[section], dict):
                 raise TypeError(f"{section} is no section")
             values[section][key] = value
-    except (YAMLError, TypeError, ValueError) as error:
+    except (YAMLError, AttributeError, TypeError, ValueError) as error:
         raise UsageError(f"{where} does not contain readable parameters: {' '.join(str(error).split())}") from error
     written = StringIO()
     yaml.dump(values, written)

@@ -33,7 +33,7 @@ def publish(run: DvcRun) -> str | None:
     Stages of the user's own, and their entries in dvc.lock, stay as they are. The caller holds the run's lock.
 
     Raises:
-        StorageError: the lock cannot be had, or dvc.lock not be put back.
+        StorageError: the lock cannot be had, or dvc.lock cannot be put back.
     """
     if not run.own:
         return "its parameters are not those of params.yaml"

@@ -150,13 +150,20 @@ class Checkpoints:
         return position
 
     def _prune(self, position: Position) -> None:
-        files = checkpoint_files(self.folder)
+        # One from farther on that cannot be read just now does not count.
+        files = [path for path in checkpoint_files(self.folder) if step_of(path) <= position.step]
         kept = [path for path in files[: -self.keep] if kind_of(path) != "regular"] + files[-self.keep :]
         for path in files:
             if path not in kept:
                 path.unlink(missing_ok=True)
+        for path in damaged_files(self.folder)[: -self.keep]:
+            path.unlink(missing_ok=True)
         named = [*checkpoint_files(self.folder), *abandoned_files(self.folder)]
-        best = {self.best(position.best_epoch), *(self.best(self._best_epoch(path)) for path in named)}
+        try:
+            best = {self.best(position.best_epoch), *(self.best(self._best_epoch(path)) for path in named)}
+        except StorageError:
+            # Which weights it needs cannot be told just now.
+            return
         for path in self._best_files():
             if path not in best:
                 path.unlink(missing_ok=True)

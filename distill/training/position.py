@@ -1,5 +1,6 @@
 """Where a training stands, and its checkpoints as far as they can be read without weights and torch."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -100,7 +101,8 @@ def abandon(path: Path) -> None:
 
 def set_aside(path: Path) -> None:
     """Take a checkpoint that cannot be used out of the training's way, as `damaged-<step>.safetensors`."""
-    path.replace(path.with_name(path.name.replace("checkpoint", "damaged", 1)))
+    with suppress(FileNotFoundError):
+        path.replace(path.with_name(path.name.replace("checkpoint", "damaged", 1)))
 
 
 def damaged_files(folder: Path) -> list[Path]:

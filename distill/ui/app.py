@@ -1,6 +1,7 @@
 """The page: its tabs in their order, with what Gradio is told to do otherwise."""
 
 import os
+from datetime import datetime
 
 import gradio as gr
 from fastapi import FastAPI
@@ -72,11 +73,12 @@ def build_app(context: Context, app: FastAPI) -> gr.Blocks:
     def is_open(name: str) -> bool:
         desk = desks.open(name)
         session = None if desk is None else blocks.state_holder.session_data.get(desk.session)
-        state = studio.desk._id
-        if session is None or session.get(state) is not desk:
+        if session is None or session.get(studio.desk._id) is not desk:
             return False
-        # Once a connection broke, Gradio lets a session end an hour after it got its desk: it gets it anew.
-        session[state] = desk
+        # Once a connection broke, Gradio forgets what a session holds an hour after it was put there.
+        ages, now = session._state_ttl, datetime.now()
+        for key, (lasts, _) in list(ages.items()):
+            ages[key] = (lasts, now)
         return True
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=CACHE_SECONDS) as blocks:

@@ -64,6 +64,7 @@ class Desk:
         job: the sounds that are being made, until somebody has seen the end of it (see `distill.ui.jobs`).
         order: the sounds that another tab orders in the tab Generate (see `distill.ui.sound_jobs`).
         dropped: the folder of the sounds that were dropped and judged.
+        gathering: what tells the copying of dropped files that began last; what one before it copied is left out.
         judging: what tells the judging that began last in the tab Data; one that began before it ends.
         forms: what somebody chose in the forms of tabs, by the form's name and the field's; replaced, never changed.
         left: the forms as they were when the tab was loaded, which bring its fields back; never what was chosen since.
@@ -85,6 +86,7 @@ class Desk:
         self.job: Any = None
         self.order: Any = None
         self.dropped: Path | None = None
+        self.gathering: object = None
         self.judging: object = None
         self.forms: dict[str, dict[str, Any]] = {}
         self.left: dict[str, dict[str, Any]] = {}

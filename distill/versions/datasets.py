@@ -173,11 +173,10 @@ def _copy(source: Path, target: Path) -> None:
     labels = labels_of(source, [each.name for each in found])
     # A pipe or a device may never end.
     files = [each for each in found if not each.problem and each.path.is_file()]
-    for each, label in zip(found, labels, strict=True):
-        if label and each not in files and (source / TABLE).is_file():
-            raise DataError(
-                f"{source / TABLE} has a label for {each.name}, which cannot be copied: take one of them out"
-            )
+    copied, named = {each.name for each in files}, found if (source / TABLE).is_file() else []
+    for each, label in zip(named, labels, strict=False):
+        if label and each.name not in copied:
+            raise DataError(f"{source / TABLE} has a label for {each.name}, which cannot be copied: remove one of them")
     fresh, old = target.with_name(f"{FRESH}{target.name}"), target.with_name(f"{OLD}{target.name}")
     with storage_errors(target, "write"):
         try:

@@ -11,16 +11,12 @@ from contextlib import suppress
 from typing import Any
 
 
-def leave_signals_to_parent() -> None:
-    """Ignore Ctrl-C and the end of the terminal, which reach all its processes: who asked for the work decides."""
+def main() -> None:
+    """Answer each shard by its results, or by what went wrong."""
+    # Ctrl-C and the end of the terminal reach all its processes; who asked for the work decides.
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
-def main() -> None:
-    """Answer each shard by its results, or by what went wrong."""
-    leave_signals_to_parent()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # What a library prints is no answer.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

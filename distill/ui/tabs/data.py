@@ -14,7 +14,7 @@ import gradio as gr
 from distill.audio.sound import EXTENSIONS
 from distill.dataset.overview import overview
 from distill.dataset.scan import FIRST_FILES, FileReport, scanned
-from distill.errors import UsageError
+from distill.errors import DistillError, UsageError
 from distill.ui.context import Context, path_in
 from distill.ui.desk import Desk
 from distill.ui.failures import shows_errors, shows_errors_while
@@ -130,8 +130,9 @@ class DataTab:
         progress: gr.Progress = gr.Progress(),  # noqa: B008, Gradio's way
     ) -> Iterator[Updates]:
         """Judge dropped files; without any, what was dropped before is gone."""
-        mine = desk.judging = object()
+        mine = desk.gathering = object()
         if not paths:
+            desk.judging = None
             self._hold(desk, None)
             yield {
                 self.path: None,
@@ -142,12 +143,17 @@ class DataTab:
             }
             return
         gathered = desk.lasting() / "dropped" / uuid.uuid4().hex
-        left_out = gather(map(self.context.uploaded, paths), gathered)
-        if desk.judging is not mine:
+        try:
+            left_out = gather(map(self.context.uploaded, paths), gathered)
+        except DistillError:
+            shutil.rmtree(gathered, ignore_errors=True)
+            raise
+        if desk.gathering is not mine:
             # Others were dropped while these were copied.
             shutil.rmtree(gathered, ignore_errors=True)
             yield self._as_it_is
             return
+        desk.judging = mine
         self._hold(desk, gathered)
         text = left_out_words(left_out) if left_out else ""
         yield from self._judge(gathered, DROPPED, desk, mine, progress, message(text))
