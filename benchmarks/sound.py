@@ -4,7 +4,8 @@ Held-out sounds of at most two seconds, each at a peak of 1, go through their tr
 the ceiling of the codec) and through the VQ-VAE's as well (`codec`), trained for each set and seed by the pipeline's
 own stages. What lies between the two rows is the codec's error, what lies between the first and the sounds themselves
 the inverse's. `mp3` is the same as MP3 at 32 kbit/s: it says what a figure means. With `--seeds 0` nothing is trained,
-and all sounds of a set go through their true log mels. `--keep` keeps the trained workspaces.
+and all sounds of a set go through their true log mels. `--vocoder` adds the ways of the included vocoder, as it is, to
+both. `--keep` keeps the trained workspaces.
 
 Means over all sounds: `MOS`, with `--mos`, is ViSQOL's opinion score in audio mode (`pip install visqol-python`) of a
 sound with a peak of 0.5, a tenth of a second of silence before and half a second or more behind it; a sound itself has
@@ -24,15 +25,16 @@ from statistics import mean, median
 from typing import Any
 
 from distill.artifact.model_file import read_model
-from distill.audio.invert import griffin_lim
 from distill.audio.mel import MelTransform
 from distill.codec.codec import Codec
 from distill.codec.load import build_networks
-from distill.configs import STRIDE, SpectrogramConfig
+from distill.configs import STRIDE, Inverse, SpectrogramConfig, VocoderConfig
 from distill.dataset.store import PreparedDataset
 from distill.dataset.walk import find_files
 from distill.models.stft_losses import multi_resolution
+from distill.models.vocoder import Vocoder, invert
 from distill.params import Params, with_settings
+from distill.stages.base import SHIPPED_VOCODER, VOCODER_DIGEST, vocoder_weights
 from measures import distances
 from output import Report, parser, sounds
 from texture import column_excess, column_steps, partials_kept, regularity, texture_error
@@ -63,6 +65,7 @@ COLUMNS = [
     "partials",
     "column",
 ]
+OF_VOCODER: tuple[Inverse, ...] = ("vocoder", "vocoder+griffin-lim")
 # libsndfile's word for the lowest rate of 48 kHz.
 _LOWEST_RATE = 0.99
 
@@ -76,6 +79,7 @@ def main() -> None:
     options.add_argument("--sets", nargs="+", default=["kit", "mixed", "tabla", "digits"], help="folders of sounds")
     options.add_argument("--seeds", type=int, default=3, help="seeds 0 to n-1, each with its own split; 0: no codec")
     options.add_argument("--mos", action="store_true", help="ViSQOL's mean opinion score, which takes its time")
+    options.add_argument("--vocoder", action="store_true", help="also the ways of the included vocoder")
     options.add_argument("--set", action="append", default=[], help="section.key=value, as in the command")
     options.add_argument("--keep", type=Path, help="folder for the workspaces; one that is trained is taken as it is")
     args = options.parse_args()
@@ -87,11 +91,20 @@ def main() -> None:
         if not args.seeds:
             paths = [found.path for found in find_files(sounds(name))]
             found = _beginnings(paths[:4] if args.quick else paths, config)
-            rows += _rows(name, found, {"true mel": _true_mel(config), "mp3": mp3(config)}, config, score)
+            ways = {"true mel": _true_mel(config), "mp3": mp3(config)}
+            if args.vocoder:
+                network = _included_vocoder(config)
+                ways |= {f"true mel, {inverse}": _true_mel(config, inverse, network) for inverse in OF_VOCODER}
+            rows += _rows(name, found, ways, config, score)
         for seed in range(1 if args.quick and args.seeds else args.seeds):
             codec, held_out = _trained(name, seed, args)
             own = codec.spectrogram
             ways = {"true mel": _true_mel(own), "codec": _through(codec), "mp3": mp3(own)}
+            if args.vocoder:
+                network = _included_vocoder(own)
+                for inverse in OF_VOCODER:
+                    ways |= {f"true mel, {inverse}": _true_mel(own, inverse, network)}
+                    ways |= {f"codec, {inverse}": _through(codec, inverse, network)}
             rows += _rows(f"{name} {seed}", _beginnings(held_out, own), ways, own, score)
     report.show(COLUMNS, rows, settings={"set": args.set})
 
@@ -107,19 +120,33 @@ def _trained(name: str, seed: int, args: argparse.Namespace) -> tuple[Codec, lis
         return codec, files(dataset, "validation", name)
 
 
-def _true_mel(config: SpectrogramConfig) -> Way:
+def _included_vocoder(config: SpectrogramConfig) -> Vocoder:
+    if config != SpectrogramConfig():
+        raise SystemExit("the included vocoder is for the spectrogram as it is by default")
+    network = Vocoder(VocoderConfig().hidden, VocoderConfig().blocks, config).eval()
+    network.load_state_dict(vocoder_weights(SHIPPED_VOCODER, VOCODER_DIGEST))
+    return network
+
+
+def _true_mel(config: SpectrogramConfig, inverse: Inverse = "griffin-lim", vocoder: Vocoder | None = None) -> Way:
     transform = MelTransform(config)
-    return lambda samples: griffin_lim(transform.log_mel(torch.from_numpy(samples))[None], config)[0].numpy()
+
+    def way(samples: Samples) -> Samples:
+        log_mel = transform.log_mel(torch.from_numpy(samples))[None]
+        made: Samples = invert(log_mel, config, inverse=inverse, vocoder=vocoder)[0].numpy()
+        return made
+
+    return way
 
 
-def _through(codec: Codec) -> Way:
+def _through(codec: Codec, inverse: Inverse = "griffin-lim", vocoder: Vocoder | None = None) -> Way:
     transform = MelTransform(codec.spectrogram)
 
     def way(samples: Samples) -> Samples:
         log_mel = transform.log_mel(torch.from_numpy(samples)).numpy()
         grid = codec.encode_log_mel(log_mel)
         rebuilt = torch.from_numpy(codec.decode_log_mel(grid)[:, : log_mel.shape[-1]])
-        made: Samples = griffin_lim(rebuilt[None], codec.spectrogram)[0].numpy()
+        made: Samples = invert(rebuilt[None], codec.spectrogram, inverse=inverse, vocoder=vocoder)[0].numpy()
         return made * np.float32(10 ** (codec.lost_db(log_mel, grid) / 20))
 
     return way

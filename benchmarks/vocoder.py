@@ -48,6 +48,7 @@ def main() -> None:
     options.add_argument("--sets", nargs="+", default=["kit", "mixed"], help="folders of sounds")
     options.add_argument("--seeds", type=int, default=1, help="number of seeds")
     options.add_argument("--epochs", type=int, default=20, help="epochs of the vocoder's training")
+    options.add_argument("--random", action="store_true", help="start from random weights, not from the base's vocoder")
     options.add_argument("--head-only", action="store_true", help="train the magnitudes alone")
     args = options.parse_args()
     report, rows = Report(args), list[list[Any]]()
@@ -63,7 +64,7 @@ def _rows(name: str, seed: int, args: Any) -> list[list[Any]]:
         vocoder |= {"weight_convergence": 0.0, "weight_log_magnitude": 0.0, "weight_mel": 0.0}
     if args.quick:
         vocoder |= {"epochs": 1, "steps_per_epoch": 2}
-    values = {
+    values: dict[str, dict[str, Any]] = {
         "data": {"path": str(sounds(name).resolve())},
         "run": {"seed": seed, "device": "cpu", "precision": "fp32", "threads": args.threads},
         "vqvae": {"epochs": 1} if args.quick else {},
@@ -77,6 +78,10 @@ def _rows(name: str, seed: int, args: Any) -> list[list[Any]]:
         call = Call(workspace, Listeners(), StopRequest())
         for stage in ("prepare", "configure", "train_vqvae"):
             run_stage(stage, call)
+        if args.random:
+            # Only what is trained from here on sees it.
+            values["vqvae"]["base"] = "none"
+            write_params(workspace.params_file, parse_params(values, where="benchmark"))
         begun = time.perf_counter()
         found = run_stage("train_vocoder", call)
         seconds = time.perf_counter() - begun

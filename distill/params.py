@@ -53,7 +53,7 @@ class VQVAEParams(_overridable(VQVAEConfig, "VQVAEParams")):  # type: ignore[mis
         BASE_AUTO,
         max_length=4096,
         pattern=rf"^({BASE_AUTO}|{BASE_NONE}|.+\.distill)$",
-        description="Model file whose encoder and decoder the training starts from; auto: the one included in "
+        description="Model file whose encoder, decoder and vocoder the trainings start from; auto: the one included in "
         "distill, if it fits; none: random weights.",
     )
 

@@ -31,8 +31,9 @@ from distill.live.events import Event, StepDone
 from distill.live.stop_request import StopRequest
 from distill.models.stft_losses import magnitudes, multi_resolution, spectral_convergence
 from distill.models.vocoder import Spectrum, Vocoder, invert, waveform_of
-from distill.params import parse_params
-from distill.stages.workspace import Workspace
+from distill.params import Params, parse_params
+from distill.stages.base import SHIPPED, SHIPPED_VOCODER, VOCODER_DIGEST, vocoder_base, vocoder_weights
+from distill.stages.workspace import Workspace, read_report
 from distill.training import checkpoint
 from distill.training.inverses import INVERSES
 from model_example import load_codec
@@ -275,6 +276,58 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     first, second = bytes_of(trained.root), bytes_of(other.root)
     names = [name for name in first if name.startswith(("trained", "history", "reports", "models"))]
     assert all(first[name] == second[name] for name in names)
+
+
+def test_a_training_starts_from_the_vocoder_of_the_base_and_says_so(
+    before: Workspace, trained: Workspace, tmp_path: Path
+) -> None:
+    base = trained.model("tiny")
+
+    def started(name: str, **vocoder: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+        """Report and weights of a training that hardly changes what it starts from."""
+        still = {"learning_rate": 1e-5, "epochs": 1, "steps_per_epoch": 1}
+        other = again(before, tmp_path / name)
+        make_workspace(other.root, vqvae={"base": str(base)}, vocoder={**TINY, **still, **vocoder})
+        report = run(other, "train_vocoder", "assemble") and read_report(other, "train_vocoder")
+        model = read_model(other.model("tiny"))
+        assert model.vocoder_state is not None
+        its = model.manifest.lineage.parameters["vocoder"]
+        assert isinstance(its, dict)
+        assert its.get("base") == report.get("base")
+        return report, model.vocoder_state
+
+    known = read_model(base)
+    assert known.vocoder_state is not None
+    report, state = started("based")
+    assert report["base"] == known.digest
+    assert all(torch.allclose(state[name], value, atol=1e-4) for name, value in known.vocoder_state.items())
+    # One of another size is no start.
+    report, state = started("larger", hidden=24)
+    assert "base" not in report
+    # A damaged one is one line.
+    damaged = tmp_path / "damaged.distill"
+    lacking = {name: value for name, value in known.vocoder_state.items() if name != "norm.weight"}
+    write_model(damaged, known.manifest, known.vqvae_state, known.prior_state, lacking)
+    base = damaged
+    with pytest.raises(ArtifactError, match=r"damaged\.distill does not fit its own configuration: .*norm\.weight"):
+        started("damaged")
+
+
+def test_the_shipped_vocoder_belongs_to_the_shipped_base() -> None:
+    assert SHIPPED.stat().st_size + SHIPPED_VOCODER.stat().st_size < 8 << 20
+    assert vocoder_base(Params(), Path()) == (SHIPPED_VOCODER, VOCODER_DIGEST)
+    weights = vocoder_weights(SHIPPED_VOCODER, VOCODER_DIGEST)
+    network = Vocoder(VocoderConfig().hidden, VocoderConfig().blocks, SpectrogramConfig())
+    network.load_state_dict(weights)
+    assert all(torch.isfinite(tensor).all() and tensor.dtype == torch.float32 for tensor in weights.values())
+    for settings in (
+        {"run": {"preset": "reference"}},
+        {"run": {"preset": "sharp"}},
+        {"vqvae": {"base": "none"}},
+        {"vocoder": {"blocks": 3}},
+        {"spectrogram": {"hop_length": 256}},
+    ):
+        assert vocoder_base(parse_params({"schema": 1, **settings}, where="here"), Path()) is None
 
 
 def test_it_learns(before: Workspace, tmp_path: Path) -> None:

@@ -154,6 +154,11 @@ class VocoderMetadata(Part):
     epochs: int = Field(0, ge=0, description="Epochs that the vocoder was trained.")
     best_epoch: int = Field(0, ge=0, description="Epoch whose weights these are, the first being 1; 0: none.")
     inverses: dict[str, InverseFigures] = Field({}, description="Figures of each inverse by its name.")
+    base: str | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Digest of the weights that its training started from; absent: random weights.",
+    )
 
 
 class SpaceMetadata(Part):

@@ -22,13 +22,17 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class VocoderFile:
-    """Weights of a vocoder, what it was constructed with, how it did, and which inverse the model is to use."""
+    """Weights of a vocoder, what it was constructed with, how it did, and which inverse the model is to use.
+
+    `digest` is that of the weights, where they were read.
+    """
 
     config: VocoderArchitecture
     metadata: VocoderMetadata
     inverse: Inverse
     vqvae_digest: str
     state: "Mapping[str, torch.Tensor]"
+    digest: str = ""
 
 
 def write_vocoder(path: Path, vocoder: VocoderFile | None) -> str:
@@ -72,4 +76,4 @@ def read_vocoder(path: Path, *, vqvae_digest: str) -> VocoderFile | None:
         raise ArtifactError(f"{path} has a configuration that cannot be used: train the vocoder again") from error
     if document.get("vqvae_digest") != vqvae_digest:
         raise ArtifactError(f"{path} belongs to another VQ-VAE: run the stage train_vocoder again")
-    return VocoderFile(config, metadata, inverse, vqvae_digest, container.tensors)
+    return VocoderFile(config, metadata, inverse, vqvae_digest, container.tensors, container.digest)

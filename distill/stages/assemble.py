@@ -28,7 +28,7 @@ def run(call: Call) -> dict[str, Any]:
     vocoder = read_vocoder(workspace.vocoder, vqvae_digest=model.digest)
     dataset = PreparedDataset(workspace.prepared)
     check = read_report(workspace, "check_memorization")
-    known = model.manifest.metadata
+    known, base = model.manifest.metadata, None if vocoder is None else vocoder.metadata.base
     metadata: dict[str, Any] = {
         **known.model_dump(),
         "name": params.model.name,
@@ -41,7 +41,7 @@ def run(call: Call) -> dict[str, Any]:
         "prior_config": prior.config,
         "prior_metadata": prior.metadata,
         "memorization": Memorization(**{key: check[key] for key in ("verdict", "reasons", "evidence")}),
-        "lineage": lineage.of_model(workspace, dataset, model.manifest.lineage, prior.journal),
+        "lineage": lineage.of_model(workspace, dataset, model.manifest.lineage, prior.journal, base),
         "journal": [*(model.manifest.journal or ()), *prior.journal] or None,
     }
     if vocoder is not None:

@@ -1,22 +1,27 @@
-"""The base: a trained encoder and decoder that the training of a VQ-VAE starts from, in place of random weights."""
+"""The base: a trained encoder and decoder, and a vocoder, that trainings start from in place of random weights."""
 
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distill.artifact.architecture import VocoderArchitecture
 from distill.artifact.manifest import Manifest
 from distill.artifact.model_file import read_manifest, read_model
-from distill.configs import VQVAEConfig
+from distill.artifact.vocoder_file import read_vocoder
+from distill.configs import VocoderConfig, VQVAEConfig
 from distill.errors import ArtifactError, DataError, UsageError
 from distill.params import BASE_AUTO, BASE_NONE, Params, overrides
 
 if TYPE_CHECKING:
     import torch
 
-# What the folder base/ of the repository trains.
-SHIPPED = Path(__file__).parents[1] / "shipped" / "base.distill"
-# Of its weights. With another base the stages give other outputs.
+# What the folder base/ of the repository trains; the vocoder hears through that encoder and decoder.
+SHIPPED, SHIPPED_VOCODER = (
+    Path(__file__).parents[1] / "shipped" / name for name in ("base.distill", "vocoder.safetensors")
+)
+# Of their weights. With others the stages give other outputs.
 DIGEST = "52e94e32bac77223345b9368e8fffbb16153fb0cf204a47fff1ef3e4232f661a"
+VOCODER_DIGEST = "307e3053e1c067d086013121487708af17c16c6df672437f2135465d4f7fc3d1"
 _PARTS = ("encoder.", "decoder.")
 
 
@@ -81,6 +86,47 @@ def base_weights(params: Params, folder: Path, digest: str | None) -> "dict[str,
     if model.digest != digest:
         raise DataError(f"vqvae.base: {path} has changed: run the stage configure again")
     return {name: tensor for name, tensor in model.vqvae_state.items() if name.startswith(_PARTS)}
+
+
+def vocoder_base(params: Params, folder: Path) -> tuple[Path, str] | None:
+    """What the training of a vocoder starts from, file and digest of its weights; None: random weights.
+
+    It is the vocoder of the base, where that is for the same spectrogram and of the same size.
+
+    Raises:
+        ArtifactError: as `base_file`.
+        UsageError: as `base_file`.
+    """
+    path = base_file(params, folder)
+    if path is None:
+        return None
+    manifest = _shipped() if path == SHIPPED else read_manifest(path)
+    size = _size(VocoderConfig()) if path == SHIPPED else manifest.vocoder_config
+    if manifest.spectrogram_config != params.spectrogram or size != _size(params.vocoder):
+        return None
+    return (SHIPPED_VOCODER, VOCODER_DIGEST) if path == SHIPPED else (path, manifest.tensor_digest)
+
+
+def vocoder_weights(path: Path, digest: str) -> "dict[str, torch.Tensor]":
+    """The state of the vocoder in a file that `vocoder_base` names with a digest, as 32-bit numbers.
+
+    Raises:
+        ArtifactError: the file is damaged or of another version.
+        DataError: it has other weights by now.
+    """
+    if path != SHIPPED_VOCODER:
+        model = read_model(path)
+        if model.digest != digest:
+            raise DataError(f"vqvae.base: {path} has changed: run the stage again")
+        return dict(model.vocoder_state or {})
+    found = read_vocoder(path, vqvae_digest=DIGEST)
+    if found is None or found.digest != digest:
+        raise ArtifactError(f"{path} is not the vocoder of this version: reinstall distill")
+    return {name: tensor.float() for name, tensor in found.state.items()}
+
+
+def _size(config: VocoderConfig) -> VocoderArchitecture:
+    return VocoderArchitecture(hidden=config.hidden, blocks=config.blocks)
 
 
 @lru_cache(maxsize=1)

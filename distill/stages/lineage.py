@@ -8,6 +8,7 @@ from distill.artifact.lineage import Environment, Lineage
 from distill.artifact.model_file import read_manifest
 from distill.dataset.store import PreparedDataset
 from distill.live.journal import Journal, for_model_file
+from distill.stages import base
 from distill.stages.versions import CODE_VERSIONS, FORMER_NAMES
 from distill.stages.workspace import Workspace, read_config
 from distill.training.runtime import Runtime, environment
@@ -41,11 +42,16 @@ def of_vqvae(
 
 
 def of_model(
-    workspace: Workspace, dataset: PreparedDataset, vqvae: Lineage, journal: Sequence[dict[str, Any]]
+    workspace: Workspace,
+    dataset: PreparedDataset,
+    vqvae: Lineage,
+    journal: Sequence[dict[str, Any]],
+    vocoder_base: str | None,
 ) -> Lineage:
     """The lineage of the finished model around a VQ-VAE, which may have been trained on other sounds.
 
-    `journal` is that of the prior. A vocoder that is switched off leaves no trace in it.
+    `journal` is that of the prior, `vocoder_base` the digest of what the vocoder starts from. A vocoder that is
+    switched off leaves no trace in it.
     """
     values = read_config(workspace, "train_prior")
     before = vqvae.parameters
@@ -60,7 +66,7 @@ def of_model(
     stages = tuple(CODE_VERSIONS)
     vocoder = workspace.params().vocoder
     if vocoder.enabled:
-        sections["vocoder"] = vocoder.model_dump(mode="json")
+        sections["vocoder"] = vocoder.model_dump(mode="json") | ({"base": vocoder_base} if vocoder_base else {})
     else:
         stages = tuple(stage for stage in stages if stage != "train_vocoder")
     return _lineage(workspace, dataset, stages, sections, Runtime(**values["runtime"]))
@@ -73,14 +79,17 @@ def planned_lineage(workspace: Workspace, *, vqvae_trained: bool) -> Lineage:
 
     Raises:
         DataError: the stages prepare and configure have not run.
-        ArtifactError: a file of the workspace is damaged.
+        ArtifactError: a file of the workspace, or the base, cannot be used.
+        UsageError: the base is for other spectrograms or code vectors.
     """
     dataset = PreparedDataset(workspace.prepared)
     if vqvae_trained:
         vqvae = read_manifest(workspace.vqvae).lineage
     else:
         vqvae = of_vqvae(workspace, dataset, read_config(workspace, "train_vqvae"), _journal(workspace, "train_vqvae"))
-    return of_model(workspace, dataset, vqvae, _journal(workspace, "train_prior"))
+    params = workspace.params()
+    start = base.vocoder_base(params, workspace.root) if params.vocoder.enabled else None
+    return of_model(workspace, dataset, vqvae, _journal(workspace, "train_prior"), start and start[1])
 
 
 def _journal(workspace: Workspace, stage: str) -> list[dict[str, Any]]:

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from distill.artifact.architecture import VocoderArchitecture
 from distill.artifact.manifest import VocoderMetadata
-from distill.artifact.model_file import read_model
+from distill.artifact.model_file import check_state, layout, read_model
 from distill.artifact.vocoder_file import VocoderFile, write_vocoder
 from distill.configs import Inverse, VocoderConfig
 from distill.dataset.split import TRAIN, VALIDATION
 from distill.dataset.store import PreparedDataset
 from distill.live.events import Progress, StageStarted
+from distill.stages.base import vocoder_base, vocoder_weights
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Call, Workspace, read_config, state_key, write_history, write_report
 
@@ -26,7 +27,8 @@ def run(call: Call) -> dict[str, Any]:
     Raises:
         Interrupted: a stop was requested; the next call resumes.
         TrainingError: the training cannot go on.
-        ArtifactError: the VQ-VAE's file, or a checkpoint of this training, cannot be used.
+        ArtifactError: the VQ-VAE's file, the base or a checkpoint of this training cannot be used.
+        UsageError: the base is for other spectrograms or code vectors.
         DataError: the stages before have not run, or a sound has gone.
     """
     workspace = call.workspace
@@ -57,8 +59,9 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
     dataset = PreparedDataset(workspace.prepared)
     model = read_model(workspace.vqvae)
     source = workspace.source(params)
+    base = vocoder_base(params, workspace.root)
     # The training does not depend on which inverse the model uses.
-    values = config.model_dump(mode="json", exclude={"inverse"})
+    values = {**config.model_dump(mode="json", exclude={"inverse"}), "base": base and base[1]}
 
     def key(runtime: Runtime) -> str:
         return state_key(CODE_VERSIONS[STAGE], values, runtime.values(), dataset.digest, model.digest)
@@ -78,7 +81,10 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
         group = None if team.first else team.meet()
         training = waveforms(dataset, source, TRAIN, waveform_folder, variants=True, tell=tell)
         held_out = waveforms(dataset, source, VALIDATION, waveform_folder, tell=tell)
-        task = VocoderTask(training, held_out, vqvae, config, dataset.spectrogram, runtime)
+        weights = vocoder_weights(*base) if base else None
+        task = VocoderTask(training, held_out, vqvae, config, dataset.spectrogram, runtime, weights)
+        if base and weights is not None:
+            check_state(layout(task.model.state_dict()), weights, base[0])
         if group is not None:
             return follow(task, config, runtime, group)
         tell_of_others(call, STAGE, configured, key)
@@ -88,7 +94,12 @@ def _train(call: Call, config: VocoderConfig) -> dict[str, Any]:
     figures = compare_inverses(held_out, task.vqvae, dataset.spectrogram, task.model.eval())
     inverse: Inverse = best_inverse(figures) if config.inverse == "auto" else config.inverse
     metadata = VocoderMetadata.model_validate(
-        {"epochs": len(trained.history), "best_epoch": trained.best_epoch, "inverses": figures}
+        {
+            "epochs": len(trained.history),
+            "best_epoch": trained.best_epoch,
+            "inverses": figures,
+            "base": base and base[1],
+        }
     )
     architecture = VocoderArchitecture(hidden=config.hidden, blocks=config.blocks)
     digest = write_vocoder(workspace.vocoder, VocoderFile(architecture, metadata, inverse, model.digest, trained.state))
@@ -101,6 +112,7 @@ def _report(trained: "Trained", metadata: VocoderMetadata, inverse: Inverse, dig
     best = trained.history[trained.best_epoch - 1]
     return {
         "enabled": True,
+        **({"base": metadata.base} if metadata.base else {}),
         "inverse": inverse,
         "epochs": len(trained.history),
         "steps": trained.steps,

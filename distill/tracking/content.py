@@ -145,6 +145,8 @@ def parameters_of(workspace: Workspace) -> dict[str, str]:
     if params.vocoder.enabled:
         sections["vocoder"] = params.vocoder.model_dump(mode="json")
     model = read_manifest(workspace.model(params.model.name))
+    if model.vocoder_metadata is not None:
+        sections["vocoder"]["base"] = model.vocoder_metadata.base or BASE_NONE
     # A prior that was trained for a given model has the VQ-VAE of that model, not of these parameters.
     sections["vqvae"] = {**model.training_config, "base": model.lineage.parameters.get("base", BASE_NONE)}
     sections["environment"] = model.lineage.environment.model_dump(mode="json")

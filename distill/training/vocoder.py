@@ -1,6 +1,6 @@
 """Training the vocoder: its batches, loss and evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class VocoderTask:
         config: the vocoder and its training.
         spectrogram: what log mels are made with.
         runtime: where to compute; its seed decides everything random.
+        base: a state to start from, in place of random weights.
     """
 
     stage = STAGE
@@ -51,8 +52,9 @@ class VocoderTask:
         config: VocoderConfig,
         spectrogram: SpectrogramConfig,
         runtime: Runtime,
+        base: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.config, self.spectrogram, self.runtime = config, spectrogram, runtime
+        self.config, self.spectrogram, self.runtime, self.base = config, spectrogram, runtime, base
         self.steps_per_epoch = config.steps_per_epoch
         self.model = Vocoder(config.hidden, config.blocks, spectrogram).to(runtime.device)
         self.vqvae = vqvae.to(runtime.device).eval().requires_grad_(False)
@@ -72,7 +74,9 @@ class VocoderTask:
         self.config = config
 
     def start(self) -> None:
-        """Nothing to prepare."""
+        """Take up the base."""
+        if self.base is not None:
+            self.model.load_state_dict(self.base)
 
     def batches(self, epoch: int, first_step: int) -> Iterator[np.ndarray]:
         for step in range(first_step, self.steps_per_epoch):
