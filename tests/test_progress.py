@@ -4,11 +4,12 @@ import errno
 import io
 import logging
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from distill.cli import main, progress
+from distill.cli import main, progress, train
 from distill.cli.console import set_up_logging
 from distill.cli.progress import shown_progress
 from distill.errors import Interrupted
@@ -50,6 +51,16 @@ def test_the_time_of_all_is_told_while_something_trains(capfd: pytest.CaptureFix
     logging.getLogger("distill").handlers = []
 
 
+def test_only_warnings_of_trainings_are_of_an_epoch(capfd: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(quiet=False, verbose=False)
+    reports = {"prepare": {"warnings": ["only 3 sounds"]}, "train_vocoder": {"warnings": ["it diverges"]}}
+    train._summary(None, Path("runs/kit"), reports, as_json=False)
+    said = capfd.readouterr().err
+    assert "Warning: only 3 sounds" in said
+    assert "Warning at the last epoch: it diverges" in said
+    logging.getLogger("distill").handlers = []
+
+
 def test_a_terminal_that_has_gone_does_not_hide_why_a_training_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         gone = False
@@ -64,12 +75,12 @@ def test_a_terminal_that_has_gone_does_not_hide_why_a_training_ended(monkeypatch
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(sys, "argv", ["distill", "train"])
 
-    def train(*_: object, **__: object) -> None:
+    def lost(*_: object, **__: object) -> None:
         with shown_progress():
             terminal.gone = True
             raise Interrupted("its state is saved")
 
-    monkeypatch.setattr(main, "app", train)
+    monkeypatch.setattr(main, "app", lost)
     with pytest.raises(SystemExit) as ended:
         main.main()
     assert ended.value.code == 3
