@@ -1,4 +1,4 @@
-"""The base that the training of a VQ-VAE starts from."""
+"""The base that the trainings of a VQ-VAE and of a vocoder start from."""
 
 import re
 import shutil
@@ -9,12 +9,23 @@ import pytest
 import torch
 
 from distill.artifact.model_file import read_manifest, read_model
-from distill.configs import SpectrogramConfig
+from distill.configs import SpectrogramConfig, VocoderConfig
 from distill.errors import ArtifactError, DataError, Interrupted, UsageError
 from distill.live.events import Event, Listeners, StepDone
 from distill.live.stop_request import StopRequest
+from distill.models.vocoder import Vocoder
 from distill.params import Params, parse_params
-from distill.stages.base import DIGEST, SHIPPED, base_file, base_weights, has_base
+from distill.stages.base import (
+    DIGEST,
+    SHIPPED,
+    SHIPPED_VOCODER,
+    VOCODER_DIGEST,
+    base_file,
+    base_weights,
+    has_base,
+    vocoder_base,
+    vocoder_weights,
+)
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, Workspace, read_config
 from pipeline_util import bytes_of, make_workspace, run
@@ -119,6 +130,23 @@ def test_the_shipped_base_fits_what_is_planned_by_default() -> None:
         ({"run": {"preset": "reference"}, "vqvae": {"base": "a.distill"}}, True),
     ):
         assert has_base(parse_params({"schema": 1, **settings}, where="here")) is starts
+
+
+def test_the_shipped_vocoder_belongs_to_the_shipped_base() -> None:
+    assert SHIPPED.stat().st_size + SHIPPED_VOCODER.stat().st_size < 8 << 20
+    assert vocoder_base(Params(), Path()) == (SHIPPED_VOCODER, VOCODER_DIGEST)
+    weights = vocoder_weights(SHIPPED_VOCODER, VOCODER_DIGEST)
+    network = Vocoder(VocoderConfig().hidden, VocoderConfig().blocks, SpectrogramConfig())
+    network.load_state_dict(weights)
+    assert all(torch.isfinite(tensor).all() and tensor.dtype == torch.float32 for tensor in weights.values())
+    for settings in (
+        {"run": {"preset": "reference"}},
+        {"run": {"preset": "sharp"}},
+        {"vqvae": {"base": "none"}},
+        {"vocoder": {"blocks": 3}},
+        {"spectrogram": {"hop_length": 256}},
+    ):
+        assert vocoder_base(parse_params({"schema": 1, **settings}, where="here"), Path()) is None
 
 
 def test_a_base_is_found_from_the_workspace_or_a_folder_above(tmp_path: Path, trained: Path) -> None:

@@ -31,8 +31,7 @@ from distill.live.events import Event, StepDone
 from distill.live.stop_request import StopRequest
 from distill.models.stft_losses import magnitudes, multi_resolution, spectral_convergence
 from distill.models.vocoder import Spectrum, Vocoder, invert, waveform_of
-from distill.params import Params, parse_params
-from distill.stages.base import SHIPPED, SHIPPED_VOCODER, VOCODER_DIGEST, vocoder_base, vocoder_weights
+from distill.params import parse_params
 from distill.stages.workspace import Workspace, read_report
 from distill.training import checkpoint
 from distill.training.inverses import INVERSES
@@ -311,23 +310,6 @@ def test_a_training_starts_from_the_vocoder_of_the_base_and_says_so(
     base = damaged
     with pytest.raises(ArtifactError, match=r"damaged\.distill does not fit its own configuration: .*norm\.weight"):
         started("damaged")
-
-
-def test_the_shipped_vocoder_belongs_to_the_shipped_base() -> None:
-    assert SHIPPED.stat().st_size + SHIPPED_VOCODER.stat().st_size < 8 << 20
-    assert vocoder_base(Params(), Path()) == (SHIPPED_VOCODER, VOCODER_DIGEST)
-    weights = vocoder_weights(SHIPPED_VOCODER, VOCODER_DIGEST)
-    network = Vocoder(VocoderConfig().hidden, VocoderConfig().blocks, SpectrogramConfig())
-    network.load_state_dict(weights)
-    assert all(torch.isfinite(tensor).all() and tensor.dtype == torch.float32 for tensor in weights.values())
-    for settings in (
-        {"run": {"preset": "reference"}},
-        {"run": {"preset": "sharp"}},
-        {"vqvae": {"base": "none"}},
-        {"vocoder": {"blocks": 3}},
-        {"spectrogram": {"hop_length": 256}},
-    ):
-        assert vocoder_base(parse_params({"schema": 1, **settings}, where="here"), Path()) is None
 
 
 def test_it_learns(before: Workspace, tmp_path: Path) -> None:
