@@ -121,7 +121,7 @@ def _tier(file_count: int) -> Tier:
 # The preset `tuned` plans in optimizer steps: so many a file, within limits (least, most).
 TUNED_VQVAE_STEPS = (10, 225, 3000)
 TUNED_VQVAE_STEPS_FROM_BASE = (3, 100, 1000)
-TUNED_PRIOR_STEPS = (20, 720, 4000)
+TUNED_PRIOR_STEPS = (20, 600, 4000)
 # The preset `sketch` is the same with as many steps as two minutes have room for, whatever the number of files.
 SKETCH_VQVAE_STEPS = (0, 100, 100)
 SKETCH_VQVAE_STEPS_FROM_BASE = (0, 60, 60)
@@ -130,8 +130,8 @@ SKETCH_PRIOR_STEPS = (0, 240, 240)
 TUNED_PRIOR_STEP_CODES = 16_384
 # Fewer sounds do not tell ranks apart; with 24 labels and knobs were followed.
 CONDITIONS_FILES = 20
-# The best epoch, an early stop, a plateau and a curve need as many.
-LEAST_EVALUATIONS = 20
+# The best epoch, an early stop, a plateau and a curve need the least; more than the most take time and tell no more.
+LEAST_EVALUATIONS, MOST_EVALUATIONS = 20, 100
 
 # docs/explanation/settings.md has the measurements behind these values.
 TUNED_VQVAE: dict[str, Any] = {
@@ -244,10 +244,12 @@ def longest_epoch(steps: int) -> int:
 
 
 def _epochs(steps: int, pass_steps: int, given: dict[str, Any]) -> dict[str, int]:
-    """Epochs that give so many steps: whole passes over the data, or parts of one where a pass is too long."""
+    """Epochs that give so many steps: passes over the data, several where one is short, parts of one that is long."""
     longest = longest_epoch(steps)
-    bound = given.get("steps_per_epoch", longest if pass_steps > longest else 0)
-    return {"steps_per_epoch": bound, "epochs": max(1, round(steps / min(bound or pass_steps, pass_steps)))}
+    passes = 1 if "epochs" in given else math.ceil(steps / MOST_EVALUATIONS / pass_steps)
+    planned = longest if pass_steps > longest else passes * pass_steps if passes > 1 else 0
+    in_epoch = given.get("steps_per_epoch", planned)
+    return {"steps_per_epoch": in_epoch, "epochs": max(1, round(steps / (in_epoch or pass_steps)))}
 
 
 def _steps(file_count: int, plan: tuple[int, int, int]) -> int:

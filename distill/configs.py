@@ -190,10 +190,10 @@ class TrainingConfig(Config):
         100,
         ge=1,
         le=100_000,
-        description="Passes over the training set, or parts of passes if steps_per_epoch is not 0.",
+        description="Passes over the training set, or epochs of steps_per_epoch steps if that is not 0.",
     )
     steps_per_epoch: int = Field(
-        0, ge=0, le=100_000, description="Most steps in an epoch; the next epoch continues the pass. 0: a full pass."
+        0, ge=0, le=100_000, description="Steps in an epoch; the next epoch continues the pass. 0: a full pass."
     )
     learning_rate: float = Field(1e-3, ge=1e-5, le=1e-2, description="Peak learning rate, after the warm-up.")
     min_learning_rate: float = Field(1e-6, ge=1e-8, le=1e-3, description="Final learning rate of the cosine schedule.")

@@ -135,6 +135,7 @@ def _tuned() -> str:
         f"- `epochs`: as many as the optimizer steps below require, at least {adaptive.LEAST_EVALUATIONS}.\n"
         f"- `steps_per_epoch`: 0, or a {adaptive.LEAST_EVALUATIONS}th of the steps if a pass takes more than that.\n"
         "  **With long or many sounds, an epoch of `--epochs` is then only part of a pass;** 0 means full passes.\n"
+        f"  If a pass takes less than a {adaptive.MOST_EVALUATIONS}th of the steps, several passes, unless `epochs` is set.\n"
         "- `prior.batch_size`: the value of `reference`, or less if the sounds are long: a step has at most "
         f"{adaptive.TUNED_PRIOR_STEP_CODES} codes.\n"
         "- `prior.early_stop_patience`: a quarter of the epochs, at least 5.\n"

@@ -72,14 +72,14 @@ def test_an_epoch_shows_each_chunk_expansion_times_each_differently(folder: Path
     assert not np.array_equal(order, batches._order(1))
 
 
-@pytest.mark.parametrize("most", [1, 3, 1000])
-def test_parts_of_a_pass_show_what_the_whole_pass_shows(folder: Path, most: int) -> None:
+@pytest.mark.parametrize("steps", [1, 3, 1000])
+def test_epochs_of_any_length_show_what_passes_show(folder: Path, steps: int) -> None:
     dataset = PreparedDataset(folder)
     options = {"batch_size": 4, "expansion": 2, "strength": 1.0, "seed": 3}
     whole = TrainingBatches(dataset, **options)
-    parts = TrainingBatches(dataset, **options, steps_per_epoch=most)
-    assert parts.steps_per_epoch == min(most, whole.steps_per_epoch)
-    epochs = -(-2 * whole.steps_per_epoch // parts.steps_per_epoch)
+    parts = TrainingBatches(dataset, **options, steps_per_epoch=steps)
+    assert parts.steps_per_epoch == steps
+    epochs = -(-2 * whole.steps_per_epoch // steps)
     shown = [batch for epoch in range(epochs) for batch in parts.iter_batches(epoch)]
     wanted = [batch for number in range(2) for batch in whole.iter_batches(number)]
     assert all(np.array_equal(*pair) for pair in zip(shown[: len(wanted)], wanted, strict=True))

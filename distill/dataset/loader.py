@@ -32,19 +32,20 @@ def _whole(count: int) -> slice:
 
 @dataclass(frozen=True)
 class EpochSteps:
-    """How the steps of the epochs lie in passes over the data: an epoch is a pass, or a part of it that is shorter.
+    """How the steps of the epochs lie in passes over the data: an epoch is a pass, or so many steps, whatever is left
+    of a pass.
 
-    >>> [EpochSteps(in_pass=5, most=2).place(epoch, 1) for epoch in range(3)]
+    >>> [EpochSteps(in_pass=5, wanted=2).place(epoch, 1) for epoch in range(3)]
     [(0, 1), (0, 3), (1, 0)]
     """
 
     in_pass: int
-    most: int
+    wanted: int
 
     @property
     def in_epoch(self) -> int:
         """Steps of an epoch."""
-        return min(self.most or self.in_pass, self.in_pass)
+        return self.wanted or self.in_pass
 
     def place(self, epoch: int, step: int) -> tuple[int, int]:
         """The pass and the step in it of a step of an epoch, all from 0.
@@ -60,7 +61,7 @@ class EpochSteps:
 class TrainingBatches:
     """Augmented training chunks: a pass shows each of them `expansion` times, in a shuffled order, each differently.
 
-    An epoch is a pass, or a part of one where `steps_per_epoch` is less: the next epoch goes on behind it.
+    An epoch is a pass, or `steps_per_epoch` steps: the next epoch goes on behind them.
     Every showing picks a variant (the sound itself or one at another speed), moves the start in time, and passes the
     chunk through `augment`. Strength 0 leaves the moves and `augment` out; the variants stay.
 
@@ -70,7 +71,7 @@ class TrainingBatches:
         expansion: showings of a chunk in a pass.
         strength: of the augmentation, 0 to 2.
         seed: decides everything random here, with the pass and the item.
-        steps_per_epoch: most batches in an epoch; 0: those of a pass.
+        steps_per_epoch: batches in an epoch; 0: those of a pass.
     """
 
     def __init__(

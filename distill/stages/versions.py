@@ -2,9 +2,9 @@
 
 CODE_VERSIONS = {
     "prepare": 7,
-    "configure": 12,
-    "train_vqvae": 12,
-    "train_prior": 16,
+    "configure": 13,
+    "train_vqvae": 13,
+    "train_prior": 17,
     "check_memorization": 19,
     "train_vocoder": 8,
     "assemble": 2,
