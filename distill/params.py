@@ -144,9 +144,17 @@ def read_yaml(path: Path) -> Any:
     with storage_errors(path, "read"):
         data = path.read_bytes()
     try:
-        return yaml.safe_load(data)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return _loaded(data)
+    except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _loaded(text: str | bytes) -> Any:
+    """A text as YAML; what YAML allows and Python does not, such as 2024-02-30 or endless nesting, is a YAMLError."""
+    try:
+        return yaml.safe_load(text)
+    except (ValueError, RecursionError) as error:
+        raise yaml.YAMLError(str(error)) from error
 
 
 def write_params(path: Path, params: Params) -> None:
@@ -184,7 +192,7 @@ def with_settings(params: Params, settings: Iterable[str], *, where: str = "--se
             sections = [each for each, value in values.items() if isinstance(value, dict)]
             raise UsageError(f"{where} {setting}: no section {section!r}{nearest(section, sections)}")
         try:
-            value = yaml.safe_load(text)
+            value = _loaded(text)
             # What is quoted is meant as a word.
             values[section][key] = value if text.lstrip()[:1] in ("'", '"') else _number(value)
         except yaml.YAMLError as error:
@@ -214,7 +222,7 @@ def listed_settings(settings: Iterable[str]) -> dict[str, list[Any] | str]:
         if equals and re.match(_NO_RANGE, text):
             raise UsageError(f"{setting}: expected section.key=low..high, such as vqvae.learning_rate=1e-4..1e-2")
         try:
-            values = yaml.safe_load(f"[{text}]")
+            values = _loaded(f"[{text}]")
         except yaml.YAMLError:
             values = []
         if not equals or not values or not isinstance(values, list):

@@ -14,6 +14,7 @@ import scipy.stats
 from dataset_page_util import HOSTILE, Reader, harmless
 from distill.reports.dataset_diff import Difference, difference, ks_distance
 from distill.reports.dataset_facts import QUANTITIES, facts_of
+from distill.versions.dvc import dvc
 from project_util import call, commit, distill
 from sounds_util import folder_of_tones, noise, save, tone
 
@@ -225,6 +226,41 @@ def test_a_commit_of_the_project_beside_its_folder(
     assert changes(distill("dataset", "diff", "HEAD~1:tracked", "tracked", "--json").out) == removed
     assert call(project, "git", "worktree", "list").stdout.count("\n") == 1
     assert call(project, "git", "status", "--porcelain").stdout == ""
+
+
+def test_a_worktree_of_the_users_own_that_is_not_there_now_is_known_later(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distill: "Command"
+) -> None:
+    monkeypatch.chdir(project)
+    mine, away = tmp_path / "mine", tmp_path / "away"
+    call(project, "git", "worktree", "add", "-q", "--no-checkout", "--detach", str(mine))
+    mine.rename(away)
+    distill("dataset", "diff", "HEAD~1:tracked", "tracked")
+    away.rename(mine)
+    assert call(mine, "git", "rev-parse", "HEAD").stdout == call(project, "git", "rev-parse", "HEAD").stdout
+    call(project, "git", "worktree", "remove", "--force", str(mine))
+
+
+def test_a_folder_of_a_versioned_dataset(project: Path, monkeypatch: pytest.MonkeyPatch, distill: "Command") -> None:
+    monkeypatch.chdir(project)
+    folder_of_tones(project.parent.parent / "nested" / "low", 2)
+    distill("dataset", "add", str(project.parent.parent / "nested"))
+    call(project, "git", "add", "data/nested.dvc")
+    call(project, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "nested")
+    (project / "data" / "nested" / "low" / "tone000.wav").unlink()
+    found = changes(distill("dataset", "diff", "HEAD:data/nested/low", "data/nested/low", "--json").out)
+    assert found["removed"] == ["tone000.wav"]
+    said = distill("dataset", "diff", "HEAD:data/nested/none", "tracked", code=1).err
+    assert "holds no data/nested/none" in said
+    call(project, "git", "reset", "-q", "--hard", "HEAD~1")
+
+
+def test_a_file_of_the_project_takes_no_place_of_a_module_of_python(project: Path) -> None:
+    (project / "queue.py").write_text("raise SystemExit('this is not the queue of Python')")
+    try:
+        assert dvc(project, "root").strip() == "."
+    finally:
+        (project / "queue.py").unlink()
 
 
 def test_a_project_is_named_from_elsewhere(

@@ -1,5 +1,6 @@
 """Datasets of a folder: listed, gathered from single files, kept with DVC and without."""
 
+import json
 import os
 import shutil
 import signal
@@ -116,7 +117,9 @@ def test_pipes_and_devices_are_left_out_of_a_copy(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "data" / "kit").iterdir()) == ["tone000.wav", "tone001.wav"]
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../kit", "a/b", "/etc", ".hidden", "nul\0"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../kit", "a/b", "/etc", ".hidden", "nul\0", "kit ", " kit", "kit.dvc"]
+)
 def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     sounds = make_sounds(tmp_path / "mine", 4)
     with pytest.raises(UsageError, match="cannot be a folder name"):
@@ -187,6 +190,23 @@ def test_nothing_is_left_of_a_copy_that_fails(tmp_path: Path, monkeypatch: pytes
         keep_dataset(sounds, tmp_path, "kit")
     assert copied[0].parent.name == ".new-kit"
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_version_that_dvc_does_not_take_is_put_back(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n    analytics = false\n")
+    write_params(tmp_path / "params.yaml", Params())
+    keep_dataset(folder_of_tones(tmp_path / "many", 3), tmp_path, "kit")
+    pointer = (tmp_path / "data" / "kit.dvc").read_bytes()
+    # As a `dvc repro` that reads all datasets leaves its lock.
+    reader = {"pid": os.getpid(), "cmd": "dvc repro"}
+    (tmp_path / ".dvc" / "tmp" / "rwlock").write_text(json.dumps({"read": {str(tmp_path / "data"): [reader]}}))
+    for name in ("kit", "other"):
+        with pytest.raises(StorageError, match=rf"dvc add data/{name} failed: .*busy.*dvc repro"):
+            keep_dataset(folder_of_tones(tmp_path / "fewer", 1), tmp_path, name)
+        assert [path.name for path in (tmp_path / "data").glob("*/")] == ["kit"]
+    assert count_sounds(tmp_path / "data" / "kit") == 3
+    assert (tmp_path / "data" / "kit.dvc").read_bytes() == pointer
 
 
 KEEP = """

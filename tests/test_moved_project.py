@@ -75,3 +75,20 @@ def test_a_copied_project_trains_on_its_own_sounds_and_keeps_its_own_cache(tmp_p
     assert str(tmp_path) not in (run.root / ".dvc" / "config").read_text()
     assert set(project.iterdir()) - before == {project / "runs"}
     assert list((project / "runs").iterdir()) == [plan_run(project, {}).root]
+
+
+def test_what_another_project_recorded_here_stays_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = put_database(make_folder(tmp_path / "one"))
+    other = make_folder(tmp_path / "other")
+    register(model_file(one / "models" / "kit.distill"), one)
+    with monkeypatch.context() as patched:
+        patched.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{one}/mlflow.db")
+        patched.setenv("MLFLOW_EXPERIMENT_NAME", "other")
+        register(model_file(other / "models" / "bells.distill", weights=1, lineage="c"), other)
+        (known,) = (each for each in versions(other) if each.name == "bells")
+        assert file_of(known, other).is_relative_to(other)
+    # In a process of its own, as one looks only once whether a project was moved.
+    subprocess.run([sys.executable, "-W", "ignore", "-c", REGISTER], cwd=one, check=True)
+    assert {each.name for each in versions(one)} == {"kit", "bells"}
+    (known,) = (each for each in versions(one) if each.name == "bells")
+    assert file_of(known, one).is_relative_to(other)

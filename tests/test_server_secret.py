@@ -1,5 +1,7 @@
 """Secrets of servers: random, remembered, and nobody else's to read."""
 
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -25,6 +27,16 @@ def test_a_secret_that_others_could_read_is_replaced(tmp_path: Path) -> None:
     path.chmod(0o644)
     assert read_or_create(path) != secret
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_system_without_links_has_secrets_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    secret = read_or_create(tmp_path / "token")
+    assert read_or_create(tmp_path / "token") == secret
+    assert [each.name for each in tmp_path.iterdir()] == ["token"]
 
 
 def test_servers_that_start_at_once_agree(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more detail
 
 # Without a terminal, lines are not broken at 80 columns.
 PLAIN_WIDTH = 160
+# Columns of a terminal that has room for all figures of a table beside names.
+WIDE = 100
 
 
 def answer(ask: Callable[[], Any], otherwise: str) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.console import Json, Project, Quiet, Verbose, print_result, set_up_logging, stdout_console
+from distill.cli.console import WIDE, Json, Project, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.errors import DataError
 from distill.files import require_suffix
 from distill.words import how_many
@@ -22,8 +22,6 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 BLOCKS_ACROSS = 16
 # Names of files that a line of a comparison holds; the page and the JSON have all.
 MOST_NAMED = 8
-# Columns of a terminal that has room for waveforms beside names and figures.
-WIDE = 100
 
 app = typer.Typer(help="Check, report, compare and version sounds.", no_args_is_help=True)
 
@@ -145,7 +143,7 @@ def _print_files(reports: "Sequence[FileReport]") -> None:
 
     stdout, table = stdout_console(), Table()
     table.add_column("file", overflow="fold")
-    drawn = ["waveform"] if stdout.width >= WIDE else []
+    drawn = ["waveform"] if stdout.width >= WIDE and _can_show(BLOCKS, stdout.encoding) else []
     for name in ("verdict", "s", "Hz", "channels", "dB", *drawn):
         table.add_column(name, no_wrap=True)
     for each in reports:
@@ -189,6 +187,14 @@ def _print_overview(values: dict[str, Any], tempo: str) -> None:
         stdout.print(f"{name.capitalize()}: {reach}, median {middle:g}.")
     for warning in values["warnings"]:
         stdout.print(f"Warning: {warning}")
+
+
+def _can_show(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _thumbnail(waveform: tuple[int, ...]) -> str:

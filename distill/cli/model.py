@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.cli.console import (
+    WIDE,
     Json,
     Project,
     Quiet,
@@ -32,6 +33,10 @@ Dataset = Annotated[str | None, typer.Option(help="Name of the dataset.")]
 Despite = Annotated[bool, typer.Option("--force", help="Do it despite the objections.")]
 FilesOnly = Annotated[bool, typer.Option("--files-only", help="Skip the registry, which takes seconds to query.")]
 Folders = Annotated[list[Path] | None, typer.Option("--folder", help="Another folder with model files; repeatable.")]
+
+# Of a list of models; some have room on a wide terminal only.
+COLUMNS = ("name", "dataset", "codes", "distance dB", "perplexity", "codebooks", "memorization", "where")
+OF_A_WIDE_TABLE = ("codes", "codebooks")
 
 app = typer.Typer(help="Manage model files and the registry.", no_args_is_help=True)
 
@@ -315,7 +320,11 @@ def _show(
     if as_json:
         print_result([], {"models": shown, "unreadable": [vars(each) for each in unreadable]}, as_json=True)
         return
-    table = Table("name", "dataset", "codes", "distance dB", "perplexity", "codebooks", "memorization", "where")
+    stdout, table = stdout_console(), Table()
+    left_out = () if stdout.width >= WIDE else OF_A_WIDE_TABLE
+    for name in COLUMNS:
+        if name not in left_out:
+            table.add_column(name, overflow="fold")
     for row in shown:
         registered = [*row["registered"], *(f"@{alias}" for alias in row["aliases"])]
         cells = (
@@ -330,8 +339,8 @@ def _show(
                 [*(_relative(file, root) for file in row["files"]), *([" ".join(registered)] if registered else [])]
             ),
         )
-        table.add_row(*cells)
-    stdout_console().print(table if shown else "No models.")
+        table.add_row(*(cell for name, cell in zip(COLUMNS, cells, strict=True) if name not in left_out))
+    stdout.print(table if shown else "No models.")
     looked = [*(f"{root}/{place}" for place in PLACES), *map(str, [*model_places(root)[1:], *folders])]
     looked += [] if files_only else [f"the registry at {without_password(registry_address(root))}"]
     remark("Looked in", ", ".join(looked))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from distill.cli import steer
-from distill.cli.console import Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
+from distill.cli.console import WIDE, Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.cli.steer import Run, Stage, folder_of, root_of, text_of
 from distill.errors import DataError, UsageError
 from distill.words import counted, in_words, megabytes
@@ -20,6 +20,10 @@ Folder = Annotated[
         show_default=False,
     ),
 ]
+
+# Of a list of runs; some have room on a wide terminal only.
+COLUMNS = ("run", "stage", "state", "step", "epoch", "time left", "held-out loss", "mode", "health")
+OF_A_WIDE_TABLE = ("epoch", "mode")
 
 
 def list_runs(
@@ -38,10 +42,19 @@ def list_runs(
         return
     from rich.table import Table
 
-    table = Table("run", "stage", "state", "step", "epoch", "time left", "held-out loss", "mode", "health")
+    from distill.projects.project import current_project
+    from distill.runs.folder import RUNS
+
+    runs = (current_project() / RUNS).resolve()
+    stdout, table = stdout_console(), Table()
+    left_out = () if stdout.width >= WIDE else OF_A_WIDE_TABLE
+    for name in COLUMNS:
+        if name not in left_out:
+            table.add_column(name, overflow="fold", no_wrap=name in ("stage", "state", "step"))
     for each in found:
-        table.add_row(*("" if value is None else str(value) for value in _cells(each)))
-    stdout_console().print(table if found else "no runs here")
+        cells = dict(zip(COLUMNS, _cells(each, runs), strict=True))
+        table.add_row(*("" if value is None else str(value) for name, value in cells.items() if name not in left_out))
+    stdout.print(table if found else "no runs here")
 
 
 def remove(
@@ -157,13 +170,16 @@ def _home_of_runs(folder: Path | None) -> Path:
     return folder or current_project()
 
 
-def _cells(each: dict[str, Any]) -> list[Any]:
+def _cells(each: dict[str, Any], runs: Path) -> list[Any]:
+    root = Path(each["run"])
+    # Commands take the names of the present project's runs as well.
+    run = root.name if root.resolve().parent == runs else root
     # Of a run whose stages are processes of their own only the present one is known.
     seconds = each["eta_seconds"] if each["left_seconds"] is None else each["left_seconds"]
     left = None if seconds is None else in_words(seconds)
     progress = None if each["step"] is None else f"{each['step']}/{each['total_steps']}"
     figures = (each["epoch"], left, text_of(each["validation_loss"]), each["mode"], each["health"])
-    return [each["run"], each["stage"], each["state"], progress, *figures]
+    return [run, each["stage"], each["state"], progress, *figures]
 
 
 def _settings(changed: dict[str, Any]) -> str:

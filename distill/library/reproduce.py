@@ -1,13 +1,14 @@
 """Building a recorded model again from its commit, data, parameters and environment settings, and comparing the two."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -15,27 +16,29 @@ import yaml
 from distill import __version__
 from distill.artifact.lineage import Environment
 from distill.artifact.manifest import Manifest
-from distill.artifact.model_file import read_manifest
+from distill.artifact.model_file import EXTENSION, read_manifest
 from distill.dataset.store import PreparedDataset
 from distill.errors import DistillError, Interrupted, StorageError, TrackingError
 from distill.files import storage_errors
 from distill.live.journal import TUNABLE, Journal, parse_entry
 from distill.live.stop_request import StopRequest
 from distill.params import read_yaml
-from distill.processes.programs import own_path, reason_in
+from distill.programs import own_path, reason_in
 from distill.registry.catalogue import flatten
 from distill.registry.registry import resolve
 from distill.runs.inputs import from_project
 from distill.stages.versions import CODE_VERSIONS, FORMER_NAMES
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking.lookup import RecordedRun, find_runs, recorded_files
-from distill.versions.dvc import check_out
+from distill.versions.dvc import check_out, dvc, pointer_of, settings
 from distill.versions.revision import has_commit, share_cache, worktree
 
 Tell = Callable[[str], None]
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 20.0
+# The setting of DVC that says where a remote is.
+REMOTE = re.compile(r"remote\..+\.url")
 # What of the environment is no version.
 PROCESSOR = frozenset({"processor", "threads", "precision", "device"})
 
@@ -79,6 +82,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
         params = _with_environment(read_yaml(record / "params.yaml"), manifest.lineage.environment)
         path = from_project(str(params.get("data", {}).get("path", "sounds")))
         params["data"] = {**params.get("data", {}), "path": _fetch_data(project, root, path, tell)}
+        _bring_base(project.resolve(), root, str(params.get("vqvae", {}).get("base", "")))
         with storage_errors(root, "write into"):
             (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         _write_journals(root, manifest)
@@ -138,8 +142,7 @@ def _write_journals(root: Path, manifest: Manifest) -> None:
 
 def _fetch_data(project: Path, root: Path, path: str, tell: Tell) -> str:
     """The `data.path` of the sounds of the commit, from the project's cache or its remote; else of those of today."""
-    pointer = (root / path).with_name(f"{Path(path).name}.dvc")
-    if not (root / path).exists() and not pointer.is_file() and (project / path).exists():
+    if not (root / path).exists() and pointer_of(root, path) is None and (project / path).exists():
         tell(f"{path} is not under version control: using its sounds as they are now")
         return str((project / path).resolve())
     if not (root / path).exists():
@@ -149,13 +152,30 @@ def _fetch_data(project: Path, root: Path, path: str, tell: Tell) -> str:
             with storage_errors(root, "write into"):
                 shutil.copyfile(local, root / ".dvc" / "config.local")
         share_cache(project, root)
+        # The address of a remote may begin at the project, which the worktree is not.
+        for name, address in settings(project).items():
+            if REMOTE.fullmatch(name) and Path(address).is_absolute():
+                dvc(root, "config", "--local", name, address)
     check_out(root, path, remote=True)
     return path
 
 
+def _bring_base(project: Path, root: Path, base: str) -> None:
+    """Put the model file of the project that a training started from where the stages look for it."""
+    path = PurePath(base)
+    if not base.endswith(EXTENSION) or path.is_absolute() or ".." in path.parts or (root / path).exists():
+        return
+    found = next((each / path for each in (project, *project.parents) if (each / path).is_file()), None)
+    if found is not None:
+        with storage_errors(root, "write into"):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found, root / path)
+
+
 def _environment(root: Path) -> dict[str, str]:
     """The environment of the stages: the commit's own code before what is installed, nothing recorded."""
-    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    own = [str(root)] if (root / "distill" / "__init__.py").is_file() else []
+    paths = [*own, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
         "PATH": own_path(),

@@ -4,7 +4,6 @@ import os
 import queue
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +12,8 @@ from pathlib import Path
 from distill.errors import DataError, DistillError, Interrupted, StorageError, TrainingError
 from distill.locks import close, require_open
 from distill.processes.guard import KILLED, release
-from distill.processes.programs import own_path
 from distill.processes.run_lock import RunLock
+from distill.programs import PYTHON, own_path
 
 POLL_SECONDS = 0.5
 # How long a killed guard's processes may take to end.
@@ -93,9 +92,9 @@ def stop_running() -> None:
 def _start(
     root: Path, stage: str, environment: dict[str, str], lock: RunLock | None, *, pull: bool
 ) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "dvc", "--cd", str(root), "repro", "--single-item", *(["--pull"] if pull else [])]
+    command = [*PYTHON, "-m", "dvc", "--cd", str(root), "repro", "--single-item", *(["--pull"] if pull else [])]
     process = subprocess.Popen(
-        [sys.executable, "-m", "distill.processes.guard", *command, stage],
+        [*PYTHON, "-m", "distill.processes.guard", *command, stage],
         env={**os.environ, **environment, "PATH": own_path(), **(lock.environment if lock else {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from distill.errors import DataError
 from distill.files import storage_errors
 from distill.params import Params, with_settings
 from distill.processes.run_lock import hold
+from distill.programs import PYTHON
 from distill.runs.folder import Order, read_order, write_order
 from distill.runs.inputs import Inputs, named_params, settings_of, source_of
 from distill.runs.progress import log_file
@@ -77,7 +77,7 @@ def _launch(inputs: Inputs, order: Order) -> None:
 
 def _command(inputs: Inputs, order: Order) -> list[str]:
     # Without its name a folder that is no project yet would not be found again.
-    command = [sys.executable, "-m", "distill", "train", "--quiet", f"--project={inputs.project}"]
+    command = [*PYTHON, "-m", "distill", "train", "--quiet", f"--project={inputs.project}"]
     command += [f"--model-name={order.name}"] if order.name else []
     command += [f"--until={order.until}"] if order.until else []
     # A folder's name may begin with a dash.

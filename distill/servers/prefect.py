@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ from typing import IO
 from distill.errors import StorageError
 from distill.processes.guard import release
 from distill.processes.ports import HOST, POLL_SECONDS, is_up, require_free_port
-from distill.processes.programs import reason_in
+from distill.programs import PYTHON, reason_in
 from distill.servers.secret import read_or_create
 
 POOL = "distill"
@@ -119,7 +118,7 @@ def _running(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A Python module as a command that runs as long as the block, and no longer than this process."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "distill.processes.guard", sys.executable, "-m", *module],
+        [*PYTHON, "-m", "distill.processes.guard", *PYTHON, "-m", *module],
         cwd=folder,
         env=environment,
         stdin=subprocess.PIPE,
@@ -136,7 +135,7 @@ def _running(
 
 def _prefect(arguments: list[str], environment: dict[str, str], folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", *arguments],
+        [*PYTHON, "-m", "prefect", *arguments],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -31,8 +31,14 @@ def read_or_create(path: Path) -> str:
             with os.fdopen(handle, "w", encoding="ascii") as file:
                 file.write(secrets.token_urlsafe(32))
             # The first process wins, and no one reads half of it.
-            with suppress(FileExistsError):
+            try:
                 os.link(fresh, path)
+            except FileExistsError:
+                pass
+            except OSError:
+                # As on FAT, which has no links.
+                if not path.exists():
+                    fresh.replace(path)
         finally:
             fresh.unlink(missing_ok=True)
     with storage_errors(path, "read"):

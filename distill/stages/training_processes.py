@@ -1,7 +1,6 @@
 """The processes of a training stage: which runtime each has, and how they come together."""
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -9,6 +8,7 @@ from dataclasses import replace
 from distill.configs import MOST_PROCESSES
 from distill.errors import DistillError, UsageError
 from distill.live.processes import is_follower, launch_rank, launch_size
+from distill.programs import PYTHON
 from distill.stages.workspace import Call
 from distill.training.group import Group, ProcessLost, join_group, runtime_here
 from distill.training.launch import Started, store_of_first
@@ -67,7 +67,7 @@ def team_of(call: Call, stage: str, runtime: Runtime) -> Iterator[Team]:
     require_devices(runtime)
     started = None
     if launch_rank() is None:
-        command = [sys.executable, "-m", "distill", "stage", stage, "--workspace", str(call.workspace.root), "--quiet"]
+        command = [*PYTHON, "-m", "distill", "stage", stage, "--workspace", str(call.workspace.root), "--quiet"]
         started = Started(command, size, call.stop)
     done = False
     try:

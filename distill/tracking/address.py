@@ -222,21 +222,35 @@ def _follow(connection: sqlite3.Connection, project: Path) -> None:
 
     MLflow keeps them as absolute addresses.
     """
-    here = (project.resolve() / ARTIFACTS).as_uri()
+    folder = str(project.resolve() / ARTIFACTS)
+    here = Path(folder).as_uri()
     if not (project / ARTIFACTS).is_dir() or not _columns(connection, "experiments"):
         return
-    known = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+    known = {there for (there,) in connection.execute("SELECT artifact_location FROM experiments")}
     own = {None, here, artifact_location(project)}
-    for (there,) in known:
-        if there in own or not there.startswith("file:///") or not there.endswith(f"/{ARTIFACTS}"):
-            continue
-        for table, column in ADDRESSES:
-            if column in _columns(connection, table):
-                connection.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                    f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-                    (here, len(there) + 1, there, len(there) + 1, f"{there}/"),
-                )
+    places = sorted(there for there in known - own if there.startswith("file:///") and there.endswith(f"/{ARTIFACTS}"))
+    columns = [(table, column) for table, column in ADDRESSES if column in _columns(connection, table)]
+
+    def came_along(there: str) -> bool:
+        """Whether of what is recorded there something lies here, or nothing is recorded there."""
+        recorded = [
+            address
+            for table, column in columns
+            for (address,) in connection.execute(
+                f"SELECT {column} FROM {table} WHERE substr({column}, 1, ?) = ?", (len(there) + 1, f"{there}/")
+            )
+        ]
+        return not recorded or any(Path(folder + unquote(address[len(there) :])).exists() for address in recorded)
+
+    # Another project that recorded here has its files still; a copy without any files is to write into none of those.
+    followed = [there for there in places if came_along(there)] or ([] if here in known else places)
+    for there in followed:
+        for table, column in columns:
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                (here, len(there) + 1, there, len(there) + 1, f"{there}/"),
+            )
         logger.info("the project was at %s before: its recorded runs and models are found here now", there)
 
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.request import Request
 from distill.errors import TrackingError
 from distill.processes.guard import release
 from distill.processes.ports import POLL_SECONDS, is_up
+from distill.programs import PYTHON
 from distill.servers.secret import read_or_create
 from distill.tracking.address import (
     PAGE_PORT,
@@ -37,7 +37,7 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
     """
     set_up_mlflow()
     token = read_or_create(project / TOKEN_FILE)
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--app-name", "distill"]
+    command = [*PYTHON, "-m", "mlflow", "server", "--workers", "1", "--app-name", "distill"]
     command += ["--host", host, "--port", str(port), "--default-artifact-root", artifact_location(project) or ""]
     # The address that somebody opens has the token in it.
     command += ["--uvicorn-opts", "--no-access-log"]
@@ -49,7 +49,7 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
     # Its jobs are for language models, and take 0.7 GB.
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = subprocess.Popen(
-        [sys.executable, "-m", "distill.processes.guard", *command],
+        [*PYTHON, "-m", "distill.processes.guard", *command],
         env={**os.environ, **quiet, **addresses, PAGE_TOKEN: token, PAGE_PORT: str(port)},
         stdin=subprocess.PIPE,
         stdout=output,

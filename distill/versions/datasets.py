@@ -88,16 +88,8 @@ def add_dataset(source: Path, project: Path, name: str | None = None) -> AddedDa
     with _alone(project):
         # What would fail at the end fails before anything is copied.
         _pointed(project / "params.yaml", "")
-        target = project / DATA / name
-        fresh = not os.path.lexists(target)
-        added = _keep(source, project, name)
-        try:
+        with _kept(source, project, name) as added:
             dvc(project, "add", added.path)
-        except BaseException:
-            # A copy of which no version is kept would refuse the same command the next time.
-            if fresh and not target.with_name(f"{name}.dvc").exists():
-                shutil.rmtree(target, ignore_errors=True)
-            raise
         _point_params(project / "params.yaml", added.path)
     return AddedDataset(added.path, f"{added.path}.dvc", added.usable)
 
@@ -111,8 +103,8 @@ def keep_dataset(source: Path, project: Path, name: str) -> AddedDataset:
     if (project / "params.yaml").exists() and (project / ".dvc").exists():
         return add_dataset(source, project, name)
     name = _folder_name(name)
-    with _alone(project):
-        return _keep(source, project, name)
+    with _alone(project), _kept(source, project, name) as added:
+        return added
 
 
 def gather(files: Iterable[Path], folder: Path) -> list[str]:
@@ -139,31 +131,40 @@ def gather(files: Iterable[Path], folder: Path) -> list[str]:
 
 
 def _folder_name(name: str) -> str:
-    if not name or name.startswith(".") or Path(name).name != name or "\0" in name:
+    # git takes no blank at the end of what DVC has it ignore, and DVC adds no file that is named like its own.
+    wrong = name.startswith(".") or name.endswith(".dvc") or name != name.strip()
+    if not name or wrong or Path(name).name != name or "\0" in name:
         raise UsageError(f"{name!r} cannot be a folder name below {DATA}: choose another one with --name")
     return name
 
 
-def _keep(source: Path, project: Path, name: str) -> AddedDataset:
+@contextmanager
+def _kept(source: Path, project: Path, name: str) -> Iterator[AddedDataset]:
+    """Copy the files of `source` to `data/<name>`; where the block fails, what was there before is there again."""
     usable = sum(report.usable for report in scan(source))
     if not usable:
         raise DataError(f"{source}: no usable sound, so there is nothing to version (distill dataset check says why)")
     target = project / DATA / name
     with storage_errors(project / DATA, "write into"):
         _recover_all(project / DATA)
-    if source.resolve() != target.resolve():
-        if target.resolve().is_relative_to(source.resolve()):
-            raise UsageError(f"{source} contains {DATA}, where datasets are kept: name the folder of the sounds alone")
-        if target.exists() and not target.with_name(f"{name}.dvc").exists():
-            raise UsageError(f"{DATA / name} is there, and no version of it is kept: choose another name")
-        _copy(source, target)
-    return AddedDataset((DATA / name).as_posix(), None, usable)
+    added = AddedDataset((DATA / name).as_posix(), None, usable)
+    if source.resolve() == target.resolve():
+        yield added
+        return
+    if target.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"{source} contains {DATA}, where datasets are kept: name the folder of the sounds alone")
+    if target.exists() and not target.with_name(f"{name}.dvc").exists():
+        raise UsageError(f"{DATA / name} is there, and no version of it is kept: choose another name")
+    with _copied(source, target):
+        yield added
 
 
-def _copy(source: Path, target: Path) -> None:
+@contextmanager
+def _copied(source: Path, target: Path) -> Iterator[None]:
     """Copy every file that a scan sees and the table of labels, as a folder that takes the target's place whole.
 
-    The old version is put aside only when the new one is complete, so that `_recover_all` knows which of them counts.
+    The old version is put aside only when the new one is complete, so that `_recover_all` knows which of them counts,
+    and is put back where the block fails.
 
     Raises:
         DataError: the table of labels is wrong, or names what is not copied.
@@ -192,7 +193,16 @@ def _copy(source: Path, target: Path) -> None:
         if target.exists():
             target.rename(old)
         fresh.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
+    try:
+        yield
+    except BaseException:
+        with storage_errors(target, "put back"):
+            target.rename(fresh)
+            if old.exists():
+                old.rename(target)
+            shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _recover_all(folder: Path) -> None:

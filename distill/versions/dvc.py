@@ -1,11 +1,10 @@
 """Calling `dvc` as a command, and the sounds that it keeps behind pointer files."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 from distill.errors import DataError, StorageError
-from distill.processes.programs import reason_in
+from distill.programs import PYTHON, reason_in
 from distill.versions.git import without_repository
 
 # What a store says to keys, and what to do about it.
@@ -39,7 +38,7 @@ def dvc(folder: Path, *arguments: str) -> str:
     Raises:
         StorageError: the command failed.
     """
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command = [*PYTHON, "-m", "dvc", *arguments]
     done = subprocess.run(
         command, cwd=folder, env=without_repository(), capture_output=True, text=True, errors="replace", check=False
     )
@@ -48,6 +47,22 @@ def dvc(folder: Path, *arguments: str) -> str:
         known = next((words for sign, words in _REASONS.items() if sign in reason), reason)
         raise StorageError(f"dvc {' '.join(arguments)} failed: {known}")
     return done.stdout
+
+
+def pointer_of(root: Path, path: str) -> Path | None:
+    """The pointer file that stands for the sounds at a path: theirs, or that of a folder around them.
+
+    Args:
+        root: the project folder.
+        path: relative to it, or absolute.
+    """
+    target = root / path
+    for each in (target, *target.parents):
+        if each in (root, *root.parents):
+            return None
+        if (pointer := each.with_name(f"{each.name}.dvc")).is_file():
+            return pointer
+    return None
 
 
 def check_out(root: Path, path: str, *, remote: bool = False) -> Path:
@@ -64,9 +79,9 @@ def check_out(root: Path, path: str, *, remote: bool = False) -> Path:
     target = root / path
     if target.exists():
         return target
-    pointer = target.with_name(f"{target.name}.dvc")
-    if not pointer.is_file():
-        raise DataError(f"{target}: there are no such sounds, and no DVC file {pointer.name} beside them")
+    pointer = pointer_of(root, path)
+    if pointer is None:
+        raise DataError(f"{target}: there are no such sounds, and no DVC file {target.name}.dvc beside them")
     try:
         dvc(pointer.parent, "checkout", f"./{pointer.name}")
     except StorageError as error:
@@ -76,4 +91,6 @@ def check_out(root: Path, path: str, *, remote: bool = False) -> Path:
             dvc(pointer.parent, "pull", f"./{pointer.name}")
         except StorageError as failed:
             raise DataError(f"the sounds of {path} are neither in DVC's cache nor on a remote ({failed})") from failed
+    if not target.exists():
+        raise DataError(f"{pointer} has no {path}")
     return target

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import distill
 from distill.errors import StorageError
-from distill.processes.programs import reason_in
+from distill.programs import reason_in
 
 # Whatever else changes in a project, such as its lock, its models and its reports, follows from these.
 SOURCES = ("distill", "flows", "pyproject.toml", "constraints.txt", "params.yaml", "dvc.yaml", "*.dvc", "journal")

@@ -3,12 +3,12 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from distill.errors import DataError, StorageError
 from distill.projects.project import find_project
-from distill.versions.dvc import check_out, dvc
+from distill.versions.dvc import check_out, dvc, pointer_of
 from distill.versions.git import git
 
 
@@ -31,15 +31,18 @@ def worktree(project: Path, commit: str) -> Iterator[Path]:
     below = git(project, "rev-parse", "--show-prefix").strip()
     if not has_commit(project, commit):
         raise StorageError(f"commit {commit} is not in this repository: git fetch it first")
-    folder = Path(tempfile.mkdtemp(prefix="distill-commit-"))
+    # Behind links Python names its code otherwise than it was asked for.
+    folder = Path(tempfile.mkdtemp(prefix="distill-commit-")).resolve()
     try:
         # A hook of the project, such as the one of `dvc install`, is for its own folder: `reset` calls none.
         git(project, "worktree", "add", "--no-checkout", "--detach", "--force", str(folder / "tree"), commit)
         git(folder / "tree", "reset", "--hard", "--quiet")
         yield folder / "tree" / below
     finally:
+        # `prune` would also forget the user's own worktrees whose folders are not there now, as on a drive.
+        with suppress(StorageError):
+            git(project, "worktree", "remove", "--force", "--force", str(folder / "tree"))
         shutil.rmtree(folder, ignore_errors=True)
-        git(project, "worktree", "prune")
 
 
 def share_cache(project: Path, root: Path) -> None:
@@ -78,16 +81,18 @@ def sounds_at(reference: str, project: Path) -> Iterator[Path]:
     except StorageError as error:
         raise DataError(f"{reference}: there is no such file or folder, and no revision {revision} in git") from error
     with worktree(project, commit) as root:
-        pointer = (root / path).with_name(f"{PurePosixPath(path).name}.dvc")
         if not (root / path).exists():
-            if not pointer.is_file():
+            pointer = pointer_of(root, path)
+            if pointer is None:
                 raise DataError(f"{reference}: commit {commit[:12]} holds neither {path} nor {path}.dvc")
             share_cache(project, root)
             try:
                 check_out(root, path)
             except DataError as error:
+                if pointer.with_suffix("").exists():
+                    raise DataError(f"{reference}: commit {commit[:12]} holds no {path}") from error
                 raise DataError(
-                    f"{reference}: its sounds are not in DVC's cache; dvc fetch --all-commits {path}.dvc "
-                    "fetches them from a remote"
+                    f"{reference}: its sounds are not in DVC's cache; dvc fetch --all-commits "
+                    f"{pointer.relative_to(root)} fetches them from a remote"
                 ) from error
         yield root / path

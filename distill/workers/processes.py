@@ -3,17 +3,17 @@
 import os
 import pickle
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from distill.errors import DataError
+from distill.programs import PYTHON
 from distill.workers.place import Item, Result, Work
 
 # A process that starts has to load what it works with: 2 to 3 s.
-_COMMAND = [sys.executable, "-m", "distill.workers.child"]
+_COMMAND = [*PYTHON, "-m", "distill.workers.child"]
 # Processes that may die over a shard before it is given up.
 MOST_DEATHS = 3
 
