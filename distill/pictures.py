@@ -125,7 +125,7 @@ def usage_heatmap_png(path: Path, counts: np.ndarray, labels: Sequence[str]) -> 
     figure = Figure(figsize=(9.0, 0.7 * len(counts) + 1.6), dpi=_DPI, layout="constrained")
     axis = figure.subplots()
     image = axis.imshow(100 * share, aspect="auto", interpolation="nearest", cmap="viridis", vmin=0.0)
-    axis.set_yticks(range(len(counts)), labels)
+    axis.set_yticks(range(len(counts)), labels, parse_math=False)
     axis.set_xlabel("code")
     used = [f"{int((row > 0).sum())}/{len(row)}" for row in counts]
     axis.set_title(f"Codebook usage (used codes: {', '.join(used)})")

@@ -130,9 +130,19 @@ def test_wrong_wishes_for_a_file_are_usage_errors(tmp_path: Path) -> None:
             write_sound(tmp_path / name, tone(), 44_100)
     with pytest.raises(UsageError, match="PCM_24"):
         write_sound(tmp_path / "a.flac", tone(), 44_100, "FLOAT")
-    with pytest.raises(UsageError, match="12345"):
+    with pytest.raises(UsageError, match="MP3 cannot hold 1 channel at 12345 Hz"):
         write_sound(tmp_path / "a.mp3", tone(), 12_345)
+    # libsndfile writes these without a word, at a rate of its own.
+    for name, rate in (("a.xi", 48_000), ("a.iff", 96_000)):
+        with pytest.raises(UsageError, match=f"cannot hold 1 channel at {rate} Hz"):
+            write_sound(tmp_path / name, tone(), rate)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("extension", ["wav", "wave", "bwf", "rf64", "w64", "aif", "caf", "au", "flac"])
+def test_a_fine_sound_has_24_bits_by_any_name_of_its_format(tmp_path: Path, extension: str) -> None:
+    write_sound(tmp_path / f"a.{extension}", tone(), 48_000, fine=True)
+    assert soundfile.info(tmp_path / f"a.{extension}").subtype == "PCM_24"
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

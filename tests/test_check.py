@@ -154,6 +154,15 @@ def test_other_sounds_can_be_asked_for_and_a_failure_can_end_with_code_1(memoriz
     assert json.loads((tmp_path / "out" / "report.json").read_text())["settings"]["seed"] == 50
 
 
+def test_a_report_that_cannot_be_written_is_told_before_the_work(memorized: Workspace, tmp_path: Path) -> None:
+    model = tmp_path / "tiny.distill"
+    shutil.copy(memorized.model("tiny"), model)
+    (tmp_path / "tiny-check").write_text("mine")
+    with pytest.raises(UsageError, match="tiny-check is a file: name a folder"):
+        check(str(model), memorized.root, tell=lambda *_: pytest.fail("it works"))
+    assert (tmp_path / "tiny-check").read_text() == "mine"
+
+
 def test_a_registered_model_is_checked_in_its_project_and_not_promoted(memorized: Workspace) -> None:
     version = register(memorized.model("tiny"), memorized.root)
     found = check(version.reference, memorized.root, settings={"sounds": 2})

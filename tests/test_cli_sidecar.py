@@ -69,6 +69,29 @@ def test_a_sidecar_makes_the_same_file_again_in_a_fresh_process(folder: Path, di
     assert made.read_bytes() == Path("elsewhere/sounds/bells_0002.wav").read_bytes()
 
 
+def test_the_sidecar_that_a_sound_is_made_from_stays(folder: Path, distill: Command) -> None:
+    distill("generate", "bells.distill", "-d", "0.3")
+    sidecar = Path("generated/bells_0000.wav.json")
+    refused = distill("generate", "--from-sidecar", str(sidecar), "--force", "--no-sidecar", code=2)
+    assert "would be removed" in refused.err
+    assert sidecar.exists()
+    distill("generate", "--from-sidecar", str(sidecar), "--no-sidecar", "-o", "elsewhere")
+
+
+def test_a_name_that_no_sidecar_can_have_is_refused_before_anything_is_made(folder: Path, distill: Command) -> None:
+    (folder / "kick.wav").rename(folder / "ki\\ck.wav")
+    refused = distill("generate", "bells.distill", "--continue", "ki\\ck.wav", "-d", "0.4", "-o", "new", code=2)
+    assert "cannot have a backslash" in refused.err
+    assert not Path("new").exists()
+
+
+def test_behind_the_largest_seed_the_first_free_ones_are_used(folder: Path, distill: Command) -> None:
+    for seed in (["--seed", str(2**63 - 2)], [], []):
+        distill("generate", "bells.distill", "-d", "0.3", *seed)
+    names = sorted(path.name for path in Path("generated").glob("*.wav"))
+    assert names == ["bells_0000.wav", "bells_0001.wav", f"bells_{2**63 - 2}.wav"]
+
+
 @pytest.mark.parametrize("format", ["ogg", "mp3"])
 def test_lossy_sounds_are_made_from_the_same_samples_again(folder: Path, distill: Command, format: str) -> None:
     distill("generate", "bells.distill", "-d", "0.5", "--format", format)

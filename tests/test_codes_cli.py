@@ -48,6 +48,31 @@ def distill(distill: Command, prepared: Path, tmp_path: Path, monkeypatch: pytes
     return run
 
 
+def test_names_with_dollars_are_no_formulas(distill: Run) -> None:
+    shutil.copy("a.json", "$_$.json")
+    distill("codes", "rename", "$_$.json", "Detail", r"$\\frac$")
+    distill("codes", "show", "$_$.json", "--picture", "codes.png")
+    distill("codes", "diff", "$_$.json", "a.json", "--picture", "difference.png")
+    assert Path("codes.png").stat().st_size > 1000
+    assert Path("difference.png").stat().st_size > 1000
+
+
+def test_a_grid_is_edited_through_a_link(distill: Run) -> None:
+    Path("link.json").symlink_to("a.json")
+    before = Path("a.json").read_bytes()
+    distill("codes", "set", "link.json", "5", "--columns", "0")
+    assert Path("link.json").is_symlink()
+    assert Path("a.json").read_bytes() != before
+
+
+def test_selected_columns_that_the_other_grid_lacks_are_told(distill: Run) -> None:
+    columns = [len(json.loads(Path(name).read_text())["codes"]) for name in ("a.json", "b.json")]
+    assert columns[0] > columns[1]
+    said = f"{columns[0] - columns[1]} selected columns have no counterpart and stay unchanged"
+    assert said in distill("codes", "blend", "bells.distill", "a.json", "b.json")
+    assert said in distill("codes", "swap", "a.json", "b.json")
+
+
 def test_encode_and_decode(distill: Run) -> None:
     values = distill("encode", "bells.distill", "ä tone.wav", "--output", "c.json", "--json")
     assert Path("c.json").read_bytes() == Path("a.json").read_bytes()

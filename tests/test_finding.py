@@ -75,6 +75,13 @@ def test_a_sound_tells_which_model_it_is_changed_with(trained: Path, model: Path
     assert model_of(trained / "in" / "tone3.wav", trained).name == "tiny.distill"
     with pytest.raises(UsageError, match="name a model"):
         model_of(trained / "in" / "tone3.wav", tmp_path)
+    # A JSON file beside a sound may be of another program.
+    loop = tmp_path / "loop.wav"
+    shutil.copy(trained / "in" / "tone3.wav", loop)
+    loop.with_name("loop.wav.json").write_text('{"title": "x"}')
+    assert model_of(loop, trained).name == "tiny.distill"
+    with pytest.raises(UsageError, match=r"name a model with --model: .*json is not a sidecar.* there is none"):
+        model_of(loop, tmp_path)
     # Of several it is the one that the parameters of the project name.
     project = make_folder(tmp_path / "project")
     for weights, name in enumerate(("bells", "drums"), 1):

@@ -54,6 +54,17 @@ def test_a_continued_sound_begins_with_the_given_one_untouched(generator: Genera
     assert np.abs(out.samples).max() <= 1
 
 
+def test_what_leads_from_the_given_sound_to_the_new_one_does_not_clip(generator: Generator) -> None:
+    # A given sample at the limit, beside which the new sound may begin anywhere.
+    loud = sound(0.9, level=0.1)
+    loud.samples[:, -1] = 0.99
+    joined = [continue_sound(generator, loud, seconds=0.4, seed=seed).samples for seed in range(4)]
+    for side in (-1.0, 1.0):
+        loud.samples[:, 14_000:16_000] = 0.99 * side
+        joined.append(fill_sound(generator, loud, start=0.35, end=0.65, seed=1).samples)
+    assert max(float(np.abs(each).max()) for each in joined) == np.float32(0.99)
+
+
 def test_what_is_new_begins_where_the_given_sound_ends(generator: Generator) -> None:
     given_sound = sound(channels=2)
     out = continue_sound(generator, given_sound, seconds=0.4, seed=3).samples

@@ -20,6 +20,7 @@ from distill.errors import StorageError
 from distill.library import reproduce
 from distill.tracking.lookup import RecordedRun
 from distill.versions.datasets import add_dataset
+from distill.versions.revision import worktree
 from pipeline_util import TINY
 from project_util import PROJECT, call, commit, make_project
 from sounds_util import folder_of_tones, save, tone
@@ -140,6 +141,35 @@ def test_sounds_that_are_gone_are_one_line(project: Path, distill: Command) -> N
         shutil.rmtree(cache, ignore_errors=True)
         (project / ".dvc" / "gone").rename(cache)
     assert "neither in DVC's cache nor on a remote" in said
+
+
+@pytest.mark.usefixtures("_in_project")
+def test_a_remote_beside_the_project_is_found_from_a_worktree(project: Path) -> None:
+    call(project, "dvc", "remote", "add", "-d", "team", "../team")
+    commit(project, "a remote")
+    call(project, "dvc", "push", "-q", "data/tones.dvc")
+    cache = project / ".dvc" / "cache"
+    cache.rename(project / ".dvc" / "gone")
+    try:
+        with worktree(project, "HEAD") as root:
+            assert reproduce._fetch_data(project, root, "data/tones", print) == "data/tones"
+            assert len(list((root / "data" / "tones").iterdir())) == 6
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
+        (project / ".dvc" / "gone").rename(cache)
+        call(project, "git", "reset", "-q", "--hard", "HEAD~1")
+
+
+def test_the_model_that_a_training_started_from_is_brought_along(tmp_path: Path) -> None:
+    project, root = tmp_path / "project", tmp_path / "root"
+    for folder in (project / "models", root):
+        folder.mkdir(parents=True)
+    (project / "models" / "kit.distill").write_bytes(b"kit")
+    for base in ("models/kit.distill", "auto", "none", "models/gone.distill", "../project/models/kit.distill"):
+        reproduce._bring_base(project, root, base)
+    assert {path.relative_to(root): path.read_bytes() for path in root.rglob("*.*")} == {
+        Path("models/kit.distill"): b"kit"
+    }
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import soundfile
 from distill.audio.containers import Inspection, View, inspect
 from distill.errors import DataError, StorageError, UsageError
 from distill.files import replacing
+from distill.words import counted
 
 # Every format that is read and written, by extension in lower case, with the name that libsndfile has for it. What a
 # file is read as follows from its content alone.
@@ -56,8 +57,8 @@ FOREIGN_EXTENSIONS = frozenset(
 )
 CONVERT = "AAC, ALAC, WMA, sample dumps and the like are not read: convert it to wav or flac first (ffmpeg does it)"
 
-# For sounds that are to be worked on: encodings better than libsndfile's default of the format.
-FINE_SUBTYPES = {".wav": "PCM_24", ".aif": "PCM_24", ".aiff": "PCM_24", ".flac": "PCM_24"}
+# Formats with a better encoding than libsndfile's default, for sounds that are to be worked on.
+_FINE_FORMATS = frozenset(("WAV", "RF64", "W64", "AIFF", "CAF", "AU", "FLAC"))
 _SUBTYPES = {".opus": "OPUS"}
 
 BLOCK_FRAMES = 1 << 18
@@ -298,10 +299,13 @@ def seconds_of(path: Path) -> float | None:
         return reader.seconds
 
 
-def write_sound(path: Path, samples: np.ndarray, sample_rate: int, subtype: str | None = None) -> None:
+def write_sound(
+    path: Path, samples: np.ndarray, sample_rate: int, subtype: str | None = None, *, fine: bool = False
+) -> None:
     """Write float samples `[n]` or `[channels, n]` as the format that the extension names, whole or not at all.
 
-    `subtype` is one of libsndfile's, such as PCM_24 or FLOAT; the format's own default without it.
+    `subtype` is one of libsndfile's, such as PCM_24 or FLOAT; without it the format's own default, or with `fine` 24
+    bits where it has them.
 
     Raises:
         UsageError: the extension, the subtype or the sample rate does not fit the format.
@@ -311,25 +315,30 @@ def write_sound(path: Path, samples: np.ndarray, sample_rate: int, subtype: str 
     if kind is None:
         known = ", ".join(EXTENSIONS)
         raise UsageError(f"{path}: cannot write {path.suffix or 'a file without extension'}; known: {known}")
-    subtype = subtype or _SUBTYPES.get(path.suffix.lower()) or soundfile.default_subtype(kind)
+    usual = "PCM_24" if fine and kind in _FINE_FORMATS else soundfile.default_subtype(kind)
+    subtype = subtype or _SUBTYPES.get(path.suffix.lower()) or usual
     if not soundfile.check_format(kind, subtype):
         known = ", ".join(soundfile.available_subtypes(kind))
         raise UsageError(f"{path}: {kind} has no subtype {subtype}; known: {known}")
     frames = np.ascontiguousarray(np.asarray(samples, dtype=np.float32).T)
+    channels = 1 if frames.ndim == 1 else frames.shape[1]
+    unfit = f"{path}: {kind} cannot hold {counted(channels, 'channel')} at {sample_rate} Hz"
     with replacing(path) as temporary:
         try:
-            channels = 1 if frames.ndim == 1 else frames.shape[1]
             with soundfile.SoundFile(str(temporary), "w", sample_rate, channels, subtype, format=kind) as file:
                 # libsndfile puts all of a Vorbis sound that it is given at once on its stack.
                 for first in range(0, len(frames), _WRITTEN_FRAMES):
                     file.write(frames[first : first + _WRITTEN_FRAMES])
         except soundfile.SoundFileError as error:
             if "samplerate" in str(error).lower() or "sample rate" in str(error).lower() or "Format" in str(error):
-                raise UsageError(f"{path}: {kind} cannot hold {frames.ndim}-d samples at {sample_rate} Hz") from error
+                raise UsageError(unfit) from error
             raise StorageError(f"cannot write {path}: {error}") from error
         written = written_frames(temporary)
         if written < len(frames) and not (kind == "MP3" and written > 0):
             raise StorageError(f"cannot write {path}: the file came out incomplete; is the disk full?")
+        # Some formats keep a rate of their own, whatever they are given.
+        if soundfile.info(str(temporary)).samplerate != sample_rate:
+            raise UsageError(unfit)
 
 
 def wav_bytes(samples: np.ndarray, sample_rate: int) -> bytes:

@@ -16,6 +16,7 @@ from distill.cli.grids import (
     Output,
     Seconds,
     edit_and_write,
+    left_alone,
     load_model,
     selection_of,
     span,
@@ -87,7 +88,7 @@ def swap(
         theirs, _ = with_edit(theirs, found.other_edit)
         write_grids(grid, mine, other, theirs)
     left_out = found.overlap.left_out
-    lines = [words, *([f"{left_out} selected columns have no counterpart and stay unchanged"] if left_out else [])]
+    lines = [words, *left_alone(left_out)]
     values: dict[str, Any] = {
         **summary_of(grid, before, mine),
         "other": summary_of(other, before_other, theirs),
@@ -140,6 +141,7 @@ def blend(
         grid,
         output,
         as_json=as_json,
+        remarks=left_alone(found.overlap.left_out),
         weights=weights,
         distance=found.edit.distance,
         blended_columns=found.overlap.columns,

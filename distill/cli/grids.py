@@ -15,6 +15,8 @@ from distill.models.levels import parse_levels
 from distill.words import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from distill.codec.codec import Samples
     from distill.codes.edits import Edit
     from distill.codes.grid import CodeGrid
@@ -101,12 +103,15 @@ def span(text: str, end: int, option: str) -> tuple[int, int]:
 
     >>> span("3", 12, "--columns"), span("3:7", 12, "--columns"), span("3:", 12, "--columns")
     ((3, 4), (3, 7), (3, 12))
+    >>> span("0000000000000002", 12, "--columns")
+    Traceback (most recent call last):
+    distill.errors.UsageError: --columns takes a number or FIRST:END, counted from 0, not '0000000000000002'
 
     Raises:
         UsageError: it is none of these.
     """
-    match = re.fullmatch(r"(\d{0,9})(:?)(\d{0,9})", text.strip())
-    if match is None or not (match[1] or match[2]):
+    match = re.fullmatch(r"(?=.)(\d{0,9})(?:(:)(\d{0,9}))?", text.strip())
+    if match is None:
         raise UsageError(f"{option} takes a number or FIRST:END, counted from 0, not {text!r}")
     first = int(match[1] or 0)
     return (first, int(match[3] or end)) if match[2] else (first, first + 1)
@@ -124,19 +129,30 @@ def require_free(path: Path, *, force: bool | None = None) -> None:
 
 def write_audio(path: Path, samples: "Samples", sample_rate: int) -> None:
     """Write a sound in the finer encoding of its format."""
-    from distill.audio.sound import FINE_SUBTYPES, write_sound
+    from distill.audio.sound import write_sound
 
-    write_sound(path, samples, sample_rate, FINE_SUBTYPES.get(path.suffix.lower()))
+    write_sound(path, samples, sample_rate, fine=True)
 
 
 def edit_and_write(
-    before: "History", edit: "Edit", grid: Path, output: Path | None, *, as_json: bool, **values: Any
+    before: "History",
+    edit: "Edit",
+    grid: Path,
+    output: Path | None,
+    *,
+    as_json: bool,
+    remarks: "Sequence[str]" = (),
+    **values: Any,
 ) -> None:
-    """Do an edit, write the grid, and say what happened."""
+    """Do an edit, write the grid, and say what happened, with some remarks."""
     history, words = with_edit(before, edit)
-    write_and_report(
-        before, history, grid, output, as_json=as_json, lines=[words], edit=edit.kind, words=words, **values
-    )
+    lines = [words, *remarks]
+    write_and_report(before, history, grid, output, as_json=as_json, lines=lines, edit=edit.kind, words=words, **values)
+
+
+def left_alone(columns: int) -> list[str]:
+    """A remark on the selected columns that another, shorter grid has nothing for."""
+    return [f"{columns} selected columns have no counterpart and stay unchanged"] if columns else []
 
 
 def with_edit(before: "History", edit: "Edit") -> "tuple[History, str]":

@@ -84,7 +84,7 @@ def write_grid(path: Path, history: History) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
-    write_bytes(path, grid_text(history).encode())
+    write_bytes(_written(path), grid_text(history).encode())
 
 
 def write_grids(first: Path, first_history: History, second: Path, second_history: History) -> None:
@@ -95,9 +95,14 @@ def write_grids(first: Path, first_history: History, second: Path, second_histor
     """
     if first.resolve() == second.resolve():
         raise StorageError(f"cannot write two grids to {first}")
-    with replacing(first) as one, replacing(second) as other:
+    with replacing(_written(first)) as one, replacing(_written(second)) as other:
         one.write_bytes(grid_text(first_history).encode())
         other.write_bytes(grid_text(second_history).encode())
+
+
+def _written(path: Path) -> Path:
+    """The file that is replaced: behind a link the grid that was read, not the link."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def read_grid(path: Path) -> History:

@@ -91,13 +91,14 @@ def _draw(axis: Axes, grid: CodeGrid, level: int, image: npt.NDArray[np.float64]
     step = max(1, grid.bands // 4)
     shown = range(0, grid.bands + 1, step)
     axis.set_yticks(list(shown), [_short(edges[band]) for band in shown])
-    axis.set_ylabel(f"{grid.labels[level]}{' (frozen)' if level in grid.frozen else ''}\nHz")
+    # Names are no formulas, whatever dollars they have.
+    axis.set_ylabel(f"{grid.labels[level]}{' (frozen)' if level in grid.frozen else ''}\nHz", parse_math=False)
 
 
 def _finish(path: Path, figure: Figure, axes: list[Axes], grid: CodeGrid, title: str) -> None:
     axes[-1].set_xlabel("time (s)")
     if title:
-        axes[0].set_title(title)
+        axes[0].set_title(title, parse_math=False)
     scale = ScalarMappable(Normalize(0, grid.codebook_size - 1), colormaps[_MAP])
     figure.colorbar(scale, ax=axes, label="code", fraction=0.05, aspect=30)
     save_figure(path, figure)

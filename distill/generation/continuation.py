@@ -318,8 +318,7 @@ def _between(new: Samples, before: Samples, after: Samples, sound: Sound, made: 
 
 def _soften(new: npt.NDArray[np.float32], sound: Sound, *, ends: bool) -> npt.NDArray[np.float32]:
     """New samples `[channels, n]` that do not clip: quieter as a whole, but for the joints, which keep their level."""
-    # What is new may be louder than what is given, but it must not clip.
-    limit = max(10 ** (LOUDEST_DB / 20), float(np.abs(sound.samples).max()))
+    limit = _limit(sound)
     loudest = float(np.abs(new).max(initial=0.0))
     if loudest <= limit:
         return new
@@ -334,4 +333,11 @@ def _soften(new: npt.NDArray[np.float32], sound: Sound, *, ends: bool) -> npt.ND
 def _join(new: npt.NDArray[np.float32], sound: Sound, neighbour: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """New samples `[channels, n]` that begin where their neighbour `[channels]` is, not with a click."""
     times = np.arange(new.shape[1], dtype=np.float32) / (_STEP_SECONDS * sound.sample_rate)
-    return new + (neighbour - new[:, 0])[:, None] * np.exp(-times)
+    limit = _limit(sound)
+    # Else what is given would be made softer for a peak of what leads to it.
+    return np.clip(new + (neighbour - new[:, 0])[:, None] * np.exp(-times), -limit, limit)
+
+
+def _limit(sound: Sound) -> float:
+    """The loudest sample beside a given sound: what is new may be louder than what is given, but it must not clip."""
+    return max(10 ** (LOUDEST_DB / 20), float(np.abs(sound.samples).max()))

@@ -11,7 +11,7 @@ import torch
 from distill.artifact.model_file import read_manifest
 from distill.errors import ArtifactError, DataError, UsageError
 from distill.files import digest_file
-from distill.generation.sidecar import NamedFile, Sidecar, read_sidecar
+from distill.generation.sidecar import NamedFile, Sidecar, read_sidecar, sidecar_of
 from distill.generation.writing import Destination, Producer, Written, require_free
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,9 @@ def remake(
     destination = Destination(folder, said.settings, sidecars, force)
     path = folder / said.sound.file
     require_free([path], destination)
+    beside = sidecar_of(path)
+    if not sidecars and beside.exists() and beside.samefile(sidecar):
+        raise UsageError(f"{sidecar} would be removed without a new one: choose another folder, or let it be written")
     model = _found_model(sidecar, said, model)
     given = [
         found

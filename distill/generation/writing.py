@@ -16,6 +16,7 @@ from distill.generation.conditioning import Target, target_of
 from distill.generation.continuation import part_in_columns
 from distill.generation.export import Exported, ExportSettings, Tags, export
 from distill.generation.generator import Generator
+from distill.generation.limits import MAX_COUNT, MAX_SEED
 from distill.generation.sidecar import (
     Environment,
     NamedFile,
@@ -199,7 +200,8 @@ def _next_seed(folder: Path, stem: str) -> int:
     """The first seed behind those of the sounds of this stem in a folder, whatever their format."""
     seeds = re.compile(re.escape(stem) + r"_([0-9]{4,})\.[^/]+")
     there = [match for path in folder.glob("*") if (match := seeds.fullmatch(path.name))]
-    return max((int(match[1]) for match in there), default=-1) + 1
+    # Behind the largest seeds there are not enough.
+    return max((seed for match in there if (seed := int(match[1])) < MAX_SEED - MAX_COUNT), default=-1) + 1
 
 
 @dataclass(frozen=True)
@@ -338,9 +340,14 @@ def require_free(paths: Sequence[Path], destination: Destination, instead: str =
 
     Raises:
         StorageError: a file exists, and may not be replaced.
-        UsageError: a file lies where the folder is to be.
+        UsageError: a file lies where the folder is to be, or a name has a backslash.
     """
     require_folder(destination.folder)
+    for sound in paths:
+        if "\\" in sound.name:
+            raise UsageError(
+                f"{sound.name}: a sound's name cannot have a backslash; rename the file that it comes from"
+            )
     if destination.force:
         return
     for sound in paths:

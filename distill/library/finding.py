@@ -17,7 +17,7 @@ from distill.audio.sound import read_sound
 from distill.codec.codec import normalize
 from distill.configs import SpectrogramConfig
 from distill.dataset.split import TRAIN
-from distill.errors import DataError, DistillError, UsageError
+from distill.errors import ArtifactError, DataError, DistillError, UsageError
 from distill.generation.sidecar import read_sidecar, sidecar_of
 from distill.library.model_check import Tell, find_dataset
 from distill.library.takes import Take, Takes
@@ -124,8 +124,14 @@ def model_of(sound: Path, project: Path) -> Path:
     entries, _ = catalogue(project, registry=False)
     able = [entry for entry in entries if entry.files and entry.manifest.prior_config is not None]
     sidecar = sidecar_of(sound)
+    facts, unread = None, ""
     if sidecar.is_file():
-        facts = read_sidecar(sidecar)
+        try:
+            facts = read_sidecar(sidecar)
+        except ArtifactError as error:
+            # It may be of another program.
+            unread = f"{error}, and "
+    if facts is not None:
         beside = facts.model_file.found(sidecar)
         if beside.is_file() and read_manifest(beside).tensor_digest == facts.model_file.digest:
             return beside.resolve()
@@ -138,7 +144,7 @@ def model_of(sound: Path, project: Path) -> Path:
     with suppress(UsageError):
         return default_file(project)
     known = f"there are {len(able)} in {project / 'models'} and its runs" if able else f"there is none in {project}"
-    raise UsageError(f"name a model with --model: {known}")
+    raise UsageError(f"name a model with --model: {unread}{known}")
 
 
 def log_mel_of(path: Path, config: SpectrogramConfig) -> LogMel:

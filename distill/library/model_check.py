@@ -1,5 +1,6 @@
 """Checking a finished model for memorization, against the prepared sounds that it learned from."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from distill.configs import MemorizationConfig
 from distill.dataset.layout import SUMMARY
 from distill.dataset.store import PreparedDataset
 from distill.errors import DataError, DistillError, UsageError
-from distill.files import require_folder, write_json
+from distill.files import require_folder, storage_errors, write_json
 from distill.generation.generator import Generator
 from distill.instructions import in_force
 from distill.memorization.of_model import CheckSettings, figures_of, findings_of
@@ -72,8 +73,12 @@ def check(
         StorageError: the result cannot be written.
     """
     path, folder = _place(reference, project)
-    if output is not None:
-        require_folder(output)
+    folder = output or folder
+    # Whether the result can be written shows before the work is done.
+    require_folder(folder)
+    with storage_errors(folder, "write into"):
+        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        tempfile.TemporaryFile(dir=there).close()
     manifest = read_manifest(path)
     config, seed = _settings(manifest, settings or {}, seed)
     environment = manifest.lineage.environment
@@ -90,7 +95,6 @@ def check(
         perplexity=None if known is None else figures_of(known),
         memorization_warnings=() if known is None else known.memorization_warnings,
     )
-    folder = output or folder
     result = CheckResult(verdict, folder / REPORT, folder / PAGE)
     write_page(result.page, findings, verdict, title=manifest.metadata.name, step=lambda: tell(1, 1))
     write_json(result.report, _document(manifest, verdict, {**config.model_dump(mode="json"), "seed": seed}))

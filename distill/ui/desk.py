@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from distill.audio.sound import EXTENSIONS, FINE_SUBTYPES, wav_bytes, write_sound
+from distill.audio.sound import EXTENSIONS, wav_bytes, write_sound
 from distill.codec.codec import Samples
 from distill.codes.edits import SetCode
 from distill.codes.exchange import are_halves
@@ -275,7 +275,7 @@ class Desk:
             work = sheet.work.rendered()
             self.change(work)
             path = self.new_file(f"sound{suffix}")
-            write_sound(path, work.samples(), work.model.sample_rate, FINE_SUBTYPES.get(suffix))
+            write_sound(path, work.samples(), work.model.sample_rate, fine=True)
             return self.view(download=path, name=f"{stem_of(sheet.name)}-edited{suffix}")
 
     def view(
