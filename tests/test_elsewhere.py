@@ -8,7 +8,7 @@ from pathlib import Path
 HIDDEN = """
 import importlib, os, pkgutil, sys, types
 # Other packages see to themselves.
-import gradio, mlflow, pandas, prefect, psutil, torch
+import gradio, mlflow, pandas, psutil, torch
 sys.modules["fcntl"] = sys.modules["resource"] = None
 held = set()
 def locking(descriptor, mode, count):

@@ -35,8 +35,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def root(project: Path) -> Iterator[Path]:
-    """A training that goes on for long."""
+def page(project: Path) -> Iterator[Served]:
+    with served(project) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def root(project: Path, page: Served) -> Iterator[Path]:
+    """A training that goes on for long, and begins once the page is there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         changes = {"vqvae_epochs": 3000, "vqvae_preview_interval": 3000}
@@ -47,12 +53,6 @@ def root(project: Path) -> Iterator[Path]:
         with suppress(DistillError):
             stop(root)
         wait(lambda: not alive(root))
-
-
-@pytest.fixture(scope="module")
-def page(project: Path, root: Path) -> Iterator[Served]:
-    with served(project) as page:
-        yield page
 
 
 def test_a_training_is_read_tuned_measured_and_rolled_back(page: Served, root: Path) -> None:
@@ -122,7 +122,7 @@ def test_what_is_answered_of_a_training_is_as_described(page: Served, root: Path
         require_described(openapi, "/api/rollback", back, "post")
 
 
-def test_the_server_stays_as_it_is_over_1000_updates(page: Served) -> None:
+def test_the_server_stays_as_it_is_over_1000_updates(page: Served, root: Path) -> None:
     """Both live views read `/api/state`; what it answers has several kB, so that keeping each would show."""
     server = psutil.Process(page.process.pid)
     wait(lambda: page.get("/api/state")["training"]["history"]["epoch"])
@@ -171,7 +171,7 @@ def test_a_watched_training_stays_as_it_is_over_1000_steps(tmp_path: Path, monke
         wait(lambda: not alive(root))
 
 
-def test_what_is_asked_wrongly_gets_one_line(page: Served) -> None:
+def test_what_is_asked_wrongly_gets_one_line(page: Served, root: Path) -> None:
     assert page.refused("/api/state?run=../kit") == (
         404,
         '{"error":"there is no run \'../kit\'; there are: ' + page.get("/api/runs")["runs"][0]["run"] + '"}',
