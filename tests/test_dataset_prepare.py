@@ -59,15 +59,17 @@ def test_the_same_bytes_for_any_number_of_workers_threads_and_repeats(tmp_path: 
 def test_processes_give_the_bytes_of_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad_folder(tmp_path / "in")
     folder_of_tones(tmp_path / "in", 80, 0.2)
-    save(tmp_path / "in" / "two.wav", np.stack([noise(0.4, 1), noise(0.4, 2)], axis=1))
+    for name, seconds in (("large", 0.4), ("little", 0.1)):
+        save(tmp_path / "in" / f"{name}.wav", np.stack([noise(seconds, 1), noise(seconds, 2)], axis=1))
+    sizes = sorted(path.stat().st_size for path in (tmp_path / "in").glob("*.wav"))
+    assert 2 * sizes[len(sizes) // 2] < 50_000 < (tmp_path / "in" / "large.wav").stat().st_size
     data = DataConfig(speed_semitones=(-1.0, 2.0))
     prepare(tmp_path / "in", tmp_path / "alone", data, CONFIG, 3, workers=1)
     monkeypatch.setattr("distill.workers.choice.PROCESS_SECONDS", 0.0)
-    for shard_bytes in (Processes.shard_bytes, 30_000):
-        # The smaller one is less than the largest of the files has.
-        monkeypatch.setattr(Processes, "shard_bytes", shard_bytes)
-        prepare(tmp_path / "in", tmp_path / "spread", data, CONFIG, 3, workers=2)
-        assert bytes_of(tmp_path / "spread") == bytes_of(tmp_path / "alone")
+    # Most shards are of several files, and the largest file is more than one.
+    monkeypatch.setattr(Processes, "shard_bytes", 50_000)
+    prepare(tmp_path / "in", tmp_path / "spread", data, CONFIG, 3, workers=2)
+    assert bytes_of(tmp_path / "spread") == bytes_of(tmp_path / "alone")
 
 
 def test_sounds_are_read_by_as_many_workers_as_there_are_cores_or_as_are_asked_for(

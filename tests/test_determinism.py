@@ -24,8 +24,8 @@ CHILD = textwrap.dedent(
         workspace = make_workspace(
             root,
             run={"precision": precision, "threads": 2},
-            vqvae={"codebook_size": 64, "batch_size": 16, "augmentation_expansion": 8, "epochs": 2},
-            prior={"hidden": 64, "layers": 2, "batch_size": 8},
+            vqvae={"codebook_size": 64, "batch_size": 16, "augmentation_expansion": 4, "epochs": 2},
+            prior={"hidden": 64, "layers": 2, "batch_size": 8, "epochs": 2},
         )
         report = run(workspace, "prepare", "configure", "train_vqvae")
         digests[precision] = [report["digest"], run(workspace, "train_prior")["digest"]]

@@ -60,8 +60,8 @@ def test_200_sounds_are_those_of_their_own_seeds(generator: Generator) -> None:
         for seed, grid in sample_grids(generator, group, 4800, config=config, natural=False):
             assert np.array_equal(grid, batch[seed]), seed
     sounds = generate(generator, count=20, seconds=0.1, seed=7, config=config)
-    for sound in sounds:
-        assert np.array_equal(sound.grid, batch[sound.seed])
+    assert all(np.array_equal(sound.grid, batch[sound.seed]) for sound in sounds)
+    for sound in sounds[::6]:
         (alone,) = generate(generator, seconds=0.1, seed=sound.seed, config=config)
         assert np.array_equal(alone.samples, sound.samples), sound.seed
 

@@ -21,15 +21,15 @@ def test_sounds_of_a_single_frame_have_no_previews(tmp_path: Path) -> None:
 
 def test_previews_of_a_course_that_was_left_are_gone(tmp_path: Path) -> None:
     workspace = prepare(tmp_path / "first")
-    make_workspace(workspace.root, vqvae={**VQVAE, "epochs": 6, "preview_count": 1})
+    make_workspace(workspace.root, vqvae={**VQVAE, "epochs": 4, "preview_count": 1})
     run(workspace, "configure")
     again = copy(workspace, tmp_path / "again")
     folder = RunFolder(workspace.root, STAGE)
     saved = Asked(folder, "checkpoint")
     often = Asked(folder, "tune", changes={"preview_interval": 1}, measure=None, after=0)
     back = Asked(folder, "rollback", to=2, config_only=False)
-    train(workspace, {2: saved, 3: often, 20: back})
-    assert back.answer["step"] == 20
+    train(workspace, {2: saved, 3: often, 14: back})
+    assert back.answer["step"] == 14
     shutil.copytree(workspace.root / "journal", again.root / "journal", dirs_exist_ok=True)
     train(again)
     assert weights(again) == weights(workspace)

@@ -70,11 +70,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def do_as_the_page_says(workspace: Workspace) -> None:
-    """Say to one training what the page says one by one; it must not stop before the end."""
+    """Say to one training what the page says one by one, except that it is to stop."""
     blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     lines = [shlex.split(line, comments=True)[2:] for line in "".join(blocks).splitlines() if "distill run" in line]
     assert len(lines) > 10
-    lines.sort(key=lambda words: words[0] == "stop")
+    lines.remove(["stop", "kit-1a2b3c4d"])
     # A measurement of the page's name is there already.
     meant = {"kit-1a2b3c4d": str(workspace.root), "200": "1", "now": "then"}
     for words in lines:
@@ -85,7 +85,7 @@ def do_as_the_page_says(workspace: Workspace) -> None:
             meant["300"] = str(answer["step"])
 
 
-def test_a_training_is_listed_tuned_measured_and_stopped_and_does_as_the_page_says(workspace: Workspace) -> None:
+def test_a_training_is_listed_tuned_measured_and_stopped(workspace: Workspace) -> None:
     root, folder = str(workspace.root), RunFolder(workspace.root, STAGE)
     with training(workspace) as child:
         answer = run_command(
@@ -164,10 +164,6 @@ def test_a_training_is_listed_tuned_measured_and_stopped_and_does_as_the_page_sa
     (*_, best) = run_command("snapshots", root)["best"]
     assert best["loss"] == min(each["loss"] for each in run_command("snapshots", root)["best"])
     assert f"best: epoch {best['epoch']}" in shown.output
-    with training(workspace) as child:
-        assert run_command("tune", root, "max_lr=1e-3")["step"] >= paused
-        do_as_the_page_says(workspace)
-        assert child.wait(60) == 3
 
 
 def test_a_folder_without_trainings_is_one_line(tmp_path: Path) -> None:
@@ -213,13 +209,20 @@ for name, *rest in commands:
 """
 
 
-def test_every_command_answers_in_json_and_none_loads_torch(workspace: Workspace) -> None:
+def test_it_goes_on_does_as_the_page_says_and_answers_every_command_in_json_without_torch(
+    workspace: Workspace,
+) -> None:
+    root = str(workspace.root)
+    (*_, before) = run_command("snapshots", root)["checkpoints"]
     group = next(each for each in app.registered_groups if each.name == "run").typer_instance
     assert group is not None
     assert {name for name, *_ in ALL} == {
         each.name or str(getattr(each.callback, "__name__", "")) for each in group.registered_commands
     }
     with training(workspace) as child:
+        assert run_command("tune", root, "max_lr=1e-3")["step"] >= before["step"]
+        do_as_the_page_says(workspace)
+        # The page's last word, to stop, is among these.
         command = [sys.executable, "-c", RUN_ALL, str(workspace.root), json.dumps(ALL)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
