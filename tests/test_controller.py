@@ -145,10 +145,8 @@ def test_its_settings_change_a_training_that_is_repeated_from_its_journal(
     inner = VQVAETask.evaluate
     still = {"validation_loss": 1.0, "quality": 1.0, "high_frequencies": 0.5}
     monkeypatch.setattr(VQVAETask, "evaluate", lambda self: replace(inner(self), **still))
-    prepared = make_workspace(
-        tmp_path / "prepared",
-        vqvae={"epochs": 8, "preview_interval": 100, "augmentation_expansion": 1, "checkpoint_interval": 100},
-    )
+    little = {"epochs": 8, "preview_interval": 100, "augmentation_expansion": 1, "checkpoint_interval": 100}
+    prepared = make_workspace(tmp_path / "prepared", vqvae=little)
     run(prepared, "prepare", "configure")
 
     def trained(name: str, acts: dict[int, Any]) -> tuple[Workspace, list[Any]]:

@@ -29,8 +29,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return put
 
 
-def component(name: str) -> dict[str, Any]:
-    (found,) = [each for each in bill_of_materials()["components"] if each["name"] == name]
+def component(name: str, document: dict[str, Any]) -> dict[str, Any]:
+    (found,) = [each for each in document["components"] if each["name"] == name]
     return dict(found)
 
 
@@ -56,42 +56,45 @@ def test_the_same_environment_gives_the_same_document_whatever_the_order_of_the_
 
 
 def test_what_is_installed_is_named_with_version_and_address() -> None:
-    torch = component("torch")
+    document = bill_of_materials()
+    torch = component("torch", document)
     assert torch["version"] == version("torch")
     assert torch["purl"] == f"pkg:pypi/torch@{version('torch').replace('+', '%2B')}"
     assert torch["licenses"]
-    assert component("CPython")["version"] == ".".join(map(str, sys.version_info[:3]))
+    assert component("CPython", document)["version"] == ".".join(map(str, sys.version_info[:3]))
 
 
-@pytest.mark.parametrize(
-    ("lines", "licences"),
-    [
-        (["License-Expression: MIT OR Apache-2.0", "License: something"], [{"expression": "MIT OR Apache-2.0"}]),
-        (
-            ["License: text", "Classifier: License :: OSI Approved :: MIT License", "Classifier: Topic :: Games"],
-            [{"license": {"name": "MIT License"}}],
-        ),
-        (["License: My licence", "Classifier: License :: OSI Approved"], [{"license": {"name": "My licence"}}]),
-        (["License: Copyright me", "        All rights", "        reserved"], [{"license": {"name": "Copyright me"}}]),
-        (["License: UNKNOWN"], None),
-        ([], None),
-    ],
-)
-def test_licences_are_those_that_a_distribution_states(
-    lines: list[str], licences: list[dict[str, Any]] | None, install: Install
-) -> None:
-    install("my_thing-1.0", "Name: My_Thing", "Version: 1.0+local", *lines)
-    found = component("My_Thing")
-    assert found["purl"] == "pkg:pypi/my-thing@1.0%2Blocal"
-    assert found.get("licenses") == licences
-    assert complaint(bill_of_materials()) is None
+# What a distribution's metadata say, and the licences of its component.
+LICENCES: list[tuple[list[str], Any]] = [
+    (["License-Expression: MIT OR Apache-2.0", "License: something"], [{"expression": "MIT OR Apache-2.0"}]),
+    (
+        ["License: text", "Classifier: License :: OSI Approved :: MIT License", "Classifier: Topic :: Games"],
+        [{"license": {"name": "MIT License"}}],
+    ),
+    (["License: My licence", "Classifier: License :: OSI Approved"], [{"license": {"name": "My licence"}}]),
+    (["License: Copyright me", "        All rights", "        reserved"], [{"license": {"name": "Copyright me"}}]),
+    (["License: UNKNOWN"], None),
+    ([], None),
+]
+
+
+def test_licences_are_those_that_a_distribution_states(install: Install) -> None:
+    for number, (lines, _) in enumerate(LICENCES):
+        install(f"my_thing{number}-1.0", f"Name: My_Thing{number}", "Version: 1.0+local", *lines)
+    document = bill_of_materials()
+    found = {each["name"]: each for each in document["components"]}
+    for number, (lines, licences) in enumerate(LICENCES):
+        assert found[f"My_Thing{number}"]["purl"] == f"pkg:pypi/my-thing{number}@1.0%2Blocal"
+        assert found[f"My_Thing{number}"].get("licenses") == licences, lines
+    assert complaint(document) is None
 
 
 def test_half_removed_distributions_are_left_out_and_hidden_ones_not_counted(install: Install) -> None:
     install("gone-1.0")
     install("nameless-1.0", "Version: 1.0")
     install("numpy-0.1", "Name: NumPy", "Version: 0.1")
-    names = [each["name"] for each in bill_of_materials()["components"]]
+    document = bill_of_materials()
+    names = [each["name"] for each in document["components"]]
     assert "nameless" not in names
     assert "numpy" not in names
-    assert component("NumPy")["version"] == "0.1"
+    assert component("NumPy", document)["version"] == "0.1"

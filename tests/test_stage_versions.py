@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,19 +18,26 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = runpy.run_path(str(ROOT / "scripts" / "write_fingerprints.py"))
 
 
+@pytest.fixture(scope="module")
+def fingerprints() -> dict[str, Any]:
+    """Those of the code as it is."""
+    found: dict[str, Any] = SCRIPT["fingerprints"]()
+    return found
+
+
 @pytest.mark.parametrize("stage", CODE_VERSIONS)
-def test_the_code_of_a_stage_is_the_one_its_version_stands_for(stage: str) -> None:
+def test_the_code_of_a_stage_is_the_one_its_version_stands_for(stage: str, fingerprints: dict[str, Any]) -> None:
     recorded = read_json(SCRIPT["FINGERPRINTS"], what="fingerprints", schema=SCRIPT["SCHEMA"])["stages"][stage]
-    now = SCRIPT["fingerprints"]()[stage]
+    now = fingerprints[stage]
     assert recorded == now, (
         f"the code of {stage} changed: if it now writes other bytes, raise its version in distill/stages/versions.py "
         "and dvc.yaml; then run python scripts/write_fingerprints.py"
     )
 
 
-def test_a_fingerprint_sees_code_and_not_words(tmp_path: Path) -> None:
+def test_a_fingerprint_sees_code_and_not_words(tmp_path: Path, fingerprints: dict[str, Any]) -> None:
     """In a copy of the package a module that all stages use has other words, one of the prior other code."""
-    before = SCRIPT["fingerprints"]()
+    before = fingerprints
     assert before.keys() == CODE_VERSIONS.keys()
     assert len({entry["digest"] for entry in before.values()}) == len(before)
     for name in ("distill", "scripts"):

@@ -195,7 +195,7 @@ def test_real_sounds(tmp_path: Path) -> None:
     if not folder:
         pytest.skip("DISTILL_TEST_AUDIO names no folder of real sounds")
     sounds = sorted(Path(folder).rglob("*.wav"), key=lambda path: (path.stat().st_size, path.name))[40:400:40]
-    workspace = make_workspace(tmp_path, vqvae={"preview_count": 1})
+    workspace = make_workspace(tmp_path, vqvae={"preview_count": 1, "epochs": 1}, prior={"epochs": 1})
     for path in (tmp_path / "sounds").iterdir():
         path.unlink()
     for index, path in enumerate(sounds):

@@ -33,6 +33,13 @@ PARAMS = with_settings(Params(), settings())
 LONG = 240.0
 
 
+@pytest.fixture(autouse=True)
+def _short_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made to be heard is no longer than the training sounds."""
+    monkeypatch.setattr("distill.ui.first_takes.LEAST_SECONDS", 0.2)
+    monkeypatch.setattr("distill.ui.first_takes.GREETING_SECONDS", 0.5)
+
+
 def trained(project: Path, *, until: str | None = None) -> Path:
     """The folder of a tiny run of the project's sounds."""
     chosen = Options(project, "tiny", None, False, Listeners(), StopRequest())
