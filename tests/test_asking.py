@@ -124,19 +124,19 @@ def test_while_no_candidate_has_the_label_more_are_drawn(
     settings: dict[str, Any] = {"config": None, "natural": False}
 
     def asked(best_of: int | None) -> Target:
-        found = target_of(Request(seconds=0.6, label="kick", best_of=best_of), generator.conditions)
+        found = target_of(Request(seconds=0.2, label="kick", best_of=best_of), generator.conditions)
         assert found is not None
         return found
 
-    usual = list(nearest_grids(generator, range(12), 28_800, asked(None), **settings))
-    many, few = len(drawn), 3 * 12
-    assert few < many <= 12 * 12
-    once = list(nearest_grids(generator, range(12), 28_800, asked(3), **settings))
+    usual = list(nearest_grids(generator, range(8), 9_600, asked(None), **settings))
+    many, few = len(drawn), 3 * 8
+    assert few < many <= 12 * 8
+    once = list(nearest_grids(generator, range(8), 9_600, asked(3), **settings))
     assert len(drawn) - many == few
     right, right_once = (sum(got.label == "kick" for _, _, got in found) for found in (usual, once))
     assert right > right_once
     for seed, grid, _ in usual:
-        [(_, alone, _)] = nearest_grids(generator, [seed], 28_800, asked(None), **settings)
+        [(_, alone, _)] = nearest_grids(generator, [seed], 9_600, asked(None), **settings)
         assert np.array_equal(alone, grid)
     assert asked(None).turns > 1
     assert target_of(Request(seconds=1, bright=0.5), conditions()).turns == 1  # type: ignore[union-attr]

@@ -47,7 +47,7 @@ def memorized(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         root,
         sounds=12,
         data={"speed_semitones": [], "validation_fraction": 0.4},
-        vqvae={"epochs": 12, "codebook_size": 32, "augmentation_strength": 0.0},
+        vqvae={"epochs": 12, "codebook_size": 32, "augmentation_strength": 0.0, "checkpoint_interval": 100},
         prior={"epochs": 1},
         memorization={"sounds": 8, "temperature": 0.3},
     )

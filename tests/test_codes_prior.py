@@ -27,8 +27,8 @@ from sounds_util import folder_of_tones
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     root = tmp_path_factory.mktemp("trained")
     folder_of_tones(root / "sounds", 10, 0.6)
-    vqvae = {"epochs": 12, "dropout": 0.0, "codebook_size": 16, "preview_count": 0}
-    prior = {"epochs": 25, "hidden": 32, "learning_rate": 5e-3, "early_stop_patience": 5}
+    vqvae = {"epochs": 12, "dropout": 0.0, "codebook_size": 16, "preview_count": 0, "checkpoint_interval": 100}
+    prior = {"epochs": 25, "hidden": 32, "learning_rate": 5e-3, "early_stop_patience": 5, "checkpoint_interval": 100}
     workspace = make_workspace(root, vqvae=vqvae, prior=prior)
     run(workspace, "prepare", "configure", "train_vqvae", "train_prior", "check_memorization")
     run(workspace, "train_vocoder", "assemble")

@@ -14,8 +14,9 @@ import scipy.stats
 from dataset_page_util import HOSTILE, Reader, harmless
 from distill.reports.dataset_diff import Difference, difference, ks_distance
 from distill.reports.dataset_facts import QUANTITIES, facts_of
+from distill.versions.datasets import add_dataset
 from distill.versions.dvc import dvc
-from project_util import call, commit, distill
+from project_util import call, commit
 from sounds_util import folder_of_tones, noise, save, tone
 
 if TYPE_CHECKING:
@@ -193,12 +194,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (root / "params.yaml").write_text("schema: 1\ndata:\n  path: sounds\n")
     folder_of_tones(root / "tracked", 3)
     kit = folder_of_tones(root.parent.parent / "kit", 4)
-    distill(root, "dataset", "add", str(kit), PYTHONPATH=os.environ.get("PYTHONPATH", ""))
+    add_dataset(kit, root)
     commit(root, "first")
     (kit / "tone000.wav").rename(kit / "other.wav")
     save(kit / "new.wav", noise())
     (root / "tracked" / "tone002.wav").unlink()
-    distill(root, "dataset", "add", str(kit), PYTHONPATH=os.environ.get("PYTHONPATH", ""))
+    add_dataset(kit, root)
     commit(root, "second")
     # As `dvc install` leaves one, which cannot do its work in a worktree.
     hook = root.parent / ".git" / "hooks" / "post-checkout"

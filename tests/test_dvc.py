@@ -2,18 +2,20 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from command_util import Command
 from distill.live.journal import EMPTY
 from distill.stages.figures import FIGURES
 from distill.stages.pipeline import STAGES
 from distill.stages.versions import CODE_VERSIONS
 from distill.stages.workspace import Workspace
 from pipeline_util import bytes_of, run
-from project_util import PROJECT, call, commit, distill, git
+from project_util import PROJECT, call, commit, git
 from sounds_util import folder_of_tones, save, tone
 
 SCREEN_COLUMNS = 120
@@ -24,6 +26,21 @@ OUTPUTS = ("prepared/", "config/", "trained/", "previews/", "plots/", "history/"
 def dvc(*arguments: str, cwd: Path, code: int = 0) -> str:
     done = call(cwd, "dvc", *arguments, code=code, DISTILL_TRACKING="off")
     return done.stdout + done.stderr
+
+
+# What is only read is read in one process, which would otherwise import for longer than it reads.
+EACH = """
+import json, sys
+from dvc.cli import main
+for arguments in json.loads(sys.argv[1]):
+    assert main(arguments) == 0, arguments
+    print("====", flush=True)
+"""
+
+
+def each_dvc(*commands: list[str], cwd: Path) -> list[str]:
+    """What each of some commands says."""
+    return call(cwd, sys.executable, "-c", EACH, json.dumps(commands)).stdout.split("====\n")[:-1]
 
 
 def set_param(project: Path, section: str, key: str, value: object) -> None:
@@ -66,25 +83,29 @@ def test_a_changed_prior_parameter_runs_the_prior_and_what_follows(project: Path
     assert ran(said) == ["configure", "train_prior", "check_memorization", "assemble"]
     assert "WARNING" not in said
     assert ran(dvc("repro", cwd=clone)) == []
-    shown = json.loads(dvc("metrics", "show", "--json", cwd=clone))
-    figures = {path: each["data"] for path, each in shown[""]["data"].items()}
+    plots = ["plots", "show", "-o", "plots_page"]
+    metrics = (["metrics", "show", "--json"], ["metrics", "show"], ["metrics", "diff"])
+    shown, table, compared, _ = each_dvc(*metrics, plots, cwd=clone)
+    figures = {path: each["data"] for path, each in json.loads(shown)[""]["data"].items()}
     report = json.loads((clone / "reports" / "train_prior.json").read_text())
     assert report["epochs"] == 2
     assert figures["metrics/train_prior.json"] == {"perplexity": report["best"]["validation_perplexity"]}
     assert set(figures) == {f"metrics/{stage}.json" for stage in FIGURES}
-    assert max(map(len, dvc("metrics", "show", cwd=clone).splitlines())) <= SCREEN_COLUMNS
-    assert "train_prior.json" in dvc("metrics", "diff", cwd=clone)
-    dvc("plots", "show", "-o", "plots_page", cwd=clone)
+    assert max(map(len, table.splitlines())) <= SCREEN_COLUMNS
+    assert "train_prior.json" in compared
     page = (clone / "plots_page" / "index.html").read_text()
     assert "validation_perplexity" in page
 
 
-def test_a_dataset_is_versioned_and_can_go_back(project: Path, tmp_path: Path) -> None:
+def test_a_dataset_is_versioned_and_can_go_back(
+    project: Path, tmp_path: Path, distill: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clone = tmp_path / "versions"
     shutil.copytree(project, clone, symlinks=True)
+    monkeypatch.chdir(clone)
     folder_of_tones(tmp_path / "bells", 5)
     add = ["dataset", "add", str(tmp_path / "bells"), "--json", "-q"]
-    assert json.loads(distill(clone, *add).stdout)["path"] == "data/bells"
+    assert json.loads(distill(*add).out)["path"] == "data/bells"
     assert yaml.safe_load((clone / "params.yaml").read_text())["data"]["path"] == "data/bells"
     commit(clone, "five")
     assert "prepare" in ran(dvc("repro", "prepare", cwd=clone))
@@ -92,7 +113,7 @@ def test_a_dataset_is_versioned_and_can_go_back(project: Path, tmp_path: Path) -
     commit(clone, "prepared")
 
     save(tmp_path / "bells" / "one more.wav", tone(0.5, 900))
-    distill(clone, *add)
+    distill(*add)
     dvc("repro", "prepare", cwd=clone)
     six = json.loads((clone / "prepared" / "summary.json").read_text())
     assert (five["usable"], six["usable"]) == (5, 6)

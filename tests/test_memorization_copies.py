@@ -18,7 +18,7 @@ BUNDLED = Path(__file__).parents[1] / "sounds"
 pytestmark = pytest.mark.timeout(1800)
 # Enough that sounds are told apart.
 SHORT = {"epochs": 24, "batch_size": 8, "augmentation_expansion": 1, "codebook_size": 64, "dropout": 0.0}
-SHORT |= {"learning_rate": 3e-3, "kmeans_chunks": 16, "weight_l1": 0.4, "preview_count": 0}
+SHORT |= {"learning_rate": 3e-3, "kmeans_chunks": 16, "weight_l1": 0.4, "preview_count": 0, "checkpoint_interval": 100}
 
 
 def trained(root: Path, folder: Path, **vqvae: object) -> util.Trained:

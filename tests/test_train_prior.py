@@ -18,7 +18,6 @@ from distill.runs.local import Options, Outcome, train_prior_for
 from distill.stages import train_prior
 from distill.stages.pipeline import STAGES
 from distill.stages.workspace import Call
-from distill.training.space import SKETCH_STEPS
 from pipeline_util import TINY, make_workspace, run
 
 WARNING = "the prior begins to memorize its sounds"
@@ -36,7 +35,7 @@ def stereo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root, data={"path": str(stereo_folder(root / "in"))}, vqvae={"num_quantizers": 2}, prior={"epochs": 1}
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_prior, "STEPS", SKETCH_STEPS)
+        patch.setattr(train_prior, "STEPS", 20)
         run(workspace, *STAGES)
     model = read_model(workspace.model("tiny"))
     known = model.manifest
