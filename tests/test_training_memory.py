@@ -28,6 +28,7 @@ def test_a_thousand_steps_need_no_more_memory(tmp_path: Path) -> None:
             "epochs": 11,
             "steps_per_epoch": 0,
             "batch_size": 1,
+            "num_quantizers": 2,
             "augmentation_expansion": 8,
             "max_checkpoints": 2,
             "preview_interval": 2,
