@@ -112,10 +112,11 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(
 
 
 @pytest.fixture(scope="module")
-def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
-    """A scheduler whose workers last no longer than the test that starts them."""
-    with dask_cluster(tmp_path_factory.mktemp("scheduler")) as cluster:
-        yield cluster
+def scheduler(cluster: DaskCluster) -> DaskCluster:
+    """The scheduler once its workers are gone: others last no longer than the test that starts them."""
+    for process in cluster.workers:
+        kill(process)
+    return cluster
 
 
 @contextmanager

@@ -12,7 +12,13 @@ from page_util import settings
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "examples" / "first_model.ipynb"
 # No cell asks for a label.
-LITTLE = {"vqvae_epochs": 1, "vqvae_augmentation_expansion": 1, "prior_epochs": 1, "prior_conditions": False}
+LITTLE = {
+    "data_speed_semitones": [],
+    "vqvae_epochs": 1,
+    "vqvae_augmentation_expansion": 1,
+    "prior_epochs": 1,
+    "prior_conditions": False,
+}
 SETTINGS = settings(**LITTLE)
 
 
