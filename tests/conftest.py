@@ -93,7 +93,7 @@ def server(project: Path) -> "Iterator[Served]":
     """The page of the module's project."""
     from page_util import served
 
-    with served(project) as server:
+    with served(project, forked=True) as server:
         yield server
 
 
@@ -195,7 +195,8 @@ def chromium(_chromium: "Browser") -> "Iterator[Browser]":
     """A browser for the tests of the page; no page stays open after a test, which would ask its server on and on."""
     yield _chromium
     for context in _chromium.contexts:
-        context.close()
+        for page in context.pages:
+            page.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

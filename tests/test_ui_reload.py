@@ -94,7 +94,7 @@ def test_a_reload_loses_no_takes_edits_or_dropped_sounds(server: Served, chromiu
 
 def test_forms_are_as_they_were_left_and_edits_outlive_the_server(chromium: Any, project: Path) -> None:
     port = free_port()
-    with served(project, port=port) as server:
+    with served(project, port=port, forked=True) as server:
         watched = Watched(chromium, server)
         page = watched.open("Generate")
         chosen(page, "#generate-model")
@@ -122,7 +122,7 @@ def test_forms_are_as_they_were_left_and_edits_outlive_the_server(chromium: Any,
         server.process.kill()
         server.process.wait()
     page.evaluate("document.body.dataset.before = 'yes'")
-    with served(project, port=port) as server:
+    with served(project, port=port, forked=True) as server:
         # The page notices by itself.
         page.wait_for_function("!document.body.dataset.before")
         left_as_they_were(watched)

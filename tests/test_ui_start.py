@@ -35,7 +35,7 @@ def project(tmp_path: Path) -> Iterator[Path]:
 
 def test_from_sounds_to_new_ones_in_three_acts_by_keyboard_alone(project: Path, chromium: Any, tmp_path: Path) -> None:
     make_sounds(tmp_path / "kit", 5)
-    with served(project, str(tmp_path / "kit"), "--no-browser", command="start") as server:
+    with served(project, str(tmp_path / "kit"), "--no-browser", command="start", forked=True) as server:
         watched = Watched(chromium, server)
         page = watched.open("Start")
         page.get_by_text("All 5 sounds can be used").wait_for()
@@ -90,7 +90,7 @@ def test_there_is_something_to_hear_before_the_page_is_loaded(project: Path, chr
 
 def test_sounds_that_are_dropped_are_there_after_a_reload(project: Path, chromium: Any, tmp_path: Path) -> None:
     make_sounds(tmp_path / "kit", 5)
-    with served(project) as server:
+    with served(project, forked=True) as server:
         watched = Watched(chromium, server)
         page = watched.open("Start")
         page.get_by_text("Drop a few sounds of your own").wait_for()
