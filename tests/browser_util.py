@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
 
@@ -12,6 +13,13 @@ from page_util import Served
 playwright = pytest.importorskip("playwright.sync_api")
 
 CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--no-sandbox",
+    # A page's scripts take most of its time: compile them soon, and beside nothing. There is nothing to draw on.
+    "--js-flags=--always-sparkplug --no-lazy-feedback-allocation --single-threaded",
+    "--disable-gpu",
+    "--in-process-gpu",
+)
 # More controls than a tab of the page has.
 MOST_TABS = 200
 # What a page complains of within so many s before another one takes its place, it was asking for when it was left.
@@ -38,7 +46,7 @@ def browser() -> Iterator["playwright.Browser"]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
     with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        running = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield running
         running.close()
 
@@ -54,12 +62,24 @@ def unfold(page: "playwright.Page", name: str) -> None:
     settle(page)
 
 
-class Watched:
-    """A page in a browser with what went wrong in it: requests elsewhere, errors of scripts, complaints of the log."""
+@cache
+def usual(running: "playwright.Browser") -> "playwright.BrowserContext":
+    """Where pages open as tabs of one browser: what the page consists of is fetched once from a server."""
+    return running.new_context()
 
-    def __init__(self, running: "playwright.Browser", server: Served, **options: object) -> None:
+
+class Watched:
+    """A page in a browser with what went wrong in it: requests elsewhere, errors of scripts, complaints of the log.
+
+    Args:
+        apart: whether it is in a browser that no other page is in, as it is with `options`, too.
+    """
+
+    def __init__(
+        self, running: "playwright.Browser", server: Served, *, apart: bool = False, **options: object
+    ) -> None:
         self.server, self.url = server, server.url
-        self.context = running.new_context(**options)
+        self.context = running.new_context(**options) if apart or options else usual(running)
         self.page = self.context.new_page()
         self.page.set_default_timeout(60_000)
         self.elsewhere: list[str] = []
@@ -91,6 +111,11 @@ class Watched:
         """The page with a tab in front, as by the address that the command prints."""
         self.page.goto(f"{self.url}/{query}{'&' if query else '?'}token={self.server.token}")
         self.show(tab)
+        return self.page
+
+    def open_bare(self) -> "playwright.Page":
+        """An address of the server without the page on it, for a test of a script alone."""
+        self.page.goto(f"{self.url}/api/ready?token={self.server.token}")
         return self.page
 
     def press(self, control: "playwright.Locator", key: str = "Enter") -> None:

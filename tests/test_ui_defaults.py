@@ -41,7 +41,7 @@ def test_a_training_starts_without_a_fold_opened(server: Served, chromium: Any, 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page of a folder with nothing in it."""
-    with served(tmp_path_factory.mktemp("empty")) as server:
+    with served(tmp_path_factory.mktemp("empty"), forked=True) as server:
         yield server
 
 
@@ -51,14 +51,14 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     project = make_folder(tmp_path_factory.mktemp("filled") / "project")
     model = model_file(project / "models" / "bells.distill")
     list(produce(model, Request(seconds=0.3), Destination(project / "generated")))
-    with served(project) as server:
+    with served(project, forked=True) as server:
         yield server
 
 
 @pytest.mark.browser
 def test_a_page_that_nobody_touches_draws_no_frames(empty: Served, chromium: Any) -> None:
     watched = Watched(chromium, empty)
-    watched.context.add_init_script(
+    watched.page.add_init_script(
         """const before = window.requestAnimationFrame.bind(window);
         window.requestAnimationFrame = (call) => {
           window.frames_drawn = (window.frames_drawn ?? 0) + 1;
@@ -91,6 +91,8 @@ def test_no_button_fails_unexpectedly(request: pytest.FixtureRequest, chromium: 
     page = watched.open()
     pressed = set()
     for tab in TABS:
+        if tab != TABS[0]:
+            page.reload()
         watched.show(tab)
         panel = page.get_by_role("tabpanel").locator("visible=true")
         panel.locator("button").first.wait_for(state="attached")
@@ -109,5 +111,4 @@ def test_no_button_fails_unexpectedly(request: pytest.FixtureRequest, chromium: 
         told = " ".join(page.locator(".toast-body").all_inner_texts())
         assert "unexpected" not in told, (tab, told)
         assert watched.errors == [], tab
-        page.reload()
     assert {"Check", "Start"} <= pressed
