@@ -67,7 +67,7 @@ def test_versions_are_promoted_saved_imported_compared_and_deleted(
     server: Served, chromium: Any, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    watched = Watched(chromium, server, accept_downloads=True)
+    watched = Watched(chromium, server)
     page = watched.open("Library")
     cards = page.locator("#library-cards .d-card")
     wait(lambda: cards.count() == 3)

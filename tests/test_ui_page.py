@@ -56,19 +56,8 @@ def choose(page: Any, place: str, text: str) -> None:
     page.locator(f"{place}").get_by_role("option", name=text).or_(page.get_by_role("option", name=text)).first.click()
 
 
-def test_nothing_is_fetched_from_elsewhere_and_nothing_complains(server: Served, chromium: Any) -> None:
-    watched = Watched(chromium, server)
-    page = watched.open("Data")
-    for tab in ("Train", "Monitor"):
-        page.wait_for_timeout(500)
-        watched.show(tab)
-    assert watched.elsewhere == []
-    assert watched.errors == []
-
-
 def test_what_did_not_change_stays_where_it_is(server: Served, chromium: Any) -> None:
-    watched = Watched(chromium, server)
-    page = watched.open()
+    page = Watched(chromium, server).open_bare()
     found = page.evaluate("""async () => {
       const { renew } = await import("/page-assets/dom.js");
       const place = document.body.appendChild(document.createElement("div"));
@@ -94,7 +83,7 @@ def test_what_did_not_change_stays_where_it_is(server: Served, chromium: Any) ->
 
 
 def test_a_grid_that_plays_stops_what_played_before(server: Served, chromium: Any) -> None:
-    page = Watched(chromium, server).open()
+    page = Watched(chromium, server).open_bare()
     told = page.evaluate("""async () => {
       const { Playback } = await import("/page-assets/grid/playback.js");
       const { play } = await import("/page-assets/player.js");
@@ -112,6 +101,11 @@ def test_a_grid_that_plays_stops_what_played_before(server: Served, chromium: An
 def test_sounds_are_judged_heard_and_kept(server: Served, chromium: Any, project: Path) -> None:
     watched = Watched(chromium, server)
     page = watched.open("Data")
+    # Before anybody does anything, nothing is fetched from elsewhere and nothing complains.
+    for tab in ("Train", "Monitor", "Data"):
+        page.wait_for_timeout(500)
+        watched.show(tab)
+    assert (watched.elsewhere, watched.errors) == ([], [])
     folder = page.locator("#data-folder input")
     folder.fill("mixed")
     folder.press("Enter")
@@ -159,6 +153,13 @@ def test_of_many_sounds_the_first_are_listed_while_the_others_are_judged(
         else:
             path.hardlink_to(project / "many" / f"{number % 10:04}.wav")
     page = Watched(chromium, server).open("Data")
+    # Where nothing is named, what was dropped is judged.
+    page.locator("#data-files input[type=file]").set_input_files(project / "data" / "kit" / "tone000.wav")
+    page.get_by_text("1 of 1 files").wait_for()
+    page.locator("#data-check").click()
+    page.wait_for_timeout(1000)
+    page.get_by_text("1 of 1 files").wait_for()
+    assert page.locator(".toast-body").count() == 0
     page.locator("#data-folder input").fill("many")
     page.locator("#data-folder input").press("Enter")
     page.locator("#data-check").click()
@@ -178,7 +179,7 @@ def test_a_page_that_is_closed_ends_the_check_of_many_sounds(server: Served, chr
         else:
             path.parent.mkdir(exist_ok=True)
             path.hardlink_to(folder / "00" / f"0000{number % 10}.wav")
-    watched = Watched(chromium, server)
+    watched = Watched(chromium, server, apart=True)
     page = watched.open("Data")
     page.locator("#data-folder input").fill("very many")
     page.locator("#data-folder input").press("Enter")
@@ -188,17 +189,6 @@ def test_a_page_that_is_closed_ends_the_check_of_many_sounds(server: Served, chr
     wait(lambda: len(helpers()) > 1)
     watched.context.close()
     wait(lambda: not helpers(), seconds=15)
-
-
-def test_check_judges_what_was_dropped_where_nothing_is_named(server: Served, chromium: Any, project: Path) -> None:
-    watched = Watched(chromium, server)
-    page = watched.open("Data")
-    page.locator("#data-files input[type=file]").set_input_files(project / "data" / "kit" / "tone000.wav")
-    page.get_by_text("1 of 1 files").wait_for()
-    page.locator("#data-check").click()
-    page.wait_for_timeout(1000)
-    page.get_by_text("1 of 1 files").wait_for()
-    assert page.locator(".toast-body").count() == 0
 
 
 def test_the_form_takes_what_the_training_takes(server: Served, chromium: Any, project: Path) -> None:
@@ -223,7 +213,7 @@ def test_the_form_takes_what_the_training_takes(server: Served, chromium: Any, p
 
 
 def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chromium: Any, project: Path) -> None:
-    first, second = Watched(chromium, server), Watched(chromium, server)
+    first, second = Watched(chromium, server), Watched(chromium, server, apart=True)
     start(first, "live", vqvae_epochs=3000, vqvae_preview_interval=4, vqvae_preview_count=1)
     (root,) = run_folders(project)
     page = first.page
@@ -296,7 +286,7 @@ def test_a_training_is_started_watched_tuned_and_found_again(server: Served, chr
 
 def test_the_server_may_be_killed_while_a_training_goes_on(chromium: Any, project: Path) -> None:
     (root,) = run_folders(project)
-    with served(project) as server:
+    with served(project, forked=True) as server:
         watched = Watched(chromium, server)
         page = watched.open("Train")
         page.get_by_role("progressbar").wait_for()
@@ -306,7 +296,7 @@ def test_the_server_may_be_killed_while_a_training_goes_on(chromium: Any, projec
         server.process.wait()
         page.get_by_text("Trainings go on without it").wait_for()
     assert alive(root)
-    with served(project) as server:
+    with served(project, forked=True) as server:
         watched = Watched(chromium, server)
         page = watched.open("Train")
         page.get_by_role("progressbar").wait_for()

@@ -84,21 +84,9 @@ def test_width_is_asked_for_where_a_model_knows_it(server: Served, chromium: Any
 
 
 @pytest.mark.browser
-def test_space_is_a_level_among_the_codes(server: Served, chromium: Any, project: Path) -> None:
-    watched = Watched(chromium, server)
-    page = watched.open("Takes")
-    page.locator('.d-entry[data-id="wide_0000.wav"]').get_by_role("button", name="Open its codes").click()
-    cells = page.locator("distill-grid .cells").first
-    wait(lambda: "Space of" in (cells.get_attribute("aria-label") or ""))
-    unfold(page, "Freeze and rename levels")
-    page.locator("#codes-levels").get_by_label("Space", exact=True).check()
-    unfold(page, "What was done")
-    wait(lambda: page.get_by_text("freeze Space").count() > 0)
-    assert watched.errors == []
-
-
-@pytest.mark.browser
-def test_takes_show_where_they_lie(server: Served, chromium: Any) -> None:
+def test_takes_show_where_they_lie_and_space_is_a_level_among_the_codes(
+    server: Served, chromium: Any, project: Path
+) -> None:
     watched = Watched(chromium, server)
     page = watched.open("Takes")
     bars = page.locator("#takes-list .d-place")
@@ -106,6 +94,13 @@ def test_takes_show_where_they_lie(server: Served, chromium: Any) -> None:
     lefts = [float(bar.locator("rect").get_attribute("x") or -1) for bar in bars.all()]
     assert all(0 <= left < 100 for left in lefts)
     assert np.isfinite(lefts).all()
+    page.locator('.d-entry[data-id="wide_0000.wav"]').get_by_role("button", name="Open its codes").click()
+    cells = page.locator("distill-grid .cells").first
+    wait(lambda: "Space of" in (cells.get_attribute("aria-label") or ""))
+    unfold(page, "Freeze and rename levels")
+    page.locator("#codes-levels").get_by_label("Space", exact=True).check()
+    unfold(page, "What was done")
+    wait(lambda: page.get_by_text("freeze Space").count() > 0)
     assert watched.errors == []
 
 

@@ -65,7 +65,7 @@ def set_code(watched: Watched, code: int) -> Any:
 
 
 def test_a_sound_is_generated_heard_and_goes_to_the_codes(server: Served, chromium: Any, project: Path) -> None:
-    watched = Watched(chromium, server, accept_downloads=True)
+    watched = Watched(chromium, server)
     page = watched.open("Generate")
     chosen(watched, "#generate-model")
     page.get_by_label("Number of sounds").first.fill("2")
@@ -92,7 +92,7 @@ def test_a_sound_is_generated_heard_and_goes_to_the_codes(server: Served, chromi
 
 
 def test_a_cell_is_edited_undone_and_saved(server: Served, chromium: Any, project: Path) -> None:
-    watched = codes_tab(chromium, server, accept_downloads=True)
+    watched = codes_tab(chromium, server)
     page = watched.page
     start = open_file(watched, project / "tone0.wav")
     assert start["levels"] == ["Structure", "Detail"]
@@ -165,10 +165,12 @@ def test_keys_in_quick_succession_are_each_heeded(server: Served, chromium: Any,
     returned = after(watched, page.get_by_role("button", name="Back to tone0.wav").click)
     assert returned["codes"][place] == wanted
     page.get_by_role("button", name="Back to tone1.wav").wait_for()
-    assert watched.errors == []
+    assert (watched.elsewhere, watched.errors) == ([], [])
 
 
-def test_grids_are_blended_and_swapped(server: Served, chromium: Any, project: Path) -> None:
+def test_grids_are_blended_and_swapped_and_levels_renamed_and_blended_each_by_itself(
+    server: Served, chromium: Any, project: Path
+) -> None:
     watched = codes_tab(chromium, server)
     page = watched.page
     mine = open_file(watched, project / "tone0.wav")
@@ -188,53 +190,7 @@ def test_grids_are_blended_and_swapped(server: Served, chromium: Any, project: P
     page.get_by_label("Blend").first.fill("1")
     blended = after(watched, lambda: page.locator("#codes-blend").click())
     assert blended["codes"] == mine["codes"]
-    assert watched.errors == []
 
-
-def test_a_grid_shows_its_sound_and_is_blended_with_a_take(server: Served, chromium: Any, project: Path) -> None:
-    list(
-        produce(project / "models" / "bells.distill", Request(seconds=0.5), Destination(project / "generated"), seed=9)
-    )
-    watched = codes_tab(chromium, server)
-    page = watched.page
-    open_file(watched, project / "tone0.wav")
-    # A spectrogram has many colours, on the columns of the cells.
-    colours = f"""() => {{
-      const canvas = document.querySelector("{MINE} .sound");
-      const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-      const colours = Array.from({{ length: pixels.length / 4 }}, (_, at) => pixels.slice(4 * at, 4 * at + 3).join());
-      return new Set(colours).size;
-    }}"""
-    wait(lambda: page.evaluate(colours) > 50)
-    sound, cells = (page.locator(f"{MINE} .{name}").bounding_box() for name in ("sound", "cells"))
-    assert sound
-    assert cells
-    assert (sound["x"], sound["width"]) == (cells["x"], cells["width"])
-    # What is dragged on it are columns.
-    page.mouse.move(sound["x"] + 150, sound["y"] + 20)
-    page.mouse.down()
-    page.mouse.move(sound["x"] + 250, sound["y"] + 20, steps=3)
-    page.mouse.up()
-    found = page.evaluate(f"document.querySelector('{MINE}').selection")
-    assert (found["bands"], found["levels"]) == (None, None)
-
-    unfold(page, "Swap and blend")
-    take = page.locator("#codes-second-take input")
-    take.click()
-    take.fill("bells_0009")
-    theirs = after(watched, lambda: page.get_by_role("option", name="bells_0009").click(), OTHER)
-    assert theirs["name"] == "bells_0009.wav"
-    page.locator(f"{MINE} .cells").focus()
-    page.keyboard.press("Control+a")
-    page.get_by_label("Blend").first.fill("1")
-    blended = after(watched, lambda: page.locator("#codes-blend").click())
-    assert blended["codes"][: len(theirs["codes"])] == theirs["codes"]
-    assert (watched.elsewhere, watched.errors) == ([], [])
-
-
-def test_levels_are_renamed_and_blended_each_by_itself(server: Served, chromium: Any, project: Path) -> None:
-    watched = codes_tab(chromium, server)
-    page = watched.page
     mine = open_file(watched, project / "tone0.wav")
     unfold(page, "Freeze and rename levels")
     page.locator("#codes-level input").click()
@@ -244,7 +200,6 @@ def test_levels_are_renamed_and_blended_each_by_itself(server: Served, chromium:
     assert (renamed["levels"], renamed["codes"]) == (["Structure", "Sparkle"], mine["codes"])
     page.get_by_label("Sparkle", exact=True).first.wait_for()
 
-    unfold(page, "Swap and blend")
     theirs = open_file(watched, project / "tone1.wav", "#codes-second-file", OTHER)
     page.locator(f"{MINE} .cells").focus()
     page.keyboard.press("Control+a")
@@ -263,24 +218,60 @@ def test_levels_are_renamed_and_blended_each_by_itself(server: Served, chromium:
     assert (watched.elsewhere, watched.errors) == ([], [])
 
 
-def test_a_region_is_dragged_with_the_pointer_and_a_finger(server: Served, chromium: Any, project: Path) -> None:
+def test_a_grid_shows_its_sound_and_what_is_dragged_and_is_blended_with_a_take(
+    server: Served, chromium: Any, project: Path
+) -> None:
+    list(
+        produce(project / "models" / "bells.distill", Request(seconds=0.5), Destination(project / "generated"), seed=9)
+    )
     watched = codes_tab(chromium, server)
+    page, mouse = watched.page, watched.page.mouse
     start = open_file(watched, project / "tone0.wav")
-    box = watched.page.locator(f"{MINE} .cells").bounding_box()
-    assert box
-    mouse = watched.page.mouse
-    mouse.move(box["x"] + 110, box["y"] + 5)
+    # A spectrogram has many colours, on the columns of the cells.
+    colours = f"""() => {{
+      const canvas = document.querySelector("{MINE} .sound");
+      const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+      const colours = Array.from({{ length: pixels.length / 4 }}, (_, at) => pixels.slice(4 * at, 4 * at + 3).join());
+      return new Set(colours).size;
+    }}"""
+    wait(lambda: page.evaluate(colours) > 50)
+    sound, cells = (page.locator(f"{MINE} .{name}").bounding_box() for name in ("sound", "cells"))
+    assert sound
+    assert cells
+    assert (sound["x"], sound["width"]) == (cells["x"], cells["width"])
+    # What is dragged on it are columns, and on the cells a region.
+    mouse.move(sound["x"] + 150, sound["y"] + 20)
     mouse.down()
-    mouse.move(box["x"] + 300, box["y"] + 30, steps=4)
+    mouse.move(sound["x"] + 250, sound["y"] + 20, steps=3)
     mouse.up()
-    found = watched.page.evaluate(f"document.querySelector('{MINE}').selection")
+    found = page.evaluate(f"document.querySelector('{MINE}').selection")
+    assert (found["bands"], found["levels"]) == (None, None)
+    mouse.move(cells["x"] + 110, cells["y"] + 5)
+    mouse.down()
+    mouse.move(cells["x"] + 300, cells["y"] + 30, steps=4)
+    mouse.up()
+    found = page.evaluate(f"document.querySelector('{MINE}').selection")
     first, last = found["columns"]
     assert last - first > 1
     assert found["levels"] == [0]
     assert found["bands"] == list(range(start["bands"] - 3, start["bands"]))
-    wait(lambda: "columns" in watched.page.locator(f"{MINE} .where").inner_text())
-    watched.context.close()
+    wait(lambda: "columns" in page.locator(f"{MINE} .where").inner_text())
 
+    unfold(page, "Swap and blend")
+    take = page.locator("#codes-second-take input")
+    take.click()
+    take.fill("bells_0009")
+    theirs = after(watched, lambda: page.get_by_role("option", name="bells_0009").click(), OTHER)
+    assert theirs["name"] == "bells_0009.wav"
+    page.locator(f"{MINE} .cells").focus()
+    page.keyboard.press("Control+a")
+    page.get_by_label("Blend").first.fill("1")
+    blended = after(watched, lambda: page.locator("#codes-blend").click())
+    assert blended["codes"][: len(theirs["codes"])] == theirs["codes"]
+    assert (watched.elsewhere, watched.errors) == ([], [])
+
+
+def test_a_region_is_dragged_with_a_finger(server: Served, chromium: Any, project: Path) -> None:
     watched = codes_tab(chromium, server, viewport={"width": 390, "height": 800}, has_touch=True)
     start = open_file(watched, project / "tone0.wav")
     box = watched.page.locator(f"{MINE} .cells").bounding_box()
@@ -304,7 +295,7 @@ def test_a_region_is_dragged_with_the_pointer_and_a_finger(server: Served, chrom
 
 
 def test_two_browsers_do_not_disturb_each_other(server: Served, chromium: Any, project: Path) -> None:
-    one, two = (codes_tab(chromium, server) for _ in range(2))
+    one, two = (codes_tab(chromium, server, apart=apart) for apart in (False, True))
     first, second = open_file(one, project / "tone0.wav"), open_file(two, project / "tone1.wav")
     edited = set_code(one, (first["codes"][0] + 1) % first["size"])
     assert view(two)["codes"] == second["codes"]
@@ -332,7 +323,7 @@ def test_what_cannot_be_done_is_one_line(server: Served, chromium: Any, project:
 
 
 def test_the_library_shows_imports_saves_and_deletes(server: Served, chromium: Any, project: Path) -> None:
-    watched = Watched(chromium, server, accept_downloads=True)
+    watched = Watched(chromium, server)
     page = watched.open("Library")
     cards = page.locator("#library-cards .d-card")
     wait(lambda: cards.count() == 1)

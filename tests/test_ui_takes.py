@@ -11,7 +11,7 @@ from distill.generation.export import ExportSettings
 from distill.generation.sound_request import Request
 from distill.generation.writing import Destination, produce
 from distill.library.takes import Takes
-from page_util import Served, served, wait
+from page_util import Served, wait
 from registry_util import make_folder, model_file
 
 pytest.importorskip("gradio")
@@ -111,7 +111,7 @@ def test_one_sound_at_a_time_is_heard_on_hover(server: Served, chromium: Any) ->
 
 
 def test_two_takes_are_heard_in_turns_equally_loud_and_exported(server: Served, chromium: Any, tmp_path: Path) -> None:
-    watched = takes_tab(chromium, server, accept_downloads=True)
+    watched = takes_tab(chromium, server)
     page, cards = watched.page, watched.page.locator(CARDS)
     for number in (0, 2):
         cards.nth(number).get_by_role("button", name="Choose").click()
@@ -129,12 +129,8 @@ def test_two_takes_are_heard_in_turns_equally_loud_and_exported(server: Served, 
     download.value.save_as(tmp_path / "out.zip")
     assert zipfile.ZipFile(tmp_path / "out.zip").namelist() == ["bells_0002.wav", "bells_0000.wav"]
     assert download.value.suggested_filename.endswith("-2-sounds.zip")
-    assert (watched.elsewhere, watched.errors) == ([], [])
-
-
-def test_a_card_is_dragged_out_as_a_file(server: Served, chromium: Any) -> None:
-    watched = takes_tab(chromium, server)
-    told = watched.page.locator(CARDS).first.evaluate(
+    # A card is dragged out as a file.
+    told = cards.first.evaluate(
         """(card) => {
           const dataTransfer = new DataTransfer();
           card.dispatchEvent(new DragEvent("dragstart", { bubbles: true, dataTransfer }));
@@ -142,6 +138,7 @@ def test_a_card_is_dragged_out_as_a_file(server: Served, chromium: Any) -> None:
         }"""
     )
     assert told.startswith(f"audio/wav:bells_0002.wav:{server.url}/media/")
+    assert (watched.elsewhere, watched.errors) == ([], [])
 
 
 def test_a_take_goes_to_the_codes_and_more_like_it_are_made(server: Served, chromium: Any, project: Path) -> None:
@@ -160,29 +157,28 @@ def test_a_take_goes_to_the_codes_and_more_like_it_are_made(server: Served, chro
     assert (watched.elsewhere, watched.errors) == ([], [])
 
 
-def test_what_is_in_the_bin_is_not_exported_and_what_is_refused_is_said(chromium: Any, tmp_path: Path) -> None:
-    folder = make_folder(tmp_path / "project")
-    model = model_file(folder / "models" / "bells.distill")
-    request = Request(seconds=0.3, finish=True)
-    list(produce(model, request, Destination(folder / "generated", ExportSettings()), count=3, seed=0))
-    with served(folder) as server:
-        watched = takes_tab(chromium, server)
-        page, cards = watched.page, watched.page.locator(CARDS)
-        for number in (0, 1):
-            cards.nth(number).get_by_role("button", name="Choose").click()
-        cards.nth(0).get_by_role("button", name="Drop into the bin").click()
-        export = page.get_by_role("button", name="Export 1 as zip")
-        export.wait_for()
-        (folder / "generated" / "bells_0001.wav").unlink()
-        export.click()
-        wait(lambda: page.locator("distill-takes .d-trouble").inner_text())
-        # It stays until something else is done, however often the takes are read meanwhile.
-        page.wait_for_timeout(3000)
-        assert "bells_0001" in page.locator("distill-takes .d-trouble").inner_text()
-        # What is gone is not chosen any more.
-        page.locator("[data-act=export]", has_text="Export as zip").wait_for()
-        page.get_by_role("button", name="Bin (").press("Enter")
-        page.get_by_role("button", name="Take back from the bin").wait_for()
-        # Where the keyboard was, it still is.
-        assert page.evaluate("document.activeElement.dataset.act") == "show-bin"
-        assert page.get_by_role("button", name="Choose, to export").count() == 0
+def test_what_is_in_the_bin_is_not_exported_and_what_is_refused_is_said(
+    server: Served, chromium: Any, project: Path
+) -> None:
+    watched = takes_tab(chromium, server)
+    page, cards = watched.page, watched.page.locator(CARDS)
+    for number in (0, 1):
+        cards.nth(number).get_by_role("button", name="Choose").click()
+    gone = cards.nth(1).get_attribute("data-id")
+    assert gone
+    cards.nth(0).get_by_role("button", name="Drop into the bin").click()
+    export = page.get_by_role("button", name="Export 1 as zip")
+    export.wait_for()
+    (project / "generated" / gone).unlink()
+    export.click()
+    wait(lambda: page.locator("distill-takes .d-trouble").inner_text())
+    # It stays until something else is done, however often the takes are read meanwhile.
+    page.wait_for_timeout(3000)
+    assert Path(gone).stem in page.locator("distill-takes .d-trouble").inner_text()
+    # What is gone is not chosen any more.
+    page.locator("[data-act=export]", has_text="Export as zip").wait_for()
+    page.get_by_role("button", name="Bin (").press("Enter")
+    page.get_by_role("button", name="Take back from the bin").wait_for()
+    # Where the keyboard was, it still is.
+    assert page.evaluate("document.activeElement.dataset.act") == "show-bin"
+    assert page.get_by_role("button", name="Choose, to export").count() == 0

@@ -138,7 +138,7 @@ def test_a_sound_is_varied_and_a_loop_is_made(server: Served, chromium: Any, pro
 def test_takes_become_a_kit_a_folder_and_what_lies_between(
     server: Served, chromium: Any, project: Path, tmp_path: Path
 ) -> None:
-    watched = Watched(chromium, server, accept_downloads=True)
+    watched = Watched(chromium, server)
     page = watched.open("Takes")
     cards = page.locator(CARDS)
     page.get_by_label("Search takes").fill("kit_000")
