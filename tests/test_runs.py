@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from command_util import run_command
-from distill.errors import DataError, Interrupted, StorageError, TrainingError, UsageError
+from distill.errors import ArtifactError, DataError, Interrupted, StorageError, TrainingError, UsageError
 from distill.live.events import Event, Listeners, StageFinished, StepDone, TrainingStarted
 from distill.live.folder import RunFolder
 from distill.live.status import StatusListener, status_file
@@ -24,7 +24,7 @@ from distill.live.stop_request import StopRequest
 from distill.params import Params, read_params, with_settings
 from distill.processes.run_lock import Holder, hold, holder_of, lock_file
 from distill.runs.background import go_on
-from distill.runs.folder import Order, default_run, read_order, run_folders, write_order
+from distill.runs.folder import Order, default_run, finished_at, read_order, run_folders, write_order
 from distill.runs.inputs import Inputs, bring_sounds, from_project, settings_of, source_of
 from distill.runs.local import Options, train_folder
 from distill.runs.progress import progress_of
@@ -88,6 +88,21 @@ def test_without_a_name_the_run_that_goes_on_is_meant_or_else_the_newest(tmp_pat
     assert default_run(tmp_path).name == "kit-b"
     with hold(tmp_path / "runs" / "kit-a"):
         assert default_run(tmp_path).name == "kit-a"
+
+
+@pytest.mark.parametrize("left_out", ["order", "finished", "source"])
+def test_a_note_about_a_run_that_lacks_something_is_one_line(tmp_path: Path, left_out: str) -> None:
+    root = tmp_path / "runs" / "kit"
+    order = {"source": "kit", "settings": []}
+    values = {"schema": 1, "order": order, "finished": None}
+    for found in (values, order):
+        found.pop(left_out, None)
+    note = root / ".distill" / "run.json"
+    note.parent.mkdir(parents=True)
+    note.write_text(json.dumps(values))
+    for read in (read_order, finished_at):
+        with pytest.raises(ArtifactError, match=r"run\.json is no note about a run"):
+            read(root)
 
 
 # Works in a stage until it is asked to stop.

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from distill.errors import DataError
+from pydantic import TypeAdapter, ValidationError
+
+from distill.errors import ArtifactError, DataError
 from distill.files import read_json, write_json
 from distill.processes.run_lock import RunLock, hold, holder_of
 from distill.projects.project import MARKER
@@ -35,6 +36,17 @@ class Order:
     until: str | None = None
     started_by: str = "cli"
     again: bool = True
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What is known of a run: what it was started with, and when its model was finished."""
+
+    order: Order
+    finished: datetime | None
+
+
+_NOTE = TypeAdapter(_Note)
 
 
 @contextmanager
@@ -79,8 +91,7 @@ def read_order(root: Path) -> Order | None:
     """
     if not is_run(root):
         return None
-    values = _note(root)["order"]
-    return Order(**{**values, "settings": tuple(values["settings"])})
+    return _note(root).order
 
 
 def finished_at(root: Path) -> datetime | None:
@@ -89,8 +100,7 @@ def finished_at(root: Path) -> datetime | None:
     Raises:
         ArtifactError: the note about it is damaged or of a newer schema.
     """
-    text = _note(root)["finished"] if is_run(root) else None
-    return datetime.fromisoformat(text) if text else None
+    return _note(root).finished if is_run(root) else None
 
 
 def is_run(root: Path) -> bool:
@@ -135,5 +145,9 @@ def _noted(root: Path) -> tuple[float, str]:
     return note.stat().st_mtime, root.name
 
 
-def _note(root: Path) -> dict[str, Any]:
-    return read_json(root / MARKER, what="note about a run", schema=SCHEMA)
+def _note(root: Path) -> _Note:
+    values = read_json(root / MARKER, what="note about a run", schema=SCHEMA)
+    try:
+        return _NOTE.validate_python(values)
+    except ValidationError as error:
+        raise ArtifactError(f"{root / MARKER} is no note about a run: start the training again") from error

@@ -68,16 +68,22 @@ class CodesTab:
         arrived = [*outputs, studio.codes_model]
         # Nobody waits for what another one opens, plays or edits.
         beside: dict[str, Any] = {"concurrency_limit": AT_ONCE}
+        uploaded = sheet.file.upload(
+            self.open_file,
+            [desk, studio.codes_model, sheet.file],
+            [*outputs, sheet.file],
+            show_progress_on=sheet.file,
+            **beside,
+        )
         for event in (
             studio.arrivals.change(self.arrive, desk, arrived),
             studio.returned.change(self.arrive, desk, arrived),
             sheet.back.click(self.go_back, desk, arrived, **QUIET),
-            sheet.file.upload(self.open_file, [desk, studio.codes_model, sheet.file],
-                              [*outputs, sheet.file], show_progress_on=sheet.file, **beside),
-        ):  # fmt: skip
+            uploaded,
+        ):
             self._draw_after(event, "mine", "other", anew=True)
-        for opening in (second.fold.expand, second.take.focus):
-            opening(self.list_takes, None, second.take, **QUIET)
+        for looked in (second.fold.expand, second.take.focus):
+            looked(self.list_takes, None, second.take, **QUIET)
         opened = [second.grid, second.take, second.file, *self.with_two]
         from_file = second.file.upload(
             self.open_second, [desk, second.file], opened, show_progress_on=second.file, **beside
@@ -86,8 +92,9 @@ class CodesTab:
         from_take = second.take.change(
             self.open_take, [desk, second.take], opened, show_progress_on=second.take, **beside
         )
-        # A take that was not opened can be chosen again.
-        from_take.failure(lambda: None, None, second.take, **QUIET)
+        # What was not opened can be chosen again, or something else in its place.
+        for opening, field in ((from_take, second.take), (from_file, second.file), (uploaded, sheet.file)):
+            opening.failure(lambda: None, None, field, **QUIET)
         for event in (from_file, from_take):
             self._draw_after(event, "other", anew=True)
         # A grid asks for one thing after the other.
