@@ -153,7 +153,7 @@ def _loaded(text: str | bytes) -> Any:
     """A text as YAML; what YAML allows and Python does not, such as 2024-02-30 or endless nesting, is a YAMLError."""
     try:
         return yaml.safe_load(text)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, LookupError, AttributeError, RecursionError) as error:
         raise yaml.YAMLError(str(error)) from error
 
 

@@ -194,7 +194,12 @@ def _chromium() -> "Iterator[Browser]":
 def chromium(_chromium: "Browser") -> "Iterator[Browser]":
     """A browser for the tests of the page; no page stays open after a test, which would ask its server on and on."""
     yield _chromium
+    from browser_util import usual
+
     for context in _chromium.contexts:
+        if context is not usual(_chromium):
+            context.close()
+            continue
         for page in context.pages:
             page.close()
 

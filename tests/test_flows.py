@@ -284,7 +284,7 @@ class TestServer:
         self.run(project, server[1], "train/local", "--param", long)
         wait(lambda: in_project(project))
         started = psutil.Process(server[0].pid).children(recursive=True)
-        (worker,) = [p for p in started if p.cmdline()[1:4] == ["-m", "prefect", "worker"]]
+        (worker,) = [p for p in started if p.cmdline()[2:5] == ["-m", "prefect", "worker"]]
         worker.kill()
         wait(lambda: not in_project(project), seconds=30)
         # Another one has taken its place, and the run does not count as running for ever.

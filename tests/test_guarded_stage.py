@@ -51,7 +51,7 @@ def end_slow_stage(root: Path, on_ready: Callable[[list[psutil.Process]], None],
 @pytest.mark.parametrize("victim", ["distill.processes.guard", "dvc"])
 def test_nothing_runs_on_when_guard_or_dvc_is_killed(tmp_path: Path, victim: str) -> None:
     def kill(family: list[psutil.Process]) -> None:
-        (chosen, *_) = [each for each in family if each.cmdline()[1:3] == ["-m", victim]]
+        (chosen, *_) = [each for each in family if each.cmdline()[2:4] == ["-m", victim]]
         chosen.send_signal(signal.SIGKILL)
 
     with pytest.raises(dvc_stage.StageCrashed, match="killed"):

@@ -192,6 +192,19 @@ def test_nothing_is_left_of_a_copy_that_fails(tmp_path: Path, monkeypatch: pytes
     assert list((tmp_path / "data").iterdir()) == []
 
 
+def test_what_was_changed_by_hand_is_not_undone_for_a_wrong_path(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n    analytics = false\n")
+    write_params(tmp_path / "params.yaml", Params())
+    keep_dataset(folder_of_tones(tmp_path / "tones" / "low", 2).parent, tmp_path, "kit")
+    (tmp_path / "data" / "kit" / "low" / "tone000.wav").unlink()
+    with pytest.raises(DataError, match="there are no such sounds in kit"):
+        check_out(tmp_path, "data/kit/high")
+    assert count_sounds(tmp_path / "data" / "kit") == 1
+    shutil.rmtree(tmp_path / "data" / "kit")
+    assert len(list(check_out(tmp_path, "data/kit/low").iterdir())) == 2
+
+
 def test_a_version_that_dvc_does_not_take_is_put_back(tmp_path: Path) -> None:
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n    analytics = false\n")

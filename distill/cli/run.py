@@ -1,5 +1,6 @@
 """`distill run`: look at runs, steer them while they train, and remove them."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ import typer
 from distill.cli import steer
 from distill.cli.console import WIDE, Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
 from distill.cli.steer import Run, Stage, folder_of, root_of, text_of
-from distill.errors import DataError, UsageError
+from distill.errors import DataError, DistillError, UsageError
 from distill.words import counted, in_words, megabytes
 
 Folder = Annotated[
@@ -45,7 +46,9 @@ def list_runs(
     from distill.projects.project import current_project
     from distill.runs.folder import RUNS
 
-    runs = (current_project() / RUNS).resolve()
+    runs = None
+    with suppress(DistillError):
+        runs = (current_project() / RUNS).resolve()
     stdout, table = stdout_console(), Table()
     left_out = () if stdout.width >= WIDE else OF_A_WIDE_TABLE
     for name in COLUMNS:
@@ -170,7 +173,7 @@ def _home_of_runs(folder: Path | None) -> Path:
     return folder or current_project()
 
 
-def _cells(each: dict[str, Any], runs: Path) -> list[Any]:
+def _cells(each: dict[str, Any], runs: Path | None) -> list[Any]:
     root = Path(each["run"])
     # Commands take the names of the present project's runs as well.
     run = root.name if root.resolve().parent == runs else root

@@ -32,8 +32,9 @@ def _whole(count: int) -> slice:
 
 @dataclass(frozen=True)
 class EpochSteps:
-    """How the steps of the epochs lie in passes over the data: an epoch is a pass, or so many steps, whatever is left
-    of a pass.
+    """How the steps of the epochs lie in passes over the data.
+
+    An epoch has the steps that are wanted, part of a pass or more than one; where 0 are wanted, it is a pass.
 
     >>> [EpochSteps(in_pass=5, wanted=2).place(epoch, 1) for epoch in range(3)]
     [(0, 1), (0, 3), (1, 0)]
@@ -67,7 +68,7 @@ class TrainingBatches:
 
     Args:
         dataset: where the chunks come from.
-        batch_size: items in a step; the last of an epoch may have fewer.
+        batch_size: items in a step; the last of a pass may have fewer.
         expansion: showings of a chunk in a pass.
         strength: of the augmentation, 0 to 2.
         seed: decides everything random here, with the pass and the item.

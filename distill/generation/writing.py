@@ -343,7 +343,7 @@ def require_free(paths: Sequence[Path], destination: Destination, instead: str =
         UsageError: a file lies where the folder is to be, or a name has a backslash.
     """
     require_folder(destination.folder)
-    for sound in paths:
+    for sound in paths if destination.sidecars else ():
         if "\\" in sound.name:
             raise UsageError(
                 f"{sound.name}: a sound's name cannot have a backslash; rename the file that it comes from"

@@ -26,9 +26,8 @@ def read_or_create(path: Path) -> str:
             if path.stat().st_mode & _OTHERS:
                 path.unlink()
         fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
+            with os.fdopen(_created(fresh), "w", encoding="ascii") as file:
                 file.write(secrets.token_urlsafe(32))
             # The first process wins, and no one reads half of it.
             try:
@@ -37,8 +36,8 @@ def read_or_create(path: Path) -> str:
                 pass
             except OSError:
                 # As on FAT, which has no links.
-                if not path.exists():
-                    fresh.replace(path)
+                with suppress(FileExistsError), os.fdopen(_created(path), "w", encoding="ascii") as file:
+                    file.write(fresh.read_text(encoding="ascii"))
         finally:
             fresh.unlink(missing_ok=True)
     with storage_errors(path, "read"):
@@ -47,6 +46,11 @@ def read_or_create(path: Path) -> str:
         return check_token(text, str(path))
     except UsageError as error:
         raise StorageError(f"{error}, or delete the file") from error
+
+
+def _created(path: Path) -> int:
+    """A new file that only its owner may read, open for writing."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def check_token(token: str, where: str) -> str:

@@ -232,7 +232,7 @@ def _follow(connection: sqlite3.Connection, project: Path) -> None:
     columns = [(table, column) for table, column in ADDRESSES if column in _columns(connection, table)]
 
     def came_along(there: str) -> bool:
-        """Whether of what is recorded there something lies here, or nothing is recorded there."""
+        """Whether of what is recorded there something lies here, or nothing is recorded there and the place is gone."""
         recorded = [
             address
             for table, column in columns
@@ -240,7 +240,9 @@ def _follow(connection: sqlite3.Connection, project: Path) -> None:
                 f"SELECT {column} FROM {table} WHERE substr({column}, 1, ?) = ?", (len(there) + 1, f"{there}/")
             )
         ]
-        return not recorded or any(Path(folder + unquote(address[len(there) :])).exists() for address in recorded)
+        if not recorded:
+            return not Path(unquote(there.removeprefix("file://"))).exists()
+        return any(Path(folder + unquote(address[len(there) :])).exists() for address in recorded)
 
     # Another project that recorded here has its files still; a copy without any files is to write into none of those.
     followed = [there for there in places if came_along(there)] or ([] if here in known else places)

@@ -197,7 +197,8 @@ def _copied(source: Path, target: Path) -> Iterator[None]:
         yield
     except BaseException:
         with storage_errors(target, "put back"):
-            target.rename(fresh)
+            if target.exists():
+                target.rename(fresh)
             if old.exists():
                 old.rename(target)
             shutil.rmtree(fresh, ignore_errors=True)

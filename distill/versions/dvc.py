@@ -56,6 +56,7 @@ def pointer_of(root: Path, path: str) -> Path | None:
         root: the project folder.
         path: relative to it, or absolute.
     """
+    root = root.absolute()
     target = root / path
     for each in (target, *target.parents):
         if each in (root, *root.parents):
@@ -82,6 +83,9 @@ def check_out(root: Path, path: str, *, remote: bool = False) -> Path:
     pointer = pointer_of(root, path)
     if pointer is None:
         raise DataError(f"{target}: there are no such sounds, and no DVC file {target.name}.dvc beside them")
+    if pointer.with_suffix("").exists():
+        # What is there may have been changed by hand, which a checkout would undo.
+        raise DataError(f"{target}: there are no such sounds in {pointer.with_suffix('').name}")
     try:
         dvc(pointer.parent, "checkout", f"./{pointer.name}")
     except StorageError as error:
@@ -92,5 +96,5 @@ def check_out(root: Path, path: str, *, remote: bool = False) -> Path:
         except StorageError as failed:
             raise DataError(f"the sounds of {path} are neither in DVC's cache nor on a remote ({failed})") from failed
     if not target.exists():
-        raise DataError(f"{pointer} has no {path}")
+        raise DataError(f"{target}: there are no such sounds in {pointer.with_suffix('').name}")
     return target
