@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 # What makes sounds: these packages and modules of distill import nothing else of it.
 CODE = (
     *("__init__.py", "arithmetic.py", "configs.py", "errors.py", "evenly.py", "files.py", "instructions.py"),
-    *("mel_scale.py", "params.py", "validation.py", "words.py"),
+    *("mel_scale.py", "params.py", "programs.py", "validation.py", "words.py"),
     *("artifact", "audio", "codec", "dataset", "generation", "live", "locks.py", "models", "training"),
     *(f"workers/{name}.py" for name in ("__init__", "choice", "place", "processes")),
     *("registry/__init__.py", "registry/served.py"),
