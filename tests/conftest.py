@@ -64,11 +64,10 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _own_record() -> Iterator[None]:
     """MLflow tells its children by this where to record; no other test is to record there."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")
+    # What a module's fixture registers leaves it behind as well.
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
     yield
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    if before is not None:
-        os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 @pytest.fixture(autouse=True)
