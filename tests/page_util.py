@@ -37,6 +37,12 @@ def settings(**changes: Any) -> tuple[str, ...]:
     return (*kept, *(f"{name}={value}" for name, value in given.items()))
 
 
+# The least of a whole training, for what asks for no label.
+LEAST = settings(
+    data_speed_semitones=[], vqvae_epochs=1, vqvae_augmentation_expansion=1, prior_epochs=1, prior_conditions=False
+)
+
+
 def make_sounds(folder: Path, count: int = 8) -> Path:
     """Tones and two noises."""
     folder_of_tones(folder, count - 2)

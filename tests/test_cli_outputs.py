@@ -16,8 +16,11 @@ from distill.codes.history import History
 from distill.codes.model import CodesModel
 from distill.codes.sound import encode_file
 from distill.errors import EXIT_INTERRUPTED
+from distill.runs.folder import Order, write_order
 from model_example import write_example
 from page_util import wait
+from pipeline_util import make_workspace
+from pipeline_util import run as run_stages
 from sounds_util import folder_of_tones, noise, save
 
 
@@ -116,6 +119,41 @@ def test_every_file_of_a_check_is_named_whole_in_a_narrow_terminal(
     assert "".join(name.split()) in "".join(cells.split())
     assert any(line.startswith("broken.wav: ") for line in shown.splitlines())
     assert "…" not in shown
+
+
+def test_runs_and_models_are_named_whole_in_a_narrow_terminal(
+    here: Path, distill: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "models").mkdir()
+    (here / "bells.distill").rename(here / "models" / "bells-of-a-rather-long-name.distill")
+    run = make_workspace(here / "runs" / "bells-0123abcd", vqvae={"epochs": 1})
+    write_order(run.root, Order("sounds"))
+    run_stages(run, "prepare", "configure", "train_vqvae")
+    lists = {
+        ("run", "list"): ("bells-0123abcd", "train_vqvae"),
+        ("model", "list", "--files-only"): ("models/bells-of-a-rather-long-name.distill",),
+    }
+    for width, wide in ((80, False), (160, True)):
+        monkeypatch.setattr("distill.cli.console.PLAIN_WIDTH", width)
+        for command, names in lists.items():
+            shown = distill(*command).out
+            assert max(map(len, shown.splitlines())) <= width
+            rows = [line.split("│")[1:-1] for line in shown.splitlines() if line.startswith("│")]
+            columns = {"".join(cell.strip() for cell in column) for column in zip(*rows, strict=True)}
+            assert set(names) <= columns
+            assert "…" not in shown
+            assert ("epoch" in shown or "codebooks" in shown) == wide
+
+
+def test_waveforms_are_left_out_where_they_cannot_be_shown(here: Path) -> None:
+    command = [sys.executable, "-m", "distill", "dataset", "check", "tones"]
+    said = {}
+    for encoding in ("utf-8", "ascii"):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        said[encoding] = subprocess.run(command, env=environment, capture_output=True, check=True).stdout.decode()
+    assert "waveform" in said["utf-8"]
+    assert "waveform" not in said["ascii"]
+    assert "tone000.wav" in said["ascii"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

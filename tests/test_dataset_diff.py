@@ -16,6 +16,7 @@ from distill.reports.dataset_diff import Difference, difference, ks_distance
 from distill.reports.dataset_facts import QUANTITIES, facts_of
 from distill.versions.datasets import add_dataset
 from distill.versions.dvc import dvc
+from distill.versions.revision import worktree
 from project_util import call, commit
 from sounds_util import folder_of_tones, noise, save, tone
 
@@ -254,6 +255,15 @@ def test_a_folder_of_a_versioned_dataset(project: Path, monkeypatch: pytest.Monk
     said = distill("dataset", "diff", "HEAD:data/nested/none", "tracked", code=1).err
     assert "holds no data/nested/none" in said
     call(project, "git", "reset", "-q", "--hard", "HEAD~1")
+
+
+def test_a_worktree_is_named_as_python_names_it(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "link"))
+    with worktree(project, "HEAD") as root:
+        assert root == root.resolve()
+        assert root.is_relative_to(tmp_path / "real")
 
 
 def test_a_file_of_the_project_takes_no_place_of_a_module_of_python(project: Path) -> None:

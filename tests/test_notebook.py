@@ -7,19 +7,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from page_util import settings
+from page_util import LEAST
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "examples" / "first_model.ipynb"
-# No cell asks for a label.
-LITTLE = {
-    "data_speed_semitones": [],
-    "vqvae_epochs": 1,
-    "vqvae_augmentation_expansion": 1,
-    "prior_epochs": 1,
-    "prior_conditions": False,
-}
-SETTINGS = settings(**LITTLE)
 
 
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +18,7 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not any(cell.outputs or cell.execution_count for cell in cells)
     parameters = next(cell for cell in cells if "parameters" in cell.metadata.get("tags", ()))
-    parameters.source += f"\nsettings = {list(SETTINGS)}"
+    parameters.source += f"\nsettings = {list(LEAST)}"
     shutil.copytree(ROOT / "sounds", tmp_path / "kit")
     monkeypatch.delenv("DISTILL_PROJECT")
     monkeypatch.setenv("DISTILL_HOME", str(tmp_path / "home"))

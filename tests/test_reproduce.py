@@ -120,14 +120,12 @@ def test_no_other_code_than_that_of_the_model_runs(tmp_path: Path) -> None:
     for folder in (root, other):
         (folder / "distill").mkdir(parents=True)
         (folder / "distill" / "__init__.py").touch()
-    # Without this, what lies in the working folder comes first.
-    apart = {**os.environ, "PYTHONSAFEPATH": "1"}
-    reproduce._check_code(root, {**apart, "PYTHONPATH": f"{root}{os.pathsep}{other}"}, "9.9.9")
+    reproduce._check_code(root, {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{other}"}, "9.9.9")
     with pytest.raises(StorageError, match=r"other/distill/__init__\.py before the code of the commit"):
-        reproduce._check_code(root, {**apart, "PYTHONPATH": f"{other}{os.pathsep}{root}"}, "9.9.9")
+        reproduce._check_code(root, {**os.environ, "PYTHONPATH": f"{other}{os.pathsep}{root}"}, "9.9.9")
     (other / "distill" / "__init__.py").write_text("raise ImportError")
     with pytest.raises(StorageError, match="Python finds no distill"):
-        reproduce._check_code(root, {**apart, "PYTHONPATH": str(other)}, "9.9.9")
+        reproduce._check_code(root, {**os.environ, "PYTHONPATH": str(other)}, "9.9.9")
 
 
 @pytest.mark.slow

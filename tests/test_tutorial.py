@@ -14,19 +14,11 @@ import pytest
 import soundfile
 
 from command_util import Command
-from page_util import settings
+from page_util import LEAST
 
 ROOT = Path(__file__).parents[1]
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-model.md"
-# None of the tutorial's lines asks for a label.
-LITTLE = {
-    "data_speed_semitones": [],
-    "vqvae_epochs": 1,
-    "vqvae_augmentation_expansion": 1,
-    "prior_epochs": 1,
-    "prior_conditions": False,
-}
-SETTINGS = [f"--set={each}" for each in settings(**LITTLE)]
+SETTINGS = [f"--set={each}" for each in LEAST]
 # What is here already.
 INSTALL = ["python3 -m venv .venv", "source .venv/bin/activate", "pip install 'distill-audio[ui]'"]
 

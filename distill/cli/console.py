@@ -6,10 +6,11 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 from rich.console import Console
@@ -38,6 +39,8 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more detail
 PLAIN_WIDTH = 160
 # Columns of a terminal that has room for all figures of a table beside names.
 WIDE = 100
+# A column of a list: broken where need be, never broken, or only there where there is room for it.
+Fit = Literal["broken", "whole", "wide"]
 
 
 def answer(ask: Callable[[], Any], otherwise: str) -> Any:
@@ -82,6 +85,18 @@ stderr = _Terminal(stderr=True, width=_width(sys.stderr))
 def stdout_console() -> Console:
     """A console for tables on stdout."""
     return _Terminal(width=_width(sys.stdout))
+
+
+def print_list(columns: Mapping[str, Fit], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table on stdout with all of each cell; where there is no room for its `wide` columns, without them."""
+    stdout, table = stdout_console(), Table()
+    shown = [fit != "wide" or stdout.width >= WIDE for fit in columns.values()]
+    for name, fit in compress(columns.items(), shown):
+        table.add_column(name, overflow="fold", no_wrap=fit == "whole")
+    for row in rows:
+        cells = ("" if cell is None else cell if isinstance(cell, Text) else str(cell) for cell in row)
+        table.add_row(*compress(cells, shown))
+    stdout.print(table)
 
 
 def lines_of(lines: list[str]) -> Text:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.cli.console import (
-    WIDE,
+    Fit,
     Json,
     Project,
     Quiet,
@@ -14,6 +14,7 @@ from distill.cli.console import (
     answer,
     health_table,
     lines_of,
+    print_list,
     print_result,
     remark,
     set_up_logging,
@@ -34,9 +35,16 @@ Despite = Annotated[bool, typer.Option("--force", help="Do it despite the object
 FilesOnly = Annotated[bool, typer.Option("--files-only", help="Skip the registry, which takes seconds to query.")]
 Folders = Annotated[list[Path] | None, typer.Option("--folder", help="Another folder with model files; repeatable.")]
 
-# Of a list of models; some have room on a wide terminal only.
-COLUMNS = ("name", "dataset", "codes", "distance dB", "perplexity", "codebooks", "memorization", "where")
-OF_A_WIDE_TABLE = ("codes", "codebooks")
+COLUMNS: dict[str, Fit] = {
+    "name": "broken",
+    "dataset": "broken",
+    "codes": "wide",
+    "distance dB": "broken",
+    "perplexity": "broken",
+    "codebooks": "wide",
+    "memorization": "broken",
+    "where": "broken",
+}
 
 app = typer.Typer(help="Manage model files and the registry.", no_args_is_help=True)
 
@@ -305,8 +313,6 @@ def _show(
     project: Path | None,
     as_json: bool,
 ) -> None:
-    from rich.table import Table
-
     from distill.artifact.facts import figure
     from distill.projects.models import model_places
     from distill.registry.catalogue import PLACES, catalogue, select
@@ -320,14 +326,8 @@ def _show(
     if as_json:
         print_result([], {"models": shown, "unreadable": [vars(each) for each in unreadable]}, as_json=True)
         return
-    stdout, table = stdout_console(), Table()
-    left_out = () if stdout.width >= WIDE else OF_A_WIDE_TABLE
-    for name in COLUMNS:
-        if name not in left_out:
-            table.add_column(name, overflow="fold")
-    for row in shown:
-        registered = [*row["registered"], *(f"@{alias}" for alias in row["aliases"])]
-        cells = (
+    rows = [
+        (
             row["name"],
             f"{row['dataset']} ({row['sounds']})",
             f"{row['levels']} x {row['codebook_size']}",
@@ -335,15 +335,23 @@ def _show(
             figure(row["held_out_perplexity"]),
             row["health"],
             row["verdict"],
-            lines_of(
-                [*(_relative(file, root) for file in row["files"]), *([" ".join(registered)] if registered else [])]
-            ),
+            lines_of([*(_relative(file, root) for file in row["files"]), *_registered(row)]),
         )
-        table.add_row(*(cell for name, cell in zip(COLUMNS, cells, strict=True) if name not in left_out))
-    stdout.print(table if shown else "No models.")
+        for row in shown
+    ]
+    if rows:
+        print_list(COLUMNS, rows)
+    else:
+        stdout_console().print("No models.")
     looked = [*(f"{root}/{place}" for place in PLACES), *map(str, [*model_places(root)[1:], *folders])]
     looked += [] if files_only else [f"the registry at {without_password(registry_address(root))}"]
     remark("Looked in", ", ".join(looked))
+
+
+def _registered(row: dict[str, Any]) -> list[str]:
+    """Where a model is in the registry, as one line."""
+    found = [*row["registered"], *(f"@{alias}" for alias in row["aliases"])]
+    return [" ".join(found)] if found else []
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from distill.cli import steer
-from distill.cli.console import WIDE, Json, Quiet, Verbose, print_result, set_up_logging, stdout_console
+from distill.cli.console import Fit, Json, Quiet, Verbose, print_list, print_result, set_up_logging, stdout_console
 from distill.cli.steer import Run, Stage, folder_of, root_of, text_of
 from distill.errors import DataError, DistillError, UsageError
 from distill.words import counted, in_words, megabytes
@@ -22,9 +22,17 @@ Folder = Annotated[
     ),
 ]
 
-# Of a list of runs; some have room on a wide terminal only.
-COLUMNS = ("run", "stage", "state", "step", "epoch", "time left", "held-out loss", "mode", "health")
-OF_A_WIDE_TABLE = ("epoch", "mode")
+COLUMNS: dict[str, Fit] = {
+    "run": "broken",
+    "stage": "whole",
+    "state": "whole",
+    "step": "whole",
+    "epoch": "wide",
+    "time left": "broken",
+    "held-out loss": "broken",
+    "mode": "wide",
+    "health": "broken",
+}
 
 
 def list_runs(
@@ -41,23 +49,16 @@ def list_runs(
     if as_json:
         print_result([], {"runs": found}, as_json=True)
         return
-    from rich.table import Table
-
+    if not found:
+        stdout_console().print("no runs here")
+        return
     from distill.projects.project import current_project
     from distill.runs.folder import RUNS
 
     runs = None
     with suppress(DistillError):
         runs = (current_project() / RUNS).resolve()
-    stdout, table = stdout_console(), Table()
-    left_out = () if stdout.width >= WIDE else OF_A_WIDE_TABLE
-    for name in COLUMNS:
-        if name not in left_out:
-            table.add_column(name, overflow="fold", no_wrap=name in ("stage", "state", "step"))
-    for each in found:
-        cells = dict(zip(COLUMNS, _cells(each, runs), strict=True))
-        table.add_row(*("" if value is None else str(value) for name, value in cells.items() if name not in left_out))
-    stdout.print(table if found else "no runs here")
+    print_list(COLUMNS, (_cells(each, runs) for each in found))
 
 
 def remove(

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,10 +22,11 @@ from distill.files import storage_errors
 from distill.live.journal import TUNABLE, Journal, parse_entry
 from distill.live.stop_request import StopRequest
 from distill.params import read_yaml
-from distill.programs import own_path, reason_in
+from distill.programs import PYTHON, own_path, reason_in
 from distill.registry.catalogue import flatten
 from distill.registry.registry import resolve
 from distill.runs.inputs import from_project
+from distill.stages.base import find_base
 from distill.stages.versions import CODE_VERSIONS, FORMER_NAMES
 from distill.stages.workspace import Workspace, read_report
 from distill.tracking.lookup import RecordedRun, find_runs, recorded_files
@@ -82,7 +82,7 @@ def reproduce(reference: str, project: Path, *, stop: StopRequest, tell: Tell) -
         params = _with_environment(read_yaml(record / "params.yaml"), manifest.lineage.environment)
         path = from_project(str(params.get("data", {}).get("path", "sounds")))
         params["data"] = {**params.get("data", {}), "path": _fetch_data(project, root, path, tell)}
-        _bring_base(project.resolve(), root, str(params.get("vqvae", {}).get("base", "")))
+        _bring_base(project, root, str(params.get("vqvae", {}).get("base", "")))
         with storage_errors(root, "write into"):
             (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         _write_journals(root, manifest)
@@ -165,8 +165,8 @@ def _bring_base(project: Path, root: Path, base: str) -> None:
     path = PurePath(base)
     if not base.endswith(EXTENSION) or path.is_absolute() or ".." in path.parts or (root / path).exists():
         return
-    found = next((each / path for each in (project, *project.parents) if (each / path).is_file()), None)
-    if found is not None:
+    found = find_base(base, project)
+    if found.is_file():
         with storage_errors(root, "write into"):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(found, root / path)
@@ -194,9 +194,7 @@ def _check_code(root: Path, environment: Mapping[str, str], version: str) -> Non
             )
         return
     code = "import distill; print(distill.__file__)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*PYTHON, "-c", code], cwd=root, env=environment, capture_output=True, text=True, check=False)
     if not Path(done.stdout.strip() or "/").is_relative_to(root):
         raise StorageError(
             f"Python finds {done.stdout.strip() or 'no distill'} before the code of the commit in {root}"

@@ -207,17 +207,15 @@ def write_zip(takes: Sequence[Take], target: Path) -> None:
     if not takes:
         raise UsageError("choose the sounds to export first")
     taken: set[str] = set()
-    # A StorageError passes through: it names its own file.
-    with replacing(target) as temporary, _archive(temporary) as archive:
+    # A StorageError passes through: it names its own file. A zip has no dates before 1980, which files may have.
+    with (
+        replacing(target) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive,
+    ):
         for take in takes:
             name = free_name(plain_name(take.name), take.path.suffix.lower(), taken)
             with storage_errors(take.path, "read"):
                 archive.write(take.path, name)
-
-
-def _archive(path: Path) -> zipfile.ZipFile:
-    # A zip has no dates before 1980, which files may have.
-    return zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, strict_timestamps=False)
 
 
 def copy_takes(takes: Sequence[Take], parent: Path) -> Path:

@@ -47,8 +47,7 @@ def base_file(params: Params, folder: Path) -> Path | None:
     chosen = params.vqvae.base
     if chosen == BASE_AUTO:
         return SHIPPED
-    places = [place / chosen for place in (folder.resolve(), *folder.resolve().parents)]
-    path = next((place for place in places if place.is_file()), places[0])
+    path = find_base(chosen, folder)
     try:
         misfit = _misfit(params, read_manifest(path))
     except ArtifactError as error:
@@ -56,6 +55,12 @@ def base_file(params: Params, folder: Path) -> Path | None:
     if misfit:
         raise UsageError(f"vqvae.base: {path} has {misfit}: name another model, or none")
     return path
+
+
+def find_base(chosen: str, folder: Path) -> Path:
+    """The file that `vqvae.base` names: at `folder`, or at the nearest folder above it that has the file."""
+    places = [place / chosen for place in (folder.resolve(), *folder.resolve().parents)]
+    return next((place for place in places if place.is_file()), places[0])
 
 
 def base_digest(params: Params, folder: Path) -> str | None:

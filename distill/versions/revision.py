@@ -87,12 +87,12 @@ def sounds_at(reference: str, project: Path) -> Iterator[Path]:
                 raise DataError(f"{reference}: commit {commit[:12]} holds neither {path} nor {path}.dvc")
             share_cache(project, root)
             try:
-                check_out(root, path)
+                check_out(root, str(pointer.with_suffix("")))
             except DataError as error:
-                if pointer.with_suffix("").exists():
-                    raise DataError(f"{reference}: commit {commit[:12]} holds no {path}") from error
                 raise DataError(
                     f"{reference}: its sounds are not in DVC's cache; dvc fetch --all-commits "
                     f"{pointer.relative_to(root)} fetches them from a remote"
                 ) from error
+            if not (root / path).exists():
+                raise DataError(f"{reference}: commit {commit[:12]} holds no {path}")
         yield root / path
