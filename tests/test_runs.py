@@ -80,6 +80,37 @@ def test_a_lock_that_says_nothing_keeps_nobody_waiting(project: Path) -> None:
     assert progress_of(root).state == "stopped"
 
 
+LAST_WORDS = """
+import sys
+from pathlib import Path
+from distill.processes.run_lock import hold
+for _ in range(2):
+    with hold(Path(sys.argv[1])):
+        pass
+print("left", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_is_taken_until_whoever_got_it_has_said_its_last_words(tmp_path: Path) -> None:
+    with hold(tmp_path, here=False) as lock:
+        child = subprocess.Popen(
+            [sys.executable, "-c", LAST_WORDS, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **lock.environment},
+            pass_fds=(lock.descriptor,),
+        )
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"left\n"
+        holder = holder_of(tmp_path)
+        child.communicate()
+    assert holder is not None
+    assert (holder.pid, holder.stops) == (child.pid, None)
+    assert holder_of(tmp_path) is None
+
+
 def test_without_a_name_the_run_that_goes_on_is_meant_or_else_the_newest(tmp_path: Path) -> None:
     for age, name in enumerate(("kit-b", "kit-a", "kit-c")):
         write_order(tmp_path / "runs" / name, Order("kit"))

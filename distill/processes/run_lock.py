@@ -58,7 +58,8 @@ class RunLock:
 def hold(root: Path, wait: Callable[[], None] | None = None, *, here: bool = True) -> Iterator[RunLock]:
     """Own a run folder for the block; the folder is made if it is missing.
 
-    A process that was started with the lock keeps it.
+    A process that was started with the lock keeps it to its end, so that whoever finds the folder free also finds what
+    that process said last.
 
     Args:
         root: the folder.
@@ -69,15 +70,17 @@ def hold(root: Path, wait: Callable[[], None] | None = None, *, here: bool = Tru
         TrainingError: another process has the lock, and `wait` is not given.
         StorageError: the folder cannot be written.
     """
-    descriptor = _take_inherited(root)
-    if descriptor is None:
-        descriptor = acquire(lock_file(root), wait or _refusing(root))
+    inherited = _take_inherited(root)
+    lock = RunLock(root, acquire(lock_file(root), wait or _refusing(root)) if inherited is None else inherited)
     try:
-        lock = RunLock(root, descriptor)
         lock.note(stops=os.getpid() if here else None)
         yield lock
     finally:
-        os.close(descriptor)
+        if inherited is None:
+            os.close(lock.descriptor)
+        else:
+            lock.note(stops=None)
+            os.environ.update(lock.environment)
 
 
 def holder_of(root: Path) -> Holder | None:
