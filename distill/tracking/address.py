@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from distill.errors import DistillError, TrackingError
+from distill.files import replacing
+from distill.locks import lock
 from distill.versions.dvc import KEY_REASONS
 
 if TYPE_CHECKING:
@@ -155,6 +157,16 @@ def client_of(project: Path) -> "MlflowClient":
         return MlflowClient(tracking_uri=address, registry_uri=registry)
 
 
+def make_database(project: Path) -> None:
+    """Make sure that a database in the project is there before several processes use it.
+
+    Raises:
+        TrackingError: as in `client_of`.
+    """
+    if any(address.startswith(SQLITE) for address in (tracking_address(project), registry_address(project))):
+        client_of(project)
+
+
 def experiment_of(client: "MlflowClient", project: Path) -> str:
     """The id of the experiment, which is made where it is missing.
 
@@ -208,13 +220,25 @@ def _check_database(address: str, project: Path) -> None:
             f"rename the folder, or set {ADDRESS}"
         )
     path = Path(address.removeprefix(SQLITE))
-    if not address.startswith(SQLITE) or not path.exists():
+    if not address.startswith(SQLITE) or unquote(address) != address or "?" in address:
         return
+    if not path.exists():
+        _make_database(path, project)
     with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         if path.is_relative_to(project.resolve()):
             _follow(connection, project)
         connection.commit()
+
+
+def _make_database(path: Path, project: Path) -> None:
+    """Make MLflow's database whole: two processes that make it at once, or one that is killed, would break it."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with lock(path.with_name(f".{path.name}.lock"), lambda: None, remove=True):
+        if not path.exists():
+            with replacing(path) as temporary:
+                SqlAlchemyStore(f"{SQLITE}{temporary}", artifact_location(project) or ARTIFACTS).engine.dispose()
 
 
 def _follow(connection: sqlite3.Connection, project: Path) -> None:

@@ -16,6 +16,7 @@ from distill.tracking.address import (
     PAGE_PORT,
     PAGE_TOKEN,
     artifact_location,
+    make_database,
     registry_address,
     set_up_mlflow,
     tracking_address,
@@ -36,6 +37,7 @@ def serve(project: Path, *, host: str, port: int, output: int | None, on_up: Cal
         StorageError: the project's token cannot be read or written.
     """
     set_up_mlflow()
+    make_database(project)
     token = read_or_create(project / TOKEN_FILE)
     command = [*PYTHON, "-m", "mlflow", "server", "--workers", "1", "--app-name", "distill"]
     command += ["--host", host, "--port", str(port), "--default-artifact-root", artifact_location(project) or ""]
