@@ -146,7 +146,8 @@ class RunFolder:
         until = time.monotonic() + timeout
         try:
             while not answer.exists():
-                if not self.running():
+                # In this order: it may answer and end between two looks.
+                if not self.running() and not answer.exists():
                     raise TrainingError(f"{self.stage} of {self.workspace} ended before it answered")
                 if time.monotonic() > until:
                     raise TrainingError(

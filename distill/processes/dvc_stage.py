@@ -11,7 +11,7 @@ from pathlib import Path
 
 from distill.errors import DataError, DistillError, Interrupted, StorageError, TrainingError
 from distill.locks import close, require_open
-from distill.processes.guard import KILLED, release
+from distill.processes.guard import ASKED, KILLED, release
 from distill.processes.run_lock import RunLock
 from distill.programs import PYTHON, own_path
 
@@ -64,6 +64,9 @@ def repro(
         DistillError: the stage's own complaint.
     """
     require_open()
+    if lock is not None:
+        # Whoever left it is gone. DVC would take another process that has its number by now for its owner.
+        (root / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
     process = _start(root, stage, environment, lock, pull=pull)
     lines: list[str] = []
     try:
@@ -72,9 +75,11 @@ def repro(
             on_line(line)
         code = process.wait()
     finally:
+        _stop(process)
         if lock is not None:
             lock.note(stops=None)
-        _stop(process)
+    if code == ASKED:
+        raise Interrupted(_own_words(lines) or f"interrupted in {stage}")
     if code < 0 or code == KILLED:
         raise StageCrashed(f"{stage} was ended: {'DVC' if code == KILLED else 'the process that guards it'} was killed")
     if code:
@@ -106,8 +111,6 @@ def _start(
         pass_fds=() if lock is None else (lock.descriptor,),
     )
     _running.add(process)
-    if lock is not None:
-        lock.note(stops=process.pid)
     return process
 
 
@@ -125,6 +128,8 @@ def _lines_of(
         lines.put(None)
 
     threading.Thread(target=read, name=f"read-{stage}", daemon=True).start()
+    # In the moment of the start others may have been stopped.
+    require_open()
     begun, left = time.monotonic(), 0.0
     while True:
         if limit_seconds is not None and time.monotonic() - begun > limit_seconds:
@@ -149,8 +154,12 @@ def _stop(process: "subprocess.Popen[str]") -> None:
     _running.discard(process)
 
 
+def _own_words(lines: list[str]) -> str | None:
+    return next((line.removeprefix("distill: ") for line in reversed(lines) if line.startswith("distill: ")), None)
+
+
 def _failure(stage: str, lines: list[str]) -> DistillError:
-    own = next((line.removeprefix("distill: ") for line in reversed(lines) if line.startswith("distill: ")), None)
+    own = _own_words(lines)
     error = next((line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")), None)
     match = next(filter(None, map(_EXITED.search, lines)), None)
     code = int(match[1]) if match else None

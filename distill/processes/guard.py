@@ -20,29 +20,32 @@ from types import FrameType
 from typing import Any
 
 from distill.live.stop_request import GUARD, KILLED_SECONDS
-from distill.processes.run_lock import inherited_descriptor
+from distill.processes.run_lock import inherited_descriptor, note_stops
 
 ORDERLY_SECONDS = 10.0
 POLL_SECONDS = 0.05
 ORDERLY = b"."
-# The exit code if the command was killed from outside.
-KILLED = 70
+# The exit codes if the command was killed from outside, and if a signal asked the guard to stop it.
+KILLED, ASKED = 70, 71
 _PR_SET_PDEATHSIG = 1
 
 
 def main(command: list[str]) -> int:
     """Run a command until it ends or its owner is gone; its exit code."""
-    over = threading.Event()
+    over, asked = threading.Event(), False
     grace = KILLED_SECONDS
 
     def ask(_number: int, _frame: FrameType | None) -> None:
-        nonlocal grace
-        grace = ORDERLY_SECONDS
+        nonlocal grace, asked
+        grace, asked = ORDERLY_SECONDS, True
         over.set()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, ask)
     held = inherited_descriptor()
+    if held is not None:
+        # Not before a signal is heard: who asks waits for this note.
+        note_stops(held)
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -67,6 +70,8 @@ def main(command: list[str]) -> int:
             _end_group(child, grace)
     # A command that was killed leaves what it had started.
     _end_group(child, KILLED_SECONDS)
+    if asked:
+        return ASKED
     return KILLED if child.returncode < 0 and not over.is_set() else child.returncode
 
 

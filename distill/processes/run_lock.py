@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from distill.errors import TrainingError
@@ -16,6 +16,7 @@ from distill.locks import POLL_SECONDS, acquire, is_file_of, is_held
 INHERITED = "DISTILL_RUN_LOCK"
 # `is_held` takes the lock for a moment.
 LOCK_SECONDS = 1.0
+_MOST_BYTES = 1000
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class Holder:
 
 
 class RunLock:
-    """The lock of a run folder in the hands of this process."""
+    """The lock of a run folder in the hands of this process, which may have been started with it."""
 
-    def __init__(self, root: Path, descriptor: int) -> None:
-        self.root, self.descriptor = root, descriptor
+    def __init__(self, root: Path, descriptor: int, *, inherited: bool = False) -> None:
+        self.root, self.descriptor, self.inherited = root, descriptor, inherited
         self.since = time.time()
 
     @property
@@ -47,11 +48,7 @@ class RunLock:
 
     def note(self, *, stops: int | None) -> None:
         """Note in the lock's file which process holds it, and which one to ask to stop."""
-        text = json.dumps(asdict(Holder(os.getpid(), stops, self.since))).encode()
-        # On a full disk the holder stays unknown, which is no reason to end a training.
-        with suppress(OSError):
-            os.pwrite(self.descriptor, text, 0)
-            os.ftruncate(self.descriptor, len(text))
+        _write(self.descriptor, Holder(os.getpid(), stops, self.since))
 
 
 @contextmanager
@@ -70,17 +67,20 @@ def hold(root: Path, wait: Callable[[], None] | None = None, *, here: bool = Tru
         TrainingError: another process has the lock, and `wait` is not given.
         StorageError: the folder cannot be written.
     """
-    inherited = _take_inherited(root)
-    lock = RunLock(root, acquire(lock_file(root), wait or _refusing(root)) if inherited is None else inherited)
+    descriptor = _take_inherited(root)
+    if descriptor is None:
+        lock = RunLock(root, acquire(lock_file(root), wait or _refusing(root)))
+    else:
+        lock = RunLock(root, descriptor, inherited=True)
     try:
         lock.note(stops=os.getpid() if here else None)
         yield lock
     finally:
-        if inherited is None:
-            os.close(lock.descriptor)
-        else:
+        if lock.inherited:
             lock.note(stops=None)
             os.environ.update(lock.environment)
+        else:
+            os.close(lock.descriptor)
 
 
 def holder_of(root: Path) -> Holder | None:
@@ -93,6 +93,13 @@ def holder_of(root: Path) -> Holder | None:
         return Holder(values["pid"], values["stops"], values["since"])
     except (OSError, ValueError, TypeError, KeyError):
         return Holder()
+
+
+def note_stops(descriptor: int) -> None:
+    """Note in the file of a lock, which another process holds, that this process is the one to ask to stop."""
+    with suppress(OSError, ValueError, TypeError):
+        held = Holder(**json.loads(os.pread(descriptor, _MOST_BYTES, 0)))
+        _write(descriptor, replace(held, stops=os.getpid()))
 
 
 def held_by_ancestor(root: Path) -> bool:
@@ -111,6 +118,14 @@ def inherited_descriptor() -> int | None:
     number, _, folder = os.environ.get(INHERITED, "").partition(":")
     found = number.isdigit() and is_file_of(int(number), lock_file(Path(folder)))
     return int(number) if found else None
+
+
+def _write(descriptor: int, holder: Holder) -> None:
+    text = json.dumps(asdict(holder)).encode()
+    # On a full disk the holder stays unknown, which is no reason to end a training.
+    with suppress(OSError):
+        os.pwrite(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
 
 
 def _take_inherited(root: Path) -> int | None:

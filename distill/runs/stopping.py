@@ -36,7 +36,12 @@ def stop(root: Path, *, who: str = "page", timeout: float = 60.0) -> StopPoint:
     folder = running_training(root)
     if folder is not None:
         # Asking twice does no harm.
-        return StopPoint(folder.stage, folder.ask("stop", {}, who=who, timeout=timeout)["step"])
+        try:
+            return StopPoint(folder.stage, folder.ask("stop", {}, who=who, timeout=timeout)["step"])
+        except TrainingError:
+            # Behind its last step it takes up no request: what comes after it is to stop.
+            if folder.running():
+                raise
     until = time.monotonic() + timeout
     while (holder := holder_of(root)) is not None:
         if holder.stops is not None:
