@@ -1,16 +1,18 @@
 """Run folders are removed only when they rest, and only those of the folder that is named."""
 
 import json
-from datetime import timedelta
+import os
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from command_util import run_command
-from distill.errors import TrainingError
+from distill.errors import StorageError, TrainingError
 from distill.processes.run_lock import hold
+from distill.runs import removal
 from distill.runs.folder import Order, run_folders, write_order
-from distill.runs.removal import REMOVED, prune, remove
+from distill.runs.removal import REMOVED, prune, remove, size_of
 from page_util import make_sounds
 from pipeline_util import bytes_of
 
@@ -59,6 +61,28 @@ def test_only_finished_runs_are_pruned_and_only_at_rest(project: Path) -> None:
     assert [root.name for root in run_folders(project)] == [newer.name, newest.name]
     assert sorted(path.name for path in (project / "runs").iterdir()) == [newer.name, newest.name]
     assert bytes_of(project / "kit") == before
+
+
+def test_what_another_window_removes_meanwhile_is_no_complaint(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    roots = [finished(project, name, f"2026-01-0{day}T00:00:00+00:00") for day, name in enumerate(("one", "two"), 1)]
+    (roots[0] / "gone").write_bytes(b"1234")
+    (roots[0] / "stays").write_bytes(b"12345")
+    whole, lstat, look = size_of(roots[0]), os.lstat, removal.finished_at
+
+    def vanished(path: str) -> os.stat_result:
+        if str(path).endswith("gone"):
+            raise FileNotFoundError(path)
+        return lstat(path)
+
+    def unreadable(root: Path) -> datetime | None:
+        if root == roots[1]:
+            raise StorageError("cannot read run.json")
+        return look(root)
+
+    monkeypatch.setattr(os, "lstat", vanished)
+    assert size_of(roots[0]) == whole - 4
+    monkeypatch.setattr(removal, "finished_at", unreadable)
+    assert [each.run for each in prune(project, dry_run=True)] == [roots[0].name]
 
 
 def test_runs_are_those_of_the_folder_that_is_named(project: Path, tmp_path: Path) -> None:

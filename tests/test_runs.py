@@ -24,10 +24,20 @@ from distill.live.stop_request import StopRequest
 from distill.params import Params, read_params, with_settings
 from distill.processes.run_lock import Holder, hold, holder_of, lock_file
 from distill.runs.background import go_on
-from distill.runs.folder import Order, default_run, finished_at, read_order, run_folders, write_order
+from distill.runs.folder import (
+    Order,
+    default_run,
+    finished_at,
+    log_file,
+    open_folder,
+    read_order,
+    run_folders,
+    write_order,
+)
 from distill.runs.inputs import Inputs, bring_sounds, from_project, settings_of, source_of
 from distill.runs.local import Options, train_folder
 from distill.runs.progress import progress_of
+from distill.runs.stopping import stop
 from distill.runs.trainings import where_it_stands
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, read_report
@@ -109,6 +119,40 @@ def test_a_folder_is_taken_until_whoever_got_it_has_said_its_last_words(tmp_path
     assert holder is not None
     assert (holder.pid, holder.stops) == (child.pid, None)
     assert holder_of(tmp_path) is None
+
+
+BEHIND_ITS_LAST_STEP = """
+import sys, time
+from pathlib import Path
+from distill.live.folder import RunFolder
+from distill.live.stop_request import stop_on_signals
+from distill.processes.run_lock import hold
+root = Path(sys.argv[1])
+folder = RunFolder(root, "train_vqvae")
+with hold(root), stop_on_signals() as stop:
+    with folder.held():
+        while not folder.pending():
+            time.sleep(0.01)
+    while not stop.asked:
+        time.sleep(0.01)
+"""
+
+
+def test_a_training_that_takes_up_no_more_requests_is_stopped_behind_it(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", BEHIND_ITS_LAST_STEP, str(tmp_path)]) as child:
+        wait(lambda: RunFolder(tmp_path, "train_vqvae").running() or child.poll() is not None)
+        assert stop(tmp_path).step is None
+        assert child.wait(timeout=30) == 0
+
+
+def test_why_another_training_ended_is_not_why_this_one_did(tmp_path: Path) -> None:
+    log_file(tmp_path).parent.mkdir()
+    log_file(tmp_path).write_text("distill: interrupted in epoch 3\n")
+    assert progress_of(tmp_path).reason == "interrupted in epoch 3"
+    with open_folder(tmp_path, Order("kit"), lambda: None):
+        pass
+    write_order(tmp_path, Order("kit"))
+    assert (progress_of(tmp_path).state, progress_of(tmp_path).reason) == ("stopped", "")
 
 
 def test_without_a_name_the_run_that_goes_on_is_meant_or_else_the_newest(tmp_path: Path) -> None:

@@ -324,3 +324,14 @@ def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     exec(compile(example, str(PAGE), "exec"), {})  # noqa: S102, it is ours
+
+
+def test_what_somebody_writes_while_an_edit_is_taken_up_stays_theirs(manager: RuntimeConfigManager) -> None:
+    other = RuntimeConfigManager(manager.path, BASE)
+    other.update({"max_lr": 1e-4})
+    changes = manager.check_for_updates()
+    assert changes is not None
+    other.update({"gradient_clip": 2.0})
+    manager.acknowledge(changes, 3)
+    assert manager.check_for_updates() == {"gradient_clip": (BASE.gradient_clip, 2.0)}
+    assert manager.writer() == "python"

@@ -275,7 +275,9 @@ class RuntimeConfigManager:
         self._tell(accepted=True, problem=None, changes=changes, step=step)
         try:
             with self._guard, self._locked():
-                self._sign(self._checked, TRAINING)
+                # What somebody has written meanwhile is signed by them.
+                if self._read() == self._checked:
+                    self._sign(self._checked, TRAINING)
         except StorageError as error:
             logger.warning("%s", error)
 

@@ -11,9 +11,8 @@ from distill.files import storage_errors
 from distill.params import Params, with_settings
 from distill.processes.run_lock import hold
 from distill.programs import PYTHON
-from distill.runs.folder import Order, read_order, write_order
+from distill.runs.folder import Order, log_file, read_order, write_order
 from distill.runs.inputs import Inputs, named_params, settings_of, source_of
-from distill.runs.progress import log_file
 
 
 def start(project: Path, order: Order) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from distill.errors import ArtifactError, DataError
-from distill.files import read_json, write_json
+from distill.files import read_json, storage_errors, write_json
 from distill.processes.run_lock import RunLock, hold, holder_of
 from distill.projects.project import MARKER
 
@@ -67,6 +67,10 @@ def open_folder(
         StorageError: the folder cannot be written.
     """
     with hold(root, wait, here=here) as lock:
+        if not lock.inherited:
+            # What a training in the background said last is not about this one.
+            with storage_errors(root, "write into"):
+                log_file(root).unlink(missing_ok=True)
         make()
         write_order(root, order)
         yield lock
@@ -101,6 +105,11 @@ def finished_at(root: Path) -> datetime | None:
         ArtifactError: the note about it is damaged or of a newer schema.
     """
     return _note(root).finished if is_run(root) else None
+
+
+def log_file(root: Path) -> Path:
+    """The log of a training in the background."""
+    return root / ".distill" / "training.log"
 
 
 def is_run(root: Path) -> bool:

@@ -10,7 +10,7 @@ from distill.live.folder import RunFolder
 from distill.live.journal import TUNABLE
 from distill.live.status import read_status, status_file
 from distill.processes.run_lock import Holder, holder_of
-from distill.runs.folder import Order, finished_at, read_order
+from distill.runs.folder import Order, finished_at, log_file, read_order
 from distill.stages.pipeline import STAGES
 
 LOG_BYTES = 20_000
@@ -107,8 +107,3 @@ def last_words(root: Path) -> str:
         lines = handle.read().decode(errors="replace").splitlines()
     complaints = [line.removeprefix("distill: ") for line in lines if line.startswith("distill: ")]
     return complaints[-1] if complaints else ""
-
-
-def log_file(root: Path) -> Path:
-    """The log of a training in the background."""
-    return root / ".distill" / "training.log"

@@ -1,13 +1,17 @@
 """Removing runs, or what is in them; only under the run's lock."""
 
+import os
 import shutil
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from distill.errors import StorageError
 from distill.files import storage_errors
 from distill.processes.run_lock import hold, holder_of, lock_file
-from distill.runs.folder import RUNS, finished_at, is_run, run_folders
+from distill.runs.folder import RUNS, finished_at, run_folders
 
 # Prefix of a folder that is being removed, so that a half-removed one is not taken for a run.
 REMOVED = ".removed-"
@@ -73,7 +77,12 @@ def prune(project: Path, *, keep: int = 0, older: timedelta = timedelta(0), dry_
         StorageError: a folder cannot be removed.
     """
     now = datetime.now(UTC)
-    finished = [(when, root) for root in run_folders(project) if is_run(root) and (when := finished_at(root))]
+    finished = []
+    for root in run_folders(project):
+        # Another window may remove one meanwhile.
+        with suppress(StorageError):
+            if when := finished_at(root):
+                finished.append((when, root))
     finished.sort(reverse=True)
     chosen = [root for when, root in finished[keep:] if now - when >= older and holder_of(root) is None]
     if dry_run:
@@ -85,6 +94,14 @@ def prune(project: Path, *, keep: int = 0, older: timedelta = timedelta(0), dry_
 
 
 def size_of(folder: Path) -> int:
-    """The bytes that removing a folder frees: files that another folder has as well do not count."""
-    files = (path.lstat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return sum(stat.st_size for stat in files if stat.st_nlink == 1)
+    """The bytes that removing a folder frees: files that another folder has as well do not count.
+
+    What is removed meanwhile does not count either.
+    """
+    found = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                status = os.lstat(os.path.join(place, name))  # noqa: PTH118, a run has thousands of files
+                found += status.st_size if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else 0
+    return found
