@@ -177,9 +177,9 @@ def test_flows_outside_of_the_repository_are_one_line(tmp_path: Path) -> None:
 def in_project(project: Path) -> list[psutil.Process]:
     """Processes of stages in a project."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if "stage" in words and process.info["cmdline"] and str(project) in str(process.environ().get("DVC_ROOT", "")):
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        words, environment = process.info["cmdline"] or [], process.info["environ"] or {}
+        if "stage" in words and str(project) in environment.get("DVC_ROOT", ""):
             found.append(process)
     return found
 

@@ -22,7 +22,7 @@ from page_util import wait
 from pipeline_util import bytes_of, make_workspace, run
 from sounds_util import noise, save
 
-FEW = {"vqvae": {"batch_size": 4, "preview_count": 0, "epochs": 2}, "prior": {"batch_size": 4}}
+FEW = {"vqvae": {"batch_size": 4, "preview_count": 0, "epochs": 4}, "prior": {"batch_size": 4}}
 
 
 def workspace_of(root: Path, processes: int, **changes: dict[str, Any]) -> Workspace:

@@ -52,7 +52,8 @@ def training(workspace: Workspace) -> Iterator["subprocess.Popen[bytes]"]:
     child = subprocess.Popen(command, stderr=subprocess.PIPE)
     folder = RunFolder(workspace.root, STAGE)
     try:
-        wait(lambda: folder.running() or child.poll() is not None)
+        # It runs before it has begun, and what has not begun cannot be tuned.
+        wait(lambda: (folder.running() and folder.begun()) or child.poll() is not None)
         assert child.poll() is None, child.communicate()
         yield child
     finally:

@@ -34,6 +34,7 @@ from distill.cli import (
 )
 from distill.cli.console import interrupt_on_signals
 from distill.errors import EXIT_FAILURE, EXIT_INTERRUPTED, DistillError, UsageError
+from distill.live.stop_request import remember_parent
 from distill.words import visible
 
 # The tools underneath report home by default.
@@ -105,6 +106,7 @@ def _root(
 
 def main() -> None:
     """Run the command; what goes wrong becomes one line on stderr and an exit code."""
+    remember_parent()
     for name, value in QUIET_TOOLS.items():
         os.environ.setdefault(name, value)
     # Closed by whoever started this; what is printed goes nowhere.

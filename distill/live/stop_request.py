@@ -17,6 +17,15 @@ KILLED_SECONDS = 3.0
 POLL_SECONDS = 0.5
 
 
+_parent: int | None = None
+
+
+def remember_parent() -> None:
+    """Note which process started this one, before it can have ended: importing takes seconds."""
+    global _parent
+    _parent = os.getppid()
+
+
 class StopRequest:
     """A flag that long work looks at between two steps."""
 
@@ -79,7 +88,7 @@ def stop_with_owner(request: StopRequest) -> None:
     # Every command asks here which signals end it; few have an owner.
     import psutil
 
-    parent, guard = os.getppid(), os.environ.get(GUARD)
+    parent, guard = _parent or os.getppid(), os.environ.get(GUARD)
 
     def owned() -> bool:
         # Below a guard its own end decides, and the guard sees to the parent's: a shell may stand between.
