@@ -299,6 +299,33 @@ def test_a_stage_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
+LEFT_ALONE = """
+import os, time
+from distill.live.stop_request import StopRequest, remember_parent, stop_with_owner
+remember_parent()
+print("up", flush=True)
+parent = os.getppid()
+while os.getppid() == parent:
+    time.sleep(0.01)
+request = StopRequest()
+stop_with_owner(request)
+until = time.monotonic() + 2
+while not request.asked and time.monotonic() < until:
+    time.sleep(0.01)
+print(request.asked, flush=True)
+"""
+
+
+def test_a_stage_whose_parent_was_killed_while_it_began_ends() -> None:
+    script = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', sys.argv[1]])"
+    parent = subprocess.Popen([sys.executable, "-c", script, LEFT_ALONE], stdout=subprocess.PIPE, text=True)
+    with parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "up\n"
+        parent.kill()
+        assert parent.stdout.readline() == "True\n"
+
+
 def test_of_a_text_that_is_no_utf_8_only_the_place_is_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
