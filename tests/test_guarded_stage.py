@@ -130,7 +130,7 @@ def test_a_note_that_a_killed_dvc_left_stops_nobody(tmp_path: Path) -> None:
     left = tmp_path / ".dvc" / "tmp" / "rwlock"
     left.parent.mkdir()
     # The number of a process that is there.
-    left.write_text(json.dumps({str(tmp_path / "out"): {"write": {"pid": os.getpid(), "cmd": "dvc repro"}}}))
+    left.write_text(json.dumps({"write": {str(tmp_path / "out"): {"pid": os.getpid(), "cmd": "dvc repro"}}}))
     with hold(tmp_path) as lock:
         assert bring_up_to_date(tmp_path, lock)
     assert (tmp_path / "out").is_file()
