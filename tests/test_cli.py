@@ -303,9 +303,10 @@ LEFT_ALONE = """
 import os, time
 from distill.live.stop_request import StopRequest, remember_parent, stop_with_owner
 remember_parent()
-print("up", flush=True)
 parent = os.getppid()
-while os.getppid() == parent:
+print("up", flush=True)
+until = time.monotonic() + 60
+while os.getppid() == parent and time.monotonic() < until:
     time.sleep(0.01)
 request = StopRequest()
 stop_with_owner(request)

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from distill.errors import Interrupted, TrainingError
+from distill.errors import DistillError, Interrupted, TrainingError
 from distill.locks import close, reopen
 from distill.processes import dvc_stage
 from distill.processes.run_lock import RunLock, hold, holder_of
@@ -129,8 +129,23 @@ def test_a_note_that_a_killed_dvc_left_stops_nobody(tmp_path: Path) -> None:
     make_project(tmp_path, QUICK)
     left = tmp_path / ".dvc" / "tmp" / "rwlock"
     left.parent.mkdir()
-    # The number of a process that is there.
+    # The number of a process that is there, and that is younger than the note.
     left.write_text(json.dumps({"write": {str(tmp_path / "out"): {"pid": os.getpid(), "cmd": "dvc repro"}}}))
     with hold(tmp_path) as lock:
+        # One that is older is at work.
+        with pytest.raises(dvc_stage.StageCrashed, match="another DVC works in this workspace"):
+            bring_up_to_date(tmp_path, lock)
+        os.utime(left, (0, 0))
         assert bring_up_to_date(tmp_path, lock)
     assert (tmp_path / "out").is_file()
+
+
+def test_a_complaint_of_a_stage_that_was_asked_to_stop_is_its_own() -> None:
+    failed = "ERROR: failed to reproduce 'slow': failed to run: slow, exited with {}"
+    complaint = ["distill: cannot write out: no space left"]
+    for code, kind in ((1, DistillError), (3, Interrupted), (-9, Interrupted)):
+        found = dvc_stage._when_asked("slow", [*complaint, failed.format(code)])
+        assert (type(found), str(found)) == (kind, "cannot write out: no space left")
+    found = dvc_stage._when_asked("slow", [failed.format(-15)])
+    assert isinstance(found, Interrupted)
+    assert "before it could say that its state is saved" in str(found)

@@ -157,7 +157,19 @@ def test_two_processes_that_record_first_make_one_database(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
     (default, own) = sorted(client_of(tmp_path).search_experiments(), key=lambda each: int(each.experiment_id))
     assert (default.name, own.name) == ("Default", "distill")
-    assert {each.artifact_location.startswith((tmp_path / "mlartifacts").as_uri()) for each in (default, own)} == {True}
+    assert own.artifact_location == (tmp_path / "mlartifacts").as_uri()
+
+
+@pytest.mark.usefixtures("_recording")
+def test_a_database_that_cannot_be_made_is_a_warning_for_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
+    workspace = make_workspace(tmp_path)
+    with runs.keep_run_open(workspace, started_by="prefect", tags={}):
+        pass
+    assert "cannot use the record of runs" in caplog.text
 
 
 @pytest.mark.usefixtures("_recording")

@@ -1,15 +1,21 @@
 """Running one stage through DVC in a process group that ends when its owner does."""
 
+import json
 import os
 import queue
 import re
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from distill.errors import DataError, DistillError, Interrupted, StorageError, TrainingError
+from distill.files import storage_errors
 from distill.locks import close, require_open
 from distill.processes.guard import ASKED, KILLED, release
 from distill.processes.run_lock import RunLock
@@ -22,6 +28,8 @@ _EXITED = re.compile(r"exited with (-?\d+)")
 # What an orderly failing stage exits with; anything else is a crash.
 _ORDERLY = {1, 2, 3}
 _INTERRUPTED = 3
+# What a guard ends with that was asked to stop, also before it can hear that.
+_ASKED = {ASKED, -signal.SIGTERM, -signal.SIGINT, -getattr(signal, "SIGHUP", signal.SIGTERM)}
 # What DVC says where another one works in the same folder.
 _IN_USE = re.compile(r"[Uu]nable to acquire lock|is busy, it is being blocked")
 
@@ -64,9 +72,11 @@ def repro(
         DistillError: the stage's own complaint.
     """
     require_open()
-    if lock is not None:
-        # Whoever left it is gone. DVC would take another process that has its number by now for its owner.
-        (root / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
+    note = root / ".dvc" / "tmp" / "rwlock"
+    if lock is not None and not in_use(note):
+        # DVC would take another process that has the number of a killed one by now for its owner.
+        with storage_errors(note, "remove"):
+            note.unlink(missing_ok=True)
     process = _start(root, stage, environment, lock, pull=pull)
     lines: list[str] = []
     try:
@@ -78,8 +88,8 @@ def repro(
         _stop(process)
         if lock is not None:
             lock.note(stops=None)
-    if code == ASKED:
-        raise Interrupted(_own_words(lines) or f"interrupted in {stage}")
+    if code in _ASKED:
+        raise _when_asked(stage, lines)
     if code < 0 or code == KILLED:
         raise StageCrashed(f"{stage} was ended: {'DVC' if code == KILLED else 'the process that guards it'} was killed")
     if code:
@@ -152,6 +162,30 @@ def _lines_of(
 def _stop(process: "subprocess.Popen[str]") -> None:
     release(process)
     _running.discard(process)
+
+
+def in_use(note: Path) -> bool:
+    """Whether a living process is in DVC's note of who reads and writes what; one that is younger than it is not."""
+    try:
+        noted, values = note.stat().st_mtime, json.loads(note.read_bytes())
+        readers = [each for many in values.get("read", {}).values() for each in many]
+        pids = {int(each["pid"]) for each in (*values.get("write", {}).values(), *readers)}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False
+    for pid in pids:
+        with suppress(psutil.Error):
+            if psutil.Process(pid).create_time() <= noted:
+                return True
+    return False
+
+
+def _when_asked(stage: str, lines: list[str]) -> DistillError:
+    """What came of a stage that was asked to stop: its own complaint, or that it was interrupted; never a crash."""
+    own = _own_words(lines)
+    if own is None:
+        return Interrupted(f"{stage} was stopped before it could say that its state is saved")
+    failure = _failure(stage, lines)
+    return Interrupted(own) if isinstance(failure, StageCrashed) else failure
 
 
 def _own_words(lines: list[str]) -> str | None:

@@ -45,7 +45,7 @@ def main(command: list[str]) -> int:
     held = inherited_descriptor()
     if held is not None:
         # Not before a signal is heard: who asks waits for this note.
-        note_stops(held)
+        note_stops(held, os.getpid())
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -70,6 +70,9 @@ def main(command: list[str]) -> int:
             _end_group(child, grace)
     # A command that was killed leaves what it had started.
     _end_group(child, KILLED_SECONDS)
+    if held is not None:
+        # Before the last look: who asks from now on waits for what comes next.
+        note_stops(held, None)
     if asked:
         return ASKED
     return KILLED if child.returncode < 0 and not over.is_set() else child.returncode
@@ -79,7 +82,8 @@ def release(guard: "subprocess.Popen[Any]") -> None:
     """Let a guard end its command in order, and wait for that; without this its owner counts as killed."""
     assert guard.stdin is not None
     if not guard.stdin.closed:
-        with suppress(OSError):
+        # Another thread may close it at the same moment.
+        with suppress(OSError, ValueError):
             os.write(guard.stdin.fileno(), ORDERLY)
         guard.stdin.close()
     guard.wait()
@@ -122,4 +126,5 @@ def _signal(group: int, number: signal.Signals) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    # Python's own way out would no longer hear a signal.
+    os._exit(main(sys.argv[1:]))

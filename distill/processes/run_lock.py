@@ -95,11 +95,11 @@ def holder_of(root: Path) -> Holder | None:
         return Holder()
 
 
-def note_stops(descriptor: int) -> None:
-    """Note in the file of a lock, which another process holds, that this process is the one to ask to stop."""
+def note_stops(descriptor: int, stops: int | None) -> None:
+    """Note in the file of a lock, which another process holds, which process to ask to stop."""
     with suppress(OSError, ValueError, TypeError):
         held = Holder(**json.loads(os.pread(descriptor, _MOST_BYTES, 0)))
-        _write(descriptor, replace(held, stops=os.getpid()))
+        _write(descriptor, replace(held, stops=stops))
 
 
 def held_by_ancestor(root: Path) -> bool:

@@ -10,7 +10,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import psutil
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -18,6 +17,7 @@ from distill.errors import DataError, DistillError, StorageError
 from distill.files import write_bytes
 from distill.locks import acquire, lock
 from distill.params import Params, read_yaml
+from distill.processes.dvc_stage import in_use
 from distill.projects.template import JOURNALS
 from distill.runs.dvc_project import DvcRun
 from distill.stages.pipeline import STAGES
@@ -169,21 +169,11 @@ def _dvc_at_rest(project: Path) -> Iterator[None]:
     folder = project / ".dvc" / "tmp"
     descriptor = acquire(folder / "lock", wait)
     try:
-        if _stages_run(folder / "rwlock"):
+        if in_use(folder / "rwlock"):
             raise StorageError("dvc repro runs in the project")
         yield
     finally:
         os.close(descriptor)
-
-
-def _stages_run(path: Path) -> bool:
-    """Whether a living process is noted in DVC's file of who writes what."""
-    try:
-        written = json.loads(path.read_bytes()).get("write", {})
-        pids = {int(each["pid"]) for each in written.values()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return False
-    return any(map(psutil.pid_exists, pids))
 
 
 def _bytes(path: Path) -> bytes | None:

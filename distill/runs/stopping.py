@@ -33,6 +33,7 @@ def stop(root: Path, *, who: str = "page", timeout: float = 60.0) -> StopPoint:
     Raises:
         TrainingError: nothing runs there, or it does not answer.
     """
+    until = time.monotonic() + timeout
     folder = running_training(root)
     if folder is not None:
         # Asking twice does no harm.
@@ -40,14 +41,14 @@ def stop(root: Path, *, who: str = "page", timeout: float = 60.0) -> StopPoint:
             return StopPoint(folder.stage, folder.ask("stop", {}, who=who, timeout=timeout)["step"])
         except TrainingError:
             # Behind its last step it takes up no request: what comes after it is to stop.
-            if folder.running():
+            if folder.running() or holder_of(root) is None:
                 raise
-    until = time.monotonic() + timeout
     while (holder := holder_of(root)) is not None:
         if holder.stops is not None:
+            # One that is gone by now has another one behind it, or none.
             with suppress(ProcessLookupError):
                 os.kill(holder.stops, signal.SIGTERM)
-            return StopPoint(progress_of(root).stage, None)
+                return StopPoint(progress_of(root).stage, None)
         if time.monotonic() > until:
             raise TrainingError(f"{root.name} is between two stages: try again")
         time.sleep(POLL_SECONDS)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from distill.errors import DistillError, TrackingError
+from distill.errors import DistillError, StorageError, TrackingError
 from distill.files import replacing
 from distill.locks import lock
 from distill.versions.dvc import KEY_REASONS
@@ -163,7 +163,8 @@ def make_database(project: Path) -> None:
     Raises:
         TrackingError: as in `client_of`.
     """
-    if any(address.startswith(SQLITE) for address in (tracking_address(project), registry_address(project))):
+    databases = [_database(address) for address in (tracking_address(project), registry_address(project))]
+    if any(path is not None and not path.exists() for path in databases):
         client_of(project)
 
 
@@ -219,8 +220,8 @@ def _check_database(address: str, project: Path) -> None:
             f"MLflow's database cannot lie in {here}, as ? and % mean something else in its address: "
             f"rename the folder, or set {ADDRESS}"
         )
-    path = Path(address.removeprefix(SQLITE))
-    if not address.startswith(SQLITE) or unquote(address) != address or "?" in address:
+    path = _database(address)
+    if path is None:
         return
     if not path.exists():
         _make_database(path, project)
@@ -231,14 +232,25 @@ def _check_database(address: str, project: Path) -> None:
         connection.commit()
 
 
+def _database(address: str) -> Path | None:
+    """The file of MLflow's database at an address; None where it is no file, or is named in another way."""
+    plain = address.startswith(SQLITE) and unquote(address) == address and "?" not in address
+    return Path(address.removeprefix(SQLITE)) if plain else None
+
+
 def _make_database(path: Path, project: Path) -> None:
     """Make MLflow's database whole: two processes that make it at once, or one that is killed, would break it."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    with lock(path.with_name(f".{path.name}.lock"), lambda: None, remove=True):
-        if not path.exists():
-            with replacing(path) as temporary:
-                SqlAlchemyStore(f"{SQLITE}{temporary}", artifact_location(project) or ARTIFACTS).engine.dispose()
+    path = path.resolve()
+    try:
+        with lock(path.with_name(f".{path.name}.lock"), lambda: None, remove=True):
+            if not path.exists():
+                with replacing(path) as temporary:
+                    # MLflow's own place for an experiment that nothing here records in.
+                    SqlAlchemyStore(f"{SQLITE}{temporary}", (project.resolve() / "mlruns").as_uri()).engine.dispose()
+    except StorageError as error:
+        raise TrackingError(f"cannot use the record of runs at {SQLITE}{path}: {error}") from error
 
 
 def _follow(connection: sqlite3.Connection, project: Path) -> None:
