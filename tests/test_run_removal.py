@@ -76,6 +76,7 @@ def test_what_another_window_removes_meanwhile_is_no_complaint(project: Path, mo
 
     def unreadable(root: Path) -> datetime | None:
         if root == roots[1]:
+            (root / ".distill" / "run.json").unlink()
             raise StorageError("cannot read run.json")
         return look(root)
 
@@ -83,6 +84,17 @@ def test_what_another_window_removes_meanwhile_is_no_complaint(project: Path, mo
     assert size_of(roots[0]) == whole - 4
     monkeypatch.setattr(removal, "finished_at", unreadable)
     assert [each.run for each in prune(project, dry_run=True)] == [roots[0].name]
+
+
+def test_a_run_whose_note_cannot_be_read_is_no_removed_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished(project, "one", "2026-01-01T00:00:00+00:00")
+
+    def unreadable(_root: Path) -> datetime | None:
+        raise StorageError("cannot read run.json")
+
+    monkeypatch.setattr(removal, "finished_at", unreadable)
+    with pytest.raises(StorageError, match="cannot read"):
+        prune(project, dry_run=True)
 
 
 def test_runs_are_those_of_the_folder_that_is_named(project: Path, tmp_path: Path) -> None:

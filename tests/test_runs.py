@@ -37,7 +37,6 @@ from distill.runs.folder import (
 from distill.runs.inputs import Inputs, bring_sounds, from_project, settings_of, source_of
 from distill.runs.local import Options, train_folder
 from distill.runs.progress import progress_of
-from distill.runs.stopping import stop
 from distill.runs.trainings import where_it_stands
 from distill.stages.pipeline import run_stage
 from distill.stages.workspace import Call, read_report
@@ -88,61 +87,6 @@ def test_a_lock_that_says_nothing_keeps_nobody_waiting(project: Path) -> None:
         assert holder_of(root) == Holder()
         assert (progress_of(root).state, progress_of(root).pid) == ("running", None)
     assert progress_of(root).state == "stopped"
-
-
-LAST_WORDS = """
-import sys
-from pathlib import Path
-from distill.processes.run_lock import hold
-for _ in range(2):
-    with hold(Path(sys.argv[1])):
-        pass
-print("left", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_a_folder_is_taken_until_whoever_got_it_has_said_its_last_words(tmp_path: Path) -> None:
-    with hold(tmp_path, here=False) as lock:
-        child = subprocess.Popen(
-            [sys.executable, "-c", LAST_WORDS, str(tmp_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **lock.environment},
-            pass_fds=(lock.descriptor,),
-        )
-    with child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"left\n"
-        holder = holder_of(tmp_path)
-        child.communicate()
-    assert holder is not None
-    assert (holder.pid, holder.stops) == (child.pid, None)
-    assert holder_of(tmp_path) is None
-
-
-BEHIND_ITS_LAST_STEP = """
-import sys, time
-from pathlib import Path
-from distill.live.folder import RunFolder
-from distill.live.stop_request import stop_on_signals
-from distill.processes.run_lock import hold
-root = Path(sys.argv[1])
-folder = RunFolder(root, "train_vqvae")
-with hold(root), stop_on_signals() as stop:
-    with folder.held():
-        while not folder.pending():
-            time.sleep(0.01)
-    while not stop.asked:
-        time.sleep(0.01)
-"""
-
-
-def test_a_training_that_takes_up_no_more_requests_is_stopped_behind_it(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", BEHIND_ITS_LAST_STEP, str(tmp_path)]) as child:
-        wait(lambda: RunFolder(tmp_path, "train_vqvae").running() or child.poll() is not None)
-        assert stop(tmp_path).step is None
-        assert child.wait(timeout=30) == 0
 
 
 def test_why_another_training_ended_is_not_why_this_one_did(tmp_path: Path) -> None:

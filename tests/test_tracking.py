@@ -144,34 +144,6 @@ def test_a_run_holds_everything_of_its_model(project: Workspace) -> None:
     assert [found.run_id for found in find_runs(project.root, register["lineage"])] == [run.info.run_id]
 
 
-FIRST = "import sys\nfrom pathlib import Path\nfrom distill.tracking.address import client_of, experiment_of\n"
-FIRST += "experiment_of(client_of(Path(sys.argv[1])), Path(sys.argv[1]))"
-
-
-def test_two_processes_that_record_first_make_one_database(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    command = [sys.executable, "-W", "ignore", "-c", FIRST, str(tmp_path)]
-    children = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) for _ in range(2)]
-    said = [child.communicate()[1] for child in children]
-    assert [child.returncode for child in children] == [0, 0], said
-    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
-    (default, own) = sorted(client_of(tmp_path).search_experiments(), key=lambda each: int(each.experiment_id))
-    assert (default.name, own.name) == ("Default", "distill")
-    assert own.artifact_location == (tmp_path / "mlartifacts").as_uri()
-
-
-@pytest.mark.usefixtures("_recording")
-def test_a_database_that_cannot_be_made_is_a_warning_for_a_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
-    workspace = make_workspace(tmp_path)
-    with runs.keep_run_open(workspace, started_by="prefect", tags={}):
-        pass
-    assert "cannot use the record of runs" in caplog.text
-
-
 @pytest.mark.usefixtures("_recording")
 def test_completing_twice_changes_nothing(
     project: Workspace, distill: "Command", monkeypatch: pytest.MonkeyPatch

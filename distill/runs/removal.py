@@ -11,7 +11,7 @@ from pathlib import Path
 from distill.errors import StorageError
 from distill.files import storage_errors
 from distill.processes.run_lock import hold, holder_of, lock_file
-from distill.runs.folder import RUNS, finished_at, run_folders
+from distill.runs.folder import RUNS, finished_at, is_run, run_folders
 
 # Prefix of a folder that is being removed, so that a half-removed one is not taken for a run.
 REMOVED = ".removed-"
@@ -79,10 +79,15 @@ def prune(project: Path, *, keep: int = 0, older: timedelta = timedelta(0), dry_
     now = datetime.now(UTC)
     finished = []
     for root in run_folders(project):
-        # Another window may remove one meanwhile.
-        with suppress(StorageError):
-            if when := finished_at(root):
-                finished.append((when, root))
+        try:
+            when = finished_at(root)
+        except StorageError:
+            # Another window may have removed it meanwhile.
+            if is_run(root):
+                raise
+            continue
+        if when is not None:
+            finished.append((when, root))
     finished.sort(reverse=True)
     chosen = [root for when, root in finished[keep:] if now - when >= older and holder_of(root) is None]
     if dry_run:
